@@ -1,0 +1,122 @@
+//! The files to look at.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use gatewatch_policy::source::MAX_BYTES;
+
+/// A file that was read.
+#[derive(Debug)]
+pub(crate) struct Input {
+    /// As it is called in what is said of it.
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+    /// Whether it was named, not found in a directory: then it is meant to be a Kubernetes object.
+    pub(crate) named: bool,
+}
+
+/// Something that couldn't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} can't be read: {source}")]
+pub(crate) struct Unreadable {
+    name: String,
+    source: io::Error,
+}
+
+/// A file to read.
+#[derive(Debug)]
+pub(crate) struct Place {
+    path: PathBuf,
+    named: bool,
+}
+
+/// Lists the files of all arguments, each once, and what couldn't be listed.
+pub(crate) fn find(arguments: &[PathBuf]) -> (Vec<Place>, Vec<Unreadable>) {
+    let mut walk = Walk::default();
+    for path in arguments {
+        walk.argument(path);
+    }
+    (walk.found, walk.unreadable)
+}
+
+#[derive(Default)]
+struct Walk {
+    found: Vec<Place>,
+    unreadable: Vec<Unreadable>,
+    /// Real paths, so that neither a link nor an argument too many makes anything count twice.
+    seen: HashSet<PathBuf>,
+}
+
+impl Walk {
+    fn argument(&mut self, path: &Path) {
+        if path == Path::new("-") {
+            if self.seen.insert(path.to_owned()) {
+                self.found.push(Place { path: path.to_owned(), named: true });
+            }
+        } else if path.is_dir() {
+            self.directory(path);
+        } else {
+            self.file(path, true);
+        }
+    }
+
+    fn file(&mut self, path: &Path, named: bool) {
+        // What doesn't exist is said when it is read.
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if self.seen.insert(real) {
+            self.found.push(Place { path: path.to_owned(), named });
+        }
+    }
+
+    fn directory(&mut self, path: &Path) {
+        let entries = path.canonicalize().and_then(|real| {
+            if !self.seen.insert(real) {
+                return Ok(Vec::new());
+            }
+            fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()
+        });
+        let mut entries = match entries {
+            Ok(entries) => entries,
+            Err(source) => {
+                return self.unreadable.push(Unreadable { name: path.display().to_string(), source });
+            }
+        };
+        entries.sort();
+        for entry in entries {
+            // `.git`, and where a mounted ConfigMap keeps its versions.
+            let hidden = entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            if hidden {
+                continue;
+            }
+            if entry.is_dir() {
+                self.directory(&entry);
+            } else if entry.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json") {
+                self.file(&entry, false);
+            }
+        }
+    }
+}
+
+/// Reads a file.
+pub(crate) fn read(place: &Place) -> Result<Input, Unreadable> {
+    let stdin = place.path == Path::new("-");
+    let name = if stdin { "<stdin>".to_owned() } else { place.path.display().to_string() };
+    let bytes = if stdin { bounded(io::stdin().lock()) } else { File::open(&place.path).and_then(bounded) };
+    match bytes {
+        Ok(bytes) => Ok(Input { name, bytes, named: place.named }),
+        Err(source) => Err(Unreadable { name, source }),
+    }
+}
+
+/// All of it, if that isn't more than is read anyway: a device has no end.
+fn bounded(from: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_BYTES {
+        let message = format!("it is larger than {} MiB, which no object in a cluster is", MAX_BYTES >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,93 @@
+//! The kernels that policies are checked for.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use anyhow::{Context as _, Result, bail};
+use gatewatch_kernel::{Profile, host};
+use gatewatch_policy::compile::Environment;
+use gatewatch_policy::model::NamespaceKind;
+
+use crate::complain;
+
+/// The kernels, and what every one of them has.
+#[derive(Debug)]
+pub(crate) struct Kernels {
+    list: Vec<Kernel>,
+    host_namespaces: BTreeMap<NamespaceKind, u32>,
+}
+
+#[derive(Debug)]
+struct Kernel {
+    name: String,
+    profile: Profile,
+}
+
+/// A kernel to compile for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    /// What a person calls it.
+    pub(crate) name: &'a str,
+    pub(crate) environment: Environment<'a>,
+}
+
+impl Kernels {
+    /// The kernels that were asked for; all shipped ones where none was.
+    pub(crate) fn load(wanted: &[String]) -> Result<Self> {
+        let shipped: Vec<String>;
+        let wanted = if wanted.is_empty() {
+            shipped = Profile::shipped_names().map(str::to_owned).collect();
+            &shipped
+        } else {
+            wanted
+        };
+        let mut list: Vec<Kernel> = Vec::new();
+        for name in wanted {
+            if !list.iter().any(|kernel| kernel.name == *name) {
+                list.push(Kernel { name: name.clone(), profile: profile(name)? });
+            }
+        }
+        // `host_ns` stands for numbers that are only known on a node; that there are some is enough here. No real
+        // namespace has one of these: the kernel gives out numbers from 0xEFFFFFFA (PROC_CGROUP_INIT_INO and its like
+        // in include/linux/proc_ns.h).
+        let host_namespaces =
+            NamespaceKind::ALL.iter().zip(1..).map(|(kind, inode)| (*kind, inode)).collect();
+        Ok(Self { list, host_namespaces })
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Target<'_>> {
+        self.list.iter().map(|kernel| Target {
+            name: &kernel.name,
+            environment: Environment { kernel: &kernel.profile, host_namespaces: &self.host_namespaces },
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+}
+
+fn profile(name: &str) -> Result<Profile> {
+    if let Some(profile) = Profile::shipped(name) {
+        return Ok(profile);
+    }
+    if name == "host" {
+        let kernel = host()?;
+        for gap in &kernel.gaps {
+            complain(&format!("warning: {gap}"));
+        }
+        return Ok(kernel.profile);
+    }
+    let bytes = match fs::read(name) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let names: Vec<&str> = Profile::shipped_names().collect();
+            bail!(
+                "there is no kernel {name}: {} come with the program, `host` is the running one, and no file of that \
+                 name exists",
+                names.join(", ")
+            );
+        }
+        bytes => bytes.with_context(|| format!("{name} can't be read"))?,
+    };
+    Profile::from_bytes(&bytes).with_context(|| name.to_owned())
+}

@@ -1,0 +1,26 @@
+//! `gatewatch profile`: the running kernel as a file.
+
+use std::fs;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use gatewatch_kernel::host;
+
+use crate::complain;
+
+/// Writes the running kernel's profile to a file or to standard output.
+pub(crate) fn run(output: Option<&Path>) -> Result<()> {
+    if output.is_none() && io::stdout().is_terminal() {
+        bail!("a profile is no text for a terminal; write `gatewatch profile --output FILE`");
+    }
+    let kernel = host()?;
+    for gap in &kernel.gaps {
+        complain(&format!("warning: {gap}"));
+    }
+    let bytes = kernel.profile.to_bytes().context("the profile can't be packed")?;
+    match output {
+        Some(path) => fs::write(path, &bytes).with_context(|| format!("{} can't be written", path.display())),
+        None => io::stdout().write_all(&bytes).context("the profile can't be written"),
+    }
+}

@@ -1,0 +1,107 @@
+//! What happens when a selector matches.
+
+use crate::cel;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What to do with a call that matched.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(extend("x-kubernetes-validations" = cel::validations(&[cel::ONE_NEW_PLACE])))]
+#[serde(rename_all = "camelCase")]
+pub struct Action {
+    /// The action.
+    pub action: ActionKind,
+
+    /// Override: the error that the call returns, negative as the kernel has it (-1 is EPERM).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arg_error: Option<i32>,
+
+    /// `DnsLookup`: the name to look up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arg_fqdn: Option<String>,
+
+    /// Set: index of the argument that is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arg_index: Option<i32>,
+
+    /// Override in a uprobe: continue at this address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arg_new_addr: Option<i64>,
+
+    /// Override in a uprobe: continue at this offset of the binary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arg_new_offset: Option<i64>,
+
+    /// Override in a uprobe: continue at this symbol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arg_new_symbol: Option<String>,
+
+    /// Override in a uprobe: registers to set, as `rax=0`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arg_regs: Vec<String>,
+
+    /// Signal: number of the signal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arg_sig: Option<i32>,
+
+    /// `TrackSock`, `UntrackSock`: index of the argument that holds the socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arg_sock: Option<i32>,
+
+    /// `GetUrl`: the address to request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arg_url: Option<String>,
+
+    /// Set: the value that is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arg_value: Option<i32>,
+
+    /// Post, in an LSM hook: add the hash that IMA keeps of the file.
+    #[serde(default, skip_serializing_if = "crate::is_false")]
+    pub ima_hash: bool,
+
+    /// Post: add the stack of the kernel.
+    #[serde(default, skip_serializing_if = "crate::is_false")]
+    pub kernel_stack_trace: bool,
+
+    /// Post: at most one event of equal arguments in this time: a number with s, m or h (a bare number is seconds).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<String>,
+
+    /// Post: what a rate limit is kept for: thread (when absent), process or global.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit_scope: Option<String>,
+
+    /// Post: add the stack of the process.
+    #[serde(default, skip_serializing_if = "crate::is_false")]
+    pub user_stack_trace: bool,
+}
+
+/// The actions of the language.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum ActionKind {
+    /// Report the event; what happens without any action.
+    Post,
+    /// Kill the process.
+    Sigkill,
+    /// Let the call return an error instead of running.
+    Override,
+    /// Request a URL from the agent.
+    GetUrl,
+    /// Look a name up from the agent.
+    DnsLookup,
+    /// Do not report the event.
+    NoPost,
+    /// Send a signal to the process.
+    Signal,
+    /// Follow a socket, so that later events carry its process.
+    TrackSock,
+    /// Stop following a socket.
+    UntrackSock,
+    /// Hand the call to the enforcer of the policy.
+    NotifyEnforcer,
+    /// Take back what was handed to the enforcer.
+    CleanupEnforcerNotification,
+    /// Write an argument of a USDT probe.
+    Set,
+}

@@ -1,0 +1,43 @@
+//! Rules in the Common Expression Language that the API server evaluates on each write.
+
+use serde_json::{Value, json};
+
+/// One entry of `x-kubernetes-validations`: an expression that must be true, and what is said when it is not.
+#[derive(Clone, Copy)]
+pub(crate) struct Rule {
+    pub(crate) rule: &'static str,
+    pub(crate) message: &'static str,
+}
+
+pub(crate) const HOST_SELECTOR_EMPTY: Rule = Rule {
+    rule: "!has(self.matchLabels) && !has(self.matchExpressions)",
+    message: "hostSelector is either absent or {}: a host has no labels to select by",
+};
+
+pub(crate) const NO_HOST_SELECTOR: Rule = Rule {
+    rule: "!has(self.spec.hostSelector)",
+    message: "a TracingPolicyNamespaced cannot have spec.hostSelector: the host is in no namespace",
+};
+
+pub(crate) const RETURN_NEEDS_ARGUMENT: Rule = Rule {
+    rule: "!has(self.return) || (!self.return || has(self.returnArg))",
+    message: "return: true needs returnArg, which gives the type of the returned value",
+};
+
+pub(crate) const ONE_PLACE_IN_BINARY: Rule = Rule {
+    rule: "!(has(self.symbols) && has(self.addrs)) && !(has(self.symbols) && has(self.offsets)) \
+           && !(has(self.addrs) && has(self.offsets))",
+    message: "give at most one of symbols, offsets and addrs",
+};
+
+pub(crate) const ONE_NEW_PLACE: Rule = Rule {
+    rule: "!(has(self.argNewSymbol) && has(self.argNewAddr)) \
+           && !(has(self.argNewSymbol) && has(self.argNewOffset)) \
+           && !(has(self.argNewAddr) && has(self.argNewOffset))",
+    message: "give at most one of argNewSymbol, argNewAddr and argNewOffset",
+};
+
+/// The value of `x-kubernetes-validations`.
+pub(crate) fn validations(rules: &[Rule]) -> Value {
+    rules.iter().map(|Rule { rule, message }| json!({ "rule": rule, "message": message })).collect()
+}

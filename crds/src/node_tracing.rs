@@ -1,0 +1,281 @@
+//! What one node offers, and which policies run there.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Characters in a reason. A reason is one sentence; the API server refuses a longer one.
+pub const MAX_REASON: u32 = 512;
+
+/// Policies in one [`NodeTracing`]: with reasons of ordinary length this stays below half of etcd's 1.5 MiB an object.
+pub const MAX_POLICIES: u32 = 4000;
+
+/// Features in one [`NodeTracing`].
+pub const MAX_FEATURES: u32 = 64;
+
+/// What the node offers: its kernel, and what the kernel can do. Changes when the node boots another kernel or the agent
+/// is upgraded.
+#[derive(Clone, CustomResource, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[kube(
+    group = "gatewatch.dev",
+    version = "v1alpha1",
+    kind = "NodeTracing",
+    plural = "nodetracings",
+    shortname = "gwnode",
+    category = "gatewatch",
+    status = "NodeTracingStatus",
+    doc = "What one node offers to policies, and which run there. Named as its node; written by the node's agent.",
+    derive = "PartialEq",
+    printcolumn(name = "Kernel", type_ = "string", json_path = ".spec.kernel.release"),
+    printcolumn(name = "Arch", type_ = "string", json_path = ".spec.kernel.arch"),
+    printcolumn(name = "Loaded", type_ = "integer", json_path = ".status.loaded"),
+    printcolumn(name = "Failed", type_ = "integer", json_path = ".status.failed"),
+    printcolumn(name = "Policies", type_ = "string", json_path = ".status.policySetHash", priority = 1),
+    printcolumn(name = "Agent", type_ = "string", json_path = ".spec.agentVersion", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeTracingSpec {
+    /// Version of the agent.
+    #[schemars(length(max = 64))]
+    pub agent_version: String,
+
+    /// What the kernel can and cannot do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = MAX_FEATURES),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub features: Vec<Feature>,
+
+    /// The kernel that runs.
+    pub kernel: Kernel,
+
+    /// The kernel's profile: what policies are compiled against.
+    pub profile: Profile,
+}
+
+/// A kernel.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kernel {
+    /// Architecture as the kernel names it: `x86_64`, `aarch64`.
+    #[schemars(length(max = 16))]
+    pub arch: String,
+
+    /// Release as uname -r prints it.
+    #[schemars(length(max = 64))]
+    pub release: String,
+}
+
+/// Where a kernel's profile is had, and how it is known.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Profile {
+    /// URL from which the agent gives the profile. Absent where it gives none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub endpoint: Option<String>,
+
+    /// Hash of the profile. Nodes of the same hash take the same policies.
+    #[schemars(length(min = 1, max = 128))]
+    pub hash: String,
+}
+
+/// Something that a kernel can or cannot do.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Feature {
+    /// Name of the feature: kprobes, fentry, lsm, overrides.
+    #[schemars(length(min = 1, max = 64))]
+    pub name: String,
+
+    /// Whether the kernel has it.
+    pub support: Support,
+
+    /// Why not, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_REASON))]
+    pub reason: Option<String>,
+}
+
+/// Whether a kernel has a feature.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum Support {
+    /// It has.
+    Yes,
+    /// It has not.
+    No,
+    /// The agent could not tell.
+    Unknown,
+}
+
+/// Which policies run on the node. Written when it changes, never as a sign of life.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeTracingStatus {
+    /// Number of policies that count in full.
+    #[serde(default)]
+    pub loaded: u32,
+
+    /// Number of policies that count in part or not at all, and should.
+    #[serde(default)]
+    pub failed: u32,
+
+    /// Hash over the policies that the agent has taken up, in whatever state. Nodes with different hashes run different
+    /// policies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub policy_set_hash: Option<String>,
+
+    /// The state of each policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = MAX_POLICIES),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["namespace", "name"])
+    )]
+    pub policies: Vec<PolicyOnNode>,
+}
+
+impl NodeTracingStatus {
+    /// A status of these policies. Counts them, and sorts them by namespace and name, so that equal states are equal
+    /// objects. Reasons that are too long are cut. Of more than [`MAX_POLICIES`], those that failed are kept first; the
+    /// counts are of all.
+    pub fn new(policy_set_hash: String, mut policies: Vec<PolicyOnNode>) -> Self {
+        let count = |states: &[PolicyState]| {
+            let number = policies.iter().filter(|p| states.contains(&p.state)).count();
+            u32::try_from(number).unwrap_or(u32::MAX)
+        };
+        let loaded = count(&[PolicyState::Loaded]);
+        let failed = count(&[PolicyState::Partial, PolicyState::Failed]);
+        for policy in &mut policies {
+            policy.reason = policy.reason.take().map(|reason| shorten(reason, MAX_REASON));
+        }
+        policies.sort_by(|a, b| {
+            let key = |p: &PolicyOnNode| p.state.rank();
+            key(a).cmp(&key(b)).then_with(|| a.place().cmp(&b.place()))
+        });
+        policies.truncate(MAX_POLICIES as usize);
+        policies.sort_by(|a, b| a.place().cmp(&b.place()));
+        Self { loaded, failed, policy_set_hash: Some(policy_set_hash), policies }
+    }
+}
+
+/// One policy on one node.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyOnNode {
+    /// Name of the policy.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+
+    /// Namespace of the policy; empty for a policy of the cluster.
+    #[serde(default)]
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+
+    /// The metadata.generation of the policy that the state is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// Why it is in this state, in one sentence. Absent when it is Loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_REASON))]
+    pub reason: Option<String>,
+
+    /// Whether it counts.
+    pub state: PolicyState,
+}
+
+impl PolicyOnNode {
+    fn place(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
+    }
+}
+
+/// Whether a policy counts on a node.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum PolicyState {
+    /// It counts.
+    Loaded,
+    /// Some of its hooks count; others are missing, and the policy says that this is no error.
+    Partial,
+    /// It does not count, and should.
+    Failed,
+    /// It is not for this node.
+    Skipped,
+}
+
+impl PolicyState {
+    /// What is kept first where not all fits.
+    fn rank(self) -> u8 {
+        match self {
+            Self::Failed => 0,
+            Self::Partial => 1,
+            Self::Loaded => 2,
+            Self::Skipped => 3,
+        }
+    }
+}
+
+/// At most `limit` characters of a text; a cut one ends in `…`. Characters are what the API server counts in `maxLength`.
+pub(crate) fn shorten(mut text: String, limit: u32) -> String {
+    let limit = limit as usize;
+    if text.chars().nth(limit).is_none() {
+        return text;
+    }
+    if let Some((end, _)) = text.char_indices().nth(limit.saturating_sub(1)) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(name: &str, state: PolicyState) -> PolicyOnNode {
+        PolicyOnNode {
+            name: name.into(),
+            namespace: String::new(),
+            observed_generation: None,
+            reason: None,
+            state,
+        }
+    }
+
+    #[test]
+    fn a_status_counts_and_sorts() {
+        let status = NodeTracingStatus::new(
+            "h".into(),
+            vec![
+                policy("b", PolicyState::Failed),
+                policy("c", PolicyState::Skipped),
+                policy("a", PolicyState::Loaded),
+            ],
+        );
+        assert_eq!((status.loaded, status.failed), (1, 1));
+        assert_eq!(status.policies.iter().map(|p| p.name.as_str()).collect::<String>(), "abc");
+    }
+
+    #[test]
+    fn failures_are_kept_where_not_all_fits() {
+        let mut policies: Vec<_> =
+            (0..MAX_POLICIES).map(|i| policy(&format!("p{i}"), PolicyState::Loaded)).collect();
+        policies.push(policy("zz", PolicyState::Failed));
+        let status = NodeTracingStatus::new("h".into(), policies);
+        assert_eq!(status.policies.len(), MAX_POLICIES as usize);
+        assert_eq!((status.loaded, status.failed), (MAX_POLICIES, 1));
+        assert!(status.policies.iter().any(|p| p.name == "zz"));
+    }
+
+    #[test]
+    fn texts_are_cut_by_characters() {
+        assert_eq!(shorten("äöü".into(), 3), "äöü");
+        assert_eq!(shorten("äöüß".into(), 3), "äö…");
+        let long = PolicyOnNode { reason: Some("x".repeat(9999)), ..policy("a", PolicyState::Failed) };
+        let status = NodeTracingStatus::new("h".into(), vec![long]);
+        assert_eq!(status.policies[0].reason.as_ref().unwrap().chars().count(), MAX_REASON as usize);
+    }
+}

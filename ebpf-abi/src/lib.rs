@@ -1,0 +1,173 @@
+//! The types that the kernel half and the user half share.
+//!
+//! Everything here is `#[repr(C)]`, has no padding that is not named, and no pointers. The kernel half is
+//! built for another target, so a type that changes here changes both halves at once; [`VERSION`] names the
+//! layout for maps that outlive a process.
+//!
+//! * [`Layout`]: where the fields of the kernel's own structures lie on this node;
+//! * [`Spec`]: what one classifier program looks at, frozen before the program is loaded;
+//! * [`CountKey`], [`Process`], [`Binary`] and the LPM keys: the contents of the maps.
+#![cfg_attr(not(feature = "user"), no_std)]
+
+mod hash;
+mod layout;
+mod maps;
+mod spec;
+
+pub use hash::{binary_id, mix};
+pub use layout::Layout;
+pub use maps::{AddrKey, Binary, BitAction, CountKey, ExactKey, Process, TextKey};
+pub use spec::{AddrSlot, FollowSlot, IntSlot, Spec, TextSlot};
+
+/// Constants of the tables: their sizes, and the codes in [`Spec`].
+pub mod consts {
+    /// Bits in one word of a bitmap of selectors.
+    pub const WORD_BITS: u32 = 64;
+    /// The most words that a bitmap has: 1,024 selectors on one kernel function.
+    pub const MAX_WORDS: usize = 16;
+    /// Selectors on one kernel function.
+    pub const MAX_SELECTORS: usize = MAX_WORDS * WORD_BITS as usize;
+    /// Integer fields that one kernel function's policies may look at together.
+    pub const INT_SLOTS: usize = 8;
+    /// String and path fields of one kernel function.
+    pub const TEXT_SLOTS: usize = 3;
+    /// Address fields of one kernel function.
+    pub const ADDR_SLOTS: usize = 2;
+    /// `followChildren` sets of one kernel function.
+    pub const FOLLOW_SLOTS: usize = 4;
+    /// Values that an integer slot compares without a map.
+    pub const INLINE_VALUES: usize = 4;
+
+    /// Bytes of a string that an LPM key holds (256 bytes is the kernel's limit for a trie's data, see
+    /// `LPM_DATA_SIZE_MAX` in `kernel/bpf/lpm_trie.c`; one names the slot).
+    pub const TEXT_BYTES: usize = 255;
+    /// Bytes of a string's end that a `Postfix` looks at (Tetragon's limit is 127).
+    pub const POSTFIX_BYTES: usize = 127;
+    /// Bytes of a program's path that are kept; a longer one is cut.
+    pub const BINARY_PATH_BYTES: usize = 504;
+    /// Bytes of the buffer in which a path is put together (`PATH_MAX`).
+    pub const PATH_BYTES: usize = 4096;
+
+    /// Row 0 of every classifier: a cgroup that user space hasn't classified yet; all selectors.
+    pub const CLASS_PENDING: u32 = 0;
+    /// Row 1 of every classifier: the host's own processes.
+    pub const CLASS_HOST: u32 = 1;
+
+    /// `IntSlot::source`: unused slot.
+    pub const INT_NONE: u32 = 0;
+    /// An argument of the function.
+    pub const INT_ARG: u32 = 1;
+    /// The function's return value.
+    pub const INT_RETURN: u32 = 2;
+    /// Thread group id in the initial pid namespace.
+    pub const INT_PID: u32 = 3;
+    /// Thread group id in the process's own pid namespace.
+    pub const INT_NS_PID: u32 = 4;
+    /// Inode number of a namespace; `IntSlot::part` is one of `NS_*`.
+    pub const INT_NAMESPACE: u32 = 5;
+    /// A capability set; `IntSlot::part` is one of `CAPS_*`.
+    pub const INT_CAPABILITIES: u32 = 6;
+    /// A part of a `struct sock` argument; `IntSlot::part` is one of `SOCK_*`.
+    pub const INT_SOCK: u32 = 7;
+
+    /// `IntSlot::table`: up to [`INLINE_VALUES`] comparisons.
+    pub const TABLE_INLINE: u32 = 0;
+    /// The `EXACT` hash map.
+    pub const TABLE_HASH: u32 = 1;
+    /// Sorted break points in `BREAKS`.
+    pub const TABLE_RANGE: u32 = 2;
+    /// A row per bit of the value.
+    pub const TABLE_MASK: u32 = 3;
+
+    /// UTS namespace.
+    pub const NS_UTS: u32 = 0;
+    /// IPC namespace.
+    pub const NS_IPC: u32 = 1;
+    /// Mount namespace.
+    pub const NS_MNT: u32 = 2;
+    /// Pid namespace that the process lives in.
+    pub const NS_PID: u32 = 3;
+    /// Pid namespace that its children will live in.
+    pub const NS_PID_FOR_CHILDREN: u32 = 4;
+    /// Network namespace.
+    pub const NS_NET: u32 = 5;
+    /// Time namespace.
+    pub const NS_TIME: u32 = 6;
+    /// Time namespace of its children.
+    pub const NS_TIME_FOR_CHILDREN: u32 = 7;
+    /// Cgroup namespace.
+    pub const NS_CGROUP: u32 = 8;
+    /// User namespace.
+    pub const NS_USER: u32 = 9;
+
+    /// Effective capabilities.
+    pub const CAPS_EFFECTIVE: u32 = 0;
+    /// Permitted capabilities.
+    pub const CAPS_PERMITTED: u32 = 1;
+    /// Inheritable capabilities.
+    pub const CAPS_INHERITABLE: u32 = 2;
+
+    /// Source port, host byte order.
+    pub const SOCK_SPORT: u32 = 0;
+    /// Destination port, host byte order.
+    pub const SOCK_DPORT: u32 = 1;
+    /// `IPPROTO_*`.
+    pub const SOCK_PROTOCOL: u32 = 2;
+    /// `AF_*`.
+    pub const SOCK_FAMILY: u32 = 3;
+    /// `TCP_*` state.
+    pub const SOCK_STATE: u32 = 4;
+
+    /// `TextSlot::source`: unused slot.
+    pub const TEXT_NONE: u32 = 0;
+    /// Path of a `struct file *` argument.
+    pub const TEXT_FILE: u32 = 1;
+    /// A `struct path *` argument.
+    pub const TEXT_PATH: u32 = 2;
+    /// Path of the file in a `struct linux_binprm *` argument.
+    pub const TEXT_BINPRM: u32 = 3;
+    /// A `char *` argument in kernel memory.
+    pub const TEXT_KERNEL: u32 = 4;
+    /// A `char *` argument in user memory.
+    pub const TEXT_USER: u32 = 5;
+    /// The path of the process's own program.
+    pub const TEXT_BINARY: u32 = 6;
+
+    /// `TextSlot::tables`: the slot has entries in `PREFIX`.
+    pub const TEXT_HAS_PREFIX: u32 = 1;
+    /// `TextSlot::tables`: the slot has entries in `POSTFIX`.
+    pub const TEXT_HAS_POSTFIX: u32 = 2;
+
+    /// `AddrSlot::source`: unused slot.
+    pub const ADDR_NONE: u32 = 0;
+    /// Source address of a `struct sock *` argument.
+    pub const ADDR_SOCK_SOURCE: u32 = 1;
+    /// Destination address of a `struct sock *` argument.
+    pub const ADDR_SOCK_DESTINATION: u32 = 2;
+
+    /// `STATS`: a process that `PROCESSES` had no room for.
+    pub const STAT_PROCESSES_FULL: u32 = 0;
+    /// `STATS`: a program that `BINARIES` had no room for.
+    pub const STAT_BINARIES_FULL: u32 = 1;
+    /// `STATS`: a path with more components than are followed, or one that could not be read.
+    pub const STAT_PATHS_CUT: u32 = 2;
+    /// `STATS`: an event that found all buffers of its CPU in use.
+    pub const STAT_NESTED: u32 = 3;
+    /// `STATS`: a cgroup that `CGROUP_PATHS` had no room for.
+    pub const STAT_CGROUPS_FULL: u32 = 4;
+    /// `STATS`: a count that even the overflow counter of its hook could not take.
+    pub const STAT_LOST: u32 = 5;
+
+    /// `STATS`: a string argument in memory that was not there to be read (a page that isn't loaded yet).
+    pub const STAT_STRINGS_UNREADABLE: u32 = 6;
+
+    /// [`CountKey::cgroup`](crate::CountKey) and `binary` of a hook's overflow counter, which the user half
+    /// creates with the hook.
+    pub const OVERFLOW: u64 = u64::MAX;
+
+    /// `BitAction::flags`: the selector's action counts (it is not `NoPost`).
+    pub const ACTION_COUNT: u32 = 1;
+}
+
+/// Names the layout of everything that can outlive a process in a pinned map.
+pub const VERSION: u32 = 1;

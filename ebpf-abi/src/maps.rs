@@ -1,0 +1,117 @@
+//! Keys and values of the maps.
+
+use crate::consts::{BINARY_PATH_BYTES, TEXT_BYTES};
+
+/// Key of `COUNTS`, a per-CPU hash of `u64` counts.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct CountKey {
+    /// Id of the cgroup (v2) that the process was in: the inode number of its directory.
+    pub cgroup: u64,
+    /// [`binary_id`](crate::binary_id) of its program, 0 where it isn't known.
+    pub binary: u64,
+    /// The policy hook, as numbered by the user half.
+    pub hook: u32,
+    /// Always 0.
+    pub pad: u32,
+}
+
+/// Value of `PROCESSES`; the key is the thread group id in the initial pid namespace.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// [`binary_id`](crate::binary_id) of its program.
+    pub binary: u64,
+    /// Address of its `task_struct`: tells a process from an earlier one of the same id. 0 for processes that
+    /// the user half found in /proc.
+    pub task: u64,
+    /// The `followChildren` sets that it or an ancestor belongs to, a bit each.
+    pub follow: u64,
+}
+
+/// Value of `BINARIES`; the key is the [`binary_id`](crate::binary_id).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binary {
+    /// Length of the path, which may be more than is kept.
+    pub len: u32,
+    /// Always 0.
+    pub pad: u32,
+    /// The path, absolute as the process saw it, filled with zeros.
+    pub path: [u8; BINARY_PATH_BYTES],
+}
+
+impl Binary {
+    /// The path, cut where it is longer than what is kept.
+    pub fn path(&self) -> &[u8] {
+        &self.path[..(self.len as usize).min(BINARY_PATH_BYTES)]
+    }
+}
+
+/// Key of `EXACT`: one value of one integer slot. The map's value is a row.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ExactKey {
+    /// The value, sign-extended to 64 bits.
+    pub value: u64,
+    /// Number of the slot.
+    pub slot: u32,
+    /// Always 0.
+    pub pad: u32,
+}
+
+/// Key data of `PREFIX` and `POSTFIX` (LPM tries; the map's value is a row). A prefix is its bytes; a whole
+/// string is its bytes and a NUL; a postfix is its bytes from the last to the first.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextKey {
+    /// Number of the slot.
+    pub slot: u8,
+    /// The text.
+    pub text: [u8; TEXT_BYTES],
+}
+
+/// Key data of `ADDRESSES` (an LPM trie; the map's value is a row).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddrKey {
+    /// Number of the slot.
+    pub slot: u32,
+    /// An IPv6 address; IPv4 as `::ffff:a.b.c.d`.
+    pub address: [u8; 16],
+}
+
+/// Value of `ACTIONS`, one for each bit of the bitmaps: what a selector that matches does.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BitAction {
+    /// The selectors of this word that belong to the same policy hook: the first one that matches takes the
+    /// event from the others.
+    pub siblings: u64,
+    /// The policy hook to count for.
+    pub hook: u32,
+    /// `ACTION_*`.
+    pub flags: u32,
+}
+
+#[cfg(feature = "user")]
+mod user {
+    #![allow(unsafe_code, reason = "aya::Pod is unsafe to implement")]
+    use super::{AddrKey, Binary, BitAction, CountKey, ExactKey, Process, TextKey};
+
+    macro_rules! pod {
+        ($($type:ty),*) => {$(
+            // SAFETY: `repr(C)`, `Copy`, only integers and arrays of them, no implicit padding.
+            unsafe impl aya::Pod for $type {}
+        )*};
+    }
+    pod!(AddrKey, Binary, BitAction, CountKey, ExactKey, Process, TextKey);
+}
+
+const _: () = assert!(size_of::<CountKey>() == 24);
+const _: () = assert!(size_of::<Process>() == 24);
+const _: () = assert!(size_of::<Binary>() == 512);
+const _: () = assert!(size_of::<ExactKey>() == 16);
+const _: () = assert!(size_of::<TextKey>() == 256);
+const _: () = assert!(size_of::<AddrKey>() == 20);
+const _: () = assert!(size_of::<BitAction>() == 16);

@@ -1,0 +1,115 @@
+//! What one classifier program looks at. The user half fills a [`Spec`] in and freezes it into the program's
+//! `.rodata`; the verifier then knows every field of it and removes what isn't used.
+//!
+//! A *row* is a bitmap over the selectors of all policies that hook the function; row `r` is the words
+//! `ROWS[r * words .. (r + 1) * words]`. Every table maps the value of a field to a row; the rows of all fields
+//! are AND-ed, and each bit that is left is a selector that matches.
+
+use crate::consts::{ADDR_SLOTS, FOLLOW_SLOTS, INLINE_VALUES, INT_SLOTS, TEXT_SLOTS};
+
+/// An integer that is looked at.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct IntSlot {
+    /// `INT_*`: where the value comes from.
+    pub source: u32,
+    /// Index of the argument, for `INT_ARG` and `INT_SOCK`.
+    pub arg: u32,
+    /// `NS_*`, `CAPS_*` or `SOCK_*`.
+    pub part: u32,
+    /// Bits of the value, 8 to 64.
+    pub bits: u32,
+    /// Not 0: the value is signed.
+    pub signed: u32,
+    /// `TABLE_*`.
+    pub table: u32,
+    /// `TABLE_INLINE`: the row of `values[i]` is `rows + i`. `TABLE_MASK`: the row of bit `i` is `rows + i`;
+    /// the rows of all bits that are set are OR-ed. `TABLE_RANGE`: the index of the first break point.
+    pub rows: u32,
+    /// Values in use, or break points.
+    pub count: u32,
+    /// The row where nothing else fits; for `TABLE_MASK` the row that the result is XOR-ed with.
+    pub default_row: u32,
+    /// The row where there is no such value (the port of a unix socket).
+    pub absent_row: u32,
+    /// Values of `TABLE_INLINE`, sign-extended to 64 bits.
+    pub values: [u64; INLINE_VALUES],
+}
+
+/// A string or a path that is looked at.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct TextSlot {
+    /// `TEXT_*`.
+    pub source: u32,
+    /// Index of the argument.
+    pub arg: u32,
+    /// `TEXT_HAS_PREFIX`, `TEXT_HAS_POSTFIX`.
+    pub tables: u32,
+    /// Not 0: `bpf_d_path` may be called on this function's argument.
+    pub d_path: u32,
+    /// The row where no entry of `PREFIX` fits.
+    pub prefix_row: u32,
+    /// The row where no entry of `POSTFIX` fits.
+    pub postfix_row: u32,
+}
+
+/// An address that is looked at.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct AddrSlot {
+    /// `ADDR_*`.
+    pub source: u32,
+    /// Index of the argument.
+    pub arg: u32,
+    /// The row where no entry fits or there is no address.
+    pub default_row: u32,
+    /// Always 0.
+    pub pad: u32,
+}
+
+/// A `followChildren` set that is looked at.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct FollowSlot {
+    /// The set's bit in [`Process::follow`](crate::Process); 0 for an unused slot.
+    pub mask: u64,
+    /// The row of a process in the set.
+    pub inside_row: u32,
+    /// The row of one that isn't.
+    pub outside_row: u32,
+}
+
+/// All that one program looks at.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Spec {
+    /// Words in a row.
+    pub words: u32,
+    /// Not 0: arguments are those of a system call, in the `struct pt_regs` that argument 0 points to.
+    pub syscall: u32,
+    /// Parameters of the function as its BTF prototype has them: where fexit finds the result.
+    pub params: u32,
+    /// Not 0: the map `BINARY_ROWS` is looked at.
+    pub binary: u32,
+    /// The row of a program that `BINARY_ROWS` doesn't have.
+    pub binary_row: u32,
+    /// Always 0.
+    pub pad: u32,
+    /// Integers.
+    pub ints: [IntSlot; INT_SLOTS],
+    /// `followChildren` sets.
+    pub follow: [FollowSlot; FOLLOW_SLOTS],
+    /// Strings and paths.
+    pub texts: [TextSlot; TEXT_SLOTS],
+    /// Addresses.
+    pub addrs: [AddrSlot; ADDR_SLOTS],
+}
+
+const _: () = assert!(size_of::<IntSlot>() == 72);
+const _: () = assert!(size_of::<Spec>().is_multiple_of(8));

@@ -1,0 +1,45 @@
+//! Where a kernel function finds its arguments: the only file that knows the processor.
+
+/// Offsets in `struct pt_regs` of the six argument registers of a C function, and of the result's register.
+#[cfg(not(bpf_target_arch = "aarch64"))]
+pub mod regs {
+    // arch/x86/include/asm/ptrace.h, struct pt_regs; the order is the System V ABI's: di, si, dx, cx, r8, r9.
+    /// Argument 0.
+    pub const ARG0: usize = 112;
+    /// Argument 1.
+    pub const ARG1: usize = 104;
+    /// Argument 2.
+    pub const ARG2: usize = 96;
+    /// Argument 3.
+    pub const ARG3: usize = 88;
+    /// Argument 4.
+    pub const ARG4: usize = 72;
+    /// Argument 5.
+    pub const ARG5: usize = 64;
+    /// The result: ax.
+    pub const RESULT: usize = 80;
+    /// Argument 3 of a system call: r10 instead of cx, which the instruction `syscall` overwrites.
+    pub const SYSCALL_ARG3: usize = 56;
+}
+
+/// Offsets in `struct pt_regs` of the six argument registers of a C function, and of the result's register.
+#[cfg(bpf_target_arch = "aarch64")]
+pub mod regs {
+    // arch/arm64/include/asm/ptrace.h: x0 to x30 come first.
+    /// Argument 0.
+    pub const ARG0: usize = 0;
+    /// Argument 1.
+    pub const ARG1: usize = 8;
+    /// Argument 2.
+    pub const ARG2: usize = 16;
+    /// Argument 3.
+    pub const ARG3: usize = 24;
+    /// Argument 4.
+    pub const ARG4: usize = 32;
+    /// Argument 5.
+    pub const ARG5: usize = 40;
+    /// The result: x0.
+    pub const RESULT: usize = 0;
+    /// Argument 3 of a system call.
+    pub const SYSCALL_ARG3: usize = 24;
+}

@@ -1,0 +1,188 @@
+//! Follows processes and cgroups.
+#![no_std]
+#![no_main]
+#![allow(
+    clippy::needless_borrows_for_generic_args,
+    reason = "a value of 512 bytes has no place on the stack"
+)]
+#![allow(clippy::cast_ptr_alignment, reason = "the path in a `Binary` begins at 8")]
+#![allow(missing_docs, reason = "aya's macros drop the documentation of programs")]
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str},
+    macros::{btf_tracepoint, map},
+    maps::{HashMap, PerCpuArray},
+    programs::BtfTracePointContext,
+};
+use gatewatch_abi::{
+    Binary, Process,
+    consts::{BINARY_PATH_BYTES, STAT_BINARIES_FULL, STAT_CGROUPS_FULL, STAT_PROCESSES_FULL},
+    mix,
+};
+use gatewatch_ebpf::{
+    frozen,
+    memory::{self, masked},
+    offset, path,
+    shared::{BINARIES, PROCESSES, note},
+    spec::HASH_KEY,
+    text::{Buffer, with_scratch},
+};
+
+/// `followChildren` sets of programs: by the program's id, a bit for each set that names it.
+#[map]
+static FOLLOW: HashMap<u64, u64> = HashMap::pinned(1_024, 0);
+
+/// Paths of cgroups that were made since user space last looked. A cgroup that is gone before then still has its
+/// path here. Memory is taken as needed: these programs run where the kernel may allocate.
+#[map]
+static CGROUP_PATHS: HashMap<u64, [u8; 512]> = HashMap::pinned(8_192, BPF_F_NO_PREALLOC);
+
+/// Cgroups that were removed since user space last looked.
+#[map]
+static CGROUPS_GONE: HashMap<u64, u32> = HashMap::pinned(8_192, BPF_F_NO_PREALLOC);
+
+/// A [`Binary`] with room behind it: the bound of a copy that the verifier sees is the next power of two.
+#[repr(C)]
+struct Roomy {
+    binary: Binary,
+    room: [u8; 8],
+}
+
+/// Where a [`Binary`] is put together: it is too big for the stack.
+#[map]
+static BINARY: PerCpuArray<Roomy> = PerCpuArray::with_max_entries(1, 0);
+/// Where a cgroup's path is put together.
+#[map]
+static CGROUP_PATH: PerCpuArray<[u8; 512]> = PerCpuArray::with_max_entries(1, 0);
+
+/// A new task: `TP_PROTO(struct task_struct *parent, struct task_struct *child)`.
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn track_fork(ctx: BtfTracePointContext) -> i32 {
+    let (parent, child): (u64, u64) = (ctx.arg(0), ctx.arg(1));
+    let from: u32 = memory::read(parent + offset!(task_tgid));
+    let to: u32 = memory::read(child + offset!(task_tgid));
+    if from == to {
+        return 0; // a thread
+    }
+    // SAFETY: copied at once.
+    let mut process = unsafe { PROCESSES.get(from) }.copied().unwrap_or_default();
+    process.task = child;
+    if PROCESSES.insert(to, process, 0).is_err() {
+        note(STAT_PROCESSES_FULL);
+    }
+    0
+}
+
+/// A process runs another program: `TP_PROTO(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`.
+/// `bprm->file` is what is run; of a script that is its interpreter.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn track_exec(ctx: BtfTracePointContext) -> i32 {
+    let (task, binprm): (u64, u64) = (ctx.arg(0), ctx.arg(2));
+    let id: u32 = memory::read(task + offset!(task_tgid));
+    // SAFETY: copied at once.
+    let old = unsafe { PROCESSES.get(id) }.copied().unwrap_or_default();
+    let mut process = Process { binary: 0, task, follow: old.follow };
+    with_scratch(|buffer| process.binary = program(binprm, buffer));
+    // SAFETY: a u64 that is copied at once.
+    process.follow |= unsafe { FOLLOW.get(process.binary) }.copied().unwrap_or(0);
+    if PROCESSES.insert(id, process, 0).is_err() {
+        note(STAT_PROCESSES_FULL);
+    }
+    0
+}
+
+/// The id of the program of a `struct linux_binprm`; its path is kept. 0 where there is none.
+#[inline(always)]
+fn program(binprm: u64, buffer: Buffer) -> u64 {
+    let file: u64 = memory::read(binprm + offset!(binprm_file));
+    let Some(text) = path::walk(file + offset!(file_path), buffer) else { return 0 };
+    let Some(binary) = BINARY.get_ptr_mut(0) else { return 0 };
+    // SAFETY: a field of a map's value.
+    let binary = unsafe { &raw mut (*binary).binary };
+    // SAFETY: both are maps' values of this CPU; the length is bounded.
+    unsafe {
+        let words = (&raw mut (*binary).path).cast::<u64>();
+        for i in 0..BINARY_PATH_BYTES / 8 {
+            // Volatile, or the compiler makes a memset of it, which is a loop over bytes here.
+            core::ptr::write_volatile(words.add(i), 0);
+        }
+        (*binary).len = text.len;
+        let kept = if text.len > BINARY_PATH_BYTES as u32 { BINARY_PATH_BYTES as u32 } else { text.len };
+        let start = text.start & 0x1fff;
+        if start > gatewatch_ebpf::text::END {
+            return 0;
+        }
+        let from = (&raw const (*buffer.as_ptr()).data).cast::<u8>().add(start as usize);
+        bpf_probe_read_kernel((&raw mut (*binary).path).cast(), masked::<0x1ff>(kept), from.cast());
+        let mut id = mix(frozen!(HASH_KEY), u64::from(text.len));
+        for i in 0..BINARY_PATH_BYTES / 8 {
+            if i * 8 >= kept as usize {
+                break;
+            }
+            id = mix(id, core::ptr::read_volatile(words.add(i)));
+        }
+        id |= 1;
+        if BINARIES.get(id).is_none() && BINARIES.insert(id, &*binary, 0).is_err() {
+            note(STAT_BINARIES_FULL);
+        }
+        id
+    }
+}
+
+/// A task is freed: `TP_PROTO(struct task_struct *p)`. Not at its exit: a process still closes its files and sockets
+/// then, and those are its events too.
+#[btf_tracepoint(function = "sched_process_free")]
+pub fn track_free(ctx: BtfTracePointContext) -> i32 {
+    let task: u64 = ctx.arg(0);
+    let id: u32 = memory::read(task + offset!(task_tgid));
+    if id != memory::read::<u32>(task + offset!(task_pid)) {
+        return 0; // a thread
+    }
+    // The id may belong to another process already.
+    // SAFETY: copied at once.
+    if unsafe { PROCESSES.get(id) }.is_some_and(|process| process.task == task || process.task == 0) {
+        let _ = PROCESSES.remove(id);
+    }
+    0
+}
+
+/// A cgroup is made: `TP_PROTO(struct cgroup *cgrp, const char *path)`.
+#[btf_tracepoint(function = "cgroup_mkdir")]
+pub fn track_cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
+    let (cgroup, path): (u64, u64) = (ctx.arg(0), ctx.arg(1));
+    let Some(id) = cgroup_id(cgroup) else { return 0 };
+    let Some(buffer) = CGROUP_PATH.get_ptr_mut(0) else { return 0 };
+    // SAFETY: a map's value of this CPU.
+    unsafe {
+        bpf_probe_read_kernel_str(buffer.cast(), 512, path as *const _);
+        if CGROUP_PATHS.insert(id, &*buffer, 0).is_err() {
+            note(STAT_CGROUPS_FULL);
+        }
+    }
+    0
+}
+
+/// A cgroup is removed: `TP_PROTO(struct cgroup *cgrp, const char *path)`.
+#[btf_tracepoint(function = "cgroup_rmdir")]
+pub fn track_cgroup_rmdir(ctx: BtfTracePointContext) -> i32 {
+    if let Some(id) = cgroup_id(ctx.arg(0))
+        && CGROUPS_GONE.insert(id, 1, 0).is_err()
+    {
+        note(STAT_CGROUPS_FULL);
+    }
+    0
+}
+
+/// The id of a cgroup of the v2 hierarchy, as `bpf_get_current_cgroup_id` gives it.
+#[inline(always)]
+fn cgroup_id(cgroup: u64) -> Option<u64> {
+    let root: u64 = memory::read(cgroup + offset!(cgroup_root));
+    if memory::read::<u32>(root + offset!(cgroup_root_hierarchy)) != 0 {
+        return None;
+    }
+    let node: u64 = memory::read(cgroup + offset!(cgroup_kn));
+    Some(memory::read(node + offset!(kernfs_id)))
+}
+
+gatewatch_ebpf::object!();

@@ -1,0 +1,104 @@
+//! The arguments of an event, for the two ways of attaching.
+
+use core::{arch::asm, ffi::c_void};
+
+use crate::{arch::regs, memory};
+
+/// What a program is given when its function is called.
+pub trait Context: Copy {
+    /// Argument `index` of the function, as its register holds it.
+    fn arg(self, index: u32) -> u64;
+    /// The function's result. `params` is the number of its parameters.
+    fn result(self, params: u32) -> u64;
+    /// Argument `index` as a pointer that the verifier knows the type of, where it does.
+    fn typed_arg(self, index: u32) -> *const c_void;
+}
+
+/// A load from the context at a constant offset. The verifier takes no other ones on older kernels ("dereference
+/// of modified ctx ptr"), and without the assembly the compiler folds the arms of a match into one load at a
+/// computed offset.
+macro_rules! load {
+    ($ctx:expr, $offset:expr) => {{
+        let value: u64;
+        // SAFETY: reads eight bytes of the context, which the verifier checks.
+        unsafe {
+            asm!("{value} = *(u64 *)({ctx} + {offset})", value = out(reg) value, ctx = in(reg) $ctx,
+                offset = const $offset, options(pure, readonly, nostack));
+        }
+        value
+    }};
+}
+
+/// The context of a kprobe or kretprobe: `struct pt_regs`.
+#[derive(Clone, Copy)]
+pub struct Registers(pub *mut c_void);
+
+impl Context for Registers {
+    #[inline(always)]
+    fn arg(self, index: u32) -> u64 {
+        match index {
+            0 => load!(self.0, regs::ARG0),
+            1 => load!(self.0, regs::ARG1),
+            2 => load!(self.0, regs::ARG2),
+            3 => load!(self.0, regs::ARG3),
+            4 => load!(self.0, regs::ARG4),
+            _ => load!(self.0, regs::ARG5),
+        }
+    }
+
+    #[inline(always)]
+    fn result(self, _params: u32) -> u64 {
+        load!(self.0, regs::RESULT)
+    }
+
+    #[inline(always)]
+    fn typed_arg(self, index: u32) -> *const c_void {
+        self.arg(index) as *const c_void
+    }
+}
+
+/// The context of fentry and fexit: an array of the arguments, with the result after the last one.
+#[derive(Clone, Copy)]
+pub struct Arguments(pub *mut c_void);
+
+impl Context for Arguments {
+    #[inline(always)]
+    fn arg(self, index: u32) -> u64 {
+        match index {
+            0 => load!(self.0, 0),
+            1 => load!(self.0, 8),
+            2 => load!(self.0, 16),
+            3 => load!(self.0, 24),
+            4 => load!(self.0, 32),
+            _ => load!(self.0, 40),
+        }
+    }
+
+    #[inline(always)]
+    fn result(self, params: u32) -> u64 {
+        match params {
+            6 => load!(self.0, 48),
+            params => self.arg(params),
+        }
+    }
+
+    #[inline(always)]
+    fn typed_arg(self, index: u32) -> *const c_void {
+        self.arg(index) as *const c_void
+    }
+}
+
+/// Argument `index` of a system call, whose entry function gets the caller's registers as its only argument.
+#[inline(always)]
+pub fn syscall_arg<C: Context>(ctx: C, index: u32) -> u64 {
+    let registers = ctx.arg(0);
+    let offset = match index {
+        0 => regs::ARG0,
+        1 => regs::ARG1,
+        2 => regs::ARG2,
+        3 => regs::SYSCALL_ARG3,
+        4 => regs::ARG4,
+        _ => regs::ARG5,
+    };
+    memory::read(registers + offset as u64)
+}

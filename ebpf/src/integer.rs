@@ -1,0 +1,163 @@
+//! Integers: where each comes from.
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_task};
+use gatewatch_abi::{
+    IntSlot, Layout,
+    consts::{
+        CAPS_EFFECTIVE, CAPS_PERMITTED, INT_ARG, INT_CAPABILITIES, INT_NAMESPACE, INT_NS_PID, INT_PID,
+        INT_RETURN, INT_SOCK, NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME,
+        NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT,
+    },
+};
+
+use crate::{
+    context::{Context, syscall_arg},
+    frozen, memory, offset,
+    spec::{LAYOUT, SPEC},
+};
+
+/// `AF_INET`, include/linux/socket.h.
+pub const AF_INET: u16 = 2;
+/// `AF_INET6`.
+pub const AF_INET6: u16 = 10;
+/// `sizeof(struct upid)`: an `int` and a pointer, include/linux/pid.h.
+const UPID_SIZE: u64 = 16;
+
+/// The value of a slot, sign-extended to 64 bits. `None`: there is no such value.
+#[inline(always)]
+pub fn value<C: Context>(ctx: C, slot: &'static IntSlot) -> Option<u64> {
+    let part = frozen!(slot.part);
+    match frozen!(slot.source) {
+        INT_ARG => {
+            let index = frozen!(slot.arg);
+            let raw = if frozen!(SPEC.syscall) != 0 { syscall_arg(ctx, index) } else { ctx.arg(index) };
+            Some(extend(raw, slot))
+        }
+        INT_RETURN => Some(extend(ctx.result(frozen!(SPEC.params)), slot)),
+        INT_PID => Some(bpf_get_current_pid_tgid() >> 32),
+        INT_NS_PID => Some(ns_pid()),
+        INT_NAMESPACE => Some(namespace(part)),
+        INT_CAPABILITIES => Some(capabilities(part)),
+        INT_SOCK => socket(ctx.arg(frozen!(slot.arg)), part),
+        _ => None,
+    }
+}
+
+/// Takes the bits of the value's type out of the register.
+#[inline(always)]
+fn extend(raw: u64, slot: &'static IntSlot) -> u64 {
+    let signed = frozen!(slot.signed) != 0;
+    match frozen!(slot.bits) {
+        8 if signed => raw as i8 as u64,
+        8 => u64::from(raw as u8),
+        16 if signed => raw as i16 as u64,
+        16 => u64::from(raw as u16),
+        32 if signed => raw as i32 as u64,
+        32 => u64::from(raw as u32),
+        _ => raw,
+    }
+}
+
+/// The process's id as it sees it itself.
+#[inline(never)]
+fn ns_pid() -> u64 {
+    // SAFETY: no preconditions.
+    let task = unsafe { bpf_get_current_task() } as u64;
+    let leader: u64 = memory::read(task + offset!(task_group_leader));
+    let upid = innermost(leader);
+    u64::from(memory::read::<u32>(upid + offset!(upid_nr)))
+}
+
+/// The `struct upid` of a task in its own pid namespace.
+#[inline(always)]
+fn innermost(task: u64) -> u64 {
+    let pid: u64 = memory::read(task + offset!(task_thread_pid));
+    let level = memory::read::<u32>(pid + offset!(pid_level)) & 31;
+    pid + offset!(pid_numbers) + u64::from(level) * UPID_SIZE
+}
+
+/// The inode number of one of the task's namespaces.
+#[inline(never)]
+fn namespace(part: u32) -> u64 {
+    // SAFETY: no preconditions.
+    let task = unsafe { bpf_get_current_task() } as u64;
+    let through_nsproxy = |member: u64, inum: u64| {
+        let nsproxy: u64 = memory::read(task + offset!(task_nsproxy));
+        let ns: u64 = memory::read(nsproxy + member);
+        memory::read::<u32>(ns + inum)
+    };
+    let inum = match part {
+        NS_UTS => through_nsproxy(offset!(nsproxy_uts), offset!(uts_inum)),
+        NS_IPC => through_nsproxy(offset!(nsproxy_ipc), offset!(ipc_inum)),
+        NS_MNT => through_nsproxy(offset!(nsproxy_mnt), offset!(mnt_inum)),
+        NS_PID => {
+            let ns: u64 = memory::read(innermost(task) + offset!(upid_ns));
+            memory::read::<u32>(ns + offset!(pidns_inum))
+        }
+        NS_PID_FOR_CHILDREN => through_nsproxy(offset!(nsproxy_pid_for_children), offset!(pidns_inum)),
+        NS_NET => through_nsproxy(offset!(nsproxy_net), offset!(net_inum)),
+        NS_TIME => through_nsproxy(offset!(nsproxy_time), offset!(time_inum)),
+        NS_TIME_FOR_CHILDREN => through_nsproxy(offset!(nsproxy_time_for_children), offset!(time_inum)),
+        NS_CGROUP => through_nsproxy(offset!(nsproxy_cgroup), offset!(cgroupns_inum)),
+        NS_USER => {
+            let cred: u64 = memory::read(task + offset!(task_cred));
+            let ns: u64 = memory::read(cred + offset!(cred_user_ns));
+            memory::read::<u32>(ns + offset!(user_inum))
+        }
+        _ => 0,
+    };
+    u64::from(inum)
+}
+
+/// One of the task's capability sets. 64 bits wide on every kernel: before 6.3 it was an array of two `u32`, with
+/// the lower half first, which is the same on the little-endian machines that we run on.
+#[inline(never)]
+fn capabilities(part: u32) -> u64 {
+    // SAFETY: no preconditions.
+    let cred: u64 = memory::read(unsafe { bpf_get_current_task() } as u64 + offset!(task_cred));
+    let member = match part {
+        CAPS_EFFECTIVE => offset!(cred_cap_effective),
+        CAPS_PERMITTED => offset!(cred_cap_permitted),
+        _ => offset!(cred_cap_inheritable),
+    };
+    memory::read(cred + member)
+}
+
+/// A part of a socket. Ports exist for IPv4 and IPv6 only.
+#[inline(never)]
+fn socket(sock: u64, part: u32) -> Option<u64> {
+    if sock == 0 {
+        return None;
+    }
+    let family: u16 = memory::read(sock + offset!(sock_family));
+    let internet = family == AF_INET || family == AF_INET6;
+    match part {
+        SOCK_SPORT if internet => Some(u64::from(memory::read::<u16>(sock + offset!(sock_num)))),
+        SOCK_DPORT if internet => Some(u64::from(u16::from_be(memory::read(sock + offset!(sock_dport))))),
+        SOCK_SPORT | SOCK_DPORT => None,
+        SOCK_PROTOCOL => Some(u64::from(memory::read::<u16>(sock + offset!(sock_protocol)))),
+        SOCK_FAMILY => Some(u64::from(family)),
+        _ => Some(u64::from(memory::read::<u8>(sock + offset!(sock_state)))),
+    }
+}
+
+/// An address of a socket, IPv4 as `::ffff:a.b.c.d`. `None`: it is neither IPv4 nor IPv6.
+#[inline(always)]
+pub fn address(sock: u64, source: bool) -> Option<[u8; 16]> {
+    if sock == 0 {
+        return None;
+    }
+    match memory::read::<u16>(sock + offset!(sock_family)) {
+        AF_INET => {
+            let member = if source { offset!(sock_rcv_saddr) } else { offset!(sock_daddr) };
+            let v4: [u8; 4] = memory::read(sock + member);
+            Some([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3]])
+        }
+        AF_INET6 => {
+            let member =
+                if source { frozen!(LAYOUT.sock_v6_rcv_saddr) } else { frozen!(LAYOUT.sock_v6_daddr) };
+            if member == Layout::ABSENT { None } else { Some(memory::read(sock + u64::from(member))) }
+        }
+        _ => None,
+    }
+}

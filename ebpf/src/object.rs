@@ -1,0 +1,56 @@
+//! What every object has, and what the two classifiers have in common.
+
+/// The licence and the panic handler that an object must have.
+#[macro_export]
+macro_rules! object {
+    () => {
+        #[panic_handler]
+        fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+            loop {}
+        }
+
+        /// The kernel gives some helpers only to programs under a licence compatible with its own.
+        #[unsafe(link_section = "license")]
+        #[unsafe(no_mangle)]
+        static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+    };
+}
+
+/// The programs of a classifier whose rows are of this width.
+#[macro_export]
+macro_rules! classifier {
+    ($width:ty) => {
+        use aya_ebpf::{
+            EbpfContext,
+            macros::{fentry, fexit, kprobe},
+            programs::{FEntryContext, FExitContext, ProbeContext},
+        };
+        use gatewatch_ebpf::{
+            classify::event,
+            context::{Arguments, Registers},
+        };
+
+        /// Entry by kprobe, and return by kretprobe: the kernel makes no difference between the two programs.
+        #[kprobe]
+        pub fn classify_kprobe(ctx: ProbeContext) -> u32 {
+            event::<_, $width>(Registers(ctx.as_ptr()));
+            0
+        }
+
+        /// Entry, by fentry.
+        #[fentry]
+        pub fn classify_fentry(ctx: FEntryContext) -> i32 {
+            event::<_, $width>(Arguments(ctx.as_ptr()));
+            0
+        }
+
+        /// Return, by fexit.
+        #[fexit]
+        pub fn classify_fexit(ctx: FExitContext) -> i32 {
+            event::<_, $width>(Arguments(ctx.as_ptr()));
+            0
+        }
+
+        $crate::object!();
+    };
+}

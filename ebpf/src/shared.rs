@@ -1,0 +1,45 @@
+//! The maps that all objects of the kernel half share (pinned by name; the user half puts them in one folder), and
+//! the numbers of [`STATS`].
+
+use aya_ebpf::{
+    macros::map,
+    maps::{HashMap, PerCpuArray, PerCpuHashMap},
+};
+use gatewatch_abi::{Binary, CountKey, Process};
+
+/// Counts of matches.
+#[map]
+pub static COUNTS: PerCpuHashMap<CountKey, u64> = PerCpuHashMap::pinned(16_384, 0);
+
+/// What each process runs, by its id in the initial pid namespace.
+#[map]
+pub static PROCESSES: HashMap<u32, Process> = HashMap::pinned(32_768, 0);
+
+/// The paths of programs, by their ids.
+#[map]
+pub static BINARIES: HashMap<u64, Binary> = HashMap::pinned(8_192, 0);
+
+/// The class of each known cgroup: which policies select it. A class is a row of every classifier.
+#[map]
+pub static CGROUPS: HashMap<u64, u32> = HashMap::pinned(16_384, 0);
+
+/// What had to be left out: counted here, exported by the user half.
+#[map]
+pub static STATS: PerCpuArray<u64> = PerCpuArray::pinned(8, 0);
+
+/// Buffers to put paths together in, one for each level of nesting on a CPU.
+#[map]
+pub static SCRATCH: PerCpuArray<crate::text::Scratch> = PerCpuArray::pinned(crate::text::LEVELS, 0);
+
+/// How many of the buffers are in use on this CPU.
+#[map]
+pub static NESTING: PerCpuArray<u32> = PerCpuArray::pinned(1, 0);
+
+/// Adds one to a statistic.
+#[inline(always)]
+pub fn note(stat: u32) {
+    if let Some(value) = STATS.get_ptr_mut(stat) {
+        // SAFETY: this CPU's own slot.
+        unsafe { *value += 1 }
+    }
+}

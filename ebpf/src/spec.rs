@@ -1,0 +1,63 @@
+//! The frozen globals. They are zeros here; the user half writes the node's values before it loads a program, and
+//! the verifier reads them as constants. So they must be read with `read_volatile`: the compiler would otherwise
+//! take the zeros for the values.
+
+use gatewatch_abi::{AddrSlot, FollowSlot, IntSlot, Layout, Spec, TextSlot};
+
+/// What the classifier looks at.
+#[unsafe(no_mangle)]
+pub static SPEC: Spec = Spec {
+    words: 0,
+    syscall: 0,
+    params: 0,
+    binary: 0,
+    binary_row: 0,
+    pad: 0,
+    ints: [IntSlot {
+        source: 0,
+        arg: 0,
+        part: 0,
+        bits: 0,
+        signed: 0,
+        table: 0,
+        rows: 0,
+        count: 0,
+        default_row: 0,
+        absent_row: 0,
+        values: [0; 4],
+    }; 8],
+    follow: [FollowSlot { mask: 0, inside_row: 0, outside_row: 0 }; 4],
+    texts: [TextSlot { source: 0, arg: 0, tables: 0, d_path: 0, prefix_row: 0, postfix_row: 0 }; 3],
+    addrs: [AddrSlot { source: 0, arg: 0, default_row: 0, pad: 0 }; 2],
+};
+
+/// Where the fields of the kernel's structures are.
+#[unsafe(no_mangle)]
+pub static LAYOUT: Layout = Layout::NONE;
+
+/// The secret of [`binary_id`](gatewatch_abi::binary_id).
+#[unsafe(no_mangle)]
+pub static HASH_KEY: u64 = 0;
+
+/// A field of a frozen global, as the user half left it.
+#[inline(always)]
+pub fn read<T: Copy>(place: &'static T) -> T {
+    // SAFETY: a reference is valid, aligned and initialised.
+    unsafe { core::ptr::read_volatile(place) }
+}
+
+/// [`read`] for a place.
+#[macro_export]
+macro_rules! frozen {
+    ($place:expr) => {
+        $crate::spec::read(&$place)
+    };
+}
+
+/// The offset of a field, as a distance to add to an address.
+#[macro_export]
+macro_rules! offset {
+    ($field:ident) => {
+        u64::from($crate::frozen!($crate::spec::LAYOUT.$field))
+    };
+}

@@ -1,0 +1,112 @@
+//! Facts that differ between processor architectures, all in one table.
+
+use std::fmt;
+
+/// A processor architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Arch {
+    /// x86-64.
+    Amd64,
+    /// 64-bit ARM.
+    Arm64,
+}
+
+/// One row of the table.
+struct Facts {
+    /// The name in images and Kubernetes (`kubernetes.io/arch`).
+    name: &'static str,
+    /// The name that `uname -m` gives.
+    machine: &'static str,
+    /// What the kernel puts before `sys_*` (`__SYSCALL_DEFINEx` in `arch/*/include/asm/syscall_wrapper.h`).
+    syscall_prefix: &'static str,
+    /// Registers that carry integer arguments (System V psABI for x86-64, section 3.2.3; AAPCS64, section 6.8).
+    argument_registers: u8,
+}
+
+const FACTS: [Facts; 2] = [
+    Facts { name: "amd64", machine: "x86_64", syscall_prefix: "__x64_", argument_registers: 6 },
+    Facts { name: "arm64", machine: "aarch64", syscall_prefix: "__arm64_", argument_registers: 8 },
+];
+
+impl Arch {
+    /// Every architecture that is known.
+    pub const ALL: [Self; 2] = [Self::Amd64, Self::Arm64];
+
+    const fn facts(self) -> &'static Facts {
+        match self {
+            Self::Amd64 => &FACTS[0],
+            Self::Arm64 => &FACTS[1],
+        }
+    }
+
+    /// The name in images and Kubernetes: `amd64`.
+    pub const fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// The architecture with this [`name`](Self::name).
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|arch| arch.name() == name)
+    }
+
+    /// The architecture that `uname -m` calls so: `x86_64`.
+    pub fn from_machine(machine: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|arch| arch.facts().machine == machine)
+    }
+
+    /// What the kernel puts before a system call's `sys_*` name: `__x64_`.
+    pub const fn syscall_prefix(self) -> &'static str {
+        self.facts().syscall_prefix
+    }
+
+    /// How many integer arguments of a function are in registers; the others are on the stack, where a probe
+    /// doesn't find them.
+    pub const fn argument_registers(self) -> u8 {
+        self.facts().argument_registers
+    }
+
+    /// The kernel's symbol of a system call: `sys_execve` is `__x64_sys_execve` here. A name that already has the
+    /// prefix stays as it is.
+    pub fn syscall_symbol(self, name: &str) -> String {
+        let prefix = self.syscall_prefix();
+        if name.starts_with(prefix) { name.to_owned() } else { format!("{prefix}{name}") }
+    }
+
+    /// The system call that a symbol of any architecture stands for: `__arm64_sys_execve` is `sys_execve`.
+    pub fn syscall_of(symbol: &str) -> Option<&str> {
+        Self::ALL
+            .into_iter()
+            .find_map(|arch| symbol.strip_prefix(arch.syscall_prefix()))
+            .filter(|rest| rest.starts_with("sys_"))
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_system_calls() {
+        assert_eq!(Arch::Amd64.syscall_symbol("sys_execve"), "__x64_sys_execve");
+        assert_eq!(Arch::Arm64.syscall_symbol("sys_execve"), "__arm64_sys_execve");
+        assert_eq!(Arch::Amd64.syscall_symbol("__x64_sys_execve"), "__x64_sys_execve");
+        assert_eq!(Arch::syscall_of("__arm64_sys_execve"), Some("sys_execve"));
+        assert_eq!(Arch::syscall_of("__x64_something"), None);
+        assert_eq!(Arch::syscall_of("__sys_setuid"), None);
+    }
+
+    #[test]
+    fn names_go_both_ways() {
+        for arch in Arch::ALL {
+            assert_eq!(Arch::from_name(arch.name()), Some(arch));
+            assert_eq!(Arch::from_machine(arch.facts().machine), Some(arch));
+        }
+        assert_eq!(Arch::from_machine("riscv64"), None);
+    }
+}

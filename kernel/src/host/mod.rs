@@ -1,0 +1,251 @@
+//! The kernel that is running here. The only part of this crate that looks at the machine.
+
+mod features;
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+pub use features::{Evidence, Features, Preemption, Support};
+
+use crate::{Arch, BtfError, KernelTypes, Parts, Profile, ProfileError};
+
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+const SYMBOLS: &str = "/proc/kallsyms";
+const TRACING: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+const DEBUG: &str = "/sys/kernel/debug";
+
+/// What was learned of the kernel that is running here.
+#[derive(Clone, Debug)]
+pub struct HostKernel {
+    /// What it offers.
+    pub profile: Profile,
+    /// What matters for attaching programs.
+    pub features: Features,
+    /// What couldn't be read, and what that means; each reads as a sentence.
+    pub gaps: Vec<Gap>,
+}
+
+/// Why nothing could be learned.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The kernel was built without type information.
+    #[error(
+        "the kernel {release} has no type information ({BTF} doesn't exist), so no function can be attached to: it \
+         must be built with CONFIG_DEBUG_INFO_BTF=y, as those of the major distributions are"
+    )]
+    NoBtf {
+        /// `uname -r`.
+        release: String,
+    },
+    /// The type information couldn't be read.
+    #[error(
+        "{BTF} can't be read: {0}; it is open to everyone on most machines, in a container /sys must be mounted"
+    )]
+    Unreadable(#[source] io::Error),
+    /// A machine that isn't supported.
+    #[error("this machine is a {0}; amd64 (x86_64) and arm64 (aarch64) are supported")]
+    Machine(String),
+    /// The type information isn't understood.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// The type information isn't understood.
+    #[error("{BTF} can't be read: {0}")]
+    Btf(#[from] BtfError),
+}
+
+/// A list of the kernel's that couldn't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Which one.
+    pub list: List,
+    /// Where it was looked for.
+    pub path: PathBuf,
+    /// Why it couldn't be read.
+    pub reason: io::ErrorKind,
+}
+
+/// The kernel's lists of functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// `/proc/kallsyms`: every symbol.
+    Symbols,
+    /// `available_filter_functions`: every function that can be probed.
+    Attachable,
+    /// `kprobes/blacklist`: functions in which a probe would be fatal.
+    Blacklist,
+    /// `events/syscalls`: parameters of system calls.
+    Syscalls,
+}
+
+/// How much is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// What is needed to attach programs: types, and which functions can be probed. Symbols aren't read (the kernel
+    /// takes longer to write them than all the rest takes), so functions that have no types and can't be probed
+    /// count as missing.
+    Attach,
+    /// What a saved profile has.
+    Everything,
+}
+
+/// Learns all about the kernel that is running here.
+pub fn host() -> Result<HostKernel, HostError> {
+    host_to(Depth::Everything)
+}
+
+/// Learns about the kernel that is running here as much as is asked for. Profiles of different depth have different
+/// hashes.
+pub fn host_to(depth: Depth) -> Result<HostKernel, HostError> {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy().into_owned();
+    let version = uname.version().to_string_lossy().into_owned();
+    let machine = uname.machine().to_string_lossy();
+    let arch = Arch::from_machine(&machine).ok_or_else(|| HostError::Machine(machine.into_owned()))?;
+    let btf = fs::read(BTF).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => HostError::NoBtf { release: release.clone() },
+        _ => HostError::Unreadable(error),
+    })?;
+    let types = KernelTypes::new(btf)?;
+    let tracing = tracing_directory();
+    let mut gaps = Vec::new();
+    let attachable = note(&mut gaps, List::Attachable, &tracing.join("available_filter_functions"), read);
+    let debug = Path::new(DEBUG);
+    let blacklist = note(&mut gaps, List::Blacklist, &debug.join("kprobes/blacklist"), read);
+    let everything = depth == Depth::Everything;
+    let symbols = everything.then(|| note(&mut gaps, List::Symbols, Path::new(SYMBOLS), read)).flatten();
+    let syscalls = everything
+        .then(|| note(&mut gaps, List::Syscalls, &tracing.join("events/syscalls"), formats))
+        .flatten();
+    let profile = Profile::from_types(
+        types,
+        &Parts {
+            version: &version,
+            symbols: symbols.as_deref(),
+            attachable: attachable.as_deref(),
+            blacklist: blacklist.as_deref(),
+            error_injection: error_injection(debug).as_deref(),
+            syscalls: syscalls.as_deref(),
+            ..Parts::new(&release, arch, &[])
+        },
+    )?;
+    let features = features(&profile, &tracing, symbols.is_some());
+    Ok(HostKernel { profile, features, gaps })
+}
+
+/// The first place where the tracing file system is mounted, or the usual one.
+fn tracing_directory() -> PathBuf {
+    let mounted = |path: &&str| Path::new(path).join("available_events").exists();
+    TRACING.iter().find(|path| mounted(path)).unwrap_or(&TRACING[0]).into()
+}
+
+fn note(
+    gaps: &mut Vec<Gap>,
+    list: List,
+    path: &Path,
+    read: impl FnOnce(&Path) -> io::Result<String>,
+) -> Option<String> {
+    read(path).map_err(|error| gaps.push(Gap { list, path: path.to_owned(), reason: error.kind() })).ok()
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The `format` files of the events `sys_enter_*`, in the order of their names.
+fn formats(path: &Path) -> io::Result<String> {
+    let mut events = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let name = entry?.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with("sys_enter_")) {
+            events.push(name);
+        }
+    }
+    events.sort_unstable();
+    let mut text = String::new();
+    for event in events {
+        text.push_str(&read(&path.join(event).join("format"))?);
+    }
+    Ok(text)
+}
+
+/// The list of functions whose result may be replaced. Where debugfs is readable and has none, none may be.
+fn error_injection(debug: &Path) -> Option<String> {
+    read(&debug.join("error_injection/list"))
+        .ok()
+        .or_else(|| debug.join("kprobes").is_dir().then(String::new))
+}
+
+fn features(profile: &Profile, tracing: &Path, symbols_known: bool) -> Features {
+    let config = config(&profile.release);
+    let device = Path::new("/sys/bus/event_source/devices");
+    let kprobe_events = if device.join("kprobe").exists() || tracing.join("kprobe_events").exists() {
+        Some(true)
+    } else {
+        // The directory itself shows whether anything can be concluded from what isn't in it.
+        device.join("software").exists().then_some(false)
+    };
+    // Without symbols, functions that ftrace doesn't reach (its own) are not known on all kernels.
+    let has = |name: &str| (symbols_known || profile.has_function(name)).then(|| profile.has_function(name));
+    let text = |path: &str| fs::read_to_string(path).ok();
+    let (jit, lsm) = (text("/proc/sys/net/core/bpf_jit_enable"), text("/sys/kernel/security/lsm"));
+    let preempt = text("/sys/kernel/debug/sched/preempt");
+    Features::new(&Evidence {
+        config: config.as_deref(),
+        kprobe_events,
+        direct_calls: has("register_ftrace_direct"),
+        override_helper: has("bpf_override_return"),
+        jit: jit.as_deref(),
+        lsm: lsm.as_deref(),
+        preempt: preempt.as_deref(),
+        version: &profile.version,
+    })
+}
+
+/// The kernel's configuration, from itself or from where distributions put it.
+fn config(release: &str) -> Option<String> {
+    let from_kernel = || {
+        let mut text = String::new();
+        let file = fs::File::open("/proc/config.gz").ok()?;
+        io::Read::read_to_string(&mut flate2::read::GzDecoder::new(file), &mut text).ok()?;
+        Some(text)
+    };
+    let installed = [format!("/boot/config-{release}"), format!("/usr/lib/modules/{release}/config")];
+    from_kernel().or_else(|| installed.iter().find_map(|path| fs::read_to_string(path).ok()))
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let consequence = match self.list {
+            List::Symbols => "functions that have no type information are not known",
+            List::Attachable => "it isn't known which functions can be probed, so every one is tried",
+            List::Blacklist => "functions in which the kernel forbids probes are not known beforehand",
+            List::Syscalls => "the parameters of most system calls are not known",
+        };
+        let path = self.path.display();
+        match (self.reason, self.list) {
+            (io::ErrorKind::PermissionDenied, _) => {
+                write!(f, "{path} may not be read (root may, or who has CAP_DAC_READ_SEARCH): {consequence}")
+            }
+            (io::ErrorKind::NotFound, List::Attachable | List::Syscalls) => write!(
+                f,
+                "{path} doesn't exist (is the tracing file system mounted? `mount -t tracefs tracefs {}`): \
+                 {consequence}",
+                TRACING[0]
+            ),
+            (io::ErrorKind::NotFound, List::Blacklist) => write!(
+                f,
+                "{path} doesn't exist (is the debug file system mounted? `mount -t debugfs debugfs {DEBUG}`): \
+                 {consequence}"
+            ),
+            (io::ErrorKind::NotFound, List::Symbols) => {
+                write!(
+                    f,
+                    "{path} doesn't exist (is /proc mounted, and the kernel built with CONFIG_KALLSYMS?): {consequence}"
+                )
+            }
+            (reason, _) => write!(f, "{path} can't be read ({reason}): {consequence}"),
+        }
+    }
+}

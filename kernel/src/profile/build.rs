@@ -1,0 +1,198 @@
+//! Puts a profile together.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{
+    Profile, Types,
+    functions::{Access, Entry, Functions},
+    live::Live,
+};
+use crate::{
+    Arch, BtfError, KernelTypes,
+    text::{self, Symbol},
+};
+
+/// What a profile is made from: a release, BTF, and whichever of the kernel's lists could be read, as the kernel
+/// writes them.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    /// `uname -r`.
+    pub release: &'a str,
+    /// `uname -v`, or nothing.
+    pub version: &'a str,
+    /// The architecture.
+    pub arch: Arch,
+    /// `/sys/kernel/btf/vmlinux`.
+    pub btf: &'a [u8],
+    /// `/proc/kallsyms`: without it a function counts as there if the kernel's types or the next list have it.
+    pub symbols: Option<&'a str>,
+    /// `available_filter_functions` of the tracing file system: without it nobody knows what can be probed. Without
+    /// symbols and their addresses beside it, it isn't known of a function that it hasn't: it may be there under
+    /// another name.
+    pub attachable: Option<&'a str>,
+    /// `/sys/kernel/debug/kprobes/blacklist`.
+    pub blacklist: Option<&'a str>,
+    /// `/sys/kernel/debug/error_injection/list`; empty where the kernel has none.
+    pub error_injection: Option<&'a str>,
+    /// The `format` files of `events/syscalls/sys_enter_*` in the tracing file system, one after the other: without
+    /// them the parameters of few system calls are known.
+    pub syscalls: Option<&'a str>,
+}
+
+impl<'a> Parts<'a> {
+    /// The parts without which there is no profile; the lists may be put beside them.
+    pub const fn new(release: &'a str, arch: Arch, btf: &'a [u8]) -> Self {
+        Self {
+            release,
+            version: "",
+            arch,
+            btf,
+            symbols: None,
+            attachable: None,
+            blacklist: None,
+            error_injection: None,
+            syscalls: None,
+        }
+    }
+}
+
+/// Why there is no profile.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProfileError {
+    /// The kernel's types can't be read.
+    #[error("the kernel's type information can't be read: {0}")]
+    Btf(#[from] BtfError),
+    /// There is type information, but it isn't a kernel's.
+    #[error("the type information has no function in it; it is not that of a kernel")]
+    NoFunctions,
+    /// A list of symbols without a function.
+    #[error("the list of symbols names no function; is it the text of /proc/kallsyms?")]
+    NoSymbols,
+}
+
+impl Profile {
+    /// Puts a profile together from its parts.
+    pub fn from_parts(parts: &Parts<'_>) -> Result<Self, ProfileError> {
+        Self::from_types(KernelTypes::new(parts.btf)?, parts)
+    }
+
+    /// As [`from_parts`](Self::from_parts), with types that are read already; [`Parts::btf`] isn't looked at.
+    pub fn from_types(types: KernelTypes, parts: &Parts<'_>) -> Result<Self, ProfileError> {
+        if types.functions().next().is_none() {
+            return Err(ProfileError::NoFunctions);
+        }
+        let lists = Lists::new(parts);
+        let mut entries: BTreeMap<Cow<'_, str>, Entry> = match &lists.symbols {
+            Some(symbols) if symbols.is_empty() => return Err(ProfileError::NoSymbols),
+            Some(symbols) => symbols.keys().map(|name| (Cow::from(*name), lists.entry(name))).collect(),
+            None => types
+                .functions()
+                .chain(lists.attachable.iter().flatten().map(|(name, _)| *name))
+                .map(|name| (Cow::from(name), lists.entry(name)))
+                .collect(),
+        };
+        if lists.symbols.is_none() {
+            add_aliases(&mut entries, parts.arch);
+        }
+        let functions = Functions {
+            names: entries.keys().map(Cow::as_ref).collect(),
+            entries: entries.into_values().collect(),
+            overrides_known: lists.overridable.is_some(),
+        };
+        Ok(Self {
+            release: parts.release.to_owned(),
+            version: parts.version.to_owned(),
+            arch: parts.arch,
+            functions,
+            types: Types::Live(Arc::new(Live {
+                types,
+                formats: parts.syscalls.unwrap_or_default().to_owned(),
+            })),
+        })
+    }
+}
+
+/// Where symbols aren't known, adds the names of system calls without parameters: on amd64 they are aliases of
+/// `__do_sys_*` (`__X64_SYS_STUB0` in `arch/x86/include/asm/syscall_wrapper.h`), and only that name is in the kernel's
+/// types and in ftrace's list.
+fn add_aliases(entries: &mut BTreeMap<Cow<'_, str>, Entry>, arch: Arch) {
+    let alias = |(name, entry): (&Cow<'_, str>, &Entry)| {
+        let call = name.strip_prefix("__do_sys_")?;
+        Some((Cow::from(format!("{}sys_{call}", arch.syscall_prefix())), *entry))
+    };
+    let aliases: Vec<_> = entries.iter().filter_map(alias).collect();
+    for (name, entry) in aliases {
+        entries.entry(name).or_insert(entry);
+    }
+}
+
+/// The kernel's lists, parsed.
+struct Lists<'a> {
+    symbols: Option<BTreeMap<&'a str, Symbol>>,
+    attachable: Option<BTreeMap<&'a str, u32>>,
+    blacklist: HashMap<&'a str, u64>,
+    /// Where the functions in `attachable` are, and those in `blacklist`. A function may have several names
+    /// (`__x64_sys_fork` and `__do_sys_fork`), of which these lists have one.
+    attachable_addresses: HashSet<u64>,
+    blacklist_addresses: HashSet<u64>,
+    overridable: Option<HashSet<&'a str>>,
+}
+
+impl<'a> Lists<'a> {
+    fn new(parts: &Parts<'a>) -> Self {
+        let symbols = parts.symbols.map(text::kallsyms);
+        let attachable = parts.attachable.map(text::filter_functions);
+        let blacklist = parts.blacklist.map(text::blacklist).unwrap_or_default();
+        let address = |name: &&str| Some(symbols.as_ref()?.get(name)?.address);
+        Self {
+            attachable_addresses: attachable.iter().flat_map(BTreeMap::keys).filter_map(address).collect(),
+            blacklist_addresses: blacklist.values().copied().collect(),
+            symbols,
+            attachable,
+            blacklist,
+            overridable: parts.error_injection.map(text::error_injection),
+        }
+    }
+
+    fn entry(&self, name: &str) -> Entry {
+        Entry {
+            access: self.access(name),
+            symbols: u16::try_from(self.count(name)).unwrap_or(u16::MAX),
+            overridable: self.overridable.as_ref().is_some_and(|list| list.contains(name)),
+        }
+    }
+
+    /// How many functions have this name, as far as is known.
+    fn count(&self, name: &str) -> u32 {
+        let symbols = self.symbols.as_ref().and_then(|list| list.get(name)).map(|symbol| symbol.count);
+        let attachable = self.attachable.as_ref().and_then(|list| list.get(name)).copied();
+        symbols.max(attachable).unwrap_or(1)
+    }
+
+    fn access(&self, name: &str) -> Access {
+        let symbol = self.symbols.as_ref().and_then(|symbols| symbols.get(name));
+        let address = symbol.map(|symbol| symbol.address).filter(|address| *address != 0);
+        if self.blacklist.contains_key(name) || address.is_some_and(|a| self.blacklist_addresses.contains(&a))
+        {
+            return Access::Blacklisted;
+        }
+        let Some(attachable) = &self.attachable else { return Access::Unknown };
+        match address {
+            _ if attachable.contains_key(name) => {
+                if self.count(name) > 1 {
+                    Access::Ambiguous
+                } else {
+                    Access::Yes
+                }
+            }
+            Some(address) if self.attachable_addresses.contains(&address) => Access::Yes,
+            Some(_) => Access::NotTraceable,
+            // It may be there under another name.
+            None => Access::Unknown,
+        }
+    }
+}

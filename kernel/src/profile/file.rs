@@ -1,0 +1,329 @@
+//! A profile as a file.
+//!
+//! Eight bytes `GWPROFIL`, one for the version of the format, and a zstd frame. In it, numbers and text as
+//! [`wire`](super::wire) has them: release, version, architecture, then each table, column by column so that like
+//! stands beside like (a file is 300 to 500 KB). Names of functions give only what differs from the one before.
+
+use std::io::Read;
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    Profile, Types,
+    functions::{Access, Entry, Functions, Names},
+    saved::{Row, Saved},
+    wire::{Reader, Writer},
+};
+use crate::{Arch, CType, Kind, Pointee};
+
+const MAGIC: &[u8; 8] = b"GWPROFIL";
+const VERSION: u8 = 1;
+/// zstd's level: higher ones take seconds and save a few per cent.
+const LEVEL: i32 = 19;
+/// Most bytes that a file may unpack to. A profile of Linux 7.3 has 3 MB.
+const UNPACKED: u64 = 16 << 20;
+/// Most that zstd may keep of what it has unpacked, as a power of two. More than [`UNPACKED`] is of no use.
+const WINDOW_LOG: u32 = 24;
+/// Most bytes that all names of functions have together: front coding could make them grow without bound.
+const NAMES: usize = 16 << 20;
+
+/// Why a file isn't a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// Something else altogether.
+    #[error("this is no kernel profile: such a file begins with \"GWPROFIL\"; `gatewatch profile` makes one")]
+    NotAProfile,
+    /// Of a later version.
+    #[error(
+        "this kernel profile has format {0} and this program reads format {VERSION}; make it again with \
+         `gatewatch profile` of this version"
+    )]
+    Version(u8),
+    /// Cut off or changed.
+    #[error("this kernel profile is damaged; make it again with `gatewatch profile`")]
+    Damaged,
+    /// Unpacks to more than any profile.
+    #[error("this kernel profile unpacks to more than {} MiB, so it is none", UNPACKED >> 20)]
+    TooLarge,
+}
+
+impl Profile {
+    /// The profile as a file. Takes a second or two: it is packed tightly.
+    ///
+    /// The error is zstd's; packing into memory fails only where there is none.
+    pub fn to_bytes(&self) -> std::io::Result<Vec<u8>> {
+        self.to_bytes_at(LEVEL)
+    }
+
+    pub(super) fn to_bytes_at(&self, level: i32) -> std::io::Result<Vec<u8>> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.push(VERSION);
+        bytes.extend(zstd::bulk::compress(&self.body(), level)?);
+        Ok(bytes)
+    }
+
+    /// Reads a file that [`to_bytes`](Self::to_bytes) made. Any other bytes are an error; memory is bounded.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, FormatError> {
+        let (version, packed) =
+            bytes.strip_prefix(MAGIC).and_then(<[u8]>::split_first).ok_or(FormatError::NotAProfile)?;
+        if *version != VERSION {
+            return Err(FormatError::Version(*version));
+        }
+        let mut body = Vec::new();
+        let mut decoder = zstd::Decoder::with_buffer(packed).map_err(|_| FormatError::Damaged)?;
+        decoder.window_log_max(WINDOW_LOG).map_err(|_| FormatError::Damaged)?;
+        decoder.take(UNPACKED + 1).read_to_end(&mut body).map_err(|_| FormatError::Damaged)?;
+        if body.len() as u64 > UNPACKED {
+            return Err(FormatError::TooLarge);
+        }
+        read_profile(&mut Reader::new(&body))
+    }
+
+    /// SHA-256 of the contents, in hexadecimal: the same wherever and however the profile was made, if the kernel
+    /// is the same.
+    pub fn hash(&self) -> String {
+        use std::fmt::Write as _;
+        Sha256::digest(self.body()).iter().fold(String::new(), |mut text, byte| {
+            // Writing to a String can't fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    pub(super) fn body(&self) -> Vec<u8> {
+        let Self { release, version, arch, functions, types: _ } = self;
+        let Functions { names, entries, overrides_known } = functions;
+        let saved = self.saved();
+        let Saved { types, idents, prototypes, functions, syscalls, enums, fields } = saved.as_ref();
+        let mut out = Writer::default();
+        out.text(release);
+        out.text(version);
+        out.text(arch.name());
+        out.count(types.len());
+        for ty in types {
+            out.text(&ty.text);
+        }
+        for ty in types {
+            write_kind(&mut out, &ty.kind);
+        }
+        out.count(idents.len());
+        for ident in idents {
+            out.text(ident);
+        }
+        out.count(prototypes.len());
+        for prototype in prototypes {
+            out.number(prototype.ret.into());
+            out.number((prototype.params.len() as u64) << 1 | u64::from(prototype.variadic));
+        }
+        for (_, ty) in prototypes.iter().flat_map(|prototype| &prototype.params) {
+            out.number((*ty).into());
+        }
+        for (name, _) in prototypes.iter().flat_map(|prototype| &prototype.params) {
+            out.number((*name).into());
+        }
+        write_names(&mut out, names);
+        for prototype in functions {
+            out.number(prototype.map_or(0, |index| u64::from(index) + 1));
+        }
+        for entry in entries {
+            out.number(entry.access as u64 | u64::from(entry.overridable) << 3);
+        }
+        for entry in entries {
+            out.number(entry.symbols.into());
+        }
+        out.number((*overrides_known).into());
+        out.count(syscalls.len());
+        for (name, prototype) in syscalls {
+            out.text(name);
+            out.number((*prototype).into());
+        }
+        out.count(enums.len());
+        for (name, constants) in enums {
+            out.text(name);
+            out.count(constants.len());
+            for (name, value) in constants {
+                out.text(name);
+                out.signed(*value);
+            }
+        }
+        out.count(fields.len());
+        for (name, offset) in fields {
+            out.text(name);
+            out.number((*offset).into());
+        }
+        out.0
+    }
+}
+
+fn read_profile(input: &mut Reader<'_>) -> Result<Profile, FormatError> {
+    let release = input.text()?.to_owned();
+    let version = input.text()?.to_owned();
+    let arch = Arch::from_name(input.text()?).ok_or(FormatError::Damaged)?;
+    let texts = input.list(|input| input.text().map(str::to_owned))?;
+    let mut types = Vec::with_capacity(texts.len());
+    for text in texts {
+        types.push(CType { text, kind: read_kind(input)? });
+    }
+    let idents = input.list(|input| input.text().map(Box::from))?;
+    let prototypes = read_prototypes(input)?;
+    let names = read_names(input)?;
+    let mut functions = Vec::with_capacity(names.len());
+    for _ in 0..names.len() {
+        functions.push(input.small()?.checked_sub(1));
+    }
+    let mut entries = Vec::with_capacity(names.len());
+    for _ in 0..names.len() {
+        let bits = input.byte()?;
+        let access = *Access::ALL.get(usize::from(bits & 7)).ok_or(FormatError::Damaged)?;
+        entries.push(Entry { access, symbols: 0, overridable: bits >> 3 == 1 });
+    }
+    for entry in &mut entries {
+        entry.symbols = u16::try_from(input.small()?).map_err(|_| FormatError::Damaged)?;
+    }
+    let overrides_known = input.byte()? == 1;
+    let syscalls = input.list(|input| Ok((Box::from(input.text()?), input.small()?)))?;
+    let enums = input.list(|input| {
+        let name = Box::from(input.text()?);
+        Ok((name, input.list(|input| Ok((Box::from(input.text()?), input.signed()?)))?))
+    })?;
+    let fields = input.list(|input| Ok((Box::from(input.text()?), input.small()?)))?;
+    let saved = Saved { types, idents, prototypes, functions, syscalls, enums, fields };
+    let functions = Functions { names, entries, overrides_known };
+    if !input.is_at_end() || !saved.is_sound(&functions) {
+        return Err(FormatError::Damaged);
+    }
+    Ok(Profile { release, version, arch, functions, types: Types::Saved(saved) })
+}
+
+fn read_prototypes(input: &mut Reader<'_>) -> Result<Vec<Row>, FormatError> {
+    let heads = input.list(|input| Ok((input.small()?, input.number()?)))?;
+    let mut prototypes = Vec::with_capacity(heads.len());
+    for (ret, count) in heads {
+        let types = input.items(count >> 1, |input| Ok((0, input.small()?)))?;
+        prototypes.push(Row { ret, params: types.into(), variadic: count & 1 == 1 });
+    }
+    for (name, _) in prototypes.iter_mut().flat_map(|prototype| &mut prototype.params) {
+        *name = input.small()?;
+    }
+    Ok(prototypes)
+}
+
+/// For each name the number of bytes that it has in common with the one before, and the others.
+fn write_names(out: &mut Writer, names: &Names) {
+    out.count(names.len());
+    let mut before = "";
+    for name in names.iter() {
+        let mut common = before.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
+        while !name.is_char_boundary(common) {
+            common -= 1;
+        }
+        out.count(common);
+        out.text(&name[common..]);
+        before = name;
+    }
+}
+
+fn read_names(input: &mut Reader<'_>) -> Result<Names, FormatError> {
+    let mut names = Names::default();
+    let mut name = String::new();
+    let mut total = 0;
+    let count = input.number()?;
+    input.items(count, |input| {
+        let common = usize::try_from(input.number()?).map_err(|_| FormatError::Damaged)?;
+        if common > name.len() || !name.is_char_boundary(common) {
+            return Err(FormatError::Damaged);
+        }
+        name.truncate(common);
+        name.push_str(input.text()?);
+        total += name.len();
+        if total > NAMES {
+            return Err(FormatError::TooLarge);
+        }
+        names.push(&name);
+        Ok(())
+    })?;
+    Ok(names)
+}
+
+fn write_kind(out: &mut Writer, kind: &Kind) {
+    let mut tag = |tag: u8| out.0.push(tag);
+    match kind {
+        Kind::Void => tag(0),
+        Kind::Bool => tag(1),
+        Kind::Other => tag(2),
+        Kind::Int { bits, signed } => {
+            tag(3);
+            write_int(out, *bits, *signed);
+        }
+        Kind::Enum { name, bits } => {
+            tag(4);
+            out.text(name);
+            out.number((*bits).into());
+        }
+        Kind::Struct { name, size } => {
+            tag(5);
+            out.text(name);
+            out.number((*size).into());
+        }
+        Kind::Union { name, size } => {
+            tag(6);
+            out.text(name);
+            out.number((*size).into());
+        }
+        Kind::Pointer(Pointee::Void) => tag(7),
+        Kind::Pointer(Pointee::Char) => tag(8),
+        Kind::Pointer(Pointee::Function) => tag(9),
+        Kind::Pointer(Pointee::Other) => tag(10),
+        Kind::Pointer(Pointee::Int { bits, signed }) => {
+            tag(11);
+            write_int(out, *bits, *signed);
+        }
+        Kind::Pointer(Pointee::Struct(name)) => {
+            tag(12);
+            out.text(name);
+        }
+        Kind::Pointer(Pointee::Union(name)) => {
+            tag(13);
+            out.text(name);
+        }
+    }
+}
+
+fn read_kind(input: &mut Reader<'_>) -> Result<Kind, FormatError> {
+    Ok(match input.byte()? {
+        0 => Kind::Void,
+        1 => Kind::Bool,
+        2 => Kind::Other,
+        3 => {
+            let (bits, signed) = read_int(input)?;
+            Kind::Int { bits, signed }
+        }
+        4 => Kind::Enum { name: input.text()?.to_owned(), bits: read_bits(input)? },
+        5 => Kind::Struct { name: input.text()?.to_owned(), size: input.small()? },
+        6 => Kind::Union { name: input.text()?.to_owned(), size: input.small()? },
+        7 => Kind::Pointer(Pointee::Void),
+        8 => Kind::Pointer(Pointee::Char),
+        9 => Kind::Pointer(Pointee::Function),
+        10 => Kind::Pointer(Pointee::Other),
+        11 => {
+            let (bits, signed) = read_int(input)?;
+            Kind::Pointer(Pointee::Int { bits, signed })
+        }
+        12 => Kind::Pointer(Pointee::Struct(input.text()?.to_owned())),
+        13 => Kind::Pointer(Pointee::Union(input.text()?.to_owned())),
+        _ => return Err(FormatError::Damaged),
+    })
+}
+
+fn write_int(out: &mut Writer, bits: u8, signed: bool) {
+    out.number(bits.into());
+    out.0.push(signed.into());
+}
+
+fn read_int(input: &mut Reader<'_>) -> Result<(u8, bool), FormatError> {
+    Ok((read_bits(input)?, input.byte()? == 1))
+}
+
+fn read_bits(input: &mut Reader<'_>) -> Result<u8, FormatError> {
+    u8::try_from(input.small()?).map_err(|_| FormatError::Damaged)
+}

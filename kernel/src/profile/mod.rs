@@ -1,0 +1,162 @@
+//! What one kernel offers, put together from its types and its lists of functions.
+
+mod build;
+mod file;
+mod function;
+mod functions;
+mod live;
+mod save;
+mod saved;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::{borrow::Cow, sync::Arc};
+
+pub use build::{Parts, ProfileError};
+pub use file::FormatError;
+pub use function::{Attach, Function, Obstacle, Syscall};
+
+use functions::Functions;
+use gatewatch_abi::Layout;
+use live::{ENUMS, Live};
+use saved::Saved;
+
+use crate::{Arch, D_PATH_FUNCTIONS, MissingField, layout, nearest};
+
+/// What one kernel offers.
+///
+/// One that is made from a kernel's parts decodes types when it is asked for them, which makes it quick to have (40
+/// ms for Linux 7.3). Saving it decodes all of them, once; one that comes from a file gives the same answers.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The kernel's release as `uname -r` gives it: `6.12.117+deb13-cloud-amd64`.
+    pub release: String,
+    /// The kernel's build as `uname -v` gives it: `#1 SMP PREEMPT_DYNAMIC Debian 6.12.117-1 (2026-11-12)`. Empty
+    /// where it isn't known.
+    pub version: String,
+    /// The architecture.
+    pub arch: Arch,
+    functions: Functions,
+    types: Types,
+}
+
+/// Where types come from.
+#[derive(Clone, Debug)]
+enum Types {
+    Live(Arc<Live>),
+    Saved(Saved),
+}
+
+impl Profile {
+    /// A function by its symbol. One that exists only as a clone with another name (`name.isra.0`) is given, too,
+    /// with an [`Obstacle`].
+    pub fn function(&self, name: &str) -> Option<Function> {
+        let (entry, attachable, obstacle) = self.functions.find(name)?;
+        let prototype = match &self.types {
+            // What the compiler made of a clone isn't what the types say.
+            _ if matches!(obstacle, Some(Obstacle::Clone { .. })) => None,
+            Types::Live(live) => live.prototype(name),
+            Types::Saved(saved) => self.functions.names.find(name).and_then(|index| saved.prototype(index)),
+        };
+        let variadic = prototype.as_ref().is_some_and(|prototype| prototype.variadic);
+        let (params, ret) = prototype.map(|prototype| (prototype.params, prototype.ret)).unzip();
+        let overridable = self.functions.overrides_known.then_some(entry.overridable);
+        Some(Function { name: name.to_owned(), params, ret, variadic, attachable, obstacle, overridable })
+    }
+
+    /// Whether there is a function with exactly this symbol. Cheaper than [`function`](Self::function).
+    pub fn has_function(&self, name: &str) -> bool {
+        self.functions.names.find(name).is_some()
+    }
+
+    /// The symbol of every function, in order.
+    pub fn functions(&self) -> impl Iterator<Item = &str> {
+        self.functions.names.iter()
+    }
+
+    /// The symbol of a system call: `sys_execve` is `__x64_sys_execve` on amd64. Says nothing about whether this
+    /// kernel has it.
+    pub fn syscall_symbol(&self, name: &str) -> String {
+        self.arch.syscall_symbol(name)
+    }
+
+    /// A system call by its `sys_*` name or its symbol.
+    pub fn syscall(&self, name: &str) -> Option<Syscall> {
+        let symbol = self.syscall_symbol(name);
+        let (_, attachable, obstacle) = self.functions.find(&symbol)?;
+        let name = symbol.strip_prefix(self.arch.syscall_prefix())?.to_owned();
+        let params = match &self.types {
+            Types::Live(live) => live.syscall_params(&name),
+            Types::Saved(saved) => saved.syscall_params(&name),
+        };
+        Some(Syscall { name, symbol, params, attachable, obstacle })
+    }
+
+    /// The `sys_*` names of the system calls, in order.
+    pub fn syscalls(&self) -> impl Iterator<Item = &str> {
+        let prefix = self.arch.syscall_prefix();
+        self.functions()
+            .filter_map(move |name| name.strip_prefix(prefix))
+            .filter(|name| name.starts_with("sys_") && !name.contains('.'))
+    }
+
+    /// Up to `max` functions whose names are most like this one, the likeliest first. A system call's symbol is
+    /// compared with those of system calls only.
+    pub fn nearest(&self, name: &str, max: usize) -> Vec<String> {
+        let prefix = self.arch.syscall_prefix();
+        if let Some(call) = name.strip_prefix(prefix) {
+            let calls = nearest::nearest(call, self.syscalls(), max);
+            return calls.into_iter().map(|call| format!("{prefix}{call}")).collect();
+        }
+        let functions = self.functions().filter(|other| !other.contains('.'));
+        nearest::nearest(name, functions, max).into_iter().map(str::to_owned).collect()
+    }
+
+    /// The value of a constant of an enumeration: `kernel_read_file_id`, `READING_MODULE`. The name of the
+    /// enumeration is empty for those that have none (`TCP_ESTABLISHED`, `IPPROTO_TCP`).
+    pub fn enum_constant(&self, name: &str, constant: &str) -> Option<i64> {
+        self.enum_constants(name)?.into_iter().find_map(|(name, value)| (name == constant).then_some(value))
+    }
+
+    /// Names and values of the constants of an enumeration, in the order of the source. A saved profile has the
+    /// enumerations that functions take or return, and those that policies are written with.
+    pub fn enum_constants(&self, name: &str) -> Option<Vec<(String, i64)>> {
+        match &self.types {
+            Types::Live(live) => live.enum_constants(name),
+            Types::Saved(saved) => saved.enum_constants(name),
+        }
+    }
+
+    /// The value of a constant, without saying of which of the enumerations that policies are written with
+    /// (`READING_MODULE`, `BPF_PROG_LOAD`, `TCP_ESTABLISHED`, `IPPROTO_TCP` …).
+    pub fn constant(&self, constant: &str) -> Option<i64> {
+        ENUMS.iter().chain(&[""]).find_map(|name| self.enum_constant(name, constant))
+    }
+
+    /// Where the fields of the kernel's structures lie.
+    pub fn layout(&self) -> Result<Layout, MissingField> {
+        match &self.types {
+            Types::Live(live) => layout(&live.types),
+            Types::Saved(saved) => saved.layout(),
+        }
+    }
+
+    /// Those of [`D_PATH_FUNCTIONS`] that this kernel has.
+    pub fn d_path_functions(&self) -> impl Iterator<Item = &'static str> {
+        D_PATH_FUNCTIONS.into_iter().filter(|name| self.has_function(name))
+    }
+
+    /// Whether a program attached by fentry or fexit to this function may use the helper `bpf_d_path`.
+    pub fn allows_d_path(&self, name: &str) -> bool {
+        D_PATH_FUNCTIONS.contains(&name) && self.has_function(name)
+    }
+
+    /// The types as tables.
+    fn saved(&self) -> Cow<'_, Saved> {
+        match &self.types {
+            Types::Live(live) => Cow::Owned(save::save(live, &self.functions, self.arch)),
+            Types::Saved(saved) => Cow::Borrowed(saved),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Decodes all types that functions have, each once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::Hash,
+};
+
+use super::{
+    functions::Functions,
+    live::{ENUMS, Live},
+    saved::{Constants, Row, Saved},
+};
+use crate::{Arch, CType, Kind, Param, text};
+
+/// Makes the tables of a profile. They are the same for the same kernel: rows are in the order of their first use,
+/// and functions in that of their names.
+pub(super) fn save(live: &Live, functions: &Functions, arch: Arch) -> Saved {
+    let mut builder = Builder::new(live);
+    let prototypes = functions.names.iter().map(|name| builder.prototype(name)).collect();
+    let syscalls = builder.syscalls(functions, arch);
+    let enums = builder.enums();
+    let fields: BTreeMap<String, u32> = live.fields().collect();
+    Saved {
+        types: builder.types.rows,
+        idents: builder.idents.rows,
+        prototypes: builder.rows.rows,
+        functions: prototypes,
+        syscalls,
+        enums,
+        fields: fields.into_iter().map(|(name, offset)| (name.into(), offset)).collect(),
+    }
+}
+
+/// Rows in the order of their first use, each once.
+struct Table<T> {
+    rows: Vec<T>,
+    places: HashMap<T, u32>,
+}
+
+impl<T: Clone + Eq + Hash> Table<T> {
+    fn new() -> Self {
+        Self { rows: Vec::new(), places: HashMap::new() }
+    }
+
+    fn place(&mut self, row: T) -> u32 {
+        if let Some(place) = self.places.get(&row) {
+            return *place;
+        }
+        let place = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+        self.rows.push(row.clone());
+        self.places.insert(row, place);
+        place
+    }
+}
+
+struct Builder<'a> {
+    live: &'a Live,
+    types: Table<CType>,
+    /// Of a type id in BTF the place in `types`: most ids are asked for many times.
+    seen: HashMap<u32, u32>,
+    idents: Table<Box<str>>,
+    rows: Table<Row>,
+    enums: BTreeSet<String>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(live: &'a Live) -> Self {
+        Self {
+            live,
+            types: Table::new(),
+            seen: HashMap::new(),
+            idents: Table::new(),
+            rows: Table::new(),
+            enums: ENUMS.into_iter().map(str::to_owned).collect(),
+        }
+    }
+
+    fn type_id(&mut self, id: u32) -> u32 {
+        if let Some(place) = self.seen.get(&id) {
+            return *place;
+        }
+        let place = self.ctype(self.live.types.ctype(id));
+        self.seen.insert(id, place);
+        place
+    }
+
+    fn ctype(&mut self, ty: CType) -> u32 {
+        if let Kind::Enum { name, .. } = &ty.kind
+            && !name.is_empty()
+        {
+            self.enums.insert(name.clone());
+        }
+        self.types.place(ty)
+    }
+
+    fn prototype(&mut self, name: &str) -> Option<u32> {
+        let raw = self.live.types.raw_prototype(name)?;
+        let params = raw
+            .params
+            .into_iter()
+            .map(|(name, ty)| (self.idents.place(name.into()), self.type_id(ty)))
+            .collect();
+        let ret = self.type_id(raw.ret);
+        Some(self.rows.place(Row { ret, params, variadic: raw.variadic }))
+    }
+
+    fn syscalls(&mut self, functions: &Functions, arch: Arch) -> Vec<(Box<str>, u32)> {
+        let live = self.live;
+        let mut formats = text::syscall_formats(&live.formats);
+        let names = functions.names.iter().filter_map(|name| name.strip_prefix(arch.syscall_prefix()));
+        let mut syscalls = Vec::new();
+        for name in names.filter(|name| name.starts_with("sys_")) {
+            let params = match formats.remove(name) {
+                Some(params) => params
+                    .into_iter()
+                    .map(|(ty, name)| Param { name: name.to_owned(), ty: live.types.parse_ctype(ty) })
+                    .collect(),
+                None => match live.syscall_params(name) {
+                    Some(params) => params,
+                    None => continue,
+                },
+            };
+            let params = params
+                .into_iter()
+                .map(|param| (self.idents.place(param.name.into()), self.ctype(param.ty)))
+                .collect();
+            let ret = self.ctype(live.types.parse_ctype("long"));
+            syscalls.push((name.into(), self.rows.place(Row { ret, params, variadic: false })));
+        }
+        syscalls
+    }
+
+    fn enums(&self) -> Vec<(Box<str>, Constants)> {
+        let names = std::iter::once("").chain(self.enums.iter().map(String::as_str));
+        names
+            .filter_map(|name| {
+                let constants = self.live.enum_constants(name)?;
+                Some((name.into(), constants.into_iter().map(|(name, value)| (name.into(), value)).collect()))
+            })
+            .collect()
+    }
+}

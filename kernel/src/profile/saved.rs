@@ -1,0 +1,96 @@
+//! Types as a saved profile has them: each type, name of a parameter and prototype once, referred to by number.
+
+use gatewatch_abi::Layout;
+
+use super::functions::Functions;
+use crate::{CType, MissingField, Param, Prototype};
+
+/// Tables of types. Every index in them is valid: [`Saved::is_sound`] is checked for what comes from a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Saved {
+    pub(super) types: Vec<CType>,
+    /// Names of parameters.
+    pub(super) idents: Vec<Box<str>>,
+    pub(super) prototypes: Vec<Row>,
+    /// Of each function the index of its prototype; parallel to [`Functions::names`].
+    pub(super) functions: Vec<Option<u32>>,
+    /// Sorted by name: a prototype for each system call whose parameters are known.
+    pub(super) syscalls: Vec<(Box<str>, u32)>,
+    /// Sorted by name; those that have none are put together under the empty one.
+    pub(super) enums: Vec<(Box<str>, Constants)>,
+    /// Sorted: `structure.path.of.members` and the offset in bytes.
+    pub(super) fields: Vec<(Box<str>, u32)>,
+}
+
+/// Names and values.
+pub(super) type Constants = Vec<(Box<str>, i64)>;
+
+/// A prototype: indices into [`Saved::types`] and [`Saved::idents`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Row {
+    pub(super) ret: u32,
+    /// Name and type.
+    pub(super) params: Box<[(u32, u32)]>,
+    pub(super) variadic: bool,
+}
+
+impl Saved {
+    /// The prototype of the function at an index.
+    pub(super) fn prototype(&self, index: usize) -> Option<Prototype> {
+        self.row((*self.functions.get(index)?)?)
+    }
+
+    pub(super) fn syscall_params(&self, name: &str) -> Option<Vec<Param>> {
+        Some(self.row(*find(&self.syscalls, name)?)?.params)
+    }
+
+    fn row(&self, index: u32) -> Option<Prototype> {
+        let row = self.prototypes.get(index as usize)?;
+        let param = |(name, ty): &(u32, u32)| {
+            let name = self.idents.get(*name as usize)?.to_string();
+            Some(Param { name, ty: self.types.get(*ty as usize)?.clone() })
+        };
+        Some(Prototype {
+            params: row.params.iter().map(param).collect::<Option<_>>()?,
+            ret: self.types.get(row.ret as usize)?.clone(),
+            variadic: row.variadic,
+        })
+    }
+
+    pub(super) fn enum_constants(&self, name: &str) -> Option<Vec<(String, i64)>> {
+        let constants = find(&self.enums, name)?;
+        Some(constants.iter().map(|(name, value)| (name.to_string(), *value)).collect())
+    }
+
+    pub(super) fn layout(&self) -> Result<Layout, MissingField> {
+        crate::layout::resolve(|structure, path| find(&self.fields, &format!("{structure}.{path}")).copied())
+    }
+
+    /// Whether every index points at something, and what is searched is sorted.
+    pub(super) fn is_sound(&self, functions: &Functions) -> bool {
+        let within = |index: u32, length: usize| (index as usize) < length;
+        self.functions.len() == functions.names.len()
+            && functions.entries.len() == functions.names.len()
+            && functions.names.is_sorted()
+            && self.prototypes.iter().all(|row| {
+                let known = |(name, ty): &(u32, u32)| {
+                    within(*name, self.idents.len()) && within(*ty, self.types.len())
+                };
+                within(row.ret, self.types.len()) && row.params.iter().all(known)
+            })
+            && self.functions.iter().flatten().all(|index| within(*index, self.prototypes.len()))
+            && self.syscalls.iter().all(|(_, index)| within(*index, self.prototypes.len()))
+            && sorted(&self.syscalls)
+            && sorted(&self.enums)
+            && sorted(&self.fields)
+    }
+}
+
+fn find<'a, T>(rows: &'a [(Box<str>, T)], name: &str) -> Option<&'a T> {
+    let index = rows.binary_search_by(|(other, _)| (**other).cmp(name)).ok()?;
+    rows.get(index).map(|(_, value)| value)
+}
+
+fn sorted<T>(rows: &[(Box<str>, T)]) -> bool {
+    rows.windows(2).all(|pair| matches!(pair, [(a, _), (b, _)] if a < b))
+}

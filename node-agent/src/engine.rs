@@ -1,0 +1,396 @@
+//! Keeps the kernel half in step with the policies: which classifiers there are, which numbers policy hooks are
+//! counted under, and which cgroups belong to which policies.
+//!
+//! A cgroup's *class* is the set of policies that watch it. Classes are numbered and only ever added to; class 0 are
+//! the cgroups that nobody has told us about yet (all policies count there, and the counts are given away or dropped
+//! when the owner is known), class 1 is the host.
+#![allow(
+    clippy::result_large_err,
+    reason = "an error here ends the loading of a policy; its size costs nothing"
+)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Instant,
+};
+
+use gatewatch_abi::consts::{CLASS_HOST, CLASS_PENDING};
+use gatewatch_kernel::Profile;
+use gatewatch_policy::{
+    classify::{self, Excess, Tables},
+    plan::{HookPlan, Plan, Scope},
+};
+
+use crate::{
+    attribution::{Attribution, Owner, Selection, selection},
+    kernel_half::{KernelHalf, LoadError, Prepared, Site},
+    series::{Hook, Hooks},
+};
+
+/// Names a policy: its namespace, if it is a namespaced one, and its name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PolicyKey {
+    /// For `TracingPolicyNamespaced`.
+    pub namespace: Option<String>,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+impl std::fmt::Display for PolicyKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{namespace}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// Why a policy that compiles couldn't be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It doesn't fit beside the others.
+    #[error("{0}")]
+    Excess(#[from] Excess),
+    /// The kernel doesn't take it.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+/// One policy's hook on a function.
+#[derive(Clone, Debug, PartialEq)]
+struct Member {
+    id: u32,
+    policy: PolicyKey,
+    plan: HookPlan,
+}
+
+/// What is installed on a function.
+struct Installed {
+    members: Vec<Member>,
+    tables: Tables,
+}
+
+/// See the module's documentation.
+pub struct Engine {
+    kernel: KernelHalf,
+    profile: Profile,
+    plans: BTreeMap<PolicyKey, Plan>,
+    ids: HashMap<(PolicyKey, Site, usize), u32>,
+    next_id: u32,
+    hooks: Hooks,
+    classes: Vec<BTreeSet<PolicyKey>>,
+    cgroups: HashMap<u64, u32>,
+    installed: BTreeMap<Site, Installed>,
+}
+
+impl Engine {
+    /// Begins without policies.
+    pub fn new(kernel: KernelHalf, profile: Profile) -> Self {
+        Self {
+            kernel,
+            profile,
+            plans: BTreeMap::new(),
+            ids: HashMap::new(),
+            next_id: 1,
+            hooks: Hooks::new(),
+            classes: vec![BTreeSet::new(); 2],
+            cgroups: HashMap::new(),
+            installed: BTreeMap::new(),
+        }
+    }
+
+    /// The kernel that policies are compiled for.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// The kernel half.
+    pub fn kernel(&self) -> &KernelHalf {
+        &self.kernel
+    }
+
+    /// The kernel half, to take what it has noted.
+    pub fn kernel_mut(&mut self) -> &mut KernelHalf {
+        &mut self.kernel
+    }
+
+    /// What the numbers that the kernel counts under stand for.
+    pub fn hooks(&self) -> &Hooks {
+        &self.hooks
+    }
+
+    /// The policies that run.
+    pub fn running(&self) -> &BTreeMap<PolicyKey, Plan> {
+        &self.plans
+    }
+
+    /// Makes these policies, and no others, run. Policies that can't be loaded are given back with the reason; they
+    /// run nowhere, and the others do. Policies that were running and stay the same count on without a gap.
+    ///
+    /// All classifiers are loaded before the first is installed, so a policy is never half there.
+    pub fn apply(
+        &mut self,
+        mut wanted: BTreeMap<PolicyKey, Plan>,
+        attribution: &Attribution,
+        now: Instant,
+    ) -> BTreeMap<PolicyKey, Failure> {
+        let mut failed = BTreeMap::new();
+        loop {
+            self.classes[CLASS_PENDING as usize] = wanted.keys().cloned().collect();
+            self.classes[CLASS_HOST as usize] =
+                wanted.iter().filter(|(_, plan)| plan.scope.host).map(|(key, _)| key.clone()).collect();
+            let sites = self.members(&wanted);
+            match self.prepare(&sites) {
+                Ok(prepared) => match self.install(prepared, sites) {
+                    Ok(()) => break,
+                    Err((site, failure)) => self.give_up(&site, failure, &mut wanted, &mut failed),
+                },
+                Err((site, failure)) => {
+                    let culprit = self.culprit(&site, &sites[&site]);
+                    match culprit {
+                        Some((key, failure)) => {
+                            wanted.remove(&key);
+                            failed.insert(key, failure);
+                        }
+                        None => self.give_up(&site, failure, &mut wanted, &mut failed),
+                    }
+                }
+            }
+        }
+        self.finish(wanted);
+        if let Err(error) = self.classify_cgroups(attribution, now) {
+            tracing::error!(%error, "cannot tell the kernel which policies watch which cgroups");
+        }
+        failed
+    }
+
+    /// The policy hooks of each function, with their numbers.
+    fn members(&mut self, wanted: &BTreeMap<PolicyKey, Plan>) -> BTreeMap<Site, Vec<Member>> {
+        let mut sites: BTreeMap<Site, Vec<Member>> = BTreeMap::new();
+        for (key, plan) in wanted {
+            let mut seen: HashMap<Site, usize> = HashMap::new();
+            for hook in &plan.hooks {
+                let site = (hook.symbol.clone(), hook.on_return);
+                let nth = seen.entry(site.clone()).or_default();
+                let id = *self.ids.entry((key.clone(), site.clone(), *nth)).or_insert_with(|| {
+                    self.next_id += 1;
+                    self.next_id - 1
+                });
+                *nth += 1;
+                sites.entry(site).or_default().push(Member { id, policy: key.clone(), plan: hook.clone() });
+            }
+        }
+        sites
+    }
+
+    /// The tables of a function.
+    fn tables(&self, site: &Site, members: &[Member]) -> Result<Tables, Excess> {
+        let policies: Vec<&PolicyKey> = {
+            let unique: BTreeSet<&PolicyKey> = members.iter().map(|member| &member.policy).collect();
+            unique.into_iter().collect()
+        };
+        let classes: Vec<Vec<bool>> = self
+            .classes
+            .iter()
+            .map(|class| policies.iter().map(|policy| class.contains(*policy)).collect())
+            .collect();
+        let params =
+            self.profile.function(&site.0).and_then(|function| function.params).map_or(0, |p| p.len());
+        classify::classify(&hooks(members, &policies), &classes, u32::try_from(params).unwrap_or(0))
+    }
+
+    /// Loads the classifiers of all functions that change.
+    #[allow(clippy::type_complexity, reason = "one step of `apply`")]
+    fn prepare(
+        &mut self,
+        sites: &BTreeMap<Site, Vec<Member>>,
+    ) -> Result<Vec<(Site, Prepared, Tables)>, (Site, Failure)> {
+        let mut prepared = Vec::new();
+        for (site, members) in sites {
+            let tables = self.tables(site, members).map_err(|excess| (site.clone(), excess.into()))?;
+            if self.installed.get(site).is_some_and(|installed| installed.tables == tables) {
+                continue;
+            }
+            let program = self.kernel.prepare(site, &tables).map_err(|error| (site.clone(), error.into()))?;
+            prepared.push((site.clone(), program, tables));
+        }
+        Ok(prepared)
+    }
+
+    fn install(
+        &mut self,
+        prepared: Vec<(Site, Prepared, Tables)>,
+        mut sites: BTreeMap<Site, Vec<Member>>,
+    ) -> Result<(), (Site, Failure)> {
+        for (site, program, tables) in prepared {
+            let members = sites.remove(&site).unwrap_or_default();
+            for member in &members {
+                self.kernel.add_hook(member.id).map_err(|error| (site.clone(), error.into()))?;
+            }
+            self.kernel.install(&site, program).map_err(|error| (site.clone(), error.into()))?;
+            self.installed.insert(site, Installed { members, tables });
+        }
+        Ok(())
+    }
+
+    /// The first of the policies that are new on a function with which it can't be loaded.
+    fn culprit(&mut self, site: &Site, members: &[Member]) -> Option<(PolicyKey, Failure)> {
+        let running = |member: &Member| {
+            self.installed.get(site).is_some_and(|installed| installed.members.contains(member))
+        };
+        let (mut base, new): (Vec<Member>, Vec<Member>) = members.iter().cloned().partition(running);
+        let mut by_policy: BTreeMap<PolicyKey, Vec<Member>> = BTreeMap::new();
+        for member in new {
+            by_policy.entry(member.policy.clone()).or_default().push(member);
+        }
+        for (key, more) in by_policy {
+            base.extend(more);
+            let loaded = self
+                .tables(site, &base)
+                .map_err(Failure::from)
+                .and_then(|tables| self.kernel.prepare(site, &tables).map_err(Failure::from));
+            if let Err(failure) = loaded {
+                return Some((key, failure));
+            }
+        }
+        None
+    }
+
+    /// Leaves out every policy of a function that can't be loaded although each new policy could be.
+    fn give_up(
+        &self,
+        site: &Site,
+        failure: Failure,
+        wanted: &mut BTreeMap<PolicyKey, Plan>,
+        failed: &mut BTreeMap<PolicyKey, Failure>,
+    ) {
+        let text = failure.to_string();
+        tracing::error!(function = site.0, error = text, "a function's policies can't be loaded together");
+        let on_site =
+            |plan: &Plan| plan.hooks.iter().any(|hook| (&hook.symbol, hook.on_return) == (&site.0, site.1));
+        let last = wanted
+            .iter()
+            .rev()
+            .find(|(key, plan)| on_site(plan) && self.plans.get(*key) != Some(*plan))
+            .or_else(|| wanted.iter().rev().find(|(_, plan)| on_site(plan)))
+            .map(|(key, _)| key.clone());
+        if let Some(key) = last {
+            wanted.remove(&key);
+            failed.insert(key, failure);
+        }
+    }
+
+    /// Takes away what no policy uses any more.
+    fn finish(&mut self, wanted: BTreeMap<PolicyKey, Plan>) {
+        let sites: BTreeSet<Site> = wanted
+            .values()
+            .flat_map(|plan| plan.hooks.iter().map(|hook| (hook.symbol.clone(), hook.on_return)))
+            .collect();
+        self.installed.retain(|site, _| sites.contains(site));
+        self.kernel.retain(|site| sites.contains(site));
+        let members = self.members(&wanted);
+        let scopes: HashMap<&PolicyKey, Arc<Scope>> =
+            wanted.iter().map(|(key, plan)| (key, Arc::new(plan.scope.clone()))).collect();
+        self.hooks = members
+            .values()
+            .flatten()
+            .filter_map(|member| {
+                Some((
+                    member.id,
+                    Hook {
+                        policy: member.policy.name.as_str().into(),
+                        namespace: member.policy.namespace.as_deref().map(Into::into),
+                        symbol: member.plan.symbol.as_str().into(),
+                        scope: scopes.get(&member.policy)?.clone(),
+                    },
+                ))
+            })
+            .collect();
+        let gone: Vec<u32> = self.ids.values().copied().filter(|id| !self.hooks.contains_key(id)).collect();
+        self.ids.retain(|_, id| !gone.contains(id));
+        if !gone.is_empty()
+            && let Err(error) = self.kernel.remove_hooks(&gone)
+        {
+            tracing::warn!(%error, "cannot forget the counts of policies that are gone");
+        }
+        self.plans = wanted;
+    }
+
+    /// Tells the kernel which class each known cgroup has. To be called when cgroups, pods or policies change.
+    pub fn classify_cgroups(&mut self, attribution: &Attribution, now: Instant) -> Result<(), LoadError> {
+        let mut present = BTreeSet::new();
+        for (id, owner) in attribution.cgroups(now) {
+            present.insert(id);
+            let class = match owner {
+                Owner::Pending => None,
+                Owner::Host => Some(CLASS_HOST),
+                owner => Some(self.class_of(&owner)?),
+            };
+            if self.cgroups.get(&id).copied() != class {
+                self.kernel.set_cgroup_class(id, class)?;
+                match class {
+                    Some(class) => self.cgroups.insert(id, class),
+                    None => self.cgroups.remove(&id),
+                };
+            }
+        }
+        let gone: Vec<u64> = self.cgroups.keys().copied().filter(|id| !present.contains(id)).collect();
+        for id in gone {
+            self.kernel.set_cgroup_class(id, None)?;
+            self.cgroups.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// The class of an owner's cgroups, made where it is new.
+    fn class_of(&mut self, owner: &Owner) -> Result<u32, LoadError> {
+        let set: BTreeSet<PolicyKey> = self
+            .plans
+            .iter()
+            .filter(|(_, plan)| selection(&plan.scope, owner) != Selection::Unselected)
+            .map(|(key, _)| key.clone())
+            .collect();
+        let known = self.classes.iter().skip(2).position(|class| *class == set);
+        if let Some(known) = known {
+            return Ok(u32::try_from(known + 2).unwrap_or(CLASS_PENDING));
+        }
+        self.classes.push(set);
+        let class = self.classes.len() - 1;
+        let sites: Vec<Site> = self.installed.keys().cloned().collect();
+        for site in sites {
+            self.add_class(&site, class)?;
+        }
+        Ok(u32::try_from(class).unwrap_or(CLASS_PENDING))
+    }
+
+    /// Brings a new class into a function's classifier: into a row that was kept for it, or with a new program.
+    fn add_class(&mut self, site: &Site, class: usize) -> Result<(), LoadError> {
+        let Some(installed) = self.installed.get(site) else { return Ok(()) };
+        let members = installed.members.clone();
+        // What was built before can be built with one class more.
+        let Ok(tables) = self.tables(site, &members) else { return Ok(()) };
+        let words = tables.spec.words as usize;
+        if tables.rows.len() == installed.tables.rows.len() && tables.spec == installed.tables.spec {
+            let row = &tables.rows[class * words..][..words];
+            self.kernel.set_class_row(site, u32::try_from(class).unwrap_or(CLASS_PENDING), row)?;
+        } else {
+            let prepared = self.kernel.prepare(site, &tables)?;
+            self.kernel.install(site, prepared)?;
+        }
+        self.installed.insert(site.clone(), Installed { members, tables });
+        Ok(())
+    }
+}
+
+/// A function's members as the classifier's builder takes them. `policies` has every policy among them.
+fn hooks<'a>(members: &'a [Member], policies: &[&PolicyKey]) -> Vec<classify::Hook<'a>> {
+    members
+        .iter()
+        .map(|member| classify::Hook {
+            id: member.id,
+            policy: policies.iter().position(|policy| **policy == member.policy).unwrap_or(usize::MAX),
+            plan: &member.plan,
+        })
+        .collect()
+}

@@ -1,0 +1,253 @@
+//! The maps that all programs share.
+
+use aya::{
+    Ebpf, Pod,
+    maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues},
+    util::nr_cpus,
+};
+use gatewatch_abi::{
+    Binary, CountKey, Process, binary_id,
+    consts::{
+        BINARY_PATH_BYTES, OVERFLOW, STAT_BINARIES_FULL, STAT_CGROUPS_FULL, STAT_LOST, STAT_NESTED,
+        STAT_PATHS_CUT, STAT_PROCESSES_FULL, STAT_STRINGS_UNREADABLE,
+    },
+};
+
+use super::{LoadError, processes};
+
+/// `BPF_NOEXIST`, include/uapi/linux/bpf.h.
+const NOEXIST: u64 = 1;
+
+/// Cgroups that came and went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CgroupChanges {
+    /// Id and path of those that were made.
+    pub made: Vec<(u64, String)>,
+    /// Ids of those that were removed, which may be among those that were made.
+    pub removed: Vec<u64>,
+}
+
+/// How full the maps are, and what had to be left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Name, entries, capacity.
+    pub maps: Vec<(&'static str, u64, u64)>,
+    /// Name of a thing that was left out, and how often.
+    pub left_out: Vec<(&'static str, u64)>,
+}
+
+/// The shared maps.
+pub(super) struct Shared {
+    counts: PerCpuHashMap<MapData, CountKey, u64>,
+    processes: HashMap<MapData, u32, Process>,
+    binaries: HashMap<MapData, u64, Binary>,
+    cgroups: HashMap<MapData, u64, u32>,
+    follow: HashMap<MapData, u64, u64>,
+    cgroup_paths: HashMap<MapData, u64, [u8; 512]>,
+    cgroups_gone: HashMap<MapData, u64, u32>,
+    stats: PerCpuArray<MapData, u64>,
+    /// The sets that are followed; a set's place is its bit.
+    sets: Vec<Vec<Vec<u8>>>,
+    capacities: [u64; 4],
+    cpus: usize,
+}
+
+fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, LoadError> {
+    let map = ebpf.take_map(name).ok_or(LoadError::Missing(name))?;
+    T::try_from(map).map_err(|source| LoadError::Map { map: name, source })
+}
+
+/// How many entries a hash map holds.
+fn capacity(ebpf: &Ebpf, name: &str) -> u64 {
+    match ebpf.map(name) {
+        Some(Map::HashMap(data) | Map::PerCpuHashMap(data)) => {
+            data.info().map_or(0, |info| u64::from(info.max_entries()))
+        }
+        _ => 0,
+    }
+}
+
+fn ignore_missing(result: Result<(), MapError>, map: &'static str) -> Result<(), LoadError> {
+    match result {
+        Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(|source| LoadError::Map { map, source }),
+    }
+}
+
+impl Shared {
+    /// Takes the maps out of the object that was loaded first.
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
+        let cpus = nr_cpus().map_err(|(path, source)| LoadError::Pins { path: path.into(), source })?;
+        let capacities = ["COUNTS", "PROCESSES", "BINARIES", "CGROUPS"].map(|name| capacity(ebpf, name));
+        Ok(Self {
+            capacities,
+            counts: take(ebpf, "COUNTS")?,
+            processes: take(ebpf, "PROCESSES")?,
+            binaries: take(ebpf, "BINARIES")?,
+            cgroups: take(ebpf, "CGROUPS")?,
+            follow: take(ebpf, "FOLLOW")?,
+            cgroup_paths: take(ebpf, "CGROUP_PATHS")?,
+            cgroups_gone: take(ebpf, "CGROUPS_GONE")?,
+            stats: take(ebpf, "STATS")?,
+            sets: Vec::new(),
+            cpus,
+        })
+    }
+
+    /// Enters the processes that run already. The kernel's own entries are newer and stay.
+    pub(super) fn scan_processes(&mut self, hash_key: u64) {
+        for process in processes::running() {
+            self.add_binary(&process.program, hash_key);
+            let value = Process { binary: binary_id(hash_key, &process.program), task: 0, follow: 0 };
+            // An error means that the kernel has entered it meanwhile, or that the map is full, which shows there.
+            if self.processes.insert(process.id, value, NOEXIST).is_ok() && !processes::exists(process.id) {
+                let _ = self.processes.remove(&process.id);
+            }
+        }
+    }
+
+    fn add_binary(&mut self, path: &[u8], hash_key: u64) {
+        let mut binary = Binary {
+            len: u32::try_from(path.len()).unwrap_or(u32::MAX),
+            pad: 0,
+            path: [0; BINARY_PATH_BYTES],
+        };
+        let kept = path.len().min(BINARY_PATH_BYTES);
+        binary.path[..kept].copy_from_slice(&path[..kept]);
+        let _ = self.binaries.insert(binary_id(hash_key, path), binary, NOEXIST);
+    }
+
+    pub(super) fn add_hook(&mut self, hook: u32) -> Result<(), LoadError> {
+        self.add_count(CountKey { cgroup: OVERFLOW, binary: OVERFLOW, hook, pad: 0 })
+    }
+
+    /// Makes entries until there is no room.
+    pub(super) fn fill_counts(&mut self) -> Result<(), LoadError> {
+        for binary in 1..=self.capacities[0] + 1 {
+            match self.add_count(CountKey { cgroup: OVERFLOW, binary, hook: 0, pad: 0 }) {
+                Err(LoadError::Map { source: MapError::SyscallError(error), .. })
+                    if error.io_error.raw_os_error() == Some(rustix::io::Errno::TOOBIG.raw_os_error()) =>
+                {
+                    return Ok(());
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes an entry of 0, if there is none.
+    fn add_count(&mut self, key: CountKey) -> Result<(), LoadError> {
+        let failed = |source| LoadError::Map { map: "COUNTS", source };
+        let zeros = PerCpuValues::try_from(vec![0_u64; self.cpus])
+            .map_err(|source| LoadError::Pins { path: "/sys/devices/system/cpu/possible".into(), source })?;
+        match self.counts.insert(key, zeros, NOEXIST) {
+            Err(MapError::SyscallError(error))
+                if error.io_error.kind() == std::io::ErrorKind::AlreadyExists =>
+            {
+                Ok(())
+            }
+            other => other.map_err(failed),
+        }
+    }
+
+    pub(super) fn counts(&self) -> Result<Vec<(CountKey, u64)>, LoadError> {
+        let mut all = Vec::new();
+        for entry in &self.counts {
+            let (key, values) = entry.map_err(|source| LoadError::Map { map: "COUNTS", source })?;
+            all.push((key, values.iter().sum()));
+        }
+        Ok(all)
+    }
+
+    pub(super) fn remove_counts(&mut self, gone: impl Fn(&CountKey) -> bool) -> Result<(), LoadError> {
+        let keys: Vec<CountKey> = self.counts.keys().filter_map(Result::ok).filter(|key| gone(key)).collect();
+        for key in keys {
+            ignore_missing(self.counts.remove(&key), "COUNTS")?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn binary_path(&self, id: u64) -> Vec<u8> {
+        self.binaries.get(&id, 0).map(|binary| binary.path().to_vec()).unwrap_or_default()
+    }
+
+    pub(super) fn set_cgroup_class(&mut self, cgroup: u64, class: Option<u32>) -> Result<(), LoadError> {
+        match class {
+            Some(class) => self
+                .cgroups
+                .insert(cgroup, class, 0)
+                .map_err(|source| LoadError::Map { map: "CGROUPS", source }),
+            None => ignore_missing(self.cgroups.remove(&cgroup), "CGROUPS"),
+        }
+    }
+
+    /// The bit of a set of programs whose descendants belong to them. Processes that run already are entered: those
+    /// that run such a program now, or whose ancestors do.
+    pub(super) fn follow_set(&mut self, set: &[Vec<u8>], hash_key: u64) -> Result<u64, LoadError> {
+        if let Some(known) = self.sets.iter().position(|known| known == set) {
+            return Ok(1 << known);
+        }
+        if self.sets.len() >= 64 {
+            return Err(LoadError::FollowSets);
+        }
+        let mask = 1 << self.sets.len();
+        self.sets.push(set.to_vec());
+        for path in set {
+            let id = binary_id(hash_key, path);
+            let masks = self.follow.get(&id, 0).unwrap_or(0) | mask;
+            self.follow.insert(id, masks, 0).map_err(|source| LoadError::Map { map: "FOLLOW", source })?;
+        }
+        for id in processes::descendants(&processes::running(), set) {
+            if let Ok(mut process) = self.processes.get(&id, 0) {
+                process.follow |= mask;
+                let _ = self.processes.insert(id, process, 0);
+            }
+        }
+        Ok(mask)
+    }
+
+    pub(super) fn cgroup_changes(&mut self) -> Result<CgroupChanges, LoadError> {
+        let mut changes = CgroupChanges::default();
+        for (id, path) in entries(&self.cgroup_paths, "CGROUP_PATHS")? {
+            let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
+            changes.made.push((id, String::from_utf8_lossy(&path[..end]).into_owned()));
+            ignore_missing(self.cgroup_paths.remove(&id), "CGROUP_PATHS")?;
+        }
+        for (id, _) in entries(&self.cgroups_gone, "CGROUPS_GONE")? {
+            changes.removed.push(id);
+            ignore_missing(self.cgroups_gone.remove(&id), "CGROUPS_GONE")?;
+        }
+        Ok(changes)
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        let count = |keys: usize| u64::try_from(keys).unwrap_or(u64::MAX);
+        let stat = |stat| self.stats.get(&stat, 0).map_or(0, |values| values.iter().sum());
+        Usage {
+            maps: vec![
+                ("counts", count(self.counts.keys().count()), self.capacities[0]),
+                ("processes", count(self.processes.keys().count()), self.capacities[1]),
+                ("binaries", count(self.binaries.keys().count()), self.capacities[2]),
+                ("cgroups", count(self.cgroups.keys().count()), self.capacities[3]),
+            ],
+            left_out: vec![
+                ("processes", stat(STAT_PROCESSES_FULL)),
+                ("binaries", stat(STAT_BINARIES_FULL)),
+                ("paths", stat(STAT_PATHS_CUT)),
+                ("strings", stat(STAT_STRINGS_UNREADABLE)),
+                ("nested", stat(STAT_NESTED)),
+                ("cgroups", stat(STAT_CGROUPS_FULL)),
+                ("counts", stat(STAT_LOST)),
+            ],
+        }
+    }
+}
+
+fn entries<K: Pod, V: Pod>(
+    map: &HashMap<MapData, K, V>,
+    name: &'static str,
+) -> Result<Vec<(K, V)>, LoadError> {
+    map.iter().collect::<Result<_, _>>().map_err(|source| LoadError::Map { map: name, source })
+}

@@ -1,0 +1,24 @@
+//! Gatewatch's agent: runs policies in the kernel, counts there, tells which pod each count belongs to, and exports
+//! the result to Prometheus.
+//!
+//! * [`pods`]: pods as policies select them, and the file of them
+//! * [`cgroup`]: which pod and container a cgroup belongs to, by its path
+//! * [`attribution`]: which pod a count belongs to, and which policies select it
+//! * [`series`]: the kernel's counts as series
+//! * [`metrics`], [`http`]: how they are exported
+//! * [`policy_dir`], [`policies`]: policies in a directory, as plans
+//! * [`kernel_half`], [`engine`]: the programs and maps in the kernel, kept in step with the policies
+//! * [`privileges`]: what the process must be allowed to do
+//! * [`agent`]: all of this together
+pub mod agent;
+pub mod attribution;
+pub mod cgroup;
+pub mod engine;
+pub mod http;
+pub mod kernel_half;
+pub mod metrics;
+pub mod pods;
+pub mod policies;
+pub mod policy_dir;
+pub mod privileges;
+pub mod series;

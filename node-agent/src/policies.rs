@@ -1,0 +1,223 @@
+//! From the text of files to plans: parse, read, check, compile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use gatewatch_policy::compile::{self, Environment};
+use gatewatch_policy::diagnostic::{Diagnostic, FieldPath, Severity};
+use gatewatch_policy::model::{Kind, Policy};
+use gatewatch_policy::plan::Plan;
+use gatewatch_policy::read::{self, Identity};
+use gatewatch_policy::source::{self, Document, Lines};
+
+use crate::engine::PolicyKey;
+
+/// One policy of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// Which policy.
+    pub key: PolicyKey,
+    /// What to run; `None` where an error keeps it from running.
+    pub plan: Option<Plan>,
+    /// Code of the first error.
+    pub reason: &'static str,
+}
+
+/// What a file holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Contents {
+    /// Its policies, also those that can't run.
+    pub policies: Vec<Found>,
+    /// What there is to say about it, a line each.
+    pub messages: Vec<(Severity, String)>,
+    /// Whether a part of it couldn't be read as a policy at all.
+    pub broken: bool,
+}
+
+/// Reads one file. `path` is for the messages.
+pub fn read_file(path: &Path, text: &str, environment: Environment<'_>) -> Contents {
+    let mut contents = Contents::default();
+    let lines = Lines::new(text);
+    for document in source::parse(text) {
+        for finding in &document.findings {
+            contents.broken |= finding.diagnostic.is_error();
+            contents.say(path, &lines, &document, &finding.diagnostic);
+        }
+        if !document.complete {
+            continue;
+        }
+        for base in objects(&document) {
+            contents.object(path, &lines, &document, &base, environment);
+        }
+    }
+    contents
+}
+
+/// The places of the objects in a document: the document itself, or the items of a `List`.
+fn objects(document: &Document) -> Vec<FieldPath> {
+    let root = FieldPath::root();
+    match read::identify(&document.root) {
+        Identity::Other { kind, .. } if kind.ends_with("List") => {
+            let items = root.field("items");
+            let count = document.get(&items).map_or(0, |items| items.items().len());
+            (0..count).map(|i| items.index(i)).collect()
+        }
+        _ => vec![root],
+    }
+}
+
+impl Contents {
+    fn object(
+        &mut self,
+        path: &Path,
+        lines: &Lines<'_>,
+        document: &Document,
+        base: &FieldPath,
+        environment: Environment<'_>,
+    ) {
+        let Some(node) = document.get(base) else { return };
+        if let Identity::Other { api_version, kind } = read::identify(node) {
+            let message =
+                format!("{}: a {kind} ({api_version}) is no policy; it is left alone", path.display());
+            self.messages.push((Severity::Warning, message));
+            return;
+        }
+        let (policy, mut diagnostics) = read::read_node(node, base);
+        let Some(policy) = policy else {
+            self.broken = true;
+            for diagnostic in &diagnostics {
+                self.say(path, lines, document, diagnostic);
+            }
+            return;
+        };
+        diagnostics.extend(rebased(gatewatch_policy::check::check(&policy), base));
+        let (plan, more) = compile::compile(&policy, environment);
+        diagnostics.extend(rebased(more, base));
+        diagnostics.sort_by_key(|diagnostic| std::cmp::Reverse(diagnostic.severity));
+        for diagnostic in &diagnostics {
+            self.say(path, lines, document, diagnostic);
+        }
+        let error = diagnostics.iter().find(|diagnostic| diagnostic.is_error());
+        self.policies.push(Found {
+            key: key(&policy),
+            plan: plan.filter(|_| error.is_none()),
+            reason: error.map_or("", |diagnostic| diagnostic.code.id),
+        });
+    }
+
+    fn say(&mut self, path: &Path, lines: &Lines<'_>, document: &Document, diagnostic: &Diagnostic) {
+        let place = match document.caret(&diagnostic.path, diagnostic.at_key) {
+            Some(span) => {
+                let position = lines.position(span.range().start);
+                format!("{}:{}:{}", path.display(), position.line, position.column)
+            }
+            None => path.display().to_string(),
+        };
+        self.messages.push((diagnostic.severity, format!("{place}: {}: {diagnostic}", diagnostic.severity)));
+    }
+}
+
+fn rebased(diagnostics: Vec<Diagnostic>, base: &FieldPath) -> Vec<Diagnostic> {
+    diagnostics
+        .into_iter()
+        .map(|mut diagnostic| {
+            diagnostic.path = FieldPath([base.0.clone(), diagnostic.path.0].concat());
+            diagnostic
+        })
+        .collect()
+}
+
+/// The name of a policy.
+pub fn key(policy: &Policy) -> PolicyKey {
+    PolicyKey {
+        namespace: match policy.kind {
+            Kind::Cluster => None,
+            Kind::Namespaced => Some(policy.namespace.clone().unwrap_or_else(|| "default".to_owned())),
+        },
+        name: policy.name.clone(),
+    }
+}
+
+/// The policies of all files together.
+#[derive(Debug, Default)]
+pub struct Library {
+    files: BTreeMap<PathBuf, Contents>,
+    /// The plan that a policy had last, with the file that it came from.
+    last: BTreeMap<PolicyKey, (PathBuf, Plan)>,
+}
+
+/// The policies that are to run, and what is wrong with the others.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// To run.
+    pub plans: BTreeMap<PolicyKey, Plan>,
+    /// Policies with errors, and the code of the first. One that ran before is in `plans` too, as it was.
+    pub refused: BTreeMap<PolicyKey, &'static str>,
+    /// Things to say about files that only show when all are put together.
+    pub messages: Vec<String>,
+}
+
+impl Library {
+    /// Takes up a file's new contents.
+    pub fn set(&mut self, path: PathBuf, contents: Contents) {
+        self.files.insert(path, contents);
+    }
+
+    /// Forgets a file.
+    pub fn remove(&mut self, path: &Path) {
+        self.files.remove(path);
+    }
+
+    /// Files of which a part isn't in force.
+    pub fn broken(&self) -> usize {
+        self.files.values().filter(|contents| contents.broken).count()
+    }
+
+    /// Puts the files together. A policy that became wrong stays as it was until it is mended or removed: a slip
+    /// while editing must not blind anybody. Of two policies with one name the first file's runs.
+    pub fn wanted(&mut self) -> Wanted {
+        let mut wanted = Wanted::default();
+        let mut seen: BTreeMap<PolicyKey, &Path> = BTreeMap::new();
+        let mut next = BTreeMap::new();
+        for (path, contents) in &self.files {
+            let mut here = BTreeSet::new();
+            for found in &contents.policies {
+                here.insert(&found.key);
+                if let Some(first) = seen.get(&found.key) {
+                    wanted.messages.push(format!(
+                        "{}: policy {} is in {} too; that one runs, this one doesn't",
+                        path.display(),
+                        found.key,
+                        first.display()
+                    ));
+                    continue;
+                }
+                seen.insert(found.key.clone(), path);
+                let plan = if let Some(plan) = &found.plan {
+                    Some(plan.clone())
+                } else {
+                    wanted.refused.insert(found.key.clone(), found.reason);
+                    self.kept(path, &found.key)
+                };
+                if let Some(plan) = plan {
+                    next.insert(found.key.clone(), (path.clone(), plan));
+                }
+            }
+            // Policies that a broken file had before are not gone: they can't be read.
+            if contents.broken {
+                for (key, (from, plan)) in self.last.iter().filter(|(_, (from, _))| from == path) {
+                    if !here.contains(key) && !seen.contains_key(key) {
+                        next.insert(key.clone(), (from.clone(), plan.clone()));
+                    }
+                }
+            }
+        }
+        wanted.plans = next.iter().map(|(key, (_, plan))| (key.clone(), plan.clone())).collect();
+        self.last = next;
+        wanted
+    }
+
+    fn kept(&self, path: &Path, key: &PolicyKey) -> Option<Plan> {
+        self.last.get(key).filter(|(from, _)| from == path).map(|(_, plan)| plan.clone())
+    }
+}

@@ -1,0 +1,168 @@
+//! What is wrong with a policy whatever the kernel: a rule a function, rules of one subject in one file.
+//!
+//! [`compile`](crate::compile) judges what it gives a meaning to: the operators, values and arguments of `kprobes`.
+//! These rules judge the rest, and those filters that it doesn't run yet.
+
+mod actions;
+mod args;
+mod egress;
+mod entries;
+mod filters;
+mod hooks;
+mod lists;
+mod macros;
+mod options;
+mod paths;
+mod reach;
+mod scope;
+mod sections;
+mod texts;
+
+use crate::diagnostic::{Diagnostic, FieldPath};
+use crate::model::{Hook, Policy, Selector};
+
+/// Every rule.
+const RULES: &[fn(&Policy, &mut Vec<Diagnostic>)] = &[
+    texts::check,
+    scope::check,
+    sections::check,
+    options::check,
+    lists::check,
+    macros::check,
+    hooks::check,
+    args::check,
+    filters::check,
+    entries::check,
+    paths::check,
+    reach::check,
+    actions::check,
+    egress::check,
+];
+
+/// Checks a policy; diagnostics come rule by rule.
+pub fn check(policy: &Policy) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for rule in RULES {
+        rule(policy, &mut found);
+    }
+    found
+}
+
+/// The sections of a policy that hold hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Section {
+    Kprobes,
+    Fentries,
+    Tracepoints,
+    LsmHooks,
+    Uprobes,
+    Usdts,
+}
+
+impl Section {
+    const ALL: [Self; 6] =
+        [Self::Kprobes, Self::Fentries, Self::Tracepoints, Self::LsmHooks, Self::Uprobes, Self::Usdts];
+
+    /// The field of `spec`.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Kprobes => "kprobes",
+            Self::Fentries => "fentries",
+            Self::Tracepoints => "tracepoints",
+            Self::LsmHooks => "lsmhooks",
+            Self::Uprobes => "uprobes",
+            Self::Usdts => "usdts",
+        }
+    }
+
+    const fn hooks(self, policy: &Policy) -> &Vec<Hook> {
+        let spec = &policy.spec;
+        match self {
+            Self::Kprobes => &spec.kprobes,
+            Self::Fentries => &spec.fentries,
+            Self::Tracepoints => &spec.tracepoints,
+            Self::LsmHooks => &spec.lsm_hooks,
+            Self::Uprobes => &spec.uprobes,
+            Self::Usdts => &spec.usdts,
+        }
+    }
+}
+
+/// One hook and where it stands.
+struct Place<'a> {
+    section: Section,
+    hook: &'a Hook,
+    path: FieldPath,
+}
+
+impl<'a> Place<'a> {
+    /// Its selectors and where they stand.
+    fn selectors(&self) -> impl Iterator<Item = (&'a Selector, FieldPath)> + use<'a> {
+        let path = self.path.field("selectors");
+        self.hook.selectors.iter().enumerate().map(move |(i, selector)| (selector, path.index(i)))
+    }
+}
+
+/// `spec`.
+fn spec() -> FieldPath {
+    FieldPath::root().field("spec")
+}
+
+/// Every hook of a policy.
+fn hooks(policy: &Policy) -> impl Iterator<Item = Place<'_>> {
+    Section::ALL.into_iter().flat_map(move |section| {
+        let path = spec().field(section.name());
+        section.hooks(policy).iter().enumerate().map(move |(i, hook)| Place {
+            section,
+            hook,
+            path: path.index(i),
+        })
+    })
+}
+
+/// Every selector of events of a policy, macros too.
+fn selectors(policy: &Policy) -> impl Iterator<Item = (&Selector, FieldPath)> {
+    let path = spec().field("selectorsMacros");
+    let macros =
+        policy.spec.selectors_macros.iter().map(move |(name, selector)| (selector, path.field(name)));
+    hooks(policy).flat_map(|place| place.selectors()).chain(macros)
+}
+
+/// Actions that do something to the process instead of reporting it.
+fn enforces(action: &str) -> bool {
+    matches!(action, "Sigkill" | "Signal" | "Override" | "NotifyEnforcer")
+}
+
+#[cfg(test)]
+mod testing {
+    use super::Diagnostic;
+    use crate::{read, source};
+
+    /// What the rules say of a policy with this under `spec`, written from the first column.
+    pub(super) fn check_spec(spec: &str) -> Vec<Diagnostic> {
+        let spec = spec.trim().replace('\n', "\n  ");
+        check_text(&format!(
+            "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: p\nspec:\n  {spec}\n"
+        ))
+    }
+
+    pub(super) fn check_text(text: &str) -> Vec<Diagnostic> {
+        let documents = source::parse(text);
+        assert_eq!(documents.len(), 1);
+        assert!(documents[0].findings.is_empty(), "{:?}", documents[0].findings);
+        let (policy, found) = read::read(&documents[0]);
+        assert!(found.is_empty(), "{found:?}");
+        super::check(&policy.unwrap())
+    }
+
+    /// The same as `CODE path`, notes left out.
+    pub(super) fn said(spec: &str) -> Vec<String> {
+        let severe = |d: &Diagnostic| d.severity > crate::diagnostic::Severity::Note;
+        check_spec(spec).iter().filter(|d| severe(d)).map(|d| format!("{} {}", d.code.id, d.path)).collect()
+    }
+
+    /// Notes too.
+    pub(super) fn said_all(spec: &str) -> Vec<String> {
+        check_spec(spec).iter().map(|d| format!("{} {}", d.code.id, d.path)).collect()
+    }
+}

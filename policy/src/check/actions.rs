@@ -1,0 +1,396 @@
+//! Actions: what they need, where they can stand, what they do.
+
+use super::{Place, Section, enforces, hooks, spec};
+use crate::codes::{
+    ACTION_FIELD, ACTION_PLACE, NO_ENFORCER, NOT_OVERRIDABLE, OVER_LIMIT, RATE_LIMIT, RETURN_ACTION,
+    RETURN_FILTER,
+};
+use crate::diagnostic::{Diagnostic, FieldPath, Severity};
+use crate::model::{Action, ArgType, Policy, Selector, Target};
+use crate::nearest::nearest;
+use crate::values;
+
+/// Actions of one selector.
+const ACTIONS_MAX: usize = 3;
+/// Greatest number of a signal (`_NSIG` of `include/uapi/asm-generic/signal.h`).
+const SIGNAL_MAX: u32 = 64;
+/// Greatest error number (`MAX_ERRNO` of `include/linux/err.h`).
+const ERRNO_MAX: i64 = 4095;
+const SCOPES: [&str; 3] = ["thread", "process", "global"];
+
+pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    enforcers(policy, found);
+    for place in hooks(policy) {
+        for (selector, path) in place.selectors() {
+            lengths(selector, &path, found);
+            for (name, actions) in [
+                ("matchActions", &selector.match_actions),
+                ("matchReturnActions", &selector.match_return_actions),
+            ] {
+                for (i, action) in actions.iter().enumerate() {
+                    let path = path.field(name).index(i);
+                    fields(action, &path, found);
+                    rate_limit(&place, action, &path, found);
+                    position(policy, &place, action, &path, found);
+                }
+            }
+            if !selector.match_return_actions.is_empty() && !place.hook.on_return {
+                found.push(
+                    Diagnostic::new(
+                        &RETURN_FILTER,
+                        path.field("matchReturnActions"),
+                        "`matchReturnActions` needs `return: true`; without it they are dropped without a word",
+                    )
+                    .at_key(),
+                );
+            }
+        }
+    }
+    hidden_enforcement(policy, found);
+}
+
+fn lengths(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    for (name, actions) in
+        [("matchActions", &selector.match_actions), ("matchReturnActions", &selector.match_return_actions)]
+    {
+        if actions.len() > ACTIONS_MAX {
+            found.push(
+                Diagnostic::new(
+                    &OVER_LIMIT,
+                    path.field(name),
+                    format!(
+                        "{} actions: Tetragon's nodes take {ACTIONS_MAX} and refuse the policy",
+                        actions.len()
+                    ),
+                )
+                .at_key(),
+            );
+        }
+    }
+}
+
+/// What an action needs.
+fn fields(action: &Action, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    let number = |name: &str| action.fields.get(name).and_then(|text| text.parse::<i64>().ok());
+    let mut say = |field: &str, message: String, help: &str| {
+        found.push(Diagnostic::new(&ACTION_FIELD, path.field(field), message).help(help));
+    };
+    match action.action.as_str() {
+        "Signal" => match number("argSig") {
+            Some(signal) if (1..=i64::from(SIGNAL_MAX)).contains(&signal) => {}
+            Some(0) | None => say(
+                "argSig",
+                "`Signal` sends signal 0, which does nothing to the process".to_owned(),
+                "write `argSig: 9` for SIGKILL, `argSig: 19` for SIGSTOP",
+            ),
+            Some(signal) => say("argSig", format!("there is no signal {signal}"), "signals are 1 to 64"),
+        },
+        "Override" => {
+            let replaced = ["argRegs", "argNewSymbol", "argNewAddr", "argNewOffset"];
+            let ways = replaced.iter().filter(|name| action.fields.contains_key(**name)).count();
+            if ways > 1 {
+                say(
+                    "action",
+                    "`Override` with more than one of `argRegs`, `argNewSymbol`, `argNewAddr` and `argNewOffset`".to_owned(),
+                    "write one of them",
+                );
+            }
+            match number("argError") {
+                None | Some(0) if ways == 0 => say(
+                    "argError",
+                    "`Override` without an error makes the call report success and do nothing".to_owned(),
+                    "write `argError: -1` for \"operation not permitted\"",
+                ),
+                Some(error) if error < -ERRNO_MAX => say(
+                    "argError",
+                    format!("{error} is no error: those are -1 to -{ERRNO_MAX}"),
+                    "-1 is \"operation not permitted\", -13 \"permission denied\"",
+                ),
+                Some(value) if value > 0 => found.push(
+                    Diagnostic::new(
+                        &ACTION_FIELD,
+                        path.field("argError"),
+                        format!("the call will return {value}, which most programs take for success: errors are negative"),
+                    )
+                    .severity(Severity::Warning)
+                    .help(format!("write `argError: -{value}`")),
+                ),
+                _ => {}
+            }
+        }
+        _ => {}
+    }
+}
+
+fn rate_limit(place: &Place<'_>, action: &Action, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    let limit = action.fields.get("rateLimit").filter(|text| !text.is_empty());
+    let scope = action.fields.get("rateLimitScope").filter(|text| !text.is_empty());
+    if let Some(limit) = limit {
+        let at = path.field("rateLimit");
+        if action.action != "Post" {
+            found.push(Diagnostic::new(
+                &RATE_LIMIT,
+                at,
+                format!("only `Post` can be limited, not `{}`: every node refuses the policy", action.action),
+            ));
+        } else if let Err(e) = values::interval(limit) {
+            found.push(Diagnostic::new(&RATE_LIMIT, at, format!("{e}; every node refuses the policy")));
+        } else if scope.is_none()
+            && place.hook.args.iter().any(|arg| matches!(arg.ty, ArgType::File | ArgType::Path))
+        {
+            found.push(
+                Diagnostic::new(
+                    &RATE_LIMIT,
+                    at,
+                    "the limit counts for each thread and each file by itself, so a process that walks a directory isn't \
+                     slowed by it",
+                )
+                .severity(Severity::Note)
+                .help("write `rateLimitScope: process` or `global`"),
+            );
+        }
+    }
+    let Some(scope) = scope else { return };
+    let at = path.field("rateLimitScope");
+    if limit.is_none() {
+        found.push(
+            Diagnostic::new(&RATE_LIMIT, at, "`rateLimitScope` without `rateLimit` is never looked at")
+                .severity(Severity::Warning),
+        );
+    } else if !SCOPES.contains(&scope.as_str()) {
+        let help = match nearest(scope, SCOPES) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("write one of `{}`", SCOPES.join("`, `")),
+        };
+        found.push(Diagnostic::new(&RATE_LIMIT, at, format!("there is no scope {scope:?}")).help(help));
+    }
+}
+
+/// Where an action can stand.
+fn position(
+    policy: &Policy,
+    place: &Place<'_>,
+    action: &Action,
+    path: &FieldPath,
+    found: &mut Vec<Diagnostic>,
+) {
+    let at = path.field("action");
+    let name = action.action.as_str();
+    let section = place.section;
+    let misplaced = match section {
+        Section::LsmHooks => !matches!(name, "Post" | "NoPost" | "Sigkill" | "Signal" | "Override"),
+        Section::Fentries => enforces(name),
+        Section::Uprobes | Section::Usdts => matches!(name, "GetUrl" | "DnsLookup"),
+        Section::Kprobes | Section::Tracepoints => false,
+    };
+    if misplaced || (name == "Set" && section != Section::Usdts) {
+        found.push(Diagnostic::new(
+            &ACTION_PLACE,
+            at.clone(),
+            format!("`{name}` doesn't work in `{}`: every node refuses the policy", section.name()),
+        ));
+        return;
+    }
+    if name == "NotifyEnforcer" && policy.spec.enforcers.is_empty() {
+        found.push(
+            Diagnostic::new(
+                &NO_ENFORCER,
+                at.clone(),
+                "`NotifyEnforcer` without `spec.enforcers` has nobody to notify: every node refuses the policy",
+            )
+            .help("name the calls under `enforcers`"),
+        );
+    }
+    if name == "Override" {
+        overridable(policy, place, at, found);
+    }
+}
+
+/// Only entries of system calls and `security_*` functions can be overridden.
+fn overridable(policy: &Policy, place: &Place<'_>, at: FieldPath, found: &mut Vec<Diagnostic>) {
+    let diagnostic = match (&place.hook.target, place.section) {
+        (Target::Function { call, .. }, _) if call.starts_with("list:") => return,
+        (Target::Function { call, .. }, _) if call.starts_with("security_") => {
+            let multi = !policy.spec.options.iter().any(|(name, value)| {
+                name == "disable-kprobe-multi"
+                    && matches!(value.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True")
+            });
+            if !multi {
+                return;
+            }
+            Diagnostic::new(
+                &NOT_OVERRIDABLE,
+                at,
+                format!(
+                    "`{call}` can be overridden only with the option `disable-kprobe-multi`: nodes with Linux 5.18 or \
+                     later refuse the policy"
+                ),
+            )
+            .help("add `{name: disable-kprobe-multi, value: \"true\"}` to `spec.options`")
+        }
+        (Target::Function { syscall: true, .. } | Target::Lsm { .. } | Target::Uprobe { .. }, _) => return,
+        (target, section) => {
+            let what = match target {
+                Target::Function { call, .. } => format!("`{call}`"),
+                _ => format!("an entry of `{}`", section.name()),
+            };
+            Diagnostic::new(
+                &NOT_OVERRIDABLE,
+                at,
+                format!("{what} can't be overridden, only system calls and `security_*` functions: every node refuses the policy"),
+            )
+            .help("hook the `security_*` function that decides about it")
+        }
+    };
+    found.push(diagnostic);
+}
+
+fn enforcers(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    let path = spec().field("enforcers");
+    if policy.spec.enforcers.len() > 1 {
+        found.push(
+            Diagnostic::new(
+                &OVER_LIMIT,
+                path.index(1),
+                "a second entry in `enforcers`: every node refuses the policy",
+            )
+            .help("write all calls in one entry"),
+        );
+    }
+    for (i, calls) in policy.spec.enforcers.iter().enumerate() {
+        for (k, call) in calls.iter().enumerate() {
+            let known = ["sys_", "__x64_sys_", "__arm64_sys_", "__ia32_sys_", "security_", "list:"]
+                .iter()
+                .any(|prefix| call.starts_with(prefix))
+                || call.split_once('/').is_some_and(|(_, name)| name.starts_with("sys_"));
+            if !known {
+                found.push(
+                    Diagnostic::new(
+                        &NO_ENFORCER,
+                        path.index(i).field("calls").index(k),
+                        format!("`{call}` can't be enforced: every node refuses the policy"),
+                    )
+                    .help("name system calls (`sys_…`), `security_*` functions or a `list:`"),
+                );
+            }
+        }
+    }
+}
+
+/// Tetragon looks for enforcement in `matchActions` alone, and runs a policy without it as a mere monitor.
+fn hidden_enforcement(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    let all = || hooks(policy).flat_map(|place| place.selectors());
+    if all().any(|(selector, _)| selector.match_actions.iter().any(|action| enforces(&action.action))) {
+        return;
+    }
+    for (selector, path) in all() {
+        if let Some(i) = selector.match_return_actions.iter().position(|action| enforces(&action.action)) {
+            found.push(Diagnostic::new(
+                &RETURN_ACTION,
+                path.field("matchReturnActions").index(i).field("action"),
+                "Tetragon looks for enforcement in `matchActions` alone: it would run this policy as a monitor",
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{said, said_all};
+
+    /// A hook of system call dup with these actions, for some pods.
+    fn with(actions: &str) -> Vec<String> {
+        said(&format!("{SCOPE}kprobes: [{{call: sys_dup, selectors: [{{matchActions: [{actions}]}}]}}]"))
+    }
+
+    const SCOPE: &str = "podSelector: {matchLabels: {a: b}}\n";
+    const PLACE: &str = "spec.kprobes[0].selectors[0].matchActions";
+
+    #[test]
+    fn what_actions_need() {
+        for good in [
+            "{action: Signal, argSig: 9}",
+            "{action: Override, argError: -1}",
+            "{action: Post, rateLimit: 5m}",
+            "{action: Post, rateLimit: '5', rateLimitScope: global}",
+        ] {
+            assert_eq!(with(good), [""; 0], "{good}");
+        }
+        for (bad, expected) in [
+            ("{action: Signal}", "GW505 {}[0].argSig"),
+            ("{action: Signal, argSig: 65}", "GW505 {}[0].argSig"),
+            ("{action: Override}", "GW505 {}[0].argError"),
+            ("{action: Override, argError: 1}", "GW505 {}[0].argError"),
+            ("{action: Override, argNewSymbol: a, argNewAddr: 1}", "GW505 {}[0].action"),
+            ("{action: Post, rateLimit: fast}", "GW407 {}[0].rateLimit"),
+            ("{action: NoPost, rateLimit: 5m}", "GW407 {}[0].rateLimit"),
+            ("{action: Post, rateLimitScope: global}", "GW407 {}[0].rateLimitScope"),
+            ("{action: Post, rateLimit: 5m, rateLimitScope: node}", "GW407 {}[0].rateLimitScope"),
+            ("{action: Set}", "GW506 {}[0].action"),
+            ("{action: NotifyEnforcer}", "GW503 {}[0].action"),
+            ("{action: Post}, {action: Post}, {action: Post}, {action: Post}", "GW404 {}"),
+        ] {
+            assert_eq!(with(bad), [expected.replace("{}", PLACE)], "{bad}");
+        }
+    }
+
+    #[test]
+    fn overrides() {
+        let on = |hook: &str| {
+            said(
+                &format!("{SCOPE}{hook}")
+                    .replace('$', "selectors: [{matchActions: [{action: Override, argError: -1}]}]"),
+            )
+        };
+        assert_eq!(
+            on("kprobes: [{call: fd_install, syscall: false, $}]"),
+            [format!("GW502 {PLACE}[0].action")]
+        );
+        assert_eq!(
+            on("kprobes: [{call: security_file_open, syscall: false, $}]"),
+            [format!("GW502 {PLACE}[0].action")]
+        );
+        assert_eq!(
+            on(
+                "kprobes: [{call: security_file_open, syscall: false, $}]\noptions: [{name: disable-kprobe-multi, value: 'true'}]"
+            ),
+            [""; 0]
+        );
+        assert_eq!(on("lsmhooks: [{hook: file_open, $}]"), [""; 0]);
+        assert_eq!(on("tracepoints: [{subsystem: a, event: b, $}]").len(), 1);
+        assert_eq!(
+            on("fentries: [{call: sys_dup, $}]"),
+            ["GW506 spec.fentries[0].selectors[0].matchActions[0].action"]
+        );
+    }
+
+    #[test]
+    fn returns() {
+        let with = |ret: &str| {
+            said(&format!(
+                "{SCOPE}kprobes: [{{call: sys_dup, {ret} selectors: [{{matchReturnActions: [{{action: Sigkill}}]}}]}}]"
+            ))
+        };
+        let place = "spec.kprobes[0].selectors[0].matchReturnActions";
+        assert_eq!(
+            with("return: true, returnArg: {index: 0, type: int},"),
+            [format!("GW313 {place}[0].action")]
+        );
+        assert_eq!(with(""), [format!("GW308 {place}"), format!("GW313 {place}[0].action")]);
+    }
+
+    #[test]
+    fn enforcer_calls() {
+        let with = |calls: &str| said(&format!("enforcers: [{calls}]\nkprobes: [{{call: sys_dup}}]"));
+        assert_eq!(with("{calls: [sys_dup, security_file_open, i386/sys_dup]}"), [""; 0]);
+        assert_eq!(with("{calls: [dup]}"), ["GW503 spec.enforcers[0].calls[0]"]);
+        assert_eq!(with("{calls: [sys_dup]}, {calls: [sys_dup]}"), ["GW404 spec.enforcers[1]"]);
+    }
+
+    #[test]
+    fn limits_of_files_are_explained() {
+        let spec = "kprobes: [{call: security_file_open, syscall: false, message: ok, args: [{index: 0, type: file}], \
+                    selectors: [{matchActions: [{action: Post, rateLimit: 1m}]}]}]";
+        assert_eq!(said_all(spec), [format!("GW407 {PLACE}[0].rateLimit")]);
+    }
+}

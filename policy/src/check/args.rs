@@ -1,0 +1,220 @@
+//! Declared arguments: `args`, `data` and `returnArg`.
+
+use super::{Place, Section, hooks};
+use crate::codes::{ARG_FIELD, ARG_INDEX, DUPLICATE_ARG, OVER_LIMIT, UNTYPED_ARG};
+use crate::diagnostic::{Diagnostic, FieldPath, Severity};
+use crate::model::{Arg, ArgType, Policy};
+
+/// Arguments and data that one hook can have (`MAX_SELECTORS_ARGS` and the five slots of Tetragon's events).
+const ARGS_MAX: usize = 5;
+/// Steps of a `resolve` path.
+const RESOLVE_MAX: usize = 10;
+/// The last argument that can be a size; 0 is none.
+const SIZE_INDEX_MAX: u32 = 15;
+
+pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    for place in hooks(policy) {
+        let hook = place.hook;
+        for (i, arg) in hook.args.iter().enumerate() {
+            let path = place.path.field("args").index(i);
+            if let Some(source) = &arg.source {
+                found.push(Diagnostic::new(
+                    &ARG_FIELD,
+                    path.field("source"),
+                    format!("`source: {source}` is for entries of `data`; an argument comes from the call"),
+                ));
+            }
+            typed(&place, arg, &path, found);
+            form(arg, &path, found);
+            let before = &hook.args[..i];
+            if before.iter().take(64).any(|other| (other.index, &other.resolve) == (arg.index, &arg.resolve))
+            {
+                found.push(
+                    Diagnostic::new(
+                        &DUPLICATE_ARG,
+                        path.field("index"),
+                        format!(
+                            "argument {} is declared already; a filter on it could mean either",
+                            arg.index
+                        ),
+                    )
+                    .help("keep one of them"),
+                );
+            }
+            index(&place, arg, &path, found);
+        }
+        for (i, arg) in hook.data.iter().enumerate() {
+            let path = place.path.field("data").index(i);
+            if let Some(source) = arg.source.as_deref().filter(|s| !matches!(*s, "current_task" | "pt_regs"))
+            {
+                found.push(
+                    Diagnostic::new(
+                        &ARG_FIELD,
+                        path.field("source"),
+                        format!("there is no source of data {source:?}"),
+                    )
+                    .help("write `current_task` or `pt_regs`"),
+                );
+            }
+            form(arg, &path, found);
+        }
+        if let Some(arg) = &hook.return_arg {
+            let path = place.path.field("returnArg");
+            typed(&place, arg, &path, found);
+            form(arg, &path, found);
+        }
+        let count = hook.args.len() + hook.data.len();
+        if count > ARGS_MAX {
+            found.push(
+                Diagnostic::new(
+                    &OVER_LIMIT,
+                    place.path.field(if hook.args.len() > ARGS_MAX { "args" } else { "data" }),
+                    format!("{count} entries in `args` and `data`: Tetragon reads {ARGS_MAX} and refuses the policy"),
+                )
+                .at_key()
+                .severity(Severity::Warning),
+            );
+        }
+    }
+}
+
+/// `auto`, which an omitted type is, works for tracepoints alone: these say themselves what their fields are.
+fn typed(place: &Place<'_>, arg: &Arg, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    let reason = match (place.section, arg.ty) {
+        (Section::Kprobes | Section::Fentries | Section::LsmHooks, ArgType::Auto)
+            if arg.resolve.is_none() =>
+        {
+            "`type` is `auto`, as it is where none is written; it works for tracepoints alone"
+        }
+        (Section::Kprobes | Section::Fentries | Section::LsmHooks, ArgType::Syscall64) => {
+            "`syscall64` is the first field of the tracepoints raw_syscalls/*; nothing else has it"
+        }
+        (_, ArgType::ConstBuf) => {
+            "`const_buf` is what Tetragon makes of arrays in tracepoints; it can't be written"
+        }
+        _ => return,
+    };
+    found.push(
+        Diagnostic::new(
+            &UNTYPED_ARG,
+            path.field("type"),
+            format!("{reason}, and every node refuses the policy"),
+        )
+        .help("write the type that the argument has in the function's prototype"),
+    );
+}
+
+/// Fields that only some types have.
+fn form(arg: &Arg, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    let buffer = matches!(arg.ty, ArgType::CharBuf | ArgType::CharIovec);
+    if buffer && arg.size_arg_index == 0 && !arg.return_copy {
+        found.push(
+            Diagnostic::new(
+                &ARG_FIELD,
+                path.field("type"),
+                format!("nothing says how long the `{}` is: every node refuses the policy", arg.ty),
+            )
+            .help("write `sizeArgIndex: N` (the first argument is 1), or `returnCopy: true` where the result says it"),
+        );
+    }
+    if arg.size_arg_index > SIZE_INDEX_MAX {
+        found.push(Diagnostic::new(
+            &ARG_FIELD,
+            path.field("sizeArgIndex"),
+            format!("there is no argument {}: `sizeArgIndex` is 1 to {SIZE_INDEX_MAX}", arg.size_arg_index),
+        ));
+    }
+    if arg.max_data && arg.ty != ArgType::CharBuf {
+        found.push(
+            Diagnostic::new(
+                &ARG_FIELD,
+                path.field("maxData"),
+                format!("`maxData` is for `char_buf` alone and is ignored for a `{}`", arg.ty),
+            )
+            .severity(Severity::Warning),
+        );
+    }
+    if let Some(resolve) = &arg.resolve {
+        let steps = resolve.split('.').count();
+        if steps > RESOLVE_MAX || resolve.split('.').any(str::is_empty) {
+            found.push(Diagnostic::new(
+                &ARG_FIELD,
+                path.field("resolve"),
+                format!("{resolve:?} is no path of 1 to {RESOLVE_MAX} fields joined by dots"),
+            ));
+        }
+    }
+}
+
+/// Arguments that can be read: by position for calls, by field for tracepoints.
+fn index(place: &Place<'_>, arg: &Arg, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    let raw = matches!(place.hook.target, crate::model::Target::Tracepoint { raw: true, .. });
+    let limit = match place.section {
+        Section::Fentries | Section::LsmHooks | Section::Uprobes => 4,
+        Section::Tracepoints if raw => 5,
+        // The compiler judges kprobes by the function's own prototype; a tracepoint has any number of fields.
+        Section::Kprobes | Section::Tracepoints | Section::Usdts => return,
+    };
+    if arg.index > limit {
+        found.push(Diagnostic::new(
+            &ARG_INDEX,
+            path.field("index"),
+            format!("argument {} can't be read: the index is 0 to {limit}", arg.index),
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::said;
+
+    fn kprobe(args: &str) -> Vec<String> {
+        said(&format!("kprobes: [{{call: sys_dup, args: [{args}]}}]"))
+    }
+
+    #[test]
+    fn types() {
+        assert_eq!(kprobe("{index: 0, type: int}"), [""; 0]);
+        assert_eq!(kprobe("{index: 0}"), ["GW211 spec.kprobes[0].args[0].type"]);
+        assert_eq!(kprobe("{index: 0, type: syscall64}"), ["GW211 spec.kprobes[0].args[0].type"]);
+        assert_eq!(said("tracepoints: [{subsystem: a, event: b, args: [{index: 9}]}]"), [""; 0]);
+    }
+
+    #[test]
+    fn declarations() {
+        assert_eq!(
+            kprobe("{index: 0, type: int}, {index: 0, type: int}"),
+            ["GW212 spec.kprobes[0].args[1].index"]
+        );
+        assert_eq!(kprobe("{index: 0, type: file}, {index: 0, type: int, resolve: f_mode}"), [""; 0]);
+        assert_eq!(kprobe("{index: 0, type: char_buf}"), ["GW213 spec.kprobes[0].args[0].type"]);
+        assert_eq!(kprobe("{index: 0, type: char_buf, sizeArgIndex: 3}"), [""; 0]);
+        assert_eq!(
+            kprobe("{index: 0, type: char_buf, sizeArgIndex: 16}"),
+            ["GW213 spec.kprobes[0].args[0].sizeArgIndex"]
+        );
+        assert_eq!(kprobe("{index: 0, type: int, maxData: true}"), ["GW213 spec.kprobes[0].args[0].maxData"]);
+        assert_eq!(kprobe("{index: 0, type: int, resolve: a..b}"), ["GW213 spec.kprobes[0].args[0].resolve"]);
+        assert_eq!(
+            kprobe("{index: 0, type: int, source: pt_regs}"),
+            ["GW213 spec.kprobes[0].args[0].source"]
+        );
+        assert_eq!(
+            said("lsmhooks: [{hook: file_open, args: [{index: 5, type: int}]}]"),
+            ["GW204 spec.lsmhooks[0].args[0].index"]
+        );
+        let six = (0..6).map(|i| format!("{{index: {i}, type: int}}")).collect::<Vec<_>>().join(", ");
+        assert_eq!(kprobe(&six), ["GW404 spec.kprobes[0].args"]);
+    }
+
+    #[test]
+    fn data() {
+        let with = |source: &str| {
+            said(&format!(
+                "kprobes: [{{call: sys_dup, data: [{{index: 0, type: int, source: {source}, resolve: pid}}]}}]"
+            ))
+        };
+        assert_eq!(with("current_task"), [""; 0]);
+        assert_eq!(with("task"), ["GW213 spec.kprobes[0].data[0].source"]);
+    }
+}

@@ -1,0 +1,134 @@
+//! `GetUrl` and `DnsLookup`: the agent, privileged on every node, is made to talk to the network by whoever may write
+//! policies.
+
+use std::net::IpAddr;
+
+use super::selectors;
+use crate::codes::EGRESS;
+use crate::diagnostic::{Diagnostic, FieldPath, Severity};
+use crate::model::{Action, Policy};
+use crate::values::integer;
+
+pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    for (selector, path) in selectors(policy) {
+        for (name, actions) in [
+            ("matchActions", &selector.match_actions),
+            ("matchReturnActions", &selector.match_return_actions),
+        ] {
+            for (i, action) in actions.iter().enumerate() {
+                judge(action, &path.field(name).index(i), found);
+            }
+        }
+    }
+}
+
+fn judge(action: &Action, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    let (field, url) = match action.action.as_str() {
+        "GetUrl" => ("argUrl", true),
+        "DnsLookup" => ("argFqdn", false),
+        _ => return,
+    };
+    let target = action.fields.get(field).map(String::as_str).unwrap_or_default();
+    let host = if url { host(target) } else { Some(target) };
+    let (severity, message) = match host.filter(|host| !host.is_empty()) {
+        None => (Severity::Error, format!("`{}` has no target: {field} is {target:?}", action.action)),
+        Some(host) if internal(host) => (
+            Severity::Error,
+            format!(
+                "`{}` makes the agent of every node call `{host}`, inside of the cluster or the node: whoever can write \
+                 policies could reach what only the nodes may",
+                action.action
+            ),
+        ),
+        Some(host) => (
+            Severity::Warning,
+            format!(
+                "`{}` makes the privileged agent of every node talk to `{host}` on each match",
+                action.action
+            ),
+        ),
+    };
+    let diagnostic = Diagnostic::new(&EGRESS, path.field(field), message).severity(severity);
+    found.push(if severity == Severity::Warning && url && !target.starts_with("https://") {
+        diagnostic.help("at least use https, so that nobody on the way can read or change it")
+    } else {
+        diagnostic.help("count the match and alert on the counter instead")
+    });
+}
+
+/// The host of `scheme://user@host:port/path`.
+fn host(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit('@').next()?;
+    match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next(),
+        None => host.split(':').next(),
+    }
+}
+
+/// Whether a name or address is of the cluster, the node or the link.
+fn internal(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V4(v4)) => {
+            v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified()
+                // Shared address space, 100.64.0.0/10 of RFC 6598.
+                || v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64
+        }
+        Ok(IpAddr::V6(v6)) => {
+            v6.is_loopback() || v6.is_unspecified() || v6.is_unique_local() || v6.is_unicast_link_local()
+        }
+        Err(_) => {
+            !host.contains('.')
+                || [".svc", ".local", ".internal", ".localhost"].iter().any(|end| host.ends_with(end))
+                // Other ways to write an IPv4 address.
+                || host.split('.').all(|part| integer(part).is_ok())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check_spec;
+    use super::*;
+
+    fn severity(action: &str) -> Severity {
+        let found = check_spec(&format!(
+            "kprobes: [{{call: sys_dup, message: ok, selectors: [{{matchActions: [{action}]}}]}}]"
+        ));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].code.id, "GW504");
+        found[0].severity
+    }
+
+    #[test]
+    fn targets() {
+        assert_eq!(severity("{action: GetUrl, argUrl: 'https://example.com/a'}"), Severity::Warning);
+        assert_eq!(severity("{action: DnsLookup, argFqdn: canary.example.com}"), Severity::Warning);
+        for inside in [
+            "http://169.254.169.254/latest",
+            "http://10.0.0.1:80",
+            "https://u:p@127.0.0.1/",
+            "http://[::1]/",
+            "http://api.default.svc",
+            "http://kubernetes/",
+            "http://0x7f.1/",
+            "http://100.64.1.1/",
+        ] {
+            assert_eq!(
+                severity(&format!("{{action: GetUrl, argUrl: '{inside}'}}")),
+                Severity::Error,
+                "{inside}"
+            );
+        }
+        for empty in [
+            "{action: GetUrl}",
+            "{action: GetUrl, argUrl: ''}",
+            "{action: GetUrl, argUrl: x}",
+            "{action: DnsLookup}",
+        ] {
+            assert_eq!(severity(empty), Severity::Error, "{empty}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! How many there may be of what: entries of filters, values, selectors.
+
+use super::{hooks, selectors};
+use crate::codes::{NAMESPACE_INODE, OVER_LIMIT, TETRAGON_NUMBER, UNREAD_ENTRIES, WIDE_RANGE};
+use crate::diagnostic::{Diagnostic, FieldPath, Severity};
+use crate::model::{ArgFilter, Operator, Policy, Selector};
+use crate::values;
+
+/// Selectors of one hook.
+const SELECTORS_MAX: usize = 5;
+/// Entries of `matchArgs` and `matchData` of one selector.
+const FILTERS_MAX: usize = 5;
+/// Values of an integer filter, of a process id filter, of a namespace filter.
+const VALUES_MAX: usize = 4;
+const NAMESPACES_MAX: usize = 10;
+/// Values of a range in `InMap` from which on it is said what they cost.
+const RANGE_MAX: i128 = 65_536;
+
+pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    for place in hooks(policy) {
+        let count = place.hook.selectors.len();
+        if count > SELECTORS_MAX {
+            found.push(
+                Diagnostic::new(
+                    &OVER_LIMIT,
+                    place.path.field("selectors"),
+                    format!("{count} selectors: Tetragon's nodes take {SELECTORS_MAX} a hook and refuse the policy"),
+                )
+                .at_key()
+                .severity(Severity::Warning),
+            );
+        }
+    }
+    for (selector, path) in selectors(policy) {
+        counts(selector, &path, found);
+        process(selector, &path, found);
+        for (name, filters) in [
+            ("matchArgs", &selector.match_args),
+            ("matchData", &selector.match_data),
+            ("matchReturnArgs", &selector.match_return_args),
+        ] {
+            for (i, filter) in filters.iter().enumerate() {
+                numbers(filter, &path.field(name).index(i), found);
+            }
+        }
+    }
+}
+
+fn counts(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    for (name, filters) in [
+        ("matchBinaries", &selector.match_binaries),
+        ("matchParentBinaries", &selector.match_parent_binaries),
+    ] {
+        if filters.len() > 1 {
+            found.push(
+                Diagnostic::new(
+                    &OVER_LIMIT,
+                    path.field(name).index(1),
+                    format!("a second entry in `{name}`: the API server takes one and refuses the policy"),
+                )
+                .help("write all programs as values of one entry"),
+            );
+        }
+    }
+    let filters = selector.match_args.len() + selector.match_data.len();
+    if filters > FILTERS_MAX {
+        found.push(
+            Diagnostic::new(
+                &OVER_LIMIT,
+                path.field(if selector.match_args.len() > FILTERS_MAX { "matchArgs" } else { "matchData" }),
+                format!("{filters} filters in one selector: Tetragon's nodes take {FILTERS_MAX} and refuse the policy"),
+            )
+            .at_key()
+            .severity(Severity::Warning),
+        );
+    }
+}
+
+/// Filters on the process, of which Tetragon reads the first entry or a few values and misreads the rest: what comes
+/// after them is taken for other filters, and long lists panic its compiler.
+fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    let mut say = |at: FieldPath, message: String| {
+        found.push(
+            Diagnostic::new(&UNREAD_ENTRIES, at, message)
+                .help("write them in one entry, or in another policy"),
+        );
+    };
+    for (name, count) in [
+        ("matchPIDs", selector.match_pids.len()),
+        ("matchCapabilities", selector.match_capabilities.len()),
+        ("matchCapabilityChanges", selector.match_capability_changes.len()),
+        ("matchNamespaceChanges", selector.match_namespace_changes.len()),
+    ] {
+        if count > 1 {
+            say(
+                path.field(name).index(1),
+                format!(
+                    "`{name}` has {count} entries: Tetragon reads the first and takes the others for something else"
+                ),
+            );
+        }
+    }
+    for (i, filter) in selector.match_pids.iter().enumerate().filter(|(_, f)| f.values.len() > VALUES_MAX) {
+        say(
+            path.field("matchPIDs").index(i).field("values").index(VALUES_MAX),
+            format!(
+                "{} process ids: Tetragon reads {VALUES_MAX} and takes the others for something else",
+                filter.values.len()
+            ),
+        );
+    }
+    if selector.match_namespaces.len() > NAMESPACES_MAX {
+        say(
+            path.field("matchNamespaces").index(NAMESPACES_MAX),
+            format!(
+                "{} entries in `matchNamespaces`: Tetragon takes {NAMESPACES_MAX}",
+                selector.match_namespaces.len()
+            ),
+        );
+    }
+    for (i, filter) in selector.match_namespaces.iter().enumerate() {
+        let at = path.field("matchNamespaces").index(i).field("values");
+        if filter.values.len() > VALUES_MAX {
+            say(
+                at.index(VALUES_MAX),
+                format!("{} namespaces: Tetragon takes {VALUES_MAX}", filter.values.len()),
+            );
+        }
+    }
+    for (i, filter) in selector.match_namespaces.iter().enumerate() {
+        let at = path.field("matchNamespaces").index(i).field("values");
+        let numbers = filter.values.iter().take(VALUES_MAX).enumerate();
+        for (k, value) in
+            numbers.filter(|(_, v)| matches!(values::namespace(v), Ok(values::NamespaceValue::Inode(_))))
+        {
+            found.push(
+                Diagnostic::new(
+                    &NAMESPACE_INODE,
+                    at.index(k),
+                    format!("{value} is a namespace's number on one node until it boots again; on others it is none or another"),
+                )
+                .help("write `host_ns` for the node's own, or select pods instead"),
+            );
+        }
+    }
+}
+
+/// Numbers as Tetragon reads them.
+fn numbers(filter: &ArgFilter, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    let list = path.field("values");
+    match filter.operator {
+        Operator::InMap | Operator::NotInMap => {
+            for (i, value) in filter.values.iter().enumerate() {
+                let prefixed = value.split(':').any(|part| {
+                    let digits = part.trim_start_matches(['-', '+']);
+                    digits.len() > 1 && digits.starts_with('0') && values::integer(part).is_ok()
+                });
+                if prefixed {
+                    found.push(
+                        Diagnostic::new(
+                            &TETRAGON_NUMBER,
+                            list.index(i),
+                            format!("for `{}` Tetragon reads decimal numbers alone, not `{value}`, and refuses the policy", filter.operator),
+                        )
+                        .help("write it in decimal"),
+                    );
+                }
+                if let Ok((min, max)) = values::integer_or_range(value)
+                    && max - min >= RANGE_MAX
+                {
+                    found.push(
+                        Diagnostic::new(
+                            &WIDE_RANGE,
+                            list.index(i),
+                            format!("Tetragon makes an entry of a map for each of {} numbers", max - min + 1),
+                        )
+                        .help("use `InRange` or `NotInRange`"),
+                    );
+                }
+            }
+        }
+        Operator::Gt | Operator::Lt if filter.values.len() > 1 => found.push(
+            Diagnostic::new(
+                &OVER_LIMIT,
+                list.index(1),
+                format!(
+                    "values of `{}` are alternatives, so only the widest of them means something",
+                    filter.operator
+                ),
+            )
+            .severity(Severity::Warning)
+            .help("write one value"),
+        ),
+        Operator::Equal | Operator::NotEqual | Operator::Mask | Operator::InRange | Operator::NotInRange => {
+            let number = |v: &String| values::integer(v).is_ok() || values::range(v).is_ok();
+            if filter.values.len() > VALUES_MAX && filter.values.iter().all(number) {
+                found.push(
+                    Diagnostic::new(
+                        &OVER_LIMIT,
+                        list.index(VALUES_MAX),
+                        format!(
+                            "{} numbers: Tetragon's nodes take {VALUES_MAX} and refuse the policy",
+                            filter.values.len()
+                        ),
+                    )
+                    .severity(Severity::Warning)
+                    .help("use `InMap` or `NotInMap`, which take any number of them"),
+                );
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::said;
+
+    const PLACE: &str = "spec.kprobes[0].selectors[0]";
+
+    fn with(selector: &str) -> Vec<String> {
+        said(&format!(
+            "kprobes: [{{call: sys_dup, args: [{{index: 0, type: int}}], selectors: [{{{selector}}}]}}]"
+        ))
+    }
+
+    #[test]
+    fn entries() {
+        let pid = "{operator: In, values: [1]}";
+        let cap = "{operator: In, values: [CAP_BPF]}";
+        assert_eq!(with(&format!("matchPIDs: [{pid}]")), [""; 0]);
+        assert_eq!(with(&format!("matchPIDs: [{pid}, {pid}]")), [format!("GW312 {PLACE}.matchPIDs[1]")]);
+        assert_eq!(
+            with("matchPIDs: [{operator: In, values: [1, 2, 3, 4, 5]}]"),
+            [format!("GW312 {PLACE}.matchPIDs[0].values[4]")]
+        );
+        assert_eq!(
+            with(&format!("matchCapabilities: [{cap}, {cap}]")),
+            [format!("GW312 {PLACE}.matchCapabilities[1]")]
+        );
+        let bin = "{operator: In, values: [/usr/bin/a]}";
+        assert_eq!(
+            with(&format!("matchBinaries: [{bin}, {bin}]")),
+            [format!("GW404 {PLACE}.matchBinaries[1]")]
+        );
+    }
+
+    #[test]
+    fn namespaces() {
+        let ns = |values: &str| {
+            with(&format!("matchNamespaces: [{{namespace: Mnt, operator: In, values: [{values}]}}]"))
+        };
+        assert_eq!(ns("host_ns"), [""; 0]);
+        assert_eq!(ns("'4026531840'"), [format!("GW310 {PLACE}.matchNamespaces[0].values[0]")]);
+        assert_eq!(
+            ns("host_ns, host_ns, host_ns, host_ns, host_ns"),
+            [format!("GW312 {PLACE}.matchNamespaces[0].values[4]")]
+        );
+    }
+
+    #[test]
+    fn numbers() {
+        let arg = |operator: &str, values: &str| {
+            with(&format!("matchArgs: [{{index: 0, operator: {operator}, values: [{values}]}}]"))
+        };
+        let at = |i: usize| format!("{PLACE}.matchArgs[0].values[{i}]");
+        assert_eq!(arg("Equal", "'1', '2', '3', '0x4'"), [""; 0]);
+        assert_eq!(arg("Equal", "'1', '2', '3', '4', '5'"), [format!("GW404 {}", at(4))]);
+        assert_eq!(arg("Prefix", "a, b, c, d, e"), [""; 0]);
+        assert_eq!(arg("InMap", "'1', '10:20'"), [""; 0]);
+        assert_eq!(arg("InMap", "'0x1'"), [format!("GW314 {}", at(0))]);
+        assert_eq!(arg("InMap", "'0:1000000'"), [format!("GW409 {}", at(0))]);
+        assert_eq!(arg("GT", "'1', '2'"), [format!("GW404 {}", at(1))]);
+    }
+
+    #[test]
+    fn selectors() {
+        let list = (0..6)
+            .map(|i| format!("{{matchPIDs: [{{operator: In, values: [{i}]}}]}}"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        assert_eq!(
+            said(&format!("kprobes: [{{call: sys_dup, selectors: [{list}]}}]")),
+            ["GW404 spec.kprobes[0].selectors"]
+        );
+    }
+}

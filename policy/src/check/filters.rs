@@ -1,0 +1,304 @@
+//! Filters that the compiler doesn't judge: those of other hooks than kprobes, on `data`, on changes, in macros.
+
+mod classes;
+
+use super::{Place, Section, hooks, spec};
+use crate::codes::{
+    BAD_ADDRESS, BAD_NUMBER, BAD_TEXT, Code, NO_VALUES, OPERATOR_TYPE, RETURN_FILTER, UNDECLARED_ARG,
+    UNKNOWN_CONSTANT,
+};
+use crate::diagnostic::{Diagnostic, FieldPath};
+use crate::model::{
+    ArgFilter, ArgType, BinaryFilter, CapabilityFilter, NamespaceKind, Operator, Policy, Selector,
+};
+use crate::nearest::nearest;
+use crate::values::{self, ValueError, address, constants};
+use classes::{Class, class};
+
+/// Longest path of a program that Tetragon takes.
+const PATH_MAX: usize = 255;
+
+pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    for place in hooks(policy) {
+        for (selector, path) in place.selectors() {
+            if place.section != Section::Kprobes {
+                arguments(&place, selector, &path, found);
+                process(selector, &path, found);
+            }
+            data(&place, selector, &path, found);
+            changes(selector, &path, found);
+        }
+    }
+    for (name, selector) in &policy.spec.selectors_macros {
+        let path = spec().field("selectorsMacros").field(name);
+        // Which types the arguments have depends on the hook that uses the macro.
+        for (name, filters) in [
+            ("matchArgs", &selector.match_args),
+            ("matchData", &selector.match_data),
+            ("matchReturnArgs", &selector.match_return_args),
+        ] {
+            for (i, filter) in filters.iter().enumerate() {
+                argument(ArgType::Nop, filter, &path.field(name).index(i), found);
+            }
+        }
+        process(selector, &path, found);
+        changes(selector, &path, found);
+    }
+}
+
+fn arguments(place: &Place<'_>, selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    for (i, filter) in selector.match_args.iter().enumerate() {
+        let path = path.field("matchArgs").index(i);
+        let indices = if filter.args.is_empty() { std::slice::from_ref(&filter.index) } else { &filter.args };
+        let declared = |index: &u32| {
+            let position =
+                (place.section == Section::Tracepoints).then(|| place.hook.args.get(*index as usize));
+            let named = place.hook.args.iter().find(|arg| arg.index == *index);
+            // Of tracepoints Tetragon takes the field's number, or else the position in `args`.
+            named.or(position.flatten())
+        };
+        if let Some(missing) = indices.iter().find(|index| declared(index).is_none()) {
+            found.push(
+                Diagnostic::new(
+                    &UNDECLARED_ARG,
+                    path.field(if filter.args.is_empty() { "index" } else { "args" }),
+                    format!(
+                        "argument {missing} is not declared in `args`; this filter could never be evaluated"
+                    ),
+                )
+                .help(format!("declare it: `- {{index: {missing}, type: …}}`")),
+            );
+        } else if let Some(arg) = indices.first().and_then(declared) {
+            argument(arg.ty, filter, &path, found);
+        }
+    }
+    for (i, filter) in selector.match_return_args.iter().enumerate() {
+        let path = path.field("matchReturnArgs").index(i);
+        match (&place.hook.return_arg, place.hook.on_return) {
+            (Some(arg), true) => argument(arg.ty, filter, &path, found),
+            _ => found.push(Diagnostic::new(
+                &RETURN_FILTER,
+                path,
+                "`matchReturnArgs` needs `return: true` and `returnArg`; without them it is dropped without a word",
+            )),
+        }
+    }
+}
+
+/// `matchData`: the index is a position in `data`.
+fn data(place: &Place<'_>, selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    for (i, filter) in selector.match_data.iter().enumerate() {
+        let path = path.field("matchData").index(i);
+        match place.hook.data.get(filter.index as usize) {
+            Some(arg) => argument(arg.ty, filter, &path, found),
+            None => found.push(Diagnostic::new(
+                &UNDECLARED_ARG,
+                path.field("index"),
+                format!("`data` has {} entries, so none at position {}", place.hook.data.len(), filter.index),
+            )),
+        }
+    }
+}
+
+/// One filter on a value of a type.
+fn argument(ty: ArgType, filter: &ArgFilter, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    let class = class(ty);
+    let operator = filter.operator;
+    if !class.takes(operator) {
+        let effect = if class.always_matches(operator) {
+            "Tetragon would take every call for a match"
+        } else {
+            "it could never be evaluated"
+        };
+        found.push(
+            Diagnostic::new(
+                &OPERATOR_TYPE,
+                path.field("operator"),
+                format!("`{operator}` doesn't work on a `{ty}`: {effect}"),
+            )
+            .help(class.help()),
+        );
+        return;
+    }
+    let valueless = matches!(
+        operator,
+        Operator::SPortPriv
+            | Operator::NotSPortPriv
+            | Operator::DPortPriv
+            | Operator::NotDPortPriv
+            | Operator::CapabilitiesGained
+    );
+    if filter.values.is_empty() && !valueless {
+        found.push(no_values(path));
+    }
+    let list = path.field("values");
+    for (i, value) in filter.values.iter().enumerate() {
+        if let Some((code, reason)) = bad_value(class, operator, value) {
+            found.push(Diagnostic::new(code, list.index(i), reason));
+        }
+    }
+}
+
+fn no_values(path: &FieldPath) -> Diagnostic {
+    Diagnostic::new(
+        &NO_VALUES,
+        path.clone(),
+        "the filter has no values: Tetragon would leave it out, and every call would pass",
+    )
+}
+
+/// What is wrong with a value.
+fn bad_value(class: Class, operator: Operator, value: &str) -> Option<(&'static Code, String)> {
+    fn reason<T>(code: &'static Code, read: Result<T, ValueError>) -> Option<(&'static Code, String)> {
+        read.err().map(|e| (code, e.to_string()))
+    }
+    match operator {
+        Operator::SAddr | Operator::DAddr | Operator::NotSAddr | Operator::NotDAddr => {
+            reason(&BAD_ADDRESS, address::network(value))
+        }
+        Operator::SPort | Operator::DPort | Operator::NotSPort | Operator::NotDPort => {
+            reason(&BAD_NUMBER, values::ports(value))
+        }
+        Operator::Protocol => reason(&UNKNOWN_CONSTANT, constants::protocol(value)),
+        Operator::Family => reason(&UNKNOWN_CONSTANT, constants::family(value)),
+        Operator::State => reason(&UNKNOWN_CONSTANT, constants::tcp_state(value)),
+        Operator::FileType | Operator::NotFileType => reason(&UNKNOWN_CONSTANT, constants::file_type(value)),
+        Operator::InRange | Operator::NotInRange => reason(&BAD_NUMBER, values::range(value)),
+        Operator::InMap | Operator::NotInMap if value.starts_with("list:") => None,
+        Operator::InMap | Operator::NotInMap => reason(&BAD_NUMBER, values::integer_or_range(value)),
+        Operator::Gt | Operator::Lt | Operator::Mask if class != Class::Capabilities => {
+            reason(&BAD_NUMBER, values::integer(value))
+        }
+        Operator::Equal | Operator::NotEqual => match class {
+            Class::Int { bits, signed } => reason(&BAD_NUMBER, values::integer_of(value, bits, signed)),
+            Class::Capabilities if value.starts_with("CAP_") => value
+                .split(',')
+                .find_map(|name| reason(&UNKNOWN_CONSTANT, constants::capability(name.trim()))),
+            Class::Text | Class::Path | Class::UnixSocket => bad_text(operator, value),
+            _ => None,
+        },
+        Operator::Prefix
+        | Operator::NotPrefix
+        | Operator::Postfix
+        | Operator::NotPostfix
+        | Operator::SubString
+        | Operator::SubStringIgnCase => bad_text(operator, value),
+        _ => None,
+    }
+}
+
+/// Strings that equal nothing, or that everything begins with; the longest are those of Tetragon's tables.
+fn bad_text(operator: Operator, value: &str) -> Option<(&'static Code, String)> {
+    let limit = match operator {
+        Operator::Prefix | Operator::NotPrefix => 256,
+        Operator::Postfix | Operator::NotPostfix => 127,
+        Operator::SubString | Operator::SubStringIgnCase => 99,
+        _ => 4096,
+    };
+    let reason = if value.is_empty() && !matches!(operator, Operator::Equal | Operator::NotEqual) {
+        "every string has the empty one in it".to_owned()
+    } else if value.contains('\0') {
+        "a string of the kernel ends at its first NUL, so none has one".to_owned()
+    } else if value.len() > limit {
+        format!("{} bytes are more than the {limit} that `{operator}` takes", value.len())
+    } else {
+        return None;
+    };
+    Some((&BAD_TEXT, reason))
+}
+
+/// Filters on the calling process, of hooks that the compiler doesn't judge.
+fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    programs(&selector.match_binaries, &path.field("matchBinaries"), found);
+    for (i, _) in selector.match_pids.iter().enumerate().filter(|(_, filter)| filter.values.is_empty()) {
+        found.push(no_values(&path.field("matchPIDs").index(i)));
+    }
+    for (i, filter) in selector.match_namespaces.iter().enumerate() {
+        let path = path.field("matchNamespaces").index(i);
+        if filter.values.is_empty() {
+            found.push(no_values(&path));
+        }
+        for (k, value) in filter.values.iter().enumerate() {
+            if let Err(e) = values::namespace(value) {
+                found.push(Diagnostic::new(&UNKNOWN_CONSTANT, path.field("values").index(k), e.to_string()));
+            }
+        }
+    }
+    capabilities(&selector.match_capabilities, &path.field("matchCapabilities"), found);
+}
+
+/// `matchParentBinaries`, `matchNamespaceChanges`, `matchCapabilityChanges`: of every hook.
+fn changes(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    programs(&selector.match_parent_binaries, &path.field("matchParentBinaries"), found);
+    capabilities(&selector.match_capability_changes, &path.field("matchCapabilityChanges"), found);
+    for (i, (_, kinds)) in selector.match_namespace_changes.iter().enumerate() {
+        let path = path.field("matchNamespaceChanges").index(i);
+        if kinds.is_empty() {
+            found.push(no_values(&path));
+        }
+        for (k, kind) in kinds.iter().enumerate().filter(|(_, kind)| NamespaceKind::from_name(kind).is_none())
+        {
+            let diagnostic = Diagnostic::new(
+                &UNKNOWN_CONSTANT,
+                path.field("values").index(k),
+                format!("there is no kind of namespace {kind:?}: every node refuses the policy"),
+            );
+            found.push(match nearest(kind, NamespaceKind::NAMES.iter().copied()) {
+                Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")),
+                None => diagnostic.help(format!("write one of `{}`", NamespaceKind::NAMES.join("`, `"))),
+            });
+        }
+    }
+}
+
+fn capabilities(filters: &[CapabilityFilter], path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    for (i, filter) in filters.iter().enumerate() {
+        let path = path.index(i);
+        if filter.values.is_empty() {
+            found.push(no_values(&path));
+        }
+        for (k, value) in filter.values.iter().enumerate() {
+            if let Err(e) = constants::capability(value) {
+                found.push(Diagnostic::new(&UNKNOWN_CONSTANT, path.field("values").index(k), e.to_string()));
+            }
+        }
+    }
+}
+
+fn programs(filters: &[BinaryFilter], path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    for (i, filter) in filters.iter().enumerate() {
+        let path = path.index(i);
+        if filter.values.is_empty() {
+            found.push(no_values(&path));
+        }
+        let whole = matches!(filter.operator, Operator::In | Operator::NotIn);
+        if filter.follow_children && !whole {
+            found.push(Diagnostic::new(
+                &OPERATOR_TYPE,
+                path.field("followChildren"),
+                format!("`followChildren` works with In and NotIn only, not with {}", filter.operator),
+            ));
+        }
+        let from_start = !matches!(filter.operator, Operator::Postfix | Operator::NotPostfix);
+        for (k, value) in filter.values.iter().enumerate() {
+            let reason = if from_start && !value.starts_with('/') {
+                Some(format!(
+                    "`{value}` is no absolute path; programs are known by theirs, so it would match none"
+                ))
+            } else if whole && value.len() > PATH_MAX {
+                Some(format!(
+                    "{} bytes are more than the {PATH_MAX} that a program's path can have here",
+                    value.len()
+                ))
+            } else {
+                bad_text(filter.operator, value).map(|(_, reason)| reason)
+            };
+            if let Some(reason) = reason {
+                found.push(Diagnostic::new(&BAD_TEXT, path.field("values").index(k), reason));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+//! What a policy hooks, as far as that can be judged without a kernel.
+
+use std::collections::HashMap;
+
+use super::{Place, Section, enforces, hooks};
+use crate::codes::{ARCH_NAME, DUPLICATE_HOOK, EXEC_CALLER, HOT_HOOK, LSM_NAME, RACY_HOOK, SYSCALL_NAME};
+use crate::diagnostic::{Diagnostic, Edit, Fix};
+use crate::model::{ArgType, Hook, Policy, Selector, Target};
+
+/// Prefixes of the entries of system calls, each of one architecture (`SYSCALL_DEFINE` of
+/// `arch/*/include/asm/syscall_wrapper.h`).
+const ARCH_PREFIXES: [&str; 5] = ["__x64_", "__ia32_", "__arm64_", "__s390x_", "__riscv_"];
+
+/// Functions that every process calls all the time.
+const HOT: [&str; 14] = [
+    "sys_read",
+    "sys_write",
+    "sys_close",
+    "sys_futex",
+    "sys_epoll_wait",
+    "sys_clock_gettime",
+    "security_file_permission",
+    "security_inode_permission",
+    "security_task_getsecid_obj",
+    "vfs_read",
+    "vfs_write",
+    "raw_syscalls/sys_enter",
+    "raw_syscalls/sys_exit",
+    "sched/sched_switch",
+];
+
+pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    duplicates(policy, found);
+    for place in hooks(policy) {
+        names(&place, found);
+        hot(&place, found);
+        exec_caller(&place, found);
+        racy(&place, found);
+    }
+}
+
+/// What a hook attaches to, for comparing and for showing.
+fn name(hook: &Hook) -> String {
+    match &hook.target {
+        Target::Function { call, .. } => call.clone(),
+        Target::Tracepoint { subsystem, event, .. } => format!("{subsystem}/{event}"),
+        Target::Lsm { hook } => hook.clone(),
+        Target::Uprobe { path, symbols, offsets, addrs } => {
+            format!("{path} {symbols:?} {offsets:?} {addrs:?}")
+        }
+        Target::Usdt { path, provider, name } => format!("{path} {provider}/{name}"),
+    }
+}
+
+fn field(hook: &Hook) -> &'static str {
+    match hook.target {
+        Target::Function { .. } => "call",
+        Target::Tracepoint { .. } => "event",
+        Target::Lsm { .. } => "hook",
+        Target::Uprobe { .. } => "path",
+        Target::Usdt { .. } => "name",
+    }
+}
+
+/// The same hook twice: an event that both select is counted twice, and Tetragon refuses the policy unless
+/// `disable-kprobe-multi` is set.
+fn duplicates(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    let mut seen = HashMap::new();
+    for place in hooks(policy) {
+        let key = (place.section.name(), name(place.hook), place.hook.on_return);
+        if key.1.is_empty() {
+            continue;
+        }
+        let shown = key.1.clone();
+        if let Some(first) = seen.insert(key, place.path.clone()) {
+            found.push(
+                Diagnostic::new(
+                    &DUPLICATE_HOOK,
+                    place.path.field(field(place.hook)),
+                    format!(
+                        "`{shown}` is hooked by {first} already: an event that both select counts twice, and Tetragon \
+                         refuses such a policy unless `disable-kprobe-multi` is set"
+                    ),
+                )
+                .help("write the selectors of both under one of them"),
+            );
+        }
+    }
+}
+
+fn names(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
+    match &place.hook.target {
+        Target::Function { call, syscall, syscall_written } => {
+            let path = place.path.field("call");
+            if let Some(bare) = ARCH_PREFIXES.iter().find_map(|prefix| call.strip_prefix(prefix))
+                && bare.starts_with("sys_")
+            {
+                found.push(
+                    Diagnostic::new(
+                        &ARCH_NAME,
+                        path.clone(),
+                        format!("`{call}` exists on one architecture only; on nodes of another the policy isn't loaded"),
+                    )
+                    .help(format!("write `call: {bare}` with `syscall: true`, which means it on all of them"))
+                    .fix(Fix {
+                        title: format!("write `{bare}`"),
+                        path: path.clone(),
+                        edit: Edit::Replace(bare.to_owned()),
+                        // Only where the name will be taken for a system call's.
+                        safe: *syscall,
+                    }),
+                );
+            }
+            // Of kprobes the compiler says it, which knows the kernel's names too.
+            let plain = !call.starts_with("sys_") && !call.starts_with("__") && !call.starts_with("list:");
+            if place.section == Section::Fentries && *syscall && plain && !call.is_empty() {
+                let reason = if *syscall_written { "" } else { ", as it is unless written otherwise" };
+                found.push(
+                    Diagnostic::new(
+                        &SYSCALL_NAME,
+                        path,
+                        format!("`{call}` is no system call, but `syscall` is true{reason}; no kernel has such a function"),
+                    )
+                    .help("write `syscall: false`"),
+                );
+            }
+        }
+        Target::Lsm { hook } => {
+            let bare = hook.strip_prefix("security_").or_else(|| hook.strip_prefix("bpf_lsm_"));
+            if let Some(bare) = bare {
+                let path = place.path.field("hook");
+                found.push(
+                    Diagnostic::new(
+                        &LSM_NAME,
+                        path.clone(),
+                        format!("LSM hooks are written without a prefix: no kernel has `bpf_lsm_{hook}`"),
+                    )
+                    .fix(Fix {
+                        title: format!("write `{bare}`"),
+                        path,
+                        edit: Edit::Replace(bare.to_owned()),
+                        safe: true,
+                    }),
+                );
+            }
+        }
+        _ => {}
+    }
+}
+
+fn unfiltered(selector: &Selector) -> bool {
+    let s = selector;
+    s.match_args.is_empty()
+        && s.match_data.is_empty()
+        && s.match_binaries.is_empty()
+        && s.match_parent_binaries.is_empty()
+        && s.match_pids.is_empty()
+        && s.match_namespaces.is_empty()
+        && s.match_capabilities.is_empty()
+        && s.match_namespace_changes.is_empty()
+        && s.match_capability_changes.is_empty()
+        && s.match_workloads.is_empty()
+        && s.macros.is_empty()
+}
+
+/// A hook that every process passes all the time, and a selector that takes every call.
+fn hot(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
+    let name = name(place.hook);
+    let bare = ARCH_PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(&name);
+    if HOT.contains(&bare) && (place.hook.selectors.is_empty() || place.hook.selectors.iter().any(unfiltered))
+    {
+        found.push(
+            Diagnostic::new(
+                &HOT_HOOK,
+                place.path.field(field(place.hook)),
+                format!("every process calls `{bare}` all the time, and nothing filters it: each call would be an event"),
+            )
+            .help("add `matchArgs` or `matchBinaries` to every selector"),
+        );
+    }
+}
+
+/// Who calls execve is still the old program.
+fn exec_caller(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
+    let Target::Function { call, .. } = &place.hook.target else { return };
+    if !call.ends_with("sys_execve") && !call.ends_with("sys_execveat") || place.hook.on_return {
+        return;
+    }
+    for (selector, path) in place.selectors().filter(|(selector, _)| !selector.match_binaries.is_empty()) {
+        let Some(program) = selector.match_binaries.iter().flat_map(|filter| &filter.values).next() else {
+            continue;
+        };
+        found.push(
+            Diagnostic::new(
+                &EXEC_CALLER,
+                path.field("matchBinaries"),
+                format!("at the entry of `{call}` a process is still its old program: this means that {program} runs something"),
+            )
+            .at_key()
+            .help(format!("to see that {program} is run, hook `security_bprm_check` and filter its argument")),
+        );
+    }
+}
+
+/// Enforcement at the entry of a system call by memory that the program can still write to.
+fn racy(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
+    let Target::Function { syscall: true, call, .. } = &place.hook.target else { return };
+    let pointed = |index: u32| {
+        place.hook.args.iter().any(|arg| {
+            arg.index == index
+                && matches!(
+                    arg.ty,
+                    ArgType::String
+                        | ArgType::CharBuf
+                        | ArgType::CharIovec
+                        | ArgType::Sockaddr
+                        | ArgType::SockaddrUn
+                )
+        })
+    };
+    for (selector, path) in place.selectors() {
+        if !selector.match_actions.iter().any(|action| enforces(&action.action)) {
+            continue;
+        }
+        if let Some(i) = selector.match_args.iter().position(|filter| pointed(filter.index)) {
+            found.push(
+                Diagnostic::new(
+                    &RACY_HOOK,
+                    path.field("matchArgs").index(i),
+                    format!(
+                        "`{call}` reads this argument from the program's memory again after the filter has seen it: \
+                         another thread can change it in between and get past the policy"
+                    ),
+                )
+                .help("hook the `security_*` function or LSM hook behind it, which sees the kernel's own copy"),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{said, said_all};
+
+    #[test]
+    fn duplicates() {
+        let spec = "kprobes: [{call: sys_dup}, {call: sys_dup2}, {call: sys_dup}]";
+        assert_eq!(said(spec), ["GW207 spec.kprobes[2].call"]);
+        assert_eq!(said("lsmhooks: [{hook: file_open}, {hook: file_open}]"), ["GW207 spec.lsmhooks[1].hook"]);
+        assert_eq!(said("tracepoints: [{subsystem: a, event: b}, {subsystem: b, event: b}]"), [""; 0]);
+    }
+
+    #[test]
+    fn names() {
+        assert_eq!(said("kprobes: [{call: __x64_sys_dup}]"), ["GW214 spec.kprobes[0].call"]);
+        assert_eq!(said("kprobes: [{call: __sys_setuid, syscall: false}]"), [""; 0]);
+        assert_eq!(said("fentries: [{call: tcp_connect}]"), ["GW203 spec.fentries[0].call"]);
+        assert_eq!(said("fentries: [{call: tcp_connect, syscall: false}, {call: sys_dup}]"), [""; 0]);
+        assert_eq!(said("lsmhooks: [{hook: security_file_open}]"), ["GW215 spec.lsmhooks[0].hook"]);
+    }
+
+    #[test]
+    fn hot_hooks() {
+        assert_eq!(said("kprobes: [{call: sys_write}]"), ["GW208 spec.kprobes[0].call"]);
+        assert_eq!(
+            said("tracepoints: [{subsystem: raw_syscalls, event: sys_enter}]"),
+            ["GW208 spec.tracepoints[0].event"]
+        );
+        let filtered =
+            "kprobes: [{call: sys_write, selectors: [{matchPIDs: [{operator: In, values: [1]}]}]}]";
+        assert_eq!(said(filtered), [""; 0]);
+    }
+
+    #[test]
+    fn execve_sees_the_caller() {
+        let spec = "kprobes: [{call: sys_execve, message: ok, selectors: [{matchBinaries: [{operator: In, values: [/usr/bin/sudo]}]}]}]";
+        assert_eq!(said_all(spec), ["GW209 spec.kprobes[0].selectors[0].matchBinaries"]);
+    }
+
+    #[test]
+    fn races() {
+        let spec = |ty: &str| {
+            format!(
+                "podSelector: {{matchLabels: {{a: b}}}}\nkprobes: [{{call: sys_openat, args: [{{index: 1, type: {ty}}}], \
+                 selectors: [{{matchArgs: [{{index: 1, operator: Equal, values: ['1']}}], matchActions: [{{action: Sigkill}}]}}]}}]"
+            )
+        };
+        assert_eq!(said(&spec("string")), ["GW210 spec.kprobes[0].selectors[0].matchArgs[0]"]);
+        assert_eq!(said(&spec("int")), [""; 0]);
+    }
+}

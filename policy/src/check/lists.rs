@@ -1,0 +1,158 @@
+//! `lists`, and where they are named.
+
+use super::{hooks, selectors, spec};
+use crate::codes::BAD_LIST;
+use crate::diagnostic::{Diagnostic, FieldPath};
+use crate::model::{ArgFilter, List, Operator, Policy, Target};
+use crate::nearest::nearest;
+
+pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    let lists = &policy.spec.lists;
+    for (i, list) in lists.iter().enumerate() {
+        let path = spec().field("lists").index(i);
+        definition(list, &path, found);
+        if lists[..i].iter().take(64).any(|other| other.name == list.name) {
+            found.push(Diagnostic::new(
+                &BAD_LIST,
+                path.field("name"),
+                format!("there is a list `{}` already; `list:{0}` would mean only one of them", list.name),
+            ));
+        }
+    }
+    for place in hooks(policy) {
+        if let Target::Function { call, .. } = &place.hook.target {
+            named(lists, call, place.path.field("call"), found);
+        }
+    }
+    for (i, calls) in policy.spec.enforcers.iter().enumerate() {
+        for (k, call) in calls.iter().enumerate() {
+            named(lists, call, spec().field("enforcers").index(i).field("calls").index(k), found);
+        }
+    }
+    for (selector, path) in selectors(policy) {
+        for (name, filters) in [
+            ("matchArgs", &selector.match_args),
+            ("matchData", &selector.match_data),
+            ("matchReturnArgs", &selector.match_return_args),
+        ] {
+            for (i, filter) in filters.iter().enumerate() {
+                in_filter(lists, filter, &path.field(name).index(i), found);
+            }
+        }
+    }
+}
+
+fn definition(list: &List, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    let mut say = |field: &str, message: String, help: &str| {
+        found.push(Diagnostic::new(&BAD_LIST, path.field(field), message).help(help));
+    };
+    let generated = list.ty.starts_with("generated_");
+    if generated && !list.values.is_empty() {
+        say(
+            "values",
+            format!("a list of type `{}` makes its values itself: every node refuses the policy", list.ty),
+            "take the values away, or the type",
+        );
+    }
+    if list.ty == "generated_ftrace" && list.pattern.as_ref().is_none_or(String::is_empty) {
+        say(
+            "pattern",
+            "a list of type `generated_ftrace` needs a pattern: every node refuses the policy".to_owned(),
+            "write `pattern: …`, with `*` for any letters",
+        );
+    }
+    if list.ty != "generated_ftrace" && list.pattern.is_some() {
+        say(
+            "pattern",
+            "only a list of type `generated_ftrace` has a pattern; this one would be ignored".to_owned(),
+            "take it away",
+        );
+    }
+    if !generated && list.values.is_empty() {
+        say("values", format!("the list `{}` is empty", list.name), "write its values");
+    }
+    if list.validated {
+        say("validated", "`validated: true` makes Tetragon skip the check of the list: names that no kernel has would go through".to_owned(), "take it away");
+    }
+    if list.ty == "syscalls" {
+        for (i, value) in list.values.iter().enumerate() {
+            if !is_syscall(value) {
+                found.push(
+                    Diagnostic::new(
+                        &BAD_LIST,
+                        path.field("values").index(i),
+                        format!("`{value}` is no system call's name: every node refuses the policy"),
+                    )
+                    .help("write `sys_NAME`, or `ABI/sys_NAME` as in `i386/sys_open`"),
+                );
+            }
+        }
+    }
+}
+
+/// `sys_x`, `i386/sys_x` or a name with an architecture's prefix.
+fn is_syscall(name: &str) -> bool {
+    let bare = match name.split_once('/') {
+        Some(("x64" | "i386" | "arm64" | "arm32", bare)) => bare,
+        Some(_) => return false,
+        None => ["__x64_", "__ia32_", "__arm64_"]
+            .iter()
+            .find_map(|prefix| name.strip_prefix(prefix))
+            .unwrap_or(name),
+    };
+    bare.strip_prefix("sys_").is_some_and(|rest| !rest.is_empty())
+}
+
+fn named(lists: &[List], value: &str, path: FieldPath, found: &mut Vec<Diagnostic>) {
+    let Some(name) = value.strip_prefix("list:") else { return };
+    if lists.iter().any(|list| list.name == name) {
+        return;
+    }
+    let diagnostic = Diagnostic::new(
+        &BAD_LIST,
+        path,
+        format!("there is no list `{name}` in this policy: every node refuses it"),
+    );
+    found.push(match nearest(name, lists.iter().take(64).map(|list| list.name.as_str())) {
+        Some(meant) => diagnostic.help(format!("did you mean `list:{meant}`?")),
+        None => diagnostic.help("define it under `lists`"),
+    });
+}
+
+fn in_filter(lists: &[List], filter: &ArgFilter, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    for (i, value) in filter.values.iter().enumerate().filter(|(_, value)| value.starts_with("list:")) {
+        if matches!(filter.operator, Operator::InMap | Operator::NotInMap) {
+            named(lists, value, path.field("values").index(i), found);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::said;
+
+    fn with(list: &str) -> Vec<String> {
+        said(&format!("lists: [{list}]\nkprobes: [{{call: 'list:l', message: ok}}]"))
+    }
+
+    #[test]
+    fn definitions() {
+        assert_eq!(
+            with("{name: l, type: syscalls, values: [sys_dup, i386/sys_dup, __x64_sys_dup]}"),
+            [""; 0]
+        );
+        assert_eq!(with("{name: l, type: generated_syscalls}"), [""; 0]);
+        assert_eq!(with("{name: l, values: []}"), ["GW015 spec.lists[0].values"]);
+        assert_eq!(with("{name: l, type: generated_syscalls, values: [a]}"), ["GW015 spec.lists[0].values"]);
+        assert_eq!(with("{name: l, type: generated_ftrace}"), ["GW015 spec.lists[0].pattern"]);
+        assert_eq!(with("{name: l, values: [a], pattern: b}"), ["GW015 spec.lists[0].pattern"]);
+        assert_eq!(with("{name: l, values: [a], validated: true}"), ["GW015 spec.lists[0].validated"]);
+        assert_eq!(with("{name: l, type: syscalls, values: [dup]}"), ["GW015 spec.lists[0].values[0]"]);
+        assert_eq!(with("{name: l, values: [a]}, {name: l, values: [b]}"), ["GW015 spec.lists[1].name"]);
+    }
+
+    #[test]
+    fn names_must_be_defined() {
+        assert_eq!(with("{name: k, values: [a]}"), ["GW015 spec.kprobes[0].call"]);
+    }
+}

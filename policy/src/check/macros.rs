@@ -1,0 +1,116 @@
+//! `selectorsMacros`, and where they are used.
+
+use super::{hooks, spec};
+use crate::codes::BAD_MACRO;
+use crate::diagnostic::Diagnostic;
+use crate::model::{Policy, Selector};
+use crate::nearest::nearest;
+
+pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    let macros = &policy.spec.selectors_macros;
+    for (name, selector) in macros {
+        let path = spec().field("selectorsMacros").field(name);
+        if !selector.macros.is_empty() {
+            found.push(
+                Diagnostic::new(
+                    &BAD_MACRO,
+                    path.field("macros"),
+                    "a macro can't use macros: every node refuses the policy",
+                )
+                .help("write the filters out"),
+            );
+        }
+        if !selector.match_workloads.is_empty() {
+            found.push(
+                Diagnostic::new(
+                    &BAD_MACRO,
+                    path.field("matchWorkloads"),
+                    "`matchWorkloads` in a macro is dropped without a word: every workload would match",
+                )
+                .at_key()
+                .help("write it in the selector itself"),
+            );
+        }
+    }
+    for place in hooks(policy) {
+        for (selector, path) in place.selectors() {
+            for (i, name) in selector.macros.iter().enumerate() {
+                let at = path.field("macros").index(i);
+                let Some(used) = macros.get(name) else {
+                    let diagnostic = Diagnostic::new(
+                        &BAD_MACRO,
+                        at,
+                        format!("there is no macro `{name}` in this policy: every node refuses it"),
+                    );
+                    found.push(match nearest(name, macros.keys().take(64).map(String::as_str)) {
+                        Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")),
+                        None => diagnostic.help("define it under `selectorsMacros`"),
+                    });
+                    continue;
+                };
+                let before = selector.macros[..i].iter().take(8).filter_map(|other| macros.get(other));
+                for field in std::iter::once(selector).chain(before).flat_map(|other| shared(used, other)) {
+                    found.push(
+                        Diagnostic::new(
+                            &BAD_MACRO,
+                            at.clone(),
+                            format!("the macro `{name}` has `{field}`, which the selector has already: every node refuses the policy"),
+                        )
+                        .help(format!("write all of `{field}` in one place")),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The fields that both selectors have.
+fn shared(a: &Selector, b: &Selector) -> Vec<&'static str> {
+    fields(a)
+        .into_iter()
+        .zip(fields(b))
+        .filter(|((_, a), (_, b))| *a && *b)
+        .map(|((name, _), _)| name)
+        .collect()
+}
+
+fn fields(s: &Selector) -> [(&'static str, bool); 12] {
+    [
+        ("matchArgs", !s.match_args.is_empty()),
+        ("matchData", !s.match_data.is_empty()),
+        ("matchReturnArgs", !s.match_return_args.is_empty()),
+        ("matchBinaries", !s.match_binaries.is_empty()),
+        ("matchParentBinaries", !s.match_parent_binaries.is_empty()),
+        ("matchPIDs", !s.match_pids.is_empty()),
+        ("matchNamespaces", !s.match_namespaces.is_empty()),
+        ("matchCapabilities", !s.match_capabilities.is_empty()),
+        ("matchNamespaceChanges", !s.match_namespace_changes.is_empty()),
+        ("matchCapabilityChanges", !s.match_capability_changes.is_empty()),
+        ("matchActions", !s.match_actions.is_empty()),
+        ("matchReturnActions", !s.match_return_actions.is_empty()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::said;
+
+    fn with(defined: &str, selector: &str) -> Vec<String> {
+        said(&format!(
+            "selectorsMacros: {{{defined}}}\nkprobes: [{{call: sys_dup, selectors: [{{{selector}}}]}}]"
+        ))
+    }
+
+    #[test]
+    fn macros() {
+        let m = "m: {matchBinaries: [{operator: In, values: [/usr/bin/x]}]}";
+        assert_eq!(with(m, "macros: [m]"), [""; 0]);
+        assert_eq!(with(m, "macros: [q]"), ["GW016 spec.kprobes[0].selectors[0].macros[0]"]);
+        let both = "macros: [m], matchBinaries: [{operator: In, values: [/usr/bin/y]}]";
+        assert_eq!(with(m, both), ["GW016 spec.kprobes[0].selectors[0].macros[0]"]);
+        assert_eq!(with(m, "macros: [m, m]"), ["GW016 spec.kprobes[0].selectors[0].macros[1]"]);
+        assert_eq!(with("m: {macros: [q]}", "macros: [m]"), ["GW016 spec.selectorsMacros.m.macros"]);
+        let workloads = "m: {matchWorkloads: {podSelector: {}}}";
+        assert_eq!(with(workloads, "macros: [m]"), ["GW016 spec.selectorsMacros.m.matchWorkloads"]);
+    }
+}

@@ -1,0 +1,91 @@
+//! `options`: Tetragon ignores names that it doesn't know, so a slip turns enforcement on or off.
+
+use super::spec;
+use crate::codes::BAD_OPTION;
+use crate::diagnostic::{Diagnostic, Edit, Fix};
+use crate::model::Policy;
+use crate::nearest::nearest;
+
+/// What an option takes.
+enum Values {
+    Bool,
+    Words(&'static [&'static str]),
+    Positive,
+}
+
+const OPTIONS: [(&str, Values); 5] = [
+    ("disable-kprobe-multi", Values::Bool),
+    ("disable-uprobe-multi", Values::Bool),
+    ("override-method", Values::Words(&["fmod-ret", "override-return"])),
+    ("policy-mode", Values::Words(&["enforce", "monitor"])),
+    ("sleepable-preload-size", Values::Positive),
+];
+
+pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    for (i, (name, value)) in policy.spec.options.iter().enumerate() {
+        let path = spec().field("options").index(i);
+        let Some((_, values)) = OPTIONS.iter().find(|(known, _)| known == name) else {
+            let at = path.field("name");
+            let diagnostic = Diagnostic::new(
+                &BAD_OPTION,
+                at.clone(),
+                format!("there is no option {name:?}; it would be ignored without a word"),
+            );
+            found.push(match nearest(name, OPTIONS.iter().map(|(known, _)| *known)) {
+                Some(meant) => diagnostic.fix(Fix {
+                    title: format!("write `{meant}`"),
+                    path: at,
+                    edit: Edit::Replace(meant.to_owned()),
+                    safe: false,
+                }),
+                None => diagnostic,
+            });
+            continue;
+        };
+        let (good, wanted) = match values {
+            // The words of Go's `strconv.ParseBool`.
+            Values::Bool => {
+                let words = ["1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False"];
+                (words.contains(&value.as_str()), "`true` or `false`".to_owned())
+            }
+            Values::Words(words) => (words.contains(&value.as_str()), format!("`{}`", words.join("` or `"))),
+            Values::Positive => {
+                (value.parse::<u32>().is_ok_and(|n| n > 0), "a number greater than 0".to_owned())
+            }
+        };
+        if !good {
+            found.push(
+                Diagnostic::new(
+                    &BAD_OPTION,
+                    path.field("value"),
+                    format!("the option `{name}` can't be {value:?}: every node refuses the policy"),
+                )
+                .help(format!("write {wanted}")),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check_spec, said};
+
+    fn with(name: &str, value: &str) -> String {
+        format!("kprobes: [{{call: sys_dup, message: ok}}]\noptions: [{{name: {name}, value: '{value}'}}]")
+    }
+
+    #[test]
+    fn options() {
+        for (name, good, bad) in [
+            ("disable-kprobe-multi", "true", "yes"),
+            ("policy-mode", "monitor", "audit"),
+            ("override-method", "fmod-ret", ""),
+            ("sleepable-preload-size", "4", "0"),
+        ] {
+            assert_eq!(said(&with(name, good)), [""; 0]);
+            assert_eq!(said(&with(name, bad)), ["GW014 spec.options[0].value"]);
+        }
+        let found = check_spec(&with("disable-kprobe-multy", "true"));
+        assert_eq!(found[0].help.as_deref(), Some("write `disable-kprobe-multi`"));
+    }
+}

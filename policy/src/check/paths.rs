@@ -1,0 +1,118 @@
+//! Paths that are links on most systems.
+
+use super::{Section, hooks, spec};
+use crate::codes::PATH_ALIAS;
+use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
+use crate::model::{ArgFilter, ArgType, BinaryFilter, Operator, Policy};
+
+/// Directories that are links into `/usr` since the distributions merged them.
+const MERGED: [&str; 4] = ["/bin", "/sbin", "/lib", "/lib64"];
+
+pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    for place in hooks(policy) {
+        // A path in a program's memory is as the program wrote it.
+        let resolved = |filter: &ArgFilter| {
+            place.section != Section::Uprobes
+                && place.hook.args.iter().any(|arg| {
+                    arg.index == filter.index
+                        && matches!(
+                            arg.ty,
+                            ArgType::File | ArgType::Path | ArgType::LinuxBinprm | ArgType::Fd
+                        )
+                })
+        };
+        for (selector, path) in place.selectors() {
+            binaries(&selector.match_binaries, &path.field("matchBinaries"), found);
+            binaries(&selector.match_parent_binaries, &path.field("matchParentBinaries"), found);
+            for (i, filter) in selector.match_args.iter().enumerate().filter(|(_, filter)| resolved(filter)) {
+                values(filter.operator, &filter.values, &path.field("matchArgs").index(i), found);
+            }
+        }
+    }
+    for (name, selector) in &policy.spec.selectors_macros {
+        let path = spec().field("selectorsMacros").field(name);
+        binaries(&selector.match_binaries, &path.field("matchBinaries"), found);
+        binaries(&selector.match_parent_binaries, &path.field("matchParentBinaries"), found);
+    }
+}
+
+fn binaries(filters: &[BinaryFilter], path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    for (i, filter) in filters.iter().enumerate() {
+        values(filter.operator, &filter.values, &path.index(i), found);
+    }
+}
+
+/// The kernel gives a file's own path, without links: where `/bin` is a link, no file has a path that begins so.
+fn values(operator: Operator, values: &[String], path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    let from_start = matches!(
+        operator,
+        Operator::In
+            | Operator::NotIn
+            | Operator::Equal
+            | Operator::NotEqual
+            | Operator::Prefix
+            | Operator::NotPrefix
+    );
+    if !from_start {
+        return;
+    }
+    for (i, value) in values.iter().enumerate() {
+        let merged = MERGED
+            .iter()
+            .any(|dir| value.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
+        let real = format!("/usr{value}");
+        let covered = |other: &String| match operator {
+            Operator::Prefix | Operator::NotPrefix => real.starts_with(other.as_str()) && !other.is_empty(),
+            _ => *other == real,
+        };
+        if !merged || values.iter().take(1000).any(covered) {
+            continue;
+        }
+        let list = path.field("values");
+        found.push(
+            Diagnostic::new(
+                &PATH_ALIAS,
+                list.index(i),
+                format!(
+                    "where directories are merged into /usr, as on most systems, `{value}` is a link and the kernel says \
+                     `{real}`: the filter would never see it"
+                ),
+            )
+            .fix(Fix {
+                title: format!("add `{real}`"),
+                path: list,
+                edit: Edit::Append(serde_json::Value::from(real).to_string()),
+                safe: false,
+            }),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::said;
+
+    #[test]
+    fn links() {
+        let binaries = |operator: &str, values: &str| {
+            said(&format!(
+                "kprobes: [{{call: sys_dup, selectors: [{{matchBinaries: [{{operator: {operator}, values: [{values}]}}]}}]}}]"
+            ))
+        };
+        let place = |i: usize| format!("GW311 spec.kprobes[0].selectors[0].matchBinaries[0].values[{i}]");
+        assert_eq!(binaries("In", "/usr/bin/a, /opt/b"), [""; 0]);
+        assert_eq!(binaries("In", "/usr/bin/a, /bin/b"), [place(1)]);
+        assert_eq!(binaries("NotIn", "/bin/b, /usr/bin/b"), [""; 0]);
+        assert_eq!(binaries("Prefix", "/lib64, /usr/lib"), [""; 0]);
+        assert_eq!(binaries("Prefix", "/sbin, /binary"), [place(0)]);
+        assert_eq!(binaries("Postfix", "/bin/sh"), [""; 0]);
+        let files = |ty: &str| {
+            said(&format!(
+                "kprobes: [{{call: sys_x, args: [{{index: 0, type: {ty}}}], selectors: [{{matchArgs: \
+                 [{{index: 0, operator: Prefix, values: [/bin/]}}]}}]}}]"
+            ))
+        };
+        assert_eq!(files("file"), ["GW311 spec.kprobes[0].selectors[0].matchArgs[0].values[0]"]);
+        assert_eq!(files("string"), [""; 0]);
+    }
+}

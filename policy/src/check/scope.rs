@@ -1,0 +1,193 @@
+//! Whom a policy watches: its selectors of pods, containers, hosts and nodes.
+
+use super::{enforces, selectors, spec};
+use crate::codes::{ENFORCED_EVERYWHERE, HOST_SELECTOR, NAMESPACE_IGNORED, NAMESPACE_LABEL};
+use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
+use crate::labels::{self, NAMESPACE_KEY, Subject};
+use crate::model::{Kind, LabelSelector, Policy};
+
+pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    let path = spec();
+    let parts = &policy.spec;
+    let workload = [&parts.pod_selector, &parts.container_selector, &parts.host_selector].map(Option::as_ref);
+    check_workload(workload, &path, found);
+    if let Some(selector) = &parts.node_selector {
+        found.extend(labels::check(selector, Subject::Node, &path.field("nodeSelector")));
+    }
+    for (selector, path) in selectors(policy) {
+        // One object in the document, as it is no list.
+        let path = path.field("matchWorkloads");
+        for filter in &selector.match_workloads {
+            let parts = [&filter.pod_selector, &filter.container_selector, &filter.host_selector];
+            check_workload(parts.map(Option::as_ref), &path, found);
+        }
+    }
+    if policy.kind == Kind::Namespaced && parts.host_selector.is_some() {
+        found.push(
+            Diagnostic::new(
+                &HOST_SELECTOR,
+                path.field("hostSelector"),
+                "a policy of a namespace can't watch the host, so the API server refuses it",
+            )
+            .help("take `hostSelector` away, or make it a `TracingPolicy`"),
+        );
+    }
+    ignored_namespace(policy, found);
+    everywhere(policy, found);
+}
+
+fn check_workload(
+    [pods, containers, hosts]: [Option<&LabelSelector>; 3],
+    path: &FieldPath,
+    found: &mut Vec<Diagnostic>,
+) {
+    if let Some(selector) = pods {
+        let path = path.field("podSelector");
+        found.extend(labels::check(selector, Subject::Pod, &path));
+        namespace_labels(selector, &path, found);
+    }
+    if let Some(selector) = containers {
+        found.extend(labels::check(selector, Subject::Container, &path.field("containerSelector")));
+    }
+    if hosts.is_some_and(|selector| !selector.is_empty()) {
+        found.push(
+            Diagnostic::new(
+                &HOST_SELECTOR,
+                path.field("hostSelector"),
+                "hosts have no labels here: `hostSelector` is `{}` (watch the host) or absent, and the API server \
+                 refuses anything else",
+            )
+            .help("to choose nodes, use `nodeSelector`"),
+        );
+    }
+}
+
+/// Labels by which people try to select a namespace: pods don't have them, namespaces do.
+fn namespace_labels(selector: &LabelSelector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    let suspicious = |key: &str| {
+        matches!(key, "kubernetes.io/metadata.name" | "io.kubernetes.pod.namespace" | "k8s:namespace")
+    };
+    let say = |key: &str, at: FieldPath, edit: Edit| {
+        Diagnostic::new(
+            &NAMESPACE_LABEL,
+            at.clone(),
+            format!("`{key}` is a label of namespaces, which pods don't have: the selector looks at pods' labels alone"),
+        )
+        .help(format!("a pod's namespace can be selected by its name with the key `{NAMESPACE_KEY}`"))
+        .fix(Fix { title: format!("write `{NAMESPACE_KEY}`"), path: at, edit, safe: false })
+    };
+    for key in selector.match_labels.keys().filter(|key| suspicious(key)) {
+        let at = path.field("matchLabels").field(key);
+        found.push(say(key, at, Edit::Rename(NAMESPACE_KEY.to_owned())).at_key());
+    }
+    for (i, expression) in selector.match_expressions.iter().enumerate().filter(|(_, e)| suspicious(&e.key)) {
+        let at = path.field("matchExpressions").index(i).field("key");
+        found.push(say(&expression.key, at, Edit::Replace(format!("\"{NAMESPACE_KEY}\""))));
+    }
+}
+
+/// A cluster policy with `metadata.namespace`: it watches all namespaces all the same.
+fn ignored_namespace(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    let Some(namespace) = policy.namespace.as_ref().filter(|_| policy.kind == Kind::Cluster) else { return };
+    found.push(
+        Diagnostic::new(
+            &NAMESPACE_IGNORED,
+            FieldPath::root().field("metadata").field("namespace"),
+            format!("a `TracingPolicy` has no namespace: it watches all of them, not `{namespace}` alone"),
+        )
+        .help(format!(
+            "make it a `TracingPolicyNamespaced`, or select pods by `{NAMESPACE_KEY}: {namespace}` and take this away"
+        )),
+    );
+}
+
+/// Enforcement without any selector of workloads reaches the node's own processes, the agent's too.
+fn everywhere(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    let parts = &policy.spec;
+    let unscoped = policy.kind == Kind::Cluster
+        && [&parts.pod_selector, &parts.container_selector]
+            .iter()
+            .all(|selector| selector.as_ref().is_none_or(LabelSelector::is_empty));
+    if !unscoped {
+        return;
+    }
+    for (selector, path) in selectors(policy) {
+        let filtered = !selector.match_workloads.is_empty() || !selector.match_binaries.is_empty();
+        let enforced = selector.match_actions.iter().position(|action| enforces(&action.action));
+        let (Some(i), false) = (enforced, filtered) else { continue };
+        found.push(
+            Diagnostic::new(
+                &ENFORCED_EVERYWHERE,
+                path.field("matchActions").index(i).field("action"),
+                format!(
+                    "`{}` reaches every process of every pod{}: the policy names no workload and no program",
+                    selector.match_actions[i].action,
+                    if parts.pod_selector.is_none() { " and of the nodes themselves" } else { "" }
+                ),
+            )
+            .help("name the workloads with `podSelector`, or the programs with `matchBinaries`"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check_text, said};
+
+    const HOOK: &str = "kprobes: [{call: sys_dup, message: ok}]\n";
+
+    #[test]
+    fn selectors_are_checked_wherever_they_stand() {
+        assert_eq!(
+            said(&format!("{HOOK}podSelector: {{matchLabels: {{'a b': c}}}}")),
+            ["GW101 spec.podSelector.matchLabels.a b"]
+        );
+        assert_eq!(
+            said(&format!("{HOOK}nodeSelector: {{matchExpressions: [{{key: a, operator: In}}]}}")),
+            ["GW103 spec.nodeSelector.matchExpressions[0]"]
+        );
+        assert_eq!(
+            said(
+                "kprobes: [{call: sys_dup, selectors: [{matchWorkloads: {containerSelector: {matchLabels: {app: x}}}}]}]"
+            ),
+            ["GW101 spec.kprobes[0].selectors[0].matchWorkloads.containerSelector.matchLabels.app"]
+        );
+    }
+
+    #[test]
+    fn namespaces() {
+        let key = "podSelector: {matchLabels: {kubernetes.io/metadata.name: x}}";
+        assert_eq!(
+            said(&format!("{HOOK}{key}")),
+            ["GW106 spec.podSelector.matchLabels[kubernetes.io/metadata.name]"]
+        );
+        assert_eq!(
+            said(&format!("{HOOK}podSelector: {{matchLabels: {{'k8s:io.kubernetes.pod.namespace': x}}}}")),
+            [""; 0]
+        );
+        let text = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: p, namespace: x}\n\
+                    spec: {kprobes: [{call: sys_dup, message: ok}]}\n";
+        assert_eq!(check_text(text)[0].code.id, "GW105");
+    }
+
+    #[test]
+    fn hosts() {
+        assert_eq!(said(&format!("{HOOK}hostSelector: {{}}")), [""; 0]);
+        assert_eq!(
+            said(&format!("{HOOK}hostSelector: {{matchLabels: {{a: b}}}}")),
+            ["GW107 spec.hostSelector"]
+        );
+        let text = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicyNamespaced\nmetadata: {name: p}\n\
+                    spec: {hostSelector: {}, kprobes: [{call: sys_dup, message: ok}]}\n";
+        assert_eq!(check_text(text)[0].code.id, "GW107");
+    }
+
+    #[test]
+    fn enforcement_everywhere() {
+        let kill = "kprobes: [{call: sys_dup, selectors: [{matchActions: [{action: Sigkill}]}]}]\n";
+        let place = "GW501 spec.kprobes[0].selectors[0].matchActions[0].action";
+        assert_eq!(said(kill), [place]);
+        assert_eq!(said(&format!("{kill}podSelector: {{}}")), [place]);
+        assert_eq!(said(&format!("{kill}podSelector: {{matchLabels: {{a: b}}}}")), [""; 0]);
+    }
+}

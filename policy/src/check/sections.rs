@@ -1,0 +1,121 @@
+//! Which sections a policy has, and which of them can be together.
+
+use super::{Section, spec};
+use crate::codes::{CONFLICTING_FIELDS, LOADER_SCOPE, MANY_SECTIONS, NO_HOOK, SECTION_KIND};
+use crate::diagnostic::Diagnostic;
+use crate::model::{Kind, Policy, Target};
+
+pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    let used: Vec<Section> = Section::ALL.into_iter().filter(|s| !s.hooks(policy).is_empty()).collect();
+    if used.is_empty() && !policy.spec.loader {
+        found.push(
+            Diagnostic::new(&NO_HOOK, spec(), "the policy has no hook: it would be loaded and watch nothing")
+                .help("write one of `kprobes`, `tracepoints`, `lsmhooks`, `uprobes`, `usdts`"),
+        );
+    }
+    for section in used.iter().skip(1) {
+        found.push(
+            Diagnostic::new(
+                &MANY_SECTIONS,
+                spec().field(section.name()),
+                format!(
+                    "`{}` beside `{}`: Tetragon's nodes load one kind of hook a policy, and refuse this one",
+                    section.name(),
+                    used[0].name()
+                ),
+            )
+            .at_key()
+            .help("make a policy of each"),
+        );
+    }
+    for section in [Section::Uprobes, Section::Usdts] {
+        if policy.kind == Kind::Namespaced && used.contains(&section) {
+            found.push(
+                Diagnostic::new(
+                    &SECTION_KIND,
+                    spec().field(section.name()),
+                    format!("a policy of a namespace can't have `{}`: every node refuses it", section.name()),
+                )
+                .at_key()
+                .help("make it a `TracingPolicy` with a `podSelector`"),
+            );
+        }
+    }
+    loader(policy, found);
+    for (i, hook) in policy.spec.uprobes.iter().enumerate() {
+        let Target::Uprobe { symbols, offsets, addrs, .. } = &hook.target else { continue };
+        let ways =
+            [!symbols.is_empty(), !offsets.is_empty(), !addrs.is_empty()].into_iter().filter(|b| *b).count();
+        if ways != 1 {
+            let what = if ways == 0 { "none" } else { "more than one" };
+            found.push(
+                Diagnostic::new(
+                    &CONFLICTING_FIELDS,
+                    spec().field("uprobes").index(i),
+                    format!("{what} of `symbols`, `offsets` and `addrs`: the policy is refused"),
+                )
+                .help("write exactly one of them"),
+            );
+        }
+    }
+}
+
+/// `loader` reports all processes of a node.
+fn loader(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    if !policy.spec.loader {
+        return;
+    }
+    let parts = &policy.spec;
+    let scoped = [
+        ("podSelector", &parts.pod_selector),
+        ("containerSelector", &parts.container_selector),
+        ("hostSelector", &parts.host_selector),
+    ];
+    for (name, _) in scoped.into_iter().filter(|(_, selector)| selector.is_some()) {
+        found.push(
+            Diagnostic::new(
+                &LOADER_SCOPE,
+                spec().field(name),
+                format!("`loader` can't be limited by `{name}`: every node refuses the policy"),
+            )
+            .at_key(),
+        );
+    }
+    if policy.kind == Kind::Namespaced {
+        found.push(Diagnostic::new(
+            &LOADER_SCOPE,
+            spec().field("loader"),
+            "`loader` can't be limited to a namespace: every node refuses the policy",
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check_text, said};
+
+    #[test]
+    fn one_section() {
+        assert_eq!(said("podSelector: {}"), ["GW008 spec"]);
+        assert_eq!(said("loader: true"), [""; 0]);
+        assert_eq!(
+            said("kprobes: [{call: sys_dup}]\nlsmhooks: [{hook: file_open}]"),
+            ["GW011 spec.lsmhooks"]
+        );
+    }
+
+    #[test]
+    fn loaders_have_no_scope() {
+        assert_eq!(said("loader: true\npodSelector: {}"), ["GW108 spec.podSelector"]);
+    }
+
+    #[test]
+    fn uprobes_attach_in_one_way() {
+        assert_eq!(said("uprobes: [{path: /bin/sh, symbols: [main]}]"), [""; 0]);
+        assert_eq!(said("uprobes: [{path: /bin/sh}]"), ["GW012 spec.uprobes[0]"]);
+        assert_eq!(said("uprobes: [{path: /bin/sh, symbols: [a], addrs: [1]}]"), ["GW012 spec.uprobes[0]"]);
+        let text = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicyNamespaced\nmetadata: {name: p}\n\
+                    spec: {uprobes: [{path: /bin/sh, symbols: [main], message: ok}]}\n";
+        assert_eq!(check_text(text)[0].code.id, "GW013");
+    }
+}

@@ -1,0 +1,50 @@
+//! Rows: bitmaps over selectors, each kept once.
+
+use std::collections::HashMap;
+
+/// A growing list of rows.
+#[derive(Debug)]
+pub(super) struct Rows {
+    words: usize,
+    data: Vec<u64>,
+    known: HashMap<Vec<u64>, u32>,
+}
+
+impl Rows {
+    pub(super) fn new(words: usize) -> Self {
+        Self { words, data: Vec::new(), known: HashMap::new() }
+    }
+
+    /// Words in a row.
+    pub(super) fn words(&self) -> usize {
+        self.words
+    }
+
+    /// The bits of a row.
+    pub(super) fn get(&self, number: u32) -> Vec<u64> {
+        let start = number as usize * self.words;
+        self.data[start..start + self.words].to_vec()
+    }
+
+    /// Appends a row that can be changed later, or must stand at this place; gives its number.
+    pub(super) fn push(&mut self, row: Vec<u64>) -> u32 {
+        debug_assert_eq!(row.len(), self.words);
+        let number = u32::try_from(self.data.len() / self.words).unwrap_or(u32::MAX);
+        self.data.extend(row);
+        number
+    }
+
+    /// The number of a row with these bits, which may serve others too.
+    pub(super) fn intern(&mut self, row: Vec<u64>) -> u32 {
+        if let Some(number) = self.known.get(&row) {
+            return *number;
+        }
+        let number = self.push(row.clone());
+        self.known.insert(row, number);
+        number
+    }
+
+    pub(super) fn into_words(self) -> Vec<u64> {
+        self.data
+    }
+}

@@ -1,0 +1,266 @@
+//! Arguments: what a policy declares against what the function has.
+
+use gatewatch_kernel::{CType, Function, Kind, Pointee};
+
+use super::Compiler;
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, FieldPath, Severity},
+    model::{Arg, ArgFilter, ArgType, Hook},
+    plan::Field,
+};
+
+/// Arguments that a kernel function gets in registers.
+const MAX_ARGS: u32 = 6;
+
+/// What a filter on an argument can look at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Readable {
+    /// An integer.
+    Int {
+        /// Where it is.
+        field: Field,
+        /// 8 to 64.
+        bits: u8,
+        /// Whether it is signed.
+        signed: bool,
+    },
+    /// A string or a path.
+    Text(Field),
+    /// A socket: argument index.
+    Sock(u8),
+    /// A type that filters don't look into.
+    Opaque,
+}
+
+/// One declared argument.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Declared {
+    pub(super) index: u32,
+    pub(super) ty: ArgType,
+    pub(super) readable: Readable,
+}
+
+/// The declared arguments of a hook, and its result.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Arguments {
+    pub(super) args: Vec<Declared>,
+    pub(super) result: Option<Declared>,
+}
+
+impl Compiler<'_> {
+    /// Checks the declarations against the prototype.
+    pub(super) fn arguments(
+        &mut self,
+        hook: &Hook,
+        symbol: &str,
+        syscall: bool,
+        function: Option<&Function>,
+        path: &FieldPath,
+    ) -> Arguments {
+        // The prototype of a system call's entry is the same for all: one pointer to the registers.
+        let function = function.filter(|_| !syscall);
+        let mut arguments = Arguments::default();
+        for (i, arg) in hook.args.iter().enumerate() {
+            let path = path.field("args").index(i);
+            let params = function.and_then(|function| function.params.as_deref());
+            let count = params.map_or(MAX_ARGS, |params| u32::try_from(params.len()).unwrap_or(MAX_ARGS));
+            if arg.index >= count.min(MAX_ARGS) {
+                let prototype = function.map_or_else(String::new, |function| format!(": {function}"));
+                self.report(Diagnostic::new(
+                    &codes::ARG_INDEX,
+                    path.field("index"),
+                    format!("`{symbol}` has no argument {}{prototype}", arg.index),
+                ));
+                continue;
+            }
+            if let (Some(params), Some(function)) = (params, function)
+                && let Some(param) = params.get(arg.index as usize)
+            {
+                self.fits(
+                    arg.ty,
+                    &param.ty,
+                    &format!("argument {} of `{function}`", arg.index),
+                    &path,
+                    false,
+                );
+            }
+            let index = u8::try_from(arg.index).unwrap_or(u8::MAX);
+            arguments.args.push(Declared {
+                index: arg.index,
+                ty: arg.ty,
+                readable: readable(arg, index, syscall),
+            });
+        }
+        if let Some(arg) = &hook.return_arg {
+            if let Some(function) = function
+                && let Some(ret) = &function.ret
+            {
+                self.fits(
+                    arg.ty,
+                    ret,
+                    &format!("the result of `{function}`"),
+                    &path.field("returnArg"),
+                    true,
+                );
+            }
+            let readable = match integer(arg.ty) {
+                Some((bits, signed)) => Readable::Int { field: Field::Return { bits, signed }, bits, signed },
+                None => Readable::Opaque,
+            };
+            arguments.result = Some(Declared { index: 0, ty: arg.ty, readable });
+        }
+        arguments
+    }
+
+    /// Checks a declared type against the kernel's: an error where something else would be read, a warning where a
+    /// part of the value would be.
+    fn fits(&mut self, ty: ArgType, real: &CType, what: &str, path: &FieldPath, result: bool) {
+        let code = if result { &codes::RETURN_TYPE } else { &codes::ARG_TYPE };
+        let problem = match (expected(ty), &real.kind) {
+            (Expected::Int(declared), Kind::Int { bits, .. } | Kind::Enum { bits, .. }) => {
+                (u32::from(declared) != u32::from(*bits)).then_some(Severity::Warning)
+            }
+            (Expected::Int(declared), Kind::Bool) => (declared != 8).then_some(Severity::Note),
+            // 64 bits: an address may be wanted as a number.
+            (Expected::Any, _)
+            | (Expected::Int(64), Kind::Pointer(_))
+            | (Expected::Chars, Kind::Pointer(Pointee::Char | Pointee::Void)) => None,
+            (Expected::Struct(name), Kind::Pointer(Pointee::Struct(real))) => {
+                // 7.x has a type of its own for addresses of any size.
+                let same = name == real || (name == "sockaddr" && real == "sockaddr_unsized");
+                (!same).then_some(Severity::Error)
+            }
+            (Expected::Struct(_) | Expected::Chars | Expected::Int(_), _) => Some(Severity::Error),
+        };
+        if let Some(severity) = problem.filter(|severity| *severity != Severity::Note) {
+            let consequence = if severity == Severity::Error {
+                "something else would be read"
+            } else {
+                "a part of the value would be read"
+            };
+            self.report(
+                Diagnostic::new(
+                    code,
+                    path.field("type"),
+                    format!("`{}` is declared, but {what} is a `{}`; {consequence}", ty.name(), real.text),
+                )
+                .severity(severity),
+            );
+        }
+    }
+
+    /// The argument that a filter names.
+    pub(super) fn declared(
+        &mut self,
+        arguments: &Arguments,
+        filter: &ArgFilter,
+        path: &FieldPath,
+    ) -> Option<Declared> {
+        let found = arguments.args.iter().find(|declared| declared.index == filter.index).copied();
+        if found.is_none() {
+            let declared: Vec<String> = arguments.args.iter().map(|arg| arg.index.to_string()).collect();
+            let declared = if declared.is_empty() { "none".to_owned() } else { declared.join(", ") };
+            self.report(
+                Diagnostic::new(
+                    &codes::UNDECLARED_ARG,
+                    path.field("index"),
+                    format!(
+                        "argument {} is not declared in `args` (declared: {declared}); this filter could never be \
+                         evaluated",
+                        filter.index
+                    ),
+                )
+                .help(format!("declare it: `- {{index: {}, type: \"…\"}}`", filter.index)),
+            );
+        }
+        found
+    }
+
+    /// The result, for a filter on it.
+    pub(super) fn result(
+        &mut self,
+        hook: &Hook,
+        arguments: &Arguments,
+        path: &FieldPath,
+    ) -> Option<Declared> {
+        if !hook.on_return {
+            self.report(Diagnostic::new(
+                &codes::RETURN_FILTER,
+                path.clone(),
+                "`matchReturnArgs` needs `return: true`; without it there is no result to look at",
+            ));
+            return None;
+        }
+        if arguments.result.is_none() {
+            self.report(Diagnostic::new(
+                &codes::RETURN_FILTER,
+                path.clone(),
+                "`matchReturnArgs` needs `returnArg`, which says what type the result has",
+            ));
+        }
+        arguments.result
+    }
+}
+
+/// What a declared type needs the kernel's type to be.
+enum Expected {
+    Any,
+    Int(u8),
+    Struct(&'static str),
+    Chars,
+}
+
+fn expected(ty: ArgType) -> Expected {
+    match ty {
+        ArgType::File => Expected::Struct("file"),
+        ArgType::Path => Expected::Struct("path"),
+        ArgType::Dentry => Expected::Struct("dentry"),
+        ArgType::LinuxBinprm => Expected::Struct("linux_binprm"),
+        ArgType::Sock => Expected::Struct("sock"),
+        ArgType::Socket => Expected::Struct("socket"),
+        ArgType::Skb => Expected::Struct("sk_buff"),
+        ArgType::Sockaddr | ArgType::SockaddrUn => Expected::Struct("sockaddr"),
+        ArgType::Cred => Expected::Struct("cred"),
+        ArgType::UserNamespace => Expected::Struct("user_namespace"),
+        ArgType::Module => Expected::Struct("module"),
+        ArgType::Filename => Expected::Struct("filename"),
+        ArgType::Kiocb => Expected::Struct("kiocb"),
+        ArgType::LoadInfo => Expected::Struct("load_info"),
+        ArgType::String => Expected::Chars,
+        _ => integer(ty).map_or(Expected::Any, |(bits, _)| Expected::Int(bits)),
+    }
+}
+
+/// Bits and sign of an integer type.
+pub(super) const fn integer(ty: ArgType) -> Option<(u8, bool)> {
+    Some(match ty {
+        ArgType::Int | ArgType::BpfCmd => (32, true),
+        ArgType::Int8 => (8, true),
+        ArgType::Uint8 => (8, false),
+        ArgType::Int16 => (16, true),
+        ArgType::Uint16 => (16, false),
+        ArgType::Uint32 => (32, false),
+        ArgType::Int64 => (64, true),
+        ArgType::Uint64 | ArgType::SizeT => (64, false),
+        _ => return None,
+    })
+}
+
+fn readable(arg: &Arg, index: u8, syscall: bool) -> Readable {
+    if arg.resolve.is_some() {
+        return Readable::Opaque;
+    }
+    if let Some((bits, signed)) = integer(arg.ty) {
+        return Readable::Int { field: Field::Arg { index, bits, signed }, bits, signed };
+    }
+    match arg.ty {
+        ArgType::String if syscall => Readable::Text(Field::UserString(index)),
+        ArgType::String => Readable::Text(Field::KernelString(index)),
+        ArgType::File => Readable::Text(Field::File(index)),
+        ArgType::Path => Readable::Text(Field::Path(index)),
+        ArgType::LinuxBinprm => Readable::Text(Field::Binprm(index)),
+        ArgType::Sock => Readable::Sock(index),
+        _ => Readable::Opaque,
+    }
+}

@@ -1,0 +1,305 @@
+//! Filters on arguments and on the result.
+
+use gatewatch_abi::consts::{POSTFIX_BYTES, TEXT_BYTES};
+
+use super::{
+    Compiler,
+    arguments::{Declared, Readable},
+};
+use crate::{
+    codes::{self, Code},
+    diagnostic::{Diagnostic, FieldPath, Severity},
+    model::{ArgFilter, Operator},
+    plan::{Field, Filter, Network, Test, TextOp},
+    values::{self, ValueError, address, constants},
+};
+
+impl Compiler<'_> {
+    /// One entry of `matchArgs` or `matchReturnArgs`. Nothing where a diagnostic was reported instead.
+    pub(super) fn argument_filter(
+        &mut self,
+        argument: Declared,
+        filter: &ArgFilter,
+        path: &FieldPath,
+    ) -> Option<Filter> {
+        if matches!(filter.operator, Operator::CelExpr | Operator::SubString | Operator::SubStringIgnCase) {
+            self.not_run(path.field("operator"), &format!("`{}`", filter.operator));
+            return None;
+        }
+        let found = match argument.readable {
+            Readable::Int { field, bits, signed } => {
+                self.int_test(filter, bits, signed, path).map(|test| Filter { field, test })
+            }
+            Readable::Text(field) => self.text_test(filter, path).map(|test| Filter { field, test }),
+            Readable::Sock(index) => self.sock_filter(index, filter, path),
+            Readable::Opaque => {
+                self.not_run(path.field("index"), &format!("filters on arguments of type `{}`", argument.ty));
+                return None;
+            }
+        };
+        if found.is_none() {
+            self.wrong_operator(argument, filter, path);
+        }
+        found
+    }
+
+    /// Reports an operator that doesn't fit, unless another problem of this entry has been reported already.
+    fn wrong_operator(&mut self, argument: Declared, filter: &ArgFilter, path: &FieldPath) {
+        let known = |d: &Diagnostic| d.path.0.starts_with(&path.0);
+        if self.diagnostics.iter().any(known) {
+            return;
+        }
+        let allowed = match argument.readable {
+            Readable::Int { .. } => "Equal, NotEqual, GT, LT, Mask, InMap, NotInMap, InRange, NotInRange",
+            Readable::Text(_) => "Equal, NotEqual, Prefix, NotPrefix, Postfix, NotPostfix",
+            Readable::Sock(_) => {
+                "SAddr, DAddr, SPort, DPort and their Nots, SPortPriv, DPortPriv and their Nots, Protocol, Family, \
+                 State"
+            }
+            Readable::Opaque => return,
+        };
+        self.report(
+            Diagnostic::new(
+                &codes::OPERATOR_TYPE,
+                path.field("operator"),
+                format!(
+                    "`{}` doesn't work on a `{}`: Tetragon would let every call pass, or none",
+                    filter.operator, argument.ty
+                ),
+            )
+            .help(format!("use one of {allowed}")),
+        );
+    }
+
+    fn int_test(&mut self, filter: &ArgFilter, bits: u8, signed: bool, path: &FieldPath) -> Option<Test> {
+        let (min, max) = values::bounds(bits, signed);
+        let single = |text: &str| values::integer_of(text, bits, signed).map(|v| (v, v));
+        let either = |text: &str| {
+            if text.contains(':') { values::range_of(text, bits, signed) } else { single(text) }
+        };
+        let (negated, ranges) = match filter.operator {
+            Operator::Equal => (false, self.values(filter, path, &codes::BAD_NUMBER, single)?),
+            Operator::NotEqual => (true, self.values(filter, path, &codes::BAD_NUMBER, single)?),
+            Operator::InMap | Operator::InRange => {
+                (false, self.values(filter, path, &codes::BAD_NUMBER, either)?)
+            }
+            Operator::NotInMap | Operator::NotInRange => {
+                (true, self.values(filter, path, &codes::BAD_NUMBER, either)?)
+            }
+            Operator::Gt => {
+                let values = self.values(filter, path, &codes::BAD_NUMBER, single)?;
+                (
+                    false,
+                    values.into_iter().map(|(v, _)| (v + 1, max)).filter(|(low, high)| low <= high).collect(),
+                )
+            }
+            Operator::Lt => {
+                let values = self.values(filter, path, &codes::BAD_NUMBER, single)?;
+                (
+                    false,
+                    values.into_iter().map(|(v, _)| (min, v - 1)).filter(|(low, high)| low <= high).collect(),
+                )
+            }
+            Operator::Mask => {
+                // A mask is bits, whatever the sign of the type.
+                let mask = |text: &str| values::integer(text).and_then(|v| mask_bits(v, text, bits, signed));
+                let masks = self.values(filter, path, &codes::BAD_NUMBER, mask)?;
+                return Some(Test::Mask {
+                    negated: false,
+                    mask: masks.into_iter().fold(0, |all, m| all | m),
+                });
+            }
+            _ => return None,
+        };
+        Some(Test::Int { negated, ranges: merge(ranges) })
+    }
+
+    fn text_test(&mut self, filter: &ArgFilter, path: &FieldPath) -> Option<Test> {
+        let (negated, op) = match filter.operator {
+            Operator::Equal => (false, TextOp::Equal),
+            Operator::NotEqual => (true, TextOp::Equal),
+            Operator::Prefix => (false, TextOp::Prefix),
+            Operator::NotPrefix => (true, TextOp::Prefix),
+            Operator::Postfix => (false, TextOp::Postfix),
+            Operator::NotPostfix => (true, TextOp::Postfix),
+            _ => return None,
+        };
+        let values = self.texts(&filter.values, op, path)?;
+        Some(Test::Text { negated, op, values, follow_children: false })
+    }
+
+    /// Reads strings: not empty, without NUL, not longer than the kernel's tables hold.
+    pub(super) fn texts(&mut self, values: &[String], op: TextOp, path: &FieldPath) -> Option<Vec<Vec<u8>>> {
+        if !self.some_values(values, path) {
+            return None;
+        }
+        let limit = match op {
+            TextOp::Equal => TEXT_BYTES - 1,
+            TextOp::Prefix => TEXT_BYTES,
+            TextOp::Postfix => POSTFIX_BYTES,
+        };
+        let mut good = true;
+        for (i, value) in values.iter().enumerate() {
+            let problem = if value.is_empty() {
+                Some(match op {
+                    TextOp::Equal => "an empty string equals nothing that the kernel gives".to_owned(),
+                    TextOp::Prefix | TextOp::Postfix => {
+                        "every string begins and ends with the empty one".to_owned()
+                    }
+                })
+            } else if value.contains('\0') {
+                Some("a string with a NUL equals nothing: strings of the kernel end there".to_owned())
+            } else if value.len() > limit {
+                Some(format!("{} bytes are more than the {limit} that the kernel's table holds", value.len()))
+            } else {
+                None
+            };
+            if let Some(problem) = problem {
+                good = false;
+                self.report(Diagnostic::new(&codes::BAD_TEXT, path.field("values").index(i), problem));
+            }
+        }
+        good.then(|| values.iter().map(|value| value.clone().into_bytes()).collect())
+    }
+
+    fn sock_filter(&mut self, index: u8, filter: &ArgFilter, path: &FieldPath) -> Option<Filter> {
+        let operator = filter.operator;
+        let number = |result: Result<u32, ValueError>| result.map(|v| (i128::from(v), i128::from(v)));
+        let int = |field, negated, ranges| {
+            Some(Filter { field, test: Test::Int { negated, ranges: merge(ranges) } })
+        };
+        match operator {
+            Operator::SAddr | Operator::NotSAddr | Operator::DAddr | Operator::NotDAddr => {
+                let networks = self.networks(filter, path)?;
+                let negated = matches!(operator, Operator::NotSAddr | Operator::NotDAddr);
+                let field = match operator {
+                    Operator::SAddr | Operator::NotSAddr => Field::SourceAddress(index),
+                    _ => Field::DestinationAddress(index),
+                };
+                Some(Filter { field, test: Test::Address { negated, networks } })
+            }
+            Operator::SPort | Operator::NotSPort | Operator::DPort | Operator::NotDPort => {
+                let ports = |text: &str| values::ports(text).map(|(a, b)| (i128::from(a), i128::from(b)));
+                let ranges = self.values(filter, path, &codes::BAD_NUMBER, ports)?;
+                let negated = matches!(operator, Operator::NotSPort | Operator::NotDPort);
+                let source = matches!(operator, Operator::SPort | Operator::NotSPort);
+                int(port(index, source), negated, ranges)
+            }
+            Operator::SPortPriv | Operator::NotSPortPriv | Operator::DPortPriv | Operator::NotDPortPriv => {
+                if !filter.values.is_empty() {
+                    self.report(Diagnostic::new(
+                        &codes::NO_VALUES,
+                        path.field("values"),
+                        format!("`{operator}` takes no values: it means the ports 0 to 1023"),
+                    ));
+                    return None;
+                }
+                let negated = matches!(operator, Operator::NotSPortPriv | Operator::NotDPortPriv);
+                let source = matches!(operator, Operator::SPortPriv | Operator::NotSPortPriv);
+                int(port(index, source), negated, vec![(0, 1023)])
+            }
+            Operator::Protocol => {
+                let read = |text: &str| number(constants::protocol(text));
+                int(Field::Protocol(index), false, self.values(filter, path, &codes::UNKNOWN_CONSTANT, read)?)
+            }
+            Operator::Family => {
+                let read = |text: &str| number(constants::family(text));
+                int(Field::Family(index), false, self.values(filter, path, &codes::UNKNOWN_CONSTANT, read)?)
+            }
+            Operator::State => {
+                let read = |text: &str| number(constants::tcp_state(text));
+                int(Field::State(index), false, self.values(filter, path, &codes::UNKNOWN_CONSTANT, read)?)
+            }
+            _ => None,
+        }
+    }
+
+    fn networks(&mut self, filter: &ArgFilter, path: &FieldPath) -> Option<Vec<Network>> {
+        let written = self.values(filter, path, &codes::BAD_ADDRESS, address::network)?;
+        for (i, (written, text)) in written.iter().zip(&filter.values).enumerate() {
+            if written.host_bits {
+                self.report(
+                    Diagnostic::new(
+                        &codes::BAD_ADDRESS,
+                        path.field("values").index(i),
+                        format!("`{text}` has bits after its prefix; the whole network is meant by it"),
+                    )
+                    .severity(Severity::Warning),
+                );
+            }
+        }
+        Some(written.iter().flat_map(address::Written::networks).collect())
+    }
+
+    /// Reads every value, and reports each that can't be read.
+    pub(super) fn values<T>(
+        &mut self,
+        filter: &ArgFilter,
+        path: &FieldPath,
+        code: &'static Code,
+        read: impl Fn(&str) -> Result<T, ValueError>,
+    ) -> Option<Vec<T>> {
+        self.read_values(&filter.values, path, code, read)
+    }
+
+    /// Reads every value of a list, and reports each that can't be read.
+    pub(super) fn read_values<T>(
+        &mut self,
+        values: &[String],
+        path: &FieldPath,
+        code: &'static Code,
+        read: impl Fn(&str) -> Result<T, ValueError>,
+    ) -> Option<Vec<T>> {
+        if !self.some_values(values, path) {
+            return None;
+        }
+        let mut good = Vec::with_capacity(values.len());
+        for (i, value) in values.iter().enumerate() {
+            match read(value) {
+                Ok(value) => good.push(value),
+                Err(error) => {
+                    self.report(Diagnostic::new(code, path.field("values").index(i), error.to_string()));
+                }
+            }
+        }
+        (good.len() == values.len()).then_some(good)
+    }
+
+    fn some_values(&mut self, values: &[String], path: &FieldPath) -> bool {
+        if values.is_empty() {
+            self.report(Diagnostic::new(
+                &codes::NO_VALUES,
+                path.clone(),
+                "the filter has no values: Tetragon would leave it out, and every call would pass",
+            ));
+        }
+        !values.is_empty()
+    }
+}
+
+fn port(index: u8, source: bool) -> Field {
+    if source { Field::SourcePort(index) } else { Field::DestinationPort(index) }
+}
+
+/// The bits of a mask, as the kernel half compares them: those of a negative value are sign-extended.
+fn mask_bits(value: i128, text: &str, bits: u8, signed: bool) -> Result<u64, ValueError> {
+    if value < 0 {
+        let value = values::fits(value, text, bits, signed)?;
+        let (_, max) = values::bounds(bits, false);
+        return Ok(u64::try_from(value & max).unwrap_or(u64::MAX));
+    }
+    values::fits(value, text, bits, false).map(|value| u64::try_from(value).unwrap_or(u64::MAX))
+}
+
+/// Sorts ranges and joins those that touch.
+pub(super) fn merge(mut ranges: Vec<(i128, i128)>) -> Vec<(i128, i128)> {
+    ranges.sort_unstable();
+    let mut merged: Vec<(i128, i128)> = Vec::with_capacity(ranges.len());
+    for (low, high) in ranges {
+        match merged.last_mut() {
+            Some((_, last)) if low <= last.saturating_add(1) => *last = high.max(*last),
+            _ => merged.push((low, high)),
+        }
+    }
+    merged
+}

@@ -1,0 +1,307 @@
+//! A policy becomes a plan for one kernel: names become symbols and numbers, text becomes values. Whatever can't be
+//! given a meaning is a diagnostic; a policy with an error has no plan.
+//!
+//! Meaning that Tetragon leaves undefined (entries that are silently dropped, filters that are always true) is an
+//! error here. What the agent doesn't run yet is said as [`NOT_RUN_HERE`](codes::NOT_RUN_HERE).
+
+mod arguments;
+mod filters;
+mod process;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use gatewatch_kernel::{Attach, Profile};
+
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
+    model::{Action, Hook, Kind, NamespaceKind, Policy, Selector, Target},
+    plan::{HookPlan, Plan, PodScope, Scope, SelectorPlan},
+};
+
+/// What a policy is compiled for.
+#[derive(Clone, Copy, Debug)]
+pub struct Environment<'a> {
+    /// The kernel.
+    pub kernel: &'a Profile,
+    /// Inode numbers of the host's own namespaces, for `host_ns`. A kind that is missing has none on this kernel.
+    pub host_namespaces: &'a BTreeMap<NamespaceKind, u32>,
+}
+
+/// Compiles a policy. There is a plan unless there is an error.
+pub fn compile(policy: &Policy, environment: Environment<'_>) -> (Option<Plan>, Vec<Diagnostic>) {
+    let mut compiler = Compiler { environment, diagnostics: Vec::new() };
+    let plan = compiler.policy(policy);
+    let failed = compiler.diagnostics.iter().any(Diagnostic::is_error);
+    (if failed { None } else { Some(plan) }, compiler.diagnostics)
+}
+
+struct Compiler<'a> {
+    environment: Environment<'a>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Compiler<'_> {
+    fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// Says that a part of the language isn't run yet.
+    fn not_run(&mut self, path: FieldPath, what: &str) {
+        self.report(Diagnostic::new(
+            &codes::NOT_RUN_HERE,
+            path,
+            format!("this agent doesn't run {what} yet, so the whole policy is left out"),
+        ));
+    }
+
+    fn policy(&mut self, policy: &Policy) -> Plan {
+        let spec = &policy.spec;
+        let root = FieldPath::root().field("spec");
+        for (name, present) in [
+            ("fentries", !spec.fentries.is_empty()),
+            ("tracepoints", !spec.tracepoints.is_empty()),
+            ("lsmhooks", !spec.lsm_hooks.is_empty()),
+            ("uprobes", !spec.uprobes.is_empty()),
+            ("usdts", !spec.usdts.is_empty()),
+            ("loader", spec.loader),
+            ("lists", !spec.lists.is_empty()),
+            ("enforcers", !spec.enforcers.is_empty()),
+            ("selectorsMacros", !spec.selectors_macros.is_empty()),
+            ("nodeSelector", spec.node_selector.is_some()),
+        ] {
+            if present {
+                self.not_run(root.field(name), &format!("`{name}`"));
+            }
+        }
+        let hooks = spec
+            .kprobes
+            .iter()
+            .enumerate()
+            .filter_map(|(i, hook)| self.hook(hook, &root.field("kprobes").index(i)))
+            .collect();
+        Plan {
+            name: policy.name.clone(),
+            namespace: match policy.kind {
+                Kind::Cluster => None,
+                Kind::Namespaced => policy.namespace.clone(),
+            },
+            scope: scope(policy),
+            hooks,
+        }
+    }
+
+    fn hook(&mut self, hook: &Hook, path: &FieldPath) -> Option<HookPlan> {
+        let Target::Function { call, syscall, syscall_written } = &hook.target else { return None };
+        if call.starts_with("list:") {
+            self.not_run(path.field("call"), "`list:` as a call");
+            return None;
+        }
+        let symbol = self.symbol(call, *syscall, *syscall_written, hook.ignore_failure, path)?;
+        let function = self.environment.kernel.function(&symbol);
+        let arguments = self.arguments(hook, &symbol, *syscall, function.as_ref(), path);
+        if let Some(action) = &hook.return_arg_action {
+            self.not_run(path.field("returnArgAction"), &format!("`{action}`"));
+        }
+        let mut selectors = Vec::new();
+        for (i, selector) in hook.selectors.iter().enumerate() {
+            selectors.push(self.selector(selector, hook, &arguments, &path.field("selectors").index(i)));
+        }
+        if selectors.is_empty() {
+            selectors.push(SelectorPlan { filters: Vec::new(), counts: true });
+        }
+        Some(HookPlan { symbol, syscall: *syscall, on_return: hook.on_return, selectors })
+    }
+
+    /// The kernel's name of the function, if it has one that can be probed.
+    fn symbol(
+        &mut self,
+        call: &str,
+        syscall: bool,
+        written: bool,
+        optional: bool,
+        path: &FieldPath,
+    ) -> Option<String> {
+        let kernel = self.environment.kernel;
+        let prefix = kernel.arch.syscall_prefix();
+        let named_as_syscall = call.starts_with("sys_") || call.starts_with(prefix);
+        if syscall && !named_as_syscall {
+            let symbol = kernel.syscall_symbol(call);
+            let reason = if written { "" } else { ", which it is unless `syscall: false` is written" };
+            self.report(
+                Diagnostic::new(
+                    &codes::SYSCALL_NAME,
+                    path.field("call"),
+                    format!(
+                        "`{call}` is no system call, but `syscall` is true{reason}; no kernel has `{symbol}`"
+                    ),
+                )
+                .fix(Fix {
+                    title: "write `syscall: false`".to_owned(),
+                    path: if written { path.field("syscall") } else { path.clone() },
+                    edit: if written {
+                        Edit::Replace("false".to_owned())
+                    } else {
+                        Edit::AddField("syscall".to_owned(), "false".to_owned())
+                    },
+                    safe: kernel.function(call).is_some(),
+                }),
+            );
+            return None;
+        }
+        if !syscall && call.starts_with("sys_") {
+            self.report(
+                Diagnostic::new(
+                    &codes::SYSCALL_NAME,
+                    path.field("call"),
+                    format!(
+                        "`{call}` is a system call's name; with `syscall: false` the kernel would be asked for a \
+                         function `{call}`, which it doesn't have"
+                    ),
+                )
+                .fix(Fix {
+                    title: "write `syscall: true`".to_owned(),
+                    path: path.field("syscall"),
+                    edit: Edit::Replace("true".to_owned()),
+                    safe: true,
+                }),
+            );
+            return None;
+        }
+        let symbol = if syscall { kernel.syscall_symbol(call) } else { call.to_owned() };
+        match kernel.function(&symbol) {
+            Some(function) if function.attachable == Attach::No => {
+                self.report(Diagnostic::new(
+                    &codes::NOT_ATTACHABLE,
+                    path.field("call"),
+                    format!(
+                        "the kernel {} has `{symbol}`, but doesn't let it be probed; the policy would see nothing",
+                        kernel.release
+                    ),
+                ));
+                None
+            }
+            Some(_) => Some(symbol),
+            None => {
+                self.missing(call, &symbol, syscall, optional, path);
+                None
+            }
+        }
+    }
+
+    fn missing(&mut self, call: &str, symbol: &str, syscall: bool, optional: bool, path: &FieldPath) {
+        let kernel = self.environment.kernel;
+        let nearest = kernel.nearest(symbol, 3);
+        let mut diagnostic = Diagnostic::new(
+            &codes::UNKNOWN_FUNCTION,
+            path.field("call"),
+            format!("the kernel {} has no function `{symbol}`; this hook would see nothing", kernel.release),
+        );
+        if let Some(best) = nearest.first() {
+            let written =
+                if syscall { best.strip_prefix(kernel.arch.syscall_prefix()) } else { Some(best.as_str()) };
+            let names: Vec<String> = nearest.iter().map(|name| format!("`{name}`")).collect();
+            diagnostic = diagnostic.help(format!("did you mean {}?", names.join(" or ")));
+            if let Some(written) = written.filter(|written| *written != call) {
+                diagnostic = diagnostic.fix(Fix {
+                    title: format!("write `{written}`"),
+                    path: path.field("call"),
+                    edit: Edit::Replace(written.to_owned()),
+                    safe: false,
+                });
+            }
+        }
+        if optional {
+            diagnostic = diagnostic.severity(Severity::Warning);
+        }
+        self.report(diagnostic);
+    }
+
+    fn selector(
+        &mut self,
+        selector: &Selector,
+        hook: &Hook,
+        arguments: &arguments::Arguments,
+        path: &FieldPath,
+    ) -> SelectorPlan {
+        for (name, present) in [
+            ("matchData", !selector.match_data.is_empty()),
+            ("matchParentBinaries", !selector.match_parent_binaries.is_empty()),
+            ("matchNamespaceChanges", !selector.match_namespace_changes.is_empty()),
+            ("matchCapabilityChanges", !selector.match_capability_changes.is_empty()),
+            ("matchWorkloads", !selector.match_workloads.is_empty()),
+            ("macros", !selector.macros.is_empty()),
+        ] {
+            if present {
+                self.not_run(path.field(name), &format!("`{name}`"));
+            }
+        }
+        let mut filters = Vec::new();
+        self.binaries(selector, path, &mut filters);
+        self.pids(selector, path, &mut filters);
+        self.namespaces(selector, path, &mut filters);
+        self.capabilities(selector, path, &mut filters);
+        for (i, filter) in selector.match_args.iter().enumerate() {
+            let path = path.field("matchArgs").index(i);
+            if let Some(argument) = self.declared(arguments, filter, &path) {
+                filters.extend(self.argument_filter(argument, filter, &path));
+            }
+        }
+        for (i, filter) in selector.match_return_args.iter().enumerate() {
+            let path = path.field("matchReturnArgs").index(i);
+            if let Some(result) = self.result(hook, arguments, &path) {
+                filters.extend(self.argument_filter(result, filter, &path));
+            }
+        }
+        let counts = self.actions(&selector.match_actions, &path.field("matchActions"));
+        self.actions(&selector.match_return_actions, &path.field("matchReturnActions"));
+        SelectorPlan { filters, counts }
+    }
+
+    /// Whether a match is counted.
+    fn actions(&mut self, actions: &[Action], path: &FieldPath) -> bool {
+        let mut counts = actions.is_empty();
+        for (i, action) in actions.iter().enumerate() {
+            let path = path.index(i);
+            match action.action.as_str() {
+                "Post" => {
+                    counts = true;
+                    for name in action.fields.keys() {
+                        self.report(Diagnostic::new(
+                            &codes::NO_EFFECT,
+                            path.field(name),
+                            format!(
+                                "`{name}` shapes events; a match is counted in the kernel whatever it says"
+                            ),
+                        ));
+                    }
+                }
+                "NoPost" => {}
+                other => self.not_run(path.field("action"), &format!("the action `{other}`")),
+            }
+        }
+        counts
+    }
+}
+
+/// Whom a policy watches: section A.7 of the language reference.
+fn scope(policy: &Policy) -> Scope {
+    let spec = &policy.spec;
+    let namespaced = policy.kind == Kind::Namespaced;
+    let selectors = [&spec.host_selector, &spec.pod_selector, &spec.container_selector];
+    let everything = selectors.iter().all(|selector| selector.is_none())
+        || selectors
+            .iter()
+            .all(|selector| selector.as_ref().is_some_and(crate::model::LabelSelector::is_empty));
+    let pods_named = spec.pod_selector.is_some() || spec.container_selector.is_some();
+    Scope {
+        host: !namespaced && (everything || spec.host_selector.is_some()),
+        pods: (namespaced || everything || pods_named).then(|| PodScope {
+            namespace: if namespaced { policy.namespace.clone() } else { None },
+            pods: spec.pod_selector.clone().filter(|selector| !selector.is_empty()),
+            containers: spec.container_selector.clone().filter(|selector| !selector.is_empty()),
+        }),
+    }
+}

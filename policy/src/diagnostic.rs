@@ -1,0 +1,198 @@
+//! One thing said about a policy or a workload: a stable code, how bad it is, where it is, what is wrong and what
+//! will happen, and what to do.
+
+use std::fmt;
+
+use crate::codes::Code;
+
+/// How bad a diagnostic is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth knowing; nothing is wrong.
+    Note,
+    /// Runs, but probably doesn't do what was meant.
+    Warning,
+    /// Can't run, or can't do what is written.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// One step of a [`FieldPath`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Step {
+    /// A member of an object.
+    Field(String),
+    /// An element of an array, from 0.
+    Index(usize),
+}
+
+/// Where in a document: written as `spec.kprobes[0].selectors[1].matchArgs[0].values[0]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FieldPath(pub Vec<Step>);
+
+impl FieldPath {
+    /// The document itself.
+    pub const fn root() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The path of a member.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Self {
+        let mut steps = self.0.clone();
+        steps.push(Step::Field(name.to_owned()));
+        Self(steps)
+    }
+
+    /// The path of an element.
+    #[must_use]
+    pub fn index(&self, index: usize) -> Self {
+        let mut steps = self.0.clone();
+        steps.push(Step::Index(index));
+        Self(steps)
+    }
+}
+
+impl fmt::Display for FieldPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, step) in self.0.iter().enumerate() {
+            match step {
+                Step::Index(n) => write!(f, "[{n}]")?,
+                // Keys of labels have dots and slashes, as in Kubernetes' own messages.
+                Step::Field(name) if name.contains(['.', '/', '[']) => write!(f, "[{name}]")?,
+                Step::Field(name) if i == 0 => f.write_str(name)?,
+                Step::Field(name) => write!(f, ".{name}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A replacement that mends what a diagnostic complains about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fix {
+    /// What it does, for a person: "write `sys_execve`".
+    pub title: String,
+    /// The node to replace.
+    pub path: FieldPath,
+    /// What to put there.
+    pub edit: Edit,
+    /// Whether it can be applied without being read first.
+    pub safe: bool,
+}
+
+/// What a [`Fix`] does to its node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// Replace the node by this YAML.
+    Replace(String),
+    /// Add this member (name, YAML value) to the object.
+    AddField(String, String),
+    /// Append this YAML to the array.
+    Append(String),
+    /// Take the node (and its key) away.
+    Remove,
+    /// Give the member this name, and leave its value.
+    Rename(String),
+}
+
+/// One thing said about a policy or a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Which rule says it.
+    pub code: &'static Code,
+    /// How bad it is here.
+    pub severity: Severity,
+    /// Where.
+    pub path: FieldPath,
+    /// What is wrong, and what will happen: one sentence, no full stop.
+    pub message: String,
+    /// What is said under the caret, where that is shorter than the message or adds to it.
+    pub label: Option<String>,
+    /// What to do.
+    pub help: Option<String>,
+    /// The same as an edit.
+    pub fix: Option<Fix>,
+    /// Whether it is about the name of the member at `path` rather than about its value: a misspelt field, a label
+    /// key.
+    pub at_key: bool,
+}
+
+impl Diagnostic {
+    /// A diagnostic of the code's usual severity.
+    pub fn new(code: &'static Code, path: FieldPath, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            severity: code.severity,
+            path,
+            message: message.into(),
+            label: None,
+            help: None,
+            fix: None,
+            at_key: false,
+        }
+    }
+
+    /// Says that it is about the member's name, not its value.
+    #[must_use]
+    pub fn at_key(mut self) -> Self {
+        self.at_key = true;
+        self
+    }
+
+    /// Sets what is said under the caret.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Sets what to do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Sets a fix; its title is the help where there is none.
+    #[must_use]
+    pub fn fix(mut self, fix: Fix) -> Self {
+        if self.help.is_none() {
+            self.help = Some(fix.title.clone());
+        }
+        self.fix = Some(fix);
+        self
+    }
+
+    /// Sets another severity than the code's.
+    #[must_use]
+    pub fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
+    /// Whether it keeps a policy from running.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    /// One line: `GW303 spec.kprobes[0]…: message; help`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.code.id, self.path, self.message)?;
+        if let Some(help) = &self.help {
+            write!(f, "; {help}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,397 @@
+//! Label selectors: which labels they match, and whether they are written as Kubernetes wants them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::codes::{BAD_LABEL_KEY, BAD_LABEL_VALUE, LABEL_ARITY, LABEL_CONTRADICTION};
+use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
+use crate::model::{LabelExpression, LabelOperator, LabelSelector};
+use crate::names;
+
+/// The key by which a cluster policy can select pods by the name of their namespace: every pod has it, unless the
+/// pod has a label of that name itself. It is no legal label key, and the only one that needn't be.
+pub const NAMESPACE_KEY: &str = "k8s:io.kubernetes.pod.namespace";
+
+impl LabelSelector {
+    /// Whether an object with these labels is selected: every entry of `matchLabels` and of `matchExpressions`
+    /// holds. `NotIn` and `DoesNotExist` hold for an object without the key; `In` without values holds for none,
+    /// `NotIn` without values for all.
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self.match_expressions.iter().all(|expression| expression.matches(labels))
+    }
+
+    /// Whether it has no entries, and so selects everything.
+    pub fn is_empty(&self) -> bool {
+        self.match_labels.is_empty() && self.match_expressions.is_empty()
+    }
+}
+
+impl LabelExpression {
+    /// Whether an object with these labels satisfies this entry.
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        let value = labels.get(&self.key);
+        match self.operator {
+            LabelOperator::In => value.is_some_and(|v| self.values.contains(v)),
+            LabelOperator::NotIn => value.is_none_or(|v| !self.values.contains(v)),
+            LabelOperator::Exists => value.is_some(),
+            LabelOperator::DoesNotExist => value.is_none(),
+        }
+    }
+}
+
+/// What the labels belong to; that decides which keys and values there can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Labels of pods.
+    Pod,
+    /// The two properties of containers, `name` and `repo`.
+    Container,
+    /// Labels of nodes.
+    Node,
+}
+
+/// Checks the form of a selector that stands at `path`: keys, values, number of values, contradictions.
+///
+/// Tetragon's own schema checks the values of `matchLabels` only and evaluates everything else literally, so that
+/// most of these mistakes would silently select nothing or everything.
+pub fn check(selector: &LabelSelector, subject: Subject, path: &FieldPath) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let labels = path.field("matchLabels");
+    for (key, value) in &selector.match_labels {
+        let at = labels.field(key);
+        check_key(key, subject, &at, true, &mut found);
+        if let Err(e) = names::label_value(value) {
+            let mut diagnostic = Diagnostic::new(
+                &BAD_LABEL_VALUE,
+                at,
+                format!("{value:?} can't be a label's value, so the API server refuses the policy: {e}"),
+            );
+            if subject == Subject::Container {
+                diagnostic = diagnostic.help(format!(
+                    "`matchLabels` takes legal label values only; write it under `matchExpressions`: \
+                     `{{key: {key}, operator: In, values: [{value:?}]}}`"
+                ));
+            }
+            found.push(diagnostic);
+        }
+    }
+    let expressions = path.field("matchExpressions");
+    for (i, expression) in selector.match_expressions.iter().enumerate() {
+        check_expression(expression, subject, &expressions.index(i), &mut found);
+    }
+    if found.is_empty() {
+        contradictions(selector, path, &mut found);
+    }
+    found
+}
+
+fn check_expression(
+    expression: &LabelExpression,
+    subject: Subject,
+    path: &FieldPath,
+    found: &mut Vec<Diagnostic>,
+) {
+    check_key(&expression.key, subject, &path.field("key"), false, found);
+    let (operator, values) = (expression.operator, path.field("values"));
+    match operator {
+        LabelOperator::In | LabelOperator::NotIn if expression.values.is_empty() => {
+            let effect = if operator == LabelOperator::In {
+                "so nothing would ever be selected"
+            } else {
+                "so it would exclude nothing"
+            };
+            found.push(
+                Diagnostic::new(&LABEL_ARITY, path.clone(), format!("`{operator}` has no values, {effect}"))
+                    .help("write the values, or take the expression away"),
+            );
+        }
+        LabelOperator::Exists | LabelOperator::DoesNotExist if !expression.values.is_empty() => {
+            let meant = if operator == LabelOperator::Exists { "In" } else { "NotIn" };
+            found.push(
+                Diagnostic::new(
+                    &LABEL_ARITY,
+                    values.clone(),
+                    format!("`{operator}` looks at the key alone, and these values would be ignored"),
+                )
+                .help(format!("use `{meant}` to look at values, or take them away"))
+                .fix(Fix {
+                    title: "take the values away".to_owned(),
+                    path: values,
+                    edit: Edit::Remove,
+                    safe: false,
+                }),
+            );
+            return;
+        }
+        _ => {}
+    }
+    for (i, value) in expression.values.iter().enumerate() {
+        if let Some(reason) = impossible_value(&expression.key, value, subject) {
+            found.push(Diagnostic::new(
+                &BAD_LABEL_VALUE,
+                values.index(i),
+                format!("{value:?} can't be a value of `{}`, so no object has it: {reason}", expression.key),
+            ));
+        }
+    }
+}
+
+/// Why nothing can have this value under this key.
+fn impossible_value(key: &str, value: &str, subject: Subject) -> Option<names::NameError> {
+    match (subject, key) {
+        // An image's repository has slashes and a port's colon.
+        (Subject::Container, "repo") => value.is_empty().then_some(names::NameError::Empty),
+        (Subject::Container, "name") => names::dns_label(value).err(),
+        _ => names::label_value(value).err(),
+    }
+}
+
+fn check_key(key: &str, subject: Subject, path: &FieldPath, at_key: bool, found: &mut Vec<Diagnostic>) {
+    let diagnostic = match subject {
+        Subject::Pod if key == NAMESPACE_KEY => return,
+        Subject::Container if matches!(key, "name" | "repo") => return,
+        Subject::Container => Diagnostic::new(
+            &BAD_LABEL_KEY,
+            path.clone(),
+            format!("containers have no `{key}`: `containerSelector` knows `name` and `repo` alone"),
+        )
+        .help("select by the pod's labels in `podSelector`"),
+        Subject::Pod | Subject::Node => match names::label_key(key) {
+            Ok(()) => return,
+            Err(e) => {
+                let diagnostic = Diagnostic::new(
+                    &BAD_LABEL_KEY,
+                    path.clone(),
+                    format!("{key:?} can't be a label's key, so no object has it: {e}"),
+                );
+                match repaired(key) {
+                    Some(better) => diagnostic.help(format!("did you mean `{better}`?")),
+                    None => diagnostic,
+                }
+            }
+        },
+    };
+    found.push(if at_key { diagnostic.at_key() } else { diagnostic });
+}
+
+/// The same key with the two commonest slips mended.
+fn repaired(key: &str) -> Option<String> {
+    let trimmed = key.trim();
+    let better = match trimmed.split_once('/') {
+        Some((prefix, name)) => format!("{}/{name}", prefix.to_ascii_lowercase()),
+        None => trimmed.to_owned(),
+    };
+    (better != key && names::label_key(&better).is_ok()).then_some(better)
+}
+
+/// What all entries together ask of one key.
+#[derive(Default)]
+struct Demand<'a> {
+    present: bool,
+    absent: bool,
+    /// `None`: any value.
+    allowed: Option<BTreeSet<&'a str>>,
+    excluded: BTreeSet<&'a str>,
+}
+
+impl<'a> Demand<'a> {
+    fn allow(&mut self, values: BTreeSet<&'a str>) {
+        self.present = true;
+        self.allowed = Some(match self.allowed.take() {
+            Some(before) => before.intersection(&values).copied().collect(),
+            None => values,
+        });
+    }
+
+    /// Why no value, and no absence either, satisfies it. Complete: there are always more values than a selector
+    /// names, so that exclusion alone never contradicts.
+    fn contradiction(&self) -> Option<&'static str> {
+        if self.present && self.absent {
+            return Some("must be there and must not be there");
+        }
+        let allowed = self.allowed.as_ref()?;
+        if allowed.is_empty() {
+            return Some("must have several different values at once");
+        }
+        allowed.is_subset(&self.excluded).then_some("has all of its allowed values excluded again")
+    }
+}
+
+fn contradictions(selector: &LabelSelector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    let mut demands = BTreeMap::<&str, Demand<'_>>::new();
+    for (key, value) in &selector.match_labels {
+        demands.entry(key).or_default().allow(BTreeSet::from([value.as_str()]));
+    }
+    let mut last = BTreeMap::<&str, usize>::new();
+    for (i, expression) in selector.match_expressions.iter().enumerate() {
+        let demand = demands.entry(&expression.key).or_default();
+        last.insert(&expression.key, i);
+        match expression.operator {
+            LabelOperator::In => demand.allow(expression.values.iter().map(String::as_str).collect()),
+            LabelOperator::NotIn => demand.excluded.extend(expression.values.iter().map(String::as_str)),
+            LabelOperator::Exists => demand.present = true,
+            LabelOperator::DoesNotExist => demand.absent = true,
+        }
+    }
+    for (key, demand) in &demands {
+        let Some(why) = demand.contradiction() else { continue };
+        // It takes two entries on a key to contradict, and one of them is an expression.
+        let at = match last.get(key) {
+            Some(i) => path.field("matchExpressions").index(*i),
+            None => path.clone(),
+        };
+        found.push(
+            Diagnostic::new(
+                &LABEL_CONTRADICTION,
+                at,
+                format!("nothing can be selected: the label `{key}` {why}"),
+            )
+            .help("entries of a selector must all hold together; write two policies for one or the other"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Matching written as one sentence a case, over all keys rather than by lookup.
+    fn naive(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+        let has = |k: &str, v: &str| labels.iter().any(|(a, b)| a == k && b == v);
+        let exists = |k: &str| labels.iter().any(|(a, _)| a == k);
+        for (key, value) in &selector.match_labels {
+            if !has(key, value) {
+                return false;
+            }
+        }
+        for e in &selector.match_expressions {
+            let one_of = e.values.iter().any(|v| has(&e.key, v));
+            let holds = match e.operator.name() {
+                "In" => one_of,
+                "NotIn" => !one_of,
+                "Exists" => exists(&e.key),
+                _ => !exists(&e.key),
+            };
+            if !holds {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn key() -> impl Strategy<Value = String> {
+        prop::sample::select(vec!["a", "b"]).prop_map(str::to_owned)
+    }
+
+    fn value() -> impl Strategy<Value = String> {
+        prop::sample::select(vec!["x", "y", "z"]).prop_map(str::to_owned)
+    }
+
+    fn selectors(min_values: usize) -> impl Strategy<Value = LabelSelector> {
+        let expression =
+            (key(), prop::sample::select(LabelOperator::ALL), prop::collection::vec(value(), min_values..3))
+                .prop_map(move |(key, operator, values)| {
+                    let takes = matches!(operator, LabelOperator::In | LabelOperator::NotIn);
+                    // Only with the number of values that the operator takes, where that is asked for.
+                    let values = if min_values > 0 && !takes { Vec::new() } else { values };
+                    LabelExpression { key, operator, values }
+                });
+        (prop::collection::btree_map(key(), value(), 0..2), prop::collection::vec(expression, 0..4))
+            .prop_map(|(match_labels, match_expressions)| LabelSelector { match_labels, match_expressions })
+    }
+
+    proptest! {
+        #[test]
+        fn matches_as_the_naive_reading(
+            selector in selectors(0),
+            labels in prop::collection::btree_map(key(), value(), 0..3),
+        ) {
+            prop_assert_eq!(selector.matches(&labels), naive(&selector, &labels));
+        }
+
+        #[test]
+        fn contradiction_is_reported_exactly_where_nothing_matches(selector in selectors(1)) {
+            let choices = [None, Some("x"), Some("y"), Some("z"), Some("other")];
+            let satisfiable = choices.iter().any(|a| choices.iter().any(|b| {
+                let labels = [("a", a), ("b", b)].into_iter()
+                    .filter_map(|(k, v)| v.map(|v| (k.to_owned(), v.to_owned()))).collect();
+                selector.matches(&labels)
+            }));
+            let found = check(&selector, Subject::Pod, &FieldPath::root());
+            prop_assert_eq!(found.is_empty(), satisfiable, "{:?}", found);
+        }
+    }
+
+    fn one(key: &str, operator: LabelOperator, values: &[&str]) -> LabelSelector {
+        LabelSelector {
+            match_labels: BTreeMap::new(),
+            match_expressions: vec![LabelExpression {
+                key: key.to_owned(),
+                operator,
+                values: values.iter().map(|v| (*v).to_owned()).collect(),
+            }],
+        }
+    }
+
+    fn said(selector: &LabelSelector, subject: Subject) -> Vec<String> {
+        check(selector, subject, &FieldPath::root().field("s"))
+            .iter()
+            .map(|d| format!("{} {}", d.code.id, d.path))
+            .collect()
+    }
+
+    #[test]
+    fn operators_without_values() {
+        let labels = BTreeMap::from([("a".to_owned(), "x".to_owned())]);
+        assert!(!one("a", LabelOperator::In, &[]).matches(&labels));
+        assert!(one("a", LabelOperator::NotIn, &[]).matches(&labels));
+        assert!(one("b", LabelOperator::NotIn, &["x"]).matches(&labels));
+        assert!(LabelSelector::default().matches(&labels));
+    }
+
+    #[test]
+    fn mistakes_that_the_schema_lets_through() {
+        use LabelOperator::{DoesNotExist, Exists, In, NotIn};
+        let place = "s.matchExpressions[0]";
+        for (selector, expected) in [
+            (one("my app", In, &["x"]), format!("GW101 {place}.key")),
+            (one("app", In, &[]), format!("GW103 {place}")),
+            (one("app", NotIn, &[]), format!("GW103 {place}")),
+            (one("app", Exists, &["x"]), format!("GW103 {place}.values")),
+            (one("app", DoesNotExist, &["x"]), format!("GW103 {place}.values")),
+            (one("app", In, &["x", "a b"]), format!("GW102 {place}.values[1]")),
+        ] {
+            assert_eq!(said(&selector, Subject::Pod), [expected]);
+        }
+    }
+
+    #[test]
+    fn containers_have_two_keys() {
+        use LabelOperator::In;
+        assert_eq!(said(&one("repo", In, &["docker.io/library/nginx"]), Subject::Container), [""; 0]);
+        assert_eq!(said(&one("name", In, &["main"]), Subject::Container), [""; 0]);
+        assert_eq!(
+            said(&one("name", In, &["Main"]), Subject::Container),
+            ["GW102 s.matchExpressions[0].values[0]"]
+        );
+        assert_eq!(said(&one("app", In, &["x"]), Subject::Container), ["GW101 s.matchExpressions[0].key"]);
+        let mut labels = LabelSelector::default();
+        labels.match_labels.insert("repo".to_owned(), "docker.io/nginx".to_owned());
+        assert_eq!(said(&labels, Subject::Container), ["GW102 s.matchLabels.repo"]);
+    }
+
+    #[test]
+    fn namespace_key_is_for_pods() {
+        let selector = one(NAMESPACE_KEY, LabelOperator::In, &["default"]);
+        assert_eq!(said(&selector, Subject::Pod), [""; 0]);
+        assert_eq!(said(&selector, Subject::Node), ["GW101 s.matchExpressions[0].key"]);
+    }
+
+    #[test]
+    fn slips_in_keys_are_named() {
+        let found = check(&one("App.io/x ", LabelOperator::Exists, &[]), Subject::Pod, &FieldPath::root());
+        assert_eq!(found[0].help.as_deref(), Some("did you mean `app.io/x`?"));
+    }
+}

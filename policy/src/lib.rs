@@ -1,0 +1,19 @@
+//! What a `TracingPolicy` means. Bytes are parsed into a tree with source positions, the tree is read into the
+//! [`model`], the model is checked (which gives diagnostics), and what passed is compiled into a [`plan`] for one
+//! kernel. Pure: no clock, no files, no network.
+pub mod analysis;
+pub mod check;
+pub mod classify;
+pub mod codes;
+pub mod compile;
+pub mod diagnostic;
+pub mod evaluate;
+pub mod labels;
+pub mod model;
+pub mod names;
+pub mod nearest;
+pub mod plan;
+pub mod read;
+pub mod render;
+pub mod source;
+pub mod values;

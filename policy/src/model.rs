@@ -1,0 +1,487 @@
+//! A `TracingPolicy` as it is written, with every section of the language (`cilium.io/v1alpha1`).
+//!
+//! The model says what stands in the document, not whether it makes sense: [`check`](crate::check) judges it and
+//! [`compile`](crate::compile) gives it its meaning. Values of filters stay text here, since what `"4"` means
+//! depends on the argument's type.
+
+use std::collections::BTreeMap;
+
+/// One policy object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Policy {
+    /// Which of the two kinds it is.
+    pub kind: Kind,
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.namespace`; means something for [`Kind::Namespaced`] only.
+    pub namespace: Option<String>,
+    /// `metadata.annotations`.
+    pub annotations: BTreeMap<String, String>,
+    /// `spec`.
+    pub spec: Spec,
+}
+
+/// The kinds of policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// `TracingPolicy`, for the whole cluster.
+    #[default]
+    Cluster,
+    /// `TracingPolicyNamespaced`, for the pods of its own namespace.
+    Namespaced,
+}
+
+/// `spec`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Spec {
+    /// Pods to watch. `None` isn't the same as an empty selector: see section A.7 of the language reference.
+    pub pod_selector: Option<LabelSelector>,
+    /// Containers to watch, by the keys `name` and `repo`.
+    pub container_selector: Option<LabelSelector>,
+    /// Whether to watch the host's own processes: absent or empty.
+    pub host_selector: Option<LabelSelector>,
+    /// Nodes to load the policy on.
+    pub node_selector: Option<LabelSelector>,
+    /// `kprobes`: kernel functions.
+    pub kprobes: Vec<Hook>,
+    /// `fentries`: kernel functions too, attached by fentry.
+    pub fentries: Vec<Hook>,
+    /// `tracepoints`.
+    pub tracepoints: Vec<Hook>,
+    /// `lsmhooks`.
+    pub lsm_hooks: Vec<Hook>,
+    /// `uprobes`.
+    pub uprobes: Vec<Hook>,
+    /// `usdts`.
+    pub usdts: Vec<Hook>,
+    /// `loader`: report the libraries that processes load.
+    pub loader: bool,
+    /// `lists`, to be named as `list:NAME`.
+    pub lists: Vec<List>,
+    /// `enforcers`, one set of calls each.
+    pub enforcers: Vec<Vec<String>>,
+    /// `options`, name and value.
+    pub options: Vec<(String, String)>,
+    /// `selectorsMacros`.
+    pub selectors_macros: BTreeMap<String, Selector>,
+}
+
+/// One entry of `kprobes`, `fentries`, `tracepoints`, `lsmhooks`, `uprobes` or `usdts`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hook {
+    /// Where it attaches.
+    pub target: Target,
+    /// `return`: report when the function returns.
+    pub on_return: bool,
+    /// `args`.
+    pub args: Vec<Arg>,
+    /// `data`: values that are no arguments.
+    pub data: Vec<Arg>,
+    /// `returnArg`.
+    pub return_arg: Option<Arg>,
+    /// `returnArgAction`.
+    pub return_arg_action: Option<String>,
+    /// `selectors`; none means: every call.
+    pub selectors: Vec<Selector>,
+    /// `message`.
+    pub message: Option<String>,
+    /// `tags`.
+    pub tags: Vec<String>,
+    /// `ignore.callNotFound` (or `ignore.digestVerificationFailure` of uprobes).
+    pub ignore_failure: bool,
+}
+
+/// Where a hook attaches.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// A kernel function.
+    Function {
+        /// `call`: a function's name, or `list:NAME`.
+        call: String,
+        /// `syscall`: the name is a system call's, `sys_*`; true unless written otherwise.
+        syscall: bool,
+        /// Whether `syscall` was written.
+        syscall_written: bool,
+    },
+    /// A tracepoint.
+    Tracepoint {
+        /// `subsystem`.
+        subsystem: String,
+        /// `event`.
+        event: String,
+        /// `raw`.
+        raw: bool,
+    },
+    /// An LSM hook.
+    Lsm {
+        /// `hook`.
+        hook: String,
+    },
+    /// A function of a user program.
+    Uprobe {
+        /// `path`.
+        path: String,
+        /// `symbols`.
+        symbols: Vec<String>,
+        /// `offsets`.
+        offsets: Vec<u64>,
+        /// `addrs`.
+        addrs: Vec<u64>,
+    },
+    /// A static probe of a user program.
+    Usdt {
+        /// `path`.
+        path: String,
+        /// `provider`.
+        provider: String,
+        /// `name`.
+        name: String,
+    },
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self::Function { call: String::new(), syscall: true, syscall_written: false }
+    }
+}
+
+/// One entry of `args` or `data`, or `returnArg`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Arg {
+    /// `index`, from 0.
+    pub index: u32,
+    /// `type`.
+    pub ty: ArgType,
+    /// `label`.
+    pub label: Option<String>,
+    /// `sizeArgIndex`, from 1; 0 is absent.
+    pub size_arg_index: u32,
+    /// `returnCopy`.
+    pub return_copy: bool,
+    /// `maxData`.
+    pub max_data: bool,
+    /// `resolve`: a path into the argument's structure.
+    pub resolve: Option<String>,
+    /// `source` of a `data` entry.
+    pub source: Option<String>,
+    /// `btfType`.
+    pub btf_type: Option<String>,
+}
+
+macro_rules! names {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal $(| $alias:literal)*,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        $vis enum $name { $($(#[$vmeta])* #[doc = concat!("`", $text, "`")] $variant,)* }
+
+        impl $name {
+            /// Every variant.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Every spelling that is understood, aliases too.
+            pub const NAMES: &[&str] = &[$($text, $($alias,)*)*];
+
+            /// The name in a policy.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// Reads a name or one of its aliases.
+            pub fn from_name(text: &str) -> Option<Self> {
+                match text { $($text $(| $alias)* => Some(Self::$variant),)* _ => None }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
+}
+
+names! {
+    /// Types of arguments.
+    pub enum ArgType {
+        Auto = "auto",
+        Int = "int" | "sint32" | "int32",
+        Int8 = "int8" | "sint8",
+        Uint8 = "uint8",
+        Int16 = "int16" | "sint16",
+        Uint16 = "uint16",
+        Uint32 = "uint32",
+        Int64 = "int64" | "sint64" | "long",
+        Uint64 = "uint64" | "ulong",
+        SizeT = "size_t",
+        String = "string",
+        CharBuf = "char_buf",
+        CharIovec = "char_iovec",
+        Filename = "filename",
+        Kiocb = "kiocb",
+        File = "file",
+        Path = "path",
+        Dentry = "dentry",
+        Fd = "fd",
+        LinuxBinprm = "linux_binprm",
+        Sock = "sock",
+        Socket = "socket",
+        Skb = "skb",
+        Sockaddr = "sockaddr",
+        SockaddrUn = "sockaddr_un",
+        Cred = "cred",
+        KernelCapT = "kernel_cap_t",
+        CapInheritable = "cap_inheritable",
+        CapPermitted = "cap_permitted",
+        CapEffective = "cap_effective",
+        Capability = "capability",
+        UserNamespace = "user_namespace",
+        BpfAttr = "bpf_attr",
+        BpfProg = "bpf_prog",
+        BpfMap = "bpf_map",
+        BpfCmd = "bpf_cmd",
+        PerfEvent = "perf_event",
+        IovIter = "iov_iter",
+        LoadInfo = "load_info",
+        Module = "module",
+        Syscall64 = "syscall64",
+        ConstBuf = "const_buf",
+        DataLoc = "data_loc",
+        NetDevice = "net_device",
+        Nop = "nop",
+    }
+}
+
+#[allow(clippy::derivable_impls, reason = "the macro that makes the enum has no place for #[default]")]
+impl Default for ArgType {
+    fn default() -> Self {
+        Self::Auto
+    }
+}
+
+/// One entry of `selectors`: filters that must all hold, and what is done then.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Selector {
+    /// `matchArgs`.
+    pub match_args: Vec<ArgFilter>,
+    /// `matchData`: the index is a position in [`Hook::data`].
+    pub match_data: Vec<ArgFilter>,
+    /// `matchReturnArgs`.
+    pub match_return_args: Vec<ArgFilter>,
+    /// `matchBinaries`.
+    pub match_binaries: Vec<BinaryFilter>,
+    /// `matchParentBinaries`.
+    pub match_parent_binaries: Vec<BinaryFilter>,
+    /// `matchPIDs`.
+    pub match_pids: Vec<PidFilter>,
+    /// `matchNamespaces`.
+    pub match_namespaces: Vec<NamespaceFilter>,
+    /// `matchCapabilities`.
+    pub match_capabilities: Vec<CapabilityFilter>,
+    /// `matchNamespaceChanges`: operator and names of namespaces.
+    pub match_namespace_changes: Vec<(Operator, Vec<String>)>,
+    /// `matchCapabilityChanges`.
+    pub match_capability_changes: Vec<CapabilityFilter>,
+    /// `matchWorkloads`: further selectors of workloads.
+    pub match_workloads: Vec<WorkloadFilter>,
+    /// `matchActions`; none means `Post`.
+    pub match_actions: Vec<Action>,
+    /// `matchReturnActions`.
+    pub match_return_actions: Vec<Action>,
+    /// `macros`.
+    pub macros: Vec<String>,
+    /// `label`.
+    pub label: Option<String>,
+}
+
+/// One entry of `matchArgs`, `matchData` or `matchReturnArgs`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArgFilter {
+    /// `index`: the argument as numbered in [`Arg::index`].
+    pub index: u32,
+    /// `args`: further indices, for `CapabilitiesGained`.
+    pub args: Vec<u32>,
+    /// `operator`.
+    pub operator: Operator,
+    /// `values`.
+    pub values: Vec<String>,
+}
+
+/// One entry of `matchBinaries` or `matchParentBinaries`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BinaryFilter {
+    /// `operator`.
+    pub operator: Operator,
+    /// `values`: absolute paths, or parts of them.
+    pub values: Vec<String>,
+    /// `followChildren`: the descendants of such a program count as that program.
+    pub follow_children: bool,
+}
+
+/// One entry of `matchPIDs`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PidFilter {
+    /// `operator`.
+    pub operator: Operator,
+    /// `values`.
+    pub values: Vec<u32>,
+    /// `isNamespacePID`: ids as the process itself sees them.
+    pub is_namespace_pid: bool,
+    /// `followForks`: descendants too.
+    pub follow_forks: bool,
+}
+
+/// One entry of `matchNamespaces`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamespaceFilter {
+    /// `namespace`.
+    pub namespace: NamespaceKind,
+    /// `operator`.
+    pub operator: Operator,
+    /// `values`: inode numbers or `host_ns`.
+    pub values: Vec<String>,
+}
+
+/// One entry of `matchCapabilities` or `matchCapabilityChanges`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CapabilityFilter {
+    /// `type`.
+    pub set: CapabilitySet,
+    /// `operator`.
+    pub operator: Operator,
+    /// `values`: `CAP_*`.
+    pub values: Vec<String>,
+    /// `isNamespaceCapability`: the capability doesn't count where the process is in the host's user namespace.
+    pub is_namespace_capability: bool,
+}
+
+/// One entry of `matchWorkloads`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WorkloadFilter {
+    /// `podSelector`.
+    pub pod_selector: Option<LabelSelector>,
+    /// `containerSelector`.
+    pub container_selector: Option<LabelSelector>,
+    /// `hostSelector`.
+    pub host_selector: Option<LabelSelector>,
+}
+
+/// One entry of `matchActions` or `matchReturnActions`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Action {
+    /// `action`, as written.
+    pub action: String,
+    /// Every other field as written: `argError`, `argSig`, `rateLimit` and so on.
+    pub fields: BTreeMap<String, String>,
+}
+
+names! {
+    /// Operators of filters.
+    pub enum Operator {
+        Equal = "Equal",
+        NotEqual = "NotEqual",
+        Gt = "GT" | "GreaterThan",
+        Lt = "LT" | "LessThan",
+        Mask = "Mask",
+        Prefix = "Prefix",
+        NotPrefix = "NotPrefix",
+        Postfix = "Postfix",
+        NotPostfix = "NotPostfix",
+        SubString = "SubString",
+        SubStringIgnCase = "SubStringIgnCase",
+        In = "In",
+        NotIn = "NotIn",
+        InMap = "InMap",
+        NotInMap = "NotInMap",
+        InRange = "InRange",
+        NotInRange = "NotInRange",
+        SAddr = "SAddr",
+        DAddr = "DAddr",
+        NotSAddr = "NotSAddr",
+        NotDAddr = "NotDAddr",
+        SPort = "SPort",
+        DPort = "DPort",
+        NotSPort = "NotSPort",
+        NotDPort = "NotDPort",
+        SPortPriv = "SPortPriv",
+        NotSPortPriv = "NotSportPriv" | "NotSPortPriv",
+        DPortPriv = "DPortPriv",
+        NotDPortPriv = "NotDPortPriv",
+        Protocol = "Protocol",
+        Family = "Family",
+        State = "State",
+        FileType = "FileType",
+        NotFileType = "NotFileType",
+        CapabilitiesGained = "CapabilitiesGained",
+        CelExpr = "CelExpr",
+    }
+}
+
+names! {
+    /// Kinds of kernel namespaces.
+    pub enum NamespaceKind {
+        Uts = "Uts",
+        Ipc = "Ipc",
+        Mnt = "Mnt",
+        Pid = "Pid",
+        PidForChildren = "PidForChildren",
+        Net = "Net",
+        Time = "Time",
+        TimeForChildren = "TimeForChildren",
+        Cgroup = "Cgroup",
+        User = "User",
+    }
+}
+
+names! {
+    /// Capability sets of a process.
+    pub enum CapabilitySet {
+        Effective = "Effective",
+        Permitted = "Permitted",
+        Inheritable = "Inheritable",
+    }
+}
+
+/// One entry of `lists`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct List {
+    /// `name`.
+    pub name: String,
+    /// `type`: empty, `syscalls`, `generated_syscalls` or `generated_ftrace`.
+    pub ty: String,
+    /// `values`.
+    pub values: Vec<String>,
+    /// `pattern`.
+    pub pattern: Option<String>,
+    /// `validated`: a mark that Tetragon sets for itself after it has checked the list.
+    pub validated: bool,
+}
+
+/// A label selector, as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelSelector {
+    /// `matchLabels`.
+    pub match_labels: BTreeMap<String, String>,
+    /// `matchExpressions`.
+    pub match_expressions: Vec<LabelExpression>,
+}
+
+/// One entry of `matchExpressions`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelExpression {
+    /// `key`.
+    pub key: String,
+    /// `operator`.
+    pub operator: LabelOperator,
+    /// `values`.
+    pub values: Vec<String>,
+}
+
+names! {
+    /// Operators of label expressions.
+    pub enum LabelOperator {
+        In = "In",
+        NotIn = "NotIn",
+        Exists = "Exists",
+        DoesNotExist = "DoesNotExist",
+    }
+}

@@ -1,0 +1,183 @@
+//! A plan: a policy compiled for one kernel. What is written in a policy as text is here as values: integers as
+//! sets of ranges, addresses as networks, names as numbers, and the function as the symbol that this kernel has.
+//!
+//! [`evaluate`](crate::evaluate) says what a plan means; [`classify`](crate::classify) turns the plans of all
+//! policies on one function into the tables of the kernel half.
+
+use crate::model::{CapabilitySet, LabelSelector, NamespaceKind};
+
+/// A policy compiled for one kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The policy's name.
+    pub name: String,
+    /// Its namespace, for a namespaced one.
+    pub namespace: Option<String>,
+    /// Whom it watches.
+    pub scope: Scope,
+    /// What it watches.
+    pub hooks: Vec<HookPlan>,
+}
+
+/// Whom a policy watches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// The host's own processes.
+    pub host: bool,
+    /// Containers of pods; `None`: no pods at all.
+    pub pods: Option<PodScope>,
+}
+
+/// Which containers a policy watches: all conditions hold together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodScope {
+    /// Only pods of this namespace.
+    pub namespace: Option<String>,
+    /// Only pods with these labels.
+    pub pods: Option<LabelSelector>,
+    /// Only containers with these `name` and `repo`.
+    pub containers: Option<LabelSelector>,
+}
+
+/// One hook of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HookPlan {
+    /// The kernel's symbol, as it stands in the label `hook` after `kprobe:`.
+    pub symbol: String,
+    /// Whether the symbol is a system call's entry, whose arguments are in a `struct pt_regs`.
+    pub syscall: bool,
+    /// Whether it is evaluated when the function returns.
+    pub on_return: bool,
+    /// In the order of the policy; the first that matches takes the event.
+    pub selectors: Vec<SelectorPlan>,
+}
+
+/// One selector: matches when all filters do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SelectorPlan {
+    /// Filters; none matches every event.
+    pub filters: Vec<Filter>,
+    /// Whether a match is counted (`Post`) or only takes the event from later selectors (`NoPost`).
+    pub counts: bool,
+}
+
+/// One condition on one field of an event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filter {
+    /// What is looked at.
+    pub field: Field,
+    /// What must hold. A negated test holds where the field has no value; any other one doesn't.
+    pub test: Test,
+}
+
+/// A field of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Field {
+    /// An integer argument of so many bits.
+    Arg {
+        /// Index of the argument.
+        index: u8,
+        /// 8, 16, 32 or 64.
+        bits: u8,
+        /// Whether it is signed.
+        signed: bool,
+    },
+    /// The function's result.
+    Return {
+        /// 8, 16, 32 or 64.
+        bits: u8,
+        /// Whether it is signed.
+        signed: bool,
+    },
+    /// Path of a `struct file *` argument.
+    File(u8),
+    /// Path of a `struct path *` argument.
+    Path(u8),
+    /// Path of the program of a `struct linux_binprm *` argument.
+    Binprm(u8),
+    /// A string argument in kernel memory.
+    KernelString(u8),
+    /// A string argument in user memory.
+    UserString(u8),
+    /// Source address of a `struct sock *` argument.
+    SourceAddress(u8),
+    /// Destination address.
+    DestinationAddress(u8),
+    /// Source port.
+    SourcePort(u8),
+    /// Destination port.
+    DestinationPort(u8),
+    /// `IPPROTO_*`.
+    Protocol(u8),
+    /// `AF_*`.
+    Family(u8),
+    /// `TCP_*` state.
+    State(u8),
+    /// The path of the calling process's program.
+    Binary,
+    /// The process id (of the thread group) in the initial pid namespace.
+    Pid,
+    /// The process id in the process's own pid namespace.
+    NamespacePid,
+    /// Inode number of one of the process's namespaces.
+    Namespace(NamespaceKind),
+    /// One of the process's capability sets, a bit for each capability.
+    Capabilities(CapabilitySet),
+}
+
+/// What must hold for a field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Test {
+    /// An integer in (or, negated, in none of) these inclusive ranges, sorted and disjoint.
+    Int {
+        /// Holds where it isn't in the ranges.
+        negated: bool,
+        /// Inclusive.
+        ranges: Vec<(i128, i128)>,
+    },
+    /// An integer that shares a bit with the mask (or, negated, none).
+    Mask {
+        /// Holds where no bit is shared.
+        negated: bool,
+        /// The bits.
+        mask: u64,
+    },
+    /// A string that equals, begins with or ends with one of these.
+    Text {
+        /// Holds where none of them does.
+        negated: bool,
+        /// How to compare.
+        op: TextOp,
+        /// Not empty, each without a NUL.
+        values: Vec<Vec<u8>>,
+        /// Only for [`Field::Binary`]: an ancestor's program counts as well as the process's own.
+        follow_children: bool,
+    },
+    /// An address in one of these networks.
+    Address {
+        /// Holds where it is in none of them.
+        negated: bool,
+        /// IPv4 networks are `::ffff:a.b.c.d/96+n`.
+        networks: Vec<Network>,
+    },
+}
+
+/// How strings are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TextOp {
+    /// The whole string.
+    Equal,
+    /// Its beginning.
+    Prefix,
+    /// Its end.
+    Postfix,
+}
+
+/// A network of IPv6 addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Network {
+    /// The address, host bits 0.
+    pub address: [u8; 16],
+    /// Bits that count, 0 to 128.
+    pub prefix: u8,
+}

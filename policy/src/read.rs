@@ -1,0 +1,135 @@
+//! Tree to model: what stands in a document, as a [`Policy`], and every mistake of form in it.
+//!
+//! Reading never fails. A field that can't be read is reported and left out or, where it is clear what was meant
+//! (a number without its quotes, a word with a slip in it), read as that, so that one mistake hides no other. Arrays
+//! keep their length whatever is in them: an index in the model is the index in the document.
+
+mod actions;
+mod cursor;
+mod fields;
+mod hooks;
+mod policy;
+mod selectors;
+
+use crate::codes::{MISSING_FIELD, NOT_A_POLICY};
+use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
+use crate::model::{Kind, Policy};
+use crate::nearest::nearest;
+use crate::source::{Document, Node};
+use cursor::{Cursor, Findings};
+
+/// The `apiVersion` of policies.
+pub const API_VERSION: &str = "cilium.io/v1alpha1";
+const KINDS: [(&str, Kind); 2] =
+    [("TracingPolicy", Kind::Cluster), ("TracingPolicyNamespaced", Kind::Namespaced)];
+
+/// What kind of object a document holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// A policy, or what was meant to be one: `kind` may have a slip in it and `apiVersion` be another version.
+    Policy(Kind),
+    /// Some other object.
+    Other {
+        /// Its `apiVersion`.
+        api_version: String,
+        /// Its `kind`.
+        kind: String,
+    },
+    /// No Kubernetes object: no `kind` or no `apiVersion`.
+    Unknown,
+}
+
+/// Says what kind of object a value is.
+pub fn identify(root: &Node) -> Identity {
+    let text = |key| root.get(key).and_then(Node::as_str).filter(|text| !text.is_empty());
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    let ours = api_version.is_some_and(|v| v.split('/').next() == Some("cilium.io"));
+    let exact = |kind: &str| KINDS.iter().find(|(name, _)| *name == kind).map(|(_, kind)| *kind);
+    if let Some(kind) = kind.and_then(exact) {
+        return Identity::Policy(kind);
+    }
+    if let Some(meant) = kind.filter(|_| ours).and_then(|kind| nearest(kind, KINDS.map(|(name, _)| name))) {
+        return exact(meant).map_or(Identity::Unknown, Identity::Policy);
+    }
+    match (api_version, kind) {
+        (Some(api_version), Some(kind)) => {
+            Identity::Other { api_version: api_version.to_owned(), kind: kind.to_owned() }
+        }
+        // Without its kind it may still be recognised by what is in it.
+        (Some(_), None) if ours => Identity::Policy(Kind::Cluster),
+        _ => Identity::Unknown,
+    }
+}
+
+/// Reads the policy that a document holds, and says what is wrong with its form. No policy comes from a document
+/// that couldn't be read as a whole or holds something else; for another kind of object nothing is said either (see
+/// [`identify`]), for no object at all it is.
+pub fn read(document: &Document) -> (Option<Policy>, Vec<Diagnostic>) {
+    if !document.complete {
+        return (None, Vec::new());
+    }
+    read_node(&document.root, &FieldPath::root())
+}
+
+/// Reads the policy in a part of a document, such as an item of a `List`.
+pub fn read_node(root: &Node, base: &FieldPath) -> (Option<Policy>, Vec<Diagnostic>) {
+    match identify(root) {
+        Identity::Other { .. } => (None, Vec::new()),
+        Identity::Unknown => (None, vec![nothing_known(root, base)]),
+        Identity::Policy(kind) => {
+            let mut found = identity_mistakes(root, kind, base);
+            let findings = Findings::new(base.clone());
+            let policy = policy::policy(&Cursor::root(root, &findings), kind);
+            found.extend(findings.into_vec());
+            (Some(policy), found)
+        }
+    }
+}
+
+fn nothing_known(root: &Node, base: &FieldPath) -> Diagnostic {
+    let missing: Vec<&str> = ["apiVersion", "kind"]
+        .into_iter()
+        .filter(|key| root.get(key).is_none_or(|v| v.as_str().is_none_or(str::is_empty)))
+        .collect();
+    let message = match root.value {
+        crate::source::Value::Map(_) => {
+            format!("this is no Kubernetes object: it has no `{}`", missing.join("` and no `"))
+        }
+        _ => format!("this is {}, not a Kubernetes object", root.kind()),
+    };
+    Diagnostic::new(&NOT_A_POLICY, base.clone(), message)
+        .help(format!("a policy begins with `apiVersion: {API_VERSION}` and `kind: TracingPolicy`"))
+}
+
+/// Slips in `apiVersion` and `kind` of what is a policy otherwise.
+fn identity_mistakes(root: &Node, kind: Kind, base: &FieldPath) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let name = KINDS.iter().find(|(_, k)| *k == kind).map_or("TracingPolicy", |(name, _)| *name);
+    for (field, expected) in [("apiVersion", API_VERSION), ("kind", name)] {
+        let path = base.field(field);
+        match root.get(field).and_then(Node::as_str) {
+            Some(text) if text == expected => {}
+            Some(text) => found.push(
+                Diagnostic::new(
+                    &NOT_A_POLICY,
+                    path.clone(),
+                    format!("there is no `{field}` {text:?} of policies"),
+                )
+                .fix(Fix {
+                    title: format!("write `{expected}`"),
+                    path,
+                    edit: Edit::Replace(expected.to_owned()),
+                    safe: true,
+                }),
+            ),
+            None => found.push(
+                Diagnostic::new(&MISSING_FIELD, path, format!("`{field}` is missing, so this is no object"))
+                    .help(format!("write `{field}: {expected}`")),
+            ),
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! Actions: entries of `matchActions` and `matchReturnActions`.
+
+use super::cursor::Cursor;
+use crate::model::Action;
+
+/// Every action of the schema.
+pub(super) const ACTIONS: &[&str] = &[
+    "Post",
+    "NoPost",
+    "Sigkill",
+    "Signal",
+    "Override",
+    "GetUrl",
+    "DnsLookup",
+    "TrackSock",
+    "UntrackSock",
+    "NotifyEnforcer",
+    "CleanupEnforcerNotification",
+    "Set",
+];
+
+pub(super) const ACTION: &[&str] = &[
+    "action",
+    "argUrl",
+    "argFqdn",
+    "argError",
+    "argSig",
+    "argSock",
+    "argIndex",
+    "argValue",
+    "argRegs",
+    "argNewSymbol",
+    "argNewAddr",
+    "argNewOffset",
+    "rateLimit",
+    "rateLimitScope",
+    "kernelStackTrace",
+    "userStackTrace",
+    "imaHash",
+];
+
+/// An entry of `matchActions`.
+pub(super) fn action(cursor: &Cursor<'_>) -> Action {
+    let Some(object) = cursor.object(ACTION) else { return Action::default() };
+    let written = object.required("action", "Post");
+    let mut action = Action {
+        action: match written {
+            // Kept as it is: not to know an action isn't to do nothing.
+            Some(c) => c
+                .word("action", ACTIONS)
+                .map_or_else(|| c.node.as_str().unwrap_or_default().to_owned(), str::to_owned),
+            None => String::new(),
+        },
+        ..Action::default()
+    };
+    for name in ACTION.iter().skip(1) {
+        let Some(c) = object.get(name) else { continue };
+        let text = match *name {
+            "argUrl" | "argFqdn" | "argNewSymbol" | "rateLimit" | "rateLimitScope" => c.text(),
+            "argError" => c.number(i32::MIN, i32::MAX).map(|n| n.to_string()),
+            "argNewAddr" => c.number(0, u64::MAX).map(|n| n.to_string()),
+            "argNewOffset" => c.number(i64::MIN, i64::MAX).map(|n| n.to_string()),
+            "argRegs" => Some(c.list(|c| c.text().unwrap_or_default()).join(",")),
+            "kernelStackTrace" | "userStackTrace" | "imaHash" => c.flag().map(|b| b.to_string()),
+            _ => c.number(0, u32::MAX).map(|n| n.to_string()),
+        };
+        action.fields.extend(text.map(|text| ((*name).to_owned(), text)));
+    }
+    action
+}

@@ -1,0 +1,232 @@
+//! A value and the way to it. The way is kept as links on the stack and becomes a [`FieldPath`] only when something
+//! is said.
+
+use std::cell::RefCell;
+
+use crate::codes::{UNKNOWN_NAME, WRONG_TYPE};
+use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Step};
+use crate::nearest::nearest;
+use crate::source::{MAX_FINDINGS, Node, Value};
+use crate::values::integer;
+
+/// What was found so far.
+pub(super) struct Findings {
+    base: FieldPath,
+    found: RefCell<Vec<Diagnostic>>,
+}
+
+impl Findings {
+    pub(super) fn new(base: FieldPath) -> Self {
+        Self { base, found: RefCell::new(Vec::new()) }
+    }
+
+    pub(super) fn into_vec(self) -> Vec<Diagnostic> {
+        self.found.into_inner()
+    }
+
+    /// Of a document that is nothing but mistakes not all are kept.
+    fn add(&self, diagnostic: Diagnostic) {
+        let mut found = self.found.borrow_mut();
+        if found.len() < MAX_FINDINGS {
+            found.push(diagnostic);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Link<'a> {
+    Root,
+    Field(&'a Cursor<'a>, &'a str),
+    Index(&'a Cursor<'a>, usize),
+}
+
+/// A value that is being read.
+#[derive(Clone, Copy)]
+pub(super) struct Cursor<'a> {
+    pub(super) node: &'a Node,
+    link: Link<'a>,
+    findings: &'a Findings,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn root(node: &'a Node, findings: &'a Findings) -> Self {
+        Self { node, link: Link::Root, findings }
+    }
+
+    pub(super) fn member(&'a self, name: &'a str, node: &'a Node) -> Self {
+        Self { node, link: Link::Field(self, name), findings: self.findings }
+    }
+
+    fn element(&'a self, index: usize, node: &'a Node) -> Self {
+        Self { node, link: Link::Index(self, index), findings: self.findings }
+    }
+
+    pub(super) fn path(&self) -> FieldPath {
+        let mut steps = Vec::new();
+        let mut link = self.link;
+        loop {
+            let above = match link {
+                Link::Root => break,
+                Link::Field(above, name) => {
+                    steps.push(Step::Field(name.to_owned()));
+                    above
+                }
+                Link::Index(above, index) => {
+                    steps.push(Step::Index(index));
+                    above
+                }
+            };
+            link = above.link;
+        }
+        steps.reverse();
+        FieldPath(self.findings.base.0.iter().cloned().chain(steps).collect())
+    }
+
+    pub(super) fn say(&self, diagnostic: Diagnostic) {
+        self.findings.add(diagnostic);
+    }
+
+    fn wrong_type(&self, wanted: &str) -> Diagnostic {
+        let shown = match &self.node.value {
+            Value::String(text) if text.chars().count() <= 40 => format!("{text:?} is a string"),
+            Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
+                format!("`{}` is {}", self.node.written, self.node.kind())
+            }
+            _ => format!("this is {}", self.node.kind()),
+        };
+        Diagnostic::new(
+            &WRONG_TYPE,
+            self.path(),
+            format!("{shown}, but {wanted} must stand here, so the API server refuses the policy"),
+        )
+    }
+
+    /// A mistake of type that replacing the value by `replacement` mends.
+    fn retyped(&self, wanted: &str, verb: &str, replacement: String) {
+        let fix = Fix {
+            title: format!("{verb}: `{replacement}`"),
+            path: self.path(),
+            edit: Edit::Replace(replacement),
+            safe: true,
+        };
+        self.say(self.wrong_type(wanted).fix(fix));
+    }
+
+    /// A string. A number or boolean is reported and read as it is written.
+    pub(super) fn text(&self) -> Option<String> {
+        match &self.node.value {
+            Value::String(text) => Some(text.clone()),
+            Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
+                let written = self.node.written.to_string();
+                self.retyped("a string", "quote it", format!("\"{written}\""));
+                Some(written)
+            }
+            _ => {
+                self.say(self.wrong_type("a string"));
+                None
+            }
+        }
+    }
+
+    /// An integer of a type. One in quotes is reported and read.
+    pub(super) fn number<T: TryFrom<i128> + Copy>(&self, min: T, max: T) -> Option<T>
+    where
+        i128: From<T>,
+    {
+        let value = match &self.node.value {
+            Value::Int(n) => *n,
+            Value::String(text) if integer(text).is_ok() => {
+                self.retyped("an integer", "take the quotes away", text.clone());
+                integer(text).ok()?
+            }
+            _ => {
+                self.say(self.wrong_type("an integer"));
+                return None;
+            }
+        };
+        let (min, max) = (i128::from(min), i128::from(max));
+        if !(min..=max).contains(&value) {
+            let message = format!("{value} is outside {min} to {max}, so the API server refuses the policy");
+            self.say(Diagnostic::new(&WRONG_TYPE, self.path(), message));
+            return None;
+        }
+        T::try_from(value).ok()
+    }
+
+    /// A boolean. The word in quotes is reported and read.
+    pub(super) fn flag(&self) -> Option<bool> {
+        match &self.node.value {
+            Value::Bool(b) => Some(*b),
+            Value::String(text) if matches!(text.to_ascii_lowercase().as_str(), "true" | "false") => {
+                let bare = text.to_ascii_lowercase();
+                self.retyped("a boolean", "take the quotes away", bare.clone());
+                Some(bare == "true")
+            }
+            _ => {
+                self.say(self.wrong_type("`true` or `false`"));
+                None
+            }
+        }
+    }
+
+    /// The elements of an array, each read by `element`. A single value is reported and read as the one element.
+    pub(super) fn list<T>(&self, mut element: impl FnMut(&Cursor<'_>) -> T) -> Vec<T> {
+        match &self.node.value {
+            Value::Seq(items) => {
+                items.iter().enumerate().map(|(i, item)| element(&self.element(i, item))).collect()
+            }
+            Value::String(text) => {
+                self.retyped(
+                    "an array",
+                    "make it one",
+                    format!("[{}]", serde_json::Value::from(text.as_str())),
+                );
+                vec![element(self)]
+            }
+            Value::Int(_) | Value::Bool(_) | Value::Float(_) => {
+                self.say(self.wrong_type("an array"));
+                Vec::new()
+            }
+            Value::Map(_) => {
+                self.say(self.wrong_type("an array").help("begin its first line with `- `"));
+                vec![element(self)]
+            }
+            Value::Null => Vec::new(),
+        }
+    }
+
+    /// One of the words of a table. A word with a slip in it is reported and read as the word that was meant.
+    pub(super) fn word(&self, what: &str, words: &[&'static str]) -> Option<&'static str> {
+        let text = self.text()?;
+        if let Some(word) = words.iter().find(|word| **word == text) {
+            return Some(word);
+        }
+        let meant = nearest(&text, words.iter().copied());
+        let diagnostic = Diagnostic::new(
+            &UNKNOWN_NAME,
+            self.path(),
+            format!("there is no {what} {text:?}, so the API server refuses the policy"),
+        );
+        self.say(match meant {
+            Some(word) => diagnostic.help(format!("did you mean `{word}`?")).fix(Fix {
+                title: format!("write `{word}`"),
+                path: self.path(),
+                edit: Edit::Replace(word.to_owned()),
+                safe: word.eq_ignore_ascii_case(&text),
+            }),
+            None if words.len() <= 16 => diagnostic.help(format!("write one of `{}`", words.join("`, `"))),
+            None => diagnostic,
+        });
+        // `nearest` borrows from a table that lives as long as the program.
+        meant.and_then(|meant| words.iter().copied().find(|word| *word == meant))
+    }
+
+    /// The members, after those that aren't `known` have been reported.
+    pub(super) fn object(&'a self, known: &'a [&'static str]) -> Option<super::fields::Object<'a>> {
+        if let Value::Map(entries) = &self.node.value {
+            return Some(super::fields::Object::new(self, entries, known));
+        }
+        self.say(self.wrong_type("an object"));
+        None
+    }
+}

@@ -1,0 +1,118 @@
+//! The members of an object: which there can be, which there are, which there should be.
+
+use super::cursor::Cursor;
+use crate::codes::{MISSING_FIELD, UNKNOWN_FIELD};
+use crate::diagnostic::{Diagnostic, Edit, Fix};
+use crate::nearest::nearest;
+use crate::source::Entry;
+
+/// An object that is being read.
+pub(super) struct Object<'a> {
+    cursor: &'a Cursor<'a>,
+    entries: &'a [Entry],
+}
+
+impl<'a> Object<'a> {
+    /// Reports the members that aren't known.
+    pub(super) fn new(cursor: &'a Cursor<'a>, entries: &'a [Entry], known: &[&'static str]) -> Self {
+        let is_known = |entry: &&Entry| known.contains(&entry.key.as_str());
+        if !entries.iter().all(|entry| is_known(&entry)) {
+            // A name that stands there already wasn't meant.
+            let written: Vec<&str> =
+                entries.iter().filter(is_known).map(|entry| entry.key.as_str()).collect();
+            let free: Vec<&str> = known.iter().copied().filter(|name| !written.contains(name)).collect();
+            for entry in entries.iter().filter(|entry| !is_known(entry)) {
+                cursor.say(unknown(cursor, entry, &free));
+            }
+        }
+        Self { cursor, entries }
+    }
+
+    pub(super) fn cursor(&self) -> &'a Cursor<'a> {
+        self.cursor
+    }
+
+    /// A member that isn't null.
+    pub(super) fn get(&self, name: &str) -> Option<Cursor<'a>> {
+        let entry = self.entries.iter().find(|entry| entry.key == name)?;
+        (!entry.value.is_null()).then(|| self.cursor.member(&entry.key, &entry.value))
+    }
+
+    /// A member that must be there, which is reported otherwise; `example` is a value it could have.
+    pub(super) fn required(&self, name: &str, example: &str) -> Option<Cursor<'a>> {
+        let found = self.get(name);
+        if found.is_none() {
+            let path = self.cursor.path();
+            let diagnostic = Diagnostic::new(
+                &MISSING_FIELD,
+                path.field(name),
+                format!("`{name}` is missing, so the API server refuses the policy"),
+            )
+            .help(format!("write `{name}: {example}`"));
+            self.cursor.say(diagnostic);
+        }
+        found
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.get(name)?.text()
+    }
+
+    pub(super) fn required_text(&self, name: &str, example: &str) -> String {
+        self.required(name, example).and_then(|c| c.text()).unwrap_or_default()
+    }
+
+    pub(super) fn flag(&self, name: &str) -> bool {
+        self.get(name).and_then(|c| c.flag()).unwrap_or_default()
+    }
+
+    pub(super) fn number(&self, name: &str) -> u32 {
+        self.get(name).and_then(|c| c.number(0, u32::MAX)).unwrap_or_default()
+    }
+
+    pub(super) fn list<T>(&self, name: &str, element: impl FnMut(&Cursor<'_>) -> T) -> Vec<T> {
+        self.get(name).map(|c| c.list(element)).unwrap_or_default()
+    }
+
+    pub(super) fn texts(&self, name: &str) -> Vec<String> {
+        self.list(name, |c| c.text().unwrap_or_default())
+    }
+
+    pub(super) fn required_texts(&self, name: &str) -> Vec<String> {
+        self.required(name, "[…]").map(|c| c.list(|c| c.text().unwrap_or_default())).unwrap_or_default()
+    }
+}
+
+fn unknown(cursor: &Cursor<'_>, entry: &Entry, free: &[&str]) -> Diagnostic {
+    let path = cursor.path().field(&entry.key);
+    let diagnostic = Diagnostic::new(
+        &UNKNOWN_FIELD,
+        path.clone(),
+        format!("there is no field `{}` here; the API server drops it without a word", entry.key),
+    )
+    .at_key();
+    if let Some(name) = nearest(&entry.key, free.iter().copied()) {
+        return diagnostic.help(format!("did you mean `{name}`?")).fix(Fix {
+            title: format!("write `{name}`"),
+            path,
+            edit: Edit::Rename(name.to_owned()),
+            safe: name.eq_ignore_ascii_case(&entry.key),
+        });
+    }
+    match home(&entry.key) {
+        Some(place) => diagnostic.help(format!("`{}` belongs {place}", entry.key)),
+        None => diagnostic,
+    }
+}
+
+/// Where a field that was written in the wrong place belongs.
+fn home(name: &str) -> Option<&'static str> {
+    const HOMES: [(&[&str], &str); 5] = [
+        (super::policy::SPEC, "directly under `spec`"),
+        (super::selectors::SELECTOR, "into an entry of `selectors`"),
+        (super::selectors::LABEL_SELECTOR, "under `podSelector`, `containerSelector` or `nodeSelector`"),
+        (super::actions::ACTION, "into an entry of `matchActions`"),
+        (super::hooks::ARG, "into an entry of `args`"),
+    ];
+    HOMES.iter().find(|(fields, _)| fields.contains(&name)).map(|(_, place)| *place)
+}

@@ -1,0 +1,166 @@
+//! The object itself: `metadata` and what stands directly under `spec`.
+
+use std::collections::BTreeMap;
+
+use super::cursor::Cursor;
+use super::fields::Object;
+use super::hooks::{fentry, kprobe, lsm_hook, tracepoint, uprobe, usdt};
+use super::selectors::{label_selector, selector};
+use crate::codes::BAD_NAME;
+use crate::diagnostic::{Diagnostic, Edit, Fix};
+use crate::model::{Kind, List, Policy, Spec};
+use crate::names;
+
+const TOP: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
+
+/// Members of `ObjectMeta`, from the API reference of Kubernetes.
+const METADATA: &[&str] = &[
+    "name",
+    "generateName",
+    "namespace",
+    "labels",
+    "annotations",
+    "finalizers",
+    "ownerReferences",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+pub(super) const SPEC: &[&str] = &[
+    "kprobes",
+    "fentries",
+    "tracepoints",
+    "lsmhooks",
+    "uprobes",
+    "usdts",
+    "loader",
+    "podSelector",
+    "containerSelector",
+    "hostSelector",
+    "nodeSelector",
+    "lists",
+    "enforcers",
+    "options",
+    "selectorsMacros",
+];
+
+const LIST: &[&str] = &["name", "type", "values", "pattern", "validated"];
+const LIST_TYPES: &[&str] = &["syscalls", "generated_syscalls", "generated_ftrace"];
+
+/// Reads the whole object.
+pub(super) fn policy(cursor: &Cursor<'_>, kind: Kind) -> Policy {
+    let mut policy = Policy { kind, ..Policy::default() };
+    let Some(object) = cursor.object(TOP) else { return policy };
+    let metadata = object.required("metadata", "{name: …}");
+    if let Some(metadata) = metadata.as_ref().and_then(|c| c.object(METADATA)) {
+        read_metadata(&metadata, &mut policy);
+    }
+    let spec = object.required("spec", "…");
+    if let Some(spec) = spec.as_ref().and_then(|c| c.object(SPEC)) {
+        policy.spec = read_spec(&spec);
+    }
+    policy
+}
+
+fn read_metadata(metadata: &Object<'_>, policy: &mut Policy) {
+    policy.namespace = metadata.text("namespace");
+    policy.annotations = texts_by_name(metadata, "annotations");
+    // Checked for its form only.
+    let _ = texts_by_name(metadata, "labels");
+    let name = match metadata.get("name") {
+        // The API server will make one.
+        None if metadata.get("generateName").is_some() => return,
+        None => metadata.required("name", "…"),
+        name => name,
+    };
+    let Some(name) = name else { return };
+    policy.name = name.text().unwrap_or_default();
+    if let Err(e) = names::subdomain(&policy.name) {
+        let diagnostic = Diagnostic::new(
+            &BAD_NAME,
+            name.path(),
+            format!(
+                "{:?} can't be the name of an object, so the API server refuses the policy: {e}",
+                policy.name
+            ),
+        );
+        let better: String = policy
+            .name
+            .trim()
+            .chars()
+            .map(|c| if matches!(c, '_' | ' ') { '-' } else { c.to_ascii_lowercase() })
+            .collect();
+        name.say(if names::subdomain(&better).is_ok() {
+            diagnostic.fix(Fix {
+                title: format!("write `{better}`"),
+                path: name.path(),
+                edit: Edit::Replace(better),
+                safe: false,
+            })
+        } else {
+            diagnostic
+        });
+    }
+}
+
+fn texts_by_name(object: &Object<'_>, name: &str) -> BTreeMap<String, String> {
+    let Some(map) = object.get(name) else { return BTreeMap::new() };
+    super::selectors::texts_by_name(&map)
+}
+
+fn read_spec(spec: &Object<'_>) -> Spec {
+    let labels = |name| spec.get(name).map(|c| label_selector(&c));
+    Spec {
+        pod_selector: labels("podSelector"),
+        container_selector: labels("containerSelector"),
+        host_selector: labels("hostSelector"),
+        node_selector: labels("nodeSelector"),
+        kprobes: spec.list("kprobes", kprobe),
+        fentries: spec.list("fentries", fentry),
+        tracepoints: spec.list("tracepoints", tracepoint),
+        lsm_hooks: spec.list("lsmhooks", lsm_hook),
+        uprobes: spec.list("uprobes", uprobe),
+        usdts: spec.list("usdts", usdt),
+        loader: spec.flag("loader"),
+        lists: spec.list("lists", list),
+        enforcers: spec.list("enforcers", |c| {
+            c.object(&["calls"]).map(|object| object.required_texts("calls")).unwrap_or_default()
+        }),
+        options: spec.list("options", |c| match c.object(&["name", "value"]) {
+            Some(object) => (
+                object.required_text("name", "disable-kprobe-multi"),
+                object.text("value").unwrap_or_default(),
+            ),
+            None => Default::default(),
+        }),
+        selectors_macros: spec.get("selectorsMacros").map(|c| macros(&c)).unwrap_or_default(),
+    }
+}
+
+fn macros(cursor: &Cursor<'_>) -> BTreeMap<String, crate::model::Selector> {
+    super::selectors::members(cursor)
+        .into_iter()
+        .map(|(name, node)| (name.to_owned(), selector(&cursor.member(name, node))))
+        .collect()
+}
+
+fn list(cursor: &Cursor<'_>) -> List {
+    let Some(object) = cursor.object(LIST) else { return List::default() };
+    List {
+        name: object.required_text("name", "…"),
+        ty: object
+            .get("type")
+            .and_then(|c| c.word("type of list", LIST_TYPES))
+            .unwrap_or_default()
+            .to_owned(),
+        values: object.texts("values"),
+        pattern: object.text("pattern"),
+        validated: object.flag("validated"),
+    }
+}

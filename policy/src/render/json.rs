@@ -1,0 +1,73 @@
+//! For programs: one object a line.
+
+use serde::Serialize;
+
+use super::File;
+use crate::diagnostic::{Edit, Fix};
+use crate::source::Located;
+
+#[derive(Serialize)]
+struct Object<'a> {
+    code: &'static str,
+    severity: String,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<&'a str>,
+    file: &'a str,
+    /// From 1; absent where there is no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    /// From 1, in characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<Repair<'a>>,
+}
+
+#[derive(Serialize)]
+struct Repair<'a> {
+    title: &'a str,
+    path: String,
+    safe: bool,
+    /// `replace`, `add`, `append`, `remove` or `rename`.
+    edit: &'static str,
+    /// The member's name, for `add`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    /// YAML; for `rename` the new name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
+}
+
+impl<'a> Repair<'a> {
+    fn new(fix: &'a Fix) -> Self {
+        let (edit, name, value) = match &fix.edit {
+            Edit::Replace(yaml) => ("replace", None, Some(yaml.as_str())),
+            Edit::AddField(name, yaml) => ("add", Some(name.as_str()), Some(yaml.as_str())),
+            Edit::Append(yaml) => ("append", None, Some(yaml.as_str())),
+            Edit::Remove => ("remove", None, None),
+            Edit::Rename(name) => ("rename", None, Some(name.as_str())),
+        };
+        Self { title: &fix.title, path: fix.path.to_string(), safe: fix.safe, edit, name, value }
+    }
+}
+
+/// A finding as one line of JSON, without the line's end.
+pub fn render(file: &File<'_>, finding: &Located) -> String {
+    let diagnostic = &finding.diagnostic;
+    let position = file.position(finding);
+    let object = Object {
+        code: diagnostic.code.id,
+        severity: diagnostic.severity.to_string(),
+        message: &diagnostic.message,
+        help: diagnostic.help.as_deref(),
+        file: file.name,
+        line: position.map(|p| p.line),
+        column: position.map(|p| p.column),
+        path: diagnostic.path.to_string(),
+        fix: diagnostic.fix.as_ref().map(Repair::new),
+    };
+    // Strings and numbers alone: nothing in it can fail.
+    serde_json::to_string(&object).unwrap_or_default()
+}

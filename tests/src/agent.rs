@@ -1,0 +1,172 @@
+//! The agent as its users run it: a process with a directory of policies.
+
+use std::{
+    fs,
+    io::Read as _,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::scrape;
+
+/// How long an agent may take until it counts, on an emulated machine.
+const READY_WITHIN: Duration = Duration::from_mins(2);
+
+/// A running agent, with files of its own. Ended when dropped.
+pub struct Agent {
+    child: Child,
+    address: SocketAddr,
+    /// Its directory of policies.
+    pub policies: PathBuf,
+    /// Its file of pods.
+    pub pods: PathBuf,
+    log: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Agent {
+    /// Starts an agent with these policies (file name, text) and pods, and waits until it counts.
+    pub fn start(policies: &[(&str, &str)], pods: &str) -> Self {
+        Self::start_with(policies, pods, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(policies: &[(&str, &str)], pods: &str, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let directory = folder.path().join("policies");
+        fs::create_dir(&directory).expect("a folder for policies");
+        for (name, text) in policies {
+            fs::write(directory.join(name), text).expect("a policy is written");
+        }
+        Self::start_in(folder, directory, pods, arguments)
+    }
+
+    /// Starts an agent with the policies of a directory that stays where it is.
+    pub fn start_on(directory: &Path, pods: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::start_in(folder, directory.to_owned(), pods, &[])
+    }
+
+    fn start_in(folder: tempfile::TempDir, policies: PathBuf, pods: &str, arguments: &[&str]) -> Self {
+        let pods_file = folder.path().join("pods.yaml");
+        fs::write(&pods_file, pods).expect("the pods are written");
+        let log = folder.path().join("log");
+        // Port 0 would not tell us which one it got.
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
+        let child = Command::new("gatewatch-agent")
+            .arg("--policy-dir")
+            .arg(&policies)
+            .arg("--pods")
+            .arg(&pods_file)
+            .arg("--metrics-address")
+            .arg(free.to_string())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log).expect("a log"))
+            .spawn()
+            .expect("gatewatch-agent starts");
+        let mut agent = Self { child, address: free, policies, pods: pods_file, log, _folder: folder };
+        agent.wait_ready();
+        agent
+    }
+
+    fn wait_ready(&mut self) {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the agent's state") {
+                panic!("the agent ended ({status}):\n{}", self.log());
+            }
+            if matches!(scrape::get(self.address, "/readyz"), Ok((200, _))) {
+                return;
+            }
+            assert!(begun.elapsed() < READY_WITHIN, "the agent isn't ready:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Where it serves.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it has written.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// All metrics.
+    pub fn metrics(&self) -> String {
+        match scrape::get(self.address, "/metrics") {
+            Ok((200, body)) => body,
+            other => panic!("no metrics: {other:?}\n{}", self.log()),
+        }
+    }
+
+    /// The sum of the event counters that have these labels.
+    pub fn events(&self, labels: &[(&str, &str)]) -> u64 {
+        sum(&self.metrics(), scrape::EVENTS, labels)
+    }
+
+    /// The sum of a metric's samples that have these labels.
+    pub fn sum(&self, metric: &str, labels: &[(&str, &str)]) -> u64 {
+        sum(&self.metrics(), metric, labels)
+    }
+
+    /// Waits until a condition on the metrics holds; false if it doesn't in time.
+    pub fn wait(&self, condition: impl Fn(&str) -> bool) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_mins(1) {
+            if condition(&self.metrics()) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        false
+    }
+}
+
+/// The sum of a metric's samples that have these labels.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counters of tests are small integers"
+)]
+pub fn sum(text: &str, metric: &str, labels: &[(&str, &str)]) -> u64 {
+    scrape::samples(text, metric)
+        .into_iter()
+        .filter(|(of, _)| labels.iter().all(|(name, value)| of.get(*name).is_some_and(|v| v == value)))
+        .map(|(_, value)| value as u64)
+        .sum()
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Some(id) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
+            // So that it takes its hooks and maps away.
+            let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs an agent that is to end by itself; gives its exit status and what it wrote.
+pub fn fails(arguments: &[&str]) -> (ExitStatus, String) {
+    let mut child = Command::new("gatewatch-agent")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("gatewatch-agent starts");
+    let mut text = String::new();
+    child.stderr.take().expect("a pipe").read_to_string(&mut text).expect("text");
+    (child.wait().expect("an exit status"), text)
+}

@@ -1,0 +1,3 @@
+//! Benches.
+
+pub mod event;

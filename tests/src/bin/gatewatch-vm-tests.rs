@@ -1,0 +1,24 @@
+//! The tests that need a kernel. Run by `cargo xtask test vm` on each supported one.
+//!
+//! They run one after the other: every test has the kernel half to itself.
+
+use std::process::ExitCode;
+
+use gatewatch_tests::{pod::Container, vm};
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    Container::enter();
+    if let Some(code) = vm::helper() {
+        return code;
+    }
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let trials = vm::ALL.iter().map(|(name, test)| {
+        Trial::test(*name, move || {
+            test();
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}

@@ -1,0 +1,426 @@
+//! The kernel half against the reference evaluator: generated plans and events, run through both.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    fs::{self, File},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use gatewatch_policy::{
+    evaluate::{Event, Value, Verdict, evaluate},
+    plan::{Field, Filter, HookPlan, Network, Plan, Scope, SelectorPlan, Test, TextOp},
+};
+use proptest::{
+    prelude::*,
+    strategy::ValueTree,
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
+
+use super::this;
+use crate::{calls, kernel::Kernel};
+
+/// Sets of policies in each test.
+const SETS: u64 = 4;
+/// Policies in a set, each of its own seed.
+const POLICIES: usize = 20;
+
+/// An event as it was made.
+#[derive(Clone, Debug, Default)]
+struct Made {
+    values: HashMap<Field, Value>,
+}
+
+impl Event for Made {
+    fn value(&self, field: Field) -> Option<Value> {
+        self.values.get(&field).cloned()
+    }
+
+    fn lineage(&self) -> Vec<Vec<u8>> {
+        match self.value(Field::Binary) {
+            Some(Value::Text(path)) => vec![path],
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Made {
+    fn of(values: impl IntoIterator<Item = (Field, Value)>) -> Self {
+        let mut values: HashMap<Field, Value> = values.into_iter().collect();
+        values.insert(Field::Pid, Value::Int(i128::from(std::process::id())));
+        values.insert(Field::Binary, Value::Text(this().as_os_str().as_bytes().to_vec()));
+        Self { values }
+    }
+}
+
+/// The same sequence of values on every run of one seed, so that a failure can be repeated.
+fn runner(seed: u64) -> TestRunner {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+}
+
+fn draw<T: std::fmt::Debug>(runner: &mut TestRunner, strategy: &impl Strategy<Value = T>) -> T {
+    strategy.new_tree(runner).expect("a value").current()
+}
+
+/// A hook with generated selectors.
+fn hook(
+    symbol: &str,
+    syscall: bool,
+    on_return: bool,
+    filter: impl Strategy<Value = Filter> + 'static,
+) -> impl Strategy<Value = HookPlan> {
+    let symbol = symbol.to_owned();
+    let selector = (proptest::collection::vec(filter, 0..4), prop::bool::weighted(0.8))
+        .prop_map(|(filters, counts)| SelectorPlan { filters, counts });
+    proptest::collection::vec(selector, 1..5).prop_map(move |selectors| HookPlan {
+        symbol: symbol.clone(),
+        syscall,
+        on_return,
+        selectors,
+    })
+}
+
+thread_local! {
+    /// The kernel half, loaded once: with kprobes only, and with fentry.
+    static KERNELS: RefCell<[Option<Kernel>; 2]> = const { RefCell::new([None, None]) };
+}
+
+/// Lends the kernel half that attaches in this way.
+fn with_kernel(fentry: bool, f: impl FnOnce(&mut Kernel)) {
+    KERNELS.with_borrow_mut(|kernels| {
+        let kernel = kernels[usize::from(fentry)].get_or_insert_with(|| Kernel::load_with(fentry));
+        f(kernel);
+        assert!(kernel.apply([]).is_empty());
+    });
+}
+
+/// Runs sets of generated policies, makes the events, and compares. `events` makes them and says what they were.
+fn agree(
+    name: &str,
+    hooks: impl Strategy<Value = HookPlan>,
+    policies: usize,
+    events: impl Fn(&mut TestRunner) -> Vec<Made>,
+) {
+    agree_by(&[true, false], name, &hooks, policies, &events);
+}
+
+/// The same, attached in these ways.
+fn agree_by(
+    ways: &[bool],
+    name: &str,
+    hooks: &impl Strategy<Value = HookPlan>,
+    policies: usize,
+    events: &impl Fn(&mut TestRunner) -> Vec<Made>,
+) {
+    for fentry in ways {
+        for seed in 0..SETS {
+            with_kernel(*fentry, |kernel| {
+                let place = format!("{name}, seed {seed}, fentry {fentry}");
+                agree_once(kernel, &place, &mut runner(seed), hooks, policies, events);
+            });
+        }
+    }
+}
+
+fn agree_once(
+    kernel: &mut Kernel,
+    place: &str,
+    runner: &mut TestRunner,
+    hooks: &impl Strategy<Value = HookPlan>,
+    policies: usize,
+    events: &impl Fn(&mut TestRunner) -> Vec<Made>,
+) {
+    let plans: Vec<Plan> = (0..policies)
+        .map(|i| Plan {
+            name: format!("p{i:03}"),
+            namespace: None,
+            scope: Scope { host: true, pods: None },
+            hooks: vec![draw(runner, hooks)],
+        })
+        .collect();
+    let failed = kernel.apply(plans.clone());
+    // Policies that look at too many things together are refused; most must run for this to mean anything.
+    assert!(failed.len() * 2 < policies, "{place}: {failed:?}");
+    let before = kernel.counts();
+    let events = events(runner);
+    let after = kernel.counts();
+    let refused = |plan: &Plan| failed.keys().any(|key| key.name == plan.name);
+    for plan in plans.iter().filter(|plan| !refused(plan)) {
+        let count = |counts: &BTreeMap<String, u64>| counts.get(&plan.name).copied().unwrap_or(0);
+        let counted = count(&after) - count(&before);
+        let matching: Vec<&Made> = events
+            .iter()
+            .filter(|event| matches!(evaluate(&plan.hooks[0], *event), Verdict::Counted(_)))
+            .collect();
+        assert_eq!(
+            counted,
+            matching.len() as u64,
+            "{place}: the kernel and the reference differ on {plan:#?}\nof {} events these match: {matching:#?}",
+            events.len(),
+        );
+    }
+}
+
+const GID: Field = Field::Arg { index: 0, bits: 32, signed: false };
+const SIGNED: Field = Field::Arg { index: 0, bits: 32, signed: true };
+const NARROW: Field = Field::Arg { index: 0, bits: 16, signed: false };
+
+/// Values around which filters and events lie, so that they meet.
+fn id() -> impl Strategy<Value = u32> {
+    prop_oneof![
+        0_u32..12,
+        Just(0x7fff_ffff),
+        Just(0x8000_0000),
+        Just(0xffff_fffe),
+        (0_u32..16).prop_map(|bit| 1 << (2 * bit)),
+        0xfff0_u32..0x1_0010,
+    ]
+}
+
+fn id_filter() -> impl Strategy<Value = Filter> {
+    let field = prop_oneof![Just(GID), Just(SIGNED), Just(NARROW)];
+    let ranges = proptest::collection::vec((id(), prop_oneof![Just(0_u32), 0_u32..3, any::<u32>()]), 1..8);
+    prop_oneof![
+        4 => (field, any::<bool>(), ranges).prop_map(|(field, negated, ranges)| {
+            let value = |id: u32| match field {
+                SIGNED => i128::from(id.cast_signed()),
+                NARROW => i128::from(id & 0xffff),
+                _ => i128::from(id),
+            };
+            let top = match field { SIGNED => i128::from(i32::MAX), NARROW => 0xffff, _ => i128::from(u32::MAX) };
+            let ranges = ranges
+                .into_iter()
+                .map(|(low, width)| (value(low), (value(low) + i128::from(width)).min(top)))
+                .collect();
+            Filter { field, test: Test::Int { negated, ranges } }
+        }),
+        1 => (any::<bool>(), id()).prop_map(|(negated, mask)| Filter {
+            field: GID,
+            test: Test::Mask { negated, mask: u64::from(mask) },
+        }),
+        1 => any::<bool>().prop_map(|negated| Filter {
+            field: Field::Pid,
+            test: Test::Int { negated, ranges: vec![(i128::from(std::process::id()), i128::from(std::process::id()))] },
+        }),
+        1 => (any::<bool>(), binary_values()).prop_map(|(negated, (op, values))| Filter {
+            field: Field::Binary,
+            test: Test::Text { negated, op, values, follow_children: false },
+        }),
+    ]
+}
+
+fn binary_values() -> impl Strategy<Value = (TextOp, Vec<Vec<u8>>)> {
+    let own = this().as_os_str().as_bytes().to_vec();
+    let (start, end) = (own[..10].to_vec(), own[own.len() - 6..].to_vec());
+    prop_oneof![
+        Just((TextOp::Equal, vec![own.clone(), b"/usr/bin/sudo".to_vec()])),
+        Just((TextOp::Equal, vec![b"/usr/bin/sudo".to_vec()])),
+        Just((TextOp::Prefix, vec![start, b"/usr/local/bin/other".to_vec()])),
+        Just((TextOp::Prefix, vec![b"/bin/".to_vec()])),
+        Just((TextOp::Postfix, vec![end])),
+        Just((TextOp::Postfix, vec![b"/nothing".to_vec(), b"x".to_vec()])),
+    ]
+}
+
+fn make_ids(runner: &mut TestRunner) -> Vec<Made> {
+    let ids: Vec<u32> = (0..150).map(|_| draw(runner, &id())).collect();
+    ids.into_iter()
+        .map(|id| {
+            calls::setgid(id, 1);
+            Made::of([
+                (GID, Value::Int(i128::from(id))),
+                (SIGNED, Value::Int(i128::from(id.cast_signed()))),
+                (NARROW, Value::Int(i128::from(id & 0xffff))),
+            ])
+        })
+        .collect()
+}
+
+/// Integers of several types, masks, process ids, programs.
+pub(super) fn integers() {
+    agree("int", hook("__sys_setgid", false, false, id_filter()), POLICIES, make_ids);
+    calls::setgid(0, 1);
+}
+
+/// So many policies that a row has several words.
+pub(super) fn many_policies() {
+    let simple = (any::<bool>(), id()).prop_map(|(negated, id)| Filter {
+        field: GID,
+        test: Test::Int { negated, ranges: vec![(i128::from(id), i128::from(id))] },
+    });
+    agree("many", hook("__sys_setgid", false, false, simple), 150, make_ids);
+    calls::setgid(0, 1);
+}
+
+/// A tree of files with names that begin and end alike.
+fn tree() -> (tempfile::TempDir, Vec<PathBuf>) {
+    let folder = tempfile::tempdir_in("/tmp").expect("a folder");
+    let mut files = Vec::new();
+    for name in ["a", "ab", "abc", "a/b", "ab/c/d", "b.log", "a/b.log", "deep/er/and/deep/er/file"] {
+        let path = folder.path().join("t").join(format!("{name}.d")).join("f");
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs::write(&path, "x").expect("a file");
+        files.push(path);
+    }
+    (folder, files)
+}
+
+const FILE: Field = Field::File(0);
+const MODE: Field = Field::Arg { index: 1, bits: 32, signed: true };
+
+/// Paths of files, by `bpf_d_path` (prefixes only) and by walking.
+pub(super) fn paths() {
+    let (folder, files) = tree();
+    let root = folder.path().join("t").as_os_str().as_bytes().to_vec();
+    let known: Vec<Vec<u8>> = files.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
+    let part = (proptest::sample::select(known.clone()), 0.0_f64..1.0);
+    // Parts of real paths, never so short that other files of the system have them too.
+    let prefix = {
+        let root = root.len();
+        part.clone().prop_map(move |(path, share)| path[..root + share_of(path.len() - root, share)].to_vec())
+    };
+    let postfix =
+        part.prop_map(|(path, share)| path[path.len() - 1 - share_of(path.len() - 2, share)..].to_vec());
+    let values = prop_oneof![
+        proptest::collection::vec(prefix, 1..4).prop_map(|values| (TextOp::Prefix, values)),
+        proptest::collection::vec(postfix, 1..4).prop_map(|values| (TextOp::Postfix, values)),
+        proptest::collection::vec(proptest::sample::select(known), 1..4)
+            .prop_map(|values| (TextOp::Equal, values)),
+    ];
+    let inside = Filter {
+        field: FILE,
+        test: Test::Text { negated: false, op: TextOp::Prefix, values: vec![root], follow_children: false },
+    };
+    let filter = prop_oneof![
+        3 => (any::<bool>(), values).prop_map(|(negated, (op, values))| Filter {
+            field: FILE,
+            test: Test::Text { negated, op, values, follow_children: false },
+        }),
+        1 => prop_oneof![Just(4_u64), Just(2), Just(6)].prop_map(|mask| Filter {
+            field: MODE,
+            test: Test::Mask { negated: false, mask },
+        }),
+    ];
+    // Every selector is confined to our own tree: other files are read meanwhile.
+    let hooks = hook("security_file_permission", false, false, filter).prop_map(move |mut hook| {
+        for selector in &mut hook.selectors {
+            selector.filters.push(inside.clone());
+        }
+        hook
+    });
+    agree("path", hooks, POLICIES, |runner| {
+        (0..100)
+            .map(|_| {
+                let path = draw(runner, &proptest::sample::select(files.clone()));
+                calls::pread(&File::open(&path).expect("a file"), 1);
+                Made::of([(FILE, Value::Text(path.as_os_str().as_bytes().to_vec())), (MODE, Value::Int(4))])
+            })
+            .collect()
+    });
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "small numbers"
+)]
+fn share_of(length: usize, share: f64) -> usize {
+    (length as f64 * share) as usize
+}
+
+const NAME: Field = Field::UserString(0);
+const RESULT: Field = Field::Return { bits: 64, signed: true };
+
+/// Strings in user memory, and results.
+pub(super) fn strings_and_results() {
+    let name = || "/[ab/]{0,6}".prop_map(String::into_bytes);
+    let op = prop_oneof![Just(TextOp::Equal), Just(TextOp::Prefix), Just(TextOp::Postfix)];
+    let text =
+        (any::<bool>(), op, proptest::collection::vec(name(), 1..5)).prop_map(|(negated, op, values)| {
+            Filter { field: NAME, test: Test::Text { negated, op, values, follow_children: false } }
+        });
+    let result = (any::<bool>(), prop_oneof![Just(0_i128), Just(-2), Just(-20), Just(-1)])
+        .prop_map(|(negated, v)| Filter { field: RESULT, test: Test::Int { negated, ranges: vec![(v, v)] } });
+    let make = move |runner: &mut TestRunner| -> Vec<Made> {
+        (0..100)
+            .map(|_| {
+                let path = draw(runner, &name());
+                let result = match calls::chdir(Path::new(std::ffi::OsStr::from_bytes(&path))) {
+                    Ok(()) => 0,
+                    Err(error) => -i128::from(error.raw_os_error().expect("a number")),
+                };
+                Made::of([(NAME, Value::Text(path)), (RESULT, Value::Int(result))])
+            })
+            .collect()
+    };
+    let prefix = gatewatch_kernel::host::host_to(gatewatch_kernel::host::Depth::Attach)
+        .expect("a kernel")
+        .profile
+        .syscall_symbol("sys_chdir");
+    agree("string", hook(&prefix, true, false, text.clone()), POLICIES, make);
+    // A kretprobe sees the result only.
+    agree("result alone", hook(&prefix, true, true, result.clone()), POLICIES, make);
+    agree_by(&[true], "result", &hook(&prefix, true, true, prop_oneof![text, result]), POLICIES, &make);
+    calls::chdir(Path::new("/")).expect("the root");
+}
+
+/// Addresses of both families, ports, family, protocol.
+pub(super) fn sockets() {
+    let status = Command::new("sh")
+        .arg("-c")
+        .arg("for a in 192.0.2.1 192.0.2.200; do ip address replace $a/32 dev lo; done; for a in 2001:db8::1 2001:db8:1::1; do ip -6 address replace $a/128 dev lo nodad; done")
+        .status()
+        .expect("a shell");
+    assert!(status.success());
+    let addresses: Vec<IpAddr> = vec![
+        Ipv4Addr::LOCALHOST.into(),
+        Ipv4Addr::new(127, 1, 2, 3).into(),
+        Ipv4Addr::new(192, 0, 2, 1).into(),
+        Ipv4Addr::new(192, 0, 2, 200).into(),
+        Ipv6Addr::LOCALHOST.into(),
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+        Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1).into(),
+    ];
+    let bytes = |address: &IpAddr| match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    };
+    let known: Vec<[u8; 16]> = addresses.iter().map(bytes).collect();
+    let network = (proptest::sample::select(known), 0_u8..=128).prop_map(|(address, prefix)| {
+        let kept = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+        Network { address: (u128::from_be_bytes(address) & kept).to_be_bytes(), prefix }
+    });
+    let one = |field, negated, value: i128| Filter {
+        field,
+        test: Test::Int { negated, ranges: vec![(value, value)] },
+    };
+    let filter = prop_oneof![
+        3 => (any::<bool>(), proptest::collection::vec(network, 1..4)).prop_map(|(negated, networks)| Filter {
+            field: Field::DestinationAddress(0),
+            test: Test::Address { negated, networks },
+        }),
+        1 => (any::<bool>(), 1_i128..6).prop_map(move |(negated, port)| one(Field::DestinationPort(0), negated, port)),
+        1 => (any::<bool>(), prop_oneof![Just(2_i128), Just(10)]).prop_map(move |(negated, family)| one(Field::Family(0), negated, family)),
+        1 => any::<bool>().prop_map(move |negated| one(Field::Protocol(0), negated, 6)),
+    ];
+    agree("sock", hook("tcp_connect", false, false, filter), POLICIES, |runner| {
+        (0..80)
+            .map(|_| {
+                let (address, port) = draw(runner, &(proptest::sample::select(addresses.clone()), 1_u16..6));
+                calls::connect(address, port);
+                Made::of([
+                    (Field::DestinationAddress(0), Value::Address(bytes(&address))),
+                    (Field::DestinationPort(0), Value::Int(i128::from(port))),
+                    (Field::Family(0), Value::Int(if address.is_ipv4() { 2 } else { 10 })),
+                    (Field::Protocol(0), Value::Int(6)),
+                ])
+            })
+            .collect()
+    });
+}

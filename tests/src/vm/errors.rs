@@ -1,0 +1,125 @@
+//! What is wrong is said in one sentence, and takes nothing else with it.
+
+use std::{fs, net::TcpListener, process::Command};
+
+use super::policy;
+use crate::{
+    agent::{Agent, fails, sum},
+    calls, pod,
+    scrape::EVENTS,
+};
+
+const GOOD: &str = "  - call: __sys_setgid\n    syscall: false";
+
+/// Files that can't be read, functions that don't exist, types that don't fit: the other policies count.
+pub(super) fn malformed_and_unknown() {
+    let unknown = policy("unknown", "  - call: __sys_setgidd\n    syscall: false");
+    let mistyped = policy(
+        "mistyped",
+        "  - call: security_file_permission\n    syscall: false\n    args: [{index: 1, type: file}]\n    selectors:\n    - \
+         matchArgs: [{index: 1, operator: Prefix, values: [/etc]}]",
+    );
+    let undeclared = policy(
+        "undeclared",
+        "  - call: __sys_setgid\n    syscall: false\n    selectors:\n    - matchArgs: [{index: 0, operator: Equal, \
+         values: [\"1\"]}]",
+    );
+    // One of its two hooks is good: it must not count either.
+    let half = policy("half", &format!("{GOOD}\n  - call: no_such_function_anywhere\n    syscall: false"));
+    let agent = Agent::start(
+        &[
+            ("a-malformed.yaml", "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: [\n"),
+            ("b-unknown.yaml", &unknown),
+            ("c-mistyped.yaml", &mistyped),
+            ("d-undeclared.yaml", &undeclared),
+            ("e-half.yaml", &half),
+            ("f-good.yaml", &policy("good", GOOD)),
+        ],
+        &pod::list(&[]),
+    );
+    calls::setgid(0, 100);
+    let (text, log) = (agent.metrics(), agent.log());
+    assert_eq!(sum(&text, EVENTS, &[("policy", "good")]), 100, "{text}\n{log}");
+    assert_eq!(sum(&text, EVENTS, &[]), 100, "{text}");
+    assert_eq!(sum(&text, "gatewatch_policies", &[("state", "running")]), 1, "{text}");
+    assert_eq!(sum(&text, "gatewatch_policies", &[("state", "refused")]), 4, "{text}");
+    for (line, words) in [
+        ("a-malformed.yaml:", &["GW001"][..]),
+        ("b-unknown.yaml:", &["GW201", "__sys_setgidd", "did you mean", "`__sys_setgid`"]),
+        ("c-mistyped.yaml:", &["GW205", "spec.kprobes[0].args[0].type", "int mask"]),
+        ("d-undeclared.yaml:", &["GW303", "argument 0 is not declared"]),
+        ("e-half.yaml:", &["GW201", "no_such_function_anywhere"]),
+    ] {
+        let said: Vec<&str> = log.lines().filter(|l| l.contains(line)).collect();
+        assert!(
+            said.iter().any(|l| words.iter().all(|word| l.contains(word))),
+            "{line} {words:?} is not in:\n{log}"
+        );
+    }
+}
+
+/// A policy that becomes wrong while it runs goes on as it was; mended, it changes; the other one notices nothing.
+pub(super) fn mistake_while_running() {
+    let other = policy("other", "  - call: __sys_setuid\n    syscall: false");
+    let agent = Agent::start(&[("p.yaml", &policy("gid", GOOD)), ("q.yaml", &other)], &pod::list(&[]));
+    calls::setgid(0, 10);
+    calls::setuid_root(1);
+    let file = agent.policies.join("p.yaml");
+    fs::write(&file, policy("gid", "  - call: __sys_setgidd\n    syscall: false")).expect("written");
+    assert!(
+        agent.wait(|text| sum(text, "gatewatch_policies", &[("state", "refused")]) == 1),
+        "{}",
+        agent.log()
+    );
+    calls::setgid(0, 10);
+    calls::setuid_root(1);
+    assert_eq!(agent.events(&[("policy", "gid")]), 20, "{}", agent.metrics());
+    let narrower = format!(
+        "{GOOD}\n    args: [{{index: 0, type: uint32}}]\n    selectors:\n    - matchArgs: [{{index: 0, operator: Equal, values: [\"5\"]}}]"
+    );
+    fs::write(&file, policy("gid", &narrower)).expect("written");
+    assert!(
+        agent.wait(|text| sum(text, "gatewatch_policies", &[("state", "refused")]) == 0),
+        "{}",
+        agent.log()
+    );
+    calls::setgid(0, 10);
+    calls::setgid(5, 3);
+    calls::setgid(0, 1);
+    assert_eq!(agent.events(&[("policy", "gid")]), 23, "{}", agent.metrics());
+    assert_eq!(agent.events(&[("policy", "other")]), 2);
+}
+
+/// One clear sentence, and nothing loaded.
+pub(super) fn occupied_port() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let (status, text) = fails(&["--policy-dir", "/policies", "--metrics-address", &address]);
+    assert_eq!(status.code(), Some(1), "{text}");
+    assert_eq!(text.trim().lines().count(), 1, "{text}");
+    assert!(text.contains(&address) && text.contains("in use"), "{text}");
+    assert!(!fs::exists("/sys/fs/bpf/gatewatch").expect("readable"));
+}
+
+/// One clear sentence, and nothing loaded.
+pub(super) fn unreadable_directory() {
+    let (status, text) = fails(&["--policy-dir", "/no/such/folder", "--metrics-address", "127.0.0.1:0"]);
+    assert_eq!(status.code(), Some(1), "{text}");
+    assert_eq!(text.trim().lines().count(), 1, "{text}");
+    assert!(text.contains("/no/such/folder"), "{text}");
+    let (status, _) = fails(&["--no-such-flag"]);
+    assert_eq!(status.code(), Some(2), "a mistake in the command line");
+}
+
+/// Without root: what is missing, in one sentence.
+pub(super) fn no_privileges() {
+    let output = Command::new("setpriv")
+        .args(["--reuid", "1000", "--regid", "1000", "--clear-groups", "gatewatch-agent"])
+        .args(["--policy-dir", "/policies", "--metrics-address", "127.0.0.1:0"])
+        .output()
+        .expect("setpriv runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let last = text.trim().lines().last().expect("a line");
+    assert!(last.starts_with("gatewatch-agent: ") && last.contains("CAP_"), "{text}");
+}

@@ -1,0 +1,153 @@
+//! Counts are exact.
+
+use std::process::Command;
+
+use super::{CALLS, policy, this};
+use crate::{agent::Agent, kernel::Kernel, pod, scrape::EVENTS};
+
+const SETUID: &str = "  - call: __sys_setuid\n    syscall: false";
+
+/// Calls that match among calls that don't, on both processors at once.
+pub(super) fn two_processors() {
+    let hook = "  - call: __sys_setgid\n    syscall: false\n    args: [{index: 0, type: uint32}]\n    selectors:\n    - \
+                matchArgs: [{index: 0, operator: Equal, values: [\"7\"]}]";
+    let agent = Agent::start(&[("p.yaml", &policy("gid", hook))], &pod::list(&[]));
+    let workers: Vec<_> = (0..4)
+        .map(|_| {
+            Command::new(this()).args([CALLS, "setgid", "20000"]).spawn().expect("a process that makes calls")
+        })
+        .collect();
+    // These don't match.
+    crate::calls::setgid(0, 5_000);
+    for mut worker in workers {
+        assert!(worker.wait().expect("an exit status").success());
+    }
+    assert_eq!(agent.events(&[("policy", "gid")]), 80_000, "{}", agent.metrics());
+    let binary = this().display().to_string();
+    assert_eq!(agent.events(&[("policy", "gid"), ("binary", &binary)]), 80_000);
+    assert_eq!(agent.sum("gatewatch_events_missed_total", &[]), 0);
+    assert_eq!(agent.sum("gatewatch_events_overflow_total", &[]), 0);
+}
+
+/// A shell that forks and executes between the calls: each call under the program that made it.
+pub(super) fn fork_and_exec_between() {
+    let agent = Agent::start(&[("p.yaml", &policy("uid", SETUID))], &pod::list(&[]));
+    let this = this();
+    let script = format!(
+        "for i in 1 2 3 4 5 6 7 8 9 10; do {0} {CALLS} setuid 100; (exec {0} {CALLS} setuid 10); done",
+        this.display()
+    );
+    let status = Command::new("sh").arg("-c").arg(script).status().expect("a shell");
+    assert!(status.success());
+    let binary = this.display().to_string();
+    assert_eq!(agent.events(&[("policy", "uid"), ("binary", &binary)]), 1_100, "{}", agent.metrics());
+    assert_eq!(agent.events(&[("policy", "uid")]), 1_100);
+    // `setpriv` is known by its own path, also when it is run by a link.
+    std::os::unix::fs::symlink("/usr/bin/setuid", "/tmp/another-name").expect("a link");
+    let status = Command::new("/tmp/another-name").args(["1", "true"]).status().expect("setuid runs");
+    assert!(status.success());
+    assert_eq!(agent.events(&[("policy", "uid"), ("binary", "/usr/bin/setuid")]), 1, "{}", agent.metrics());
+}
+
+/// The kernel's table of counts is full: nothing is lost, it only has no name.
+pub(super) fn full_table() {
+    let mut kernel = Kernel::load();
+    let hook = "  - call: __sys_setuid\n    syscall: false";
+    let plans = kernel.compile(&policy("uid", hook));
+    assert!(kernel.apply(plans).is_empty());
+    let id = *kernel.engine.hooks().keys().next().expect("a hook");
+    kernel.engine.kernel_mut().fill_counts().expect("the table is filled");
+    crate::calls::setuid_root(1_000);
+    let overflow: u64 = kernel
+        .engine
+        .kernel()
+        .counts()
+        .expect("counts")
+        .into_iter()
+        .filter(|(key, _)| key.hook == id && key.cgroup == gatewatch_abi::consts::OVERFLOW)
+        .map(|(_, value)| value)
+        .sum();
+    assert_eq!(overflow, 1_000);
+    let left_out = kernel.engine.kernel().usage().left_out;
+    assert!(left_out.iter().all(|(what, times)| *what != "counts" || *times == 0), "{left_out:?}");
+}
+
+/// Filters on the process: id, namespace, capability, program, and the programs of ancestors.
+pub(super) fn processes() {
+    let me = std::process::id();
+    let this = this().display().to_string();
+    let hook = |filter: &str| format!("{SETUID}\n    selectors:\n    - {filter}");
+    let policies = [
+        policy("pid", &hook(&format!("matchPIDs: [{{operator: In, values: [{me}]}}]"))),
+        policy("not-pid", &hook(&format!("matchPIDs: [{{operator: NotIn, values: [{me}]}}]"))),
+        policy(
+            "ns-pid",
+            &hook(&format!("matchPIDs: [{{operator: In, values: [{me}], isNamespacePID: true}}]")),
+        ),
+        policy("host-net", &hook("matchNamespaces: [{namespace: Net, operator: In, values: [host_ns]}]")),
+        policy("other-uts", &hook("matchNamespaces: [{namespace: Uts, operator: NotIn, values: [host_ns]}]")),
+        policy(
+            "host-pid-user",
+            &hook(
+                "matchNamespaces: [{namespace: Pid, operator: In, values: [host_ns]}, {namespace: User, operator: In, values: [host_ns]}]",
+            ),
+        ),
+        policy(
+            "admin",
+            &hook("matchCapabilities: [{type: Effective, operator: In, values: [CAP_SYS_ADMIN]}]"),
+        ),
+        policy(
+            "no-admin",
+            &hook("matchCapabilities: [{type: Effective, operator: NotIn, values: [CAP_SYS_ADMIN]}]"),
+        ),
+        policy("binary", &hook(&format!("matchBinaries: [{{operator: In, values: [\"{this}\"]}}]"))),
+        policy("not-binary", &hook(&format!("matchBinaries: [{{operator: NotIn, values: [\"{this}\"]}}]"))),
+        policy("prefix", &hook("matchBinaries: [{operator: Prefix, values: [/usr/local/]}]")),
+        policy("postfix", &hook("matchBinaries: [{operator: Postfix, values: [vm-tests]}]")),
+        policy("not-postfix", &hook("matchBinaries: [{operator: NotPostfix, values: [vm-tests]}]")),
+        policy(
+            "below-env",
+            &hook("matchBinaries: [{operator: In, values: [/usr/bin/env], followChildren: true}]"),
+        ),
+        policy(
+            "below-me",
+            &hook(&format!("matchBinaries: [{{operator: In, values: [\"{this}\"], followChildren: true}}]")),
+        ),
+        policy(
+            "nothing",
+            &format!(
+                "{}\n      matchActions: [{{action: NoPost}}]\n    - {{}}",
+                hook("matchPIDs: [{operator: In, values: [1, 2]}]")
+            ),
+        ),
+    ];
+    let text = policies.concat();
+    let agent = Agent::start(&[("p.yaml", &text)], &pod::list(&[]));
+    crate::calls::setuid_root(10);
+    let script = format!(
+        "{this} {CALLS} setuid 100; unshare --uts {this} {CALLS} setuid 1000; setuid 1 true; setuid 1 true"
+    );
+    assert!(Command::new("env").args(["sh", "-c", &script]).status().expect("a shell").success());
+    let text = agent.metrics();
+    let counted = |policy| crate::agent::sum(&text, EVENTS, &[("policy", policy)]);
+    for (policy, expected) in [
+        ("pid", 10),
+        ("not-pid", 1_102),
+        ("ns-pid", 10),
+        ("host-net", 1_112),
+        ("other-uts", 1_000),
+        ("host-pid-user", 1_112),
+        ("admin", 1_112),
+        ("no-admin", 0),
+        ("binary", 1_110),
+        ("not-binary", 2),
+        ("prefix", 1_110),
+        ("postfix", 1_110),
+        ("not-postfix", 2),
+        ("below-env", 1_102),
+        ("below-me", 1_112),
+        ("nothing", 1_112),
+    ] {
+        assert_eq!(counted(policy), expected, "{policy}\n{text}\n{}", agent.log());
+    }
+}

@@ -1,0 +1,74 @@
+//! Tests on a real kernel.
+
+mod agreement;
+mod errors;
+mod exact;
+mod shipped;
+mod updates;
+
+use std::process::ExitCode;
+
+/// Name and function of every test.
+pub const ALL: &[(&str, fn())] = &[
+    ("agreement::integers", agreement::integers),
+    ("agreement::paths", agreement::paths),
+    ("agreement::strings_and_results", agreement::strings_and_results),
+    ("agreement::sockets", agreement::sockets),
+    ("agreement::many_policies", agreement::many_policies),
+    ("errors::malformed_and_unknown", errors::malformed_and_unknown),
+    ("errors::mistake_while_running", errors::mistake_while_running),
+    ("errors::occupied_port", errors::occupied_port),
+    ("errors::unreadable_directory", errors::unreadable_directory),
+    ("errors::no_privileges", errors::no_privileges),
+    ("exact::two_processors", exact::two_processors),
+    ("exact::fork_and_exec_between", exact::fork_and_exec_between),
+    ("exact::full_table", exact::full_table),
+    ("exact::processes", exact::processes),
+    ("shipped::host_policies", shipped::host_policies),
+    ("shipped::application_policies", shipped::application_policies),
+    ("shipped::late_pods", shipped::late_pods),
+    ("updates::without_a_gap", updates::without_a_gap),
+    ("updates::series_go_with_their_policy", updates::series_go_with_their_policy),
+];
+
+/// The first argument of a process that only makes calls: `--calls KIND TIMES`, or `--calls setuid-until FILE`, which
+/// goes on until there is a file and then prints how many calls it has made.
+pub const CALLS: &str = "--calls";
+
+/// Makes calls and ends, if this process was started for that.
+pub fn helper() -> Option<ExitCode> {
+    let arguments: Vec<String> = std::env::args().collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [_, CALLS, "setuid-until", file] => {
+            let mut calls = 0_u64;
+            while !std::path::Path::new(file).exists() {
+                crate::calls::setuid_root(1_000);
+                calls += 1_000;
+            }
+            println!("{calls}");
+            Some(ExitCode::SUCCESS)
+        }
+        [_, CALLS, kind, times] => {
+            let times = times.parse().expect("a number");
+            match *kind {
+                "setuid" => crate::calls::setuid_root(times),
+                "setgid" => crate::calls::setgid(7, times),
+                other => panic!("no calls of kind {other}"),
+            }
+            Some(ExitCode::SUCCESS)
+        }
+        _ => None,
+    }
+}
+
+/// This program's own path.
+pub fn this() -> std::path::PathBuf {
+    std::env::current_exe().expect("our own path")
+}
+
+/// A policy on one function, from its hook's YAML (indented by four spaces).
+pub fn policy(name: &str, hook: &str) -> String {
+    format!(
+        "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: {name}\nspec:\n  kprobes:\n{hook}\n---\n"
+    )
+}

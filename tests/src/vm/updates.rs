@@ -1,0 +1,80 @@
+//! Policies come, change and go while events happen.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
+
+use super::{CALLS, policy, this};
+use crate::{agent::Agent, agent::sum, calls, pod, scrape::EVENTS};
+
+/// Two processes call flat out; meanwhile policies on the same function are added, changed and removed. The policy
+/// that stays counts every call.
+pub(super) fn without_a_gap() {
+    const CHANGES: u32 = 9;
+    let all = policy("all", "  - call: __sys_setuid\n    syscall: false");
+    let agent = Agent::start(&[("all.yaml", &all)], &pod::list(&[]));
+    let stop = agent.pods.with_file_name("stop");
+    let workers: Vec<_> = (0..2)
+        .map(|_| {
+            Command::new(this())
+                .args([CALLS, "setuid-until"])
+                .arg(&stop)
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("a process that makes calls")
+        })
+        .collect();
+    let file = agent.policies.join("other.yaml");
+    for change in 0..CHANGES {
+        // A file that is gone is believed at the second look only.
+        let (written, seen) = if change % 3 == 2 {
+            fs::remove_file(&file).expect("removed");
+            (false, "policies{state=\"running\"} 1")
+        } else {
+            let hook = format!(
+                "  - call: __sys_setuid\n    syscall: false\n    args: [{{index: 0, type: uint32}}]\n    selectors:\n    - \
+                 matchArgs: [{{index: 0, operator: Equal, values: [\"{change}\"]}}]"
+            );
+            fs::write(&file, policy("other", &hook)).expect("written");
+            (true, "policies{state=\"running\"} 2")
+        };
+        assert!(
+            agent.wait(|text| text.contains(seen)),
+            "change {change} (written: {written}):\n{}",
+            agent.log()
+        );
+    }
+    fs::write(&stop, "").expect("written");
+    let made: u64 = workers
+        .into_iter()
+        .map(|worker| {
+            let output = worker.wait_with_output().expect("its output");
+            String::from_utf8_lossy(&output.stdout).trim().parse::<u64>().expect("a number")
+        })
+        .sum();
+    assert!(made > 10_000, "only {made} calls were made");
+    let text = agent.metrics();
+    assert_eq!(sum(&text, EVENTS, &[("policy", "all")]), made, "{text}\n{}", agent.log());
+    assert_eq!(sum(&text, "gatewatch_events_missed_total", &[]), 0, "{text}");
+}
+
+/// The series of a policy that is removed go with it, and come back from 0.
+pub(super) fn series_go_with_their_policy() {
+    let gid = policy("gid", "  - call: __sys_setgid\n    syscall: false");
+    let uid = policy("uid", "  - call: __sys_setuid\n    syscall: false");
+    let agent = Agent::start(&[("gid.yaml", &gid), ("uid.yaml", &uid)], &pod::list(&[]));
+    calls::setgid(0, 5);
+    calls::setuid_root(5);
+    assert_eq!((agent.events(&[("policy", "gid")]), agent.events(&[("policy", "uid")])), (5, 5));
+    let file = agent.policies.join("gid.yaml");
+    fs::remove_file(&file).expect("removed");
+    assert!(agent.wait(|text| !text.contains("policy=\"gid\"")), "{}", agent.metrics());
+    calls::setgid(0, 5);
+    assert_eq!(agent.events(&[("policy", "gid")]), 0);
+    fs::write(&file, gid).expect("written");
+    assert!(agent.wait(|text| sum(text, "gatewatch_policies", &[("state", "running")]) == 2));
+    calls::setgid(0, 7);
+    assert_eq!(sum(&agent.metrics(), EVENTS, &[("policy", "gid")]), 7, "{}", agent.metrics());
+    assert_eq!(agent.events(&[("policy", "uid")]), 5);
+}

@@ -1,0 +1,154 @@
+//! `cargo xtask build`: the kernel half for BPF, then what runs in user space, linked statically so that it runs in any
+//! VM and image.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use crate::{
+    paths, process, progress,
+    setup::{self, LLVM_PREFIX, Tools, path_with},
+};
+
+/// The variable that tells build scripts, which embed the kernel half, the folder of its ELF files.
+const EBPF_FOLDER: &str = "GATEWATCH_EBPF_DIR";
+
+const EBPF_TARGET: &str = "bpfel-unknown-none";
+const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// The packages whose programs go into a VM.
+const PACKAGES: &[&str] = &["gatewatch-agent", "gatewatch", "gatewatch-tests", "gatewatch-guest-init"];
+const INIT: &str = "gatewatch-guest-init";
+
+/// Options of `cargo xtask build`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Optimise, as for a release
+    #[arg(long)]
+    release: bool,
+}
+
+/// How user space is built. The kernel half is always optimised: the verifier would not take it otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Dev,
+    Release,
+}
+
+/// What was built.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// The programs for the VM's PATH.
+    pub(crate) programs: Vec<PathBuf>,
+    /// The VM's first process.
+    pub(crate) init: PathBuf,
+}
+
+impl Built {
+    /// The program `name`, or a sentence that says that the workspace has none.
+    pub(crate) fn program(&self, name: &str) -> Result<&Path> {
+        let found = self.programs.iter().find(|path| path.file_name().is_some_and(|file| file == name));
+        found.map(PathBuf::as_path).with_context(|| format!("the workspace builds no program {name}"))
+    }
+}
+
+pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
+    let tools = setup::tools()?;
+    let profile = if arguments.release { Profile::Release } else { Profile::Dev };
+    for program in &build(&tools, profile)?.programs {
+        println!("{}", program.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds everything that a VM runs.
+pub(crate) fn build(tools: &Tools, profile: Profile) -> Result<Built> {
+    let kernel_half = build_kernel_half(tools)?;
+    progress::say("building the agent, the command line and the test programs");
+    let mut cargo = Command::new(paths::cargo());
+    cargo.current_dir(paths::root()).args(["build", "--bins", "--target", GUEST_TARGET]);
+    cargo.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
+    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    // Debug information would be most of what a VM has to unpack; function names stay.
+    cargo.env("CARGO_PROFILE_DEV_STRIP", "debuginfo");
+    // An emulated CPU is slow: what this costs to compile is won back in the first VM.
+    cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
+    kernel_half.announce(&mut cargo);
+    let mut programs = executables(&mut cargo)?;
+    let init = programs.iter().position(|path| path.file_name().is_some_and(|file| file == INIT));
+    let init = programs.swap_remove(init.with_context(|| format!("cargo built no program {INIT}"))?);
+    programs.sort();
+    Ok(Built { programs, init })
+}
+
+/// The kernel half, built.
+#[derive(Debug)]
+pub(crate) struct KernelHalf {
+    /// The folder of its ELF files.
+    folder: PathBuf,
+}
+
+impl KernelHalf {
+    /// Tells a cargo that is about to run where the files are.
+    pub(crate) fn announce(&self, cargo: &mut Command) {
+        cargo.env(EBPF_FOLDER, &self.folder);
+    }
+}
+
+/// Builds `ebpf/`, which is no member of the workspace: it has a target, and so a lock file, of its own.
+pub(crate) fn build_kernel_half(tools: &Tools) -> Result<KernelHalf> {
+    progress::say("building the kernel half");
+    let objects = executables(kernel_half_cargo(tools, "build")?.arg("--release"))?;
+    let folder = objects.first().and_then(|object| object.parent()).context("ebpf/ builds no program")?;
+    Ok(KernelHalf { folder: folder.to_owned() })
+}
+
+/// `cargo sub_command` for the kernel half, with what every such call needs.
+pub(crate) fn kernel_half_cargo(tools: &Tools, sub_command: &str) -> Result<Command> {
+    let linker_folder = tools.bpf_linker.parent().context("bpf-linker lies in no folder")?;
+    let llvm_folder = Path::new(LLVM_PREFIX).join("bin");
+    let target = paths::target().join("ebpf");
+    fs::create_dir_all(&target).with_context(|| format!("cannot make {}", target.display()))?;
+    let mut cargo = Command::new(paths::cargo());
+    cargo.current_dir(paths::root().join("ebpf")).arg(sub_command);
+    cargo.args(["-Z", "build-std=core", "--target", EBPF_TARGET, "--target-dir"]).arg(target);
+    // build-std is unstable, and the one unstable thing that compiling for BPF needs.
+    cargo.env("RUSTC_BOOTSTRAP", "1").env("PATH", path_with(&[linker_folder, &llvm_folder])?);
+    cargo.env("RUSTFLAGS", "-C linker=bpf-linker -C link-arg=--btf -C debuginfo=2");
+    cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
+    Ok(cargo)
+}
+
+/// Runs a `cargo build` and takes from its messages which programs it made. Its own output goes to the terminal.
+fn executables(cargo: &mut Command) -> Result<Vec<PathBuf>> {
+    cargo.arg("--message-format=json-render-diagnostics");
+    if progress::is_quiet() {
+        cargo.arg("--quiet");
+    }
+    let output = cargo
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .stdout(Stdio::piped())
+        .output()
+        .context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("cargo {}; its messages are above", process::ending(output.status));
+    }
+    let mut programs = Vec::new();
+    for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let message: serde_json::Value =
+            serde_json::from_slice(line).context("cargo wrote a message that is not JSON")?;
+        if let Some(program) = message.get("executable").and_then(serde_json::Value::as_str) {
+            programs.push(PathBuf::from(program));
+        }
+    }
+    Ok(programs)
+}

@@ -1,0 +1,63 @@
+//! bpf-linker, built against the LLVM that this rustc's bitcode is of.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{cache::Cache, paths, process, progress::Step};
+
+const VERSION: &str = "0.13.0";
+
+/// The major version of LLVM that rustc 1.95 is built with.
+const LLVM: &str = "22";
+
+/// Where Debian's packages put that LLVM.
+pub(crate) const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
+
+/// The cached bpf-linker; built when it is not there.
+pub(crate) fn install_missing(cache: &Cache) -> Result<PathBuf> {
+    let folder = cache.path(format!("tools/bpf-linker-{VERSION}-llvm-{LLVM}"));
+    let program = folder.join("bin/bpf-linker");
+    if process::succeeds(Command::new(&program).arg("--version")) {
+        return Ok(program);
+    }
+    check_llvm()?;
+    let step = Step::begin(format!("building bpf-linker {VERSION} with LLVM {LLVM} (one to three minutes)"));
+    let mut cargo = Command::new(paths::cargo());
+    cargo.args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force"]);
+    cargo.args(["--no-default-features", "--features", &format!("llvm-{LLVM}"), "--root"]).arg(&folder);
+    cargo.env("LLVM_PREFIX", LLVM_PREFIX).env("PATH", path_with(&[&Path::new(LLVM_PREFIX).join("bin")])?);
+    for name in ["CARGO_TARGET_DIR", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
+        cargo.env_remove(name);
+    }
+    process::run(&mut cargo, &step)?;
+    if !process::succeeds(Command::new(&program).arg("--version")) {
+        bail!("bpf-linker was built but does not run: {}", program.display());
+    }
+    step.done();
+    Ok(program)
+}
+
+/// `PATH` with these folders first.
+pub(crate) fn path_with(first: &[&Path]) -> Result<OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = first.iter().map(|folder| folder.to_path_buf()).chain(env::split_paths(&path));
+    env::join_paths(folders).context("a folder in PATH has a colon in its name")
+}
+
+/// A bpf-linker with another LLVM than rustc's cannot read what rustc writes.
+fn check_llvm() -> Result<()> {
+    let said = process::text(Command::new("rustc").arg("-vV"))?;
+    let version = said.lines().find_map(|line| line.strip_prefix("LLVM version: ")).unwrap_or("unknown");
+    if version.split('.').next() != Some(LLVM) {
+        bail!(
+            "this rustc uses LLVM {version}, and the kernel half is linked with LLVM {LLVM}: use Rust 1.95"
+        );
+    }
+    Ok(())
+}

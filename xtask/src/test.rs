@@ -1,0 +1,190 @@
+//! `cargo xtask test`: every suite, quick ones first, or those that are named.
+
+mod counts;
+mod modules;
+mod style;
+mod suites;
+mod tidy;
+
+use std::{
+    cell::OnceCell,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use self::counts::Counts;
+use crate::{
+    build::{self, Built, KernelHalf, Profile},
+    image::Kernel,
+    setup::{self, Tools},
+};
+
+/// Options of `cargo xtask test`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The suites to run, by name or by the part of it before the dash (`vm` is all of vm-5.10, vm-6.1, …) [default: all]
+    #[arg(value_name = "SUITE")]
+    suites: Vec<String>,
+    /// List the suites and run none
+    #[arg(long)]
+    list: bool,
+    /// Arguments for the test programs of `unit` and `vm`, such as a part of a test's name
+    #[arg(last = true, value_name = "ARGUMENT")]
+    passed_on: Vec<String>,
+}
+
+/// One suite. To add one, add a line to [`SUITES`].
+struct Suite {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Context) -> Result<Counts>,
+}
+
+/// In the order in which they run.
+const SUITES: &[Suite] = &[
+    Suite { name: "fmt", about: "formatting, by rustfmt", run: suites::format },
+    Suite { name: "tidy", about: "what no other tool checks of the sources", run: tidy::run },
+    Suite { name: "lint", about: "clippy without a warning", run: suites::lint },
+    Suite { name: "unit", about: "the tests that need no kernel", run: suites::unit },
+    Suite {
+        name: "vm-6.12",
+        about: "on Debian 13's kernel",
+        run: |context| suites::vm(context, Kernel::V6_12),
+    },
+    Suite {
+        name: "vm-5.10",
+        about: "on Debian 11's kernel",
+        run: |context| suites::vm(context, Kernel::V5_10),
+    },
+    Suite {
+        name: "vm-6.1",
+        about: "on Debian 12's kernel",
+        run: |context| suites::vm(context, Kernel::V6_1),
+    },
+    Suite {
+        name: "vm-7.3",
+        about: "on Debian's newest kernel",
+        run: |context| suites::vm(context, Kernel::V7_3),
+    },
+];
+
+/// What suites share. What takes long is made when the first suite asks for it.
+struct Context {
+    tools: Tools,
+    /// Arguments for the test programs.
+    passed_on: Vec<String>,
+    kernel_half: OnceCell<KernelHalf>,
+    built: OnceCell<Built>,
+}
+
+impl Context {
+    fn kernel_half(&self) -> Result<&KernelHalf> {
+        if let Some(kernel_half) = self.kernel_half.get() {
+            return Ok(kernel_half);
+        }
+        let made = build::build_kernel_half(&self.tools)?;
+        Ok(self.kernel_half.get_or_init(|| made))
+    }
+
+    fn built(&self) -> Result<&Built> {
+        if let Some(built) = self.built.get() {
+            return Ok(built);
+        }
+        let made = build::build(&self.tools, Profile::Dev)?;
+        Ok(self.built.get_or_init(|| made))
+    }
+}
+
+/// How one suite went.
+struct Report {
+    name: &'static str,
+    took: Duration,
+    counts: Counts,
+}
+
+pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
+    let chosen = choose(&arguments.suites)?;
+    if arguments.list {
+        for suite in chosen {
+            println!("{:10} {}", suite.name, suite.about);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let context = Context {
+        tools: setup::tools()?,
+        passed_on: arguments.passed_on.clone(),
+        kernel_half: OnceCell::new(),
+        built: OnceCell::new(),
+    };
+    let mut reports = Vec::new();
+    for suite in chosen {
+        println!("\n=== {}: {}", suite.name, suite.about);
+        let began = Instant::now();
+        let counts = (suite.run)(&context).unwrap_or_else(|error| {
+            // A suite that could not be run is a failure among the others, not the end of them.
+            println!("error: {error:#}");
+            Counts::failure("the suite could not be run")
+        });
+        let report = Report { name: suite.name, took: began.elapsed(), counts: counts.at_least_one() };
+        println!("{}", line(&report));
+        reports.push(report);
+    }
+    Ok(summary(&reports))
+}
+
+/// The suites that `names` mean; all, when there are none.
+fn choose(names: &[String]) -> Result<Vec<&'static Suite>> {
+    let means = |name: &str, suite: &Suite| {
+        suite.name == name || suite.name.split_once('-').is_some_and(|(group, _)| group == name)
+    };
+    if let Some(unknown) = names.iter().find(|name| !SUITES.iter().any(|suite| means(name, suite))) {
+        let known: Vec<&str> = SUITES.iter().map(|suite| suite.name).collect();
+        bail!("no suite {unknown}; there are {}", known.join(", "));
+    }
+    Ok(SUITES
+        .iter()
+        .filter(|suite| names.is_empty() || names.iter().any(|name| means(name, suite)))
+        .collect())
+}
+
+fn line(Report { name, took, counts }: &Report) -> String {
+    let verdict = if counts.failed == 0 { "ok" } else { "FAILED" };
+    let Counts { passed, failed, .. } = counts;
+    format!("{name:10} {:>7.1} s  {passed:>5} passed {failed:>4} failed  {verdict}", took.as_secs_f64())
+}
+
+/// Prints the table, the names of what failed, and last of all the sums.
+fn summary(reports: &[Report]) -> ExitCode {
+    println!("\n=== summary");
+    for report in reports {
+        println!("{}", line(report));
+        for failure in &report.counts.failures {
+            println!("             {failure}");
+        }
+    }
+    let passed: u64 = reports.iter().map(|report| report.counts.passed).sum();
+    let failed: u64 = reports.iter().map(|report| report.counts.failed).sum();
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(chosen: &[&str]) -> Vec<&'static str> {
+        let chosen: Vec<String> = chosen.iter().map(|&name| name.to_owned()).collect();
+        choose(&chosen).unwrap().iter().map(|suite| suite.name).collect()
+    }
+
+    #[test]
+    fn suites_are_chosen_by_name_and_by_group() {
+        assert_eq!(names(&["unit", "fmt"]), ["fmt", "unit"]);
+        assert_eq!(names(&["vm"]).len(), 4);
+        assert_eq!(names(&[]).len(), SUITES.len());
+        assert!(choose(&["v".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,107 @@
+//! How many tests of a suite passed and failed, and which.
+
+/// The counts of one suite.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) passed: u64,
+    pub(super) failed: u64,
+    /// What failed, as far as it has names.
+    pub(super) failures: Vec<String>,
+}
+
+impl Counts {
+    /// One test that failed.
+    pub(super) fn failure(name: impl Into<String>) -> Self {
+        Self { passed: 0, failed: 1, failures: vec![name.into()] }
+    }
+
+    /// One test, by its outcome.
+    pub(super) fn one(name: &str, passed: bool) -> Self {
+        if passed { Self { passed: 1, ..Self::default() } } else { Self::failure(name) }
+    }
+
+    /// The sum of both.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.failures.extend(other.failures);
+        self
+    }
+
+    /// A suite in which no test ran has not passed.
+    pub(super) fn at_least_one(self) -> Self {
+        if self.passed + self.failed == 0 { Self::failure("no test was run") } else { self }
+    }
+
+    /// Reads what Rust's test programs print (libtest, and what imitates it): `test NAME ... ok` or `... FAILED` for
+    /// each test, and at the end of each program `test result: ok. 3 passed; 0 failed; …`.
+    ///
+    /// `succeeded` is whether the run itself ended well. A program that died before its last line is a failure of its
+    /// own, besides those of its tests that it told of.
+    pub(super) fn of_test_programs(output: &str, succeeded: bool) -> Self {
+        let (mut counts, mut program) = (Self::default(), Self::default());
+        for line in output.lines().map(str::trim_end) {
+            if let Some(result) = line.strip_prefix("test result: ") {
+                counts.passed += number_before(result, " passed");
+                counts.failed += number_before(result, " failed");
+                counts.failures.append(&mut program.failures);
+                program = Self::default();
+            } else if let Some((name, outcome)) =
+                line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... "))
+            {
+                match outcome {
+                    "ok" => program.passed += 1,
+                    "FAILED" => program = program.and(Self::failure(name.trim_end())),
+                    _ => {}
+                }
+            }
+        }
+        let broke_off = program != Self::default();
+        counts = counts.and(program);
+        if broke_off || !succeeded && counts.failed == 0 {
+            counts = counts.and(Self::failure("a test program did not build, or did not run to its end"));
+        }
+        counts
+    }
+}
+
+/// The number right before `word`.
+fn number_before(text: &str, word: &str) -> u64 {
+    text.split_once(word)
+        .and_then(|(before, _)| before.rsplit(|letter: char| !letter.is_ascii_digit()).next())
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUTPUT: &str = "\nrunning 3 tests\ntest a::good ... ok\ntest a::bad ... FAILED\ntest c ... ignored\n\n\
+        test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\n\
+        running 12 tests\ntest result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
+
+    #[test]
+    fn every_program_counts() {
+        let counts = Counts::of_test_programs(OUTPUT, false);
+        assert_eq!(counts, Counts { passed: 13, failed: 1, failures: vec!["a::bad".into()] });
+    }
+
+    #[test]
+    fn a_run_that_broke_off_is_a_failure_and_its_tests_count() {
+        let counts = |output, succeeded| {
+            let counts = Counts::of_test_programs(output, succeeded);
+            (counts.passed, counts.failed)
+        };
+        assert_eq!(counts("test a   ... ok\ntest b ... FAILED\ntest c ... ", false), (1, 2));
+        assert_eq!(counts("test a ... ok\n", true), (1, 1));
+        assert_eq!(counts("", false), (0, 1));
+        assert_eq!(counts("test result: ok. 2 passed; 0 failed;\n", false), (2, 1));
+    }
+
+    #[test]
+    fn a_suite_without_tests_is_a_failure() {
+        assert_eq!(Counts::of_test_programs("", true).at_least_one().failed, 1);
+        assert_eq!(Counts::one("x", true).at_least_one().failed, 0);
+    }
+}

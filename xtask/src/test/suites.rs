@@ -1,0 +1,94 @@
+//! The suites that other programs run: rustfmt, clippy, cargo's tests, and test programs in VMs.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Write as _},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{Context, counts::Counts};
+use crate::{
+    build,
+    image::Kernel,
+    paths, process,
+    vm::{Stream, Vm, pass_through},
+};
+
+/// The program of the crate `gatewatch-tests` that runs in VMs.
+const VM_TESTS: &str = "gatewatch-vm-tests";
+
+pub(super) fn format(_: &Context) -> Result<Counts> {
+    let workspace = passes(cargo("fmt").args(["--all", "--check"]))?;
+    let kernel_half = passes(cargo("fmt").arg("--check").current_dir(paths::root().join("ebpf")))?;
+    Ok(Counts::one("the workspace: `cargo fmt --all` formats it", workspace)
+        .and(Counts::one("ebpf/: `cargo fmt` in it formats it", kernel_half)))
+}
+
+pub(super) fn lint(context: &Context) -> Result<Counts> {
+    const STRICT: [&str; 3] = ["--", "-D", "warnings"];
+    let mut workspace = cargo("clippy");
+    workspace.args(["--workspace", "--all-targets"]).args(STRICT);
+    context.kernel_half()?.announce(&mut workspace);
+    let workspace = passes(&mut workspace)?;
+    let kernel_half =
+        passes(build::kernel_half_cargo(&context.tools, "clippy")?.arg("--release").args(STRICT))?;
+    Ok(Counts::one("clippy on the workspace", workspace).and(Counts::one("clippy on ebpf/", kernel_half)))
+}
+
+pub(super) fn unit(context: &Context) -> Result<Counts> {
+    let mut command = cargo("test");
+    command.args(["--workspace", "--no-fail-fast"]);
+    if !context.passed_on.is_empty() {
+        command.arg("--").args(&context.passed_on);
+    }
+    context.kernel_half()?.announce(&mut command);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo test")?;
+    let mut output = Vec::new();
+    let mut reader = BufReader::new(child.stdout.take().context("cargo test has no output")?);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).context("cannot read the output of cargo test")? > 0 {
+        io::stdout().lock().write_all(&line)?;
+        output.append(&mut line);
+    }
+    let status = child.wait().context("cannot wait for cargo test")?;
+    Ok(Counts::of_test_programs(&String::from_utf8_lossy(&output), status.success()))
+}
+
+/// The tests of the kernel half, on one kernel.
+pub(super) fn vm(context: &Context, kernel: Kernel) -> Result<Counts> {
+    let built = context.built()?;
+    built.program(VM_TESTS)?;
+    let mut argv = vec![VM_TESTS];
+    argv.extend(context.passed_on.iter().map(String::as_str));
+    let mut output = Vec::new();
+    // On two busy cores the tests of one kernel have taken four minutes.
+    let machine = Vm { timeout: Duration::from_mins(15), ..Vm::new(kernel) };
+    let ended = machine.run(&argv, built, &context.tools.cache, &mut |stream, bytes| {
+        if stream == Stream::Stdout {
+            output.extend_from_slice(bytes);
+        }
+        pass_through(stream, bytes)
+    })?;
+    if let Some(failure) = &ended.failure {
+        println!("error: {failure}");
+    }
+    Ok(Counts::of_test_programs(&String::from_utf8_lossy(&output), ended.status == 0))
+}
+
+fn cargo(sub_command: &str) -> Command {
+    let mut command = Command::new(paths::cargo());
+    command.current_dir(paths::root()).arg(sub_command);
+    command
+}
+
+/// Runs a program with its output shown. The answer is whether it succeeded.
+fn passes(command: &mut Command) -> Result<bool> {
+    let status = command.stdin(Stdio::null()).status().context("cannot run cargo")?;
+    if !status.success() {
+        println!("cargo {}", process::ending(status));
+    }
+    Ok(status.success())
+}
