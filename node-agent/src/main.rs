@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use gatewatch_agent::agent::{Agent, Sources, host_namespaces};
 use gatewatch_agent::engine::Engine;
-use gatewatch_agent::kernel_half::{KernelHalf, Node, Trampolines};
+use gatewatch_agent::kernel_half::{Interruptible, KernelHalf, Node, Trampolines};
 use gatewatch_agent::{http, policy_dir, privileges};
 use gatewatch_kernel::host::{Depth, Support, host_to};
 use tokio::signal::unix::{SignalKind, signal};
@@ -92,6 +92,7 @@ fn run(arguments: Arguments) -> Result<()> {
         } else {
             Trampolines::choose(&kernel.features)
         },
+        interruptible: Interruptible::new(&kernel.features),
         pins: arguments.bpf_dir,
     };
     let engine = Engine::new(KernelHalf::load(node)?, kernel.profile);

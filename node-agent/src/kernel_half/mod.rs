@@ -10,6 +10,7 @@ mod objects;
 pub mod processes;
 mod shared;
 mod tracker;
+mod undisturbed;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -23,6 +24,7 @@ pub use self::{
     function::{Missed, Prepared},
     objects::empty_programs,
     shared::{CgroupChanges, Usage},
+    undisturbed::Interruptible,
 };
 use self::{function::Function, shared::Shared, tracker::Tracker};
 
@@ -36,6 +38,8 @@ pub struct Node {
     pub layout: Layout,
     /// How functions may be attached to.
     pub trampolines: Trampolines,
+    /// Whether another task can come in the middle of a system call on a map.
+    pub interruptible: Interruptible,
     /// Where the maps are pinned: a folder of its own on a bpf file system.
     pub pins: PathBuf,
 }
@@ -94,9 +98,11 @@ impl KernelHalf {
     /// before [`install`](Self::install).
     pub fn prepare(&mut self, site: &Site, tables: &Tables) -> Result<Prepared, LoadError> {
         let mut tables = tables.clone();
+        let undisturbed = self.node.interruptible.undisturbed();
         for (set, slot) in tables.follow.iter().zip(&mut tables.spec.follow) {
             slot.mask = self.shared.follow_set(set, self.hash_key)?;
         }
+        drop(undisturbed);
         if !self.functions.contains_key(site) {
             let function = Function::attach(&self.node, &self.btf, site)?;
             self.functions.insert(site.clone(), function);
@@ -117,6 +123,7 @@ impl KernelHalf {
 
     /// Writes a row of cgroup classes into a function's classifier.
     pub fn set_class_row(&mut self, site: &Site, class: u32, row: &[u64]) -> Result<(), LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         match self.functions.get_mut(site) {
             Some(function) => function.set_row(class, row),
             None => Err(LoadError::NotAttached(site.0.clone())),
@@ -140,47 +147,56 @@ impl KernelHalf {
 
     /// Makes the overflow counter of a hook.
     pub fn add_hook(&mut self, hook: u32) -> Result<(), LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.add_hook(hook)
     }
 
     /// Forgets the counts of hooks.
     pub fn remove_hooks(&mut self, hooks: &[u32]) -> Result<(), LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.remove_counts(|key| hooks.contains(&key.hook))
     }
 
     /// Forgets the counts of a cgroup that is gone.
     pub fn remove_cgroup_counts(&mut self, cgroups: &[u64]) -> Result<(), LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.remove_counts(|key| cgroups.contains(&key.cgroup))
     }
 
     /// Fills the table of counts up with entries of no hook, so that a test can see what happens then.
     pub fn fill_counts(&mut self) -> Result<(), LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.fill_counts()
     }
 
     /// Says which class a cgroup has; `None`: it isn't classified.
     pub fn set_cgroup_class(&mut self, cgroup: u64, class: Option<u32>) -> Result<(), LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.set_cgroup_class(cgroup, class)
     }
 
     /// All counts, summed over the CPUs. Those of overflow counters have
     /// [`OVERFLOW`](gatewatch_abi::consts::OVERFLOW) for cgroup and program.
     pub fn counts(&self) -> Result<Vec<(CountKey, u64)>, LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.counts()
     }
 
     /// The path of a program, cut at 504 bytes; empty where it isn't known.
     pub fn binary_path(&self, id: u64) -> Vec<u8> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.binary_path(id)
     }
 
     /// Cgroups that were made and removed since the last call.
     pub fn cgroup_changes(&mut self) -> Result<CgroupChanges, LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.cgroup_changes()
     }
 
     /// How full the maps are, and what had to be left out.
     pub fn usage(&self) -> Usage {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.usage()
     }
 
