@@ -6,6 +6,9 @@ mod cache;
 mod debian;
 mod demo;
 mod image;
+#[allow(dead_code, unused_imports, reason = "the cluster task is the first user")]
+mod kube;
+mod oci;
 mod paths;
 mod process;
 mod progress;
@@ -37,6 +40,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Run the test suites, all or those named
     Test(test::Arguments),
+    /// Make the container images of agent and webhook, without a daemon
+    Image(oci::Arguments),
     /// Count instructions per event, in a VM whose clock is its instruction counter
     Bench(bench::Arguments),
 }
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
         Task::Vm(arguments) => vm::command::command(arguments),
         Task::Demo(arguments) => demo::command(&arguments),
         Task::Test(arguments) => test::command(&arguments),
+        Task::Image(arguments) => oci::command(&arguments),
         Task::Bench(arguments) => bench::command(&arguments),
     };
     done.unwrap_or_else(|error| {
