@@ -21,5 +21,7 @@ pub mod registration;
 pub mod review;
 pub mod run;
 pub mod serve;
+pub mod status;
 pub mod tls;
+pub mod vap;
 pub mod verdict;

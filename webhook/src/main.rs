@@ -8,13 +8,14 @@ use clap::Parser as _;
 use gatewatch_webhook::args::{Arguments, LogFormat, Manifests, Serve, Task};
 use gatewatch_webhook::registration::{Reach, Registration};
 use gatewatch_webhook::run::run;
+use gatewatch_webhook::vap;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Serve(arguments) => serve(*arguments),
         Task::Manifests(arguments) => manifests(arguments),
-        Task::Vap => Ok(()),
+        Task::Vap => print(&vap::objects()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -53,6 +54,13 @@ fn manifests(arguments: Manifests) -> Result<()> {
         workloads_failure: workloads.name().to_owned(),
         ca_bundle,
     };
-    print!("{}", serde_saphyr::to_string(&registration.object()).context("cannot write YAML")?);
+    print(&[registration.object()])
+}
+
+/// Prints objects as YAML documents.
+fn print(objects: &[serde_json::Value]) -> Result<()> {
+    for object in objects {
+        print!("---\n{}", serde_saphyr::to_string(object).context("cannot write YAML")?);
+    }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::{Api, Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -17,6 +17,8 @@ use crate::http::{App, Probed, probes, reviews};
 use crate::kernels::keep::keep;
 use crate::metrics::Metrics;
 use crate::serve::{Draining, Transport, bind, serve};
+use crate::status::lease::Candidate;
+use crate::status::write::Writer;
 use crate::tls::authority::Settings;
 use crate::tls::files::Folder;
 use crate::tls::secret::Shared;
@@ -48,6 +50,11 @@ pub async fn run(arguments: Serve) -> Result<()> {
         Arc::clone(&cluster),
     ));
     follow_certificates(&mut work, &arguments, &client, &certificates)?;
+    let identity = arguments.identity.clone().unwrap_or_else(|| format!("{}-{}", hostname(), std::process::id()));
+    let leases = Api::namespaced(client.clone(), &arguments.namespace);
+    let candidate = Candidate::new(leases, arguments.lease.clone(), identity.clone());
+    work.spawn(candidate.stand(Arc::clone(&cluster)));
+    work.spawn(Writer::new(&client, &identity, Arc::clone(&cluster), arguments.recheck).run());
 
     let config = tls::server_config(Arc::clone(&certificates), provider)?;
     let draining = Draining::default();
@@ -138,6 +145,12 @@ fn follow_certificates(
     let shared = Shared::new(client.clone(), secret, registrations, settings, provider);
     work.spawn(shared.follow(Arc::clone(certificates), arguments.tls_poll));
     Ok(())
+}
+
+/// The host's name, which is the pod's in a cluster.
+fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
 }
 
 async fn told_to_stop() -> Result<()> {
