@@ -1,7 +1,9 @@
 //! From what was found to what is answered: all that denies at once, what warns in short lines, everything in the
 //! audit log.
 
-use gatewatch_policy::diagnostic::{Diagnostic, Severity};
+use std::fmt::Write as _;
+
+use gatewatch_policy::diagnostic::Diagnostic;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
 
 use crate::modes::{Mode, Modes};
@@ -73,13 +75,14 @@ fn refusal(denied: &[&Diagnostic], docs: &str) -> String {
         text.push_str(&plain(&diagnostic.to_string()));
     }
     if denied.len() > CAUSES {
-        text.push_str(&format!("\n  and {} more", denied.len() - CAUSES));
+        // Writing to a String can't fail, here and below.
+        let _ = write!(text, "\n  and {} more", denied.len() - CAUSES);
     }
     let page = match denied {
         [first, rest @ ..] if rest.iter().all(|d| d.code == first.code) => format!("{}.md", first.code.id),
         _ => String::new(),
     };
-    text.push_str(&format!("\n  see {docs}/{page}"));
+    let _ = write!(text, "\n  see {docs}/{page}");
     text
 }
 
@@ -141,17 +144,12 @@ fn annotation(said: &[(Mode, Diagnostic)]) -> String {
     for (i, (mode, diagnostic)) in said.iter().enumerate() {
         let line = format!("{mode} {}\n", plain(&diagnostic.to_string()));
         if text.len() + line.len() > ANNOTATION_BYTES {
-            text.push_str(&format!("and {} more\n", said.len() - i));
+            let _ = writeln!(text, "and {} more", said.len() - i);
             break;
         }
         text.push_str(&line);
     }
     text
-}
-
-/// Whether anything found is an error: such a policy has no plan.
-pub fn has_errors(found: &[Diagnostic]) -> bool {
-    found.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
 }
 
 #[cfg(test)]

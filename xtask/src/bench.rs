@@ -1,13 +1,14 @@
-//! `cargo xtask bench`: what an event costs, in instructions.
+//! `cargo xtask bench`: what an event costs, in instructions, and what a decision of the webhook costs.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
 use crate::{
     build::{self, Profile},
     image::Kernel,
+    paths,
     progress::say,
     setup,
     vm::{Vm, command::exit_code, pass_through},
@@ -21,6 +22,8 @@ const PROGRAM: &str = "gatewatch-bench";
 enum Subject {
     /// Instructions that one call of a watched kernel function takes
     Event,
+    /// What a decision of the webhook costs, beside a handler that answers a constant
+    Webhook,
 }
 
 /// Options of `cargo xtask bench`.
@@ -38,7 +41,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
-    let Subject::Event = arguments.subject;
+    if let Subject::Webhook = arguments.subject {
+        return webhook(&arguments.passed_on);
+    }
     let tools = setup::tools()?;
     let built = build::build(&tools, Profile::Release)?;
     built.program(PROGRAM)?;
@@ -54,4 +59,13 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         eprintln!("error: {failure}");
     }
     Ok(exit_code(output.status))
+}
+
+/// Runs on this machine: all that counts is the ratio within one run.
+fn webhook(passed_on: &[String]) -> Result<ExitCode> {
+    let mut cargo = Command::new(paths::cargo());
+    cargo.current_dir(paths::root());
+    cargo.args(["run", "--release", "--quiet", "--package", "gatewatch-webhook", "--example", "gate-bench", "--"]);
+    let status = cargo.args(passed_on).status().context("cannot run cargo")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -195,6 +195,7 @@ impl Shared {
 }
 
 const SINCE: &str = "next-since";
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 
 fn write(material: &Material) -> BTreeMap<String, ByteString> {
     let mut data = BTreeMap::from([
@@ -222,7 +223,6 @@ fn read(secret: &Secret) -> Option<Material> {
     let signed = |name: &str| {
         Some(Signed { certificate: text(&format!("{name}.crt"))?, key: text(&format!("{name}.key"))? })
     };
-    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     let previous = text("previous-ca.crt").unwrap_or_default();
     let previous = previous.split(BEGIN).filter(|part| !part.trim().is_empty());
     let since = text(SINCE).and_then(|s| s.parse().ok()).map(Duration::from_secs);
@@ -244,7 +244,7 @@ mod tests {
         let hour = Duration::from_hours(1);
         let settings =
             Settings { ca_life: 3 * hour, leaf_life: hour, settle: hour, names: vec!["a".into(), "b".into()] };
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
         let mut material = Material::new(&settings, now).unwrap();
         // Through every state: alone, with a next CA, with one before.
         for hours in 0..5 {

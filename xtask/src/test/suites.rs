@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use super::{Context, counts::Counts};
 use crate::{
-    build,
+    build, gate,
     image::Kernel,
     paths, process,
     vm::{Stream, Vm, pass_through},
@@ -55,6 +55,12 @@ pub(super) fn unit(context: &Context) -> Result<Counts> {
     }
     let status = child.wait().context("cannot wait for cargo test")?;
     Ok(Counts::of_test_programs(&String::from_utf8_lossy(&output), status.success()))
+}
+
+/// The gate before a real API server.
+pub(super) fn gate(context: &Context) -> Result<Counts> {
+    let results = gate::checks::run(&context.tools.cache, &context.passed_on)?;
+    Ok(results.iter().fold(Counts::default(), |counts, (name, ok)| counts.and(Counts::one(name, *ok))))
 }
 
 /// The tests of the kernel half, on one kernel.
