@@ -13,12 +13,24 @@ pub struct Code {
     pub title: &'static str,
     /// How bad it usually is.
     pub severity: Severity,
+    /// Its page for users, in Markdown: `docs/codes/GWnnn.md`. See [`pages`](crate::pages).
+    pub page: &'static str,
+}
+
+/// The page on a code, which may be written in small letters.
+pub fn page(id: &str) -> Option<&'static str> {
+    ALL.iter().find(|code| code.id.eq_ignore_ascii_case(id)).map(|code| code.page)
 }
 
 macro_rules! codes {
     ($($name:ident = $id:literal, $severity:ident, $title:literal;)*) => {
         $(#[doc = concat!($id, ": ", $title, ".")]
-        pub static $name: Code = Code { id: $id, title: $title, severity: Severity::$severity };)*
+        pub static $name: Code = Code {
+            id: $id,
+            title: $title,
+            severity: Severity::$severity,
+            page: include_str!(concat!("../../docs/codes/", $id, ".md")),
+        };)*
 
         /// Every code, in order.
         pub static ALL: &[&Code] = &[$(&$name,)*];

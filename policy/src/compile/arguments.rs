@@ -46,6 +46,8 @@ pub(super) struct Declared {
 pub(super) struct Arguments {
     pub(super) args: Vec<Declared>,
     pub(super) result: Option<Declared>,
+    /// Those that the function doesn't have.
+    pub(super) missing: Vec<u32>,
     /// Those that are enumerations in the kernel: index, and the enumeration's tag.
     pub(super) enums: Vec<(u32, String)>,
 }
@@ -86,6 +88,7 @@ impl Compiler<'_> {
                     path.field("index"),
                     format!("`{symbol}` has no argument {}{prototype}", arg.index),
                 ));
+                arguments.missing.push(arg.index);
                 continue;
             }
             if let (Some(params), Some(shown)) = (params, &shown)
@@ -172,7 +175,7 @@ impl Compiler<'_> {
         path: &FieldPath,
     ) -> Option<Declared> {
         let found = arguments.args.iter().find(|declared| declared.index == filter.index).copied();
-        if found.is_none() {
+        if found.is_none() && !arguments.missing.contains(&filter.index) {
             let declared: Vec<String> = arguments.args.iter().map(|arg| arg.index.to_string()).collect();
             let declared = if declared.is_empty() { "none".to_owned() } else { declared.join(", ") };
             self.report(

@@ -178,10 +178,11 @@ fn networks_of_both_families() {
 proptest! {
     /// Every network against every other, by the addresses at its ends.
     #[test]
+    #[allow(clippy::cast_possible_truncation, reason = "the bits that are kept fit")]
     fn networks_are_ranges_of_addresses(a: u128, b: u128, v4: bool, lengths in (0_u8..=32, 0_u8..=32)) {
         let text = |n: u128, length: u8| {
             if v4 {
-                format!("{}/{length}", std::net::Ipv4Addr::from(n as u32 & 0xc000_0003))
+                format!("{}/{length}", std::net::Ipv4Addr::from((n & 0xc000_0003) as u32))
             } else {
                 format!("{}/{length}", std::net::Ipv6Addr::from(n & (0xc000_0003 << 96)))
             }
