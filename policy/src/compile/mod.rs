@@ -180,11 +180,12 @@ impl Compiler<'_> {
         let symbol = if syscall { kernel.syscall_symbol(call) } else { call.to_owned() };
         match kernel.function(&symbol) {
             Some(function) if function.attachable == Attach::No => {
+                let why = function.obstacle.map_or_else(String::new, |why| format!(": {why}"));
                 self.report(Diagnostic::new(
                     &codes::NOT_ATTACHABLE,
                     path.field("call"),
                     format!(
-                        "the kernel {} has `{symbol}`, but doesn't let it be probed; the policy would see nothing",
+                        "the kernel {} doesn't let `{symbol}` be probed{why}; the policy would see nothing",
                         kernel.release
                     ),
                 ));
