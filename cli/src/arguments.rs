@@ -84,6 +84,10 @@ pub(crate) struct Lint {
     /// What counts as an error, too
     #[arg(long, value_enum)]
     pub(crate) deny: Option<Deny>,
+    /// The definitions of `TracingPolicy` as they are installed (`kubectl get crd -o yaml NAME…`), to be checked
+    /// against in place of those that come with the program
+    #[arg(long, value_name = "FILE")]
+    pub(crate) crd: Option<PathBuf>,
     /// Explains each code that was said, below
     #[arg(long)]
     pub(crate) explain: bool,

@@ -15,7 +15,6 @@ use crate::arguments::{Color, Fix};
 use crate::chunks::chunks;
 use crate::edits::{self, Change};
 use crate::inputs::{self, Place};
-use crate::kernels::Kernels;
 use crate::lint::Rules;
 use crate::report::counted;
 use crate::survey::{bases, rebased};
@@ -26,7 +25,7 @@ const ROUNDS: usize = 10;
 
 /// Mends all inputs.
 pub(crate) fn run(arguments: &Fix, color: Color) -> Result<ExitCode> {
-    let rules = Rules { kernels: Kernels::load(&arguments.kernels.kernels)? };
+    let rules = Rules::load(&arguments.kernels.kernels, None)?;
     let (places, mut unreadable) = inputs::find(&arguments.inputs);
     let (mut made, mut files) = (0, 0);
     for place in places {

@@ -1,12 +1,15 @@
 //! One policy: it is read, checked, and compiled for every kernel.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
-use gatewatch_policy::analysis::analyze;
+use anyhow::{Context as _, Result};
 use gatewatch_policy::compile;
 use gatewatch_policy::diagnostic::{Diagnostic, FieldPath};
 use gatewatch_policy::model::Policy;
 use gatewatch_policy::read;
+use gatewatch_policy::schema::{Schemas, analyze_with};
 use gatewatch_policy::source::{Document, Located};
 
 use crate::kernels::Kernels;
@@ -16,12 +19,27 @@ use crate::merge::{Said, merge};
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) kernels: Kernels,
+    /// The definitions that are installed; `None`: those that come with the program.
+    schemas: Option<Schemas>,
 }
 
 impl Rules {
+    /// The kernels of this name, and the definitions in a file.
+    pub(crate) fn load(kernels: &[String], definitions: Option<&Path>) -> Result<Self> {
+        let schemas = match definitions {
+            Some(path) => {
+                let text =
+                    fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
+                Some(Schemas::from_definitions(&text).with_context(|| path.display().to_string())?)
+            }
+            None => None,
+        };
+        Ok(Self { kernels: Kernels::load(kernels)?, schemas })
+    }
+
     /// All there is to say of one object that is to be a policy, and the policy.
     pub(crate) fn findings(&self, object: &Document) -> (Vec<Located>, Option<Policy>) {
-        let analysis = analyze(object);
+        let analysis = analyze_with(object, self.schemas.as_ref().unwrap_or_else(|| Schemas::shipped()));
         let mut findings = analysis.findings;
         let Some(policy) = analysis.policy else { return (findings, None) };
         let said = self

@@ -18,7 +18,7 @@ use crate::{FAILED, complain};
 
 /// Lints, and gives the exit status.
 pub(crate) fn run(arguments: &Lint, color: Color) -> Result<ExitCode> {
-    let rules = Rules { kernels: Kernels::load(&arguments.kernels.kernels)? };
+    let rules = Rules::load(&arguments.kernels.kernels, arguments.crd.as_deref())?;
     let inputs = &arguments.inputs;
     let survey = survey(&inputs.inputs, &inputs.namespace, Some(&rules));
     let color = arguments.format == Format::Human && color.on_stdout();
