@@ -70,14 +70,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
 pub(crate) fn build(tools: &Tools, profile: Profile) -> Result<Built> {
     let kernel_half = build_kernel_half(tools)?;
     progress::say("building the agent, the command line and the test programs");
-    let mut cargo = Command::new(paths::cargo());
-    cargo.current_dir(paths::root()).args(["build", "--bins", "--target", GUEST_TARGET]);
-    cargo.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
-    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    // Debug information would be most of what a VM has to unpack; function names stay.
-    cargo.env("CARGO_PROFILE_DEV_STRIP", "debuginfo");
-    // An emulated CPU is slow: what this costs to compile is won back in the first VM.
-    cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
+    let mut cargo = guest_cargo(PACKAGES);
     if profile == Profile::Release {
         cargo.arg("--release");
     }
@@ -87,6 +80,25 @@ pub(crate) fn build(tools: &Tools, profile: Profile) -> Result<Built> {
     let init = programs.swap_remove(init.with_context(|| format!("cargo built no program {INIT}"))?);
     programs.sort();
     Ok(Built { programs, init })
+}
+
+/// The programs of ours that the test cluster's node runs.
+pub(crate) fn cluster_guest() -> Result<Vec<PathBuf>> {
+    progress::say("building the programs of the cluster's node");
+    executables(&mut guest_cargo(&["gatewatch-cluster-guest"]))
+}
+
+/// `cargo build` of packages' programs for a VM.
+fn guest_cargo(packages: &[&str]) -> Command {
+    let mut cargo = Command::new(paths::cargo());
+    cargo.current_dir(paths::root()).args(["build", "--bins", "--target", GUEST_TARGET]);
+    cargo.args(packages.iter().flat_map(|package| ["--package", package]));
+    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    // Debug information would be most of what a VM has to unpack; function names stay.
+    cargo.env("CARGO_PROFILE_DEV_STRIP", "debuginfo");
+    // An emulated CPU is slow: what this costs to compile is won back in the first VM.
+    cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
+    cargo
 }
 
 /// The kernel half, built.

@@ -3,10 +3,10 @@
 mod bench;
 mod build;
 mod cache;
+mod cluster;
 mod debian;
 mod demo;
 mod image;
-#[allow(dead_code, unused_imports, reason = "the cluster task is the first user")]
 mod kube;
 mod oci;
 mod paths;
@@ -40,6 +40,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Run the test suites, all or those named
     Test(test::Arguments),
+    /// Start a Kubernetes cluster whose node is a VM, use it, and take it down
+    Cluster(cluster::Arguments),
     /// Make the container images of agent and webhook, without a daemon
     Image(oci::Arguments),
     /// Count instructions per event, in a VM whose clock is its instruction counter
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Task::Vm(arguments) => vm::command::command(arguments),
         Task::Demo(arguments) => demo::command(&arguments),
         Task::Test(arguments) => test::command(&arguments),
+        Task::Cluster(arguments) => cluster::command(&arguments),
         Task::Image(arguments) => oci::command(&arguments),
         Task::Bench(arguments) => bench::command(&arguments),
     };

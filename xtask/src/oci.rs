@@ -12,7 +12,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-pub(crate) use archive::{Image, Written};
+pub(crate) use archive::{Image, Written, digest};
 pub(crate) use products::{Product, product};
 
 use crate::{

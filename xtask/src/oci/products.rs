@@ -43,7 +43,7 @@ pub(crate) fn product(product: Product, built: &Built) -> Result<Image> {
     };
     let version = env!("CARGO_PKG_VERSION");
     Ok(Image {
-        reference: format!("{REPOSITORY}/{}:{version}", name.trim_start_matches("gatewatch-")),
+        reference: format!("{REPOSITORY}/{name}:{version}"),
         tree,
         entrypoint: vec![format!("/{path}")],
         user,
