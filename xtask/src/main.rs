@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod cache;
+mod chart;
 mod debian;
 mod demo;
 mod image;
@@ -37,6 +38,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Run the test suites, all or those named
     Test(test::Arguments),
+    /// Write what the helm chart has from elsewhere: kinds, policies, the table of its values
+    Chart,
     /// Count instructions per event, in a VM whose clock is its instruction counter
     Bench(bench::Arguments),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Vm(arguments) => vm::command::command(arguments),
         Task::Demo(arguments) => demo::command(&arguments),
         Task::Test(arguments) => test::command(&arguments),
+        Task::Chart => chart::command(),
         Task::Bench(arguments) => bench::command(&arguments),
     };
     done.unwrap_or_else(|error| {

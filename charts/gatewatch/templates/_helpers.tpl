@@ -1,15 +1,15 @@
 {{- define "gatewatch.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
+{{- default .Chart.Name .Values.nameOverride | trunc 42 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Beginning of all object names. At most 50 characters, so that what is put behind it fits into 63. */}}
+{{/* Beginning of all object names. At most 42 characters, so that what is put behind it fits into 63. */}}
 {{- define "gatewatch.fullname" -}}
 {{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- .Values.fullnameOverride | trunc 42 | trimSuffix "-" }}
 {{- else if contains (include "gatewatch.name" .) .Release.Name }}
-{{- .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- .Release.Name | trunc 42 | trimSuffix "-" }}
 {{- else }}
-{{- printf "%s-%s" .Release.Name (include "gatewatch.name" .) | trunc 50 | trimSuffix "-" }}
+{{- printf "%s-%s" .Release.Name (include "gatewatch.name" .) | trunc 42 | trimSuffix "-" }}
 {{- end }}
 {{- end }}
 
