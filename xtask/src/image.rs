@@ -13,7 +13,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 pub(crate) use cpio::write as write_cpio;
 pub(crate) use kernel::{Kernel, KernelFiles, files as kernel_files};
-pub(crate) use tree::Tree;
+pub(crate) use package::unpack as unpack_package;
+pub(crate) use tree::{Node, Tree};
 pub(crate) use userland::Userland;
 
 /// A name for what these source files make: when one of them changes, so does the name.

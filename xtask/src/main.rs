@@ -7,6 +7,9 @@ mod chart;
 mod debian;
 mod demo;
 mod image;
+#[allow(dead_code, unused_imports, reason = "the cluster task is the first user")]
+mod kube;
+mod oci;
 mod paths;
 mod process;
 mod progress;
@@ -40,6 +43,8 @@ enum Task {
     Test(test::Arguments),
     /// Write what the helm chart has from elsewhere: kinds, policies, the table of its values
     Chart,
+    /// Make the container images of agent and webhook, without a daemon
+    Image(oci::Arguments),
     /// Count instructions per event, in a VM whose clock is its instruction counter
     Bench(bench::Arguments),
 }
@@ -52,6 +57,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::command(&arguments),
         Task::Test(arguments) => test::command(&arguments),
         Task::Chart => chart::command(),
+        Task::Image(arguments) => oci::command(&arguments),
         Task::Bench(arguments) => bench::command(&arguments),
     };
     done.unwrap_or_else(|error| {

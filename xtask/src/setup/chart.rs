@@ -3,13 +3,19 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
 };
 
 use anyhow::{Context as _, Result};
 
-use crate::{cache::Cache, debian::Suite, process, progress::Step};
+use crate::{
+    cache::Cache,
+    debian::Suite,
+    kube::{self, Program},
+    process,
+    progress::Step,
+};
 
 /// The Debian release that Prometheus is taken from: old enough for the C library of any machine.
 const SUITE: &str = "bookworm";
@@ -19,6 +25,8 @@ const PACKAGES: &[&str] = &["prometheus", "prometheus-alertmanager"];
 #[derive(Debug)]
 pub(crate) struct Programs {
     pub(crate) helm: PathBuf,
+    /// Those of a control plane.
+    pub(crate) kubernetes: kube::Programs,
     pub(crate) prometheus: PathBuf,
     pub(crate) promtool: PathBuf,
     pub(crate) alertmanager: PathBuf,
@@ -28,12 +36,12 @@ pub(crate) struct Programs {
 impl Programs {
     /// Fetches and builds what the cache does not have.
     pub(crate) fn ready(cache: &Cache) -> Result<Self> {
-        let _lock = cache.lock()?;
-        let helm = helm(cache)?;
+        let kubernetes = kube::Programs::ready(cache, &[kube::CONTROL_PLANE, &[Program::Helm]].concat())?;
         let folder = prometheus(cache)?;
         let program = |name: &str| folder.join("usr/bin").join(name);
         Ok(Self {
-            helm,
+            helm: kubernetes.path(Program::Helm),
+            kubernetes,
             prometheus: program("prometheus"),
             promtool: program("promtool"),
             alertmanager: program("prometheus-alertmanager"),
@@ -49,6 +57,10 @@ fn prometheus(cache: &Cache) -> Result<PathBuf> {
     if folder.join("usr/bin/promtool").is_file() {
         return Ok(folder);
     }
+    let _lock = cache.lock()?;
+    if folder.join("usr/bin/promtool").is_file() {
+        return Ok(folder);
+    }
     let suite = Suite::open(cache, SUITE)?;
     let step = Step::begin(format!("fetching Prometheus and Alertmanager from {suite}"));
     let folder = cache.make_folder(&relative, |folder| {
@@ -61,38 +73,4 @@ fn prometheus(cache: &Cache) -> Result<PathBuf> {
     })?;
     step.done();
     Ok(folder)
-}
-
-const HELM: &str = "v3.21.4";
-
-fn helm(cache: &Cache) -> Result<PathBuf> {
-    let relative = format!("helm/{HELM}");
-    let program = cache.path(&relative).join("helm");
-    if program.is_file() {
-        return Ok(program);
-    }
-    let step = Step::begin(format!("building helm {HELM}"));
-    cache.make_folder(&relative, |folder| build_helm(folder, &step))?;
-    step.done();
-    Ok(program)
-}
-
-fn build_helm(folder: &Path, step: &Step) -> Result<()> {
-    let scratch = tempfile::tempdir().context("cannot make a folder for helm")?;
-    let module = format!(
-        "module gatewatch.dev/tools/helm\n\ngo 1.26\n\nrequire helm.sh/helm/v3 {HELM}\n\ntool helm.sh/helm/v3/cmd/helm\n"
-    );
-    fs::write(scratch.path().join("go.mod"), module).context("cannot write go.mod")?;
-    let go = || {
-        let mut go = Command::new("go");
-        go.current_dir(scratch.path()).env("CGO_ENABLED", "0");
-        go
-    };
-    process::run(go().args(["mod", "tidy"]), step)?;
-    process::run(
-        go().args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
-            .arg(folder.join("helm"))
-            .arg("helm.sh/helm/v3/cmd/helm"),
-        step,
-    )
 }
