@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod cache;
 mod cluster;
+mod chart;
 mod debian;
 mod demo;
 mod image;
@@ -42,6 +43,8 @@ enum Task {
     Test(test::Arguments),
     /// Start a Kubernetes cluster whose node is a VM, use it, and take it down
     Cluster(cluster::Arguments),
+    /// Write what the helm chart has from elsewhere: kinds, policies, the table of its values
+    Chart,
     /// Make the container images of agent and webhook, without a daemon
     Image(oci::Arguments),
     /// Count instructions per event, in a VM whose clock is its instruction counter
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::command(&arguments),
         Task::Test(arguments) => test::command(&arguments),
         Task::Cluster(arguments) => cluster::command(&arguments),
+        Task::Chart => chart::command(),
         Task::Image(arguments) => oci::command(&arguments),
         Task::Bench(arguments) => bench::command(&arguments),
     };

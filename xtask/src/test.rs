@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every suite, quick ones first, or those that are named.
 
+mod chart;
 mod counts;
 mod modules;
 mod style;
@@ -49,6 +50,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "tidy", about: "what no other tool checks of the sources", run: tidy::run },
     Suite { name: "lint", about: "clippy without a warning", run: suites::lint },
     Suite { name: "unit", about: "the tests that need no kernel", run: suites::unit },
+    Suite { name: "chart", about: "the helm chart, its alerts and its dashboard", run: chart::run },
     Suite {
         name: "vm-6.12",
         about: "on Debian 13's kernel",
