@@ -7,6 +7,7 @@ mod cluster;
 mod chart;
 mod debian;
 mod demo;
+mod gate;
 mod image;
 mod kube;
 mod oci;
@@ -39,6 +40,8 @@ enum Task {
     Vm(vm::command::Arguments),
     /// Show the main job: the shipped policies count what real programs do, in a VM with Debian's 6.12 kernel
     Demo(demo::Arguments),
+    /// An API server with the gate before it, on loopback, to try it
+    Gate(gate::Arguments),
     /// Run the test suites, all or those named
     Test(test::Arguments),
     /// Start a Kubernetes cluster whose node is a VM, use it, and take it down
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Build(arguments) => build::command(&arguments),
         Task::Vm(arguments) => vm::command::command(arguments),
         Task::Demo(arguments) => demo::command(&arguments),
+        Task::Gate(arguments) => gate::command(arguments),
         Task::Test(arguments) => test::command(&arguments),
         Task::Cluster(arguments) => cluster::command(&arguments),
         Task::Chart => chart::command(),
