@@ -22,7 +22,7 @@ use anyhow::{Context as _, Result};
 pub(crate) use command::{Arguments, command};
 
 use crate::{
-    build::{self, Built},
+    build::Built,
     cache::Cache,
     kube::{self, ControlPlane, Kubectl, Life, Program, Programs, Settings},
     oci::Image,
@@ -71,7 +71,6 @@ impl Cluster {
         life: Life,
     ) -> Result<Self> {
         let programs = Programs::ready(cache, &[kube::CONTROL_PLANE, NODE_PROGRAMS].concat())?;
-        let guest = build::cluster_guest()?;
         let app = app::ready(cache)?;
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         Self::clean(folder)?;
@@ -89,7 +88,7 @@ impl Cluster {
 
         let step = Step::begin("making the node's disk");
         let credentials = pki::node(folder, &authority, plane.port())?;
-        let contents = disk::Contents { programs: &programs, guest: &guest, app: &app, images, credentials };
+        let contents = disk::Contents { programs: &programs, built, app: &app, images, credentials };
         let disk = contents.write(cache, folder)?;
         let initramfs = initramfs::write(cache, built, folder)?;
         step.done();

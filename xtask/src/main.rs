@@ -3,8 +3,8 @@
 mod bench;
 mod build;
 mod cache;
-mod cluster;
 mod chart;
+mod cluster;
 mod debian;
 mod demo;
 mod gate;

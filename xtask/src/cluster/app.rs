@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
+    build::Built,
     cache::Cache,
     debian::Suite,
     image::{ABSENT, STRIPPED, Tree, USERLAND_SUITE, accounts, recipe, unpack_package},
@@ -75,17 +76,15 @@ pub(super) fn ready(cache: &Cache) -> Result<App> {
 
 impl App {
     /// Writes all images that the sample application and its pods need into `folder`.
-    pub(super) fn add_images(&self, guest: &[PathBuf], folder: &Path) -> Result<()> {
+    pub(super) fn add_images(&self, built: &Built, folder: &Path) -> Result<()> {
         fs::copy(&self.ship, folder.join("ship.tar"))
             .context("cannot copy the sample application's image")?;
         for (name, reference, ports, about) in [
             ("gatewatch-deathstar", SERVICE, &[80][..], "The service of the sample application"),
             ("gatewatch-pause", PAUSE, &[], "The first process of a pod"),
         ] {
-            let program = guest.iter().find(|path| path.file_name().is_some_and(|file| file == name));
-            let program = program.with_context(|| format!("the workspace builds no program {name}"))?;
             let mut tree = Tree::default();
-            tree.copy_in(program, name)?;
+            tree.copy_in(built.program(name)?, name)?;
             let image = Image {
                 reference: reference.into(),
                 tree,

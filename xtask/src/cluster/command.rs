@@ -85,7 +85,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
 
 fn up() -> Result<Cluster> {
     let tools = setup::tools()?;
-    let built = build::build(&tools, Profile::Dev)?;
+    let built = build::build_all(&tools, Profile::Dev)?;
     let images = Product::ALL.iter().map(|wanted| product(*wanted, &built)).collect::<Result<Vec<_>>>()?;
     Cluster::up(&tools.cache, &built, &images, &Cluster::folder(), Life::UntilStopped)
 }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{NODE_PROGRAMS, app::App, pki::Credentials, userland};
-use crate::{cache::Cache, kube::Programs, oci::Image, process};
+use crate::{build::Built, cache::Cache, kube::Programs, oci::Image, process};
 
 /// The size of the file system. The file has holes: it takes what is written to it.
 const SIZE: &str = "8G";
@@ -27,8 +27,7 @@ const SETTINGS: &[(&str, &str)] = &[
 #[derive(Debug)]
 pub(super) struct Contents<'a> {
     pub(super) programs: &'a Programs,
-    /// Programs of our own that the node runs.
-    pub(super) guest: &'a [PathBuf],
+    pub(super) built: &'a Built,
     pub(super) app: &'a App,
     pub(super) images: &'a [Image],
     pub(super) credentials: Credentials,
@@ -47,11 +46,8 @@ impl Contents<'_> {
         }
         let plugins = userland::cni_plugins(cache)?;
         let node_programs = NODE_PROGRAMS.iter().map(|program| self.programs.path(*program));
-        let own = self.guest.iter().filter(|path| {
-            // The others are in images.
-            path.file_name().is_some_and(|name| name == "gatewatch-egress-proxy")
-        });
-        for program in node_programs.chain(own.cloned()) {
+        let proxy = self.built.program("gatewatch-egress-proxy")?.to_owned();
+        for program in node_programs.chain([proxy]) {
             add(&program, &stage.join("bin"))?;
         }
         for plugin in &plugins {
@@ -63,7 +59,7 @@ impl Contents<'_> {
         for (name, path) in &self.credentials {
             fs::copy(path, stage.join("pki").join(name)).context("cannot copy the node's keys")?;
         }
-        self.app.add_images(self.guest, &stage.join("images"))?;
+        self.app.add_images(self.built, &stage.join("images"))?;
         for image in self.images {
             let name = image.reference.replace(['/', ':'], "-");
             image.write_file(&stage.join("images").join(format!("{name}.tar")))?;

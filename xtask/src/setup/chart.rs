@@ -1,11 +1,6 @@
 //! The programs that the chart is tested with: helm, and Debian's Prometheus and Alertmanager.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
-    process::Command,
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
 
