@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every suite, quick ones first, or those that are named.
 
+mod chart;
 mod counts;
 mod modules;
 mod style;
@@ -49,6 +50,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "tidy", about: "what no other tool checks of the sources", run: tidy::run },
     Suite { name: "lint", about: "clippy without a warning", run: suites::lint },
     Suite { name: "unit", about: "the tests that need no kernel", run: suites::unit },
+    Suite { name: "chart", about: "the helm chart, its alerts and its dashboard", run: chart::run },
     Suite { name: "fuzz", about: "policies and profiles spoilt at random", run: suites::fuzz },
     Suite { name: "gate", about: "the gate before a real API server, with kubectl", run: suites::gate },
     Suite {
@@ -95,7 +97,7 @@ impl Context {
         if let Some(built) = self.built.get() {
             return Ok(built);
         }
-        let made = build::build(&self.tools, Profile::Dev)?;
+        let made = build::build_all(&self.tools, Profile::Dev)?;
         Ok(self.built.get_or_init(|| made))
     }
 }
