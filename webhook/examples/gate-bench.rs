@@ -46,15 +46,26 @@ async fn main() -> Outcome<()> {
     let constant = tls.serve(constant).await?;
     let large = tls.serve(reviews(app(large, &tls)?)).await?;
     let small = tls.serve(reviews(app(small, &tls)?)).await?;
-    println!("{:32} {:>6} {:>9} {:>8} {:>8} {:>9}", "request", "pods", "policies", "p50 us", "p99 us", "per s");
+    println!(
+        "{:32} {:>6} {:>9} {:>8} {:>8} {:>9}",
+        "request", "pods", "policies", "p50 us", "p99 us", "per s"
+    );
     let pod = serde_json::to_vec(&review("Pod", "", "CREATE", &pod()))?;
     let policy = serde_json::to_vec(&review("TracingPolicy", "cilium.io", "CREATE", &policy(17)))?;
     // Twice, so that what the machine does meanwhile falls on all of them.
     for _ in 0..2 {
         for (what, body) in [("a pod", &pod), ("a policy", &policy)] {
             let path = if what == "a pod" { "/validate/workloads" } else { "/validate/policies" };
-            tls.measure(&format!("{what}, answered by a constant"), "-", "-", constant, "/constant", body, requests)
-                .await?;
+            tls.measure(
+                &format!("{what}, answered by a constant"),
+                "-",
+                "-",
+                constant,
+                "/constant",
+                body,
+                requests,
+            )
+            .await?;
             tls.measure(what, "100", "10", small, path, body, requests).await?;
             tls.measure(what, "10000", "1000", large, path, body, requests).await?;
         }
@@ -62,7 +73,8 @@ async fn main() -> Outcome<()> {
     Ok(())
 }
 
-const CONSTANT: &str = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"u","allowed":true}}"#;
+const CONSTANT: &str =
+    r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"u","allowed":true}}"#;
 
 /// Resident memory of this process in KiB.
 fn rss() -> usize {
@@ -143,7 +155,8 @@ struct Tls {
 impl Tls {
     fn new() -> Outcome<Self> {
         let life = Duration::from_hours(24);
-        let settings = Settings { ca_life: life, leaf_life: life, settle: life, names: vec!["127.0.0.1".to_owned()] };
+        let settings =
+            Settings { ca_life: life, leaf_life: life, settle: life, names: vec!["127.0.0.1".to_owned()] };
         let material = Material::new(&settings, SystemTime::now())?;
         let leaf = &material.leaf;
         let certificates = Arc::new(Certificates::default());

@@ -109,7 +109,8 @@ impl Server {
     /// What an API server asks is answered, quickly.
     async fn is_well(&self) {
         let began = Instant::now();
-        let answer = self.review("/validate/policies", &review("TracingPolicy", "cilium.io", &bad_policy())).await;
+        let answer =
+            self.review("/validate/policies", &review("TracingPolicy", "cilium.io", &bad_policy())).await;
         assert_eq!(answer["response"]["allowed"], false, "{answer}");
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     }
@@ -125,18 +126,19 @@ fn review(kind: &str, group: &str, object: &Value) -> Value {
 
 fn bad_policy() -> Value {
     json!({"apiVersion": "cilium.io/v1alpha1", "kind": "TracingPolicy", "metadata": {"name": "p"},
-        "spec": {"kprobes": [
-            {"call": "security_file_permission", "syscall": false, "message": "two faults",
-                "args": [{"index": 0, "type": "file"}],
-                "selectors": [{"matchArgs": [{"index": 1, "operator": "Equal", "values": ["4"]}]}]},
-            {"call": "securty_file_permission", "syscall": false, "message": "ok"},
-        ]}})
+    "spec": {"kprobes": [
+        {"call": "security_file_permission", "syscall": false, "message": "two faults",
+            "args": [{"index": 0, "type": "file"}],
+            "selectors": [{"matchArgs": [{"index": 1, "operator": "Equal", "values": ["4"]}]}]},
+        {"call": "securty_file_permission", "syscall": false, "message": "ok"},
+    ]}})
 }
 
 #[tokio::test]
 async fn all_errors_come_at_once_before_any_cache_is_filled() {
     let server = Server::start().await;
-    let answer = server.review("/validate/policies", &review("TracingPolicy", "cilium.io", &bad_policy())).await;
+    let answer =
+        server.review("/validate/policies", &review("TracingPolicy", "cilium.io", &bad_policy())).await;
     let response = &answer["response"];
     assert_eq!((&response["uid"], &response["allowed"]), (&json!("u"), &json!(false)));
     let status = &response["status"];
@@ -188,7 +190,9 @@ async fn other_kinds_are_admitted_with_a_word() {
 async fn large_objects() {
     let server = Server::start().await;
     let labels: serde_json::Map<String, Value> = (0..10_000).map(|i| (format!("k{i}"), json!("v"))).collect();
-    let answer = server.review("/validate/workloads", &review("Pod", "", &json!({"metadata": {"labels": labels}}))).await;
+    let answer = server
+        .review("/validate/workloads", &review("Pod", "", &json!({"metadata": {"labels": labels}})))
+        .await;
     assert_eq!(answer["response"]["allowed"], true);
     // An object of 3 MiB is taken, and what no API server sends isn't.
     let mut large = bad_policy();
@@ -217,7 +221,9 @@ async fn slow_and_idle_clients_keep_nobody_out() {
     let server = Server::start().await;
     let mut held = Vec::new();
     // Slow: the head of a request without its end, and a body that doesn't come.
-    for text in ["POST /validate/policies HTTP/1.1\r\nHo", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx"] {
+    for text in
+        ["POST /validate/policies HTTP/1.1\r\nHo", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx"]
+    {
         let mut stream = server.connect().await.unwrap();
         stream.write_all(text.as_bytes()).await.unwrap();
         held.push(stream);
@@ -240,7 +246,10 @@ async fn no_request_fails_while_certificates_change() {
     let rotating = tokio::spawn(async move {
         let mut material = first;
         for _ in 0..20 {
-            let renamed = Settings { names: vec!["127.0.0.1".to_owned(), format!("n{}", material.names.len())], ..settings() };
+            let renamed = Settings {
+                names: vec!["127.0.0.1".to_owned(), format!("n{}", material.names.len())],
+                ..settings()
+            };
             material.names.push("other".to_owned());
             material = material.advance(&renamed, SystemTime::now()).unwrap().unwrap();
             certificates.show(pair(&material));
@@ -261,7 +270,8 @@ async fn an_ending_server_answers_what_has_begun() {
     let server = Server::start().await;
     let body = serde_json::to_vec(&review("TracingPolicy", "cilium.io", &bad_policy())).unwrap();
     let mut begun = server.connect().await.unwrap();
-    let head = format!("POST /validate/policies HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head =
+        format!("POST /validate/policies HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
     begun.write_all(head.as_bytes()).await.unwrap();
     begun.write_all(&body[..10]).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -271,7 +281,10 @@ async fn an_ending_server_answers_what_has_begun() {
     begun.write_all(&body[10..]).await.unwrap();
     let mut answer = String::new();
     let _ = begun.read_to_string(&mut answer).await;
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.to_lowercase().contains("connection: close"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.to_lowercase().contains("connection: close"),
+        "{answer}"
+    );
     server.ended.await.unwrap();
     assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
 }

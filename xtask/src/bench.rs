@@ -65,7 +65,16 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
 fn webhook(passed_on: &[String]) -> Result<ExitCode> {
     let mut cargo = Command::new(paths::cargo());
     cargo.current_dir(paths::root());
-    cargo.args(["run", "--release", "--quiet", "--package", "gatewatch-webhook", "--example", "gate-bench", "--"]);
+    cargo.args([
+        "run",
+        "--release",
+        "--quiet",
+        "--package",
+        "gatewatch-webhook",
+        "--example",
+        "gate-bench",
+        "--",
+    ]);
     let status = cargo.args(passed_on).status().context("cannot run cargo")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use gatewatch_coverage::Watch;
 use gatewatch_policy::analysis::analyze;
 use gatewatch_policy::diagnostic::{Diagnostic, FieldPath, Severity};
+use gatewatch_policy::dropped::{self, LAST_APPLIED};
 use gatewatch_policy::source::Document;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -21,7 +22,9 @@ impl Gate {
     pub(super) fn policy(&self, request: &Request) -> Findings {
         let mut found = Findings::default();
         if request.kind.group != "cilium.io" || !KINDS.contains(&request.kind.kind.as_str()) {
-            found.remarks.push(format!("gatewatch was asked about a {}, which is no policy", request.kind.kind));
+            found
+                .remarks
+                .push(format!("gatewatch was asked about a {}, which is no policy", request.kind.kind));
             return found;
         }
         let (object, old) = (read(request.object.as_deref()), read(request.old_object.as_deref()));
@@ -52,6 +55,10 @@ impl Gate {
         let same = old.is_some_and(|old| old["spec"] == new["spec"]);
         let (stored, diagnostics) = examine(new, &self.cluster.kernels());
         found.diagnostics = diagnostics;
+        // The API server drops what its schema doesn't know before it asks.
+        if let Some(written) = new["metadata"]["annotations"][LAST_APPLIED].as_str() {
+            found.diagnostics.extend(dropped::check(written, new));
+        }
         if let Some(stored) = stored
             && self.knows_coverage(&mut found.remarks)
         {

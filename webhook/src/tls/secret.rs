@@ -75,26 +75,26 @@ impl Shared {
         }
     }
 
-    /// Brings everything up to date: Secret, certificate, registrations. The certificate is shown even where a
-    /// registration can't be patched.
+    /// Brings everything up to date: Secret, registrations, certificate.
     pub async fn step(&mut self, certificates: &Certificates, now: SystemTime) -> Result<(), Failed> {
         let material = self.material(now).await?;
-        if self.shown.as_ref() != Some(&material.leaf) {
-            // The bundle first: a client must know the CA before it meets its leaf. On a first start nobody asks yet.
-            self.register(&material).await?;
-            let Signed { certificate, key } = &material.leaf;
-            match Pair::read(certificate.as_bytes(), key.as_bytes(), &self.provider, now) {
-                Ok(pair) => certificates.show(pair),
-                Err(source) => {
-                    certificates.refuse();
-                    return Err(Failed::Pair { secret: self.name.clone(), source });
-                }
-            }
-            self.shown = Some(material.leaf);
-            tracing::info!(secret = self.name, "new certificate");
-            return Ok(());
+        // The bundle first: a client must know the CA before it meets its leaf. Where nothing is shown yet there is
+        // nothing to keep, and whoever may not be patched may be told by somebody else.
+        let registered = self.register(&material).await;
+        if self.shown.as_ref() == Some(&material.leaf) || (registered.is_err() && self.shown.is_some()) {
+            return registered;
         }
-        self.register(&material).await
+        let Signed { certificate, key } = &material.leaf;
+        match Pair::read(certificate.as_bytes(), key.as_bytes(), &self.provider, now) {
+            Ok(pair) => certificates.show(pair),
+            Err(source) => {
+                certificates.refuse();
+                return Err(Failed::Pair { secret: self.name.clone(), source });
+            }
+        }
+        self.shown = Some(material.leaf);
+        tracing::info!(secret = self.name, "new certificate");
+        registered
     }
 
     /// Does so again and again, for ever. The same complaint is made once.
@@ -219,7 +219,8 @@ fn write(material: &Material) -> BTreeMap<String, ByteString> {
 /// `None` where a part is missing.
 fn read(secret: &Secret) -> Option<Material> {
     let data = secret.data.as_ref()?;
-    let text = |key: &str| data.get(key).and_then(|bytes| std::str::from_utf8(&bytes.0).ok()).map(str::to_owned);
+    let text =
+        |key: &str| data.get(key).and_then(|bytes| std::str::from_utf8(&bytes.0).ok()).map(str::to_owned);
     let signed = |name: &str| {
         Some(Signed { certificate: text(&format!("{name}.crt"))?, key: text(&format!("{name}.key"))? })
     };
@@ -242,8 +243,12 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let hour = Duration::from_hours(1);
-        let settings =
-            Settings { ca_life: 3 * hour, leaf_life: hour, settle: hour, names: vec!["a".into(), "b".into()] };
+        let settings = Settings {
+            ca_life: 3 * hour,
+            leaf_life: hour,
+            settle: hour,
+            names: vec!["a".into(), "b".into()],
+        };
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
         let mut material = Material::new(&settings, now).unwrap();
         // Through every state: alone, with a next CA, with one before.

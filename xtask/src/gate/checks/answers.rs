@@ -45,15 +45,17 @@ pub(super) fn corpus(stage: &mut Stage) -> Result<()> {
     for folder in ["good", "warn", "bad"] {
         let path = paths::root().join("tests/corpus").join(folder);
         for file in files(&path)? {
-            let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let text =
+                fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
             let name = file.strip_prefix(paths::root()).unwrap_or(&file).display().to_string();
             let expected = text.lines().next().and_then(|line| line.strip_prefix("# expect:")).unwrap_or("");
-            let codes: Vec<&str> = expected.split_whitespace().filter(|code| code.starts_with("GW")).collect();
+            let codes: Vec<&str> =
+                expected.split_whitespace().filter(|code| code.starts_with("GW")).collect();
             if !text.contains("cilium.io/v1alpha1") {
                 continue;
             }
             // A policy of a namespace that isn't there is refused for that alone.
-            let said = stage.kubectl(&["apply", "--dry-run=server", "--validate=ignore", "-f", "-"], &text)?;
+            let said = stage.kubectl(&["apply", "--dry-run=server", "-f", "-"], &text)?;
             let refused = !said.ok;
             let quiet = !said.text.contains("Warning: GW");
             let fine = match folder {
@@ -118,7 +120,8 @@ pub(super) fn modes(stage: &mut Stage) -> Result<()> {
     };
     stage.must(&["apply", "-f", "-"], &modes_map("modes: {GW106: off}"))?;
     stage.eventually("off says nothing", |stage| all(stage, &|ok, text| ok && !text.contains("GW106")))?;
-    stage.must(&["apply", "-f", "-"], &modes_map("modes: {GW106: off}\nnamespaces: {modes: {GW1xx: deny}}"))?;
+    stage
+        .must(&["apply", "-f", "-"], &modes_map("modes: {GW106: off}\nnamespaces: {modes: {GW1xx: deny}}"))?;
     stage.eventually("deny refuses in the namespace", |stage| {
         all(stage, &|ok, text| !ok && text.contains("GW106"))
     })?;
@@ -128,7 +131,10 @@ pub(super) fn modes(stage: &mut Stage) -> Result<()> {
     stage.eventually("a bad table is refused on the ConfigMap", |stage| {
         Ok(stage.must(&annotation, "")?.contains("\"perhaps\" is no mode"))
     })?;
-    ensure!(all(stage, &|ok, text| !ok && text.contains("GW106"))?, "the table before is not in force any more");
+    ensure!(
+        all(stage, &|ok, text| !ok && text.contains("GW106"))?,
+        "the table before is not in force any more"
+    );
 
     let exempt = "exempt: {namespaces: [modes]}\nnamespaces: {modes: {GW1xx: deny}}";
     stage.must(&["apply", "-f", "-"], &modes_map(exempt))?;

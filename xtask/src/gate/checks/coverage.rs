@@ -55,7 +55,10 @@ pub(super) fn dry_run(stage: &mut Stage) -> Result<()> {
 pub(super) fn relabel(stage: &mut Stage) -> Result<()> {
     stage.cached("Pod", 2.0)?;
     let label = |value: &str| {
-        stage.kubectl(&["-n", "test", "label", "pod", "tiefighter", "--overwrite", &format!("org={value}")], "")
+        stage.kubectl(
+            &["-n", "test", "label", "pod", "tiefighter", "--overwrite", &format!("org={value}")],
+            "",
+        )
     };
     let said = label("alliance")?;
     said.expect(true, &["Warning: GW", "application-file-system-access", "external-http-call"])?;
@@ -81,7 +84,8 @@ pub(super) fn required(stage: &mut Stage) -> Result<()> {
     stage.must(&["apply", "-f", "-"], namespace)?;
     stage.must(&["apply", "-f", "-"], &policy("vault", "app: vault"))?;
     stage.eventually("a pod that nobody watches is refused", |stage| {
-        let said = stage.kubectl(&["apply", "--dry-run=server", "-f", "-"], &pod("vault", "bare", "app: other"))?;
+        let said =
+            stage.kubectl(&["apply", "--dry-run=server", "-f", "-"], &pod("vault", "bare", "app: other"))?;
         Ok(!said.ok && said.text.contains("GW") && said.text.contains("vault"))
     })?;
     stage.silently(&["apply", "-f", "-"], &pod("vault", "seen", "app: vault"))?;
@@ -111,12 +115,16 @@ pub(super) fn object(stage: &mut Stage) -> Result<()> {
     stage.eventually("a new pod is counted", |stage| {
         Ok(stage.must(&get, "")?.split_whitespace().nth(1) == Some("2"))
     })?;
-    stage.must(&["-n", "test", "delete", "pod", "second", "tiefighter", "--grace-period=0", "--force"], "")?;
+    stage
+        .must(&["-n", "test", "delete", "pod", "second", "tiefighter", "--grace-period=0", "--force"], "")?;
     stage.eventually("an Event tells of lost coverage", |stage| {
         Ok(stage.must(&["get", "events", "-A"], "")?.contains("CoverageLost"))
     })?;
     let text = stage.must(&["get", "policycoverage"], "")?;
-    ensure!(text.lines().next().is_some_and(|head| head.contains("PODS") && head.contains("FAILED")), "{text}");
+    ensure!(
+        text.lines().next().is_some_and(|head| head.contains("PODS") && head.contains("FAILED")),
+        "{text}"
+    );
     // What belongs to no policy goes.
     stage.must(&["delete", "tracingpolicy", "external-http-call"], "")?;
     stage.eventually("a deleted policy's coverage is deleted", |stage| Ok(!stage.kubectl(&get, "")?.ok))?;

@@ -30,7 +30,10 @@ pub(super) fn api_server_restart(stage: &mut Stage) -> Result<()> {
 }
 
 /// Applies policies and pods without pause while `meanwhile` runs; gives how many, and what failed.
-fn under_load(stage: &mut Stage, meanwhile: impl FnOnce(&mut Stage) -> Result<()>) -> Result<(usize, Vec<String>)> {
+fn under_load(
+    stage: &mut Stage,
+    meanwhile: impl FnOnce(&mut Stage) -> Result<()>,
+) -> Result<(usize, Vec<String>)> {
     let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
     let kubectl = stage.plane.kubectl();
     let load = |kind: &str| -> Result<Vec<String>> {
@@ -127,7 +130,8 @@ pub(super) fn away(stage: &mut Stage) -> Result<()> {
 
     let fallback = crate::process::text(std::process::Command::new(&stage.webhook).arg("vap"))?;
     stage.must(&["apply", "-f", "-"], &fallback)?;
-    let expression = |text: &str| policy("labels", "").replace("matchLabels: {}", &format!("matchExpressions: [{text}]"));
+    let expression =
+        |text: &str| policy("labels", "").replace("matchLabels: {}", &format!("matchExpressions: [{text}]"));
     for (bad, code) in [
         ("{key: app, operator: In}", "GW103"),
         ("{key: app, operator: Exists, values: [x]}", "GW103"),

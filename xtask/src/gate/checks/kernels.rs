@@ -56,6 +56,8 @@ pub(super) fn unreadable(stage: &mut Stage) -> Result<()> {
     stage.must(&["delete", "nodetracing", "odd", "good"], "")?;
     // Policies are followed all the while.
     stage.must(&["apply", "-f", "-"], &policy("after", "app: after"))?;
-    stage.eventually("a policy is seen", |stage| Ok(stage.kubectl(&["get", "policycoverage", "after"], "")?.ok))?;
+    stage.eventually("a policy is seen", |stage| {
+        Ok(stage.kubectl(&["get", "policycoverage", "after"], "")?.ok)
+    })?;
     stage.must(&["delete", "tracingpolicy", "after"], "").map(drop)
 }
