@@ -1,4 +1,7 @@
-//! `cargo xtask bench`: what an event costs, in instructions, and what a decision of the webhook costs.
+//! `cargo xtask bench`: what an event costs, in instructions, what linting takes, and what a decision of the webhook
+//! costs.
+
+mod lint;
 
 use std::process::{Command, ExitCode};
 
@@ -24,6 +27,8 @@ enum Subject {
     Event,
     /// What a decision of the webhook costs, beside a handler that answers a constant
     Webhook,
+    /// Time and memory that linting many policies and manifests takes
+    Lint,
 }
 
 /// Options of `cargo xtask bench`.
@@ -41,9 +46,14 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
-    if let Subject::Webhook = arguments.subject {
-        return webhook(&arguments.passed_on);
+    match arguments.subject {
+        Subject::Event => event(arguments),
+        Subject::Lint => lint::run(),
+        Subject::Webhook => webhook(&arguments.passed_on),
     }
+}
+
+fn event(arguments: &Arguments) -> Result<ExitCode> {
     let tools = setup::tools()?;
     let built = build::build(&tools, Profile::Release)?;
     built.program(PROGRAM)?;
