@@ -7,8 +7,8 @@ use crate::model::{Action, ArgType, Policy, Selector};
 
 /// Sets of programs whose children are followed, of one agent (`pkg/mbset`).
 const FOLLOWED_MAX: usize = 64;
-/// Filters of workloads of one agent: `POLICY_FILTER_MAX_POLICIES` without the reserved one, and one is the policy's.
-const WORKLOADS_MAX: usize = 126;
+/// Filters of workloads of one agent: `POLICY_FILTER_MAX_POLICIES` without the reserved one.
+const WORKLOADS_MAX: usize = 127;
 
 pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
     stacks(policy, found);
@@ -105,10 +105,7 @@ fn shared(policy: &Policy, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &NODE_BUDGET,
                 path.field("matchWorkloads"),
-                format!(
-                    "a node has {} filters of workloads for all policies together; this is one more",
-                    WORKLOADS_MAX + 1
-                ),
+                format!("a node has {WORKLOADS_MAX} filters of workloads for all policies together; this is one more"),
             )
             .help("select workloads by a common label instead of one by one"),
         );
