@@ -122,6 +122,7 @@ codes! {
     WIDE_RANGE = "GW409", Warning, "a range that costs one entry of a map for every value";
     SELECTOR_BYTES = "GW410", Warning, "selectors that Tetragon can't address";
     NODE_BUDGET = "GW411", Warning, "what costs every node much, or of which a node has few";
+    AGENT_SETTING = "GW412", Note, "what Tetragon does only where its agent is set up for it";
     ENFORCED_EVERYWHERE = "GW501", Warning, "enforcement on every process of every node";
     NOT_OVERRIDABLE = "GW502", Error, "an override of what can't be overridden";
     NO_ENFORCER = "GW503", Error, "an enforcer that isn't there, or can't be";

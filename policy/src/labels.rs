@@ -45,7 +45,7 @@ impl LabelExpression {
 }
 
 /// What the labels belong to; that decides which keys and values there can be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// Labels of pods.
     Pod,

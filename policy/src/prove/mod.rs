@@ -21,7 +21,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 pub use ints::IntSet;
-pub use lower::{Key, lower};
+pub use lower::{Aspect, Key, Source, labels, lower};
 pub use text::{Atom, Clause, TextSet};
 
 use crate::diagnostic::FieldPath;
