@@ -43,7 +43,12 @@ impl Cache {
 
     /// Waits until no other task makes anything in the cache.
     pub(crate) fn lock(&self) -> Result<Lock> {
-        let path = self.path("lock");
+        self.lock_named("lock")
+    }
+
+    /// The same, for makers of a part that no other touches: one lock per name.
+    pub(crate) fn lock_named(&self, name: &str) -> Result<Lock> {
+        let path = self.path(name);
         let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
         if file.try_lock().is_err() {
             crate::progress::say("waiting for another task that sets up the same cache folder");

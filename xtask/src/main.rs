@@ -3,9 +3,14 @@
 mod bench;
 mod build;
 mod cache;
+mod chart;
+mod cluster;
 mod debian;
 mod demo;
+mod gate;
 mod image;
+mod kube;
+mod oci;
 mod paths;
 mod process;
 mod progress;
@@ -35,9 +40,18 @@ enum Task {
     Vm(vm::command::Arguments),
     /// Show the main job: the shipped policies count what real programs do, in a VM with Debian's 6.12 kernel
     Demo(demo::Arguments),
+    /// An API server with the gate before it, on loopback, to try it
+    Gate(gate::Arguments),
     /// Run the test suites, all or those named
     Test(test::Arguments),
-    /// Count instructions per event, in a VM whose clock is its instruction counter
+    /// Start a Kubernetes cluster whose node is a VM, use it, and take it down
+    Cluster(cluster::Arguments),
+    /// Write what the helm chart has from elsewhere: kinds, policies, the table of its values
+    Chart,
+    /// Make the container images of agent and webhook, without a daemon
+    Image(oci::Arguments),
+    /// Measure what an event costs (in a VM whose clock is its instruction counter), what linting takes, or a decision
+    /// of the webhook
     Bench(bench::Arguments),
 }
 
@@ -47,7 +61,11 @@ fn main() -> ExitCode {
         Task::Build(arguments) => build::command(&arguments),
         Task::Vm(arguments) => vm::command::command(arguments),
         Task::Demo(arguments) => demo::command(&arguments),
+        Task::Gate(arguments) => gate::command(arguments),
         Task::Test(arguments) => test::command(&arguments),
+        Task::Cluster(arguments) => cluster::command(&arguments),
+        Task::Chart => chart::command(),
+        Task::Image(arguments) => oci::command(&arguments),
         Task::Bench(arguments) => bench::command(&arguments),
     };
     done.unwrap_or_else(|error| {

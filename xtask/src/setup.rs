@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: installs what is missing, says what, and does nothing when nothing is.
 
 mod bpf_linker;
+pub(crate) mod chart;
 mod packages;
 mod rust_src;
 

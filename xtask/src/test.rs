@@ -1,5 +1,7 @@
 //! `cargo xtask test`: every suite, quick ones first, or those that are named.
 
+mod chart;
+mod cluster;
 mod counts;
 mod modules;
 mod style;
@@ -49,6 +51,9 @@ const SUITES: &[Suite] = &[
     Suite { name: "tidy", about: "what no other tool checks of the sources", run: tidy::run },
     Suite { name: "lint", about: "clippy without a warning", run: suites::lint },
     Suite { name: "unit", about: "the tests that need no kernel", run: suites::unit },
+    Suite { name: "chart", about: "the helm chart, its alerts and its dashboard", run: chart::run },
+    Suite { name: "fuzz", about: "policies and profiles spoilt at random", run: suites::fuzz },
+    Suite { name: "gate", about: "the gate before a real API server, with kubectl", run: suites::gate },
     Suite {
         name: "vm-6.12",
         about: "on Debian 13's kernel",
@@ -69,6 +74,7 @@ const SUITES: &[Suite] = &[
         about: "on Debian's newest kernel",
         run: |context| suites::vm(context, Kernel::V7_3),
     },
+    Suite { name: "cluster", about: "on a Kubernetes cluster whose node is a VM", run: cluster::run },
 ];
 
 /// What suites share. What takes long is made when the first suite asks for it.
@@ -93,7 +99,7 @@ impl Context {
         if let Some(built) = self.built.get() {
             return Ok(built);
         }
-        let made = build::build(&self.tools, Profile::Dev)?;
+        let made = build::build_all(&self.tools, Profile::Dev)?;
         Ok(self.built.get_or_init(|| made))
     }
 }

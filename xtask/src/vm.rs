@@ -38,7 +38,15 @@ pub(crate) struct Vm {
     pub(crate) share: Option<PathBuf>,
     /// A folder that what the command leaves in /out is copied to.
     pub(crate) out: Option<PathBuf>,
+    /// A port of this machine's loopback interface that leads to one of the guest's, once the guest has its network up:
+    /// see [`NETWORK`].
+    pub(crate) forward: Option<(u16, u16)>,
 }
+
+/// What a guest's shell runs to be reached through [`Vm::forward`]. It reaches nothing itself.
+pub(crate) const NETWORK: &str = "for module in failover net_failover virtio_net; do \
+    file=$(find /usr/lib/modules -name $module.ko); [ -z \"$file\" ] || insmod $file; done; \
+    ip address add 10.0.2.15/24 dev eth0 && ip link set eth0 up";
 
 impl Vm {
     /// Two CPUs, 1 GiB, five minutes.
@@ -53,6 +61,7 @@ impl Vm {
             env: Vec::new(),
             share: None,
             out: None,
+            forward: None,
         }
     }
 

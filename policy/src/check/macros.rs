@@ -2,7 +2,7 @@
 
 use super::{hooks, spec};
 use crate::codes::BAD_MACRO;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Edit, Fix};
 use crate::model::{Policy, Selector};
 use crate::nearest::nearest;
 
@@ -39,11 +39,16 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
                 let Some(used) = macros.get(name) else {
                     let diagnostic = Diagnostic::new(
                         &BAD_MACRO,
-                        at,
+                        at.clone(),
                         format!("there is no macro `{name}` in this policy: every node refuses it"),
                     );
                     found.push(match nearest(name, macros.keys().take(64).map(String::as_str)) {
-                        Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")),
+                        Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")).fix(Fix {
+                            title: format!("write `{meant}`"),
+                            path: at,
+                            edit: Edit::Replace(serde_json::Value::from(meant).to_string()),
+                            safe: false,
+                        }),
                         None => diagnostic.help("define it under `selectorsMacros`"),
                     });
                     continue;
@@ -106,7 +111,7 @@ mod tests {
         let m = "m: {matchBinaries: [{operator: In, values: [/usr/bin/x]}]}";
         assert_eq!(with(m, "macros: [m]"), [""; 0]);
         assert_eq!(with(m, "macros: [q]"), ["GW016 spec.kprobes[0].selectors[0].macros[0]"]);
-        let both = "macros: [m], matchBinaries: [{operator: In, values: [/usr/bin/y]}]";
+        let both = "macros: [m], matchBinaries: [{operator: In, values: [/usr/bin/x]}]";
         assert_eq!(with(m, both), ["GW016 spec.kprobes[0].selectors[0].macros[0]"]);
         assert_eq!(with(m, "macros: [m, m]"), ["GW016 spec.kprobes[0].selectors[0].macros[1]"]);
         assert_eq!(with("m: {macros: [q]}", "macros: [m]"), ["GW016 spec.selectorsMacros.m.macros"]);

@@ -7,8 +7,9 @@ use super::{
     arguments::{Declared, Readable},
 };
 use crate::{
+    check,
     codes::{self, Code},
-    diagnostic::{Diagnostic, FieldPath, Severity},
+    diagnostic::{Diagnostic, FieldPath},
     model::{ArgFilter, Operator},
     plan::{Field, Filter, Network, Test, TextOp},
     values::{self, ValueError, address, constants},
@@ -33,7 +34,7 @@ impl Compiler<'_> {
             Readable::Text(field) => self.text_test(filter, path).map(|test| Filter { field, test }),
             Readable::Sock(index) => self.sock_filter(index, filter, path),
             Readable::Opaque => {
-                self.not_run(path.field("index"), &format!("filters on arguments of type `{}`", argument.ty));
+                self.not_read(argument, filter, path);
                 return None;
             }
         };
@@ -41,6 +42,15 @@ impl Compiler<'_> {
             self.wrong_operator(argument, filter, path);
         }
         found
+    }
+
+    /// A filter on a type that isn't run yet, which may have no meaning anywhere.
+    fn not_read(&mut self, argument: Declared, filter: &ArgFilter, path: &FieldPath) {
+        let before = self.diagnostics.len();
+        check::filters::argument(argument.ty, filter, path, &mut self.diagnostics);
+        if self.diagnostics.len() == before {
+            self.not_run(path.field("index"), &format!("filters on arguments of type `{}`", argument.ty));
+        }
     }
 
     /// Reports an operator that doesn't fit, unless another problem of this entry has been reported already.
@@ -102,7 +112,7 @@ impl Compiler<'_> {
             }
             Operator::Mask => {
                 // A mask is bits, whatever the sign of the type.
-                let mask = |text: &str| values::integer(text).and_then(|v| mask_bits(v, text, bits, signed));
+                let mask = |text: &str| values::mask_of(text, bits, signed);
                 let masks = self.values(filter, path, &codes::BAD_NUMBER, mask)?;
                 return Some(Test::Mask {
                     negated: false,
@@ -218,14 +228,7 @@ impl Compiler<'_> {
         let written = self.values(filter, path, &codes::BAD_ADDRESS, address::network)?;
         for (i, (written, text)) in written.iter().zip(&filter.values).enumerate() {
             if written.host_bits {
-                self.report(
-                    Diagnostic::new(
-                        &codes::BAD_ADDRESS,
-                        path.field("values").index(i),
-                        format!("`{text}` has bits after its prefix; the whole network is meant by it"),
-                    )
-                    .severity(Severity::Warning),
-                );
+                self.report(check::filters::host_bits(text, written, path.field("values").index(i)));
             }
         }
         Some(written.iter().flat_map(address::Written::networks).collect())
@@ -258,7 +261,7 @@ impl Compiler<'_> {
             match read(value) {
                 Ok(value) => good.push(value),
                 Err(error) => {
-                    self.report(Diagnostic::new(code, path.field("values").index(i), error.to_string()));
+                    self.report(check::filters::unreadable(code, &error, path.field("values").index(i)));
                 }
             }
         }
@@ -279,16 +282,6 @@ impl Compiler<'_> {
 
 fn port(index: u8, source: bool) -> Field {
     if source { Field::SourcePort(index) } else { Field::DestinationPort(index) }
-}
-
-/// The bits of a mask, as the kernel half compares them: those of a negative value are sign-extended.
-fn mask_bits(value: i128, text: &str, bits: u8, signed: bool) -> Result<u64, ValueError> {
-    if value < 0 {
-        let value = values::fits(value, text, bits, signed)?;
-        let (_, max) = values::bounds(bits, false);
-        return Ok(u64::try_from(value & max).unwrap_or(u64::MAX));
-    }
-    values::fits(value, text, bits, false).map(|value| u64::try_from(value).unwrap_or(u64::MAX))
 }
 
 /// Sorts ranges and joins those that touch.

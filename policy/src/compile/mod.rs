@@ -5,8 +5,11 @@
 //! error here. What the agent doesn't run yet is said as [`NOT_RUN_HERE`](codes::NOT_RUN_HERE).
 
 mod arguments;
+mod elsewhere;
+mod enums;
 mod filters;
 mod process;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +21,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
     model::{Action, Hook, Kind, NamespaceKind, Policy, Selector, Target},
-    plan::{HookPlan, Plan, PodScope, Scope, SelectorPlan},
+    plan::{HookPlan, Plan, Scope, SelectorPlan},
 };
 
 /// What a policy is compiled for.
@@ -76,19 +79,23 @@ impl Compiler<'_> {
                 self.not_run(root.field(name), &format!("`{name}`"));
             }
         }
-        let hooks = spec
+        self.other_hooks(policy, &root);
+        let kprobes = root.field("kprobes");
+        let hooks: Vec<(usize, HookPlan)> = spec
             .kprobes
             .iter()
             .enumerate()
-            .filter_map(|(i, hook)| self.hook(hook, &root.field("kprobes").index(i)))
+            .filter_map(|(i, hook)| Some((i, self.hook(hook, &kprobes.index(i))?)))
             .collect();
+        self.room(&hooks, &kprobes);
+        let hooks = hooks.into_iter().map(|(_, hook)| hook).collect();
         Plan {
             name: policy.name.clone(),
             namespace: match policy.kind {
                 Kind::Cluster => None,
                 Kind::Namespaced => policy.namespace.clone(),
             },
-            scope: scope(policy),
+            scope: Scope::of(policy),
             hooks,
         }
     }
@@ -173,11 +180,12 @@ impl Compiler<'_> {
         let symbol = if syscall { kernel.syscall_symbol(call) } else { call.to_owned() };
         match kernel.function(&symbol) {
             Some(function) if function.attachable == Attach::No => {
+                let why = function.obstacle.map_or_else(String::new, |why| format!(": {why}"));
                 self.report(Diagnostic::new(
                     &codes::NOT_ATTACHABLE,
                     path.field("call"),
                     format!(
-                        "the kernel {} has `{symbol}`, but doesn't let it be probed; the policy would see nothing",
+                        "the kernel {} doesn't let `{symbol}` be probed{why}; the policy would see nothing",
                         kernel.release
                     ),
                 ));
@@ -247,6 +255,7 @@ impl Compiler<'_> {
             let path = path.field("matchArgs").index(i);
             if let Some(argument) = self.declared(arguments, filter, &path) {
                 filters.extend(self.argument_filter(argument, filter, &path));
+                self.enum_numbers(arguments, filter, &path);
             }
         }
         for (i, filter) in selector.match_return_args.iter().enumerate() {
@@ -283,25 +292,5 @@ impl Compiler<'_> {
             }
         }
         counts
-    }
-}
-
-/// Whom a policy watches: section A.7 of the language reference.
-fn scope(policy: &Policy) -> Scope {
-    let spec = &policy.spec;
-    let namespaced = policy.kind == Kind::Namespaced;
-    let selectors = [&spec.host_selector, &spec.pod_selector, &spec.container_selector];
-    let everything = selectors.iter().all(|selector| selector.is_none())
-        || selectors
-            .iter()
-            .all(|selector| selector.as_ref().is_some_and(crate::model::LabelSelector::is_empty));
-    let pods_named = spec.pod_selector.is_some() || spec.container_selector.is_some();
-    Scope {
-        host: !namespaced && (everything || spec.host_selector.is_some()),
-        pods: (namespaced || everything || pods_named).then(|| PodScope {
-            namespace: if namespaced { policy.namespace.clone() } else { None },
-            pods: spec.pod_selector.clone().filter(|selector| !selector.is_empty()),
-            containers: spec.container_selector.clone().filter(|selector| !selector.is_empty()),
-        }),
     }
 }

@@ -94,6 +94,12 @@ struct Arguments {
     /// Where the agent serves its metrics
     #[arg(long, default_value = "0.0.0.0:2112")]
     metrics_address: SocketAddr,
+    /// Seconds to wait, once the agent is ready, before anything happens
+    #[arg(long, default_value_t = 0)]
+    before: u64,
+    /// Seconds that the agent goes on serving when all has happened
+    #[arg(long, default_value_t = 0)]
+    after: u64,
 }
 
 fn main() -> ExitCode {
@@ -138,6 +144,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     );
     let local = SocketAddr::new([127, 0, 0, 1].into(), arguments.metrics_address.port());
     wait_ready(&mut agent.0, local)?;
+    std::thread::sleep(Duration::from_secs(arguments.before));
 
     println!("\non the host:");
     shell("sudo pwd")?;
@@ -178,7 +185,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     for line in text.lines().filter(|line| line.starts_with(EVENTS)) {
         println!("{line}");
     }
-    check(&text)
+    let checked = check(&text);
+    std::thread::sleep(Duration::from_secs(arguments.after));
+    checked
 }
 
 fn pods_file() -> String {

@@ -66,6 +66,11 @@ impl Machine {
         if vm.icount {
             command.args(["-icount", "shift=0,sleep=off"]);
         }
+        if let Some((port, guest_port)) = vm.forward {
+            let forward = format!("hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:{guest_port}");
+            command.args(["-netdev", &format!("user,id=network,restrict=on,{forward}")]);
+            command.args(["-device", "virtio-net-pci,netdev=network,romfile="]);
+        }
         command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(folder.path().join(initramfs::FILE));
         command.args(["-append", "console=ttyS0 quiet panic=-1", "-serial", "stdio", "-serial"]);
         command.arg(format!("unix:{}", socket.display()));

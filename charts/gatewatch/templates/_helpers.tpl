@@ -1,0 +1,59 @@
+{{- define "gatewatch.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 42 | trimSuffix "-" }}
+{{- end }}
+
+{{/* Beginning of all object names. At most 42 characters, so that what is put behind it fits into 63. */}}
+{{- define "gatewatch.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 42 | trimSuffix "-" }}
+{{- else if contains (include "gatewatch.name" .) .Release.Name }}
+{{- .Release.Name | trunc 42 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "gatewatch.name" .) | trunc 42 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{/* Labels by which pods are selected; these never change. Takes (dict "root" $ "component" "agent"). */}}
+{{- define "gatewatch.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "gatewatch.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{/* Labels of an object. Takes the same. */}}
+{{- define "gatewatch.labels" -}}
+{{ include "gatewatch.selectorLabels" . }}
+app.kubernetes.io/part-of: gatewatch
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Takes (dict "root" $ "image" .Values.agent.image). */}}
+{{- define "gatewatch.image" -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.repository }}:{{ default .root.Chart.AppVersion .image.tag }}
+{{- end }}
+{{- end }}
+
+{{- define "gatewatch.agent" -}}{{ include "gatewatch.fullname" . }}-agent{{- end }}
+{{- define "gatewatch.webhook" -}}{{ include "gatewatch.fullname" . }}-webhook{{- end }}
+{{- define "gatewatch.modes" -}}{{ include "gatewatch.fullname" . }}-modes{{- end }}
+{{- define "gatewatch.certificate" -}}{{ include "gatewatch.webhook" . }}-certificate{{- end }}
+
+{{/* The standard and application policies that are switched on, as a JSON list of names. */}}
+{{- define "gatewatch.policies" -}}
+{{- $names := list }}
+{{- range $name, $on := .Values.policies.standard }}
+{{- if $on }}{{ $names = append $names $name }}{{ end }}
+{{- end }}
+{{- range $name, $on := omit .Values.policies.application "podSelector" }}
+{{- if $on }}{{ $names = append $names $name }}{{ end }}
+{{- end }}
+{{- $names | sortAlpha | toJson }}
+{{- end }}

@@ -1,0 +1,188 @@
+//! The Go programs, built from the modules in `xtask/go/` into the cache, once per version.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::etcd;
+use crate::{cache::Cache, paths, process, progress::Step};
+
+/// A Go module of xtask's own, whose requirements pin what is built.
+#[derive(Debug)]
+struct Module {
+    /// Its folder in `xtask/go/`.
+    name: &'static str,
+    /// The version in its `go.mod`; a test compares them.
+    version: &'static str,
+    /// Variables set by the linker: what the programs say that their version is.
+    linker_flags: &'static str,
+}
+
+const KUBERNETES: Module = Module {
+    name: "kubernetes",
+    version: "1.36.3",
+    linker_flags: "-X k8s.io/component-base/version.gitVersion=v1.36.3 \
+                   -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36",
+};
+const HELM: Module = Module { name: "helm", version: "3.21.4", linker_flags: "" };
+const CONTAINERD: Module = Module { name: "containerd", version: "2.4.2", linker_flags: "" };
+
+/// A program of Kubernetes, or one that it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Program {
+    ApiServer,
+    Containerd,
+    ContainerdShim,
+    ControllerManager,
+    Ctr,
+    Helm,
+    KubeProxy,
+    Kubectl,
+    Kubelet,
+    Scheduler,
+}
+
+/// What a control plane needs, and the command line to use it. (Etcd is always there.)
+pub(crate) const CONTROL_PLANE: &[Program] =
+    &[Program::ApiServer, Program::ControllerManager, Program::Scheduler, Program::Kubectl];
+
+impl Program {
+    /// Its module, its package in the module, and how long it takes to build from nothing on two cores.
+    const fn source(self) -> (&'static Module, &'static str, &'static str) {
+        match self {
+            Self::ApiServer => (&KUBERNETES, "k8s.io/kubernetes/cmd/kube-apiserver", "three minutes"),
+            Self::ControllerManager => {
+                (&KUBERNETES, "k8s.io/kubernetes/cmd/kube-controller-manager", "a minute")
+            }
+            Self::KubeProxy => (&KUBERNETES, "k8s.io/kubernetes/cmd/kube-proxy", "half a minute"),
+            Self::Kubectl => (&KUBERNETES, "k8s.io/kubernetes/cmd/kubectl", "half a minute"),
+            Self::Kubelet => (&KUBERNETES, "k8s.io/kubernetes/cmd/kubelet", "half a minute"),
+            Self::Scheduler => (&KUBERNETES, "k8s.io/kubernetes/cmd/kube-scheduler", "some seconds"),
+            Self::Helm => (&HELM, "helm.sh/helm/v3/cmd/helm", "a minute"),
+            Self::Containerd => {
+                (&CONTAINERD, "github.com/containerd/containerd/v2/cmd/containerd", "a minute")
+            }
+            Self::ContainerdShim => (
+                &CONTAINERD,
+                "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+                "some seconds",
+            ),
+            Self::Ctr => (&CONTAINERD, "github.com/containerd/containerd/v2/cmd/ctr", "some seconds"),
+        }
+    }
+
+    /// The name of its file.
+    pub(crate) fn name(self) -> &'static str {
+        let (_, package, _) = self.source();
+        package.rsplit('/').next().unwrap_or(package)
+    }
+}
+
+/// Programs that are in the cache.
+#[derive(Debug, Clone)]
+pub(crate) struct Programs {
+    cache: Cache,
+    etcd: PathBuf,
+}
+
+impl Programs {
+    /// Sees to it that etcd and `wanted` are in the cache, and builds those that are not.
+    pub(crate) fn ready(cache: &Cache, wanted: &[Program]) -> Result<Self> {
+        let programs = Self { etcd: etcd::ready(cache)?, cache: cache.clone() };
+        if wanted.iter().all(|program| programs.path(*program).is_file()) {
+            return Ok(programs);
+        }
+        // A lock of their own: whoever needs no Go program does not wait minutes for one.
+        let _lock = cache.lock_named("lock-go")?;
+        check_go()?;
+        for program in wanted.iter().filter(|program| !programs.path(**program).is_file()) {
+            build(*program, &programs.path(*program))?;
+        }
+        Ok(programs)
+    }
+
+    /// Where a program is.
+    pub(crate) fn path(&self, program: Program) -> PathBuf {
+        let (module, ..) = program.source();
+        self.cache.path(format!("tools/{}-{}", module.name, module.version)).join(program.name())
+    }
+
+    /// Where etcd is.
+    pub(crate) fn etcd(&self) -> &Path {
+        &self.etcd
+    }
+}
+
+fn build(program: Program, to: &Path) -> Result<()> {
+    let (module, package, time) = program.source();
+    let step = Step::begin(format!("building {} {} (about {time})", program.name(), module.version));
+    let folder = to.parent().context("a program lies in no folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let part = folder.join(format!(".part-{}", program.name()));
+    let mut go = Command::new("go");
+    go.current_dir(paths::root().join("xtask/go").join(module.name));
+    go.args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly"]);
+    go.args(["-ldflags", &format!("-s -w {}", module.linker_flags)]).arg("-o").arg(&part).arg(package);
+    // Static, so that the programs run in the VM whatever C library it has.
+    go.env("CGO_ENABLED", "0")
+        .env("GOWORK", "off")
+        .env("GOOS", "linux")
+        .env("GOARCH", "amd64")
+        .env_remove("GOFLAGS");
+    process::run(&mut go, &step)?;
+    fs::rename(&part, to).with_context(|| format!("cannot move {} into place", to.display()))?;
+    step.done();
+    Ok(())
+}
+
+/// The oldest Go that builds this Kubernetes. (A Go since 1.21 fetches a newer one by itself, where it may.)
+const GO_NEEDED: &str = "1.26";
+
+fn check_go() -> Result<()> {
+    match process::text(Command::new("go").arg("version")) {
+        Ok(_) => Ok(()),
+        Err(error) => bail!(
+            "Kubernetes' programs are built from source, which needs Go {GO_NEEDED} or newer in PATH ({error:#})"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_those_of_the_go_modules() {
+        for (module, package) in [
+            (&KUBERNETES, "k8s.io/kubernetes"),
+            (&HELM, "helm.sh/helm/v3"),
+            (&CONTAINERD, "github.com/containerd/containerd/v2"),
+        ] {
+            let path = paths::root().join("xtask/go").join(module.name).join("go.mod");
+            let text = fs::read_to_string(path).unwrap();
+            let wanted = format!("{package} v{}", module.version);
+            assert!(text.lines().any(|line| line.contains(&wanted)), "{wanted} is not in go.mod");
+        }
+        assert!(KUBERNETES.linker_flags.contains(&format!("gitVersion=v{}", KUBERNETES.version)));
+    }
+
+    #[test]
+    fn every_program_is_a_tool_of_its_module() {
+        for program in [
+            CONTROL_PLANE,
+            &[Program::Kubelet, Program::KubeProxy, Program::Helm],
+            &[Program::Containerd, Program::ContainerdShim, Program::Ctr],
+        ]
+        .concat()
+        {
+            let (module, package, _) = program.source();
+            let path = paths::root().join("xtask/go").join(module.name).join("go.mod");
+            let text = fs::read_to_string(path).unwrap();
+            assert!(text.lines().any(|line| line.trim().trim_start_matches("tool ") == package), "{package}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The programs that the chart is tested with: helm, and Debian's Prometheus and Alertmanager.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    cache::Cache,
+    debian::Suite,
+    kube::{self, Program},
+    process,
+    progress::Step,
+};
+
+/// The Debian release that Prometheus is taken from: old enough for the C library of any machine.
+const SUITE: &str = "bookworm";
+const PACKAGES: &[&str] = &["prometheus", "prometheus-alertmanager"];
+
+/// The programs, in the cache.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    pub(crate) helm: PathBuf,
+    /// Those of a control plane.
+    pub(crate) kubernetes: kube::Programs,
+    pub(crate) prometheus: PathBuf,
+    pub(crate) promtool: PathBuf,
+    pub(crate) alertmanager: PathBuf,
+    pub(crate) amtool: PathBuf,
+}
+
+impl Programs {
+    /// Fetches and builds what the cache does not have.
+    pub(crate) fn ready(cache: &Cache) -> Result<Self> {
+        let kubernetes = kube::Programs::ready(cache, &[kube::CONTROL_PLANE, &[Program::Helm]].concat())?;
+        let folder = prometheus(cache)?;
+        let program = |name: &str| folder.join("usr/bin").join(name);
+        Ok(Self {
+            helm: kubernetes.path(Program::Helm),
+            kubernetes,
+            prometheus: program("prometheus"),
+            promtool: program("promtool"),
+            alertmanager: program("prometheus-alertmanager"),
+            amtool: program("amtool"),
+        })
+    }
+}
+
+/// Unpacks Debian's packages instead of installing them, so that no service is started and no root is needed.
+fn prometheus(cache: &Cache) -> Result<PathBuf> {
+    let relative = format!("prometheus/{SUITE}");
+    let folder = cache.path(&relative);
+    if folder.join("usr/bin/promtool").is_file() {
+        return Ok(folder);
+    }
+    let _lock = cache.lock()?;
+    if folder.join("usr/bin/promtool").is_file() {
+        return Ok(folder);
+    }
+    let suite = Suite::open(cache, SUITE)?;
+    let step = Step::begin(format!("fetching Prometheus and Alertmanager from {suite}"));
+    let folder = cache.make_folder(&relative, |folder| {
+        let scratch = tempfile::tempdir().context("cannot make a folder for packages")?;
+        for package in suite.download(PACKAGES, scratch.path(), &step)? {
+            process::run(Command::new("dpkg-deb").arg("-x").arg(package).arg(folder), &step)?;
+        }
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+        Ok(())
+    })?;
+    step.done();
+    Ok(folder)
+}

@@ -1,0 +1,97 @@
+//! The queries of rules and dashboard: each names metrics that there are.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::{Tests, alerts::list};
+use crate::{chart, paths};
+
+pub(super) fn run(tests: &mut Tests) -> Result<()> {
+    let reference = chart::read(&paths::root().join("docs/metrics.md"))?;
+    let mut faults = Vec::new();
+    let mut used = BTreeSet::new();
+    for file in chart::files_in(&chart::folder().join("rules"))? {
+        used.extend(metrics(&chart::read(&file)?));
+    }
+    for query in dashboard()? {
+        used.extend(metrics(&query.text));
+    }
+    for metric in &used {
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|part| metric.strip_suffix(part));
+        if !reference.contains(&format!("`{metric}`"))
+            && !family.is_some_and(|family| reference.contains(&format!("`{family}`")))
+        {
+            faults.push(format!("docs/metrics.md has no {metric}, which rules or dashboard ask for"));
+        }
+    }
+    tests.verdict("rules and dashboard ask for metrics that there are", &faults);
+    Ok(())
+}
+
+/// A query of the dashboard.
+#[derive(Debug)]
+pub(super) struct Query {
+    /// The panel that it is of.
+    pub(super) panel: String,
+    /// As Prometheus takes it, without Grafana's variables.
+    pub(super) text: String,
+}
+
+impl Query {
+    /// Whether it needs a gate that is scraped.
+    pub(super) fn is_of_the_gate(&self) -> bool {
+        self.text.contains("gatewatch_gate_") && !self.text.contains("vector(0)")
+    }
+}
+
+/// Every query of the dashboard: of panels and of annotations.
+pub(super) fn dashboard() -> Result<Vec<Query>> {
+    let path = chart::folder().join("dashboards/gatewatch.json");
+    let dashboard: Value = serde_json::from_str(&chart::read(&path)?).context("the dashboard is not JSON")?;
+    let panels = list(&dashboard["panels"]).iter().flat_map(|panel| {
+        list(&panel["targets"]).iter().map(move |target| (&panel["title"], &target["expr"]))
+    });
+    let annotations = list(&dashboard["annotations"]["list"]).iter().map(|one| (&one["name"], &one["expr"]));
+    panels
+        .chain(annotations)
+        .map(|(title, query)| {
+            let panel = title.as_str().context("a panel of the dashboard has no title")?.to_owned();
+            let query = query.as_str().with_context(|| format!("{panel}: a query is missing"))?;
+            Ok(Query { panel, text: without_variables(query) })
+        })
+        .collect()
+}
+
+fn without_variables(query: &str) -> String {
+    [("$__rate_interval", "1m"), ("$__range", "1h"), ("$policy", ".*"), ("$namespace", ".*")]
+        .iter()
+        .fold(query.to_owned(), |text, (variable, value)| text.replace(variable, value))
+}
+
+/// The names of Gatewatch's metrics in a text. Names with a colon are those of recording rules.
+fn metrics(text: &str) -> BTreeSet<String> {
+    let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == ':';
+    text.split(|letter| !is_name(letter))
+        .filter(|word| word.starts_with("gatewatch_") || word.starts_with("tetragon_"))
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_found_in_queries() {
+        let found = metrics("sum(rate(gatewatch_a_total[5m])) / gatewatch:rule:x + up{job=\"tetragon_b\"}");
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["gatewatch_a_total", "tetragon_b"]);
+    }
+
+    #[test]
+    fn variables_are_replaced() {
+        let text = without_variables("increase(x{policy=~\"$policy\"}[$__rate_interval])");
+        assert_eq!(text, "increase(x{policy=~\".*\"}[1m])");
+    }
+}

@@ -1,0 +1,187 @@
+//! What helm makes of the chart, for a matrix of values and Kubernetes versions.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::Tests;
+use crate::{chart, process, setup::chart::Programs};
+
+/// The oldest, the newest, and the first with fields for AppArmor.
+pub(super) const VERSIONS: &[&str] = &["1.28.0", "1.30.0", "1.36.0"];
+
+/// Settings that the chart is rendered with, each by name.
+pub(super) const MATRIX: &[(&str, &[&str])] = &[
+    ("defaults", &[]),
+    ("agent alone", &["webhook.enabled=false"]),
+    ("gate alone", &["agent.enabled=false"]),
+    (
+        "no policies",
+        &[
+            "policies.standard.sudo-invocations=false",
+            "policies.standard.privileges-raise=false",
+            "policies.standard.user-namespaces=false",
+            "policies.standard.monitor-kernel-modules=false",
+        ],
+    ),
+    (
+        "application policies for other pods",
+        &[
+            "policies.application.application-file-system-access=true",
+            "policies.application.external-http-call=true",
+            "policies.application.podSelector.matchLabels.app=shop",
+        ],
+    ),
+    (
+        "one replica, on the node's network",
+        &[
+            "webhook.replicas=1",
+            "webhook.podDisruptionBudget.enabled=false",
+            "webhook.hostNetwork=true",
+            "agent.hostNetwork=true",
+            "agent.dnsPolicy=ClusterFirstWithHostNet",
+        ],
+    ),
+    (
+        "everything that needs no kind of others",
+        &[
+            "grafana.dashboard.enabled=true",
+            "networkPolicy.egress.enabled=true",
+            "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.name=monitoring",
+            "priorityClass.create=true",
+            "agent.priorityClassName=gatewatch",
+            "commonLabels.team=security",
+            "imagePullSecrets[0].name=registry",
+            "agent.extraArgs[0]=--no-fentry",
+            "agent.podAnnotations.note=x",
+            "webhook.matchConditions[0].name=not-mine",
+            "webhook.matchConditions[0].expression=request.userInfo.username != 'me'",
+            "webhook.modes.default.GW106=deny",
+            "webhook.modes.namespaces.test.GW1=off",
+        ],
+    ),
+    ("webhooks off", &["webhook.policies.enabled=false", "webhook.workloads.enabled=false"]),
+    (
+        "another name",
+        &["fullnameOverride=a-rather-long-name-that-will-have-to-be-cut-somewhere-near-its-end"],
+    ),
+];
+
+/// What needs kinds of the Prometheus operator and of cert-manager.
+pub(super) const OTHERS: &[&str] = &[
+    "prometheus.podMonitor.enabled=true",
+    "prometheus.serviceMonitor.enabled=true",
+    "prometheus.rules.enabled=true",
+    "prometheus.rules.disabled[0]=GatewatchFileAccess",
+    "prometheus.rules.labels.team=security",
+    "prometheus.labels.release=prometheus",
+    "prometheus.interval=15s",
+    "webhook.certificates.source=cert-manager",
+];
+
+/// Values that the schema must refuse.
+const REFUSED: &[&str] = &[
+    "agent.prot=2112",
+    "agent.port=70000",
+    "webhook.policies.failurePolicy=fail",
+    "webhook.modes.default.GW106=maybe",
+    "webhook.certificates.source=vault",
+    "policies.standard.sudo=true",
+];
+
+pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
+    let mut lint = helm(programs, "lint");
+    tests.holds("helm lint --strict", passes(lint.arg("--strict").arg(chart::folder())));
+    for version in VERSIONS {
+        let mut faults = Vec::new();
+        for (name, settings) in MATRIX {
+            match template(programs, version, settings) {
+                Ok(objects) => faults
+                    .extend(audit(&objects, version).into_iter().map(|fault| format!("{name}: {fault}"))),
+                Err(error) => faults.push(format!("{name}: {error:#}")),
+            }
+        }
+        tests.verdict(&format!("all settings render for Kubernetes {version}"), &faults);
+    }
+    let accepted: Vec<String> = REFUSED
+        .iter()
+        .filter(|setting| template(programs, "1.36.0", &[setting]).is_ok())
+        .map(|setting| format!("the schema takes {setting}"))
+        .collect();
+    tests.verdict("the schema refuses what is wrong", &accepted);
+    tests.holds(
+        "with the kinds of others",
+        template(programs, "1.36.0", OTHERS).and_then(|objects| {
+            let rules = objects
+                .iter()
+                .find(|object| object["kind"] == "PrometheusRule")
+                .context("no PrometheusRule")?;
+            let text = rules.to_string();
+            if text.contains("GatewatchFileAccess\"") || !text.contains("docs/runbooks/GatewatchSudo.md") {
+                bail!("the PrometheusRule does not follow its settings: {text}");
+            }
+            Ok(())
+        }),
+    );
+    Ok(())
+}
+
+/// What holds for all objects of the chart. Gives what does not.
+fn audit(objects: &[Value], version: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    for object in objects {
+        let name = format!("{}/{}", object["kind"].as_str().unwrap_or("?"), object["metadata"]["name"]);
+        if object["metadata"]["labels"]["app.kubernetes.io/part-of"] != "gatewatch" {
+            faults.push(format!("{name} has not the chart's labels"));
+        }
+        if object["metadata"]["name"].as_str().is_none_or(|name| name.len() > 63) {
+            faults.push(format!("{name}: no name, or one that is too long"));
+        }
+    }
+    let daemon = objects.iter().find(|object| object["kind"] == "DaemonSet");
+    if let Some(template) = daemon.map(|daemon| &daemon["spec"]["template"]) {
+        let annotation =
+            !template["metadata"]["annotations"]["container.apparmor.security.beta.kubernetes.io/agent"]
+                .is_null();
+        let field = !template["spec"]["securityContext"]["appArmorProfile"].is_null();
+        if (annotation, field) != (version == "1.28.0", version != "1.28.0") {
+            faults.push("the agent's AppArmor profile is not set the way of this version".into());
+        }
+    }
+    faults
+}
+
+/// The objects that the chart makes, those of `crds/` left out.
+pub(super) fn template(programs: &Programs, version: &str, settings: &[&str]) -> Result<Vec<Value>> {
+    let mut command = helm(programs, "template");
+    command.args(["gatewatch", "--namespace", "gatewatch", "--kube-version", version]).arg(chart::folder());
+    command.args(settings.iter().flat_map(|setting| ["--set", setting]));
+    objects(&process::text(&mut command)?)
+}
+
+/// The objects of a text of several YAML documents.
+pub(super) fn objects(text: &str) -> Result<Vec<Value>> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).context("helm wrote what is not YAML")?;
+    Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
+}
+
+pub(super) fn helm(programs: &Programs, sub_command: &str) -> Command {
+    let mut command = Command::new(&programs.helm);
+    command.arg(sub_command);
+    command
+}
+
+/// Runs a command; its error has what it wrote.
+pub(super) fn passes(command: &mut Command) -> Result<()> {
+    let output =
+        command.output().with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        );
+    }
+    Ok(())
+}
