@@ -12,7 +12,7 @@ use gatewatch_agent::{
     attribution::Attribution,
     cgroup,
     engine::{Engine, Failure, PolicyKey},
-    kernel_half::{KernelHalf, Node, Trampolines},
+    kernel_half::{Interruptible, KernelHalf, Node, Trampolines},
 };
 use gatewatch_kernel::host::{Depth, Features, HostKernel, host_to};
 use gatewatch_policy::{
@@ -53,9 +53,12 @@ impl Kernel {
         let node = Node {
             layout: host.profile.layout().expect("every field"),
             trampolines: choose(&host.features),
+            interruptible: Interruptible::new(&host.features),
             pins: pins(),
+            keep: false,
         };
-        let engine = Engine::new(KernelHalf::load(node).expect("the kernel half loads"), host.profile);
+        let engine = Engine::new(KernelHalf::load(node).expect("the kernel half loads"), host.profile)
+            .expect("an engine");
         let mut attribution = Attribution::new(gatewatch_agent::attribution::POD_GRACE);
         for (id, path) in cgroup::walk("/sys/fs/cgroup".as_ref()).expect("cgroups") {
             attribution.add_cgroup(id, &path, Instant::now());
