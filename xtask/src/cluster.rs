@@ -103,9 +103,17 @@ impl Cluster {
         step.done();
 
         let step = Step::begin("starting the node's VM (a minute or two)");
-        let node = node::Node::start(folder, &initramfs, &disk, ports, life)?;
-        let mut cluster = Self { plane, node };
-        cluster.wait_node_ready(&step)?;
+        let start = || node::Node::start(folder, &initramfs, &disk, ports, life);
+        let mut cluster = Self { plane, node: start()? };
+        let mut ready = cluster.wait_node_ready(&step);
+        if ready.is_err() && !cluster.node.has_begun() {
+            // An emulated CPU breaks down in the kernel's start now and then.
+            say("the VM did not boot; trying once more");
+            cluster.node.kill()?;
+            cluster.node = start()?;
+            ready = cluster.wait_node_ready(&step);
+        }
+        ready?;
         step.done();
         Ok(cluster)
     }

@@ -89,6 +89,7 @@ pub(crate) fn up() -> Result<Cluster> {
     let tools = setup::tools()?;
     let built = build::build_all(&tools, Profile::Dev)?;
     Cluster::up(&tools.cache, &built, &images(&built)?, &folder, Life::UntilStopped)
+        .context("the cluster did not come up; `cargo xtask cluster down` takes away what is left of it")
 }
 
 /// Gatewatch's images.
