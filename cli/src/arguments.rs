@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::top::Top;
+
 /// Looks at `TracingPolicy` objects before a node does
 #[derive(Debug, Parser)]
 #[command(name = "gatewatch", version)]
@@ -33,6 +35,8 @@ pub(crate) enum Command {
         /// The code, as GW303; without it, all codes are listed
         code: Option<String>,
     },
+    /// Shows what agents count, as it happens, by policy, workload or binary
+    Top(Top),
     /// Writes a script that completes commands and options in a shell
     Completions {
         /// Which shell

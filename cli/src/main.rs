@@ -11,6 +11,7 @@ mod lint;
 mod merge;
 mod profile;
 mod report;
+mod top;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Lint(arguments) => report::run(&arguments),
         Command::Profile { output } => profile::run(output.as_deref()).map(|()| ExitCode::SUCCESS),
         Command::Explain { code } => explain::run(code.as_deref()).map(|()| ExitCode::SUCCESS),
+        Command::Top(arguments) => top::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => completions(shell).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {

@@ -1,11 +1,6 @@
 //! The programs that the chart is tested with: helm, and Debian's Prometheus and Alertmanager.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
-    process::Command,
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
 
@@ -31,6 +26,8 @@ pub(crate) struct Programs {
     pub(crate) promtool: PathBuf,
     pub(crate) alertmanager: PathBuf,
     pub(crate) amtool: PathBuf,
+    /// What Debian's Prometheus and Alertmanager look for in /usr/share.
+    pub(crate) share: PathBuf,
 }
 
 impl Programs {
@@ -46,6 +43,7 @@ impl Programs {
             promtool: program("promtool"),
             alertmanager: program("prometheus-alertmanager"),
             amtool: program("amtool"),
+            share: folder.join("usr/share"),
         })
     }
 }

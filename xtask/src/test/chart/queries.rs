@@ -42,7 +42,13 @@ pub(super) struct Query {
 impl Query {
     /// Whether it needs a gate that is scraped.
     pub(super) fn is_of_the_gate(&self) -> bool {
-        self.text.contains("gatewatch_gate_") && !self.text.contains("vector(0)")
+        const OF_THE_GATE: &[&str] = &[
+            "gatewatch_admission_",
+            "gatewatch_certificate_",
+            "gatewatch_policies_without_pods",
+            "gatewatch_pods_without_required_coverage",
+        ];
+        OF_THE_GATE.iter().any(|metric| self.text.contains(metric)) && !self.text.contains("vector(0)")
     }
 }
 
