@@ -52,8 +52,10 @@ impl<'a> Stack<'a> {
             "route: {receiver: nobody, group_wait: 0s, group_interval: 1s}\nreceivers: [{name: nobody}]\n",
         )?;
         let [port_of_alerts, port_of_prometheus] = free_ports()?;
-        let start =
-            |name: &str, argv: Vec<String>| Daemon::start(name, argv, folder.path(), Life::WithParent);
+        let start = |name: &str, argv: Vec<String>| {
+            let argv = [in_own_mounts(&programs.share), argv].concat();
+            Daemon::start(name, argv, folder.path(), Life::WithParent)
+        };
         let alertmanager = start(
             "alertmanager",
             vec![
