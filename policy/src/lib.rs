@@ -15,5 +15,6 @@ pub mod nearest;
 pub mod plan;
 pub mod read;
 pub mod render;
+pub mod scope;
 pub mod source;
 pub mod values;

@@ -6,6 +6,7 @@ mod cache;
 mod chart;
 mod debian;
 mod demo;
+mod gate;
 mod image;
 #[allow(dead_code, unused_imports, reason = "the cluster task is the first user")]
 mod kube;
@@ -39,6 +40,8 @@ enum Task {
     Vm(vm::command::Arguments),
     /// Show the main job: the shipped policies count what real programs do, in a VM with Debian's 6.12 kernel
     Demo(demo::Arguments),
+    /// An API server with the gate before it, on loopback, to try it
+    Gate(gate::Arguments),
     /// Run the test suites, all or those named
     Test(test::Arguments),
     /// Write what the helm chart has from elsewhere: kinds, policies, the table of its values
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Task::Build(arguments) => build::command(&arguments),
         Task::Vm(arguments) => vm::command::command(arguments),
         Task::Demo(arguments) => demo::command(&arguments),
+        Task::Gate(arguments) => gate::command(arguments),
         Task::Test(arguments) => test::command(&arguments),
         Task::Chart => chart::command(),
         Task::Image(arguments) => oci::command(&arguments),

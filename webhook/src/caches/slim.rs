@@ -1,0 +1,244 @@
+//! What is read of objects: the few fields that say who watches whom. All else is skipped while parsing, so it costs no
+//! memory.
+
+use gatewatch_coverage::read::repository;
+use gatewatch_coverage::{Container, Labels, Shape, Workload};
+use kube::core::{NotUsed, Object};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::kernels::Node;
+
+/// A watched object with pods or a template of them.
+pub type WorkloadObject = Object<Spec, NotUsed>;
+/// A watched node.
+pub type NodeObject = Object<NotUsed, NodeStatus>;
+
+/// An object in a review.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Reviewed {
+    /// Its name and labels.
+    #[serde(default)]
+    pub metadata: Meta,
+    /// What it is.
+    #[serde(default)]
+    pub spec: Spec,
+    /// A `PodTemplate` has it here.
+    #[serde(default)]
+    template: Option<Template>,
+}
+
+/// `metadata`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Meta {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    generate_name: String,
+    #[serde(default)]
+    labels: Option<Labels>,
+    /// Set while the object is being deleted.
+    #[serde(default)]
+    pub deletion_timestamp: Option<String>,
+}
+
+/// `spec` of a pod or of an object with a template.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spec {
+    #[serde(default)]
+    containers: Vec<ContainerSpec>,
+    #[serde(default)]
+    init_containers: Vec<ContainerSpec>,
+    #[serde(default)]
+    ephemeral_containers: Vec<ContainerSpec>,
+    #[serde(default)]
+    template: Option<Template>,
+    #[serde(default)]
+    job_template: Option<JobTemplate>,
+    /// A label selector, or with a `ReplicationController` its `matchLabels` alone.
+    #[serde(default)]
+    selector: Value,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct ContainerSpec {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    image: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Template {
+    #[serde(default)]
+    metadata: Meta,
+    #[serde(default)]
+    spec: PodSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PodSpec {
+    #[serde(default)]
+    containers: Vec<ContainerSpec>,
+    #[serde(default)]
+    init_containers: Vec<ContainerSpec>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct JobTemplate {
+    #[serde(default)]
+    spec: JobSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct JobSpec {
+    #[serde(default)]
+    template: Template,
+}
+
+/// `status` of a node.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStatus {
+    #[serde(default)]
+    node_info: NodeInfo,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeInfo {
+    #[serde(default)]
+    kernel_version: String,
+    #[serde(default)]
+    architecture: String,
+}
+
+/// What of a watched node decides which policies run there.
+pub fn node(object: NodeObject) -> (String, Node) {
+    let info = object.status.unwrap_or_default().node_info;
+    let node = Node {
+        labels: object.metadata.labels.unwrap_or_default(),
+        release: info.kernel_version,
+        arch: info.architecture,
+    };
+    (object.metadata.name.unwrap_or_default(), node)
+}
+
+/// What of a watched object policies can see. Nothing of one that another object makes from its own template (a
+/// `ReplicaSet` of a `Deployment`): it would count twice.
+pub fn watched(kind: &str, object: WorkloadObject) -> Option<Workload> {
+    let owned = object.metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true));
+    if owned && kind != "Pod" {
+        return None;
+    }
+    let meta = object.metadata;
+    let name = meta.name.unwrap_or_default();
+    Some(workload(
+        kind,
+        name,
+        meta.namespace.unwrap_or_default(),
+        meta.labels.unwrap_or_default(),
+        object.spec,
+        None,
+    ))
+}
+
+impl Reviewed {
+    /// What policies can see of it. A name that is still to be made is shown as its beginning.
+    pub fn workload(self, kind: &str, namespace: &str) -> Workload {
+        let Self { metadata: Meta { name, generate_name, labels, .. }, spec, template } = self;
+        let name = if name.is_empty() { generate_name } else { name };
+        workload(kind, name, namespace.to_owned(), labels.unwrap_or_default(), spec, template)
+    }
+}
+
+fn workload(
+    kind: &str,
+    name: String,
+    namespace: String,
+    labels: Labels,
+    spec: Spec,
+    at_root: Option<Template>,
+) -> Workload {
+    let Spec { containers, init_containers, ephemeral_containers, template, job_template, selector } = spec;
+    if kind == "Pod" {
+        let all = containers.into_iter().chain(init_containers).chain(ephemeral_containers);
+        return Workload::pod(name, Shape { namespace, labels, containers: Some(all.map(container).collect()) });
+    }
+    let template = at_root.or(template).or_else(|| job_template.map(|job| job.spec.template));
+    let Template { metadata, spec } = template.unwrap_or_default();
+    let all = spec.containers.into_iter().chain(spec.init_containers);
+    Workload {
+        kind: kind.to_owned(),
+        name,
+        shape: Shape {
+            namespace,
+            labels: metadata.labels.unwrap_or_default(),
+            containers: Some(all.map(container).collect()),
+        },
+        own_labels: labels,
+        selector: match_labels(kind, &selector),
+    }
+}
+
+fn match_labels(kind: &str, selector: &Value) -> Labels {
+    let labels = if kind == "ReplicationController" { Some(selector) } else { selector.get("matchLabels") };
+    let labels = labels.and_then(Value::as_object).into_iter().flatten();
+    labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+fn container(ContainerSpec { name, image }: ContainerSpec) -> Container {
+    Container { name, repo: repository(&image).to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn reviewed(object: Value, kind: &str) -> Workload {
+        serde_json::from_value::<Reviewed>(object).unwrap().workload(kind, "ns")
+    }
+
+    #[test]
+    fn a_pod_is_read_with_all_its_containers() {
+        let pod = reviewed(
+            json!({"metadata": {"generateName": "a-", "labels": {"x": "y"}, "managedFields": [{}]},
+                "spec": {"containers": [{"name": "c", "image": "reg:5000/a/b:1@sha256:0"}],
+                    "initContainers": [{"name": "i"}], "ephemeralContainers": [{"name": "e"}], "nodeName": "n"}}),
+            "Pod",
+        );
+        assert_eq!((pod.name.as_str(), pod.shape.namespace.as_str()), ("a-", "ns"));
+        let names: Vec<_> = pod.shape.containers.iter().flatten().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["c", "i", "e"]);
+        assert_eq!(pod.shape.containers.unwrap()[0].repo, "reg:5000/a/b");
+    }
+
+    #[test]
+    fn templates_are_read_wherever_they_stand() {
+        let template = json!({"metadata": {"labels": {"x": "y"}}, "spec": {"containers": [{"name": "c"}]}});
+        let selector = json!({"matchLabels": {"x": "y"}});
+        for (kind, object) in [
+            ("Deployment", json!({"spec": {"template": template, "selector": selector}})),
+            ("ReplicationController", json!({"spec": {"template": template, "selector": {"x": "y"}}})),
+            ("CronJob", json!({"spec": {"jobTemplate": {"spec": {"template": template, "selector": selector}}}})),
+            ("PodTemplate", json!({"template": template})),
+        ] {
+            let workload = reviewed(object, kind);
+            assert_eq!(workload.shape.labels.get("x").map(String::as_str), Some("y"), "{kind}");
+            assert_eq!(workload.shape.containers.unwrap().len(), 1, "{kind}");
+            let own = !matches!(kind, "CronJob" | "PodTemplate");
+            assert_eq!(workload.selector.contains_key("x"), own, "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_template_has_no_labels() {
+        assert_eq!(reviewed(json!({"spec": {"selector": "odd"}}), "Deployment").shape.labels.len(), 0);
+        assert_eq!(reviewed(json!({}), "Pod").shape.labels.len(), 0);
+    }
+}

@@ -1,0 +1,125 @@
+//! Starts all watches.
+
+use std::sync::Arc;
+
+use gatewatch_crds::NodeTracing;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ReplicationController};
+use kube::api::{Api, PartialObjectMeta};
+use kube::core::{ApiResource, DeserializeGuard, DynamicObject, GroupVersionKind};
+use kube::runtime::watcher::Config;
+use kube::{Client, Resource};
+use tokio::task::JoinSet;
+
+use super::Cache;
+use super::follow::follow;
+use super::slim;
+use crate::cluster::{Agent, Cluster, Stored};
+use crate::kernels::Reported;
+
+/// Starts a watch for each cache; they end with the set.
+pub fn start(client: &Client, cluster: &Arc<Cluster>) -> JoinSet<()> {
+    let mut watches = JoinSet::new();
+    policies(&mut watches, client, cluster);
+    workloads::<Pod>(&mut watches, client, cluster, Cache::Pod);
+    workloads::<Deployment>(&mut watches, client, cluster, Cache::Deployment);
+    workloads::<StatefulSet>(&mut watches, client, cluster, Cache::StatefulSet);
+    workloads::<DaemonSet>(&mut watches, client, cluster, Cache::DaemonSet);
+    workloads::<ReplicaSet>(&mut watches, client, cluster, Cache::ReplicaSet);
+    workloads::<ReplicationController>(&mut watches, client, cluster, Cache::ReplicationController);
+    workloads::<Job>(&mut watches, client, cluster, Cache::Job);
+    workloads::<CronJob>(&mut watches, client, cluster, Cache::CronJob);
+    namespaces(&mut watches, client, cluster);
+    nodes(&mut watches, client, cluster);
+    agents(&mut watches, client, cluster);
+    watches
+}
+
+fn policies(watches: &mut JoinSet<()>, client: &Client, cluster: &Arc<Cluster>) {
+    for (cache, plural) in [
+        (Cache::TracingPolicy, "tracingpolicies"),
+        (Cache::TracingPolicyNamespaced, "tracingpoliciesnamespaced"),
+    ] {
+        let kind = GroupVersionKind::gvk("cilium.io", "v1alpha1", cache.name());
+        let resource = ApiResource::from_gvk_with_plural(&kind, plural);
+        let api = Api::all_with(client.clone(), &resource);
+        let cluster = Arc::clone(cluster);
+        watches.spawn(async move {
+            let namespaced = cache == Cache::TracingPolicyNamespaced;
+            // The types may be there or not: the object's own are what the policy engine looks for.
+            let read = move |object: DeserializeGuard<DynamicObject>| {
+                let object = object.0.map_err(|invalid| invalid.error)?;
+                let mut value = serde_json::to_value(&object).map_err(|error| error.to_string())?;
+                value["apiVersion"] = "cilium.io/v1alpha1".into();
+                value["kind"] = cache.name().into();
+                Stored::read(&value).map(Some).ok_or_else(|| "it is no policy".to_owned())
+            };
+            follow(api, Config::default(), (cache, cluster.health(cache)), read, |change| {
+                cluster.policies_changed(change, namespaced);
+            })
+            .await;
+        });
+    }
+}
+
+/// Those parts of the objects of a kind that policies can see.
+fn workloads<K>(watches: &mut JoinSet<()>, client: &Client, cluster: &Arc<Cluster>, cache: Cache)
+where
+    K: Resource<DynamicType = ()> + 'static,
+{
+    let api = Api::all_with(client.clone(), &ApiResource::erase::<K>(&()));
+    let cluster = Arc::clone(cluster);
+    watches.spawn(async move {
+        let read = |object| Ok(slim::watched(cache.name(), object));
+        follow(api, Config::default(), (cache, cluster.health(cache)), read, |change| {
+            cluster.workloads_changed(change, cache);
+        })
+        .await;
+    });
+}
+
+fn namespaces(watches: &mut JoinSet<()>, client: &Client, cluster: &Arc<Cluster>) {
+    let api = Api::<PartialObjectMeta<Namespace>>::all(client.clone());
+    let cluster = Arc::clone(cluster);
+    watches.spawn(async move {
+        let read = |object: PartialObjectMeta<Namespace>| {
+            let metadata = object.metadata;
+            Ok(metadata.name.map(|name| (name, metadata.annotations.unwrap_or_default())))
+        };
+        let health = (Cache::Namespace, cluster.health(Cache::Namespace));
+        follow(api, Config::default(), health, read, |change| cluster.namespaces_changed(change)).await;
+    });
+}
+
+fn nodes(watches: &mut JoinSet<()>, client: &Client, cluster: &Arc<Cluster>) {
+    let api = Api::all_with(client.clone(), &ApiResource::erase::<Node>(&()));
+    let cluster = Arc::clone(cluster);
+    watches.spawn(async move {
+        let health = (Cache::Node, cluster.health(Cache::Node));
+        follow(api, Config::default(), health, |object| Ok(Some(slim::node(object))), |change| {
+            cluster.nodes_changed(change);
+        })
+        .await;
+    });
+}
+
+fn agents(watches: &mut JoinSet<()>, client: &Client, cluster: &Arc<Cluster>) {
+    let api = Api::all(client.clone());
+    let cluster = Arc::clone(cluster);
+    watches.spawn(async move {
+        let read = |object: DeserializeGuard<NodeTracing>| {
+            let object = object.0.map_err(|invalid| invalid.error)?;
+            let kernel = Reported {
+                release: object.spec.kernel.release,
+                hash: object.spec.profile.hash,
+                endpoint: object.spec.profile.endpoint,
+            };
+            let status = object.status.unwrap_or_default();
+            Ok(object.metadata.name.map(|name| (name, Agent { kernel, status })))
+        };
+        let health = (Cache::NodeTracing, cluster.health(Cache::NodeTracing));
+        follow(api, Config::default(), health, read, |change| cluster.agents_changed(change)).await;
+    });
+}
+

@@ -1,0 +1,112 @@
+//! Policies: created, changed, deleted.
+
+use std::collections::BTreeSet;
+
+use gatewatch_coverage::Watch;
+use gatewatch_policy::analysis::analyze;
+use gatewatch_policy::diagnostic::{Diagnostic, FieldPath, Severity};
+use gatewatch_policy::source::Document;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{Findings, Gate};
+use crate::cluster::Stored;
+use crate::kernels::Kernels;
+use crate::review::{Operation, Request};
+
+/// Kinds that are asked about here.
+const KINDS: [&str; 2] = ["TracingPolicy", "TracingPolicyNamespaced"];
+
+impl Gate {
+    pub(super) fn policy(&self, request: &Request) -> Findings {
+        let mut found = Findings::default();
+        if request.kind.group != "cilium.io" || !KINDS.contains(&request.kind.kind.as_str()) {
+            found.remarks.push(format!("gatewatch was asked about a {}, which is no policy", request.kind.kind));
+            return found;
+        }
+        let (object, old) = (read(request.object.as_deref()), read(request.old_object.as_deref()));
+        match (request.operation, object, old) {
+            (Operation::Delete, _, Some(old)) => self.deleted(&old, &mut found),
+            (Operation::Create, Some(new), _) => self.applied(&new, None, &mut found),
+            (Operation::Update, Some(new), old) => self.applied(&new, old.as_ref(), &mut found),
+            _ => {}
+        }
+        found
+    }
+
+    fn deleted(&self, old: &Value, found: &mut Findings) {
+        if !self.knows_coverage(&mut found.remarks) {
+            return;
+        }
+        if let Some(was) = Stored::read(old) {
+            let watch = Watch::new(&was.policy, "default");
+            found.diagnostics.extend(self.cluster.ask(|index| index.on_policy_change(&watch, None)));
+        }
+    }
+
+    fn applied(&self, new: &Value, old: Option<&Value>, found: &mut Findings) {
+        // Nothing may keep the finalizers of what is being deleted from being taken off.
+        if !new["metadata"]["deletionTimestamp"].is_null() {
+            return;
+        }
+        let same = old.is_some_and(|old| old["spec"] == new["spec"]);
+        let (stored, diagnostics) = examine(new, &self.cluster.kernels());
+        found.diagnostics = diagnostics;
+        if let Some(stored) = stored
+            && self.knows_coverage(&mut found.remarks)
+        {
+            let watch = Watch::new(&stored.policy, "default");
+            let was = old.and_then(Stored::read).map(|was| Watch::new(&was.policy, "default"));
+            self.cluster.ask(|index| {
+                found.diagnostics.extend(index.on_policy(&watch));
+                if let Some(was) = &was {
+                    found.diagnostics.extend(index.on_policy_change(was, Some(&watch)));
+                }
+            });
+        }
+        if same {
+            // What was admitted, in whatever way, can still be labelled and annotated.
+            for diagnostic in &mut found.diagnostics {
+                diagnostic.severity = diagnostic.severity.min(Severity::Warning);
+            }
+        }
+    }
+}
+
+/// A policy, and all that is to be said of it but for its coverage: form, rules, kernels.
+fn examine(object: &Value, kernels: &Kernels) -> (Option<Stored>, Vec<Diagnostic>) {
+    let Some(stored) = Stored::read(object) else {
+        let analysis = analyze(&Document::from_json(object));
+        return (None, analysis.findings.into_iter().map(|finding| finding.diagnostic).collect());
+    };
+    let found = with_kernels(&stored, kernels);
+    (Some(stored), found)
+}
+
+/// What is to be said of a policy by itself and on the kernels of the cluster, where that isn't said already or only
+/// follows from it.
+pub fn with_kernels(stored: &Stored, kernels: &Kernels) -> Vec<Diagnostic> {
+    let mut found = stored.findings.clone();
+    let known: BTreeSet<(&str, &FieldPath)> =
+        stored.findings.iter().map(|diagnostic| (diagnostic.code.id, &diagnostic.path)).collect();
+    let spoilt: Vec<&FieldPath> = stored
+        .findings
+        .iter()
+        .filter(|diagnostic| diagnostic.is_error() && diagnostic.code.id.starts_with("GW0"))
+        .map(|diagnostic| &diagnostic.path)
+        .collect();
+    let follows = |path: &FieldPath| {
+        spoilt.iter().any(|other| path.0.starts_with(&other.0) || other.0.starts_with(&path.0))
+    };
+    let new = kernels.check(&stored.policy).into_iter();
+    found.extend(
+        new.filter(|diagnostic| !known.contains(&(diagnostic.code.id, &diagnostic.path)))
+            .filter(|diagnostic| !follows(&diagnostic.path)),
+    );
+    found
+}
+
+/// The object as a value. That it is JSON is known: it is a part of a review that was read.
+fn read(object: Option<&RawValue>) -> Option<Value> {
+    object.and_then(|object| serde_json::from_str(object.get()).ok())
+}

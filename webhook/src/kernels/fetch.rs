@@ -1,0 +1,164 @@
+//! A kernel's profile from the agent of a node that runs it.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::{Request, StatusCode, Uri, header};
+use gatewatch_kernel::Profile;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// Bytes of a profile as it travels; those of Debian's kernels have less than half a MiB.
+const MAX_BYTES: usize = 16 << 20;
+/// Time for all of it.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why a profile can't be used. Each reads as a part of a sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The URL.
+    #[error("{0:?} is no URL of an agent: it has to be http:// with a host and a port")]
+    Url(String),
+    /// Nobody there, or something went wrong on the way.
+    #[error("{url} can't be reached: {reason}")]
+    Unreachable {
+        /// The URL.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// Another answer than a profile.
+    #[error("{url} answers {status}")]
+    Status {
+        /// The URL.
+        url: String,
+        /// The answer.
+        status: StatusCode,
+    },
+    /// Bytes that are no profile.
+    #[error("what {url} gives is no profile: {reason}")]
+    Format {
+        /// The URL.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// The profile of another kernel than the agent reported.
+    #[error("{url} gives a profile with the hash {found}, and the node's NodeTracing says {expected}")]
+    Hash {
+        /// The URL.
+        url: String,
+        /// What it has.
+        found: String,
+        /// What it should have.
+        expected: String,
+    },
+}
+
+/// Fetches the profile with this hash. Anything else that the agent gives is refused.
+pub async fn fetch(url: &str, hash: &str) -> Result<Profile, FetchError> {
+    let unreachable =
+        |reason: &dyn std::fmt::Display| FetchError::Unreachable { url: url.to_owned(), reason: reason.to_string() };
+    let bytes = tokio::time::timeout(TIMEOUT, get(url))
+        .await
+        .map_err(|_| unreachable(&format_args!("no answer within {} s", TIMEOUT.as_secs())))??;
+    let format = |reason: &dyn std::fmt::Display| FetchError::Format { url: url.to_owned(), reason: reason.to_string() };
+    // Unpacking and hashing take a while; requests are answered meanwhile.
+    let (profile, found) = tokio::task::spawn_blocking(move || {
+        Profile::from_bytes(&bytes).map(|profile| {
+            let hash = profile.hash();
+            (profile, hash)
+        })
+    })
+    .await
+    .map_err(|error| format(&error))?
+    .map_err(|error| format(&error))?;
+    if found != hash {
+        return Err(FetchError::Hash { url: url.to_owned(), found, expected: hash.to_owned() });
+    }
+    Ok(profile)
+}
+
+async fn get(url: &str) -> Result<Bytes, FetchError> {
+    let bad = || FetchError::Url(url.to_owned());
+    let uri: Uri = url.parse().map_err(|_| bad())?;
+    let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(bad()) };
+    let port = authority.port_u16().ok_or_else(bad)?;
+    let unreachable =
+        |reason: &dyn std::fmt::Display| FetchError::Unreachable { url: url.to_owned(), reason: reason.to_string() };
+    let host = authority.host().trim_matches(['[', ']']);
+    let stream = TcpStream::connect((host, port)).await.map_err(|e| unreachable(&e))?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|e| unreachable(&e))?;
+    let request = Request::get(uri.path_and_query().map_or("/", |path| path.as_str()))
+        .header(header::HOST, authority.as_str())
+        .body(Empty::<Bytes>::new())
+        .map_err(|_| bad())?;
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(|e| unreachable(&e))?;
+        if response.status() != StatusCode::OK {
+            return Err(FetchError::Status { url: url.to_owned(), status: response.status() });
+        }
+        let body = Limited::new(response.into_body(), MAX_BYTES).collect().await;
+        body.map(http_body_util::Collected::to_bytes).map_err(|e| unreachable(&e))
+    };
+    tokio::pin!(answer);
+    tokio::select! {
+        answer = &mut answer => answer,
+        // The connection's end is seen by the answer; where it isn't, it has none.
+        ended = connection => match ended {
+            Ok(()) => answer.await,
+            Err(error) => Err(unreachable(&error)),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::get;
+
+    use super::*;
+
+    async fn agent(router: Router) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_, stop) = tokio::sync::oneshot::channel::<()>();
+        tokio::spawn(crate::serve::serve(
+            listener,
+            crate::serve::Transport::Plain,
+            router,
+            crate::serve::Draining::default(),
+            async move {
+                let _ = stop.await;
+                std::future::pending::<()>().await;
+            },
+            Duration::ZERO,
+        ));
+        format!("http://{address}/profile")
+    }
+
+    #[tokio::test]
+    async fn a_profile_is_taken_by_its_hash_alone() {
+        let profile = Profile::shipped("6.12").unwrap();
+        let (bytes, hash) = (profile.to_bytes().unwrap(), profile.hash());
+        let url = agent(Router::new().route("/profile", get(async move || bytes))).await;
+        assert_eq!(fetch(&url, &hash).await.unwrap().release, profile.release);
+        let error = fetch(&url, "other").await.unwrap_err().to_string();
+        assert!(error.contains("NodeTracing says other"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn anything_else_is_refused_with_a_reason() {
+        let url = agent(Router::new().route("/profile", get(async || "hello"))).await;
+        assert!(fetch(&url, "h").await.unwrap_err().to_string().contains("is no profile"));
+        let missing = url.replace("/profile", "/other");
+        assert!(fetch(&missing, "h").await.unwrap_err().to_string().contains("404"));
+        for url in ["https://127.0.0.1:1/profile", "file:///etc/passwd", "http://127.0.0.1/profile", "x"] {
+            assert!(matches!(fetch(url, "h").await, Err(FetchError::Url(_))), "{url}");
+        }
+        assert!(fetch("http://127.0.0.1:1/profile", "h").await.unwrap_err().to_string().contains("reached"));
+    }
+}

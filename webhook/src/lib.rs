@@ -1,0 +1,27 @@
+//! Gatewatch's gate: the validating admission webhook.
+//!
+//! ```text
+//! POST -> review -> gate (policies, workloads) -> diagnostics -> verdict (by modes) -> AdmissionReview
+//!                     ^ reads only
+//! watches -> cluster (coverage index, kernels, policies) -> status (one replica writes PolicyCoverage, Events)
+//! ```
+//!
+//! A decision reads what is in memory and nothing else: it asks nobody and writes nothing (`sideEffects: None`). What
+//! is in memory comes from watches; before they are filled the rules that need no cluster answer.
+
+pub mod args;
+pub mod caches;
+pub mod cluster;
+pub mod gate;
+pub mod http;
+pub mod kernels;
+pub mod metrics;
+pub mod modes;
+pub mod registration;
+pub mod review;
+pub mod run;
+pub mod serve;
+pub mod status;
+pub mod tls;
+pub mod vap;
+pub mod verdict;

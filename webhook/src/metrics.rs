@@ -1,0 +1,226 @@
+//! What Prometheus scrapes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::caches::Cache;
+use crate::cluster::Cluster;
+use crate::kernels::Source;
+use crate::review::Operation;
+use crate::tls::Certificates;
+use crate::verdict::Verdict;
+
+/// Media type of what [`Metrics::render`] gives.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Seconds: from a tenth of a millisecond to the time that the API server waits.
+const BUCKETS: [f64; 11] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 3.0];
+
+/// All metrics. What is counted as it happens is counted here; the rest is read off when somebody asks.
+pub struct Metrics {
+    registry: Registry,
+    cluster: Arc<Cluster>,
+    certificates: Arc<Certificates>,
+    requests: IntCounterVec,
+    unreadable: IntCounterVec,
+    duration: Histogram,
+    diagnostics: IntCounterVec,
+    cache_synced: IntGaugeVec,
+    cache_objects: IntGaugeVec,
+    cache_age: IntGaugeVec,
+    cache_unreadable: IntGaugeVec,
+    cache_errors: IntGaugeVec,
+    certificate_ends: Gauge,
+    certificates_taken: IntGauge,
+    certificates_refused: IntGauge,
+    policies_without_pods: IntGauge,
+    pods_without_required_coverage: IntGauge,
+    kernels: IntGaugeVec,
+    kernels_unknown: IntGauge,
+    modes_refused: IntGauge,
+    leader: IntGauge,
+}
+
+impl Metrics {
+    /// The metrics of this cluster and these certificates.
+    pub fn new(cluster: Arc<Cluster>, certificates: Arc<Certificates>) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let vec = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(vec.clone()))?;
+            Ok::<_, prometheus::Error>(vec)
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            let vec = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(vec.clone()))?;
+            Ok::<_, prometheus::Error>(vec)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let duration = Histogram::with_opts(
+            HistogramOpts::new(
+                "gatewatch_admission_duration_seconds",
+                "Time from a whole request to its answer.",
+            )
+            .buckets(BUCKETS.to_vec()),
+        )?;
+        registry.register(Box::new(duration.clone()))?;
+        let certificate_ends = Gauge::new(
+            "gatewatch_certificate_not_after_timestamp_seconds",
+            "When the certificate that is shown ends; 0 while there is none.",
+        )?;
+        registry.register(Box::new(certificate_ends.clone()))?;
+        let build = gauges("gatewatch_build_info", "1, with the version.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(Self {
+            requests: counters(
+                "gatewatch_admission_requests_total",
+                "Requests answered, by what was asked about and what was answered.",
+                &["kind", "operation", "verdict"],
+            )?,
+            unreadable: counters(
+                "gatewatch_admission_bad_requests_total",
+                "Requests that were no AdmissionReview that can be answered.",
+                &["reason"],
+            )?,
+            duration,
+            diagnostics: counters(
+                "gatewatch_admission_diagnostics_total",
+                "Diagnostics found in requests, by code and by what was done about them.",
+                &["code", "mode"],
+            )?,
+            cache_synced: gauges(
+                "gatewatch_cache_synced",
+                "Whether a cache has been filled since the start.",
+                &["cache"],
+            )?,
+            cache_objects: gauges("gatewatch_cache_objects", "Objects in a cache.", &["cache"])?,
+            cache_age: gauges(
+                "gatewatch_cache_age_seconds",
+                "Seconds since a change of the cache's kind was last heard of.",
+                &["cache"],
+            )?,
+            cache_unreadable: gauges(
+                "gatewatch_cache_unreadable_objects",
+                "Objects that couldn't be read and were left out, since the start.",
+                &["cache"],
+            )?,
+            cache_errors: gauges(
+                "gatewatch_cache_watch_errors",
+                "Times that a cache's watch broke, since the start.",
+                &["cache"],
+            )?,
+            certificate_ends,
+            certificates_taken: gauge(
+                "gatewatch_certificate_reloads",
+                "Certificates that were taken up, since the start.",
+            )?,
+            certificates_refused: gauge(
+                "gatewatch_certificate_reload_errors",
+                "Certificates that were refused, since the start; the one before stayed.",
+            )?,
+            policies_without_pods: gauge(
+                "gatewatch_policies_without_pods",
+                "Policies for pods that select none now.",
+            )?,
+            pods_without_required_coverage: gauge(
+                "gatewatch_pods_without_required_coverage",
+                "Pods that no policy selects, in namespaces that require it.",
+            )?,
+            kernels: gauges(
+                "gatewatch_preflight_nodes",
+                "Nodes that policies are checked for, by kernel and by where its profile comes from.",
+                &["kernel", "source"],
+            )?,
+            kernels_unknown: gauge(
+                "gatewatch_preflight_nodes_unknown",
+                "Nodes whose kernel isn't known: policies are not checked for them.",
+            )?,
+            modes_refused: gauge(
+                "gatewatch_modes_refused",
+                "1 while the ConfigMap of modes can't be used and the table before it is in force.",
+            )?,
+            leader: gauge("gatewatch_leader", "Whether this replica writes PolicyCoverage and Events.")?,
+            registry,
+            cluster,
+            certificates,
+        })
+    }
+
+    /// Counts an answer.
+    pub fn answered(&self, kind: &str, operation: Operation, verdict: &Verdict, took: Duration) {
+        // What can be sent in a review is anything; what is counted under its name is not.
+        let kind = Cache::ALL.into_iter().find(|cache| cache.name() == kind).map_or("other", Cache::name);
+        let answer = &verdict.answer;
+        let word = match (answer.allowed, answer.warnings.is_empty()) {
+            (false, _) => "denied",
+            (true, false) => "warned",
+            (true, true) => "allowed",
+        };
+        self.requests.with_label_values(&[kind, operation.name(), word]).inc();
+        for (code, mode) in &verdict.said {
+            self.diagnostics.with_label_values(&[code, mode.name()]).inc();
+        }
+        self.duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts a request that could not be answered. `reason` is a word of a small fixed set.
+    pub fn bad_request(&self, reason: &'static str) {
+        self.unreadable.with_label_values(&[reason]).inc();
+    }
+
+    /// Writes everything down.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        self.read_off();
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    fn read_off(&self) {
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        for cache in Cache::ALL {
+            let reading = self.cluster.health(cache).read();
+            let name = &[cache.name()];
+            self.cache_synced.with_label_values(name).set(i64::from(reading.synced));
+            self.cache_objects.with_label_values(name).set(number(reading.objects));
+            self.cache_age.with_label_values(name).set(number(reading.age));
+            self.cache_unreadable.with_label_values(name).set(number(reading.unreadable));
+            self.cache_errors.with_label_values(name).set(number(reading.errors));
+        }
+        let ends = self.certificates.not_after();
+        let ends = ends.and_then(|ends| ends.duration_since(SystemTime::UNIX_EPOCH).ok());
+        self.certificate_ends.set(ends.map_or(0.0, |since| since.as_secs_f64()));
+        let (taken, refused) = self.certificates.counts();
+        self.certificates_taken.set(number(taken));
+        self.certificates_refused.set(number(refused));
+        let (empty, uncovered) = self.cluster.ask(|index| {
+            let empty = |watch: &&gatewatch_coverage::Watch| {
+                watch.scope.pods.is_some() && index.selection(watch).total().pods == 0
+            };
+            (index.policies().filter(empty).count(), index.uncovered().total().pods)
+        });
+        self.policies_without_pods.set(count(empty));
+        self.pods_without_required_coverage.set(count(uncovered));
+        let kernels = self.cluster.kernels();
+        self.kernels.reset();
+        for kernel in kernels.list() {
+            let source = match kernel.source {
+                Source::Agent => "agent",
+                Source::Shipped => "shipped",
+                Source::Assumed => "assumed",
+            };
+            self.kernels.with_label_values(&[kernel.release.as_str(), source]).add(count(kernel.nodes()));
+        }
+        self.kernels_unknown.set(count(kernels.unknown()));
+        self.modes_refused.set(i64::from(self.cluster.modes_refused.load(Ordering::Relaxed)));
+        self.leader.set(i64::from(self.cluster.leads.load(Ordering::Relaxed)));
+    }
+}

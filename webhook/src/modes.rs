@@ -1,0 +1,281 @@
+//! What is done about a diagnostic: the modes table, one `ConfigMap` of the cluster's operator.
+//!
+//! ```yaml
+//! modes:
+//!   GW208: off              # one code
+//!   GW1xx: audit            # a group
+//! namespaces:
+//!   payments:
+//!     GW106: deny           # a near miss is refused here
+//!     "*": warn             # all else
+//! exempt:
+//!   users: ["system:serviceaccount:backup:restore"]
+//!   groups: ["break-glass"]
+//!   namespaces: ["sandbox"]
+//! ```
+//!
+//! Of the entries that fit, those of the object's namespace come before those for all, and the narrower before the
+//! wider: code, group, `*`. Where none fits, the diagnostic's severity decides: errors deny, warnings warn, notes go
+//! to the audit log. Nobody exempts himself: an exemption is in this table or nowhere, not on the object.
+
+pub mod follow;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use gatewatch_policy::codes;
+use gatewatch_policy::diagnostic::{Diagnostic, Severity};
+use serde::Deserialize;
+
+use crate::review::User;
+
+/// The key of the `ConfigMap` that holds the table.
+pub const DATA_KEY: &str = "modes.yaml";
+
+/// What is done about a diagnostic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Mode {
+    /// Nothing.
+    Off,
+    /// It goes to the audit log and the metrics.
+    Audit,
+    /// The user is told.
+    Warn,
+    /// The object is refused.
+    Deny,
+}
+
+impl Mode {
+    const ALL: [Self; 4] = [Self::Off, Self::Audit, Self::Warn, Self::Deny];
+
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Audit => "audit",
+            Self::Warn => "warn",
+            Self::Deny => "deny",
+        }
+    }
+
+    const fn usual(severity: Severity) -> Self {
+        match severity {
+            Severity::Error => Self::Deny,
+            Severity::Warning => Self::Warn,
+            Severity::Note => Self::Audit,
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Modes {
+    everywhere: Table,
+    namespaces: BTreeMap<String, Table>,
+    users: BTreeSet<String>,
+    groups: BTreeSet<String>,
+    exempt_namespaces: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Table {
+    codes: BTreeMap<String, Mode>,
+    /// By the digit after `GW`.
+    groups: BTreeMap<char, Mode>,
+    all: Option<Mode>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    modes: BTreeMap<String, Word>,
+    #[serde(default)]
+    namespaces: BTreeMap<String, BTreeMap<String, Word>>,
+    #[serde(default)]
+    exempt: Exempt,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exempt {
+    #[serde(default)]
+    users: BTreeSet<String>,
+    #[serde(default)]
+    groups: BTreeSet<String>,
+    #[serde(default)]
+    namespaces: BTreeSet<String>,
+}
+
+/// A mode as it stands in the file. In YAML 1.1 a bare `off` is false.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Word {
+    Flag(bool),
+    Text(String),
+}
+
+/// Why a table can't be used. Each reads as a sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum BadModes {
+    /// No YAML, or not of this form.
+    #[error("the modes can't be read: {0}")]
+    Form(String),
+    /// A mode that there isn't.
+    #[error("{place}: {word:?} is no mode; there are off, audit, warn and deny")]
+    Mode {
+        /// Where.
+        place: String,
+        /// What stands there.
+        word: String,
+    },
+    /// A code that there isn't.
+    #[error("{place}: there is no code or group {code:?}; a code is as GW106, a group as GW1xx, and all is \"*\"")]
+    Code {
+        /// Where.
+        place: String,
+        /// What stands there.
+        code: String,
+    },
+}
+
+impl Modes {
+    /// Reads a table.
+    pub fn parse(text: &str) -> Result<Self, BadModes> {
+        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+            return Ok(Self::default());
+        }
+        let written: Written =
+            serde_saphyr::from_str(text).map_err(|error| BadModes::Form(error.to_string()))?;
+        let mut namespaces = BTreeMap::new();
+        for (namespace, entries) in written.namespaces {
+            let place = format!("namespaces.{namespace}");
+            namespaces.insert(namespace, Table::read(entries, &place)?);
+        }
+        let Exempt { users, groups, namespaces: exempt_namespaces } = written.exempt;
+        let everywhere = Table::read(written.modes, "modes")?;
+        Ok(Self { everywhere, namespaces, users, groups, exempt_namespaces })
+    }
+
+    /// What is done about a diagnostic on an object of this namespace (`None`: one of the cluster).
+    pub fn of(&self, diagnostic: &Diagnostic, namespace: Option<&str>) -> Mode {
+        let id = diagnostic.code.id;
+        let special = namespace.and_then(|namespace| self.namespaces.get(namespace)).and_then(|t| t.of(id));
+        special.or_else(|| self.everywhere.of(id)).unwrap_or(Mode::usual(diagnostic.severity))
+    }
+
+    /// Why nothing is said of what this user does there, if so.
+    pub fn exemption(&self, user: &User, namespace: Option<&str>) -> Option<String> {
+        if self.users.contains(&user.username) {
+            return Some(format!("user {}", user.username));
+        }
+        if let Some(group) = user.groups.iter().find(|group| self.groups.contains(*group)) {
+            return Some(format!("group {group}"));
+        }
+        namespace
+            .filter(|namespace| self.exempt_namespaces.contains(*namespace))
+            .map(|namespace| format!("namespace {namespace}"))
+    }
+}
+
+impl Table {
+    fn read(entries: BTreeMap<String, Word>, place: &str) -> Result<Self, BadModes> {
+        let mut table = Self::default();
+        for (code, word) in entries {
+            let place = format!("{place}.{code}");
+            let mode = mode(word, &place)?;
+            match code.as_bytes() {
+                b"*" => table.all = Some(mode),
+                [b'G', b'W', digit @ b'0'..=b'9', b'x', b'x'] => {
+                    table.groups.insert(char::from(*digit), mode);
+                }
+                _ if codes::ALL.iter().any(|known| known.id == code) => {
+                    table.codes.insert(code, mode);
+                }
+                _ => return Err(BadModes::Code { place, code }),
+            }
+        }
+        Ok(table)
+    }
+
+    fn of(&self, id: &str) -> Option<Mode> {
+        let group = id.chars().nth(2);
+        let in_group = || group.and_then(|digit| self.groups.get(&digit));
+        self.codes.get(id).or_else(in_group).copied().or(self.all)
+    }
+}
+
+fn mode(word: Word, place: &str) -> Result<Mode, BadModes> {
+    let text = match word {
+        Word::Flag(false) => return Ok(Mode::Off),
+        Word::Flag(true) => "true".to_owned(),
+        Word::Text(text) => text,
+    };
+    let known = Mode::ALL.into_iter().find(|mode| mode.name() == text);
+    known.ok_or_else(|| BadModes::Mode { place: place.to_owned(), word: text })
+}
+
+#[cfg(test)]
+mod tests {
+    use gatewatch_policy::codes::{BAD_LABEL_KEY, EXEC_CALLER, HOT_HOOK, NAMESPACE_IGNORED};
+    use gatewatch_policy::diagnostic::FieldPath;
+
+    use super::*;
+
+    const TABLE: &str = "
+modes:
+  GW1xx: audit
+  GW105: off
+namespaces:
+  pay:
+    GW105: deny
+    '*': warn
+exempt:
+  users: [root]
+  groups: [ops]
+  namespaces: [sandbox]
+";
+
+    #[test]
+    fn narrower_entries_come_first_and_those_of_the_namespace() {
+        let modes = Modes::parse(TABLE).unwrap();
+        let of = |code, namespace| modes.of(&Diagnostic::new(code, FieldPath::root(), "m"), namespace);
+        assert_eq!(of(&NAMESPACE_IGNORED, None), Mode::Off);
+        assert_eq!(of(&NAMESPACE_IGNORED, Some("other")), Mode::Off);
+        assert_eq!(of(&NAMESPACE_IGNORED, Some("pay")), Mode::Deny);
+        assert_eq!(of(&BAD_LABEL_KEY, None), Mode::Audit);
+        assert_eq!(of(&BAD_LABEL_KEY, Some("pay")), Mode::Warn);
+        // Where the table says nothing.
+        assert_eq!(of(&HOT_HOOK, None), Mode::Warn);
+        assert_eq!(of(&EXEC_CALLER, None), Mode::Audit);
+        assert_eq!(of(&codes::NO_HOOK, None), Mode::Deny);
+    }
+
+    #[test]
+    fn exemptions() {
+        let modes = Modes::parse(TABLE).unwrap();
+        let user = |name: &str, group: &str| User { username: name.into(), groups: vec![group.into()] };
+        assert_eq!(modes.exemption(&user("root", ""), None).as_deref(), Some("user root"));
+        assert_eq!(modes.exemption(&user("me", "ops"), None).as_deref(), Some("group ops"));
+        assert_eq!(modes.exemption(&user("me", "dev"), Some("sandbox")).as_deref(), Some("namespace sandbox"));
+        assert_eq!(modes.exemption(&user("me", "dev"), Some("pay")), None);
+    }
+
+    #[test]
+    fn a_bad_table_is_refused_with_a_reason() {
+        let said = |text: &str| Modes::parse(text).unwrap_err().to_string();
+        assert!(said("modes: {GW105: maybe}").contains("modes.GW105: \"maybe\" is no mode"));
+        assert!(said("namespaces: {pay: {GW999: off}}").contains("namespaces.pay.GW999: there is no code"));
+        assert!(said("mode: {GW105: off}").contains("mode"));
+        assert!(said("- a").contains("can't be read"));
+        assert!(said("modes: {GW105: on}").contains("no mode"));
+        assert_eq!(Modes::parse("").unwrap(), Modes::default());
+        assert_eq!(Modes::parse("# nothing\n").unwrap(), Modes::default());
+    }
+}

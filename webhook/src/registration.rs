@@ -1,0 +1,154 @@
+//! The `ValidatingWebhookConfiguration`: which requests the API server asks about, and what it does where nobody
+//! answers. The chart's template says the same; this is the one that it is compared with.
+
+use serde_json::{Value, json};
+
+/// The usual name of the registration.
+pub const NAME: &str = "gatewatch";
+/// Namespaces that are never asked about, beside the webhook's own: a cluster has to be able to mend itself.
+pub const EXEMPT_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+/// Seconds that the API server waits for an answer.
+pub const TIMEOUT_SECONDS: u32 = 3;
+/// The label of a namespace that is not asked about. Labels of namespaces are the administrator's, not those of who
+/// makes pods in them.
+pub const EXEMPT_LABEL: &str = "gatewatch.dev/exempt";
+
+/// How the API server reaches the webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// A URL without a path: `https://127.0.0.1:9443`.
+    Url(String),
+    /// A service of the cluster.
+    Service {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Its port.
+        port: u16,
+    },
+}
+
+/// What is registered.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Its name.
+    pub name: String,
+    /// How the webhook is reached.
+    pub reach: Reach,
+    /// The webhook's own namespace, which is exempt.
+    pub own_namespace: String,
+    /// `Fail` or `Ignore`, for policies: without an answer none is admitted, or all are.
+    pub policies_failure: String,
+    /// The same for workloads.
+    pub workloads_failure: String,
+    /// The bundle of trusted certificates, as PEM. Absent where something else writes it.
+    pub ca_bundle: Option<String>,
+}
+
+impl Registration {
+    /// The object.
+    pub fn object(&self) -> Value {
+        let exempt: Vec<&str> =
+            EXEMPT_NAMESPACES.into_iter().chain([self.own_namespace.as_str()]).collect();
+        let quoted: Vec<String> = exempt.iter().map(|namespace| format!("'{namespace}'")).collect();
+        let selector = json!({"matchExpressions": [
+            {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": exempt},
+            {"key": EXEMPT_LABEL, "operator": "NotIn", "values": ["true"]},
+        ]});
+        let rule = |group: &str, version: &str, resources: &[&str], operations: &[&str]| {
+            json!({
+                "apiGroups": [group], "apiVersions": [version], "resources": resources,
+                "operations": operations, "scope": "*",
+            })
+        };
+        let common = |name: &str, path: &str, failure: &str| {
+            json!({
+                "name": name,
+                "admissionReviewVersions": ["v1"],
+                "clientConfig": self.client(path),
+                "failurePolicy": failure,
+                "matchPolicy": "Equivalent",
+                "sideEffects": "None",
+                "timeoutSeconds": TIMEOUT_SECONDS,
+                "namespaceSelector": selector,
+            })
+        };
+        let written = ["CREATE", "UPDATE"];
+        let mut policies = common("policies.gatewatch.dev", "/validate/policies", &self.policies_failure);
+        policies["rules"] = json!([rule(
+            "cilium.io",
+            "v1alpha1",
+            &["tracingpolicies", "tracingpoliciesnamespaced"],
+            &["CREATE", "UPDATE", "DELETE"],
+        )]);
+        // A namespaceSelector says nothing about kinds of the cluster; what the garbage collector and the namespace
+        // controller take away is theirs to decide.
+        policies["matchConditions"] = json!([
+            {
+                "name": "not-by-controllers",
+                "expression": "request.operation != 'DELETE' || \
+                    !request.userInfo.username.startsWith('system:serviceaccount:kube-system:')",
+            },
+        ]);
+        let mut workloads = common("workloads.gatewatch.dev", "/validate/workloads", &self.workloads_failure);
+        workloads["rules"] = json!([
+            rule("", "v1", &["pods", "pods/ephemeralcontainers", "podtemplates", "replicationcontrollers"], &written),
+            rule("apps", "v1", &["deployments", "statefulsets", "daemonsets", "replicasets"], &written),
+            rule("batch", "v1", &["jobs", "cronjobs"], &written),
+        ]);
+        workloads["matchConditions"] = json!([
+            {"name": "not-exempt", "expression": format!("!(request.namespace in [{}])", quoted.join(", "))},
+            // The pods of a node's own manifests can't be refused: they run already.
+            {"name": "not-by-kubelets", "expression": "!('system:nodes' in request.userInfo.groups)"},
+        ]);
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": self.name, "labels": {"app.kubernetes.io/name": "gatewatch"}},
+            "webhooks": [policies, workloads],
+        })
+    }
+
+    fn client(&self, path: &str) -> Value {
+        let mut client = match &self.reach {
+            Reach::Url(url) => json!({"url": format!("{}{path}", url.trim_end_matches('/'))}),
+            Reach::Service { namespace, name, port } => {
+                json!({"service": {"namespace": namespace, "name": name, "port": port, "path": path}})
+            }
+        };
+        if let Some(bundle) = &self.ca_bundle {
+            let bundle = k8s_openapi::ByteString(bundle.clone().into_bytes());
+            client["caBundle"] = json!(bundle);
+        }
+        client
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+
+    use super::*;
+
+    #[test]
+    fn it_is_what_the_api_knows() {
+        let registration = Registration {
+            name: NAME.into(),
+            reach: Reach::Url("https://127.0.0.1:9443/".into()),
+            own_namespace: "gatewatch".into(),
+            policies_failure: "Fail".into(),
+            workloads_failure: "Ignore".into(),
+            ca_bundle: Some("PEM".into()),
+        };
+        let object: ValidatingWebhookConfiguration = serde_json::from_value(registration.object()).unwrap();
+        let webhooks = object.webhooks.unwrap();
+        assert_eq!(webhooks[0].client_config.url.as_deref(), Some("https://127.0.0.1:9443/validate/policies"));
+        assert_eq!(webhooks[0].client_config.ca_bundle.as_ref().unwrap().0, b"PEM");
+        let failure: Vec<_> = webhooks.iter().map(|w| w.failure_policy.as_deref().unwrap()).collect();
+        assert_eq!(failure, ["Fail", "Ignore"]);
+        assert!(webhooks.iter().all(|w| w.side_effects == "None" && w.timeout_seconds == Some(3)));
+        let conditions = webhooks[1].match_conditions.as_ref().unwrap();
+        assert!(conditions[0].expression.contains("'kube-system'") && conditions[0].expression.contains("'gatewatch'"));
+    }
+}

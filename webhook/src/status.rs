@@ -1,0 +1,165 @@
+//! Whether every policy watches what it says, everywhere: computed here, written by one replica.
+
+pub mod lease;
+pub mod write;
+
+use std::collections::BTreeMap;
+
+use gatewatch_coverage::{Index, PolicyId, Watch};
+use gatewatch_crds::node_tracing::PolicyState;
+use gatewatch_crds::policy_coverage::{
+    CoverageDiagnostic, CoverageSeverity, FailedNode, MAX_LISTED, NamespaceCoverage, NodeCounts,
+};
+use gatewatch_crds::{PolicyCoverageSpec, PolicyCoverageStatus};
+use gatewatch_policy::diagnostic::{Diagnostic, Severity};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::cluster::{Agent, Stored};
+use crate::kernels::Node;
+
+/// The policy as `PolicyCoverage` names it.
+pub fn spec(id: &PolicyId) -> PolicyCoverageSpec {
+    match &id.namespace {
+        Some(namespace) => PolicyCoverageSpec::of_namespace(namespace, &id.name),
+        None => PolicyCoverageSpec::of_cluster(&id.name),
+    }
+}
+
+/// The nodes of the cluster, and what their agents say.
+#[derive(Clone, Copy, Debug)]
+pub struct Nodes<'a> {
+    /// What the API server knows, by name.
+    pub nodes: &'a BTreeMap<String, Node>,
+    /// What agents say, by the node's name.
+    pub agents: &'a BTreeMap<String, Agent>,
+}
+
+/// The status of a policy. `said` is what is to be said of it without looking at pods. Its condition is new; see
+/// [`keep_transition`].
+pub fn status(
+    stored: &Stored,
+    said: &[Diagnostic],
+    index: &Index,
+    nodes: Nodes<'_>,
+    now: Time,
+) -> PolicyCoverageStatus {
+    let watch = Watch::new(&stored.policy, "default");
+    let selection = index.selection(&watch);
+    let total = selection.total();
+    let mut diagnostics: Vec<Diagnostic> = said.to_vec();
+    diagnostics.extend(index.on_policy(&watch));
+    diagnostics.sort_by_key(|diagnostic| std::cmp::Reverse(diagnostic.severity));
+    let mut namespaces: Vec<NamespaceCoverage> = selection
+        .by_namespace
+        .iter()
+        .filter(|(_, tally)| tally.pods > 0)
+        .map(|(name, tally)| NamespaceCoverage { name: name.clone(), pods: number(tally.pods) })
+        .collect();
+    namespaces.sort_by(|a, b| b.pods.cmp(&a.pods).then_with(|| a.name.cmp(&b.name)));
+    let (counts, failed_nodes) = on_nodes(stored, nodes);
+    let warned = diagnostics.iter().filter(|diagnostic| diagnostic.severity > Severity::Note).count();
+    let for_pods = watch.scope.pods.is_some();
+    let mut status = PolicyCoverageStatus {
+        conditions: vec![condition(stored, &diagnostics, total.pods, for_pods, counts, now)],
+        diagnostics: diagnostics.iter().take(MAX_LISTED as usize).map(diagnostic).collect(),
+        failed_nodes,
+        namespaces,
+        nodes: counts,
+        observed_generation: stored.generation,
+        pods: number(total.pods),
+        warnings: number(warned),
+        workloads: number(total.workloads),
+    };
+    status.bound();
+    status
+}
+
+/// A condition that is as it was keeps the time since when it is so.
+pub fn keep_transition(status: &mut PolicyCoverageStatus, before: &PolicyCoverageStatus) {
+    for condition in &mut status.conditions {
+        let old = before.conditions.iter().find(|old| old.type_ == condition.type_);
+        if let Some(old) = old.filter(|old| old.status == condition.status) {
+            condition.last_transition_time = old.last_transition_time.clone();
+        }
+    }
+}
+
+fn condition(
+    stored: &Stored,
+    diagnostics: &[Diagnostic],
+    pods: usize,
+    for_pods: bool,
+    nodes: NodeCounts,
+    now: Time,
+) -> Condition {
+    let (holds, reason, message) = if let Some(error) = diagnostics.iter().find(|d| d.is_error()) {
+        ("False", "Invalid", format!("the policy doesn't run: {error}"))
+    } else if nodes.failed > 0 {
+        ("False", "NodesFailed", format!("{} nodes don't run it in full", nodes.failed))
+    } else if for_pods && pods == 0 {
+        ("False", "NoPods", "it selects no pod that exists now".to_owned())
+    } else if nodes.pending > 0 {
+        ("Unknown", "NodesPending", format!("{} nodes have not said yet whether they run it", nodes.pending))
+    } else {
+        ("True", "Covered", "it is loaded wherever it should be".to_owned())
+    };
+    Condition {
+        type_: "Covered".to_owned(),
+        status: holds.to_owned(),
+        reason: reason.to_owned(),
+        message: message.chars().take(1000).collect(),
+        observed_generation: stored.generation,
+        last_transition_time: now,
+    }
+}
+
+fn on_nodes(stored: &Stored, Nodes { nodes, agents }: Nodes<'_>) -> (NodeCounts, Vec<FailedNode>) {
+    let mut counts = NodeCounts::default();
+    let mut failed = Vec::new();
+    let namespace = stored.id.namespace.as_deref().unwrap_or_default();
+    let none = Node::default();
+    let only_agents = agents.keys().filter(|name| !nodes.contains_key(*name)).map(|name| (name, &none));
+    for (name, node) in nodes.iter().chain(only_agents) {
+        let reported = agents.get(name).and_then(|agent| {
+            agent.status.policies.iter().find(|p| p.name == stored.id.name && p.namespace == namespace)
+        });
+        let wanted = stored.policy.spec.node_selector.as_ref().is_none_or(|s| s.matches(&node.labels));
+        match reported.map(|policy| policy.state) {
+            Some(PolicyState::Loaded) => counts.loaded += 1,
+            Some(PolicyState::Partial | PolicyState::Failed) => {
+                counts.failed += 1;
+                let reason = reported.and_then(|policy| policy.reason.clone());
+                failed.push(FailedNode {
+                    name: name.clone(),
+                    reason: reason.unwrap_or_else(|| "the agent says no reason".to_owned()),
+                });
+            }
+            Some(PolicyState::Skipped) => counts.skipped += 1,
+            None if !wanted => counts.skipped += 1,
+            None => counts.pending += 1,
+        }
+    }
+    (counts, failed)
+}
+
+fn diagnostic(diagnostic: &Diagnostic) -> CoverageDiagnostic {
+    let message = match &diagnostic.help {
+        Some(help) => format!("{}; {help}", diagnostic.message),
+        None => diagnostic.message.clone(),
+    };
+    let path = diagnostic.path.to_string();
+    CoverageDiagnostic {
+        code: diagnostic.code.id.to_owned(),
+        message,
+        path: (!path.is_empty()).then_some(path),
+        severity: match diagnostic.severity {
+            Severity::Error => CoverageSeverity::Error,
+            Severity::Warning => CoverageSeverity::Warning,
+            Severity::Note => CoverageSeverity::Note,
+        },
+    }
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
