@@ -3,6 +3,7 @@
 mod alerts;
 mod cluster;
 mod files;
+mod gate;
 mod monitoring;
 mod queries;
 mod releases;
@@ -25,6 +26,7 @@ const PARTS: &[Part] = &[
     ("render", render::run),
     ("alerts", alerts::run),
     ("queries", |tests, _| queries::run(tests)),
+    ("gate", gate::run),
     ("cluster", cluster::run),
 ];
 

@@ -1,7 +1,11 @@
 //! The chart on a real API server: every setting is checked by it, each container has the Pod Security level that it
 //! claims, and the service accounts may do what they need and no more.
 
-use std::process::Command;
+use std::{
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -30,6 +34,7 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
     releases::run(tests, programs, &kubectl)?;
     settings(tests, programs, &kubectl)?;
     pod_security(tests, programs, &kubectl)?;
+    tests.holds("the API server itself refuses wrong labels", admission_policy(programs, &kubectl));
     rights(tests, programs, &kubectl)?;
     plane.stop()
 }
@@ -78,6 +83,40 @@ pub(super) fn output(command: &mut Command) -> Result<String> {
         bail!("{}", said.trim());
     }
     Ok(said)
+}
+
+/// The fallback: rules that the API server evaluates.
+fn admission_policy(programs: &Programs, kubectl: &Kubectl) -> Result<()> {
+    let objects = template(programs, "1.36.0", &["validatingAdmissionPolicy.enabled=true", "webhook.enabled=false"])?;
+    let objects: Vec<Value> = objects
+        .into_iter()
+        .filter(|object| object["kind"].as_str().is_some_and(|kind| kind.starts_with("ValidatingAdmissionPolicy")))
+        .collect();
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+    kubectl.with_input(&["apply", "--server-side", "-f", "-"], &list)?;
+    let policy = |operator: &str| {
+        json!({
+            "apiVersion": "cilium.io/v1alpha1", "kind": "TracingPolicy", "metadata": {"name": "labels"},
+            "spec": {
+                "kprobes": [{"call": "sys_setuid", "syscall": true}],
+                "podSelector": {"matchExpressions": [{"key": "a", "operator": operator}]},
+            },
+        })
+    };
+    let begun = Instant::now();
+    let said = loop {
+        // Policies of this kind are taken up after a moment.
+        match dry_run(kubectl, &[policy("In")], NAMESPACE) {
+            Err(error) => break error.to_string(),
+            Ok(()) if begun.elapsed() > Duration::from_secs(30) => bail!("In without values is admitted"),
+            Ok(()) => thread::sleep(Duration::from_millis(500)),
+        }
+    };
+    if !said.contains("GW1") || !said.contains("need values") {
+        bail!("the answer doesn't say what is wrong: {said}");
+    }
+    dry_run(kubectl, &[policy("Exists")], NAMESPACE)?;
+    kubectl.with_input(&["delete", "-f", "-"], &list).map(drop)
 }
 
 /// The pods in namespaces that enforce a level: the gate meets `restricted`, the agent needs `privileged`.

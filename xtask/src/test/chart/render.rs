@@ -55,6 +55,7 @@ pub(super) const MATRIX: &[(&str, &[&str])] = &[
             "imagePullSecrets[0].name=registry",
             "agent.extraArgs[0]=--no-fentry",
             "agent.podAnnotations.note=x",
+            "validatingAdmissionPolicy.enabled=true",
             "webhook.matchConditions[0].name=not-mine",
             "webhook.matchConditions[0].expression=request.userInfo.username != 'me'",
             "webhook.modes.modes.GW106=deny",
@@ -99,6 +100,8 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
             match template(programs, version, settings) {
                 Ok(objects) => faults
                     .extend(audit(&objects, version).into_iter().map(|fault| format!("{name}: {fault}"))),
+                // The one thing that is not for the oldest version, and says so.
+                Err(error) if *version == "1.28.0" && error.to_string().contains("needs Kubernetes 1.30") => {}
                 Err(error) => faults.push(format!("{name}: {error:#}")),
             }
         }
