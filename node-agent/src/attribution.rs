@@ -4,6 +4,7 @@
 //! possibly after the counts; both go away while counts of theirs are still to be read. [`Attribution`] keeps what
 //! is known of them and says at any time whose a cgroup is. It has no clock: the caller says what time it is.
 
+mod saved;
 mod scope;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::cgroup::{CgroupOwner, classify};
 use crate::pods::{Container, Pod};
 
+pub use saved::SavedAttribution;
 pub use scope::{Selection, selection, selects};
 
 /// How long a pod's object may take to follow its first cgroup.
@@ -130,7 +132,12 @@ impl Attribution {
             None => 0,
         };
         self.remove_cgroup(id, now);
-        let owner = match classify(path) {
+        let cgroup = self.cgroup(path.to_owned(), now, None);
+        self.cgroups.insert(CgroupKey { id, generation }, cgroup);
+    }
+
+    fn cgroup(&self, path: String, since: Instant, removed: Option<Instant>) -> Cgroup {
+        let owner = match classify(&path) {
             CgroupOwner::Host => Place::Host,
             CgroupOwner::Pod { uid, container, .. } => {
                 let uid = self
@@ -140,8 +147,7 @@ impl Attribution {
                 Place::Pod { uid, container: container.map(|id| id.0) }
             }
         };
-        let cgroup = Cgroup { path: path.to_owned(), owner, since: now, removed: None };
-        self.cgroups.insert(CgroupKey { id, generation }, cgroup);
+        Cgroup { path, owner, since, removed }
     }
 
     /// A cgroup was removed. Counts of it may still be unread, so it is remembered until [`forget`](Self::forget).

@@ -9,8 +9,11 @@
     reason = "an error here ends the loading of a policy; its size costs nothing"
 )]
 
+mod classes;
+mod saved;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Instant,
 };
@@ -21,15 +24,16 @@ use gatewatch_policy::{
     classify::{self, Excess, Tables},
     plan::{HookPlan, Plan, Scope},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    attribution::{Attribution, Owner, Selection, selection},
+    attribution::Attribution,
     kernel_half::{KernelHalf, LoadError, Prepared, Site},
     series::{Hook, Hooks},
 };
 
 /// Names a policy: its namespace, if it is a namespaced one, and its name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PolicyKey {
     /// For `TracingPolicyNamespaced`.
     pub namespace: Option<String>,
@@ -82,12 +86,21 @@ pub struct Engine {
     classes: Vec<BTreeSet<PolicyKey>>,
     cgroups: HashMap<u64, u32>,
     installed: BTreeMap<Site, Installed>,
+    /// Milliseconds in which nobody counted for a hook, by its number.
+    gaps: HashMap<u32, u64>,
+    /// Numbers that are from an earlier agent, until policies are applied for the first time.
+    before: HashSet<u32>,
+    /// Whether there was an earlier agent whose numbers we go on with.
+    restored: bool,
+    /// Whether policies were applied. Before that, the classes of cgroups stay as an earlier agent has set them.
+    applied: bool,
 }
 
 impl Engine {
-    /// Begins without policies.
-    pub fn new(kernel: KernelHalf, profile: Profile) -> Self {
-        Self {
+    /// Begins without policies, and with the numbers of the agent before, where the kernel half has some: what it
+    /// hooked goes on counting until [`apply`](Self::apply).
+    pub fn new(kernel: KernelHalf, profile: Profile) -> Result<Self, LoadError> {
+        let mut engine = Self {
             kernel,
             profile,
             plans: BTreeMap::new(),
@@ -97,7 +110,24 @@ impl Engine {
             classes: vec![BTreeSet::new(); 2],
             cgroups: HashMap::new(),
             installed: BTreeMap::new(),
-        }
+            gaps: HashMap::new(),
+            before: HashSet::new(),
+            restored: false,
+            applied: false,
+        };
+        engine.restore()?;
+        engine.restored = !engine.ids.is_empty();
+        Ok(engine)
+    }
+
+    /// Whether [`apply`](Self::apply) was called. Until then an earlier agent's counts have no names.
+    pub fn applied(&self) -> bool {
+        self.applied
+    }
+
+    /// Milliseconds in which nobody counted for a hook although it was to be, by the hook's number.
+    pub fn gaps(&self) -> &HashMap<u32, u64> {
+        &self.gaps
     }
 
     /// The kernel that policies are compiled for.
@@ -118,6 +148,20 @@ impl Engine {
     /// What the numbers that the kernel counts under stand for.
     pub fn hooks(&self) -> &Hooks {
         &self.hooks
+    }
+
+    /// Bytes of the kernel's memory that each policy takes: its share of the functions that it hooks.
+    pub fn kernel_memory(&self) -> BTreeMap<PolicyKey, u64> {
+        let mut shares = BTreeMap::new();
+        for (site, installed) in &self.installed {
+            let policies: BTreeSet<&PolicyKey> =
+                installed.members.iter().map(|member| &member.policy).collect();
+            let share = self.kernel.memory(site) / u64::try_from(policies.len()).unwrap_or(1).max(1);
+            for policy in policies {
+                *shares.entry(policy.clone()).or_default() += share;
+            }
+        }
+        shares
     }
 
     /// The policies that run.
@@ -159,6 +203,10 @@ impl Engine {
             }
         }
         self.finish(wanted);
+        self.applied = true;
+        if let Err(error) = self.save() {
+            tracing::error!(%error, "cannot write down what the kernel's numbers stand for");
+        }
         if let Err(error) = self.classify_cgroups(attribution, now) {
             tracing::error!(%error, "cannot tell the kernel which policies watch which cgroups");
         }
@@ -223,6 +271,10 @@ impl Engine {
         prepared: Vec<(Site, Prepared, Tables)>,
         mut sites: BTreeMap<Site, Vec<Member>>,
     ) -> Result<(), (Site, Failure)> {
+        // Numbers have to be known to whoever comes after us before anything is counted under them.
+        if let (Err(error), Some(site)) = (self.save(), sites.keys().next()) {
+            return Err((site.clone(), error.into()));
+        }
         for (site, program, tables) in prepared {
             let members = sites.remove(&site).unwrap_or_default();
             for member in &members {
@@ -290,6 +342,10 @@ impl Engine {
         self.installed.retain(|site, _| sites.contains(site));
         self.kernel.retain(|site| sites.contains(site));
         let members = self.members(&wanted);
+        if !self.applied {
+            let ids = |members: &Vec<Member>| members.iter().map(|member| member.id).collect();
+            self.note_gaps(&members.iter().map(|(site, members)| (site.clone(), ids(members))).collect());
+        }
         let scopes: HashMap<&PolicyKey, Arc<Scope>> =
             wanted.iter().map(|(key, plan)| (key, Arc::new(plan.scope.clone()))).collect();
         self.hooks = members
@@ -309,77 +365,13 @@ impl Engine {
             .collect();
         let gone: Vec<u32> = self.ids.values().copied().filter(|id| !self.hooks.contains_key(id)).collect();
         self.ids.retain(|_, id| !gone.contains(id));
+        self.gaps.retain(|id, _| !gone.contains(id));
         if !gone.is_empty()
             && let Err(error) = self.kernel.remove_hooks(&gone)
         {
             tracing::warn!(%error, "cannot forget the counts of policies that are gone");
         }
         self.plans = wanted;
-    }
-
-    /// Tells the kernel which class each known cgroup has. To be called when cgroups, pods or policies change.
-    pub fn classify_cgroups(&mut self, attribution: &Attribution, now: Instant) -> Result<(), LoadError> {
-        let mut present = BTreeSet::new();
-        for (id, owner) in attribution.cgroups(now) {
-            present.insert(id);
-            let class = match owner {
-                Owner::Pending => None,
-                Owner::Host => Some(CLASS_HOST),
-                owner => Some(self.class_of(&owner)?),
-            };
-            if self.cgroups.get(&id).copied() != class {
-                self.kernel.set_cgroup_class(id, class)?;
-                match class {
-                    Some(class) => self.cgroups.insert(id, class),
-                    None => self.cgroups.remove(&id),
-                };
-            }
-        }
-        let gone: Vec<u64> = self.cgroups.keys().copied().filter(|id| !present.contains(id)).collect();
-        for id in gone {
-            self.kernel.set_cgroup_class(id, None)?;
-            self.cgroups.remove(&id);
-        }
-        Ok(())
-    }
-
-    /// The class of an owner's cgroups, made where it is new.
-    fn class_of(&mut self, owner: &Owner) -> Result<u32, LoadError> {
-        let set: BTreeSet<PolicyKey> = self
-            .plans
-            .iter()
-            .filter(|(_, plan)| selection(&plan.scope, owner) != Selection::Unselected)
-            .map(|(key, _)| key.clone())
-            .collect();
-        let known = self.classes.iter().skip(2).position(|class| *class == set);
-        if let Some(known) = known {
-            return Ok(u32::try_from(known + 2).unwrap_or(CLASS_PENDING));
-        }
-        self.classes.push(set);
-        let class = self.classes.len() - 1;
-        let sites: Vec<Site> = self.installed.keys().cloned().collect();
-        for site in sites {
-            self.add_class(&site, class)?;
-        }
-        Ok(u32::try_from(class).unwrap_or(CLASS_PENDING))
-    }
-
-    /// Brings a new class into a function's classifier: into a row that was kept for it, or with a new program.
-    fn add_class(&mut self, site: &Site, class: usize) -> Result<(), LoadError> {
-        let Some(installed) = self.installed.get(site) else { return Ok(()) };
-        let members = installed.members.clone();
-        // What was built before can be built with one class more.
-        let Ok(tables) = self.tables(site, &members) else { return Ok(()) };
-        let words = tables.spec.words as usize;
-        if tables.rows.len() == installed.tables.rows.len() && tables.spec == installed.tables.spec {
-            let row = &tables.rows[class * words..][..words];
-            self.kernel.set_class_row(site, u32::try_from(class).unwrap_or(CLASS_PENDING), row)?;
-        } else {
-            let prepared = self.kernel.prepare(site, &tables)?;
-            self.kernel.install(site, prepared)?;
-        }
-        self.installed.insert(site.clone(), Installed { members, tables });
-        Ok(())
     }
 }
 

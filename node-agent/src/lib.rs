@@ -6,7 +6,8 @@
 //! * [`attribution`]: which pod a count belongs to, and which policies select it
 //! * [`series`]: the kernel's counts as series
 //! * [`metrics`], [`http`]: how they are exported
-//! * [`policy_dir`], [`policies`]: policies in a directory, as plans
+//! * [`sources`]: where policies and pods come from: [`policy_dir`], the API server
+//! * [`policies`]: policies as plans
 //! * [`kernel_half`], [`engine`]: the programs and maps in the kernel, kept in step with the policies
 //! * [`privileges`]: what the process must be allowed to do
 //! * [`agent`]: all of this together
@@ -22,3 +23,4 @@ pub mod policies;
 pub mod policy_dir;
 pub mod privileges;
 pub mod series;
+pub mod sources;

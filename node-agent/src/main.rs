@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use gatewatch_agent::agent::{Agent, Sources, host_namespaces};
+use gatewatch_agent::agent::{Agent, host_namespaces};
 use gatewatch_agent::engine::Engine;
-use gatewatch_agent::kernel_half::{KernelHalf, Node, Trampolines};
+use gatewatch_agent::kernel_half::{self, KernelHalf, Node, Trampolines};
+use gatewatch_agent::series::SERIES_PER_POLICY;
+use gatewatch_agent::sources::{Files, Source};
 use gatewatch_agent::{http, policy_dir, privileges};
 use gatewatch_kernel::host::{Depth, Support, host_to};
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,8 +24,8 @@ use tracing_subscriber::EnvFilter;
 #[command(name = "gatewatch-agent", version)]
 struct Arguments {
     /// Directory of policies: every .yaml, .yml and .json file in it and below; changes are taken up
-    #[arg(long, value_name = "DIR")]
-    policy_dir: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "cleanup")]
+    policy_dir: Option<PathBuf>,
     /// Where to serve /metrics, /healthz and /readyz
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:2112")]
     metrics_address: SocketAddr,
@@ -33,6 +35,12 @@ struct Arguments {
     /// Folder for the maps, on a bpf file system
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/gatewatch")]
     bpf_dir: PathBuf,
+    /// How many series a policy may have; events beyond are counted in one more, whose binary is "<overflow>"
+    #[arg(long, value_name = "NUMBER", default_value_t = SERIES_PER_POLICY)]
+    series_per_policy: usize,
+    /// Take away everything that agents have in the kernel, what they have counted included, and end
+    #[arg(long)]
+    cleanup: bool,
     /// Attach by kprobe even where the cheaper fentry would do
     #[arg(long)]
     no_fentry: bool,
@@ -70,11 +78,23 @@ fn sentence(error: &anyhow::Error) -> String {
 }
 
 fn run(arguments: Arguments) -> Result<()> {
+    if arguments.cleanup {
+        privileges::check()?;
+        let found = kernel_half::cleanup(&arguments.bpf_dir)?;
+        let what = if found { "removed" } else { "nothing is there of" };
+        tracing::info!("{what} {}", arguments.bpf_dir.display());
+        return Ok(());
+    }
     // What can be wrong without touching the kernel comes first.
     let listener = http::bind(arguments.metrics_address)?;
-    policy_dir::check(&arguments.policy_dir)?;
-    if let Some(pods) = &arguments.pods {
-        std::fs::File::open(pods).with_context(|| format!("cannot read the pods in {}", pods.display()))?;
+    let mut sources: Vec<Box<dyn Source>> = Vec::new();
+    if let Some(directory) = arguments.policy_dir {
+        policy_dir::check(&directory)?;
+        if let Some(pods) = &arguments.pods {
+            std::fs::File::open(pods)
+                .with_context(|| format!("cannot read the pods in {}", pods.display()))?;
+        }
+        sources.push(Box::new(Files::new(directory, arguments.pods)));
     }
     privileges::check()?;
     privileges::allow_open_files();
@@ -93,10 +113,10 @@ fn run(arguments: Arguments) -> Result<()> {
             Trampolines::choose(&kernel.features)
         },
         pins: arguments.bpf_dir,
+        keep: true,
     };
-    let engine = Engine::new(KernelHalf::load(node)?, kernel.profile);
-    let sources = Sources { policies: arguments.policy_dir, pods: arguments.pods };
-    let agent = Arc::new(Agent::start(engine, sources, host_namespaces())?);
+    let engine = Engine::new(KernelHalf::load(node)?, kernel.profile)?;
+    let agent = Arc::new(Agent::start(engine, sources, host_namespaces(), arguments.series_per_policy)?);
 
     let stop = Arc::new(AtomicBool::new(false));
     let worker = {

@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub overflow: Vec<HookSample>,
     /// Calls that the kernel didn't show to the program.
     pub missed: Vec<HookSample>,
+    /// Milliseconds in which nobody counted for a hook although it was to be.
+    pub gap_milliseconds: Vec<HookSample>,
     /// Matched events that wait for their pod to become known.
     pub pending_events: u64,
     /// How full the kernel's maps are.
@@ -61,9 +63,13 @@ pub struct PolicyStatus {
     pub namespace: Option<String>,
     /// How it is.
     pub state: PolicyState,
-    /// Why it doesn't run: a diagnostic's code or another word of a small fixed set. Sentences go to the log.
+    /// Why it doesn't run: a diagnostic's code or another word of a small fixed set.
     pub reason: Cow<'static, str>,
-    /// Memory in the kernel that is this policy's alone, where that can be told.
+    /// The same as a sentence; empty where it runs. Not for labels.
+    pub sentence: String,
+    /// `metadata.generation` of the object that this is about, where there is one.
+    pub generation: Option<i64>,
+    /// Memory in the kernel for the functions that it hooks: its share of it.
     pub kernel_memory_bytes: Option<u64>,
 }
 
@@ -76,10 +82,12 @@ pub enum PolicyState {
     Refused,
     /// It is right, but couldn't be loaded.
     Failed,
+    /// It is for other nodes.
+    Skipped,
 }
 
 impl PolicyState {
-    const ALL: [Self; 3] = [Self::Running, Self::Refused, Self::Failed];
+    const ALL: [Self; 4] = [Self::Running, Self::Refused, Self::Failed, Self::Skipped];
 
     /// As it stands in labels.
     pub fn as_str(self) -> &'static str {
@@ -87,6 +95,7 @@ impl PolicyState {
             Self::Running => "running",
             Self::Refused => "refused",
             Self::Failed => "failed",
+            Self::Skipped => "skipped",
         }
     }
 }
@@ -178,7 +187,7 @@ const EVENTS: Metric = counter(
 );
 const POLICIES: Metric = gauge(
     "gatewatch_policies",
-    "Policies by state: running, refused (not right) or failed (not loadable).",
+    "Policies by state: running, refused (not right), failed (not loadable) or skipped (for other nodes).",
     &["state"],
 );
 const POLICY_INFO: Metric = gauge(
@@ -188,7 +197,7 @@ const POLICY_INFO: Metric = gauge(
 );
 const POLICY_MEMORY: Metric = gauge(
     "gatewatch_policy_kernel_memory_bytes",
-    "Memory in the kernel that belongs to the policy alone.",
+    "Memory in the kernel for the functions that the policy hooks, shared out among the policies on each.",
     &["namespace", "policy"],
 );
 const OVERFLOW: Metric = counter(
@@ -199,6 +208,11 @@ const OVERFLOW: Metric = counter(
 const MISSED: Metric = counter(
     "gatewatch_events_missed_total",
     "Calls of the watched function that the kernel did not show to the program, matched or not.",
+    &["hook", "policy"],
+);
+const GAP: Metric = counter(
+    "gatewatch_gap_seconds_total",
+    "Time in which nothing was counted for a hook because no agent ran and the kernel could not keep the hook.",
     &["hook", "policy"],
 );
 const PENDING: Metric = gauge(
@@ -232,13 +246,14 @@ const SCRAPE_DURATION: Metric = gauge(
     &[],
 );
 
-const METRICS: [&Metric; 14] = [
+const METRICS: [&Metric; 15] = [
     &EVENTS,
     &POLICIES,
     &POLICY_INFO,
     &POLICY_MEMORY,
     &OVERFLOW,
     &MISSED,
+    &GAP,
     &PENDING,
     &MAP_ENTRIES,
     &MAP_CAPACITY,
@@ -278,6 +293,7 @@ fn families(snapshot: &Snapshot) -> Vec<Family> {
         policies,
         overflow,
         missed,
+        gap_milliseconds,
         pending_events,
         maps,
         left_out,
@@ -311,6 +327,10 @@ fn families(snapshot: &Snapshot) -> Vec<Family> {
         }
         family
     };
+    let mut gap = Family::new(&GAP);
+    for HookSample { policy, hook, value } in gap_milliseconds {
+        gap.add([&**hook, &**policy], number(*value) / 1_000.0);
+    }
     let (mut entries, mut capacity) = (Family::new(&MAP_ENTRIES), Family::new(&MAP_CAPACITY));
     for MapFill { map, entries: used, capacity: all } in maps {
         entries.set([*map], number(*used));
@@ -337,6 +357,7 @@ fn families(snapshot: &Snapshot) -> Vec<Family> {
         memory,
         per_hook(&OVERFLOW, overflow),
         per_hook(&MISSED, missed),
+        gap,
         single(&PENDING, number(*pending_events)),
         entries,
         capacity,

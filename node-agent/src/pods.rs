@@ -5,6 +5,7 @@ mod file;
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{self as core, ContainerState, ContainerStatus};
+use serde::{Deserialize, Serialize};
 
 pub use file::{PodFile, PodFileError, parse_pods};
 
@@ -19,7 +20,7 @@ const STATIC_UID_ANNOTATION: &str = "kubernetes.io/config.hash";
 const TEMPLATE_HASH_LABEL: &str = "pod-template-hash";
 
 /// A pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     /// The uid that stands in its cgroups' names. For a static pod that is the one that kubelet gave it.
     pub uid: String,
@@ -42,7 +43,7 @@ pub struct Pod {
 }
 
 /// The object that a pod belongs to, as `kubectl get` lists it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Workload {
     /// `Deployment`, `CronJob`, … or `Pod` for a pod of its own.
     pub kind: String,
@@ -51,7 +52,7 @@ pub struct Workload {
 }
 
 /// A container of a pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
     /// Its name in the pod.
     pub name: String,

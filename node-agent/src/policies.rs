@@ -1,16 +1,16 @@
 //! From the text of files to plans: parse, read, check, compile.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
 use gatewatch_policy::compile::{self, Environment};
 use gatewatch_policy::diagnostic::{Diagnostic, FieldPath, Severity};
-use gatewatch_policy::model::{Kind, Policy};
+use gatewatch_policy::model::{Kind, LabelSelector, Policy};
 use gatewatch_policy::plan::Plan;
 use gatewatch_policy::read::{self, Identity};
 use gatewatch_policy::source::{self, Document, Lines};
 
 use crate::engine::PolicyKey;
+use crate::sources::Origin;
 
 /// One policy of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +19,21 @@ pub struct Found {
     pub key: PolicyKey,
     /// What to run; `None` where an error keeps it from running.
     pub plan: Option<Plan>,
+    /// The nodes that it is for; `None`: all.
+    pub nodes: Option<LabelSelector>,
+    /// What keeps it from running.
+    pub refusal: Option<Refusal>,
+    /// `metadata.generation`, for an object of the API server.
+    pub generation: Option<i64>,
+}
+
+/// What is wrong with a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
     /// Code of the first error.
-    pub reason: &'static str,
+    pub code: &'static str,
+    /// That error, as a sentence.
+    pub sentence: String,
 }
 
 /// What a file holds.
@@ -34,20 +47,20 @@ pub struct Contents {
     pub broken: bool,
 }
 
-/// Reads one file. `path` is for the messages.
-pub fn read_file(path: &Path, text: &str, environment: Environment<'_>) -> Contents {
+/// Reads what an origin holds.
+pub fn read_text(origin: &Origin, text: &str, environment: Environment<'_>) -> Contents {
     let mut contents = Contents::default();
     let lines = Lines::new(text);
     for document in source::parse(text) {
         for finding in &document.findings {
             contents.broken |= finding.diagnostic.is_error();
-            contents.say(path, &lines, &document, &finding.diagnostic);
+            contents.say(origin, &lines, &document, &finding.diagnostic);
         }
         if !document.complete {
             continue;
         }
         for base in objects(&document) {
-            contents.object(path, &lines, &document, &base, environment);
+            contents.object(origin, &lines, &document, &base, environment);
         }
     }
     contents
@@ -69,7 +82,7 @@ fn objects(document: &Document) -> Vec<FieldPath> {
 impl Contents {
     fn object(
         &mut self,
-        path: &Path,
+        origin: &Origin,
         lines: &Lines<'_>,
         document: &Document,
         base: &FieldPath,
@@ -77,8 +90,7 @@ impl Contents {
     ) {
         let Some(node) = document.get(base) else { return };
         if let Identity::Other { api_version, kind } = read::identify(node) {
-            let message =
-                format!("{}: a {kind} ({api_version}) is no policy; it is left alone", path.display());
+            let message = format!("{origin}: a {kind} ({api_version}) is no policy; it is left alone");
             self.messages.push((Severity::Warning, message));
             return;
         }
@@ -86,7 +98,7 @@ impl Contents {
         let Some(policy) = policy else {
             self.broken = true;
             for diagnostic in &diagnostics {
-                self.say(path, lines, document, diagnostic);
+                self.say(origin, lines, document, diagnostic);
             }
             return;
         };
@@ -95,23 +107,25 @@ impl Contents {
         diagnostics.extend(rebased(more, base));
         diagnostics.sort_by_key(|diagnostic| std::cmp::Reverse(diagnostic.severity));
         for diagnostic in &diagnostics {
-            self.say(path, lines, document, diagnostic);
+            self.say(origin, lines, document, diagnostic);
         }
         let error = diagnostics.iter().find(|diagnostic| diagnostic.is_error());
         self.policies.push(Found {
             key: key(&policy),
             plan: plan.filter(|_| error.is_none()),
-            reason: error.map_or("", |diagnostic| diagnostic.code.id),
+            nodes: policy.spec.node_selector.clone(),
+            refusal: error.map(|error| Refusal { code: error.code.id, sentence: error.to_string() }),
+            generation: None,
         });
     }
 
-    fn say(&mut self, path: &Path, lines: &Lines<'_>, document: &Document, diagnostic: &Diagnostic) {
+    fn say(&mut self, origin: &Origin, lines: &Lines<'_>, document: &Document, diagnostic: &Diagnostic) {
         let place = match document.caret(&diagnostic.path, diagnostic.at_key) {
-            Some(span) => {
+            Some(span) if matches!(origin, Origin::File(_)) => {
                 let position = lines.position(span.range().start);
-                format!("{}:{}:{}", path.display(), position.line, position.column)
+                format!("{origin}:{}:{}", position.line, position.column)
             }
-            None => path.display().to_string(),
+            _ => origin.to_string(),
         };
         self.messages.push((diagnostic.severity, format!("{place}: {}: {diagnostic}", diagnostic.severity)));
     }
@@ -138,12 +152,12 @@ pub fn key(policy: &Policy) -> PolicyKey {
     }
 }
 
-/// The policies of all files together.
+/// The policies of all origins together.
 #[derive(Debug, Default)]
 pub struct Library {
-    files: BTreeMap<PathBuf, Contents>,
-    /// The plan that a policy had last, with the file that it came from.
-    last: BTreeMap<PolicyKey, (PathBuf, Plan)>,
+    origins: BTreeMap<Origin, Contents>,
+    /// The plan that a policy had last, with the origin that it came from.
+    last: BTreeMap<PolicyKey, (Origin, Plan)>,
 }
 
 /// The policies that are to run, and what is wrong with the others.
@@ -151,61 +165,72 @@ pub struct Library {
 pub struct Wanted {
     /// To run.
     pub plans: BTreeMap<PolicyKey, Plan>,
-    /// Policies with errors, and the code of the first. One that ran before is in `plans` too, as it was.
-    pub refused: BTreeMap<PolicyKey, &'static str>,
-    /// Things to say about files that only show when all are put together.
+    /// Policies with errors. One that ran before is in `plans` too, as it was.
+    pub refused: BTreeMap<PolicyKey, Refusal>,
+    /// Policies for other nodes.
+    pub skipped: BTreeSet<PolicyKey>,
+    /// `metadata.generation` of each policy, where there is one.
+    pub generations: BTreeMap<PolicyKey, i64>,
+    /// Things to say about origins that only show when all are put together.
     pub messages: Vec<String>,
 }
 
 impl Library {
-    /// Takes up a file's new contents.
-    pub fn set(&mut self, path: PathBuf, contents: Contents) {
-        self.files.insert(path, contents);
+    /// Takes up an origin's new contents.
+    pub fn set(&mut self, origin: Origin, contents: Contents) {
+        self.origins.insert(origin, contents);
     }
 
-    /// Forgets a file.
-    pub fn remove(&mut self, path: &Path) {
-        self.files.remove(path);
+    /// Forgets an origin.
+    pub fn remove(&mut self, origin: &Origin) {
+        self.origins.remove(origin);
     }
 
-    /// Files of which a part isn't in force.
+    /// Origins of which a part isn't in force.
     pub fn broken(&self) -> usize {
-        self.files.values().filter(|contents| contents.broken).count()
+        self.origins.values().filter(|contents| contents.broken).count()
     }
 
-    /// Puts the files together. A policy that became wrong stays as it was until it is mended or removed: a slip
-    /// while editing must not blind anybody. Of two policies with one name the first file's runs.
-    pub fn wanted(&mut self) -> Wanted {
+    /// Puts the origins together, for a node with these labels. A policy that became wrong stays as it was until it is
+    /// mended or removed: a slip while editing must not blind anybody. Of two policies with one name the first origin's
+    /// runs.
+    pub fn wanted(&mut self, node: &BTreeMap<String, String>) -> Wanted {
         let mut wanted = Wanted::default();
-        let mut seen: BTreeMap<PolicyKey, &Path> = BTreeMap::new();
+        let mut seen: BTreeMap<PolicyKey, &Origin> = BTreeMap::new();
         let mut next = BTreeMap::new();
-        for (path, contents) in &self.files {
+        for (origin, contents) in &self.origins {
             let mut here = BTreeSet::new();
             for found in &contents.policies {
                 here.insert(&found.key);
                 if let Some(first) = seen.get(&found.key) {
                     wanted.messages.push(format!(
-                        "{}: policy {} is in {} too; that one runs, this one doesn't",
-                        path.display(),
+                        "{origin}: policy {} is in {first} too; that one runs, this one doesn't",
                         found.key,
-                        first.display()
                     ));
                     continue;
                 }
-                seen.insert(found.key.clone(), path);
+                seen.insert(found.key.clone(), origin);
+                if let Some(generation) = found.generation {
+                    wanted.generations.insert(found.key.clone(), generation);
+                }
+                if found.nodes.as_ref().is_some_and(|nodes| !nodes.matches(node)) {
+                    wanted.skipped.insert(found.key.clone());
+                    continue;
+                }
                 let plan = if let Some(plan) = &found.plan {
                     Some(plan.clone())
                 } else {
-                    wanted.refused.insert(found.key.clone(), found.reason);
-                    self.kept(path, &found.key)
+                    let refusal = found.refusal.clone();
+                    wanted.refused.extend(refusal.map(|refusal| (found.key.clone(), refusal)));
+                    self.kept(origin, &found.key)
                 };
                 if let Some(plan) = plan {
-                    next.insert(found.key.clone(), (path.clone(), plan));
+                    next.insert(found.key.clone(), (origin.clone(), plan));
                 }
             }
             // Policies that a broken file had before are not gone: they can't be read.
             if contents.broken {
-                for (key, (from, plan)) in self.last.iter().filter(|(_, (from, _))| from == path) {
+                for (key, (from, plan)) in self.last.iter().filter(|(_, (from, _))| from == origin) {
                     if !here.contains(key) && !seen.contains_key(key) {
                         next.insert(key.clone(), (from.clone(), plan.clone()));
                     }
@@ -217,7 +242,7 @@ impl Library {
         wanted
     }
 
-    fn kept(&self, path: &Path, key: &PolicyKey) -> Option<Plan> {
-        self.last.get(key).filter(|(from, _)| from == path).map(|(_, plan)| plan.clone())
+    fn kept(&self, origin: &Origin, key: &PolicyKey) -> Option<Plan> {
+        self.last.get(key).filter(|(from, _)| from == origin).map(|(_, plan)| plan.clone())
     }
 }

@@ -5,6 +5,7 @@
 //! happens to cgroups, pods and hooks behind it. What can't be told yet is held back until it can.
 
 mod label;
+mod saved;
 mod totals;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -16,7 +17,8 @@ use gatewatch_policy::plan::Scope;
 use crate::attribution::{Attribution, CgroupKey, Forgotten, Owner, Selection, selection};
 
 pub use label::binary_label;
-pub use totals::{HookSample, HookTotals};
+pub use saved::SavedSeries;
+pub use totals::{HookSample, HookTotals, SavedTotals};
 
 /// How long the series of a deleted pod stay after the first scrape that had their last values: time for a second
 /// Prometheus to see them too.
@@ -24,6 +26,12 @@ pub const AFTER_LAST_SCRAPE: Duration = Duration::from_mins(1);
 
 /// How long they stay if nobody scrapes.
 pub const UNSCRAPED: Duration = Duration::from_hours(1);
+
+/// The label `binary` of the series that takes the events of all series that a policy has no room for.
+pub const OVERFLOW_BINARY: &str = "<overflow>";
+
+/// How many series a policy may have, unless told otherwise.
+pub const SERIES_PER_POLICY: usize = 2_000;
 
 /// One number of the kernel.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +89,20 @@ pub struct Labels {
     pub workload: Arc<str>,
 }
 
+impl Labels {
+    /// Makes these the labels of the series that takes what its policy has no room for.
+    fn overflow(&mut self) {
+        let empty: Arc<str> = "".into();
+        self.binary = OVERFLOW_BINARY.into();
+        (self.namespace, self.pod, self.workload) = (empty.clone(), empty.clone(), empty);
+    }
+
+    /// Whether they are. A binary's path begins with a slash.
+    fn is_overflow(&self) -> bool {
+        &*self.binary == OVERFLOW_BINARY
+    }
+}
+
 /// One series and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
@@ -100,8 +122,13 @@ pub struct Folded {
 }
 
 /// The exported series.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Series {
+    /// How many a policy may have. What comes beyond is counted in one more, whose binary is [`OVERFLOW_BINARY`] and
+    /// whose pod is empty.
+    limit: usize,
+    /// How many each policy has, without that one.
+    of_policy: HashMap<Arc<str>, usize>,
     /// The kernel's number at the last fold, by hook, cgroup id and binary.
     last: HashMap<(u32, u64, u64), u64>,
     held: HashMap<Held, u64>,
@@ -132,7 +159,25 @@ struct Gone {
     scraped: Option<Instant>,
 }
 
+impl Default for Series {
+    fn default() -> Self {
+        Self::new(SERIES_PER_POLICY)
+    }
+}
+
 impl Series {
+    /// Begins with none. `limit` is how many a policy may have.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            of_policy: HashMap::new(),
+            last: HashMap::new(),
+            held: HashMap::new(),
+            binaries: HashMap::new(),
+            exported: BTreeMap::new(),
+        }
+    }
+
     /// Takes up what the kernel has counted. `counts` are all its numbers, each key once.
     ///
     /// Counts of a hook that isn't in the table are ignored. Series of hooks that left the table go, and so do
@@ -177,6 +222,11 @@ impl Series {
         Folded { pending: self.held.values().sum(), unknown }
     }
 
+    /// Whether this binary's path was given already.
+    pub fn knows_binary(&self, binary: u64) -> bool {
+        self.binaries.contains_key(&binary)
+    }
+
     /// The series as a scrape is to see them, sorted.
     pub fn samples(&mut self, now: Instant) -> Vec<Sample> {
         for gone in self.exported.values_mut().filter_map(|entry| entry.gone.as_mut()) {
@@ -204,6 +254,7 @@ impl Series {
         let mut owners: HashMap<CgroupKey, Owner> = HashMap::new();
         let empty: Arc<str> = "".into();
         let (exported, binaries) = (&mut self.exported, &self.binaries);
+        let (of_policy, limit) = (&mut self.of_policy, self.limit);
         self.held.retain(|held, count| {
             let Some(hook) = hooks.get(&held.hook) else { return false };
             let owner = owners.entry(held.cgroup).or_insert_with(|| attribution.owner(held.cgroup, now));
@@ -222,7 +273,7 @@ impl Series {
                 Owner::Unlisted { uid } => (Some(uid), empty.clone(), uid.clone(), empty.clone()),
                 Owner::Host | Owner::Pending => (None, empty.clone(), empty.clone(), empty.clone()),
             };
-            let labels = Labels {
+            let mut labels = Labels {
                 binary: binaries.get(&held.binary).unwrap_or(&empty).clone(),
                 hook: hook.label(),
                 namespace,
@@ -230,6 +281,15 @@ impl Series {
                 policy: hook.policy.clone(),
                 workload,
             };
+            if !exported.contains_key(&labels) {
+                let used = of_policy.entry(labels.policy.clone()).or_default();
+                if *used < limit {
+                    *used += 1;
+                } else {
+                    labels.overflow();
+                }
+            }
+            let uid = uid.filter(|_| !labels.is_overflow());
             let entry = exported.entry(labels).or_default();
             entry.value += *count;
             // A new value has to be scraped before the series may go.
@@ -245,6 +305,7 @@ impl Series {
     fn retire(&mut self, hooks: &Hooks, attribution: &Attribution, now: Instant) {
         let watched: HashSet<(&str, &str)> = hooks.values().map(|h| (&*h.policy, &*h.symbol)).collect();
         let mut exists: HashMap<Arc<str>, bool> = HashMap::new();
+        let before = self.exported.len();
         self.exported.retain(|labels, entry| {
             let symbol = labels.hook.strip_prefix("kprobe:").unwrap_or(&labels.hook);
             if !watched.contains(&(&*labels.policy, symbol)) {
@@ -267,6 +328,16 @@ impl Series {
                 None => now.saturating_duration_since(gone.since) < UNSCRAPED,
             }
         });
+        if self.exported.len() != before {
+            self.count_series();
+        }
+    }
+
+    fn count_series(&mut self) {
+        self.of_policy.clear();
+        for labels in self.exported.keys().filter(|labels| !labels.is_overflow()) {
+            *self.of_policy.entry(labels.policy.clone()).or_default() += 1;
+        }
     }
 }
 

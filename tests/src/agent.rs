@@ -23,6 +23,7 @@ pub struct Agent {
     /// Its file of pods.
     pub pods: PathBuf,
     log: PathBuf,
+    arguments: Vec<String>,
     _folder: tempfile::TempDir,
 }
 
@@ -55,22 +56,48 @@ impl Agent {
         let log = folder.path().join("log");
         // Port 0 would not tell us which one it got.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
-        let child = Command::new("gatewatch-agent")
-            .arg("--policy-dir")
-            .arg(&policies)
-            .arg("--pods")
-            .arg(&pods_file)
-            .arg("--metrics-address")
-            .arg(free.to_string())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(&log).expect("a log"))
-            .spawn()
-            .expect("gatewatch-agent starts");
-        let mut agent = Self { child, address: free, policies, pods: pods_file, log, _folder: folder };
+        // Whatever ran before: these counts begin at 0.
+        cleanup();
+        let arguments = [
+            "--policy-dir".to_owned(),
+            policies.display().to_string(),
+            "--pods".to_owned(),
+            pods_file.display().to_string(),
+            "--metrics-address".to_owned(),
+            free.to_string(),
+        ]
+        .into_iter()
+        .chain(arguments.iter().map(|argument| (*argument).to_owned()))
+        .collect();
+        let child = spawn(&arguments, &log);
+        let mut agent =
+            Self { child, address: free, policies, pods: pods_file, log, arguments, _folder: folder };
         agent.wait_ready();
         agent
+    }
+
+    /// Kills the agent: it has no time for anything.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("an exit status");
+    }
+
+    /// Asks the agent to end, and waits until it has.
+    pub fn end(&mut self) {
+        self.signal(rustix::process::Signal::TERM);
+        self.child.wait().expect("an exit status");
+    }
+
+    /// Starts the agent again after its end, as it was started first.
+    pub fn again(&mut self) {
+        self.child = spawn(&self.arguments, &self.log);
+        self.wait_ready();
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        if let Some(id) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
+            let _ = rustix::process::kill_process(id, signal);
+        }
     }
 
     fn wait_ready(&mut self) {
@@ -149,12 +176,27 @@ pub fn sum(text: &str, metric: &str, labels: &[(&str, &str)]) -> u64 {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        if let Some(id) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
-            // So that it takes its hooks and maps away.
-            let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
-        }
+        self.signal(rustix::process::Signal::TERM);
         let _ = self.child.wait();
+        cleanup();
     }
+}
+
+fn spawn(arguments: &Vec<String>, log: &Path) -> Child {
+    let log = fs::OpenOptions::new().create(true).append(true).open(log).expect("a log");
+    Command::new("gatewatch-agent")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("gatewatch-agent starts")
+}
+
+/// Takes away what agents have in the kernel.
+pub fn cleanup() {
+    let output = Command::new("gatewatch-agent").arg("--cleanup").output().expect("gatewatch-agent starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Runs an agent that is to end by itself; gives its exit status and what it wrote.

@@ -54,8 +54,10 @@ impl Kernel {
             layout: host.profile.layout().expect("every field"),
             trampolines: choose(&host.features),
             pins: pins(),
+            keep: false,
         };
-        let engine = Engine::new(KernelHalf::load(node).expect("the kernel half loads"), host.profile);
+        let engine = Engine::new(KernelHalf::load(node).expect("the kernel half loads"), host.profile)
+            .expect("an engine");
         let mut attribution = Attribution::new(gatewatch_agent::attribution::POD_GRACE);
         for (id, path) in cgroup::walk("/sys/fs/cgroup".as_ref()).expect("cgroups") {
             attribution.add_cgroup(id, &path, Instant::now());

@@ -1,36 +1,162 @@
-//! The bpf file system, where the maps that all programs share have names.
+//! The bpf file system, where what outlives the agent has names.
+//!
+//! ```text
+//! /sys/fs/bpf/gatewatch/             one agent at a time holds a lock on it
+//!   v2-0123456789abcdef/             what agents of this layout share
+//!     COUNTS, PROCESSES, …           the maps of the kernel half
+//!     tracker/track_exec, …          links: what follows processes and cgroups
+//!     sites/__sys_setuid~fentry/     a hooked function: program, link and classifier
+//!     key, engine, series            what the agent itself has to remember, see `blob`
+//!     alive                          when an agent was last seen
+//! ```
+//!
+//! The folder's name has a hash over the shapes of all maps: an agent never takes up what it would misread. Folders of
+//! other layouts are removed.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use rustix::{
-    fs::statfs,
+    fs::{FlockOperation, flock, statfs},
     mount::{MountFlags, mount},
 };
 
-use super::LoadError;
+use super::{LoadError, alive::Alive, objects};
 
 /// `BPF_FS_MAGIC`, include/uapi/linux/magic.h.
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+/// How long an agent that is ending may hold the lock.
+const LOCK_WITHIN: Duration = Duration::from_secs(30);
 
-/// Makes an empty folder for the maps. Maps that an earlier agent left there are taken away.
-pub fn prepare(pins: &Path) -> Result<(), LoadError> {
-    let parent = pins.parent().unwrap_or(pins);
-    if !is_bpffs(parent) {
-        mount("bpf", parent, "bpf", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)
-            .map_err(|errno| LoadError::NoBpffs { path: parent.to_owned(), source: errno.into() })?;
-    }
-    let failed = |source| LoadError::Pins { path: pins.to_owned(), source };
-    match fs::remove_dir_all(pins) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
-    fs::create_dir(pins).map_err(failed)
+/// Where the maps have their names, and what becomes of them.
+#[derive(Debug)]
+pub(super) struct Pins {
+    root: PathBuf,
+    dir: PathBuf,
+    /// Held while this lives. Only what outlives us is locked.
+    lock: Option<File>,
+    /// When an earlier agent was last alive, on the clock of [`alive`](super::alive); `None` where there was none.
+    pub(super) alive: Option<u64>,
+    /// Whether the folder is from an earlier agent.
+    pub(super) taken: bool,
 }
 
-/// Takes the folder and the maps' names away. What can't be removed is left to the next start.
-pub fn remove(pins: &Path) {
-    if let Err(error) = fs::remove_dir_all(pins) {
-        tracing::warn!(path = %pins.display(), %error, "cannot remove the maps' names");
+impl Pins {
+    /// The folder for the maps. If `keep` is set it outlives us and may be from an earlier agent; if not, it is empty
+    /// and goes with us.
+    pub(super) fn prepare(root: &Path, keep: bool) -> Result<Self, LoadError> {
+        let parent = root.parent().unwrap_or(root);
+        if !is_bpffs(parent) && !is_bpffs(root) {
+            mount("bpf", parent, "bpf", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)
+                .map_err(|errno| LoadError::NoBpffs { path: parent.to_owned(), source: errno.into() })?;
+        }
+        let failed = |source| LoadError::Pins { path: root.to_owned(), source };
+        if !keep {
+            remove_all(root).map_err(failed)?;
+            fs::create_dir(root).map_err(failed)?;
+            let (root, dir) = (root.to_owned(), root.to_owned());
+            return Ok(Self { root, dir, lock: None, alive: None, taken: false });
+        }
+        if !root.exists() {
+            fs::create_dir(root).map_err(failed)?;
+        }
+        let lock = lock(root, LOCK_WITHIN)?;
+        let name = objects::layout_name()?;
+        let dir = root.join(&name);
+        let mut alive = None;
+        for entry in fs::read_dir(root).map_err(failed)?.filter_map(Result::ok) {
+            let earlier = Alive::read(&entry.path());
+            alive = alive.max(earlier);
+            if entry.file_name() != name.as_str() {
+                tracing::info!("removing {}, which is of another layout", entry.path().display());
+                remove_all(&entry.path()).map_err(failed)?;
+            }
+        }
+        let taken = dir.exists();
+        for folder in [&dir, &dir.join("tracker"), &dir.join("sites")] {
+            if !folder.exists() {
+                fs::create_dir(folder).map_err(failed)?;
+            }
+        }
+        Ok(Self { root: root.to_owned(), dir, lock: Some(lock), alive, taken })
+    }
+
+    #[cfg(test)]
+    pub(super) fn for_test(dir: &Path) -> Self {
+        // Kept, so that nothing is removed when it is dropped.
+        let lock = File::open("/dev/null").ok();
+        Self { root: dir.to_owned(), dir: dir.to_owned(), lock, alive: None, taken: false }
+    }
+
+    /// The folder.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whether it outlives us.
+    pub(super) fn kept(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// Begins anew: takes away everything that is in the folder.
+    pub(super) fn clear(&mut self) -> Result<(), LoadError> {
+        let failed = |source| LoadError::Pins { path: self.dir.clone(), source };
+        remove_all(&self.dir).map_err(failed)?;
+        for folder in [&self.dir, &self.dir.join("tracker"), &self.dir.join("sites")] {
+            fs::create_dir(folder).map_err(failed)?;
+        }
+        self.taken = false;
+        Ok(())
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        if !self.kept()
+            && let Err(error) = remove_all(&self.root)
+        {
+            tracing::warn!(path = %self.root.display(), %error, "cannot remove the maps' names");
+        }
+    }
+}
+
+/// Takes away everything that agents have in the kernel: hooks, programs, maps, and what they have counted. False
+/// where there was nothing.
+pub fn cleanup(root: &Path) -> Result<bool, LoadError> {
+    if !root.exists() {
+        return Ok(false);
+    }
+    let _lock = lock(root, Duration::ZERO)?;
+    remove_all(root).map_err(|source| LoadError::Pins { path: root.to_owned(), source })?;
+    Ok(true)
+}
+
+fn lock(root: &Path, within: Duration) -> Result<File, LoadError> {
+    let failed = |source| LoadError::Pins { path: root.to_owned(), source };
+    let file = File::open(root).map_err(failed)?;
+    let begun = Instant::now();
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < within => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(LoadError::Locked(root.to_owned())),
+            Err(errno) => return Err(failed(errno.into())),
+        }
+    }
+}
+
+/// Removes a folder or a file, if it is there.
+pub(super) fn remove_all(path: &Path) -> io::Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

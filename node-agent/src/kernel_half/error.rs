@@ -26,6 +26,25 @@ pub enum LoadError {
         /// Why not.
         source: io::Error,
     },
+    /// A program, map or link can't be given a name.
+    #[error("cannot pin {}: {}", path.display(), chain(source))]
+    Pin {
+        /// The name.
+        path: PathBuf,
+        /// Why not.
+        source: aya::pin::PinError,
+    },
+    /// A hook has no link that can be kept or gone on with.
+    #[error("the hook of `{symbol}` can't be kept: {}", chain(source))]
+    Link {
+        /// The kernel function.
+        symbol: String,
+        /// Why not.
+        source: aya::programs::links::LinkError,
+    },
+    /// Another agent has it.
+    #[error("{} is in use by another agent; end that one first", .0.display())]
+    Locked(PathBuf),
     /// The kernel's type information can't be read.
     #[error("cannot read the kernel's BTF: {0}; the kernel needs CONFIG_DEBUG_INFO_BTF")]
     Btf(#[source] aya::BtfError),
@@ -63,6 +82,9 @@ pub enum LoadError {
     /// A part is missing from the object.
     #[error("the kernel half has no `{0}`; agent and kernel half are not of one build")]
     Missing(&'static str),
+    /// What is remembered beyond the agent's end can't be written or read.
+    #[error("what an agent leaves for the next one can't be written or read: {0}")]
+    Memory(#[source] serde_json::Error),
     /// A function that should be attached isn't.
     #[error("`{0}` is not attached")]
     NotAttached(String),

@@ -1,26 +1,32 @@
 //! One kernel function: the program that sits on it, and the classifier that it jumps to.
 
+mod tables;
+
 use std::{
     fs,
-    os::fd::{AsFd, AsRawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    path::{Path, PathBuf},
 };
 
 use aya::{
-    Btf, Ebpf, EbpfLoader, Pod,
-    maps::{Array, HashMap, LpmTrie, ProgramArray, lpm_trie::Key},
-    programs::{FEntry, FExit, KProbe, Program, ProgramError, ProgramFd},
-};
-use gatewatch_abi::{
-    AddrKey, BitAction, ExactKey, TextKey, binary_id,
-    consts::{
-        ADDR_NONE, INT_ARG, INT_SOCK, TEXT_BINARY, TEXT_BYTES, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_NONE,
-        TEXT_PATH,
+    Btf, Ebpf, EbpfLoader,
+    maps::{Map, MapData, ProgramArray},
+    programs::{
+        FEntry, FExit, KProbe, Program, ProgramError, ProgramFd, ProgramInfo,
+        links::{FdLink, PinnedLink},
     },
+};
+use gatewatch_abi::consts::{
+    ADDR_NONE, INT_ARG, INT_SOCK, TEXT_BINARY, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_NONE, TEXT_PATH,
 };
 use gatewatch_kernel::D_PATH_FUNCTIONS;
 use gatewatch_policy::classify::Tables;
 
-use super::{LoadError, Node, Site, objects};
+use self::tables::{OWN, array, fill};
+use super::{LoadError, Node, Site, bpffs, bpffs::Pins, objects};
+
+/// Name of the map that holds the classifier.
+const SLOT: &str = "CLASSIFIER";
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +64,18 @@ impl By {
         }
     }
 
+    /// Whether this kernel can keep such a hook when the process that made it ends. Perf's probes have links since 5.15.
+    fn can_be_kept(self) -> bool {
+        // Where perf has no such device, probes are made by the tracing file system, and have no links either.
+        self.is_trampoline()
+            || (aya::features().bpf_perf_link()
+                && Path::new("/sys/bus/event_source/devices/kprobe/type").exists())
+    }
+
+    const fn on_return(self) -> bool {
+        matches!(self, Self::Fexit | Self::Kretprobe)
+    }
+
     const fn is_trampoline(self) -> bool {
         matches!(self, Self::Fentry | Self::Fexit)
     }
@@ -76,18 +94,28 @@ pub struct Prepared {
     words: usize,
 }
 
-/// A hooked function. Dropping it takes the hook away.
+/// A hooked function.
 pub(super) struct Function {
     symbol: String,
     by: By,
-    stub: Ebpf,
+    program: ProgramFd,
+    hold: Hold,
+    slot: ProgramArray<MapData>,
     classifier: Option<Prepared>,
+}
+
+/// What keeps a program attached.
+enum Hold {
+    /// A folder in the bpf file system: it stays when we end.
+    Kept(PathBuf),
+    /// We do: dropping this takes the hook away.
+    Ours(#[expect(dead_code, reason = "kept for its end")] Ebpf),
 }
 
 impl Function {
     /// Attaches to a function: by a trampoline where that works, else by a kprobe. Events pass until there is a
     /// classifier.
-    pub(super) fn attach(node: &Node, btf: &Btf, site: &Site) -> Result<Self, LoadError> {
+    pub(super) fn attach(node: &Node, pins: &Pins, btf: &Btf, site: &Site) -> Result<Self, LoadError> {
         let (symbol, on_return) = site;
         let (allowed, trampoline, probe) = if *on_return {
             (node.trampolines.exit, By::Fexit, By::Kretprobe)
@@ -95,36 +123,100 @@ impl Function {
             (node.trampolines.entry, By::Fentry, By::Kprobe)
         };
         if allowed {
-            match Self::attach_by(trampoline, btf, symbol) {
+            match Self::attach_by(trampoline, pins, btf, symbol) {
                 Ok(function) => return Ok(function),
                 Err(error) => tracing::debug!(symbol, %error, "no trampoline; trying a kprobe"),
             }
         }
-        Self::attach_by(probe, btf, symbol)
+        Self::attach_by(probe, pins, btf, symbol)
     }
 
-    fn attach_by(by: By, btf: &Btf, symbol: &str) -> Result<Self, LoadError> {
+    fn attach_by(by: By, pins: &Pins, btf: &Btf, symbol: &str) -> Result<Self, LoadError> {
         let mut stub = EbpfLoader::new()
             .load(objects::built(objects::ATTACH)?)
             .map_err(|source| LoadError::Object { object: "attaching", source })?;
         let name = by.stub();
         let failed = |source| LoadError::Program { program: name, target: symbol.to_owned(), source };
+        let map = stub.take_map(SLOT).ok_or(LoadError::Missing(SLOT))?;
         let program = stub.program_mut(name).ok_or(LoadError::Missing(name))?;
         load(program, by, symbol, btf).map_err(failed)?;
-        match program {
-            Program::FEntry(program) => program.attach().map(drop),
-            Program::FExit(program) => program.attach().map(drop),
-            Program::KProbe(program) => program.attach(symbol, 0).map(drop),
-            _ => return Err(LoadError::Missing(name)),
+        let fd = program_fd(program).and_then(|fd| Ok(fd.try_clone()?)).map_err(failed)?;
+        let folder = (pins.kept() && by.can_be_kept()).then(|| folder(pins, symbol, by));
+        if let Some(folder) = &folder {
+            let unusable = |source| LoadError::Pins { path: folder.clone(), source };
+            let unpinned = |source| LoadError::Pin { path: folder.clone(), source };
+            bpffs::remove_all(folder).map_err(unusable)?;
+            fs::create_dir(folder).map_err(unusable)?;
+            map.pin(folder.join("classifier")).map_err(unpinned)?;
+            program.pin(folder.join("program")).map_err(unpinned)?;
         }
-        .map_err(failed)?;
-        Ok(Self { symbol: symbol.to_owned(), by, stub, classifier: None })
+        let link = attach(program, by, symbol, folder.is_some())?;
+        let hold = match (folder, link) {
+            (Some(folder), Some(link)) => {
+                let path = folder.join("link");
+                link.pin(&path).map_err(|source| LoadError::Pin { path, source })?;
+                Hold::Kept(folder)
+            }
+            _ => Hold::Ours(stub),
+        };
+        Ok(Self { symbol: symbol.to_owned(), by, program: fd, hold, slot: slot(map)?, classifier: None })
+    }
+
+    /// The functions that an earlier agent hooked and that are hooked still. What it left half done goes.
+    pub(super) fn adopt_all(pins: &Pins) -> Vec<(Site, Self)> {
+        let Ok(entries) = fs::read_dir(pins.dir().join("sites")) else { return Vec::new() };
+        let mut adopted = Vec::new();
+        for folder in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+            match Self::adopt(&folder) {
+                Ok(function) => {
+                    adopted.push(((function.symbol.clone(), function.by.on_return()), function));
+                }
+                Err(error) => {
+                    tracing::warn!("cannot go on with the hook {}: {error}", folder.display());
+                    if let Err(error) = bpffs::remove_all(&folder) {
+                        tracing::warn!("cannot remove {}: {error}", folder.display());
+                    }
+                }
+            }
+        }
+        adopted
+    }
+
+    fn adopt(folder: &Path) -> Result<Self, LoadError> {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let (symbol, by) = parse_name(&name).ok_or(LoadError::Missing("a hook of this name"))?;
+        let failed = |source| LoadError::Program { program: by.stub(), target: symbol.clone(), source };
+        // It is the name that keeps the link, not the descriptor.
+        PinnedLink::from_pin(folder.join("link"))
+            .map_err(|source| LoadError::Link { symbol: symbol.clone(), source })?;
+        let program =
+            ProgramInfo::from_pin(folder.join("program")).and_then(|info| info.fd()).map_err(failed)?;
+        let map = MapData::from_pin(folder.join("classifier"))
+            .and_then(Map::from_map_data)
+            .map_err(|source| LoadError::Map { map: SLOT, source })?;
+        let (slot, hold) = (slot(map)?, Hold::Kept(folder.to_owned()));
+        Ok(Self { symbol, by, program, hold, slot, classifier: None })
+    }
+
+    /// Takes the hook away.
+    pub(super) fn remove(self) {
+        if let Hold::Kept(folder) = &self.hold
+            && let Err(error) = bpffs::remove_all(folder)
+        {
+            tracing::warn!("cannot take the hook {} away: {error}", folder.display());
+        }
+    }
+
+    /// Whether the hook stays when we end.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self.hold, Hold::Kept(_))
     }
 
     /// Loads a classifier with these tables.
     pub(super) fn prepare(
         &self,
         node: &Node,
+        pins: &Pins,
         btf: &Btf,
         hash_key: u64,
         mut tables: Tables,
@@ -136,7 +228,7 @@ impl Function {
         let object = if tables.spec.words == 1 { objects::CLASSIFY } else { objects::CLASSIFY_WIDE };
         let size = |len: usize| u32::try_from(len.max(1)).unwrap_or(u32::MAX);
         let mut ebpf = EbpfLoader::new()
-            .default_map_pin_directory(&node.pins)
+            .default_map_pin_directory(pins.dir())
             .override_global("LAYOUT", bytemuck::bytes_of(&node.layout), true)
             .override_global("SPEC", bytemuck::bytes_of(&tables.spec), true)
             .map_max_entries("ROWS", size(tables.rows.len()))
@@ -176,10 +268,6 @@ impl Function {
 
     /// Puts a classifier in the place of the one before, which goes when the last event has left it.
     pub(super) fn install(&mut self, mut prepared: Prepared) -> Result<(), LoadError> {
-        const MAP: &str = "CLASSIFIER";
-        let map = self.stub.map_mut(MAP).ok_or(LoadError::Missing(MAP))?;
-        let failed = |source| LoadError::Map { map: MAP, source };
-        let mut array = ProgramArray::try_from(map).map_err(failed)?;
         let name = self.by.classifier();
         let program = prepared.ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
         let fd = program_fd(program).map_err(|source| LoadError::Program {
@@ -187,7 +275,7 @@ impl Function {
             target: self.symbol.clone(),
             source,
         })?;
-        array.set(0, fd, 0).map_err(failed)?;
+        self.slot.set(0, fd, 0).map_err(|source| LoadError::Map { map: SLOT, source })?;
         self.classifier = Some(prepared);
         Ok(())
     }
@@ -212,14 +300,7 @@ impl Function {
     /// Reads what the kernel says of the attached program: `recursion_misses` in its fdinfo
     /// (kernel/bpf/syscall.c, `bpf_prog_show_fdinfo`; 5.12 and later).
     pub(super) fn missed(&self) -> Missed {
-        let fd = self.stub.program(self.by.stub()).and_then(|program| match program {
-            Program::FEntry(program) => program.fd().ok(),
-            Program::FExit(program) => program.fd().ok(),
-            Program::KProbe(program) => program.fd().ok(),
-            _ => None,
-        });
-        let Some(fd) = fd else { return Missed::default() };
-        let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
+        let path = format!("/proc/self/fdinfo/{}", self.program.as_fd().as_raw_fd());
         let text = fs::read_to_string(path).unwrap_or_default();
         let recursion = text
             .lines()
@@ -229,10 +310,77 @@ impl Function {
         Missed { recursion }
     }
 
+    /// Bytes of the kernel's memory that this function's programs and maps take.
+    pub(super) fn memory(&self) -> u64 {
+        let map_bytes = |map: &MapData| memory_of(map.fd().as_fd());
+        let own = memory_of(self.program.as_fd());
+        let classifier = self.classifier.as_ref().map_or(0, |classifier| {
+            let program = classifier
+                .ebpf
+                .program(self.by.classifier())
+                .and_then(|program| program_fd(program).ok())
+                .map_or(0, |fd| memory_of(fd.as_fd()));
+            let maps = classifier.ebpf.maps().filter(|(name, _)| OWN.contains(name));
+            let maps = maps.filter_map(|(_, map)| match map {
+                Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data) => Some(map_bytes(data)),
+                _ => None,
+            });
+            program + maps.sum::<u64>()
+        });
+        own + classifier
+    }
+
     pub(super) fn verified_instructions(&self) -> Option<u32> {
         let program = self.classifier.as_ref()?.ebpf.program(self.by.classifier())?;
         program.info().ok()?.verified_instruction_count()
     }
+}
+
+/// Attaches a loaded program; gives the link if it is to be kept, which it then must be able to.
+fn attach(program: &mut Program, by: By, symbol: &str, kept: bool) -> Result<Option<FdLink>, LoadError> {
+    let failed = |source| LoadError::Program { program: by.stub(), target: symbol.to_owned(), source };
+    let link = match program {
+        Program::FEntry(program) => {
+            let id = program.attach().map_err(failed)?;
+            kept.then(|| program.take_link(id)).transpose().map_err(failed)?.map(FdLink::from)
+        }
+        Program::FExit(program) => {
+            let id = program.attach().map_err(failed)?;
+            kept.then(|| program.take_link(id)).transpose().map_err(failed)?.map(FdLink::from)
+        }
+        Program::KProbe(program) => {
+            let id = program.attach(symbol, 0).map_err(failed)?;
+            let link = kept.then(|| program.take_link(id)).transpose().map_err(failed)?;
+            let unkept = |source| LoadError::Link { symbol: symbol.to_owned(), source };
+            link.map(FdLink::try_from).transpose().map_err(unkept)?
+        }
+        _ => return Err(LoadError::Missing(by.stub())),
+    };
+    Ok(link)
+}
+
+fn slot(map: Map) -> Result<ProgramArray<MapData>, LoadError> {
+    ProgramArray::try_from(map).map_err(|source| LoadError::Map { map: SLOT, source })
+}
+
+/// The folder of a hook. Names can't have a point there, and symbols have no tilde.
+fn folder(pins: &Pins, symbol: &str, by: By) -> PathBuf {
+    pins.dir().join("sites").join(format!("{}~{}", symbol.replace('.', "~~"), by.name()))
+}
+
+/// What a folder's name says.
+fn parse_name(name: &str) -> Option<(String, By)> {
+    let (symbol, by) = name.rsplit_once('~')?;
+    let by = [By::Fentry, By::Fexit, By::Kprobe, By::Kretprobe].into_iter().find(|one| one.name() == by)?;
+    Some((symbol.replace("~~", "."), by))
+}
+
+/// What the kernel says of the memory of a program or a map.
+fn memory_of(fd: BorrowedFd<'_>) -> u64 {
+    let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let value = text.lines().find_map(|line| line.strip_prefix("memlock:"));
+    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }
 
 fn looks_at_arguments(tables: &Tables) -> bool {
@@ -259,68 +407,22 @@ fn program_fd(program: &Program) -> Result<&ProgramFd, ProgramError> {
     }
 }
 
-fn array<'a, V: Pod>(
-    ebpf: &'a mut Ebpf,
-    name: &'static str,
-) -> Result<Array<&'a mut aya::maps::MapData, V>, LoadError> {
-    let map = ebpf.map_mut(name).ok_or(LoadError::Missing(name))?;
-    Array::try_from(map).map_err(|source| LoadError::Map { map: name, source })
-}
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
 
-fn hash<'a, K: Pod, V: Pod>(
-    ebpf: &'a mut Ebpf,
-    name: &'static str,
-) -> Result<HashMap<&'a mut aya::maps::MapData, K, V>, LoadError> {
-    let map = ebpf.map_mut(name).ok_or(LoadError::Missing(name))?;
-    HashMap::try_from(map).map_err(|source| LoadError::Map { map: name, source })
-}
+    use super::{By, folder, parse_name};
+    use crate::kernel_half::bpffs::Pins;
 
-fn trie<'a, K: Pod>(
-    ebpf: &'a mut Ebpf,
-    name: &'static str,
-) -> Result<LpmTrie<&'a mut aya::maps::MapData, K, u32>, LoadError> {
-    let map = ebpf.map_mut(name).ok_or(LoadError::Missing(name))?;
-    LpmTrie::try_from(map).map_err(|source| LoadError::Map { map: name, source })
-}
-
-/// Writes the tables into the classifier's own maps.
-fn fill(ebpf: &mut Ebpf, tables: &Tables, hash_key: u64) -> Result<(), LoadError> {
-    let failed = |map| move |source| LoadError::Map { map, source };
-    let mut rows = array::<u64>(ebpf, "ROWS")?;
-    for (i, word) in (0..).zip(&tables.rows) {
-        rows.set(i, word, 0).map_err(failed("ROWS"))?;
-    }
-    let mut actions = array::<BitAction>(ebpf, "ACTIONS")?;
-    for (i, action) in (0..).zip(&tables.actions) {
-        actions.set(i, action, 0).map_err(failed("ACTIONS"))?;
-    }
-    let mut exact = hash::<ExactKey, u32>(ebpf, "EXACT")?;
-    for (key, row) in &tables.exact {
-        exact.insert(key, row, 0).map_err(failed("EXACT"))?;
-    }
-    let mut breaks = array::<[u64; 2]>(ebpf, "BREAKS")?;
-    for (i, point) in (0..).zip(&tables.breaks) {
-        breaks.set(i, point, 0).map_err(failed("BREAKS"))?;
-    }
-    let mut binaries = hash::<u64, u32>(ebpf, "BINARY_ROWS")?;
-    for (path, row) in &tables.binaries {
-        binaries.insert(binary_id(hash_key, path), row, 0).map_err(failed("BINARY_ROWS"))?;
-    }
-    for (name, entries) in [("PREFIX", &tables.prefixes), ("POSTFIX", &tables.postfixes)] {
-        let mut trie = trie::<TextKey>(ebpf, name)?;
-        for (slot, bytes, row) in entries {
-            let mut text = [0; TEXT_BYTES];
-            text[..bytes.len()].copy_from_slice(bytes);
-            let bits = u32::try_from(8 * (bytes.len() + 1)).unwrap_or(0);
-            trie.insert(&Key::new(bits, TextKey { slot: *slot, text }), row, 0).map_err(failed(name))?;
+    #[test]
+    fn a_folder_names_its_hook() {
+        let pins = Pins::for_test(Path::new("/x"));
+        for (symbol, by) in [("__sys_setuid", By::Fentry), ("foo.isra.0", By::Kretprobe)] {
+            let folder = folder(&pins, symbol, by);
+            let name = folder.file_name().unwrap().to_str().unwrap();
+            assert!(!name.contains('.'), "{name}");
+            assert_eq!(parse_name(name), Some((symbol.to_owned(), by)));
         }
+        assert_eq!(parse_name("x~nothing"), None);
     }
-    let mut addresses = trie::<AddrKey>(ebpf, "ADDRESSES")?;
-    for (slot, network, row) in &tables.addresses {
-        let key = AddrKey { slot: *slot, address: network.address };
-        addresses
-            .insert(&Key::new(32 + u32::from(network.prefix), key), row, 0)
-            .map_err(failed("ADDRESSES"))?;
-    }
-    Ok(())
 }

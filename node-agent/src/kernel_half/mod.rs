@@ -3,7 +3,9 @@
 //! [`KernelHalf`] owns everything in the kernel. One [`Function`](function::Function) stands for each kernel function
 //! that is hooked; what its classifier looks at comes as [`Tables`] from the policy engine.
 
-pub mod bpffs;
+mod alive;
+mod blob;
+mod bpffs;
 pub mod error;
 mod function;
 mod objects;
@@ -11,20 +13,24 @@ pub mod processes;
 mod shared;
 mod tracker;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use aya::Btf;
 use gatewatch_abi::{CountKey, Layout};
 use gatewatch_kernel::host::{Features, Preemption, Support};
 use gatewatch_policy::classify::Tables;
 
+use self::{alive::Alive, bpffs::Pins, function::Function, shared::Shared, tracker::Tracker};
 pub use self::{
+    bpffs::cleanup,
     error::LoadError,
     function::{Missed, Prepared},
     objects::empty_programs,
     shared::{CgroupChanges, Usage},
 };
-use self::{function::Function, shared::Shared, tracker::Tracker};
 
 /// A hooked function: its symbol, and whether it is hooked when it returns.
 pub type Site = (String, bool);
@@ -38,6 +44,27 @@ pub struct Node {
     pub trampolines: Trampolines,
     /// Where the maps are pinned: a folder of its own on a bpf file system.
     pub pins: PathBuf,
+    /// Whether hooks and counts outlive this process, for another one that goes on with them. If not, the folder is
+    /// emptied first, and all goes when the [`KernelHalf`] is dropped.
+    pub keep: bool,
+}
+
+/// Something that the agent has to remember beyond its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// What the numbers in the maps stand for. Must be saved before the kernel counts by them.
+    Engine,
+    /// What was done with the counts so far.
+    Series,
+}
+
+impl Memory {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Engine => "engine",
+            Self::Series => "series",
+        }
+    }
 }
 
 /// Where fentry and fexit are used instead of kprobes.
@@ -67,6 +94,9 @@ impl Trampolines {
     }
 }
 
+/// Name under which the key of programs' ids is kept.
+const KEY: &str = "key";
+
 /// Everything that we have in the kernel.
 pub struct KernelHalf {
     node: Node,
@@ -75,19 +105,61 @@ pub struct KernelHalf {
     shared: Shared,
     tracker: Tracker,
     functions: BTreeMap<Site, Function>,
+    /// Those that an earlier agent has hooked, and that counted while there was none.
+    adopted: BTreeSet<Site>,
+    alive: Option<Alive>,
+    // The last one: with it goes the folder.
+    pins: Pins,
 }
 
 impl KernelHalf {
-    /// Loads what follows processes and cgroups, and reads the processes that run already. Nothing is hooked yet.
+    /// Loads what follows processes and cgroups, and reads the processes that run already. Nothing is hooked that
+    /// wasn't before: hooks of an earlier agent go on counting as they did.
     pub fn load(node: Node) -> Result<Self, LoadError> {
-        bpffs::prepare(&node.pins)?;
+        let mut pins = Pins::prepare(&node.pins, node.keep)?;
         let btf = Btf::from_sys_fs().map_err(LoadError::Btf)?;
-        let hash_key = random_key()?;
-        let mut tracker = Tracker::load(&node, hash_key)?;
+        let hash_key = key(&mut pins)?;
+        let mut tracker = Tracker::load(&node, &pins, hash_key)?;
         let mut shared = Shared::take(tracker.ebpf_mut())?;
-        tracker.attach(&btf)?;
+        tracker.attach(&btf, &pins)?;
         shared.scan_processes(hash_key);
-        Ok(Self { node, btf, hash_key, shared, tracker, functions: BTreeMap::new() })
+        let functions: BTreeMap<Site, Function> =
+            if pins.taken { Function::adopt_all(&pins).into_iter().collect() } else { BTreeMap::new() };
+        let adopted = functions.keys().cloned().collect();
+        let alive = pins.kept().then(|| Alive::open(pins.dir())).flatten();
+        Ok(Self { node, btf, hash_key, shared, tracker, functions, adopted, alive, pins })
+    }
+
+    /// Whether this function was hooked by an earlier agent and counted while there was none.
+    pub fn adopted(&self, site: &Site) -> bool {
+        self.adopted.contains(site)
+    }
+
+    /// Whether this function's hook stays when we end.
+    pub fn outlives_us(&self, site: &Site) -> bool {
+        self.functions.get(site).is_some_and(Function::is_kept)
+    }
+
+    /// Milliseconds since an earlier agent was last alive; `None` where there was none since the machine started.
+    pub fn away(&self) -> Option<u64> {
+        self.pins.alive.map(|then| alive::now().saturating_sub(then))
+    }
+
+    /// Writes that the agent is alive. To be called several times a second.
+    pub fn beat(&mut self) {
+        if let Some(alive) = &mut self.alive {
+            alive.beat();
+        }
+    }
+
+    /// Remembers something for an agent that comes after this one.
+    pub fn save(&self, memory: Memory, bytes: &[u8]) -> Result<(), LoadError> {
+        if self.pins.kept() { blob::save(self.pins.dir(), memory.name(), bytes) } else { Ok(()) }
+    }
+
+    /// What an earlier agent has left.
+    pub fn remembered(&self, memory: Memory) -> Result<Option<Vec<u8>>, LoadError> {
+        if self.pins.taken { blob::load(self.pins.dir(), memory.name()) } else { Ok(None) }
     }
 
     /// Loads a classifier for a function, and attaches to the function if that isn't done yet. Counts nothing
@@ -98,13 +170,13 @@ impl KernelHalf {
             slot.mask = self.shared.follow_set(set, self.hash_key)?;
         }
         if !self.functions.contains_key(site) {
-            let function = Function::attach(&self.node, &self.btf, site)?;
+            let function = Function::attach(&self.node, &self.pins, &self.btf, site)?;
             self.functions.insert(site.clone(), function);
         }
         let Some(function) = self.functions.get(site) else {
             return Err(LoadError::NotAttached(site.0.clone()));
         };
-        function.prepare(&self.node, &self.btf, self.hash_key, tables)
+        function.prepare(&self.node, &self.pins, &self.btf, self.hash_key, tables)
     }
 
     /// Puts a prepared classifier in the place of the one before: from one event to the next.
@@ -123,14 +195,15 @@ impl KernelHalf {
         }
     }
 
-    /// Takes a function's hook away.
-    pub fn remove(&mut self, site: &Site) {
-        self.functions.remove(site);
-    }
-
     /// Takes away every hook for which `keep` is false.
     pub fn retain(&mut self, keep: impl Fn(&Site) -> bool) {
-        self.functions.retain(|site, _| keep(site));
+        let gone: Vec<Site> = self.functions.keys().filter(|site| !keep(site)).cloned().collect();
+        for site in gone {
+            self.adopted.remove(&site);
+            if let Some(function) = self.functions.remove(&site) {
+                function.remove();
+            }
+        }
     }
 
     /// The hooked functions, and how each is attached: `fentry`, `fexit`, `kprobe` or `kretprobe`.
@@ -179,6 +252,31 @@ impl KernelHalf {
         self.shared.cgroup_changes()
     }
 
+    /// How many of those stand in the maps still: they are there until [`forget_told`](Self::forget_told).
+    pub fn told(&self) -> usize {
+        self.shared.told()
+    }
+
+    /// What cgroup changes were given out is saved.
+    pub fn forget_told(&mut self) -> Result<(), LoadError> {
+        self.shared.forget_told()
+    }
+
+    /// The classes of cgroups as an earlier agent has set them.
+    pub fn cgroup_classes(&self) -> Result<Vec<(u64, u32)>, LoadError> {
+        self.shared.cgroup_classes()
+    }
+
+    /// The sets of programs whose children are followed, in the order of their bits.
+    pub fn follow_sets(&self) -> &[Vec<Vec<u8>>] {
+        self.shared.follow_sets()
+    }
+
+    /// Goes on with the sets of an earlier agent.
+    pub fn restore_follow_sets(&mut self, sets: Vec<Vec<Vec<u8>>>) -> Result<(), LoadError> {
+        self.shared.restore_follow_sets(sets)
+    }
+
     /// How full the maps are, and what had to be left out.
     pub fn usage(&self) -> Usage {
         self.shared.usage()
@@ -187,6 +285,11 @@ impl KernelHalf {
     /// Events that each function's program did not see.
     pub fn missed(&self) -> Vec<(Site, Missed)> {
         self.functions.iter().map(|(site, function)| (site.clone(), function.missed())).collect()
+    }
+
+    /// Bytes of the kernel's memory that a function's programs and maps take.
+    pub fn memory(&self, site: &Site) -> u64 {
+        self.functions.get(site).map_or(0, Function::memory)
     }
 
     /// What the verifier looked at: program name, instructions processed.
@@ -201,10 +304,21 @@ impl KernelHalf {
     }
 }
 
-impl Drop for KernelHalf {
-    fn drop(&mut self) {
-        bpffs::remove(&self.node.pins);
+/// The key that ids of programs are made with: an earlier agent's, whose ids are in the maps, or a new one.
+fn key(pins: &mut Pins) -> Result<u64, LoadError> {
+    if pins.taken {
+        let known = blob::load(pins.dir(), KEY).ok().flatten().and_then(|bytes| bytes.try_into().ok());
+        if let Some(known) = known {
+            return Ok(u64::from_le_bytes(known));
+        }
+        // An agent that ended before it had begun.
+        pins.clear()?;
     }
+    let key = random_key()?;
+    if pins.kept() {
+        blob::save(pins.dir(), KEY, &key.to_le_bytes())?;
+    }
+    Ok(key)
 }
 
 /// A key that nobody can guess.

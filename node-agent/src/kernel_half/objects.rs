@@ -1,5 +1,10 @@
 //! The built kernel half, embedded.
 
+use std::collections::BTreeMap;
+
+use aya_obj::{Object, maps::PinningType};
+use gatewatch_abi::VERSION;
+
 use super::LoadError;
 
 macro_rules! object {
@@ -25,4 +30,28 @@ pub fn empty_programs() -> &'static [u8] {
 /// The object's bytes, if the agent was built with them.
 pub(super) fn built(object: &'static [u8]) -> Result<&'static [u8], LoadError> {
     if object.is_empty() { Err(LoadError::NotBuilt) } else { Ok(object) }
+}
+
+/// Names what has to be the same in two builds of the kernel half, so that one can go on with the other's maps: the
+/// layout's number, raised by hand when contents get another meaning, and a hash over the shape of every map that
+/// outlives the agent.
+pub(super) fn layout_name() -> Result<String, LoadError> {
+    // Sorted: the objects share maps.
+    let mut shapes = BTreeMap::new();
+    for (object, bytes) in [("tracking", TRACK), ("classifying", CLASSIFY), ("attaching", ATTACH)] {
+        let parsed = Object::parse(built(bytes)?)
+            .map_err(|error| LoadError::Object { object, source: aya::EbpfError::ParseError(error) })?;
+        for (name, map) in parsed.maps {
+            if map.pinning() != PinningType::None || name == "CLASSIFIER" {
+                let shape =
+                    (map.map_type(), map.key_size(), map.value_size(), map.max_entries(), map.map_flags());
+                shapes.insert(name, shape);
+            }
+        }
+    }
+    let hash = format!("{shapes:?}").bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        // FNV-1a, which is the same in every build.
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    Ok(format!("v{VERSION}-{hash:016x}"))
 }

@@ -1,5 +1,7 @@
 //! The maps that all programs share.
 
+use std::collections::HashSet;
+
 use aya::{
     Ebpf, Pod,
     maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues},
@@ -17,6 +19,8 @@ use super::{LoadError, processes};
 
 /// `BPF_NOEXIST`, include/uapi/linux/bpf.h.
 const NOEXIST: u64 = 1;
+/// `BPF_EXIST`, same file.
+const EXIST: u64 = 2;
 
 /// Cgroups that came and went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +40,12 @@ pub struct Usage {
     pub left_out: Vec<(&'static str, u64)>,
 }
 
+#[derive(Default)]
+struct Told {
+    made: HashSet<u64>,
+    removed: HashSet<u64>,
+}
+
 /// The shared maps.
 pub(super) struct Shared {
     counts: PerCpuHashMap<MapData, CountKey, u64>,
@@ -46,6 +56,8 @@ pub(super) struct Shared {
     cgroup_paths: HashMap<MapData, u64, [u8; 512]>,
     cgroups_gone: HashMap<MapData, u64, u32>,
     stats: PerCpuArray<MapData, u64>,
+    /// Cgroups that were made and removed, as far as they were given out and stand in the maps still.
+    told: Told,
     /// The sets that are followed; a set's place is its bit.
     sets: Vec<Vec<Vec<u8>>>,
     capacities: [u64; 4],
@@ -90,6 +102,7 @@ impl Shared {
             cgroup_paths: take(ebpf, "CGROUP_PATHS")?,
             cgroups_gone: take(ebpf, "CGROUPS_GONE")?,
             stats: take(ebpf, "STATS")?,
+            told: Told::default(),
             sets: Vec::new(),
             cpus,
         })
@@ -208,18 +221,81 @@ impl Shared {
         Ok(mask)
     }
 
+    /// What came and went and wasn't given out before. It stays in the maps until [`forget_told`](Self::forget_told), so
+    /// that whoever comes after us finds it if we end before it is saved.
     pub(super) fn cgroup_changes(&mut self) -> Result<CgroupChanges, LoadError> {
         let mut changes = CgroupChanges::default();
-        for (id, path) in entries(&self.cgroup_paths, "CGROUP_PATHS")? {
+        for id in keys(&self.cgroup_paths, "CGROUP_PATHS")? {
+            if self.told.made.contains(&id) {
+                continue;
+            }
+            let path = self
+                .cgroup_paths
+                .get(&id, 0)
+                .map_err(|source| LoadError::Map { map: "CGROUP_PATHS", source })?;
             let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
             changes.made.push((id, String::from_utf8_lossy(&path[..end]).into_owned()));
-            ignore_missing(self.cgroup_paths.remove(&id), "CGROUP_PATHS")?;
+            self.told.made.insert(id);
         }
-        for (id, _) in entries(&self.cgroups_gone, "CGROUPS_GONE")? {
-            changes.removed.push(id);
-            ignore_missing(self.cgroups_gone.remove(&id), "CGROUPS_GONE")?;
+        for id in keys(&self.cgroups_gone, "CGROUPS_GONE")? {
+            if self.told.removed.insert(id) {
+                changes.removed.push(id);
+            }
         }
         Ok(changes)
+    }
+
+    /// How much is told and not forgotten.
+    pub(super) fn told(&self) -> usize {
+        self.told.made.len() + self.told.removed.len()
+    }
+
+    /// Takes out of the maps what was given out.
+    pub(super) fn forget_told(&mut self) -> Result<(), LoadError> {
+        for id in self.told.made.drain() {
+            ignore_missing(self.cgroup_paths.remove(&id), "CGROUP_PATHS")?;
+        }
+        for id in self.told.removed.drain() {
+            ignore_missing(self.cgroups_gone.remove(&id), "CGROUPS_GONE")?;
+        }
+        Ok(())
+    }
+
+    /// The classes of cgroups, as an earlier agent has set them.
+    pub(super) fn cgroup_classes(&self) -> Result<Vec<(u64, u32)>, LoadError> {
+        self.cgroups
+            .iter()
+            .collect::<Result<_, _>>()
+            .map_err(|source| LoadError::Map { map: "CGROUPS", source })
+    }
+
+    /// The sets of programs that are followed, in the order of their bits.
+    pub(super) fn follow_sets(&self) -> &[Vec<Vec<u8>>] {
+        &self.sets
+    }
+
+    /// Goes on with the sets of an earlier agent. Bits of sets that it hadn't written down are taken away.
+    pub(super) fn restore_follow_sets(&mut self, sets: Vec<Vec<Vec<u8>>>) -> Result<(), LoadError> {
+        let known =
+            1_u64.checked_shl(u32::try_from(sets.len()).unwrap_or(u32::MAX)).map_or(u64::MAX, |bit| bit - 1);
+        self.sets = sets;
+        for id in keys(&self.follow, "FOLLOW")? {
+            let masks = self.follow.get(&id, 0).unwrap_or(0);
+            if masks & !known != 0 {
+                self.follow
+                    .insert(id, masks & known, 0)
+                    .map_err(|source| LoadError::Map { map: "FOLLOW", source })?;
+            }
+        }
+        for id in keys(&self.processes, "PROCESSES")? {
+            if let Ok(mut process) = self.processes.get(&id, 0)
+                && process.follow & !known != 0
+            {
+                process.follow &= known;
+                let _ = self.processes.insert(id, process, EXIST);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn usage(&self) -> Usage {
@@ -245,9 +321,6 @@ impl Shared {
     }
 }
 
-fn entries<K: Pod, V: Pod>(
-    map: &HashMap<MapData, K, V>,
-    name: &'static str,
-) -> Result<Vec<(K, V)>, LoadError> {
-    map.iter().collect::<Result<_, _>>().map_err(|source| LoadError::Map { map: name, source })
+fn keys<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>, name: &'static str) -> Result<Vec<K>, LoadError> {
+    map.keys().collect::<Result<_, _>>().map_err(|source| LoadError::Map { map: name, source })
 }

@@ -1,8 +1,13 @@
 //! Loads and attaches what follows processes and cgroups.
 
-use aya::{Btf, Ebpf, EbpfLoader, programs::BtfTracePoint};
+use std::{fs, path::Path};
 
-use super::{LoadError, Node, objects};
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    programs::{BtfTracePoint, links::FdLink},
+};
+
+use super::{LoadError, Node, bpffs::Pins, objects};
 
 /// Program and tracepoint. Processes first: what they do is looked at by everything else.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -19,9 +24,9 @@ pub(super) struct Tracker {
 }
 
 impl Tracker {
-    pub(super) fn load(node: &Node, hash_key: u64) -> Result<Self, LoadError> {
+    pub(super) fn load(node: &Node, pins: &Pins, hash_key: u64) -> Result<Self, LoadError> {
         let ebpf = EbpfLoader::new()
-            .default_map_pin_directory(&node.pins)
+            .default_map_pin_directory(pins.dir())
             .override_global("LAYOUT", bytemuck::bytes_of(&node.layout), true)
             .override_global("HASH_KEY", &hash_key, true)
             .load(objects::built(objects::TRACK)?)
@@ -33,14 +38,21 @@ impl Tracker {
         &mut self.ebpf
     }
 
-    pub(super) fn attach(&mut self, btf: &Btf) -> Result<(), LoadError> {
+    /// Attaches. Programs of an earlier agent go when ours are there: for a moment both see everything, and what they
+    /// do twice is the same as once.
+    pub(super) fn attach(&mut self, btf: &Btf, pins: &Pins) -> Result<(), LoadError> {
+        let folder = pins.kept().then(|| pins.dir().join("tracker"));
         for (name, tracepoint) in PROGRAMS {
             let program = self.ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
             let failed =
                 |source| LoadError::Program { program: name, target: (*tracepoint).to_owned(), source };
             let program: &mut BtfTracePoint = program.try_into().map_err(failed)?;
             program.load(tracepoint, btf).map_err(failed)?;
-            program.attach().map_err(failed)?;
+            let link = program.attach().map_err(failed)?;
+            if let Some(folder) = &folder {
+                let link: FdLink = program.take_link(link).map_err(failed)?.into();
+                keep(link, folder, name)?;
+            }
         }
         Ok(())
     }
@@ -53,4 +65,13 @@ impl Tracker {
             })
             .collect()
     }
+}
+
+/// Puts a link in the place of an earlier one, in one step.
+fn keep(link: FdLink, folder: &Path, name: &str) -> Result<(), LoadError> {
+    let (new, path) = (folder.join(format!("{name}-new")), folder.join(name));
+    let failed = |source| LoadError::Pins { path: path.clone(), source };
+    super::bpffs::remove_all(&new).map_err(failed)?;
+    link.pin(&new).map_err(|source| LoadError::Pin { path: new.clone(), source })?;
+    fs::rename(&new, &path).map_err(failed)
 }

@@ -48,6 +48,8 @@ fn policy(name: &str, state: PolicyState, reason: &'static str) -> PolicyStatus 
         namespace: None,
         state,
         reason: reason.into(),
+        sentence: String::new(),
+        generation: None,
         kernel_memory_bytes: None,
     }
 }
@@ -80,6 +82,7 @@ fn own_metrics() {
         ],
         overflow: vec![hook("a", 0), hook("b", 7)],
         missed: vec![hook("a", 2)],
+        gap_milliseconds: vec![hook("a", 1_500)],
         pending_events: 5,
         maps: vec![MapFill { map: "COUNTS", entries: 3, capacity: 65_536 }],
         left_out: vec![("cgroups", 3)],
@@ -97,6 +100,7 @@ fn own_metrics() {
         r#"gatewatch_events_overflow_total{hook="kprobe:f",policy="a"} 0"#,
         r#"gatewatch_events_overflow_total{hook="kprobe:f",policy="b"} 7"#,
         r#"gatewatch_events_missed_total{hook="kprobe:f",policy="a"} 2"#,
+        r#"gatewatch_gap_seconds_total{hook="kprobe:f",policy="a"} 1.5"#,
         "gatewatch_attribution_pending_events 5",
         r#"gatewatch_map_entries{map="COUNTS"} 3"#,
         r#"gatewatch_map_capacity{map="COUNTS"} 65536"#,
@@ -161,5 +165,5 @@ fn labels_are_sorted() {
 fn an_idle_agent_has_its_own_metrics() {
     let text = render(Snapshot::default());
     assert_eq!(lines(&text, "tetragon_policy_events_total"), [""; 0]);
-    assert_eq!(lines(&text, "gatewatch_policies").len(), 3);
+    assert_eq!(lines(&text, "gatewatch_policies").len(), 4);
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Hooks;
 
 /// One total.
@@ -24,7 +26,37 @@ pub struct HookTotals {
     totals: BTreeMap<(Arc<str>, Arc<str>), u64>,
 }
 
+/// [`HookTotals`] beyond the agent's end.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct SavedTotals {
+    last: Vec<(u32, u64)>,
+    /// Policy, hook, total.
+    totals: Vec<(String, String, u64)>,
+}
+
 impl HookTotals {
+    /// What the next agent has to know.
+    pub fn save(&self) -> SavedTotals {
+        SavedTotals {
+            last: self.last.iter().map(|(hook, value)| (*hook, *value)).collect(),
+            totals: self
+                .totals
+                .iter()
+                .map(|((policy, hook), value)| (policy.to_string(), hook.to_string(), *value))
+                .collect(),
+        }
+    }
+
+    /// Goes on where an earlier agent was.
+    pub fn restore(&mut self, saved: SavedTotals) {
+        self.last = saved.last.into_iter().collect();
+        self.totals = saved
+            .totals
+            .into_iter()
+            .map(|(policy, hook, value)| ((policy.into(), hook.into()), value))
+            .collect();
+    }
+
     /// Takes up the kernel's numbers, each hook once. Totals of what left the table go.
     pub fn fold(&mut self, numbers: impl IntoIterator<Item = (u32, u64)>, hooks: &Hooks) {
         self.last.retain(|hook, _| hooks.contains_key(hook));

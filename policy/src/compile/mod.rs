@@ -70,7 +70,6 @@ impl Compiler<'_> {
             ("lists", !spec.lists.is_empty()),
             ("enforcers", !spec.enforcers.is_empty()),
             ("selectorsMacros", !spec.selectors_macros.is_empty()),
-            ("nodeSelector", spec.node_selector.is_some()),
         ] {
             if present {
                 self.not_run(root.field(name), &format!("`{name}`"));

@@ -3,6 +3,7 @@
 mod agreement;
 mod errors;
 mod exact;
+mod restart;
 mod shipped;
 mod updates;
 
@@ -24,6 +25,10 @@ pub const ALL: &[(&str, fn())] = &[
     ("exact::fork_and_exec_between", exact::fork_and_exec_between),
     ("exact::full_table", exact::full_table),
     ("exact::processes", exact::processes),
+    ("restart::killed_while_counting", restart::killed_while_counting),
+    ("restart::killed_with_kprobes", restart::killed_with_kprobes),
+    ("restart::nothing_is_left", restart::nothing_is_left),
+    ("restart::numbers_go_on", restart::numbers_go_on),
     ("shipped::host_policies", shipped::host_policies),
     ("shipped::application_policies", shipped::application_policies),
     ("shipped::late_pods", shipped::late_pods),

@@ -1,0 +1,92 @@
+//! The classes of cgroups.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Instant,
+};
+
+use gatewatch_abi::consts::{CLASS_HOST, CLASS_PENDING};
+
+use super::{Engine, Installed, PolicyKey};
+use crate::{
+    attribution::{Attribution, Owner, Selection, selection},
+    kernel_half::{LoadError, Site},
+};
+
+impl Engine {
+    /// Tells the kernel which class each known cgroup has. To be called when cgroups, pods or policies change.
+    pub fn classify_cgroups(&mut self, attribution: &Attribution, now: Instant) -> Result<(), LoadError> {
+        if !self.applied {
+            return Ok(());
+        }
+        let mut present = BTreeSet::new();
+        for (id, owner) in attribution.cgroups(now) {
+            present.insert(id);
+            let class = match owner {
+                Owner::Pending => None,
+                Owner::Host => Some(CLASS_HOST),
+                owner => Some(self.class_of(&owner)?),
+            };
+            if self.cgroups.get(&id).copied() != class {
+                self.kernel.set_cgroup_class(id, class)?;
+                match class {
+                    Some(class) => self.cgroups.insert(id, class),
+                    None => self.cgroups.remove(&id),
+                };
+            }
+        }
+        let gone: Vec<u64> = self.cgroups.keys().copied().filter(|id| !present.contains(id)).collect();
+        for id in gone {
+            self.kernel.set_cgroup_class(id, None)?;
+            self.cgroups.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// The class of an owner's cgroups, made where it is new.
+    fn class_of(&mut self, owner: &Owner) -> Result<u32, LoadError> {
+        let set: BTreeSet<PolicyKey> = self
+            .plans
+            .iter()
+            .filter(|(_, plan)| selection(&plan.scope, owner) != Selection::Unselected)
+            .map(|(key, _)| key.clone())
+            .collect();
+        let known = self.classes.iter().skip(2).position(|class| *class == set);
+        if let Some(known) = known {
+            return Ok(u32::try_from(known + 2).unwrap_or(CLASS_PENDING));
+        }
+        // A number that no cgroup has can be given away: its row is written before a cgroup gets it.
+        let used: HashSet<u32> = self.cgroups.values().copied().collect();
+        let free = (2..self.classes.len()).find(|i| u32::try_from(*i).is_ok_and(|i| !used.contains(&i)));
+        let class = free.unwrap_or(self.classes.len());
+        if class == self.classes.len() {
+            self.classes.push(set);
+        } else {
+            self.classes[class] = set;
+        }
+        self.save()?;
+        let sites: Vec<Site> = self.installed.keys().cloned().collect();
+        for site in sites {
+            self.add_class(&site, class)?;
+        }
+        Ok(u32::try_from(class).unwrap_or(CLASS_PENDING))
+    }
+
+    /// Brings a new class into a function's classifier: into a row that was kept for it, or with a new program.
+    fn add_class(&mut self, site: &Site, class: usize) -> Result<(), LoadError> {
+        let Some(installed) = self.installed.get(site) else { return Ok(()) };
+        let members = installed.members.clone();
+        // What was built before can be built with one class more.
+        let Ok(tables) = self.tables(site, &members) else { return Ok(()) };
+        let words = tables.spec.words as usize;
+        if tables.rows.len() == installed.tables.rows.len() && tables.spec == installed.tables.spec {
+            let row = &tables.rows[class * words..][..words];
+            self.kernel.set_class_row(site, u32::try_from(class).unwrap_or(CLASS_PENDING), row)?;
+        } else {
+            let prepared = self.kernel.prepare(site, &tables)?;
+            self.kernel.install(site, prepared)?;
+        }
+        self.installed.insert(site.clone(), Installed { members, tables });
+        Ok(())
+    }
+}

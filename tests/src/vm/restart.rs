@@ -1,0 +1,190 @@
+//! The agent ends and comes back.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use super::{CALLS, policy, this};
+use crate::{
+    agent::{Agent, cleanup, sum},
+    calls, pod,
+    pod::Container,
+    scrape::EVENTS,
+};
+
+/// Where the agent has what outlives it.
+const PINS: &str = "/sys/fs/bpf/gatewatch";
+
+/// Two processes call flat out; meanwhile the agent is killed five times, and another policy on the same function is
+/// changed ten times. Where the kernel keeps hooks for us, each call is counted; where it doesn't, it is said how long
+/// nobody counted.
+pub(super) fn killed_while_counting() {
+    killed(5, &[]);
+}
+
+/// The same where functions are attached to by kprobe.
+pub(super) fn killed_with_kprobes() {
+    killed(2, &["--no-fentry"]);
+}
+
+fn killed(rounds: u32, arguments: &[&str]) {
+    let all = policy("all", "  - call: __sys_setuid\n    syscall: false");
+    let mut agent = Agent::start_with(&[("all.yaml", &all)], &pod::list(&[]), arguments);
+    let (stop, workers) = callers(&agent);
+    write_other(&agent.policies, 0);
+    assert!(agent.wait(|text| text.contains("policies{state=\"running\"} 2")), "{}", agent.log());
+    let mut hash = set_hash(&agent.metrics());
+    for round in 0..rounds {
+        write_other(&agent.policies, 2 * round + 1);
+        assert!(agent.wait(|text| set_hash(text) != hash), "round {round}:\n{}", agent.log());
+        hash = set_hash(&agent.metrics());
+        agent.kill();
+        // Changed while nobody runs.
+        write_other(&agent.policies, 2 * round + 2);
+        std::thread::sleep(Duration::from_millis(300));
+        agent.again();
+        assert!(agent.wait(|text| set_hash(text) != hash), "round {round}:\n{}", agent.log());
+        hash = set_hash(&agent.metrics());
+    }
+    let made = finish(&stop, workers);
+    assert!(made > 10_000, "only {made} calls were made");
+    let text = agent.metrics();
+    let counted = sum(&text, EVENTS, &[("policy", "all")]);
+    let gap = gap_seconds(&text, "all");
+    if hooks_are_kept() {
+        assert_eq!(counted, made, "{text}\n{}", agent.log());
+        assert!(gap == 0.0, "{gap} s:\n{text}");
+    } else {
+        assert!(counted < made && counted > 0, "{counted} of {made}");
+        assert!(gap >= 0.3 * f64::from(rounds), "{gap} s:\n{text}");
+    }
+}
+
+/// What the numbers stand for stays the same: pods that went, labels that changed, an agent that ended in good order.
+pub(super) fn numbers_go_on() {
+    const GONE: &str = "11111111-2222-3333-4444-555555555501";
+    const STAYS: &str = "11111111-2222-3333-4444-555555555502";
+    let (id_gone, id_stays) = ("a1".repeat(32), "b2".repeat(32));
+    let empire = |label: &str| {
+        policy("empire", "  - call: __sys_setuid\n    syscall: false")
+            .replace("spec:\n", &format!("spec:\n  podSelector: {{matchLabels: {{org: {label}}}}}\n"))
+    };
+    let gone = pod::manifest("test", "gone", GONE, &id_gone, &[("org", "empire")]);
+    let alliance = pod::manifest("test", "stays", STAYS, &id_stays, &[("org", "alliance")]);
+    let mut agent = Agent::start(&[("p.yaml", &empire("empire"))], &pod::list(&[gone, alliance]));
+    let first = Container::create(GONE, &id_gone).expect("a cgroup");
+    let second = Container::create(STAYS, &id_stays).expect("a cgroup");
+    let this = this();
+    let call = |container: &Container, times: &str| {
+        let output =
+            container.run(&this, &[&this.display().to_string(), CALLS, "setuid", times]).expect("runs");
+        assert!(output.status.success(), "{output:?}");
+    };
+    call(&first, "100");
+    call(&second, "70");
+    first.remove().expect("the cgroup is removed");
+    // It is the next agent that learns that the pod is gone.
+    agent.kill();
+    agent.again();
+    assert_eq!(agent.events(&[("policy", "empire"), ("pod", "gone")]), 100, "{}", agent.metrics());
+    assert_eq!(agent.events(&[("policy", "empire"), ("pod", "stays")]), 0, "{}", agent.metrics());
+    // From here on it is selected: what it did before is not counted, whoever reads the numbers.
+    let stays = pod::manifest("test", "stays", STAYS, &id_stays, &[("org", "empire")]);
+    fs::write(&agent.pods, pod::list(&[stays])).expect("written");
+    std::thread::sleep(Duration::from_secs(3));
+    if hooks_are_kept() {
+        agent.kill();
+        call(&second, "7");
+        agent.again();
+    } else {
+        call(&second, "7");
+    }
+    call(&second, "3");
+    assert_eq!(agent.events(&[("policy", "empire"), ("pod", "stays")]), 10, "{}", agent.metrics());
+    // Ended in good order: nothing is different.
+    agent.end();
+    agent.again();
+    assert_eq!(agent.events(&[("policy", "empire"), ("pod", "stays")]), 10, "{}", agent.metrics());
+    second.remove().expect("the cgroup is removed");
+}
+
+/// After `--cleanup` there is no trace of an agent, and what is of another layout goes when one starts.
+pub(super) fn nothing_is_left() {
+    let all = policy("all", "  - call: __sys_setuid\n    syscall: false");
+    let mut agent = Agent::start(&[("all.yaml", &all)], &pod::list(&[]));
+    calls::setuid_root(5);
+    assert_eq!(agent.events(&[("policy", "all")]), 5);
+    let (_, log) = crate::agent::fails(&["--cleanup"]);
+    assert!(log.contains("in use by another agent"), "{log}");
+    agent.kill();
+    let folders = || {
+        let entries = fs::read_dir(PINS).expect("a folder");
+        entries.map(|entry| entry.expect("an entry").file_name()).collect::<Vec<_>>()
+    };
+    assert_eq!(folders().len(), 1);
+    fs::create_dir(Path::new(PINS).join("v0-0000000000000000")).expect("a folder");
+    agent.again();
+    assert_eq!(folders().len(), 1, "{:?}", folders());
+    agent.kill();
+    cleanup();
+    assert!(!Path::new(PINS).exists());
+    agent.again();
+    assert_eq!(agent.events(&[("policy", "all")]), 0, "{}", agent.metrics());
+}
+
+fn callers(agent: &Agent) -> (PathBuf, Vec<Child>) {
+    let stop = agent.pods.with_file_name("stop");
+    let workers = (0..2)
+        .map(|_| {
+            Command::new(this())
+                .args([CALLS, "setuid-until"])
+                .arg(&stop)
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("a process that makes calls")
+        })
+        .collect();
+    (stop, workers)
+}
+
+/// Ends the callers; gives the number of calls that they made.
+fn finish(stop: &Path, workers: Vec<Child>) -> u64 {
+    fs::write(stop, "").expect("written");
+    workers
+        .into_iter()
+        .map(|worker| {
+            let output = worker.wait_with_output().expect("its output");
+            String::from_utf8_lossy(&output.stdout).trim().parse::<u64>().expect("a number")
+        })
+        .sum()
+}
+
+fn write_other(directory: &Path, number: u32) {
+    let hook = format!(
+        "  - call: __sys_setuid\n    syscall: false\n    args: [{{index: 0, type: uint32}}]\n    selectors:\n    - \
+         matchArgs: [{{index: 0, operator: Equal, values: [\"{number}\"]}}]"
+    );
+    fs::write(directory.join("other.yaml"), policy("other", &hook)).expect("written");
+}
+
+fn set_hash(text: &str) -> String {
+    let line = text.lines().find(|line| line.starts_with("gatewatch_policy_set_info"));
+    line.unwrap_or_default().to_owned()
+}
+
+fn gap_seconds(text: &str, policy: &str) -> f64 {
+    crate::scrape::samples(text, "gatewatch_gap_seconds_total")
+        .into_iter()
+        .filter(|(labels, _)| labels.get("policy").is_some_and(|of| of == policy))
+        .map(|(_, value)| value)
+        .sum()
+}
+
+/// Whether the hook of the policies here, on a function's entry, is in the bpf file system.
+fn hooks_are_kept() -> bool {
+    let version = fs::read_dir(PINS).expect("a folder").next().expect("a layout").expect("an entry");
+    fs::read_dir(version.path().join("sites")).expect("a folder").count() > 0
+}
