@@ -23,6 +23,8 @@ const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// The packages whose programs go into a VM.
 const PACKAGES: &[&str] = &["gatewatch-agent", "gatewatch", "gatewatch-tests", "gatewatch-guest-init"];
+/// The packages whose programs go into container images and onto a cluster's node, but not into VMs.
+const CLUSTER_PACKAGES: &[&str] = &["gatewatch-webhook", "gatewatch-cluster-guest"];
 const INIT: &str = "gatewatch-guest-init";
 
 /// Options of `cargo xtask build`.
@@ -45,6 +47,8 @@ pub(crate) enum Profile {
 pub(crate) struct Built {
     /// The programs for the VM's PATH.
     pub(crate) programs: Vec<PathBuf>,
+    /// The programs for a cluster, where they were asked for.
+    for_cluster: Vec<PathBuf>,
     /// The VM's first process.
     pub(crate) init: PathBuf,
 }
@@ -52,7 +56,8 @@ pub(crate) struct Built {
 impl Built {
     /// The program `name`, or a sentence that says that the workspace has none.
     pub(crate) fn program(&self, name: &str) -> Result<&Path> {
-        let found = self.programs.iter().find(|path| path.file_name().is_some_and(|file| file == name));
+        let mut all = self.programs.iter().chain(&self.for_cluster);
+        let found = all.find(|path| path.file_name().is_some_and(|file| file == name));
         found.map(PathBuf::as_path).with_context(|| format!("the workspace builds no program {name}"))
     }
 }
@@ -68,25 +73,51 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Builds everything that a VM runs.
 pub(crate) fn build(tools: &Tools, profile: Profile) -> Result<Built> {
+    build_packages(tools, profile, PACKAGES)
+}
+
+/// Builds everything that a VM runs, and what a cluster runs besides. One build of all is quicker than two of parts,
+/// which would want the same dependencies with other features.
+pub(crate) fn build_all(tools: &Tools, profile: Profile) -> Result<Built> {
+    build_packages(tools, profile, &[PACKAGES, CLUSTER_PACKAGES].concat())
+}
+
+fn build_packages(tools: &Tools, profile: Profile, packages: &[&str]) -> Result<Built> {
     let kernel_half = build_kernel_half(tools)?;
     progress::say("building the agent, the command line and the test programs");
-    let mut cargo = Command::new(paths::cargo());
-    cargo.current_dir(paths::root()).args(["build", "--bins", "--target", GUEST_TARGET]);
-    cargo.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
-    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    // Debug information would be most of what a VM has to unpack; function names stay.
-    cargo.env("CARGO_PROFILE_DEV_STRIP", "debuginfo");
-    // An emulated CPU is slow: what this costs to compile is won back in the first VM.
-    cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
+    let mut cargo = guest_cargo(packages);
     if profile == Profile::Release {
         cargo.arg("--release");
     }
     kernel_half.announce(&mut cargo);
     let mut programs = executables(&mut cargo)?;
-    let init = programs.iter().position(|path| path.file_name().is_some_and(|file| file == INIT));
-    let init = programs.swap_remove(init.with_context(|| format!("cargo built no program {INIT}"))?);
     programs.sort();
-    Ok(Built { programs, init })
+    let (mut for_cluster, mut rest) = (Vec::new(), Vec::new());
+    let mut init = None;
+    for Program { package, path } in programs {
+        if path.file_name().is_some_and(|file| file == INIT) {
+            init = Some(path);
+        } else if CLUSTER_PACKAGES.contains(&package.as_str()) {
+            for_cluster.push(path);
+        } else {
+            rest.push(path);
+        }
+    }
+    let init = init.with_context(|| format!("cargo built no program {INIT}"))?;
+    Ok(Built { programs: rest, for_cluster, init })
+}
+
+/// `cargo build` of packages' programs for a VM.
+fn guest_cargo(packages: &[&str]) -> Command {
+    let mut cargo = Command::new(paths::cargo());
+    cargo.current_dir(paths::root()).args(["build", "--bins", "--target", GUEST_TARGET]);
+    cargo.args(packages.iter().flat_map(|package| ["--package", package]));
+    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    // Debug information would be most of what a VM has to unpack; function names stay.
+    cargo.env("CARGO_PROFILE_DEV_STRIP", "debuginfo");
+    // An emulated CPU is slow: what this costs to compile is won back in the first VM.
+    cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
+    cargo
 }
 
 /// The kernel half, built.
@@ -107,7 +138,8 @@ impl KernelHalf {
 pub(crate) fn build_kernel_half(tools: &Tools) -> Result<KernelHalf> {
     progress::say("building the kernel half");
     let objects = executables(kernel_half_cargo(tools, "build")?.arg("--release"))?;
-    let folder = objects.first().and_then(|object| object.parent()).context("ebpf/ builds no program")?;
+    let folder =
+        objects.first().and_then(|object| object.path.parent()).context("ebpf/ builds no program")?;
     Ok(KernelHalf { folder: folder.to_owned() })
 }
 
@@ -127,8 +159,15 @@ pub(crate) fn kernel_half_cargo(tools: &Tools, sub_command: &str) -> Result<Comm
     Ok(cargo)
 }
 
+/// A program that cargo made.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Program {
+    path: PathBuf,
+    package: String,
+}
+
 /// Runs a `cargo build` and takes from its messages which programs it made. Its own output goes to the terminal.
-fn executables(cargo: &mut Command) -> Result<Vec<PathBuf>> {
+fn executables(cargo: &mut Command) -> Result<Vec<Program>> {
     cargo.arg("--message-format=json-render-diagnostics");
     if progress::is_quiet() {
         cargo.arg("--quiet");
@@ -147,8 +186,30 @@ fn executables(cargo: &mut Command) -> Result<Vec<PathBuf>> {
         let message: serde_json::Value =
             serde_json::from_slice(line).context("cargo wrote a message that is not JSON")?;
         if let Some(program) = message.get("executable").and_then(serde_json::Value::as_str) {
-            programs.push(PathBuf::from(program));
+            let package = message.get("package_id").and_then(serde_json::Value::as_str).unwrap_or_default();
+            programs.push(Program { path: program.into(), package: package_name(package).to_owned() });
         }
     }
     Ok(programs)
+}
+
+/// `gatewatch-tests` of `path+file:///gatewatch/tests#gatewatch-tests@0.1.0`; the name is left out where the folder has
+/// it: `path+file:///gatewatch/gatewatch-tests#0.1.0`. (Cargo's package ID specification.)
+fn package_name(id: &str) -> &str {
+    let (url, fragment) = id.rsplit_once('#').unwrap_or((id, ""));
+    match fragment.split_once('@') {
+        Some((name, _)) => name,
+        None => url.rsplit('/').next().unwrap_or(url),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::package_name;
+
+    #[test]
+    fn packages_of_both_ways_to_write_an_id() {
+        assert_eq!(package_name("path+file:///a/tests#gatewatch-tests@0.1.0"), "gatewatch-tests");
+        assert_eq!(package_name("path+file:///a/gatewatch-tests#0.1.0"), "gatewatch-tests");
+    }
 }

@@ -64,7 +64,10 @@ pub(crate) fn command(arguments: Arguments) -> Result<ExitCode> {
                 bail!("no gate is up; `cargo xtask gate up` starts one");
             };
             let status = control.kubectl().command(arguments).status().context("cannot run kubectl")?;
-            Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+            Ok(status
+                .code()
+                .and_then(|code| u8::try_from(code).ok())
+                .map_or(ExitCode::FAILURE, ExitCode::from))
         }
     }
 }

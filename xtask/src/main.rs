@@ -4,11 +4,11 @@ mod bench;
 mod build;
 mod cache;
 mod chart;
+mod cluster;
 mod debian;
 mod demo;
 mod gate;
 mod image;
-#[allow(dead_code, unused_imports, reason = "the cluster task is the first user")]
 mod kube;
 mod oci;
 mod paths;
@@ -44,6 +44,8 @@ enum Task {
     Gate(gate::Arguments),
     /// Run the test suites, all or those named
     Test(test::Arguments),
+    /// Start a Kubernetes cluster whose node is a VM, use it, and take it down
+    Cluster(cluster::Arguments),
     /// Write what the helm chart has from elsewhere: kinds, policies, the table of its values
     Chart,
     /// Make the container images of agent and webhook, without a daemon
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::command(&arguments),
         Task::Gate(arguments) => gate::command(arguments),
         Task::Test(arguments) => test::command(&arguments),
+        Task::Cluster(arguments) => cluster::command(&arguments),
         Task::Chart => chart::command(),
         Task::Image(arguments) => oci::command(&arguments),
         Task::Bench(arguments) => bench::command(&arguments),

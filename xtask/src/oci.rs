@@ -12,7 +12,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-pub(crate) use archive::{Image, Written};
+pub(crate) use archive::{Image, Written, digest};
 pub(crate) use products::{Product, product};
 
 use crate::{
@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let tools = setup::tools()?;
-    let built = build::build(&tools, if arguments.dev { Profile::Dev } else { Profile::Release })?;
+    let built = build::build_all(&tools, if arguments.dev { Profile::Dev } else { Profile::Release })?;
     let folder = arguments.out.clone().unwrap_or_else(|| paths::target().join("images"));
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let wanted = if arguments.products.is_empty() { Product::ALL } else { &arguments.products };

@@ -108,8 +108,13 @@ impl Plane {
             port
         };
         let url = format!("https://127.0.0.1:{port}");
-        let registration =
-            process::text(Command::new(webhook).args(["manifests", "--url", &url, "--namespace", NAMESPACE]))?;
+        let registration = process::text(Command::new(webhook).args([
+            "manifests",
+            "--url",
+            &url,
+            "--namespace",
+            NAMESPACE,
+        ]))?;
         kubectl.apply(&registration)?;
         plane.save()?;
         plane.wait_ready()?;
@@ -189,7 +194,8 @@ impl Plane {
         let path = folder.join(STATE);
         let mut found = false;
         if path.exists() {
-            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text =
+                fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let replicas: Vec<Replica> = serde_json::from_str(&text)
                 .with_context(|| format!("{} is not a gate's state", path.display()))?;
             for mut replica in replicas {

@@ -77,6 +77,51 @@ pub(crate) fn files(kernel: Kernel, cache: &Cache) -> Result<KernelFiles> {
     if files.image.is_file() {
         return Ok(files);
     }
+    let tree = packaged(kernel, cache)?;
+    let image = tree.iter().find_map(|(path, entry)| match &entry.node {
+        Node::File(data) if path.contains("/vmlinuz") => Some(data.clone()),
+        _ => None,
+    });
+    let image = image.with_context(|| format!("no vmlinuz in the packages of kernel {kernel}"))?;
+    let modules = modules::choose(&tree)?;
+    cache.make_folder(&relative, |folder| {
+        fs::write(folder.join("vmlinuz"), image)?;
+        let mut archive = BufWriter::new(File::create(folder.join("modules.cpio"))?);
+        cpio::write(&modules, &mut archive)?;
+        archive.flush()?;
+        Ok(())
+    })?;
+    Ok(files)
+}
+
+/// Where a node's modules are in its initramfs, in the order in which they are loaded.
+pub(crate) const NODE_MODULES: &str = "etc/node/modules";
+
+/// A cpio archive of the modules that a cluster's node needs; made when the cache does not have it.
+pub(crate) fn node_modules(kernel: Kernel, cache: &Cache) -> Result<PathBuf> {
+    let made_by = recipe(&[include_str!("kernel.rs"), include_str!("modules.rs"), include_str!("cpio.rs")]);
+    let relative = format!("kernels/{kernel}-node-{made_by}");
+    let archive = cache.path(&relative).join("modules.cpio");
+    if archive.is_file() {
+        return Ok(archive);
+    }
+    let _lock = cache.lock()?;
+    if archive.is_file() {
+        return Ok(archive);
+    }
+    let (mut modules, order) = modules::choose_in_order(&packaged(kernel, cache)?, modules::WANTED_BY_NODES)?;
+    modules.file(NODE_MODULES, 0o644, order.iter().fold(String::new(), |list, path| list + path + "\n"));
+    cache.make_folder(&relative, |folder| {
+        let mut archive = BufWriter::new(File::create(folder.join("modules.cpio"))?);
+        cpio::write(&modules, &mut archive)?;
+        archive.flush()?;
+        Ok(())
+    })?;
+    Ok(archive)
+}
+
+/// Kernel and modules of a kernel's packages. The cache is locked by the caller.
+fn packaged(kernel: Kernel, cache: &Cache) -> Result<Tree> {
     let suite = Suite::open(cache, kernel.suite())?;
     let packages = packages(kernel, &suite)?;
     let step = Step::begin(format!("fetching kernel {} from {suite}", packages.join(" and ")));
@@ -87,21 +132,8 @@ pub(crate) fn files(kernel: Kernel, cache: &Cache) -> Result<KernelFiles> {
         step.note(&format!("reading {}", deb.display()));
         package::unpack(&deb, &mut tree, |path| path.contains("/vmlinuz") || modules::is_module(path))?;
     }
-    let image = tree.iter().find_map(|(path, entry)| match &entry.node {
-        Node::File(data) if path.contains("/vmlinuz") => Some(data.clone()),
-        _ => None,
-    });
-    let image = image.with_context(|| format!("no vmlinuz in {}", packages.join(" and ")))?;
-    let modules = modules::choose(&tree)?;
-    cache.make_folder(&relative, |folder| {
-        fs::write(folder.join("vmlinuz"), image)?;
-        let mut archive = BufWriter::new(File::create(folder.join("modules.cpio"))?);
-        cpio::write(&modules, &mut archive)?;
-        archive.flush()?;
-        Ok(())
-    })?;
     step.done();
-    Ok(files)
+    Ok(tree)
 }
 
 /// The packages that hold vmlinuz and modules: one, or two since Debian split them (7.2).

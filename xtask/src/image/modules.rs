@@ -15,6 +15,31 @@ use super::tree::{Node, Tree};
 /// of the usual kind, and virtio_net is the VM's way to this machine.
 const WANTED: &[&str] = &["dummy", "overlay", "veth", "virtio_net"];
 
+/// What a cluster's node needs besides: its disk, its network, and the rules of kube-proxy and of CNI plugins.
+pub(crate) const WANTED_BY_NODES: &[&str] = &[
+    "br_netfilter",
+    "bridge",
+    "dummy",
+    "nf_conntrack_netlink",
+    "nf_tables",
+    "nft_chain_nat",
+    "nft_ct",
+    "nft_fib_inet",
+    "nft_fib_ipv4",
+    "nft_hash",
+    "nft_limit",
+    "nft_log",
+    "nft_masq",
+    "nft_nat",
+    "nft_numgen",
+    "nft_redir",
+    "nft_reject_inet",
+    "overlay",
+    "veth",
+    "virtio_blk",
+    "virtio_net",
+];
+
 /// Whether a path in a package is a module's.
 pub(crate) fn is_module(path: &str) -> bool {
     path.contains("lib/modules/") && name(path).is_some()
@@ -22,29 +47,41 @@ pub(crate) fn is_module(path: &str) -> bool {
 
 /// Those of the modules in `packages` that go into a VM.
 pub(crate) fn choose(packages: &Tree) -> Result<Tree> {
+    Ok(choose_in_order(packages, WANTED)?.0)
+}
+
+/// The `wanted` modules of `packages` with all that they depend on, and their paths in an order in which each comes
+/// after what it depends on.
+pub(crate) fn choose_in_order(packages: &Tree, wanted: &[&str]) -> Result<(Tree, Vec<String>)> {
     let mut all = BTreeMap::new();
     for (path, entry) in packages.iter() {
         if let (Node::File(data), Some(name)) = (&entry.node, name(path)) {
             all.insert(name, (path, data));
         }
     }
-    let mut chosen = Tree::default();
+    let (mut chosen, mut order) = (Tree::default(), Vec::new());
     let mut done = BTreeSet::new();
-    let mut waiting: Vec<String> = WANTED.iter().map(|name| (*name).to_owned()).collect();
-    while let Some(name) = waiting.pop() {
-        if !done.insert(name.clone()) {
-            continue;
-        }
+    // A name comes up twice: first its dependencies are put before it, then it is taken itself.
+    let mut waiting: Vec<(String, Option<Vec<u8>>)> =
+        wanted.iter().rev().map(|name| ((*name).to_owned(), None)).collect();
+    while let Some((name, read)) = waiting.pop() {
         // One that is not there is built into this kernel, or unknown to it.
         let Some((path, data)) = all.get(&name) else { continue };
-        let (plain_path, plain) = plain(path, data)?;
-        waiting.extend(dependencies(&plain));
-        chosen.file(plain_path, 0o644, plain);
+        if let Some(data) = read {
+            let path = plain_path(path);
+            chosen.file(path, 0o644, data);
+            order.push(path.to_owned());
+        } else if done.insert(name.clone()) {
+            let data = plain(path, data)?;
+            let needed = dependencies(&data);
+            waiting.push((name, Some(data)));
+            waiting.extend(needed.into_iter().map(|name| (name, None)));
+        }
     }
-    if !done.iter().any(|name| name == "dummy" && all.contains_key(name)) {
+    if wanted.contains(&"dummy") && !all.contains_key("dummy") {
         bail!("the kernel's packages have no module dummy");
     }
-    Ok(chosen)
+    Ok((chosen, order))
 }
 
 /// `nf_tables` of `…/nf-tables.ko.xz`: the kernel takes `-` and `_` for the same.
@@ -54,14 +91,17 @@ fn name(path: &str) -> Option<String> {
     Some(stem.replace('-', "_"))
 }
 
-/// Path and bytes of a module without its compression.
-fn plain<'a>(path: &'a str, data: &[u8]) -> Result<(&'a str, Vec<u8>)> {
-    if let Some(plain_path) = path.strip_suffix(".xz") {
-        Ok((plain_path, filter("xz", data)?))
-    } else if let Some(plain_path) = path.strip_suffix(".zst") {
-        Ok((plain_path, filter("zstd", data)?))
-    } else {
-        Ok((path, data.to_vec()))
+/// The path of a module without its compression.
+fn plain_path(path: &str) -> &str {
+    [".xz", ".zst"].iter().find_map(|suffix| path.strip_suffix(suffix)).unwrap_or(path)
+}
+
+/// The bytes of a module without its compression.
+fn plain(path: &str, data: &[u8]) -> Result<Vec<u8>> {
+    match path.rsplit_once('.') {
+        Some((_, "xz")) => filter("xz", data),
+        Some((_, "zst")) => filter("zstd", data),
+        _ => Ok(data.to_vec()),
     }
 }
 
@@ -110,6 +150,8 @@ mod tests {
         let folder = "usr/lib/modules/1/kernel";
         assert_eq!(files, ["dummy", "nf-core", "veth"].map(|name| format!("{folder}/{name}.ko")));
         assert!(choose(&Tree::default()).is_err());
+        let (_, order) = choose_in_order(&packages, &["veth", "nf_core"]).unwrap();
+        assert_eq!(order, ["nf-core", "veth"].map(|name| format!("{folder}/{name}.ko")));
     }
 
     #[test]

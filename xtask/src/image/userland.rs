@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use super::{accounts, cpio, package, recipe, tree::Tree};
 use crate::{cache::Cache, debian::Suite, progress::Step};
 
-const SUITE: &str = "trixie";
+pub(crate) const SUITE: &str = "trixie";
 
 /// The programs. What they depend on comes with them.
 const PACKAGES: &[&str] = &[
@@ -45,10 +45,10 @@ const PACKAGES: &[&str] = &[
 ];
 
 /// Needed only to install packages, which nobody does in the VM.
-const ABSENT: &[&str] = &["debconf", "dpkg", "install-info", "perl-base"];
+pub(crate) const ABSENT: &[&str] = &["debconf", "dpkg", "install-info", "perl-base"];
 
 /// Nothing in the VM reads these, and every megabyte is a part of its boot.
-const STRIPPED: &[&str] = &[
+pub(crate) const STRIPPED: &[&str] = &[
     "usr/include",
     "usr/lib/x86_64-linux-gnu/gconv",
     "usr/share/apport",

@@ -102,7 +102,7 @@ fn name(common_name: &str, group: Option<&str>) -> DistinguishedName {
 }
 
 /// Writes a file that only its owner reads.
-pub(super) fn write_secret(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write_secret(path: &Path, text: &str) -> Result<()> {
     use std::io::Write as _;
     let about = || format!("cannot write {}", path.display());
     let mut options = fs::OpenOptions::new();

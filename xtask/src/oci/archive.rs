@@ -50,11 +50,14 @@ struct Blob {
     data: Vec<u8>,
 }
 
+/// The SHA-256 of some bytes, in hexadecimal digits.
+pub(crate) fn digest(data: &[u8]) -> String {
+    Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Blob {
     fn new(data: Vec<u8>) -> Self {
-        let hash = Sha256::digest(&data);
-        let digest = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { digest, data }
+        Self { digest: digest(&data), data }
     }
 
     fn json(value: &Value) -> Self {

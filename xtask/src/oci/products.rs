@@ -13,15 +13,17 @@ const REPOSITORY: &str = "ghcr.io/gatewatch";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Product {
     Agent,
+    Webhook,
 }
 
 impl Product {
-    pub(crate) const ALL: &[Self] = &[Self::Agent];
+    pub(crate) const ALL: &[Self] = &[Self::Agent, Self::Webhook];
 
     /// The name of its program and of its tar file.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Agent => "gatewatch-agent",
+            Self::Webhook => "gatewatch-webhook",
         }
     }
 }
@@ -40,10 +42,13 @@ pub(crate) fn product(product: Product, built: &Built) -> Result<Image> {
         // The kernel gives capabilities to root's processes only, or to files that carry them: a pod's
         // `capabilities.add` would be without effect for another user.
         Product::Agent => ("0:0", &[2112], "Gatewatch's agent: TracingPolicies, counted in the kernel"),
+        Product::Webhook => {
+            ("65532:65532", &[9443, 9090], "Gatewatch's gate: the validating admission webhook")
+        }
     };
     let version = env!("CARGO_PKG_VERSION");
     Ok(Image {
-        reference: format!("{REPOSITORY}/{}:{version}", name.trim_start_matches("gatewatch-")),
+        reference: format!("{REPOSITORY}/{name}:{version}"),
         tree,
         entrypoint: vec![format!("/{path}")],
         user,

@@ -13,6 +13,7 @@ use crate::{
 const NEEDED: &[(&str, &str)] = &[
     ("ca-certificates", "cargo and apt over TLS"),
     ("debian-archive-keyring", "checking the packages that go into the VMs"),
+    ("e2fsprogs", "the disk of the test cluster's node"),
     ("g++", "linking Rust programs, and LLVM into bpf-linker"),
     ("libpolly-22-dev", "bpf-linker"),
     ("libzstd-dev", "bpf-linker"),

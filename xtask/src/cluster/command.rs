@@ -1,0 +1,98 @@
+//! The sub-commands of `cargo xtask cluster`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Subcommand};
+
+use super::Cluster;
+use crate::{
+    build::{self, Profile},
+    kube::Life,
+    oci::{Product, product},
+    progress::say,
+    setup,
+    vm::command::exit_code,
+};
+
+/// Options of `cargo xtask cluster`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Start a cluster: control plane on this machine, a node in a VM, Gatewatch's images imported
+    Up,
+    /// Take it down
+    Down,
+    /// Run kubectl on it, with the arguments that follow
+    #[command(disable_help_flag = true)]
+    Kubectl {
+        /// kubectl's arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+        arguments: Vec<String>,
+    },
+    /// Run a command on the node, outside of every pod
+    Node {
+        /// A program and its arguments, or one word that a shell reads
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
+    /// Print where its logs are, and the node's console
+    Logs,
+}
+
+pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
+    let folder = Cluster::folder();
+    match &arguments.action {
+        Action::Up => {
+            if Cluster::open(&folder)?.is_some() {
+                say("the cluster is up already; `cargo xtask cluster down` takes it down");
+            } else {
+                up()?;
+            }
+            println!("export KUBECONFIG={}", folder.join("admin.kubeconfig").display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Down => {
+            match Cluster::open(&folder)? {
+                Some(cluster) => cluster.down()?,
+                None => Cluster::clean(&folder)?,
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Kubectl { arguments } => {
+            let cluster = running()?;
+            let status = cluster.kubectl().command(arguments).status().context("cannot run kubectl")?;
+            Ok(status.code().map_or(ExitCode::FAILURE, exit_code))
+        }
+        Action::Node { command } => {
+            let (code, output) = running()?.run_on_node(&command.join(" "))?;
+            println!("{}", output.trim_end());
+            Ok(exit_code(code))
+        }
+        Action::Logs => {
+            let cluster = running()?;
+            let (here, node) = cluster.logs();
+            println!("control plane and console: {}\nnode: {node}", here.display());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn up() -> Result<Cluster> {
+    let tools = setup::tools()?;
+    let built = build::build_all(&tools, Profile::Dev)?;
+    let images = Product::ALL.iter().map(|wanted| product(*wanted, &built)).collect::<Result<Vec<_>>>()?;
+    Cluster::up(&tools.cache, &built, &images, &Cluster::folder(), Life::UntilStopped)
+}
+
+fn running() -> Result<Cluster> {
+    match Cluster::open(&Cluster::folder())? {
+        Some(cluster) => Ok(cluster),
+        None => bail!("no cluster is up; `cargo xtask cluster up` starts one"),
+    }
+}

@@ -1,0 +1,197 @@
+//! The node: a VM that stays.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpStream},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::{Cluster, initramfs::Initramfs};
+use crate::{
+    kube::{Daemon, Life, free_ports},
+    progress::Step,
+};
+
+/// Its name in Kubernetes.
+pub(super) const NAME: &str = "node-1";
+/// Its address, as QEMU's user network gives it.
+pub(super) const ADDRESS: &str = "10.0.2.15";
+
+/// Where the egress proxy and the server of logs listen inside (see `guest/start.sh`).
+const EGRESS_PORT: u16 = 8132;
+const LOGS_PORT: u16 = 8079;
+
+/// On two loaded cores a node has been ready after a minute.
+const READY_LIMIT: Duration = Duration::from_mins(6);
+
+/// How long a command on the node may be silent.
+const COMMAND_LIMIT: Duration = Duration::from_mins(3);
+
+const STATE: &str = "node.json";
+
+/// Ports of loopback that lead into the VM.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Ports {
+    /// The egress proxy, the API server's way to the node, to pods and to services.
+    pub(super) egress: u16,
+    /// The node's log files, by HTTP.
+    pub(super) logs: u16,
+}
+
+impl Ports {
+    pub(super) fn choose() -> Result<Self> {
+        let [egress, logs] = free_ports()?;
+        Ok(Self { egress, logs })
+    }
+}
+
+/// A VM that runs.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Node {
+    folder: PathBuf,
+    pub(super) ports: Ports,
+    qemu: Daemon,
+}
+
+impl Node {
+    /// Starts the VM.
+    pub(super) fn start(
+        folder: &Path,
+        initramfs: &Initramfs,
+        disk: &Path,
+        ports: Ports,
+        life: Life,
+    ) -> Result<Self> {
+        let shown = |path: &Path| path.display().to_string();
+        let forward = |port: u16, inside: u16| format!("hostfwd=tcp:127.0.0.1:{port}-{ADDRESS}:{inside}");
+        let argv = [
+            "qemu-system-x86_64",
+            "-accel",
+            "tcg,thread=multi",
+            "-cpu",
+            "max",
+            "-smp",
+            "2",
+            "-m",
+            "3072",
+            "-nodefaults",
+            "-no-reboot",
+            "-display",
+            "none",
+            "-kernel",
+            &shown(&initramfs.kernel),
+            "-initrd",
+            &shown(&initramfs.archive),
+            "-append",
+            "console=ttyS0 quiet panic=-1",
+            "-serial",
+            &format!("file:{}", shown(&console(folder))),
+            // The line on which the VM's first process reports; here nobody listens.
+            "-serial",
+            "file:/dev/null",
+            "-drive",
+            &format!("file={},format=raw,if=virtio,cache=unsafe", shown(disk)),
+            "-netdev",
+            &format!(
+                "user,id=n0,net=10.0.2.0/24,{},{}",
+                forward(ports.egress, EGRESS_PORT),
+                forward(ports.logs, LOGS_PORT)
+            ),
+            "-device",
+            "virtio-net-pci,netdev=n0,romfile=",
+        ]
+        .map(ToOwned::to_owned)
+        .to_vec();
+        let qemu = Daemon::start("node", argv, &folder.join("logs"), life)?;
+        let node = Self { folder: folder.to_owned(), ports, qemu };
+        let state = serde_json::to_string_pretty(&node).context("cannot serialize the node's state")?;
+        let path = folder.join(STATE);
+        fs::write(&path, state).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(node)
+    }
+
+    /// The node that an earlier process left in `folder`.
+    pub(super) fn open(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(STATE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let node = serde_json::from_str(&text)
+            .with_context(|| format!("{} is not a node's state", path.display()))?;
+        Ok(Some(node))
+    }
+
+    /// Fails, with the end of its console, when it has ended.
+    pub(super) fn check(&mut self) -> Result<()> {
+        self.qemu
+            .check()
+            .with_context(|| format!("the node's VM has ended. Its console:\n{}", self.console()))
+    }
+
+    /// Ends it. Its disk stays until the next start.
+    pub(super) fn stop(mut self) -> Result<()> {
+        self.qemu.kill()?;
+        let path = self.folder.join(STATE);
+        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
+    }
+
+    /// Runs a script on the node, outside of every pod: its exit code and its output.
+    pub(super) fn run(&self, script: &str) -> Result<(i32, String)> {
+        let about = || "cannot run a command on the node".to_owned();
+        let secret = fs::read_to_string(self.folder.join("pki/node.secret")).with_context(about)?;
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports.logs)).with_context(about)?;
+        stream.set_read_timeout(Some(COMMAND_LIMIT)).with_context(about)?;
+        let head = format!("POST /cgi-bin/run?{secret} HTTP/1.0\r\nContent-Length: {}\r\n\r\n", script.len());
+        stream.write_all((head + script).as_bytes()).with_context(about)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).with_context(about)?;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.trim_end_matches('\n'));
+        let end = body.and_then(|body| body.rsplit_once('\n').or(Some(("", body))));
+        let Some((output, Ok(code))) = end.map(|(output, code)| (output, code.parse())) else {
+            bail!("the node's answer to a command is cut off: {answer}");
+        };
+        Ok((code, output.to_owned()))
+    }
+
+    /// The end of what it wrote to its console.
+    pub(super) fn console(&self) -> String {
+        let bytes = fs::read(console(&self.folder)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(6000)..]).into_owned();
+        text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    }
+}
+
+fn console(folder: &Path) -> PathBuf {
+    folder.join("logs/console.log")
+}
+
+impl Cluster {
+    /// Waits until the node says that it can run pods. What it says meanwhile is shown.
+    pub(super) fn wait_node_ready(&mut self, step: &Step) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            self.check()?;
+            let console = self.node.console();
+            if let Some(line) = console.lines().rev().find(|line| line.starts_with("node: ")) {
+                step.note(line);
+            }
+            let wait = ["wait", "--for=condition=Ready", "--timeout=1s", &format!("node/{NAME}")];
+            if self.kubectl().succeeds(&wait) {
+                return Ok(());
+            }
+            if begun.elapsed() > READY_LIMIT {
+                let seconds = READY_LIMIT.as_secs();
+                bail!("the node is not ready after {seconds} s. Its console:\n{console}");
+            }
+            thread::sleep(Duration::from_millis(500));
+        }
+    }
+}
