@@ -1,4 +1,4 @@
-//! Puts the pages on diagnostics, `docs/diagnostics/GWnnn.md`, into the program.
+//! Puts the pages on diagnostics, `docs/codes/GWnnn.md`, into the program.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The folder itself may be new.
     println!("cargo::rerun-if-changed={}", docs.display());
     let mut table = String::from("&[\n");
-    for page in pages(&docs.join("diagnostics"))? {
+    for page in pages(&docs.join("codes"))? {
         let code = page.file_stem().unwrap_or_default().to_string_lossy();
         let path = page.canonicalize()?.to_string_lossy().into_owned();
         writeln!(table, "    ({code:?}, include_str!({path:?})),")?;

@@ -21,6 +21,9 @@ pub const KINDS: &[(&str, &str)] = &[
     ("Job", "batch"),
 ];
 
+/// The namespace of objects that name none, as `kubectl` has it.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
 /// A namespace: its name and annotations.
 pub type Namespace = (String, BTreeMap<String, String>);
 

@@ -5,9 +5,13 @@
 
 mod actions;
 mod args;
+mod budget;
+mod bytes;
+pub(crate) mod classes;
 mod egress;
 mod entries;
-mod filters;
+mod expressions;
+pub(crate) mod filters;
 mod hooks;
 mod lists;
 mod macros;
@@ -34,7 +38,10 @@ const RULES: &[fn(&Policy, &mut Vec<Diagnostic>)] = &[
     filters::check,
     entries::check,
     paths::check,
+    expressions::check,
     reach::check,
+    bytes::check,
+    budget::check,
     actions::check,
     egress::check,
 ];

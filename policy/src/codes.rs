@@ -42,6 +42,8 @@ codes! {
     BAD_OPTION = "GW014", Error, "an option that doesn't exist, or a value that it can't have";
     BAD_LIST = "GW015", Error, "a list that can't be used";
     BAD_MACRO = "GW016", Error, "a macro that can't be used";
+    DROPPED_FIELD = "GW017", Warning, "a field that was written and isn't in the object";
+    SCHEMA = "GW018", Error, "what the API server's schema refuses";
     BAD_LABEL_KEY = "GW101", Error, "a label key that no object can have";
     BAD_LABEL_VALUE = "GW102", Error, "a label value that no object can have";
     LABEL_ARITY = "GW103", Error, "an operator with too few or too many values";
@@ -85,12 +87,18 @@ codes! {
     BAD_TEXT = "GW306", Error, "a string that nothing can equal";
     UNKNOWN_CONSTANT = "GW307", Error, "a name that the kernel doesn't know";
     RETURN_FILTER = "GW308", Error, "a filter on a result that isn't asked for";
-    DEAD_SELECTOR = "GW309", Warning, "a selector that is never reached";
+    DEAD_SELECTOR = "GW309", Warning, "a selector after one that takes every call";
     NAMESPACE_INODE = "GW310", Warning, "a namespace by a number that differs from node to node";
     PATH_ALIAS = "GW311", Warning, "a path that is a link on most systems";
     UNREAD_ENTRIES = "GW312", Error, "more entries than Tetragon looks at";
     RETURN_ACTION = "GW313", Warning, "enforcement that Tetragon doesn't see";
     TETRAGON_NUMBER = "GW314", Warning, "a number that Tetragon doesn't read here";
+    NEVER_MATCHES = "GW315", Warning, "filters that nothing can pass";
+    ALWAYS_HOLDS = "GW316", Warning, "a filter that everything passes";
+    REDUNDANT_FILTER = "GW317", Note, "a filter that another one implies";
+    SUBSUMED_SELECTOR = "GW318", Warning, "a selector whose events earlier ones take";
+    ENUM_NUMBER = "GW319", Note, "a number that kernels may give another meaning";
+    EXPRESSION = "GW320", Error, "an expression that can't be evaluated";
     TOO_MANY_FIELDS = "GW401", Error, "more fields than one kernel function's program looks at";
     TOO_MANY_SELECTORS = "GW402", Error, "more selectors than one kernel function's program holds";
     NO_EFFECT = "GW403", Note, "a setting that changes nothing here";
@@ -100,12 +108,16 @@ codes! {
     RATE_LIMIT = "GW407", Error, "a rate limit that can't be";
     NO_MESSAGE = "GW408", Note, "a hook without a message";
     WIDE_RANGE = "GW409", Warning, "a range that costs one entry of a map for every value";
+    SELECTOR_BYTES = "GW410", Warning, "selectors that Tetragon can't address";
+    NODE_BUDGET = "GW411", Warning, "what costs every node much, or of which a node has few";
     ENFORCED_EVERYWHERE = "GW501", Warning, "enforcement on every process of every node";
     NOT_OVERRIDABLE = "GW502", Error, "an override of what can't be overridden";
     NO_ENFORCER = "GW503", Error, "an enforcer that isn't there, or can't be";
     EGRESS = "GW504", Warning, "a privileged agent made to talk to the network";
     ACTION_FIELD = "GW505", Error, "an action without what it needs";
     ACTION_PLACE = "GW506", Error, "an action that this kind of hook can't take";
+    NODE_LABELS = "GW507", Note, "enforcement that a node's labels turn off";
+    SOCKET_TRACKING = "GW508", Warning, "sockets that are tracked and never untracked, or the other way round";
 }
 
 #[cfg(test)]

@@ -134,6 +134,18 @@ pub fn integer_of(text: &str, bits: u8, signed: bool) -> Result<i128, ValueError
     fits(integer(text)?, text, bits, signed)
 }
 
+/// Reads a mask of a type, as the kernel compares it: the bits of a negative value are sign-extended to the type's
+/// width, and one of all bits may be written for a signed type too.
+pub fn mask_of(text: &str, bits: u8, signed: bool) -> Result<u64, ValueError> {
+    let value = integer(text)?;
+    let value = if value < 0 {
+        fits(value, text, bits, signed)? & bounds(bits, false).1
+    } else {
+        fits(value, text, bits, false)?
+    };
+    Ok(u64::try_from(value).unwrap_or(u64::MAX))
+}
+
 /// Reads `min:max`, both included; an empty range is an error.
 pub fn range(text: &str) -> Result<(i128, i128), ValueError> {
     let (min, max) = text.split_once(':').ok_or_else(|| ValueError::NotRange(text.to_owned()))?;

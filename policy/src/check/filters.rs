@@ -1,7 +1,6 @@
 //! Filters that the compiler doesn't judge: those of other hooks than kprobes, on `data`, on changes, in macros.
 
-mod classes;
-
+use super::classes::{Class, class};
 use super::{Place, Section, hooks, spec};
 use crate::codes::{
     BAD_ADDRESS, BAD_NUMBER, BAD_TEXT, Code, NO_VALUES, OPERATOR_TYPE, RETURN_FILTER, UNDECLARED_ARG,
@@ -13,7 +12,6 @@ use crate::model::{
 };
 use crate::nearest::nearest;
 use crate::values::{self, ValueError, address, constants};
-use classes::{Class, class};
 
 /// Longest path of a program that Tetragon takes.
 const PATH_MAX: usize = 255;
@@ -101,7 +99,7 @@ fn data(place: &Place<'_>, selector: &Selector, path: &FieldPath, found: &mut Ve
 }
 
 /// One filter on a value of a type.
-fn argument(ty: ArgType, filter: &ArgFilter, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+pub(crate) fn argument(ty: ArgType, filter: &ArgFilter, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     let class = class(ty);
     let operator = filter.operator;
     if !class.takes(operator) {

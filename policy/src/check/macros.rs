@@ -106,7 +106,7 @@ mod tests {
         let m = "m: {matchBinaries: [{operator: In, values: [/usr/bin/x]}]}";
         assert_eq!(with(m, "macros: [m]"), [""; 0]);
         assert_eq!(with(m, "macros: [q]"), ["GW016 spec.kprobes[0].selectors[0].macros[0]"]);
-        let both = "macros: [m], matchBinaries: [{operator: In, values: [/usr/bin/y]}]";
+        let both = "macros: [m], matchBinaries: [{operator: In, values: [/usr/bin/x]}]";
         assert_eq!(with(m, both), ["GW016 spec.kprobes[0].selectors[0].macros[0]"]);
         assert_eq!(with(m, "macros: [m, m]"), ["GW016 spec.kprobes[0].selectors[0].macros[1]"]);
         assert_eq!(with("m: {macros: [q]}", "macros: [m]"), ["GW016 spec.selectorsMacros.m.macros"]);

@@ -1,102 +1,300 @@
-//! Selectors that can't be reached: the first one that matches takes the event.
+//! Filters and selectors that are proved to do nothing: never to hold, always to hold, to be implied by others, to
+//! come after one that takes all of their events. See [`prove`](crate::prove).
 
-use super::hooks;
-use crate::codes::DEAD_SELECTOR;
-use crate::diagnostic::Diagnostic;
-use crate::model::{
-    ArgFilter, BinaryFilter, CapabilityFilter, NamespaceFilter, Operator, PidFilter, Policy, Selector,
-    WorkloadFilter,
-};
+use std::collections::BTreeSet;
 
-/// Selectors of a hook that are compared with each other. Tetragon takes five.
-const COMPARED: usize = 64;
+use super::{Place, hooks, spec};
+use crate::codes::{ALWAYS_HOLDS, DEAD_SELECTOR, NEVER_MATCHES, REDUNDANT_FILTER, SUBSUMED_SELECTOR};
+use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
+use crate::model::{Policy, Selector};
+use crate::prove::{Allowed, Condition, Prover, allowed, lower};
 
-/// A selector that has all filters of an earlier one (and perhaps more) is never reached: whatever it would match,
-/// the earlier one has taken. Filters are compared as written, so nothing is called dead that isn't.
+/// Selectors of a hook that are compared with each other, and filters of one selector. Tetragon takes five of either.
+const COMPARED: usize = 32;
+
+/// A selector that can match.
+struct Live<'a> {
+    index: usize,
+    selector: &'a Selector,
+    allowed: Allowed,
+}
+
 pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    let prover = Prover::default();
+    let mut said = Vec::new();
     for place in hooks(policy) {
-        let path = place.path.field("selectors");
-        let filters: Vec<Vec<Filter<'_>>> = place.hook.selectors.iter().take(COMPARED).map(filters).collect();
-        for (j, later) in filters.iter().enumerate() {
-            let taken =
-                filters[..j].iter().position(|earlier| earlier.iter().all(|filter| later.contains(filter)));
-            let Some(i) = taken else { continue };
-            let why = if filters[i].is_empty() {
-                format!("`selectors[{i}]` has no filter and takes every call")
-            } else if filters[i].len() == later.len() {
-                format!("`selectors[{i}]` has the same filters")
-            } else {
-                format!("`selectors[{i}]` asks for less and takes all that this one would")
-            };
-            found.push(
+        let mut before: Vec<Live<'_>> = Vec::new();
+        for (index, (selector, path)) in place.selectors().take(COMPARED).enumerate() {
+            let mut conditions = lower(place.hook, selector, &path);
+            conditions.extend(of_macros(policy, &place, selector));
+            if conditions.len() > COMPARED {
+                continue;
+            }
+            if let Some(diagnostic) = never(&prover, &conditions) {
+                said.push(diagnostic);
+                continue;
+            }
+            let useful = useful(&prover, &conditions, &mut said);
+            let live = Live { index, selector, allowed: allowed(&useful) };
+            said.extend(dead(&prover, &before, &live, path));
+            before.push(live);
+        }
+    }
+    // A filter of a macro is said once, however many selectors use it.
+    let mut places = BTreeSet::new();
+    said.retain(|diagnostic| places.insert((diagnostic.code.id, diagnostic.path.clone())));
+    found.append(&mut said);
+}
+
+/// The conditions that a selector has from macros, as if they stood in it.
+fn of_macros(policy: &Policy, place: &Place<'_>, selector: &Selector) -> Vec<Condition> {
+    let macros = spec().field("selectorsMacros");
+    let mut all = Vec::new();
+    for name in selector.macros.iter().take(COMPARED) {
+        if let Some(used) = policy.spec.selectors_macros.get(name) {
+            let mut conditions = lower(place.hook, used, &macros.field(name));
+            // Tetragon drops these.
+            conditions.retain(|condition| !condition.path.to_string().ends_with("matchWorkloads"));
+            all.extend(conditions);
+        }
+    }
+    all
+}
+
+/// What keeps a selector from ever matching: a filter by itself, or two together.
+fn never(prover: &Prover, conditions: &[Condition]) -> Option<Diagnostic> {
+    for (i, condition) in conditions.iter().enumerate() {
+        if prover.is_empty(&condition.set) {
+            return Some(
                 Diagnostic::new(
-                    &DEAD_SELECTOR,
-                    path.index(j),
-                    format!("this selector is never reached: {why}"),
+                    &NEVER_MATCHES,
+                    condition.path.clone(),
+                    "no value can pass this filter, so its selector never matches",
                 )
-                .help("put the narrower selector first, or take one of the two away"),
+                .help("write values that there can be, or take the selector away"),
+            );
+        }
+        let same = || conditions[..i].iter().filter(|other| other.key == condition.key);
+        let against = |other: &&Condition| prover.is_empty(&condition.set.intersect(&other.set));
+        let pair = same().find(against).map(|other| format!("`{}`", tail(&other.path, &condition.path)));
+        let all = || {
+            let mut set = condition.set.clone();
+            same().for_each(|other| set = set.intersect(&other.set));
+            prover.is_empty(&set).then(|| "the filters before it".to_owned())
+        };
+        if let Some(other) = pair.or_else(all) {
+            return Some(
+                Diagnostic::new(
+                    &NEVER_MATCHES,
+                    condition.path.clone(),
+                    format!("what passes this filter can't pass {other}, so the selector never matches"),
+                )
+                .help("filters of a selector must all hold together; write alternatives as selectors of their own"),
             );
         }
     }
+    None
 }
 
-#[derive(PartialEq)]
-enum Filter<'a> {
-    Arg(&'a ArgFilter),
-    Data(&'a ArgFilter),
-    Return(&'a ArgFilter),
-    Binary(&'a BinaryFilter),
-    ParentBinary(&'a BinaryFilter),
-    Pid(&'a PidFilter),
-    Namespace(&'a NamespaceFilter),
-    Capability(&'a CapabilityFilter),
-    NamespaceChange(&'a (Operator, Vec<String>)),
-    CapabilityChange(&'a CapabilityFilter),
-    Workload(&'a WorkloadFilter),
-    Macro(&'a str),
+/// The conditions that leave something out, after it was said which don't.
+fn useful(prover: &Prover, conditions: &[Condition], found: &mut Vec<Diagnostic>) -> Vec<Condition> {
+    let mut useful: Vec<Condition> = Vec::with_capacity(conditions.len());
+    let remove = |condition: &Condition, safe| Fix {
+        title: "take the filter away".to_owned(),
+        path: condition.path.clone(),
+        edit: Edit::Remove,
+        safe,
+    };
+    for condition in conditions {
+        if prover.is_everything(&condition.set) {
+            found.push(
+                Diagnostic::new(
+                    &ALWAYS_HOLDS,
+                    condition.path.clone(),
+                    "every value there is passes this filter: it leaves nothing out",
+                )
+                // It may have been meant to.
+                .fix(remove(condition, false)),
+            );
+        } else {
+            useful.push(condition.clone());
+        }
+    }
+    let mut i = 0;
+    while i < useful.len() {
+        let condition = &useful[i];
+        let others = useful.iter().enumerate().filter(|(k, other)| *k != i && other.key == condition.key);
+        let others: Vec<&Condition> = others.map(|(_, other)| other).collect();
+        let together = others.iter().map(|other| other.set.clone()).reduce(|all, set| all.intersect(&set));
+        if together.is_some_and(|set| prover.covered(&set, &[&condition.set])) {
+            let by = tail(&others[0].path, &condition.path);
+            found.push(
+                Diagnostic::new(
+                    &REDUNDANT_FILTER,
+                    condition.path.clone(),
+                    format!("whatever passes `{by}` passes this filter too: it leaves nothing more out"),
+                )
+                .fix(remove(condition, true)),
+            );
+            useful.remove(i);
+        } else {
+            i += 1;
+        }
+    }
+    useful
 }
 
-fn filters(s: &Selector) -> Vec<Filter<'_>> {
-    let mut all = Vec::new();
-    all.extend(s.match_args.iter().map(Filter::Arg));
-    all.extend(s.match_data.iter().map(Filter::Data));
-    all.extend(s.match_return_args.iter().map(Filter::Return));
-    all.extend(s.match_binaries.iter().map(Filter::Binary));
-    all.extend(s.match_parent_binaries.iter().map(Filter::ParentBinary));
-    all.extend(s.match_pids.iter().map(Filter::Pid));
-    all.extend(s.match_namespaces.iter().map(Filter::Namespace));
-    all.extend(s.match_capabilities.iter().map(Filter::Capability));
-    all.extend(s.match_namespace_changes.iter().map(Filter::NamespaceChange));
-    all.extend(s.match_capability_changes.iter().map(Filter::CapabilityChange));
-    all.extend(s.match_workloads.iter().map(Filter::Workload));
-    all.extend(s.macros.iter().map(|name| Filter::Macro(name)));
-    all
+/// Whether earlier selectors take all that this one would match.
+fn dead(prover: &Prover, before: &[Live<'_>], later: &Live<'_>, path: FieldPath) -> Option<Diagnostic> {
+    let name = |i: usize| format!("`selectors[{}]`", before[i].index);
+    let all = before.iter().position(|live| live.allowed.is_empty());
+    let takers = match all {
+        Some(i) => vec![i],
+        None => {
+            prover.takers(&before.iter().map(|live| &live.allowed).collect::<Vec<_>>(), &later.allowed)?
+        }
+    };
+    let (code, why) = match (all, takers.as_slice()) {
+        (Some(i), _) => (
+            &DEAD_SELECTOR,
+            format!("{} has no filter that leaves anything out, and takes every call", name(i)),
+        ),
+        (None, [i]) if before[*i].allowed == later.allowed => {
+            (&SUBSUMED_SELECTOR, format!("{} asks for the same and comes first", name(*i)))
+        }
+        (None, [i]) => {
+            (&SUBSUMED_SELECTOR, format!("{} asks for less and takes all that this one would", name(*i)))
+        }
+        (None, several) => {
+            let names: Vec<String> = several.iter().map(|i| name(*i)).collect();
+            (&SUBSUMED_SELECTOR, format!("{} together take all that it would", names.join(" and ")))
+        }
+    };
+    let same_actions = |i: &usize| {
+        let (a, b) = (before[*i].selector, later.selector);
+        a.match_actions == b.match_actions && a.match_return_actions == b.match_return_actions
+    };
+    let fix = Fix {
+        title: "take the selector away".to_owned(),
+        path: path.clone(),
+        edit: Edit::Remove,
+        // With other actions, something else was meant to happen.
+        safe: takers.iter().all(same_actions),
+    };
+    Some(
+        Diagnostic::new(code, path, format!("this selector is never reached: {why}"))
+            .help("the first selector that matches takes the event: put the narrower one first, or take it away")
+            .fix(fix),
+    )
+}
+
+/// A place as it is called from another in the same selector: `matchArgs[0]`.
+fn tail(path: &FieldPath, from: &FieldPath) -> String {
+    let common = path.0.iter().zip(&from.0).take_while(|(a, b)| a == b).count();
+    // At least the list and the position in it.
+    let keep = common.min(path.0.len().saturating_sub(2));
+    FieldPath(path.0[keep..].to_vec()).to_string()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::said;
+    use super::super::testing::{said, said_all};
 
     const A: &str = "matchArgs: [{index: 0, operator: Equal, values: ['1']}]";
     const AB: &str =
         "matchArgs: [{index: 1, operator: GT, values: ['2']}, {index: 0, operator: Equal, values: ['1']}]";
     const B: &str = "matchPIDs: [{operator: In, values: [1]}]";
 
-    fn with(selectors: &[&str]) -> Vec<String> {
+    fn hook(selectors: &[&str]) -> String {
         let list = selectors.iter().map(|s| format!("{{{s}}}")).collect::<Vec<_>>().join(", ");
-        said(&format!(
-            "kprobes: [{{call: sys_dup, args: [{{index: 0, type: int}}, {{index: 1, type: int}}], selectors: [{list}]}}]"
-        ))
+        format!(
+            "kprobes: [{{call: sys_dup, message: ok, args: [{{index: 0, type: int}}, {{index: 1, type: uint32}}, \
+             {{index: 2, type: file}}], selectors: [{list}]}}]"
+        )
+    }
+
+    fn with(selectors: &[&str]) -> Vec<String> {
+        said(&hook(selectors))
+    }
+
+    /// Filters of one selector, each as (index, operator, values).
+    fn filters(list: &[(u8, &str, &str)]) -> Vec<String> {
+        let list: Vec<String> = list
+            .iter()
+            .map(|(index, operator, values)| {
+                format!("{{index: {index}, operator: {operator}, values: [{values}]}}")
+            })
+            .collect();
+        said_all(&hook(&[&format!("matchArgs: [{}]", list.join(", "))]))
     }
 
     #[test]
     fn what_is_taken_is_dead() {
         let dead = |i: usize| format!("GW309 spec.kprobes[0].selectors[{i}]");
+        let taken = |i: usize| format!("GW318 spec.kprobes[0].selectors[{i}]");
         assert_eq!(with(&[A, B]), [""; 0]);
         assert_eq!(with(&[AB, A]), [""; 0]);
-        assert_eq!(with(&[A, AB]), [dead(1)]);
-        assert_eq!(with(&[A, B, A]), [dead(2)]);
+        assert_eq!(with(&[A, AB]), [taken(1)]);
+        assert_eq!(with(&[A, B, A]), [taken(2)]);
         assert_eq!(with(&[A, "", B]), [dead(2)]);
         assert_eq!(with(&["matchActions: [{action: NoPost}]", "matchActions: [{action: Post}]"]), [dead(1)]);
+    }
+
+    #[test]
+    fn several_selectors_can_take_what_none_of_them_takes_alone() {
+        let arg = |operator: &str, value: &str| {
+            format!("matchArgs: [{{index: 0, operator: {operator}, values: ['{value}']}}]")
+        };
+        let [low, high, two] = [arg("LT", "5"), arg("GT", "1"), arg("Equal", "2")];
+        assert_eq!(with(&[&low, &high, B]), ["GW318 spec.kprobes[0].selectors[2]"]);
+        assert_eq!(with(&[&two, &low, &high]), [""; 0]);
+        assert_eq!(with(&[&low, &two]), ["GW318 spec.kprobes[0].selectors[1]"]);
+    }
+
+    #[test]
+    fn what_cannot_be_never_matches() {
+        let at = |i: usize| vec![format!("GW315 spec.kprobes[0].selectors[0].matchArgs[{i}]")];
+        assert_eq!(filters(&[(1, "GT", "'4294967295'")]), at(0));
+        assert_eq!(filters(&[(0, "Mask", "'0'")]), at(0));
+        assert_eq!(filters(&[(0, "Equal", "'1'"), (0, "GT", "'1'")]), at(1));
+        assert_eq!(filters(&[(2, "Prefix", "/etc/, /usr/"), (2, "NotPrefix", "/etc, /usr")]), at(1));
+        assert_eq!(filters(&[(2, "Prefix", "/etc/"), (2, "Equal", "/usr/a, /opt/a")]), at(1));
+        assert_eq!(filters(&[(2, "Prefix", "/etc/"), (2, "Postfix", ".so")]), [""; 0]);
+        assert_eq!(
+            with(&[
+                "matchCapabilities: [{operator: In, values: [CAP_BPF]}, {operator: NotIn, values: [CAP_BPF]}]"
+            ])
+            .last()
+            .map(String::as_str),
+            Some("GW315 spec.kprobes[0].selectors[0].matchCapabilities[1]")
+        );
+    }
+
+    #[test]
+    fn what_leaves_nothing_out_is_said() {
+        assert_eq!(
+            filters(&[(1, "InRange", "'0:4294967295'")]),
+            ["GW316 spec.kprobes[0].selectors[0].matchArgs[0]"]
+        );
+        assert_eq!(
+            filters(&[(0, "GT", "'5'"), (0, "GT", "'3'")]),
+            ["GW317 spec.kprobes[0].selectors[0].matchArgs[1]"]
+        );
+        assert_eq!(
+            filters(&[(2, "Prefix", "/etc/ssh/"), (2, "Prefix", "/etc/, /usr/")]),
+            ["GW317 spec.kprobes[0].selectors[0].matchArgs[1]"]
+        );
+    }
+
+    #[test]
+    fn macros_are_part_of_the_selector() {
+        let policy = |macros: &str| {
+            said(&format!(
+                "selectorsMacros: {{m: {{{macros}}}}}\nkprobes: [{{call: sys_dup, args: [{{index: 0, type: int}}], \
+                 selectors: [{{macros: [m], matchArgs: [{{index: 0, operator: Equal, values: ['1']}}]}}, {{{A}}}]}}]"
+            ))
+        };
+        assert_eq!(policy("matchPIDs: [{operator: In, values: [1]}]"), [""; 0]);
+        assert_eq!(policy("matchActions: [{action: NoPost}]"), ["GW318 spec.kprobes[0].selectors[1]"]);
     }
 }

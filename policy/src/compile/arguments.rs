@@ -46,6 +46,8 @@ pub(super) struct Declared {
 pub(super) struct Arguments {
     pub(super) args: Vec<Declared>,
     pub(super) result: Option<Declared>,
+    /// Those that are enumerations in the kernel: index, and the enumeration's tag.
+    pub(super) enums: Vec<(u32, String)>,
 }
 
 impl Compiler<'_> {
@@ -58,15 +60,27 @@ impl Compiler<'_> {
         function: Option<&Function>,
         path: &FieldPath,
     ) -> Arguments {
-        // The prototype of a system call's entry is the same for all: one pointer to the registers.
+        // The prototype of a system call's entry is the same for all: one pointer to the registers. Its own is known
+        // apart from that.
+        let call = if syscall { self.environment.kernel.syscall(symbol) } else { None };
         let function = function.filter(|_| !syscall);
         let mut arguments = Arguments::default();
+        let params = match &call {
+            Some(call) => call.params.as_deref(),
+            None => function.and_then(|function| function.params.as_deref()),
+        };
+        let shown = match (&call, function) {
+            (Some(call), _) => Some(call.to_string()),
+            (None, function) => function.map(ToString::to_string),
+        };
         for (i, arg) in hook.args.iter().enumerate() {
             let path = path.field("args").index(i);
-            let params = function.and_then(|function| function.params.as_deref());
             let count = params.map_or(MAX_ARGS, |params| u32::try_from(params.len()).unwrap_or(MAX_ARGS));
             if arg.index >= count.min(MAX_ARGS) {
-                let prototype = function.map_or_else(String::new, |function| format!(": {function}"));
+                let prototype = shown
+                    .as_ref()
+                    .filter(|_| params.is_some())
+                    .map_or_else(String::new, |shown| format!(": {shown}"));
                 self.report(Diagnostic::new(
                     &codes::ARG_INDEX,
                     path.field("index"),
@@ -74,16 +88,16 @@ impl Compiler<'_> {
                 ));
                 continue;
             }
-            if let (Some(params), Some(function)) = (params, function)
+            if let (Some(params), Some(shown)) = (params, &shown)
                 && let Some(param) = params.get(arg.index as usize)
+                && arg.resolve.is_none()
             {
-                self.fits(
-                    arg.ty,
-                    &param.ty,
-                    &format!("argument {} of `{function}`", arg.index),
-                    &path,
-                    false,
-                );
+                self.fits(arg.ty, &param.ty, &format!("argument {} of `{shown}`", arg.index), &path, false);
+                if let Kind::Enum { name, .. } = &param.ty.kind
+                    && !name.is_empty()
+                {
+                    arguments.enums.push((arg.index, name.clone()));
+                }
             }
             let index = u8::try_from(arg.index).unwrap_or(u8::MAX);
             arguments.args.push(Declared {

@@ -7,6 +7,7 @@ use super::{
     arguments::{Declared, Readable},
 };
 use crate::{
+    check,
     codes::{self, Code},
     diagnostic::{Diagnostic, FieldPath, Severity},
     model::{ArgFilter, Operator},
@@ -33,7 +34,7 @@ impl Compiler<'_> {
             Readable::Text(field) => self.text_test(filter, path).map(|test| Filter { field, test }),
             Readable::Sock(index) => self.sock_filter(index, filter, path),
             Readable::Opaque => {
-                self.not_run(path.field("index"), &format!("filters on arguments of type `{}`", argument.ty));
+                self.not_read(argument, filter, path);
                 return None;
             }
         };
@@ -41,6 +42,15 @@ impl Compiler<'_> {
             self.wrong_operator(argument, filter, path);
         }
         found
+    }
+
+    /// A filter on a type that isn't run yet, which may have no meaning anywhere.
+    fn not_read(&mut self, argument: Declared, filter: &ArgFilter, path: &FieldPath) {
+        let before = self.diagnostics.len();
+        check::filters::argument(argument.ty, filter, path, &mut self.diagnostics);
+        if self.diagnostics.len() == before {
+            self.not_run(path.field("index"), &format!("filters on arguments of type `{}`", argument.ty));
+        }
     }
 
     /// Reports an operator that doesn't fit, unless another problem of this entry has been reported already.
@@ -102,7 +112,7 @@ impl Compiler<'_> {
             }
             Operator::Mask => {
                 // A mask is bits, whatever the sign of the type.
-                let mask = |text: &str| values::integer(text).and_then(|v| mask_bits(v, text, bits, signed));
+                let mask = |text: &str| values::mask_of(text, bits, signed);
                 let masks = self.values(filter, path, &codes::BAD_NUMBER, mask)?;
                 return Some(Test::Mask {
                     negated: false,
@@ -279,16 +289,6 @@ impl Compiler<'_> {
 
 fn port(index: u8, source: bool) -> Field {
     if source { Field::SourcePort(index) } else { Field::DestinationPort(index) }
-}
-
-/// The bits of a mask, as the kernel half compares them: those of a negative value are sign-extended.
-fn mask_bits(value: i128, text: &str, bits: u8, signed: bool) -> Result<u64, ValueError> {
-    if value < 0 {
-        let value = values::fits(value, text, bits, signed)?;
-        let (_, max) = values::bounds(bits, false);
-        return Ok(u64::try_from(value & max).unwrap_or(u64::MAX));
-    }
-    values::fits(value, text, bits, false).map(|value| u64::try_from(value).unwrap_or(u64::MAX))
 }
 
 /// Sorts ranges and joins those that touch.

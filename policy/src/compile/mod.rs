@@ -5,6 +5,8 @@
 //! error here. What the agent doesn't run yet is said as [`NOT_RUN_HERE`](codes::NOT_RUN_HERE).
 
 mod arguments;
+mod elsewhere;
+mod enums;
 mod filters;
 mod process;
 #[cfg(test)]
@@ -75,6 +77,7 @@ impl Compiler<'_> {
                 self.not_run(root.field(name), &format!("`{name}`"));
             }
         }
+        self.other_hooks(policy, &root);
         let hooks = spec
             .kprobes
             .iter()
@@ -246,6 +249,7 @@ impl Compiler<'_> {
             let path = path.field("matchArgs").index(i);
             if let Some(argument) = self.declared(arguments, filter, &path) {
                 filters.extend(self.argument_filter(argument, filter, &path));
+                self.enum_numbers(arguments, filter, &path);
             }
         }
         for (i, filter) in selector.match_return_args.iter().enumerate() {

@@ -6,7 +6,7 @@ use gatewatch_kernel::Profile;
 
 use super::{Environment, compile};
 use crate::{
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, Severity},
     model::NamespaceKind,
     plan::{Field, Plan, Test, TextOp},
     read::read,
@@ -66,7 +66,8 @@ fn shipped_policies_compile_for_every_shipped_kernel() {
             include_str!("../../../policies/application/external-http-call.yaml"),
         ] {
             let (plan, diagnostics) = whole(kernel, text);
-            assert!(plan.is_some() && diagnostics.is_empty(), "{kernel}: {diagnostics:?}");
+            let notes = diagnostics.iter().all(|d| d.severity == Severity::Note);
+            assert!(plan.is_some() && notes, "{kernel}: {diagnostics:?}");
         }
     }
 }

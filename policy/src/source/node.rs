@@ -129,6 +129,27 @@ impl Node {
         }
     }
 
+    /// The value as JSON, as the API server would be sent it. A number that JSON can't hold becomes null.
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(b) => (*b).into(),
+            Value::Int(n) => match (i64::try_from(*n), u64::try_from(*n)) {
+                (Ok(n), _) => n.into(),
+                (_, Ok(n)) => n.into(),
+                #[allow(clippy::cast_precision_loss, reason = "as every reader of JSON does")]
+                _ => (*n as f64).into(),
+            },
+            Value::Float(n) => (*n).into(),
+            Value::String(text) => text.clone().into(),
+            Value::Seq(items) => items.iter().map(Self::to_json).collect(),
+            Value::Map(entries) => {
+                let members = entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json()));
+                serde_json::Value::Object(members.collect())
+            }
+        }
+    }
+
     /// What it is, for a person: "a string", "an object".
     pub fn kind(&self) -> &'static str {
         match &self.value {

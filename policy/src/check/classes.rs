@@ -4,7 +4,7 @@ use crate::model::{ArgType, Operator};
 
 /// Types on which the same operators work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub(crate) enum Class {
     /// An integer.
     Int {
         /// 8 to 64.
@@ -33,7 +33,7 @@ pub(super) enum Class {
 }
 
 /// The class of a type.
-pub(super) const fn class(ty: ArgType) -> Class {
+pub(crate) const fn class(ty: ArgType) -> Class {
     match ty {
         ArgType::Int | ArgType::BpfCmd => Class::Int { bits: 32, signed: true },
         ArgType::Int8 => Class::Int { bits: 8, signed: true },
@@ -72,7 +72,7 @@ pub(super) const fn class(ty: ArgType) -> Class {
 
 impl Class {
     /// Whether an operator works on it.
-    pub(super) const fn takes(self, operator: Operator) -> bool {
+    pub(crate) const fn takes(self, operator: Operator) -> bool {
         use Operator as O;
         match self {
             Self::Any => true,
@@ -119,14 +119,14 @@ impl Class {
     }
 
     /// Whether Tetragon's kernel half passes every call for this combination, since it has no case for it.
-    pub(super) const fn always_matches(self, operator: Operator) -> bool {
+    pub(crate) const fn always_matches(self, operator: Operator) -> bool {
         matches!(self, Self::Opaque | Self::Capabilities) && is_text(operator)
             || matches!(self, Self::Int { .. })
                 && matches!(operator, Operator::NotPrefix | Operator::NotPostfix)
     }
 
     /// What works instead.
-    pub(super) const fn help(self) -> &'static str {
+    pub(crate) const fn help(self) -> &'static str {
         match self {
             Self::Int { .. } => {
                 "use one of Equal, NotEqual, GT, LT, Mask, InMap, NotInMap, InRange, NotInRange, CelExpr"

@@ -1,0 +1,201 @@
+//! What costs a node running Tetragon much memory, or of which it has few for all policies together.
+
+use super::{enforces, hooks, selectors, spec};
+use crate::codes::{NODE_BUDGET, NODE_LABELS, SOCKET_TRACKING};
+use crate::diagnostic::Diagnostic;
+use crate::model::{Action, ArgType, Policy, Selector};
+
+/// Sets of programs whose children are followed, of one agent (`pkg/mbset`).
+const FOLLOWED_MAX: usize = 64;
+/// Filters of workloads of one agent: `POLICY_FILTER_MAX_POLICIES` without the reserved one, and one is the policy's.
+const WORKLOADS_MAX: usize = 126;
+
+pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    stacks(policy, found);
+    buffers(policy, found);
+    shared(policy, found);
+    node_labels(policy, found);
+    sockets(policy, found);
+}
+
+/// The actions of a selector, each with its list and its position in it.
+fn actions(selector: &Selector) -> impl Iterator<Item = (&'static str, usize, &Action)> {
+    let lists =
+        [("matchActions", &selector.match_actions), ("matchReturnActions", &selector.match_return_actions)];
+    lists
+        .into_iter()
+        .flat_map(|(name, actions)| actions.iter().enumerate().map(move |(i, action)| (name, i, action)))
+}
+
+/// Each policy with stack traces has a table of them.
+fn stacks(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    for (selector, path) in selectors(policy) {
+        for (name, i, action) in actions(selector) {
+            for field in ["kernelStackTrace", "userStackTrace"] {
+                if action.fields.get(field).is_some_and(|value| value == "true") {
+                    found.push(
+                        Diagnostic::new(
+                            &NODE_BUDGET,
+                            path.field(name).index(i).field(field),
+                            "stack traces cost the memory of a table of about 34 MB on every node",
+                        )
+                        .help("take it away when the cause is found"),
+                    );
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn buffers(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    for place in hooks(policy) {
+        for (name, args) in [("args", &place.hook.args), ("data", &place.hook.data)] {
+            for (i, _) in args.iter().enumerate().filter(|(_, a)| a.max_data && a.ty == ArgType::CharBuf) {
+                found.push(
+                    Diagnostic::new(
+                        &NODE_BUDGET,
+                        place.path.field(name).index(i).field("maxData"),
+                        "`maxData` lets every event carry up to 327,360 bytes: a busy process fills the ring buffer, and \
+                         events of all policies are lost",
+                    )
+                    .help("keep it only while the data are needed, with `matchBinaries` and a `rateLimit`"),
+                );
+            }
+        }
+    }
+}
+
+/// What all policies of a node share, of which this one takes more than there is.
+fn shared(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    let followed = selectors(policy)
+        .flat_map(|(s, path)| s.match_binaries.iter().map(move |filter| (filter, path.clone())))
+        .filter(|(filter, _)| filter.follow_children);
+    if let Some((_, path)) = followed.into_iter().nth(FOLLOWED_MAX) {
+        found.push(
+            Diagnostic::new(
+                &NODE_BUDGET,
+                path.field("matchBinaries"),
+                format!("a node follows the children of {FOLLOWED_MAX} sets of programs, for all policies together; this is one more"),
+            )
+            .help("name the programs of several selectors in one list"),
+        );
+    }
+    let scoped = selectors(policy).filter(|(selector, _)| !selector.match_workloads.is_empty());
+    if let Some((_, path)) = scoped.into_iter().nth(WORKLOADS_MAX) {
+        found.push(
+            Diagnostic::new(
+                &NODE_BUDGET,
+                path.field("matchWorkloads"),
+                format!(
+                    "a node has {} filters of workloads for all policies together; this is one more",
+                    WORKLOADS_MAX + 1
+                ),
+            )
+            .help("select workloads by a common label instead of one by one"),
+        );
+    }
+}
+
+/// Enforcement on some nodes: whoever may label nodes decides on which.
+fn node_labels(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    let enforced = selectors(policy)
+        .any(|(selector, _)| actions(selector).any(|(_, _, action)| enforces(&action.action)));
+    if policy.spec.node_selector.is_some() && enforced {
+        found.push(
+            Diagnostic::new(
+                &NODE_LABELS,
+                spec().field("nodeSelector"),
+                "where a node's labels don't match, nothing is enforced: whoever may change labels of nodes can turn this \
+                 policy off",
+            )
+            .at_key()
+            .help("leave `nodeSelector` out of policies that enforce, or watch who may change nodes"),
+        );
+    }
+}
+
+/// Sockets that are tracked stay so until they are untracked.
+fn sockets(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    let mut first = [None, None];
+    let mut see = |action: &str, path| {
+        let slot = match action {
+            "TrackSock" => &mut first[0],
+            "UntrackSock" => &mut first[1],
+            _ => return,
+        };
+        slot.get_or_insert(path);
+    };
+    for place in hooks(policy) {
+        if let Some(action) = &place.hook.return_arg_action {
+            see(action, place.path.field("returnArgAction"));
+        }
+        for (selector, path) in place.selectors() {
+            for (name, i, action) in actions(selector) {
+                see(&action.action, path.field(name).index(i).field("action"));
+            }
+        }
+    }
+    let (path, message) = match first {
+        [Some(path), None] => {
+            (path, "sockets are tracked here and untracked nowhere: the table of them fills up")
+        }
+        [None, Some(path)] => (path, "sockets are untracked here and tracked nowhere, so this does nothing"),
+        _ => return,
+    };
+    found.push(
+        Diagnostic::new(&SOCKET_TRACKING, path, message)
+            .help("`TrackSock` and `UntrackSock` belong together in one policy: where a socket is made, and where it is closed"),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{said, said_all};
+
+    const PLACE: &str = "spec.kprobes[0].selectors[0]";
+
+    fn with(actions: &str) -> Vec<String> {
+        said(&format!("kprobes: [{{call: sys_dup, selectors: [{{matchActions: [{actions}]}}]}}]"))
+    }
+
+    #[test]
+    fn memory() {
+        assert_eq!(
+            with("{action: Post, kernelStackTrace: true}"),
+            [format!("GW411 {PLACE}.matchActions[0].kernelStackTrace")]
+        );
+        assert_eq!(with("{action: Post, kernelStackTrace: false}"), [""; 0]);
+        let buffer = "{index: 0, type: char_buf, returnCopy: true, maxData: true}";
+        assert_eq!(
+            said(&format!("kprobes: [{{call: sys_dup, args: [{buffer}]}}]")),
+            ["GW411 spec.kprobes[0].args[0].maxData"]
+        );
+    }
+
+    #[test]
+    fn what_nodes_have_few_of() {
+        let hook = |i: usize| {
+            let filter = format!("{{operator: In, values: [/usr/bin/{i}], followChildren: true}}");
+            format!("{{call: sys_x{i}, selectors: [{{matchBinaries: [{filter}]}}]}}")
+        };
+        let hooks = |n| format!("kprobes: [{}]", (0..n).map(hook).collect::<Vec<_>>().join(", "));
+        assert_eq!(said(&hooks(64)), [""; 0]);
+        assert_eq!(said(&hooks(65)), ["GW411 spec.kprobes[64].selectors[0].matchBinaries"]);
+    }
+
+    #[test]
+    fn labels_of_nodes_turn_enforcement_off() {
+        let kill = "podSelector: {matchLabels: {a: b}}\nnodeSelector: {matchLabels: {a: b}}\n\
+                    kprobes: [{call: sys_dup, message: ok, selectors: [{matchActions: [{action: Sigkill}]}]}]";
+        assert_eq!(said_all(kill), ["GW507 spec.nodeSelector"]);
+    }
+
+    #[test]
+    fn tracking_is_a_pair() {
+        let (track, untrack) = ("{action: TrackSock, argSock: 0}", "{action: UntrackSock, argSock: 0}");
+        assert_eq!(with(track), [format!("GW508 {PLACE}.matchActions[0].action")]);
+        assert_eq!(with(untrack), [format!("GW508 {PLACE}.matchActions[0].action")]);
+        assert_eq!(with(&format!("{track}, {untrack}")), [""; 0]);
+    }
+}

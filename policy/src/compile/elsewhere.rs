@@ -1,0 +1,76 @@
+//! Hooks that this agent doesn't run, held against the kernel all the same: what Tetragon would find on a node.
+
+use super::Compiler;
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix},
+    model::{Hook, Policy, Target},
+};
+
+/// How the functions are called at which programs for LSM hooks attach.
+const LSM_PREFIX: &str = "bpf_lsm_";
+
+impl Compiler<'_> {
+    /// `fentries` and `lsmhooks`.
+    pub(super) fn other_hooks(&mut self, policy: &Policy, root: &FieldPath) {
+        for (i, hook) in policy.spec.fentries.iter().enumerate() {
+            let path = root.field("fentries").index(i);
+            let Target::Function { call, syscall, syscall_written } = &hook.target else { continue };
+            if call.starts_with("list:") {
+                continue;
+            }
+            let symbol = self.symbol(call, *syscall, *syscall_written, hook.ignore_failure, &path);
+            if let Some(symbol) = symbol {
+                self.declarations(hook, &symbol, *syscall, &path);
+            }
+        }
+        for (i, hook) in policy.spec.lsm_hooks.iter().enumerate() {
+            let Target::Lsm { hook: name } = &hook.target else { continue };
+            self.lsm_hook(hook, name, &root.field("lsmhooks").index(i));
+        }
+    }
+
+    fn declarations(&mut self, hook: &Hook, symbol: &str, syscall: bool, path: &FieldPath) {
+        let function = self.environment.kernel.function(symbol);
+        self.arguments(hook, symbol, syscall, function.as_ref(), path);
+    }
+
+    fn lsm_hook(&mut self, hook: &Hook, name: &str, path: &FieldPath) {
+        let kernel = self.environment.kernel;
+        let symbol = format!("{LSM_PREFIX}{name}");
+        if kernel.has_function(&symbol) {
+            return self.declarations(hook, &symbol, false, path);
+        }
+        // A name with its prefix is spoken of by a rule.
+        if name.is_empty() || name.starts_with(LSM_PREFIX) || name.starts_with("security_") {
+            return;
+        }
+        let at = path.field("hook");
+        let release = &kernel.release;
+        if !kernel.functions().any(|function| function.starts_with(LSM_PREFIX)) {
+            self.report(Diagnostic::new(
+                &codes::UNKNOWN_FUNCTION,
+                at,
+                format!(
+                    "the kernel {release} is built without LSM hooks for BPF; this hook would see nothing"
+                ),
+            ));
+            return;
+        }
+        let diagnostic = Diagnostic::new(
+            &codes::UNKNOWN_FUNCTION,
+            at.clone(),
+            format!("the kernel {release} has no LSM hook `{name}`; this hook would see nothing"),
+        );
+        let nearest = kernel.nearest(&symbol, 1);
+        self.report(match nearest.first().and_then(|best| best.strip_prefix(LSM_PREFIX)) {
+            Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")).fix(Fix {
+                title: format!("write `{meant}`"),
+                path: at,
+                edit: Edit::Replace(meant.to_owned()),
+                safe: false,
+            }),
+            None => diagnostic,
+        });
+    }
+}

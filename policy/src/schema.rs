@@ -1,0 +1,233 @@
+//! The schema of the kinds, as the API server checks it: what it refuses never becomes an object.
+//!
+//! Most of it is said better by [`read`](crate::read) and [`check`](crate::check), which know what was meant. So
+//! its findings count only where they have nothing to say. A schema is taken from a `CustomResourceDefinition`: the
+//! shipped ones, or that of a cluster. `x-kubernetes-validations` (rules in CEL) are not looked at: the rules of the
+//! shipped definitions are rules here too.
+
+mod dialect;
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use jsonschema::Validator;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::analysis::{Analysis, analyze};
+use crate::codes::SCHEMA;
+use crate::diagnostic::{Diagnostic, FieldPath, Step};
+use crate::source::{self, Document};
+
+/// The definitions that come with Gatewatch.
+const SHIPPED: [&str; 2] = [
+    include_str!("../../crds/manifests/cilium.io_tracingpolicies.yaml"),
+    include_str!("../../crds/manifests/cilium.io_tracingpoliciesnamespaced.yaml"),
+];
+
+static SHIPPED_SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
+    let mut all = Schemas::default();
+    for text in SHIPPED {
+        if let Ok(schemas) = Schemas::from_definitions(text) {
+            all.by_kind.extend(schemas.by_kind);
+        }
+    }
+    all
+});
+
+/// Why a definition can't be used.
+#[derive(Debug, Error)]
+pub enum SchemaError {
+    /// It can't be read as YAML or JSON.
+    #[error("{0}")]
+    Unreadable(String),
+    /// There is none in the input.
+    #[error("there is no CustomResourceDefinition in it with a schema for the version v1alpha1")]
+    NoDefinition,
+    /// Its schema isn't one.
+    #[error("the schema of {kind} can't be used: {reason}")]
+    Unusable {
+        /// The kind.
+        kind: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Schemas by kind.
+#[derive(Debug, Default)]
+pub struct Schemas {
+    by_kind: BTreeMap<String, Validator>,
+}
+
+impl Schemas {
+    /// Those that come with Gatewatch.
+    pub fn shipped() -> &'static Self {
+        &SHIPPED_SCHEMAS
+    }
+
+    /// Those of the definitions in a text: what `kubectl get crd -o yaml NAME…` prints.
+    pub fn from_definitions(text: &str) -> Result<Self, SchemaError> {
+        let mut all = Self::default();
+        for document in source::parse(text) {
+            if let Some(unread) = document.findings.first().filter(|_| !document.complete) {
+                return Err(SchemaError::Unreadable(unread.diagnostic.message.clone()));
+            }
+            let value = document.root.to_json();
+            match value.get("items").and_then(Value::as_array) {
+                Some(items) => items.iter().try_for_each(|item| all.add(item))?,
+                None => all.add(&value)?,
+            }
+        }
+        if all.by_kind.is_empty() { Err(SchemaError::NoDefinition) } else { Ok(all) }
+    }
+
+    /// Takes a definition in, if it is one of a kind of policies.
+    fn add(&mut self, definition: &Value) -> Result<(), SchemaError> {
+        let spec = &definition["spec"];
+        let Some(kind) = spec["names"]["kind"].as_str().filter(|_| spec["group"] == "cilium.io") else {
+            return Ok(());
+        };
+        let versions = spec["versions"].as_array().into_iter().flatten();
+        let Some(schema) = versions
+            .filter(|version| version["name"] == "v1alpha1")
+            .find_map(|version| version["schema"].get("openAPIV3Schema"))
+        else {
+            return Ok(());
+        };
+        let unusable = |reason: String| SchemaError::Unusable { kind: kind.to_owned(), reason };
+        let schema = dialect::object(schema);
+        let validator = jsonschema::draft202012::new(&schema).map_err(|error| unusable(error.to_string()))?;
+        self.by_kind.insert(kind.to_owned(), validator);
+        Ok(())
+    }
+
+    /// What the API server's schema has against an object. Of an object of another kind nothing.
+    ///
+    /// Fields that the schema doesn't know aren't among it: the API server drops them, see [`dropped`](crate::dropped).
+    pub fn check(&self, object: &Value) -> Vec<Diagnostic> {
+        let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
+        let Some(validator) = self.by_kind.get(kind) else { return Vec::new() };
+        let object = &without_nulls(object);
+        let errors = validator.iter_errors(object).take(source::MAX_FINDINGS);
+        errors
+            .map(|error| {
+                let path = located(error.instance_path().as_str(), object);
+                Diagnostic::new(&SCHEMA, path, format!("the API server refuses the policy: {error}"))
+            })
+            .collect()
+    }
+}
+
+/// Everything that can be said of a document without a kernel, and what the schema has against it beyond that.
+pub fn analyze_with(document: &Document, schemas: &Schemas) -> Analysis {
+    let mut analysis = analyze(document);
+    if analysis.policy.is_none() {
+        return analysis;
+    }
+    for diagnostic in schemas.check(&document.root.to_json()) {
+        let said = analysis.findings.iter().any(|finding| {
+            let ours = &finding.diagnostic;
+            ours.is_error() && related(&ours.path, &diagnostic.path)
+        });
+        if !said {
+            analysis.findings.push(document.locate(diagnostic));
+        }
+    }
+    analysis.findings.sort_by_key(|finding| finding.span.map_or(u32::MAX, |span| span.start));
+    analysis
+}
+
+/// An object as the API server looks at it: a member that is null is the same as none
+/// (`PruneNonNullableNullsWithoutDefaults` in `apiextensions-apiserver`).
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let kept = members.iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(name, value)| (name.clone(), without_nulls(value))).collect())
+        }
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Whether one place is the other, or is inside of it.
+fn related(a: &FieldPath, b: &FieldPath) -> bool {
+    a.0.starts_with(&b.0) || b.0.starts_with(&a.0)
+}
+
+/// A JSON pointer as a path; whether a number is a position or a name is seen from the object.
+fn located(pointer: &str, object: &Value) -> FieldPath {
+    let mut path = FieldPath::root();
+    let mut value = Some(object);
+    for part in pointer.split('/').skip(1) {
+        let name = part.replace("~1", "/").replace("~0", "~");
+        let index = value.and_then(Value::as_array).and_then(|_| name.parse::<usize>().ok());
+        value = match index {
+            Some(index) => value.and_then(|value| value.get(index)),
+            None => value.and_then(|value| value.get(&name)),
+        };
+        path.0.push(index.map_or(Step::Field(name), Step::Index));
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::source::parse;
+
+    fn policy(spec: &Value) -> Value {
+        json!({"apiVersion": "cilium.io/v1alpha1", "kind": "TracingPolicy", "metadata": {"name": "p"}, "spec": spec})
+    }
+
+    fn refused(schemas: &Schemas, spec: &Value) -> Vec<String> {
+        schemas.check(&policy(spec)).iter().map(|d| d.path.to_string()).collect()
+    }
+
+    #[test]
+    fn the_shipped_schemas_are_there() {
+        let schemas = Schemas::shipped();
+        assert!(schemas.by_kind.keys().eq(["TracingPolicy", "TracingPolicyNamespaced"]));
+        assert_eq!(refused(schemas, &json!({"kprobes": [{"call": "sys_dup"}]})), [""; 0]);
+        assert_eq!(refused(schemas, &json!({"kprobes": [{"call": 1}]})), ["spec.kprobes[0].call"]);
+        assert_eq!(
+            refused(schemas, &json!({"podSelector": {"matchLabels": {"a/b": "c d"}}})),
+            ["spec.podSelector.matchLabels[a/b]"]
+        );
+        // Pruned, not refused.
+        assert_eq!(refused(schemas, &json!({"kprobez": []})), [""; 0]);
+    }
+
+    #[test]
+    fn a_cluster_may_have_another_one() {
+        let definition = |schema: &str| {
+            format!(
+                "kind: CustomResourceDefinition\nspec: {{group: cilium.io, names: {{kind: TracingPolicy}}, versions: \
+                 [{{name: v1alpha1, schema: {{openAPIV3Schema: {schema}}}}}]}}\n"
+            )
+        };
+        let older = "{type: object, properties: {spec: {type: object, properties: {kprobes: {type: array, maxItems: 1, \
+                     nullable: true, items: {type: object}}}}}}";
+        let schemas = Schemas::from_definitions(&definition(older)).unwrap();
+        assert_eq!(refused(&schemas, &json!({"kprobes": [{}, {}]})), ["spec.kprobes"]);
+        assert_eq!(refused(&schemas, &json!({"kprobes": null})), [""; 0]);
+        assert!(matches!(Schemas::from_definitions("a: 1"), Err(SchemaError::NoDefinition)));
+        assert!(matches!(Schemas::from_definitions("a: ["), Err(SchemaError::Unreadable(_))));
+        assert!(matches!(
+            Schemas::from_definitions(&definition("{type: 5}")),
+            Err(SchemaError::Unusable { .. })
+        ));
+    }
+
+    #[test]
+    fn ours_is_said_where_both_speak() {
+        let text = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: p}\n\
+                    spec: {kprobes: [{call: sys_dup, message: ok, tags: [aa], args: [{index: 0, type: inte}]}]}\n";
+        let analysis = analyze_with(&parse(text)[0], Schemas::shipped());
+        let codes: Vec<&str> = analysis.findings.iter().map(|f| f.diagnostic.code.id).collect();
+        assert_eq!(codes, ["GW007"]);
+    }
+}
