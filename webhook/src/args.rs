@@ -156,7 +156,8 @@ impl Failure {
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| format!("{text:?} is no time; write a number and a unit, as 10s"))?;
+    let number: u64 =
+        number.parse().map_err(|_| format!("{text:?} is no time; write a number and a unit, as 10s"))?;
     let seconds = |unit: u64| {
         number.checked_mul(unit).map(Duration::from_secs).ok_or_else(|| format!("{text:?} is too long"))
     };

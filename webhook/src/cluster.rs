@@ -238,7 +238,8 @@ impl Cluster {
 
     /// Puts the kernels together anew, with the profiles that were fetched.
     pub fn rebuild_kernels(&self, profiles: &BTreeMap<String, Arc<Profile>>) {
-        let reports = self.agents.read().iter().map(|(name, agent)| (name.clone(), agent.kernel.clone())).collect();
+        let reports =
+            self.agents.read().iter().map(|(name, agent)| (name.clone(), agent.kernel.clone())).collect();
         let kernels = Kernels::new(&self.nodes.read(), &reports, profiles, &self.shipped);
         let caveat = kernels.caveat();
         let before = self.kernels.swap(Arc::new(kernels)).caveat();

@@ -41,17 +41,14 @@ pub fn reviews(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-fn answer(
-    State(app): State<Arc<App>>,
-    door: Door,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
+fn answer(State(app): State<Arc<App>>, door: Door, body: Result<Bytes, BytesRejection>) -> Response {
     let began = Instant::now();
     let body = match body {
         Ok(body) => body,
         Err(rejection) => {
             app.metrics.bad_request("body");
-            return (rejection.status(), format!("the body can't be taken: {}\n", rejection.body_text())).into_response();
+            return (rejection.status(), format!("the body can't be taken: {}\n", rejection.body_text()))
+                .into_response();
         }
     };
     let request = match review::parse(&body) {

@@ -186,8 +186,7 @@ impl Kernels {
             if nodes == 0 && kernel.source != Source::Assumed {
                 return None;
             }
-            let environment =
-                Environment { kernel: &kernel.profile, host_namespaces: &self.host_namespaces };
+            let environment = Environment { kernel: &kernel.profile, host_namespaces: &self.host_namespaces };
             let (_, diagnostics) = compile(policy, environment);
             Some(Said { shown: &kernel.release, release: &kernel.profile.release, nodes, diagnostics })
         });
@@ -246,7 +245,10 @@ mod tests {
         assert_eq!(list, [("5.10.0-8", 1), ("6.12.1-x", 2)]);
         assert_eq!(kernels.unknown(), 1);
         let caveat = kernels.caveat().unwrap();
-        assert!(caveat.contains("3 nodes have no agent") && caveat.contains("kernels of 1 nodes"), "{caveat}");
+        assert!(
+            caveat.contains("3 nodes have no agent") && caveat.contains("kernels of 1 nodes"),
+            "{caveat}"
+        );
     }
 
     #[test]
@@ -266,7 +268,8 @@ mod tests {
 
     #[test]
     fn what_fails_on_some_nodes_is_a_warning_that_names_them() {
-        let nodes = [("a", node("6.12.1-x", "1")), ("b", node("6.12.1-x", "1")), ("c", node("5.10.0-8", "2"))];
+        let nodes =
+            [("a", node("6.12.1-x", "1")), ("b", node("6.12.1-x", "1")), ("c", node("5.10.0-8", "2"))];
         let kernels = kernels(&nodes);
         // Linux 5.10 has no create_user_ns with a body of its own that 6.12 lacks; take a function of 6.12 alone.
         let (_, new) = shipped().remove_entry("6.12").unwrap();
@@ -275,7 +278,9 @@ mod tests {
             .functions()
             .find(|name| {
                 !old.has_function(name)
-                    && new.function(name).is_some_and(|f| f.obstacle.is_none() && f.attachable != gatewatch_kernel::Attach::No)
+                    && new
+                        .function(name)
+                        .is_some_and(|f| f.obstacle.is_none() && f.attachable != gatewatch_kernel::Attach::No)
             })
             .unwrap();
         let spec = format!("kprobes: [{{call: {only_new}, syscall: false}}]");

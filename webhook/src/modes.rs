@@ -136,7 +136,9 @@ pub enum BadModes {
         word: String,
     },
     /// A code that there isn't.
-    #[error("{place}: there is no code or group {code:?}; a code is as GW106, a group as GW1xx, and all is \"*\"")]
+    #[error(
+        "{place}: there is no code or group {code:?}; a code is as GW106, a group as GW1xx, and all is \"*\""
+    )]
     Code {
         /// Where.
         place: String,
@@ -263,7 +265,10 @@ exempt:
         let user = |name: &str, group: &str| User { username: name.into(), groups: vec![group.into()] };
         assert_eq!(modes.exemption(&user("root", ""), None).as_deref(), Some("user root"));
         assert_eq!(modes.exemption(&user("me", "ops"), None).as_deref(), Some("group ops"));
-        assert_eq!(modes.exemption(&user("me", "dev"), Some("sandbox")).as_deref(), Some("namespace sandbox"));
+        assert_eq!(
+            modes.exemption(&user("me", "dev"), Some("sandbox")).as_deref(),
+            Some("namespace sandbox")
+        );
         assert_eq!(modes.exemption(&user("me", "dev"), Some("pay")), None);
     }
 

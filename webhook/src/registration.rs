@@ -49,8 +49,7 @@ pub struct Registration {
 impl Registration {
     /// The object.
     pub fn object(&self) -> Value {
-        let exempt: Vec<&str> =
-            EXEMPT_NAMESPACES.into_iter().chain([self.own_namespace.as_str()]).collect();
+        let exempt: Vec<&str> = EXEMPT_NAMESPACES.into_iter().chain([self.own_namespace.as_str()]).collect();
         let quoted: Vec<String> = exempt.iter().map(|namespace| format!("'{namespace}'")).collect();
         let selector = json!({"matchExpressions": [
             {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": exempt},
@@ -93,7 +92,12 @@ impl Registration {
         ]);
         let mut workloads = common("workloads.gatewatch.dev", "/validate/workloads", &self.workloads_failure);
         workloads["rules"] = json!([
-            rule("", "v1", &["pods", "pods/ephemeralcontainers", "podtemplates", "replicationcontrollers"], &written),
+            rule(
+                "",
+                "v1",
+                &["pods", "pods/ephemeralcontainers", "podtemplates", "replicationcontrollers"],
+                &written
+            ),
             rule("apps", "v1", &["deployments", "statefulsets", "daemonsets", "replicasets"], &written),
             rule("batch", "v1", &["jobs", "cronjobs"], &written),
         ]);
@@ -143,12 +147,18 @@ mod tests {
         };
         let object: ValidatingWebhookConfiguration = serde_json::from_value(registration.object()).unwrap();
         let webhooks = object.webhooks.unwrap();
-        assert_eq!(webhooks[0].client_config.url.as_deref(), Some("https://127.0.0.1:9443/validate/policies"));
+        assert_eq!(
+            webhooks[0].client_config.url.as_deref(),
+            Some("https://127.0.0.1:9443/validate/policies")
+        );
         assert_eq!(webhooks[0].client_config.ca_bundle.as_ref().unwrap().0, b"PEM");
         let failure: Vec<_> = webhooks.iter().map(|w| w.failure_policy.as_deref().unwrap()).collect();
         assert_eq!(failure, ["Fail", "Ignore"]);
         assert!(webhooks.iter().all(|w| w.side_effects == "None" && w.timeout_seconds == Some(3)));
         let conditions = webhooks[1].match_conditions.as_ref().unwrap();
-        assert!(conditions[0].expression.contains("'kube-system'") && conditions[0].expression.contains("'gatewatch'"));
+        assert!(
+            conditions[0].expression.contains("'kube-system'")
+                && conditions[0].expression.contains("'gatewatch'")
+        );
     }
 }

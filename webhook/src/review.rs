@@ -266,7 +266,10 @@ mod tests {
     #[test]
     fn a_request_is_read() {
         let request = read(&review()).unwrap();
-        assert_eq!((request.uid.as_str(), request.operation, request.dry_run), ("u", Operation::Create, true));
+        assert_eq!(
+            (request.uid.as_str(), request.operation, request.dry_run),
+            ("u", Operation::Create, true)
+        );
         assert_eq!(request.object.map(|object| object.get().to_owned()).as_deref(), Some(r#"{"a":1}"#));
         assert!(request.old_object.is_none());
     }

@@ -38,8 +38,9 @@ pub async fn run(arguments: Serve) -> Result<()> {
 
     let cluster = Arc::new(Cluster::default());
     let certificates = Arc::new(Certificates::default());
-    let metrics =
-        Arc::new(Metrics::new(Arc::clone(&cluster), Arc::clone(&certificates)).context("cannot make the metrics")?);
+    let metrics = Arc::new(
+        Metrics::new(Arc::clone(&cluster), Arc::clone(&certificates)).context("cannot make the metrics")?,
+    );
 
     let mut work = caches::start(&client, &cluster);
     work.spawn(keep(Arc::clone(&cluster)));
@@ -50,7 +51,8 @@ pub async fn run(arguments: Serve) -> Result<()> {
         Arc::clone(&cluster),
     ));
     follow_certificates(&mut work, &arguments, &client, &certificates)?;
-    let identity = arguments.identity.clone().unwrap_or_else(|| format!("{}-{}", hostname(), std::process::id()));
+    let identity =
+        arguments.identity.clone().unwrap_or_else(|| format!("{}-{}", hostname(), std::process::id()));
     let leases = Api::namespaced(client.clone(), &arguments.namespace);
     let candidate = Candidate::new(leases, arguments.lease.clone(), identity.clone());
     work.spawn(candidate.stand(Arc::clone(&cluster)));

@@ -58,8 +58,11 @@ pub fn judge(case: Case<'_>, found: Vec<Diagnostic>) -> Verdict {
         answer.audit_annotations.insert("diagnostics".to_owned(), annotation(&said));
     }
     if !denied.is_empty() {
-        answer =
-            answer.refused(refusal(&denied, case.docs), case.about, denied.iter().map(|d| cause(d)).collect());
+        answer = answer.refused(
+            refusal(&denied, case.docs),
+            case.about,
+            denied.iter().map(|d| cause(d)).collect(),
+        );
     }
     Verdict { answer, said: codes }
 }
@@ -163,7 +166,8 @@ mod tests {
     use crate::review::Kind;
 
     fn verdict(found: Vec<Diagnostic>) -> Verdict {
-        let kind = Kind { group: "cilium.io".into(), version: "v1alpha1".into(), kind: "TracingPolicy".into() };
+        let kind =
+            Kind { group: "cilium.io".into(), version: "v1alpha1".into(), kind: "TracingPolicy".into() };
         let modes = Modes::default();
         let about = About { kind: &kind, name: "p" };
         judge(Case { uid: "u", about, namespace: None, modes: &modes, docs: "https://docs" }, found)

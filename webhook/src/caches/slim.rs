@@ -166,7 +166,10 @@ fn workload(
     let Spec { containers, init_containers, ephemeral_containers, template, job_template, selector } = spec;
     if kind == "Pod" {
         let all = containers.into_iter().chain(init_containers).chain(ephemeral_containers);
-        return Workload::pod(name, Shape { namespace, labels, containers: Some(all.map(container).collect()) });
+        return Workload::pod(
+            name,
+            Shape { namespace, labels, containers: Some(all.map(container).collect()) },
+        );
     }
     let template = at_root.or(template).or_else(|| job_template.map(|job| job.spec.template));
     let Template { metadata, spec } = template.unwrap_or_default();
@@ -225,7 +228,10 @@ mod tests {
         for (kind, object) in [
             ("Deployment", json!({"spec": {"template": template, "selector": selector}})),
             ("ReplicationController", json!({"spec": {"template": template, "selector": {"x": "y"}}})),
-            ("CronJob", json!({"spec": {"jobTemplate": {"spec": {"template": template, "selector": selector}}}})),
+            (
+                "CronJob",
+                json!({"spec": {"jobTemplate": {"spec": {"template": template, "selector": selector}}}}),
+            ),
             ("PodTemplate", json!({"template": template})),
         ] {
             let workload = reviewed(object, kind);

@@ -97,9 +97,15 @@ fn nodes(watches: &mut JoinSet<()>, client: &Client, cluster: &Arc<Cluster>) {
     let cluster = Arc::clone(cluster);
     watches.spawn(async move {
         let health = (Cache::Node, cluster.health(Cache::Node));
-        follow(api, Config::default(), health, |object| Ok(Some(slim::node(object))), |change| {
-            cluster.nodes_changed(change);
-        })
+        follow(
+            api,
+            Config::default(),
+            health,
+            |object| Ok(Some(slim::node(object))),
+            |change| {
+                cluster.nodes_changed(change);
+            },
+        )
         .await;
     });
 }
@@ -122,4 +128,3 @@ fn agents(watches: &mut JoinSet<()>, client: &Client, cluster: &Arc<Cluster>) {
         follow(api, Config::default(), health, read, |change| cluster.agents_changed(change)).await;
     });
 }
-

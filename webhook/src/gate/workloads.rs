@@ -40,7 +40,9 @@ impl Gate {
         let new = match read(&request.object) {
             Some(Ok(new)) => new,
             Some(Err(error)) => {
-                found.remarks.push(format!("gatewatch can't read this {kind}, so nothing of it was checked: {error}"));
+                found
+                    .remarks
+                    .push(format!("gatewatch can't read this {kind}, so nothing of it was checked: {error}"));
                 return found;
             }
             None => return found,

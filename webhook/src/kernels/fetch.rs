@@ -59,12 +59,17 @@ pub enum FetchError {
 
 /// Fetches the profile with this hash. Anything else that the agent gives is refused.
 pub async fn fetch(url: &str, hash: &str) -> Result<Profile, FetchError> {
-    let unreachable =
-        |reason: &dyn std::fmt::Display| FetchError::Unreachable { url: url.to_owned(), reason: reason.to_string() };
+    let unreachable = |reason: &dyn std::fmt::Display| FetchError::Unreachable {
+        url: url.to_owned(),
+        reason: reason.to_string(),
+    };
     let bytes = tokio::time::timeout(TIMEOUT, get(url))
         .await
         .map_err(|_| unreachable(&format_args!("no answer within {} s", TIMEOUT.as_secs())))??;
-    let format = |reason: &dyn std::fmt::Display| FetchError::Format { url: url.to_owned(), reason: reason.to_string() };
+    let format = |reason: &dyn std::fmt::Display| FetchError::Format {
+        url: url.to_owned(),
+        reason: reason.to_string(),
+    };
     // Unpacking and hashing take a while; requests are answered meanwhile.
     let (profile, found) = tokio::task::spawn_blocking(move || {
         Profile::from_bytes(&bytes).map(|profile| {
@@ -86,8 +91,10 @@ async fn get(url: &str) -> Result<Bytes, FetchError> {
     let uri: Uri = url.parse().map_err(|_| bad())?;
     let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(bad()) };
     let port = authority.port_u16().ok_or_else(bad)?;
-    let unreachable =
-        |reason: &dyn std::fmt::Display| FetchError::Unreachable { url: url.to_owned(), reason: reason.to_string() };
+    let unreachable = |reason: &dyn std::fmt::Display| FetchError::Unreachable {
+        url: url.to_owned(),
+        reason: reason.to_string(),
+    };
     let host = authority.host().trim_matches(['[', ']']);
     let stream = TcpStream::connect((host, port)).await.map_err(|e| unreachable(&e))?;
     let (mut sender, connection) =

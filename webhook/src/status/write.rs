@@ -174,9 +174,10 @@ impl Writer {
     }
 
     fn said(&mut self, stored: &Arc<Stored>, kernels: &Arc<Kernels>) -> Arc<Vec<Diagnostic>> {
-        let known = self.said.get(&stored.id).filter(|said| {
-            Arc::ptr_eq(&said.stored, stored) && Arc::ptr_eq(&said.kernels, kernels)
-        });
+        let known = self
+            .said
+            .get(&stored.id)
+            .filter(|said| Arc::ptr_eq(&said.stored, stored) && Arc::ptr_eq(&said.kernels, kernels));
         if let Some(said) = known {
             return Arc::clone(&said.diagnostics);
         }
@@ -198,7 +199,10 @@ impl Writer {
         }
         let known: BTreeSet<&str> = before.failed_nodes.iter().map(|node| node.name.as_str()).collect();
         for node in now.failed_nodes.iter().filter(|node| !known.contains(node.name.as_str())).take(5) {
-            news.push(("NodeFailed", format!("the node {} doesn't run it in full: {}", node.name, node.reason)));
+            news.push((
+                "NodeFailed",
+                format!("the node {} doesn't run it in full: {}", node.name, node.reason),
+            ));
         }
         let target = spec(&stored.id);
         let reference = ObjectReference {

@@ -202,7 +202,10 @@ mod tests {
         let announced = after(201, &first, 0);
         let (next, _) = announced.next.clone().unwrap();
         assert_eq!(announced.ca, first.ca);
-        assert!(announced.bundle().contains(&next.certificate) && announced.bundle().contains(&first.ca.certificate));
+        assert!(
+            announced.bundle().contains(&next.certificate)
+                && announced.bundle().contains(&first.ca.certificate)
+        );
         let signing = after(202, &announced, 201);
         assert_eq!(signing.ca, next);
         assert_ne!(signing.leaf, announced.leaf);

@@ -106,7 +106,8 @@ mod tests {
 
     fn pair() -> Signed {
         let hour = Duration::from_hours(1);
-        let settings = Settings { ca_life: hour, leaf_life: hour, settle: hour, names: vec!["gate".to_owned()] };
+        let settings =
+            Settings { ca_life: hour, leaf_life: hour, settle: hour, names: vec!["gate".to_owned()] };
         Material::new(&settings, SystemTime::now()).unwrap().leaf
     }
 

@@ -218,7 +218,8 @@ fn write(material: &Material) -> BTreeMap<String, ByteString> {
 /// `None` where a part is missing.
 fn read(secret: &Secret) -> Option<Material> {
     let data = secret.data.as_ref()?;
-    let text = |key: &str| data.get(key).and_then(|bytes| std::str::from_utf8(&bytes.0).ok()).map(str::to_owned);
+    let text =
+        |key: &str| data.get(key).and_then(|bytes| std::str::from_utf8(&bytes.0).ok()).map(str::to_owned);
     let signed = |name: &str| {
         Some(Signed { certificate: text(&format!("{name}.crt"))?, key: text(&format!("{name}.key"))? })
     };
@@ -242,8 +243,12 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let hour = Duration::from_hours(1);
-        let settings =
-            Settings { ca_life: 3 * hour, leaf_life: hour, settle: hour, names: vec!["a".into(), "b".into()] };
+        let settings = Settings {
+            ca_life: 3 * hour,
+            leaf_life: hour,
+            settle: hour,
+            names: vec!["a".into(), "b".into()],
+        };
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let mut material = Material::new(&settings, now).unwrap();
         // Through every state: alone, with a next CA, with one before.
