@@ -25,7 +25,7 @@ const PARTS: &[Part] = &[
     ("files", |tests, _| files::run(tests)),
     ("render", render::run),
     ("alerts", alerts::run),
-    ("queries", |tests, _| queries::run(tests)),
+    ("queries", queries::run),
     ("gate", gate::run),
     ("cluster", cluster::run),
 ];

@@ -87,10 +87,13 @@ pub(super) fn output(command: &mut Command) -> Result<String> {
 
 /// The fallback: rules that the API server evaluates.
 fn admission_policy(programs: &Programs, kubectl: &Kubectl) -> Result<()> {
-    let objects = template(programs, "1.36.0", &["validatingAdmissionPolicy.enabled=true", "webhook.enabled=false"])?;
+    let objects =
+        template(programs, "1.36.0", &["validatingAdmissionPolicy.enabled=true", "webhook.enabled=false"])?;
     let objects: Vec<Value> = objects
         .into_iter()
-        .filter(|object| object["kind"].as_str().is_some_and(|kind| kind.starts_with("ValidatingAdmissionPolicy")))
+        .filter(|object| {
+            object["kind"].as_str().is_some_and(|kind| kind.starts_with("ValidatingAdmissionPolicy"))
+        })
         .collect();
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
     kubectl.with_input(&["apply", "--server-side", "-f", "-"], &list)?;

@@ -34,7 +34,10 @@ fn differences(of_gate: &Value, of_chart: &Value) -> Vec<String> {
         let fields = gate.as_object().into_iter().flatten();
         for (field, value) in fields.filter(|(field, _)| *field != "matchConditions") {
             if chart[field] != *value {
-                faults.push(format!("webhooks[{at}].{field}: the gate has {value}, the chart {}", chart[field]));
+                faults.push(format!(
+                    "webhooks[{at}].{field}: the gate has {value}, the chart {}",
+                    chart[field]
+                ));
             }
         }
         for condition in conditions(&gate) {
@@ -72,9 +75,7 @@ mod tests {
     #[test]
     fn differences_are_found() {
         let condition = |expression: &str| json!({"name": "a", "expression": expression});
-        let webhook = |failure: &str, expression: &str| {
-            json!({"webhooks": [{"failurePolicy": failure, "matchConditions": [condition(expression)]}]})
-        };
+        let webhook = |failure: &str, expression: &str| json!({"webhooks": [{"failurePolicy": failure, "matchConditions": [condition(expression)]}]});
         assert!(differences(&webhook("Fail", "a && b"), &webhook("Fail", "a&&  b")).is_empty());
         assert_eq!(differences(&webhook("Fail", "a"), &webhook("Ignore", "b")).len(), 2);
         assert_eq!(differences(&webhook("Fail", "a"), &json!({})).len(), 1);

@@ -101,7 +101,8 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
                 Ok(objects) => faults
                     .extend(audit(&objects, version).into_iter().map(|fault| format!("{name}: {fault}"))),
                 // The one thing that is not for the oldest version, and says so.
-                Err(error) if *version == "1.28.0" && error.to_string().contains("needs Kubernetes 1.30") => {}
+                Err(error) if *version == "1.28.0" && error.to_string().contains("needs Kubernetes 1.30") => {
+                }
                 Err(error) => faults.push(format!("{name}: {error:#}")),
             }
         }
