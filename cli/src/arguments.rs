@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::top::Top;
+
 /// Looks at `TracingPolicy` objects, and at the workloads beside them, before a cluster does
 #[derive(Debug, Parser)]
 #[command(name = "gatewatch", version)]
@@ -44,6 +46,8 @@ pub(crate) enum Command {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Shows what agents count, as it happens, by policy, workload or binary
+    Top(Top),
     /// Writes a script that completes commands and options in a shell
     Completions {
         /// Which shell

@@ -19,6 +19,7 @@ mod report;
 mod survey;
 mod table;
 mod test;
+mod top;
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Coverage(arguments) => coverage::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Test(arguments) => test::run(&arguments),
         Command::Profile { output } => profile::run(output.as_deref()).map(|()| ExitCode::SUCCESS),
+        Command::Top(arguments) => top::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Explain(arguments) => explain::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => manual::completions(shell).map(|()| ExitCode::SUCCESS),
         Command::Man { command } => manual::page(command.as_deref()).map(|()| ExitCode::SUCCESS),

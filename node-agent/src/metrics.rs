@@ -264,6 +264,19 @@ const METRICS: [&Metric; 15] = [
     &SCRAPE_DURATION,
 ];
 
+/// The rows of the table of metrics in docs/metrics.md: name, type, labels, help.
+pub fn reference() -> Vec<String> {
+    let row = |metric: &&Metric| {
+        let Metric { name, help, kind, labels } = metric;
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        format!("| `{name}` | {kind} | {} | {help} |", labels.join(", "))
+    };
+    METRICS.iter().map(row).collect()
+}
+
 fn descs() -> Result<Vec<Desc>, prometheus::Error> {
     METRICS
         .iter()

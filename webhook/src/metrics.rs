@@ -1,5 +1,6 @@
 //! What Prometheus scrapes.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
@@ -24,6 +25,7 @@ const BUCKETS: [f64; 11] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01,
 /// All metrics. What is counted as it happens is counted here; the rest is read off when somebody asks.
 pub struct Metrics {
     registry: Registry,
+    reference: Vec<String>,
     cluster: Arc<Cluster>,
     certificates: Arc<Certificates>,
     requests: IntCounterVec,
@@ -51,33 +53,39 @@ impl Metrics {
     #[expect(clippy::too_many_lines, reason = "a list of names and helps")]
     pub fn new(cluster: Arc<Cluster>, certificates: Arc<Certificates>) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
+        let reference = RefCell::new(Vec::new());
+        let note = |name: &str, kind: &str, labels: &[&str], help: &str| {
+            reference.borrow_mut().push(format!("| `{name}` | {kind} | {} | {help} |", labels.join(", ")));
+        };
         let counters = |name: &str, help: &str, labels: &[&str]| {
+            note(name, "counter", labels, help);
             let vec = IntCounterVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(vec.clone()))?;
             Ok::<_, prometheus::Error>(vec)
         };
         let gauges = |name: &str, help: &str, labels: &[&str]| {
+            note(name, "gauge", labels, help);
             let vec = IntGaugeVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(vec.clone()))?;
             Ok::<_, prometheus::Error>(vec)
         };
         let gauge = |name: &str, help: &str| {
+            note(name, "gauge", &[], help);
             let gauge = IntGauge::new(name, help)?;
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
-        let duration = Histogram::with_opts(
-            HistogramOpts::new(
-                "gatewatch_admission_duration_seconds",
-                "Time from a whole request to its answer.",
-            )
-            .buckets(BUCKETS.to_vec()),
-        )?;
+        let (name, help) =
+            ("gatewatch_admission_duration_seconds", "Time from a whole request to its answer.");
+        note(name, "histogram", &[], help);
+        let duration = Histogram::with_opts(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec()))?;
         registry.register(Box::new(duration.clone()))?;
-        let certificate_ends = Gauge::new(
+        let (name, help) = (
             "gatewatch_certificate_not_after_timestamp_seconds",
             "When the certificate that is shown ends; 0 while there is none.",
-        )?;
+        );
+        note(name, "gauge", &[], help);
+        let certificate_ends = Gauge::new(name, help)?;
         registry.register(Box::new(certificate_ends.clone()))?;
         let build = gauges("gatewatch_build_info", "1, with the version.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -150,6 +158,7 @@ impl Metrics {
                 "1 while the ConfigMap of modes can't be used and the table before it is in force.",
             )?,
             leader: gauge("gatewatch_leader", "Whether this replica writes PolicyCoverage and Events.")?,
+            reference: reference.take(),
             registry,
             cluster,
             certificates,
@@ -176,6 +185,11 @@ impl Metrics {
     /// Counts a request that could not be answered. `reason` is a word of a small fixed set.
     pub fn bad_request(&self, reason: &'static str) {
         self.unreadable.with_label_values(&[reason]).inc();
+    }
+
+    /// The rows of the table of metrics in docs/metrics.md: name, type, labels, help.
+    pub fn reference(&self) -> &[String] {
+        &self.reference
     }
 
     /// Writes everything down.

@@ -6,12 +6,12 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode},
 };
 
 use anyhow::{Context as _, Result};
 
-use crate::paths;
+use crate::{paths, process};
 
 pub(crate) use values::{Row, rows};
 
@@ -30,6 +30,9 @@ const COPIES: &[(&str, &str, &str)] = &[
 const BEGIN: &str = "<!-- values: written by `cargo xtask chart` -->\n";
 const END: &str = "<!-- end of values -->\n";
 
+/// The file of the ValidatingAdmissionPolicy and its binding, in the chart's folder.
+pub(crate) const ADMISSION: &str = "admission/labels.json";
+
 /// The chart's folder.
 pub(crate) fn folder() -> PathBuf {
     paths::root().join(FOLDER)
@@ -41,7 +44,9 @@ pub(crate) fn command() -> Result<ExitCode> {
         fs::remove_file(&stale).with_context(|| format!("cannot remove {}", stale.display()))?;
         println!("removed {}", stale.display());
     }
-    for (path, text) in generated(&folder)? {
+    let mut files = generated(&folder)?;
+    files.insert(folder.join(ADMISSION), admission()?);
+    for (path, text) in files {
         if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
             println!("{}", path.display());
@@ -65,6 +70,20 @@ pub(crate) fn generated(folder: &Path) -> Result<BTreeMap<PathBuf, String>> {
     let text = with_values(&read(&readme)?, &rows(&read(&folder.join("values.yaml"))?)?)?;
     files.insert(readme, text);
     Ok(files)
+}
+
+/// What [`ADMISSION`] has to hold: what the gate prints, made of the rules that it checks by.
+pub(crate) fn admission() -> Result<String> {
+    let objects: Vec<serde_json::Value> =
+        serde_saphyr::from_multiple(&webhook(&["vap"])?).context("the gate wrote what is not YAML")?;
+    Ok(serde_json::to_string_pretty(&objects)? + "\n")
+}
+
+/// What the gate's program, built from this tree, prints.
+pub(crate) fn webhook(arguments: &[&str]) -> Result<String> {
+    let mut cargo = Command::new(paths::cargo());
+    cargo.current_dir(paths::root()).args(["run", "--quiet", "--package", "gatewatch-webhook", "--"]);
+    process::text(cargo.args(arguments))
 }
 
 /// Files in the folders of copies that are copies of nothing any more.

@@ -44,7 +44,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- define "gatewatch.agent" -}}{{ include "gatewatch.fullname" . }}-agent{{- end }}
 {{- define "gatewatch.webhook" -}}{{ include "gatewatch.fullname" . }}-webhook{{- end }}
 {{- define "gatewatch.modes" -}}{{ include "gatewatch.fullname" . }}-modes{{- end }}
-{{- define "gatewatch.certificate" -}}{{ include "gatewatch.webhook" . }}-certificate{{- end }}
+{{- define "gatewatch.certificate" -}}{{ include "gatewatch.webhook" . }}-tls{{- end }}
 
 {{/* The standard and application policies that are switched on, as a JSON list of names. */}}
 {{- define "gatewatch.policies" -}}

@@ -1,15 +1,15 @@
 {{/* Arguments of the gate: where its objects are. */}}
 {{- define "gatewatch.webhookArguments" -}}
-- --address=[::]:{{ .Values.webhook.port }}
-- --metrics-address=[::]:{{ .Values.webhook.metricsPort }}
-- --namespace=$(POD_NAMESPACE)
+- serve
+- --listen={{ .Values.webhook.listenAddress }}:{{ .Values.webhook.port }}
+- --metrics-address={{ .Values.webhook.listenAddress }}:{{ .Values.webhook.metricsPort }}
 - --service={{ include "gatewatch.webhook" . }}
-- --configuration={{ include "gatewatch.fullname" . }}
 - --modes={{ include "gatewatch.modes" . }}
 - --lease={{ include "gatewatch.webhook" . }}
 {{- if eq .Values.webhook.certificates.source "self" }}
-- --certificate-secret={{ include "gatewatch.certificate" . }}
+- --tls-secret={{ include "gatewatch.certificate" . }}
+- --registrations={{ include "gatewatch.fullname" . }}
 {{- else }}
-- --certificate-dir=/etc/gatewatch/certificate
+- --tls-dir=/etc/gatewatch/tls
 {{- end }}
 {{- end }}

@@ -26,6 +26,8 @@ pub(crate) struct Programs {
     pub(crate) promtool: PathBuf,
     pub(crate) alertmanager: PathBuf,
     pub(crate) amtool: PathBuf,
+    /// What Debian's Prometheus and Alertmanager look for in /usr/share.
+    pub(crate) share: PathBuf,
 }
 
 impl Programs {
@@ -41,6 +43,7 @@ impl Programs {
             promtool: program("promtool"),
             alertmanager: program("prometheus-alertmanager"),
             amtool: program("amtool"),
+            share: folder.join("usr/share"),
         })
     }
 }

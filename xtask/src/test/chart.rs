@@ -1,9 +1,12 @@
 //! The suite `chart`: the helm chart, its alerts and its dashboard.
 
 mod alerts;
+mod cluster;
 mod files;
+mod gate;
 mod monitoring;
 mod queries;
+mod releases;
 mod render;
 mod stack;
 
@@ -12,36 +15,45 @@ use std::thread;
 use anyhow::Result;
 
 use super::{Context, counts::Counts};
-use crate::setup::chart as programs;
+use crate::setup::chart::Programs;
+
+/// The parts of the suite, which arguments choose from: `cargo xtask test chart -- alerts`.
+type Part = (&'static str, fn(&mut Tests, &Programs) -> Result<()>);
+
+/// Those that need no VM, in the order in which they run.
+const PARTS: &[Part] = &[
+    ("files", |tests, _| files::run(tests)),
+    ("render", render::run),
+    ("alerts", alerts::run),
+    ("queries", queries::run),
+    ("gate", gate::run),
+    ("cluster", cluster::run),
+];
 
 pub(super) fn run(context: &Context) -> Result<Counts> {
+    let wanted =
+        |part: &str| context.passed_on.is_empty() || context.passed_on.iter().any(|name| name == part);
     let cache = &context.tools.cache;
-    let programs = programs::Programs::ready(cache)?;
-    let built = context.built()?;
-    // It waits most of its time: the others run meanwhile.
+    let programs = Programs::ready(cache)?;
+    let built = if wanted("monitoring") { Some(context.built()?) } else { None };
+    // Monitoring waits most of its time: the others run meanwhile.
     thread::scope(|scope| {
-        let monitoring = scope.spawn(|| monitoring::run(&programs, built, cache));
+        let programs = &programs;
+        let monitoring = built.map(|built| scope.spawn(move || monitoring::run(programs, built, cache)));
         let mut tests = Tests::default();
-        let outcome = quick(&mut tests, &programs);
-        tests.holds("the suite could be run", outcome);
-        let counts = match monitoring.join() {
-            Ok(Ok(monitoring)) => tests.counts.and(monitoring.counts),
-            Ok(Err(error)) => {
-                tests.holds("monitoring a real agent", Err(error));
-                tests.counts
+        for (part, run) in PARTS.iter().filter(|(part, _)| wanted(part)) {
+            if let Err(error) = run(&mut tests, programs) {
+                tests.holds(&format!("the part {part} runs to its end"), Err(error));
             }
-            Err(_) => tests.counts.and(Counts::failure("monitoring broke down")),
-        };
-        Ok(counts)
+        }
+        match monitoring.map(thread::ScopedJoinHandle::join) {
+            None => {}
+            Some(Ok(Ok(monitoring))) => tests.counts = tests.counts.and(monitoring.counts),
+            Some(Ok(Err(error))) => tests.holds("monitoring runs to its end", Err(error)),
+            Some(Err(_)) => tests.verdict("monitoring runs to its end", &["it broke down".to_owned()]),
+        }
+        Ok(tests.counts)
     })
-}
-
-/// What needs no VM.
-fn quick(tests: &mut Tests, programs: &programs::Programs) -> Result<()> {
-    files::run(tests)?;
-    render::run(tests, programs)?;
-    alerts::run(tests, programs)?;
-    queries::run(tests)
 }
 
 /// Takes the outcome of each test and says it.

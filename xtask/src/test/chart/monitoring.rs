@@ -11,12 +11,13 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{
     Tests, queries,
-    stack::{SCRAPE, Stack, free_port},
+    stack::{SCRAPE, Stack},
 };
 use crate::{
     build::Built,
     cache::Cache,
     image::Kernel,
+    kube::free_ports,
     setup::chart::Programs,
     vm::{NETWORK, Stream, Vm},
 };
@@ -43,7 +44,7 @@ const EXPECTED: &[&str] = &[
 
 /// Runs it to its end. Waits most of its time, so it runs beside others.
 pub(super) fn run(programs: &Programs, built: &Built, cache: &Cache) -> Result<Tests> {
-    let port = free_port()?;
+    let [port] = free_ports()?;
     let (sender, lines) = mpsc::channel();
     thread::scope(|scope| {
         let machine = scope.spawn(move || {

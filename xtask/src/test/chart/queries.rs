@@ -1,21 +1,22 @@
 //! The queries of rules and dashboard: each names metrics that there are.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, process::Command};
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Tests, alerts::list};
-use crate::{chart, paths};
+use super::{Tests, alerts::list, render::passes};
+use crate::{chart, paths, setup::chart::Programs};
 
-pub(super) fn run(tests: &mut Tests) -> Result<()> {
+pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
     let reference = chart::read(&paths::root().join("docs/metrics.md"))?;
     let mut faults = Vec::new();
     let mut used = BTreeSet::new();
     for file in chart::files_in(&chart::folder().join("rules"))? {
         used.extend(metrics(&chart::read(&file)?));
     }
-    for query in dashboard()? {
+    let queries = dashboard()?;
+    for query in &queries {
         used.extend(metrics(&query.text));
     }
     for metric in &used {
@@ -27,7 +28,21 @@ pub(super) fn run(tests: &mut Tests) -> Result<()> {
         }
     }
     tests.verdict("rules and dashboard ask for metrics that there are", &faults);
+    tests.holds("the dashboard's queries can be parsed", parse(programs, &queries));
     Ok(())
+}
+
+/// Has promtool read each query, as the expression of a rule.
+fn parse(programs: &Programs, queries: &[Query]) -> Result<()> {
+    let rules: Vec<Value> = queries
+        .iter()
+        .enumerate()
+        .map(|(number, query)| json!({"record": format!("query:{number}"), "expr": query.text}))
+        .collect();
+    let file = tempfile::NamedTempFile::new().context("cannot make a file")?;
+    let groups = json!({"groups": [{"name": "dashboard", "rules": rules}]});
+    fs::write(file.path(), groups.to_string()).context("cannot write a file")?;
+    passes(Command::new(&programs.promtool).args(["check", "rules"]).arg(file.path()))
 }
 
 /// A query of the dashboard.
@@ -42,7 +57,13 @@ pub(super) struct Query {
 impl Query {
     /// Whether it needs a gate that is scraped.
     pub(super) fn is_of_the_gate(&self) -> bool {
-        self.text.contains("gatewatch_gate_") && !self.text.contains("vector(0)")
+        const OF_THE_GATE: &[&str] = &[
+            "gatewatch_admission_",
+            "gatewatch_certificate_",
+            "gatewatch_policies_without_pods",
+            "gatewatch_pods_without_required_coverage",
+        ];
+        OF_THE_GATE.iter().any(|metric| self.text.contains(metric)) && !self.text.contains("vector(0)")
     }
 }
 

@@ -55,10 +55,11 @@ pub(super) const MATRIX: &[(&str, &[&str])] = &[
             "imagePullSecrets[0].name=registry",
             "agent.extraArgs[0]=--no-fentry",
             "agent.podAnnotations.note=x",
+            "validatingAdmissionPolicy.enabled=true",
             "webhook.matchConditions[0].name=not-mine",
             "webhook.matchConditions[0].expression=request.userInfo.username != 'me'",
-            "webhook.modes.default.GW106=deny",
-            "webhook.modes.namespaces.test.GW1=off",
+            "webhook.modes.modes.GW106=deny",
+            "webhook.modes.namespaces.test.GW1xx=off",
         ],
     ),
     ("webhooks off", &["webhook.policies.enabled=false", "webhook.workloads.enabled=false"]),
@@ -85,7 +86,7 @@ const REFUSED: &[&str] = &[
     "agent.prot=2112",
     "agent.port=70000",
     "webhook.policies.failurePolicy=fail",
-    "webhook.modes.default.GW106=maybe",
+    "webhook.modes.modes.GW106=maybe",
     "webhook.certificates.source=vault",
     "policies.standard.sudo=true",
 ];
@@ -99,6 +100,9 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
             match template(programs, version, settings) {
                 Ok(objects) => faults
                     .extend(audit(&objects, version).into_iter().map(|fault| format!("{name}: {fault}"))),
+                // The one thing that is not for the oldest version, and says so.
+                Err(error) if *version == "1.28.0" && error.to_string().contains("needs Kubernetes 1.30") => {
+                }
                 Err(error) => faults.push(format!("{name}: {error:#}")),
             }
         }

@@ -2,9 +2,8 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -13,16 +12,30 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{chart, process, setup::chart::Programs};
+use crate::{
+    chart,
+    kube::{Daemon, Life, free_ports},
+    process,
+    setup::chart::Programs,
+};
 
 /// How often Prometheus scrapes here. The rules' own intervals are the chart's.
 pub(super) const SCRAPE: Duration = Duration::from_secs(2);
 
+/// The beginning of a command that sees `share` as /usr/share, where Debian's programs have their templates and pages
+/// without a setting for it.
+fn in_own_mounts(share: &Path) -> Vec<String> {
+    let script = "mount --bind \"$0\" /usr/share && exec \"$@\"";
+    ["unshare", "--map-root-user", "--mount", "sh", "-c", script, &share.display().to_string()]
+        .map(ToOwned::to_owned)
+        .to_vec()
+}
+
 /// A running Prometheus with its Alertmanager. Both end when it is dropped.
 pub(super) struct Stack<'a> {
     programs: &'a Programs,
-    prometheus: Daemon,
-    alertmanager: Daemon,
+    prometheus: (Daemon, u16),
+    alertmanager: (Daemon, u16),
     _folder: TempDir,
 }
 
@@ -38,13 +51,21 @@ impl<'a> Stack<'a> {
             "alertmanager.yml",
             "route: {receiver: nobody, group_wait: 0s, group_interval: 1s}\nreceivers: [{name: nobody}]\n",
         )?;
-        let alertmanager = Daemon::start(&folder, "alertmanager", |port| {
-            let mut command = supervised(&programs.alertmanager);
-            command.arg(format!("--config.file={}", settings.display()));
-            command.arg(format!("--storage.path={}", folder.path().join("alerts").display()));
-            command.args([&format!("--web.listen-address=127.0.0.1:{port}"), "--cluster.listen-address="]);
-            command
-        })?;
+        let [port_of_alerts, port_of_prometheus] = free_ports()?;
+        let start = |name: &str, argv: Vec<String>| {
+            let argv = [in_own_mounts(&programs.share), argv].concat();
+            Daemon::start(name, argv, folder.path(), Life::WithParent)
+        };
+        let alertmanager = start(
+            "alertmanager",
+            vec![
+                programs.alertmanager.display().to_string(),
+                format!("--config.file={}", settings.display()),
+                format!("--storage.path={}", folder.path().join("alerts").display()),
+                format!("--web.listen-address=127.0.0.1:{port_of_alerts}"),
+                "--cluster.listen-address=".into(),
+            ],
+        )?;
         let rules: Vec<String> = chart::files_in(&chart::folder().join("rules"))?
             .iter()
             .map(|path| format!("{:?}", path.display().to_string()))
@@ -58,32 +79,42 @@ impl<'a> Stack<'a> {
                  scrape_configs:\n- job_name: gatewatch/agent\n  honor_labels: true\n  static_configs:\n  \
                  - targets: ['127.0.0.1:{port}']\n    \
                  labels: {{namespace: gatewatch, pod: gatewatch-agent-x, container: agent, node: vm}}\n",
-                alertmanager.port,
+                port_of_alerts,
                 scrape = SCRAPE.as_secs(),
                 rules = rules.join(", "),
             ),
         )?;
-        let prometheus = Daemon::start(&folder, "prometheus", |port| {
-            let mut command = supervised(&programs.prometheus);
-            command.current_dir(folder.path());
-            command.arg(format!("--config.file={}", settings.display()));
-            command.arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()));
-            command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-            command
-        })?;
-        let stack = Self { programs, prometheus, alertmanager, _folder: folder };
+        let prometheus = start(
+            "prometheus",
+            vec![
+                programs.prometheus.display().to_string(),
+                format!("--config.file={}", settings.display()),
+                format!("--storage.tsdb.path={}", folder.path().join("data").display()),
+                format!("--web.listen-address=127.0.0.1:{port_of_prometheus}"),
+            ],
+        )?;
+        let mut stack = Self {
+            programs,
+            prometheus: (prometheus, port_of_prometheus),
+            alertmanager: (alertmanager, port_of_alerts),
+            _folder: folder,
+        };
         stack.wait_ready()?;
         Ok(stack)
     }
 
-    fn wait_ready(&self) -> Result<()> {
+    fn wait_ready(&mut self) -> Result<()> {
         let begun = Instant::now();
         loop {
+            self.prometheus.0.check()?;
+            self.alertmanager.0.check()?;
             match self.query("vector(1)").and_then(|_| self.alerts()) {
                 Ok(_) => return Ok(()),
-                Err(error) if begun.elapsed() > Duration::from_mins(1) => {
-                    bail!("{error:#}\n{}\n{}", self.prometheus.log(), self.alertmanager.log())
-                }
+                Err(error) if begun.elapsed() > Duration::from_mins(1) => bail!(
+                    "{error:#}\n{}\n{}",
+                    self.prometheus.0.last_words(),
+                    self.alertmanager.0.last_words()
+                ),
                 Err(_) => thread::sleep(Duration::from_millis(200)),
             }
         }
@@ -93,7 +124,7 @@ impl<'a> Stack<'a> {
     pub(super) fn query(&self, query: &str) -> Result<Vec<Value>> {
         let mut command = Command::new(&self.programs.promtool);
         command.args(["query", "instant", "--format=json"]);
-        command.arg(format!("http://127.0.0.1:{}", self.prometheus.port)).arg(query);
+        command.arg(format!("http://127.0.0.1:{}", self.prometheus.1)).arg(query);
         let answer: Value =
             serde_json::from_str(&process::text(&mut command)?).context("promtool wrote what is not JSON")?;
         Ok(answer.as_array().cloned().unwrap_or_default())
@@ -102,7 +133,7 @@ impl<'a> Stack<'a> {
     /// The names of the alerts that Alertmanager has.
     pub(super) fn alerts(&self) -> Result<Vec<String>> {
         let mut command = Command::new(&self.programs.amtool);
-        command.arg(format!("--alertmanager.url=http://127.0.0.1:{}", self.alertmanager.port));
+        command.arg(format!("--alertmanager.url=http://127.0.0.1:{}", self.alertmanager.1));
         command.args(["alert", "query", "--output=json"]);
         let answer: Value =
             serde_json::from_str(&process::text(&mut command)?).context("amtool wrote what is not JSON")?;
@@ -112,46 +143,4 @@ impl<'a> Stack<'a> {
             .filter_map(|alert| alert["labels"]["alertname"].as_str().map(ToOwned::to_owned))
             .collect())
     }
-}
-
-/// A server of this test's.
-struct Daemon {
-    child: Child,
-    port: u16,
-    log: std::path::PathBuf,
-}
-
-impl Daemon {
-    fn start(folder: &TempDir, name: &str, command: impl FnOnce(u16) -> Command) -> Result<Self> {
-        let port = free_port()?;
-        let log = folder.path().join(format!("{name}.log"));
-        let file = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let other = file.try_clone().context("cannot share a file")?;
-        let child = command(port).stdin(Stdio::null()).stdout(file).stderr(other).spawn();
-        Ok(Self { child: child.with_context(|| format!("cannot run {name}"))?, port, log })
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A command whose process does not outlive this one.
-fn supervised(program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL"]).arg(program);
-    command
-}
-
-/// A port of loopback that nobody has now.
-pub(super) fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("no free port on loopback")?;
-    Ok(listener.local_addr().context("a port without a number")?.port())
 }

@@ -1,0 +1,156 @@
+//! The counters of one scrape, from Prometheus' text format.
+
+use std::collections::BTreeMap;
+
+/// The counter of events, whose series are added up.
+const EVENTS: &str = "tetragon_policy_events_total";
+/// Counters of what is in no series of [`EVENTS`].
+const LOST: [&str; 2] = ["gatewatch_events_overflow_total", "gatewatch_events_missed_total"];
+/// Policies by state.
+const POLICIES: &str = "gatewatch_policies";
+
+/// Who made an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) policy: String,
+    pub(super) namespace: String,
+    pub(super) workload: String,
+    pub(super) binary: String,
+}
+
+/// What agents have counted up to now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) events: BTreeMap<Key, u64>,
+    /// Events without labels, and calls that were not looked at.
+    pub(super) lost: u64,
+    /// Policies that run, added up over agents.
+    pub(super) running: u64,
+    /// Policies that should and don't.
+    pub(super) not_running: u64,
+}
+
+impl Counts {
+    /// Adds what one agent says. Lines of other metrics are left out.
+    pub(super) fn add(&mut self, text: &str) {
+        for line in text.lines() {
+            let Some(Sample { metric, labels, value }) = sample(line) else { continue };
+            if metric == EVENTS {
+                let label = |name: &str| {
+                    let at = labels.iter().position(|(of, _)| *of == name);
+                    at.map(|at| labels[at].1.clone()).unwrap_or_default()
+                };
+                let key = Key {
+                    policy: label("policy"),
+                    namespace: label("namespace"),
+                    workload: label("workload"),
+                    binary: label("binary"),
+                };
+                *self.events.entry(key).or_default() += value;
+            } else if LOST.contains(&metric) {
+                self.lost += value;
+            } else if metric == POLICIES {
+                let running = labels.iter().any(|(name, value)| *name == "state" && value == "running");
+                *(if running { &mut self.running } else { &mut self.not_running }) += value;
+            }
+        }
+    }
+}
+
+/// One line of the format.
+struct Sample<'a> {
+    metric: &'a str,
+    labels: Vec<(&'a str, String)>,
+    value: u64,
+}
+
+/// `name{label="value",…} number [time]`; nothing for comments and for what isn't such a line.
+fn sample(line: &str) -> Option<Sample<'_>> {
+    let line = line.trim();
+    if line.starts_with('#') {
+        return None;
+    }
+    let end = line.find(['{', ' '])?;
+    let (metric, rest) = line.split_at(end);
+    let (labels, rest) = match rest.strip_prefix('{') {
+        Some(rest) => labels(rest)?,
+        None => (Vec::new(), rest),
+    };
+    let number: f64 = rest.split_whitespace().next()?.parse().ok()?;
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counters are whole and not negative; the cast saturates"
+    )]
+    Some(Sample { metric, labels, value: number as u64 })
+}
+
+/// Labels with their values, and what is behind the brace that ends them.
+fn labels(mut rest: &str) -> Option<(Vec<(&str, String)>, &str)> {
+    let mut labels = Vec::new();
+    loop {
+        rest = rest.trim_start_matches([',', ' ']);
+        if let Some(rest) = rest.strip_prefix('}') {
+            return Some((labels, rest));
+        }
+        let (name, quoted) = rest.split_once("=\"")?;
+        let (mut value, mut letters) = (String::new(), quoted.char_indices());
+        let end = loop {
+            match letters.next()? {
+                (at, '"') => break at,
+                (_, '\\') => match letters.next()? {
+                    (_, 'n') => value.push('\n'),
+                    (_, letter) => value.push(letter),
+                },
+                (_, letter) => value.push(letter),
+            }
+        };
+        labels.push((name, value));
+        rest = quoted.get(end + 1..)?;
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(crate) const TEXT: &str = r#"# HELP tetragon_policy_events_total Policy events calls observed.
+# TYPE tetragon_policy_events_total counter
+tetragon_policy_events_total{binary="/usr/bin/sudo",hook="kprobe:__x64_sys_execve",namespace="",pod="",policy="sudo-invocations",workload=""} 2
+tetragon_policy_events_total{binary="/usr/bin/cat",hook="kprobe:security_file_permission",namespace="test",pod="a-1",policy="files",workload="a"} 4
+tetragon_policy_events_total{binary="/usr/bin/cat",hook="kprobe:security_mmap_file",namespace="test",pod="a-2",policy="files",workload="a"} 3
+gatewatch_events_overflow_total{hook="h",policy="files"} 5
+gatewatch_policies{state="running"} 4
+gatewatch_policies{state="refused"} 1
+gatewatch_policies{state="failed"} 0
+"#;
+
+    pub(crate) fn counts(text: &str) -> Counts {
+        let mut counts = Counts::default();
+        counts.add(text);
+        counts
+    }
+
+    #[test]
+    fn series_of_one_key_are_added_up() {
+        let counts = counts(TEXT);
+        assert_eq!(counts.events.values().copied().collect::<Vec<_>>(), [7, 2]);
+        assert_eq!((counts.lost, counts.running, counts.not_running), (5, 4, 1));
+    }
+
+    #[test]
+    fn agents_are_added_up() {
+        let mut counts = counts(TEXT);
+        counts.add(TEXT);
+        assert_eq!(counts.events.values().sum::<u64>(), 18);
+    }
+
+    #[test]
+    fn escapes_and_broken_lines() {
+        let line = r#"tetragon_policy_events_total{policy="a\"b\\c\nd",binary="x}y"} 1e3 1700000000"#;
+        let counts = counts(&format!("{line}\n{}\n\ngarbage\nm{{a=\"b\n", &line[..40]));
+        let (key, value) = counts.events.first_key_value().unwrap();
+        assert_eq!((key.policy.as_str(), key.binary.as_str(), *value), ("a\"b\\c\nd", "x}y", 1000));
+        assert_eq!(counts.events.len(), 1);
+    }
+}

@@ -1,0 +1,213 @@
+//! The chart on a real API server: every setting is checked by it, each container has the Pod Security level that it
+//! claims, and the service accounts may do what they need and no more.
+
+use std::{
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use super::{
+    Tests, releases,
+    render::{MATRIX, template},
+};
+use crate::{
+    kube::{ControlPlane, Kubectl, Settings},
+    setup::chart::Programs,
+};
+
+/// Where the chart is installed.
+pub(super) const NAMESPACE: &str = "gatewatch";
+
+pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
+    let folder = tempfile::tempdir().context("cannot make a folder for a control plane")?;
+    let mut settings_of_plane = Settings::in_folder(folder.path());
+    // Webhooks are called at their endpoints, of which there are none, instead of at an address that nobody routes.
+    settings_of_plane.api_server_flags.push("--enable-aggregator-routing=true".into());
+    let plane = ControlPlane::start(&programs.kubernetes, settings_of_plane)?;
+    let kubectl = plane.kubectl();
+    kubectl.text(&["create", "namespace", NAMESPACE])?;
+    // Without kinds, as a new cluster is; it has those of cilium.io afterwards.
+    releases::run(tests, programs, &kubectl)?;
+    settings(tests, programs, &kubectl)?;
+    pod_security(tests, programs, &kubectl)?;
+    tests.holds("the API server itself refuses wrong labels", admission_policy(programs, &kubectl));
+    rights(tests, programs, &kubectl)?;
+    plane.stop()
+}
+
+/// Every object of every setting, as the API server takes it, strictly and without a warning.
+fn settings(tests: &mut Tests, programs: &Programs, kubectl: &Kubectl) -> Result<()> {
+    let mut faults = Vec::new();
+    for (name, settings) in MATRIX {
+        let objects = template(programs, "1.36.0", settings)?;
+        if let Err(error) = dry_run(kubectl, &objects, NAMESPACE) {
+            faults.push(format!("{name}: {error:#}"));
+        }
+    }
+    tests.verdict("the API server takes all settings", &faults);
+    let wrong =
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"prots": []}});
+    let refused = dry_run(kubectl, &[wrong], NAMESPACE);
+    tests.holds(
+        "the API server checks strictly",
+        refused.is_err().then_some(()).context("a typing error passed"),
+    );
+    Ok(())
+}
+
+/// Applies objects without a trace.
+fn dry_run(kubectl: &Kubectl, objects: &[Value], namespace: &str) -> Result<()> {
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+    let folder = tempfile::NamedTempFile::new().context("cannot make a file")?;
+    std::fs::write(folder.path(), list).context("cannot write a file")?;
+    let mut command = kubectl.command(["apply", "--dry-run=server", "--validate=strict", "--server-side"]);
+    command.args(["--force-conflicts", "--namespace", namespace, "-f"]).arg(folder.path());
+    let said = output(&mut command)?;
+    if let Some(warning) = said.lines().find(|line| line.starts_with("Warning")) {
+        bail!("{warning}");
+    }
+    Ok(())
+}
+
+/// What a command writes to both streams. Fails with it, unless the command succeeds.
+pub(super) fn output(command: &mut Command) -> Result<String> {
+    let output =
+        command.output().with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if !output.status.success() {
+        bail!("{}", said.trim());
+    }
+    Ok(said)
+}
+
+/// The fallback: rules that the API server evaluates.
+fn admission_policy(programs: &Programs, kubectl: &Kubectl) -> Result<()> {
+    let objects =
+        template(programs, "1.36.0", &["validatingAdmissionPolicy.enabled=true", "webhook.enabled=false"])?;
+    let objects: Vec<Value> = objects
+        .into_iter()
+        .filter(|object| {
+            object["kind"].as_str().is_some_and(|kind| kind.starts_with("ValidatingAdmissionPolicy"))
+        })
+        .collect();
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+    kubectl.with_input(&["apply", "--server-side", "-f", "-"], &list)?;
+    let policy = |operator: &str| {
+        json!({
+            "apiVersion": "cilium.io/v1alpha1", "kind": "TracingPolicy", "metadata": {"name": "labels"},
+            "spec": {
+                "kprobes": [{"call": "sys_setuid", "syscall": true}],
+                "podSelector": {"matchExpressions": [{"key": "a", "operator": operator}]},
+            },
+        })
+    };
+    let begun = Instant::now();
+    let said = loop {
+        // Policies of this kind are taken up after a moment.
+        match dry_run(kubectl, &[policy("In")], NAMESPACE) {
+            Err(error) => break error.to_string(),
+            Ok(()) if begun.elapsed() > Duration::from_secs(30) => bail!("In without values is admitted"),
+            Ok(()) => thread::sleep(Duration::from_millis(500)),
+        }
+    };
+    if !said.contains("GW1") || !said.contains("need values") {
+        bail!("the answer doesn't say what is wrong: {said}");
+    }
+    dry_run(kubectl, &[policy("Exists")], NAMESPACE)?;
+    kubectl.with_input(&["delete", "-f", "-"], &list).map(drop)
+}
+
+/// The pods in namespaces that enforce a level: the gate meets `restricted`, the agent needs `privileged`.
+fn pod_security(tests: &mut Tests, programs: &Programs, kubectl: &Kubectl) -> Result<()> {
+    let objects = template(programs, "1.36.0", &[])?;
+    let mut faults = Vec::new();
+    for level in ["restricted", "baseline", "privileged"] {
+        let namespace = format!("level-{level}");
+        let label = format!("pod-security.kubernetes.io/enforce={level}");
+        kubectl.text(&["create", "namespace", &namespace])?;
+        kubectl.text(&["label", "namespace", &namespace, &label])?;
+        kubectl.text(&["create", "serviceaccount", "default", "--namespace", &namespace])?;
+        for (kind, allowed) in [("Deployment", true), ("DaemonSet", level == "privileged")] {
+            let workload =
+                objects.iter().find(|object| object["kind"] == kind).context("a kind is missing")?;
+            let mut pod = workload["spec"]["template"].clone();
+            pod["apiVersion"] = json!("v1");
+            pod["kind"] = json!("Pod");
+            pod["metadata"]["name"] = json!("pod");
+            pod["spec"]["serviceAccountName"] = json!("default");
+            match (dry_run(kubectl, &[pod], &namespace), allowed) {
+                (Ok(()), true) => {}
+                (Err(error), false) if error.to_string().contains("violates PodSecurity") => {}
+                (Ok(()), false) => faults.push(format!("the {kind}'s pod needs less than {level} allows")),
+                (Err(error), _) => faults.push(format!("the {kind}'s pod at level {level}: {error:#}")),
+            }
+        }
+    }
+    tests.verdict("the gate's pods meet `restricted`, the agent's only `privileged`", &faults);
+    Ok(())
+}
+
+/// Questions to the authorizer: account, verb, resource (with a name after `/`), namespace, and the answer.
+const RIGHTS: &[(&str, &str, &str, &str, bool)] = &[
+    ("agent", "watch", "tracingpolicies.cilium.io", "", true),
+    ("agent", "list", "pods", "", true),
+    ("agent", "get", "replicasets.apps", "test", true),
+    ("agent", "patch", "nodetracings.gatewatch.dev", "", true),
+    ("agent", "patch", "nodetracings.gatewatch.dev/status", "", true),
+    ("agent", "create", "pods", NAMESPACE, false),
+    ("agent", "get", "secrets", NAMESPACE, false),
+    ("agent", "get", "configmaps", "kube-system", false),
+    ("agent", "patch", "nodes", "", false),
+    ("agent", "update", "tracingpolicies.cilium.io", "", false),
+    ("agent", "patch", "policycoverages.gatewatch.dev", "", false),
+    ("webhook", "watch", "pods", "", true),
+    ("webhook", "patch", "policycoverages.gatewatch.dev/status", "", true),
+    ("webhook", "patch", "secrets/gatewatch-webhook-tls", NAMESPACE, true),
+    ("webhook", "get", "secrets/gatewatch-webhook-tls", "kube-system", false),
+    ("webhook", "get", "secrets/other", NAMESPACE, false),
+    ("webhook", "list", "secrets", NAMESPACE, false),
+    ("webhook", "create", "secrets", NAMESPACE, false),
+    ("webhook", "update", "leases.coordination.k8s.io/gatewatch-webhook", NAMESPACE, true),
+    ("webhook", "update", "leases.coordination.k8s.io/other", NAMESPACE, false),
+    ("webhook", "patch", "validatingwebhookconfigurations.admissionregistration.k8s.io/gatewatch", "", true),
+    ("webhook", "patch", "validatingwebhookconfigurations.admissionregistration.k8s.io/other", "", false),
+    ("webhook", "create", "validatingwebhookconfigurations.admissionregistration.k8s.io", "", false),
+    ("webhook", "delete", "tracingpolicies.cilium.io", "", false),
+    ("webhook", "create", "pods", NAMESPACE, false),
+    ("webhook", "create", "events", "default", true),
+];
+
+fn rights(tests: &mut Tests, programs: &Programs, kubectl: &Kubectl) -> Result<()> {
+    let objects: Vec<Value> = template(programs, "1.36.0", &[])?
+        .into_iter()
+        .filter(|object| {
+            let kind = object["kind"].as_str().unwrap_or_default();
+            kind.contains("Role") || ["CustomResourceDefinition", "ServiceAccount"].contains(&kind)
+        })
+        .collect();
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+    kubectl.with_input(&["apply", "--server-side", "--namespace", NAMESPACE, "-f", "-"], &list)?;
+    let mut faults = Vec::new();
+    for &(account, verb, resource, namespace, wanted) in RIGHTS {
+        // A part of a resource is asked for by an option of its own.
+        let (resource, part) = match resource.strip_suffix("/status") {
+            Some(resource) => (resource, "--subresource=status"),
+            None => (resource, "--quiet"),
+        };
+        let user = format!("--as=system:serviceaccount:{NAMESPACE}:gatewatch-{account}");
+        let place =
+            if namespace.is_empty() { "--all-namespaces".into() } else { format!("--namespace={namespace}") };
+        let allowed = kubectl.succeeds(&["auth", "can-i", verb, resource, part, "--quiet", &user, &place]);
+        if allowed != wanted {
+            let may = if allowed { "may" } else { "may not" };
+            faults.push(format!("the {account} {may} {verb} {resource} ({place})"));
+        }
+    }
+    tests.verdict("service accounts may do what they need and no more", &faults);
+    Ok(())
+}
