@@ -49,6 +49,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "tidy", about: "what no other tool checks of the sources", run: tidy::run },
     Suite { name: "lint", about: "clippy without a warning", run: suites::lint },
     Suite { name: "unit", about: "the tests that need no kernel", run: suites::unit },
+    Suite { name: "fuzz", about: "policies and profiles spoilt at random", run: suites::fuzz },
     Suite {
         name: "vm-6.12",
         about: "on Debian 13's kernel",

@@ -44,6 +44,30 @@ pub(super) fn unit(context: &Context) -> Result<Counts> {
         command.arg("--").args(&context.passed_on);
     }
     context.kernel_half()?.announce(&mut command);
+    counted(&mut command)
+}
+
+/// Fuzzing, for ten seconds a target unless `GATEWATCH_FUZZ_SECONDS` says otherwise. (In `unit` it runs for two.)
+pub(super) fn fuzz(context: &Context) -> Result<Counts> {
+    let mut command = cargo("test");
+    command.args([
+        "--package",
+        "gatewatch-policy",
+        "--test",
+        "fuzz",
+        "--",
+        "--nocapture",
+        "--test-threads=2",
+    ]);
+    command.args(&context.passed_on);
+    if std::env::var_os("GATEWATCH_FUZZ_SECONDS").is_none() {
+        command.env("GATEWATCH_FUZZ_SECONDS", "10");
+    }
+    counted(&mut command)
+}
+
+/// Runs test programs, passes on what they print, and counts what they say.
+fn counted(command: &mut Command) -> Result<Counts> {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo test")?;
     let mut output = Vec::new();
