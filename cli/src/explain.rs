@@ -1,23 +1,59 @@
-//! `gatewatch explain`: what a code means.
+//! `gatewatch explain`: what a code means, or what a policy does.
+
+mod caveats;
+mod policy;
+mod words;
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use anyhow::{Result, bail};
 use gatewatch_policy::codes::{self, Code};
 use gatewatch_policy::nearest::nearest;
 
-/// Pages by code: `docs/diagnostics/`.
-const PAGES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
+use crate::arguments::Explain;
+use crate::kernels::Kernels;
+use crate::survey::{What, survey};
 
-/// Prints a code's page, or the list of all codes.
-pub(crate) fn run(code: Option<&str>) -> Result<()> {
-    let text = match code {
-        Some(code) => page(find(code)?),
-        None => list(),
-    };
-    io::stdout().write_all(text.as_bytes())?;
+/// Prints codes' pages, what policies do, or the list of all codes.
+pub(crate) fn run(arguments: &Explain) -> Result<()> {
+    let mut texts = Vec::new();
+    let (codes, files): (Vec<_>, Vec<_>) =
+        arguments.subjects.iter().cloned().partition(|subject| is_code(subject));
+    for code in &codes {
+        texts.push(find(&code.to_string_lossy())?.page.to_owned());
+    }
+    if arguments.subjects.is_empty() {
+        texts.push(list());
+    }
+    let mut unreadable = 0;
+    if !files.is_empty() {
+        let kernels = Kernels::load(&arguments.kernels.kernels)?;
+        let survey = survey(&files, "default", None);
+        unreadable = survey.unreadable;
+        for entry in &survey.entries {
+            if let What::Policy(policy) = &entry.what {
+                let source = &survey.sources[entry.source].input.name;
+                texts.push(policy::explain(&policy.0, &policy.1, source, &kernels));
+            }
+        }
+        if texts.is_empty() && unreadable == 0 {
+            bail!("there is no policy to explain; `gatewatch lint` says why");
+        }
+    }
+    io::stdout().write_all(texts.join("\n").as_bytes())?;
+    if unreadable > 0 {
+        bail!("not all files could be read");
+    }
     Ok(())
+}
+
+/// Whether something is meant as a code: it looks like one, and no file is called so.
+fn is_code(subject: &Path) -> bool {
+    let text = subject.to_string_lossy();
+    let like = text.len() > 2 && text.is_char_boundary(2) && text[..2].eq_ignore_ascii_case("gw");
+    like && text[2..].bytes().all(|byte| byte.is_ascii_digit()) && !subject.exists()
 }
 
 fn find(wanted: &str) -> Result<&'static Code> {
@@ -30,13 +66,6 @@ fn find(wanted: &str) -> Result<&'static Code> {
             }
             None => bail!("there is no diagnostic {wanted}; `gatewatch explain` lists all"),
         },
-    }
-}
-
-fn page(code: &Code) -> String {
-    match PAGES.iter().find(|(id, _)| *id == code.id) {
-        Some((_, page)) => (*page).to_owned(),
-        None => format!("{} ({}): {}\n", code.id, code.severity, code.title),
     }
 }
 

@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use gatewatch_policy::source::MAX_BYTES;
+/// Most bytes of one input: several times what ten thousand objects take.
+const MAX_BYTES: usize = 64 << 20;
 
 /// A file that was read.
 #[derive(Debug)]
@@ -15,6 +16,16 @@ pub(crate) struct Input {
     pub(crate) bytes: Vec<u8>,
     /// Whether it was named, not found in a directory: then it is meant to be a Kubernetes object.
     pub(crate) named: bool,
+}
+
+impl Input {
+    /// What of it is text: of bytes that are none, what comes before them is.
+    pub(crate) fn text(&self) -> &str {
+        match std::str::from_utf8(&self.bytes) {
+            Ok(text) => text,
+            Err(_) => self.bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid()),
+        }
+    }
 }
 
 /// Something that couldn't be read.
@@ -30,6 +41,13 @@ pub(crate) struct Unreadable {
 pub(crate) struct Place {
     path: PathBuf,
     named: bool,
+}
+
+impl Place {
+    /// Its path; `-` for standard input.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 /// Lists the files of all arguments, each once, and what couldn't be listed.
@@ -115,7 +133,7 @@ fn bounded(from: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > MAX_BYTES {
-        let message = format!("it is larger than {} MiB, which no object in a cluster is", MAX_BYTES >> 20);
+        let message = format!("it is larger than {} MiB, and that is no manifest", MAX_BYTES >> 20);
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
     Ok(bytes)

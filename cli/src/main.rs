@@ -4,31 +4,47 @@
 //! couldn't do what was asked: a wrong option, a file that can't be read.
 
 mod arguments;
+mod chunks;
+mod coverage;
+mod edits;
 mod explain;
+mod fix;
 mod inputs;
 mod kernels;
 mod lint;
+mod manual;
 mod merge;
 mod profile;
 mod report;
+mod survey;
+mod table;
+mod test;
 
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use arguments::{Arguments, Command};
 
 /// Of a run that couldn't do what was asked; clap's own for wrong options.
 const FAILED: u8 = 2;
+/// The program's name as a plugin of kubectl, which runs it as `kubectl gatewatch`.
+const PLUGIN: &str = "kubectl-gatewatch";
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
-        Command::Lint(arguments) => report::run(&arguments),
+    let arguments = parse();
+    let color = arguments.color;
+    let done = match arguments.command {
+        Command::Lint(arguments) => report::run(&arguments, color),
+        Command::Fix(arguments) => fix::run(&arguments, color),
+        Command::Coverage(arguments) => coverage::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Test(arguments) => test::run(&arguments),
         Command::Profile { output } => profile::run(output.as_deref()).map(|()| ExitCode::SUCCESS),
-        Command::Explain { code } => explain::run(code.as_deref()).map(|()| ExitCode::SUCCESS),
-        Command::Completions { shell } => completions(shell).map(|()| ExitCode::SUCCESS),
+        Command::Explain(arguments) => explain::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Completions { shell } => manual::completions(shell).map(|()| ExitCode::SUCCESS),
+        Command::Man { command } => manual::page(command.as_deref()).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         // Who reads the output has read enough, as `head` does.
@@ -40,6 +56,16 @@ fn main() -> ExitCode {
     })
 }
 
+/// Reads the command line. What clap says of it names the command as it was called.
+fn parse() -> Arguments {
+    let called = std::env::args_os().next().unwrap_or_default();
+    let as_plugin = Path::new(&called).file_stem().is_some_and(|name| name == PLUGIN);
+    let command = Arguments::command();
+    let command = if as_plugin { command.bin_name("kubectl gatewatch") } else { command };
+    let matches = command.get_matches();
+    Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
 /// Says something that is not what was asked for. Where nobody listens, nothing can be done about it.
 fn complain(sentence: &str) {
     let _ = writeln!(io::stderr(), "gatewatch: {sentence}");
@@ -49,12 +75,4 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     })
-}
-
-fn completions(shell: clap_complete::Shell) -> Result<()> {
-    // Into memory first: the generator panics where it can't write.
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "gatewatch", &mut script);
-    io::stdout().write_all(&script)?;
-    Ok(())
 }

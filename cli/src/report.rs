@@ -1,77 +1,94 @@
 //! `gatewatch lint`: reads, lints, says what was found.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use gatewatch_policy::codes::Code;
 use gatewatch_policy::diagnostic::Severity;
-use gatewatch_policy::render::{File, human, json};
+use gatewatch_policy::render::{File, github, human, json, sarif};
 
-use crate::arguments::{Deny, Format, Lint};
-use crate::inputs::{self, Input};
+use crate::arguments::{Color, Deny, Format, Lint};
 use crate::kernels::Kernels;
-use crate::lint::{Linted, lint};
+use crate::lint::Rules;
+use crate::survey::{Survey, survey};
 use crate::{FAILED, complain};
+
+/// Lints, and gives the exit status.
+pub(crate) fn run(arguments: &Lint, color: Color) -> Result<ExitCode> {
+    let rules = Rules::load(&arguments.kernels.kernels, arguments.crd.as_deref())?;
+    let inputs = &arguments.inputs;
+    let survey = survey(&inputs.inputs, &inputs.namespace, Some(&rules));
+    let color = arguments.format == Format::Human && color.on_stdout();
+    let mut output = BufWriter::new(io::stdout().lock());
+    write(&mut output, &survey, arguments.format, color)?;
+    if arguments.explain && arguments.format == Format::Human {
+        explanations(&mut output, &survey)?;
+    }
+    output.flush()?;
+    let total = Total::of(&survey);
+    if arguments.format == Format::Human {
+        complain(&total.sentence(&rules.kernels));
+    }
+    Ok(total.status(arguments.deny))
+}
+
+fn write(to: &mut impl Write, survey: &Survey, format: Format, color: bool) -> io::Result<()> {
+    let mut report = sarif::Report::new();
+    for source in &survey.sources {
+        // Where the lines begin is found out for those files alone of which something is said.
+        if source.findings.is_empty() {
+            continue;
+        }
+        let file = File::new(&source.input.name, source.text());
+        for finding in &source.findings {
+            match format {
+                Format::Human => writeln!(to, "{}\n", human::render(&file, finding, color))?,
+                Format::Json => writeln!(to, "{}", json::render(&file, finding))?,
+                Format::Github => writeln!(to, "{}", github::render(&file, finding))?,
+                Format::Sarif => report.add(&file, finding),
+            }
+        }
+    }
+    if format == Format::Sarif {
+        writeln!(to, "{}", report.render(env!("CARGO_PKG_VERSION")))?;
+    }
+    Ok(())
+}
+
+/// The page of each code that was said.
+fn explanations(to: &mut impl Write, survey: &Survey) -> io::Result<()> {
+    let findings = survey.sources.iter().flat_map(|source| &source.findings);
+    let codes: BTreeSet<&str> = findings.map(|finding| finding.diagnostic.code.id).collect();
+    let said = |code: &&&'static Code| codes.contains(code.id);
+    for code in gatewatch_policy::codes::ALL.iter().filter(said) {
+        writeln!(to, "{}", code.page)?;
+    }
+    Ok(())
+}
 
 /// What was found in all files.
 #[derive(Debug, Default)]
 struct Total {
     policies: usize,
+    workloads: usize,
     errors: usize,
     warnings: usize,
     unreadable: usize,
 }
 
-/// Lints, and gives the exit status.
-pub(crate) fn run(arguments: &Lint) -> Result<ExitCode> {
-    let kernels = Kernels::load(&arguments.kernels)?;
-    let (places, unlisted) = inputs::find(&arguments.inputs);
-    let mut total = Total::default();
-    let color = arguments.format == Format::Human && arguments.color.on_stdout();
-    let mut output = BufWriter::new(io::stdout().lock());
-    for unreadable in unlisted {
-        complain(&format!("error: {unreadable}"));
-        total.unreadable += 1;
-    }
-    for place in places {
-        match inputs::read(&place) {
-            Ok(input) => {
-                let linted = lint(&input, &kernels);
-                total.add(&linted);
-                write(&mut output, &input, &linted, arguments.format, color)?;
-            }
-            Err(unreadable) => {
-                complain(&format!("error: {unreadable}"));
-                total.unreadable += 1;
-            }
-        }
-    }
-    output.flush()?;
-    if arguments.format == Format::Human {
-        complain(&total.sentence(&kernels));
-    }
-    Ok(total.status(arguments.deny))
-}
-
-fn write(to: &mut impl Write, input: &Input, linted: &Linted, format: Format, color: bool) -> io::Result<()> {
-    // Of bytes that are no text, what comes before them is.
-    let text = input.bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-    let file = File::new(&input.name, text);
-    for finding in &linted.findings {
-        match format {
-            Format::Human => writeln!(to, "{}\n", human::render(&file, finding, color))?,
-            Format::Json => writeln!(to, "{}", json::render(&file, finding))?,
-        }
-    }
-    Ok(())
-}
-
 impl Total {
-    fn add(&mut self, linted: &Linted) {
-        let count = |severity| linted.findings.iter().filter(|f| f.diagnostic.severity == severity).count();
-        self.policies += linted.policies;
-        self.errors += count(Severity::Error);
-        self.warnings += count(Severity::Warning);
+    fn of(survey: &Survey) -> Self {
+        let findings = || survey.sources.iter().flat_map(|source| &source.findings);
+        let count = |severity| findings().filter(|f| f.diagnostic.severity == severity).count();
+        Self {
+            policies: survey.policies,
+            workloads: survey.workloads,
+            errors: count(Severity::Error),
+            warnings: count(Severity::Warning),
+            unreadable: survey.unreadable,
+        }
     }
 
     fn status(&self, deny: Option<Deny>) -> ExitCode {
@@ -93,6 +110,10 @@ impl Total {
                 counted(kernels.len(), "kernel", "kernels")
             ),
         };
+        if self.policies > 0 && self.workloads > 0 {
+            let workloads = counted(self.workloads, "workload", "workloads");
+            sentence = format!("{sentence} and against {workloads}");
+        }
         for (count, one, many) in [
             (self.errors, "error", "errors"),
             (self.warnings, "warning", "warnings"),
@@ -106,6 +127,6 @@ impl Total {
     }
 }
 
-fn counted(count: usize, one: &str, many: &str) -> String {
+pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }

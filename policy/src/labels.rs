@@ -16,8 +16,13 @@ impl LabelSelector {
     /// holds. `NotIn` and `DoesNotExist` hold for an object without the key; `In` without values holds for none,
     /// `NotIn` without values for all.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
-            && self.match_expressions.iter().all(|expression| expression.matches(labels))
+        self.matches_by(|key| labels.get(key).map(String::as_str))
+    }
+
+    /// The same for labels that are looked up: `value` gives a key's value, where the object has the key.
+    pub fn matches_by<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.match_labels.iter().all(|(key, wanted)| value(key) == Some(wanted))
+            && self.match_expressions.iter().all(|expression| expression.holds(value(&expression.key)))
     }
 
     /// Whether it has no entries, and so selects everything.
@@ -27,12 +32,12 @@ impl LabelSelector {
 }
 
 impl LabelExpression {
-    /// Whether an object with these labels satisfies this entry.
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        let value = labels.get(&self.key);
+    /// Whether an object satisfies this entry that has this value under the key, or lacks the key.
+    pub fn holds(&self, value: Option<&str>) -> bool {
+        let named = |value: &str| self.values.iter().any(|wanted| wanted == value);
         match self.operator {
-            LabelOperator::In => value.is_some_and(|v| self.values.contains(v)),
-            LabelOperator::NotIn => value.is_none_or(|v| !self.values.contains(v)),
+            LabelOperator::In => value.is_some_and(named),
+            LabelOperator::NotIn => !value.is_some_and(named),
             LabelOperator::Exists => value.is_some(),
             LabelOperator::DoesNotExist => value.is_none(),
         }

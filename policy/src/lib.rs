@@ -19,5 +19,6 @@ pub mod prove;
 pub mod read;
 pub mod render;
 pub mod schema;
+pub mod scope;
 pub mod source;
 pub mod values;

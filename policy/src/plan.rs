@@ -4,7 +4,8 @@
 //! [`evaluate`](crate::evaluate) says what a plan means; [`classify`](crate::classify) turns the plans of all
 //! policies on one function into the tables of the kernel half.
 
-use crate::model::{CapabilitySet, LabelSelector, NamespaceKind};
+use crate::model::{CapabilitySet, NamespaceKind};
+pub use crate::scope::{PodScope, Scope};
 
 /// A policy compiled for one kernel.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,26 +18,6 @@ pub struct Plan {
     pub scope: Scope,
     /// What it watches.
     pub hooks: Vec<HookPlan>,
-}
-
-/// Whom a policy watches.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scope {
-    /// The host's own processes.
-    pub host: bool,
-    /// Containers of pods; `None`: no pods at all.
-    pub pods: Option<PodScope>,
-}
-
-/// Which containers a policy watches: all conditions hold together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PodScope {
-    /// Only pods of this namespace.
-    pub namespace: Option<String>,
-    /// Only pods with these labels.
-    pub pods: Option<LabelSelector>,
-    /// Only containers with these `name` and `repo`.
-    pub containers: Option<LabelSelector>,
 }
 
 /// One hook of a plan.

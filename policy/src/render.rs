@@ -1,7 +1,9 @@
 //! Diagnostics as text: for people at a terminal, and for programs.
 
+pub mod github;
 pub mod human;
 pub mod json;
+pub mod sarif;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -24,6 +26,12 @@ impl<'a> File<'a> {
     /// Where a finding begins.
     pub fn position(&self, finding: &Located) -> Option<Position> {
         finding.span.map(|span| self.lines.position(span.start as usize))
+    }
+
+    /// Where a finding begins, and where the next character after it stands.
+    pub fn range(&self, finding: &Located) -> Option<(Position, Position)> {
+        let position = |byte: u32| self.lines.position(byte as usize);
+        finding.span.map(|span| (position(span.start), position(span.end)))
     }
 }
 

@@ -1,4 +1,6 @@
-//! `cargo xtask bench`: what an event costs, in instructions.
+//! `cargo xtask bench`: what an event costs, in instructions, and what linting takes.
+
+mod lint;
 
 use std::process::ExitCode;
 
@@ -21,6 +23,8 @@ const PROGRAM: &str = "gatewatch-bench";
 enum Subject {
     /// Instructions that one call of a watched kernel function takes
     Event,
+    /// Time and memory that linting many policies and manifests takes
+    Lint,
 }
 
 /// Options of `cargo xtask bench`.
@@ -38,7 +42,13 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
-    let Subject::Event = arguments.subject;
+    match arguments.subject {
+        Subject::Event => event(arguments),
+        Subject::Lint => lint::run(),
+    }
+}
+
+fn event(arguments: &Arguments) -> Result<ExitCode> {
     let tools = setup::tools()?;
     let built = build::build(&tools, Profile::Release)?;
     built.program(PROGRAM)?;

@@ -37,7 +37,7 @@ enum Task {
     Demo(demo::Arguments),
     /// Run the test suites, all or those named
     Test(test::Arguments),
-    /// Count instructions per event, in a VM whose clock is its instruction counter
+    /// Measure what an event costs (in a VM whose clock is its instruction counter), or what linting takes
     Bench(bench::Arguments),
 }
 

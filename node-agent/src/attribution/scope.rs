@@ -1,13 +1,10 @@
 //! Which cgroups a policy watches.
 
-use std::collections::BTreeMap;
-
-use gatewatch_policy::labels::NAMESPACE_KEY;
 use gatewatch_policy::model::LabelSelector;
 use gatewatch_policy::plan::{PodScope, Scope};
 
 use super::{ContainerState, Owner};
-use crate::pods::{Container, Pod};
+use crate::pods::Pod;
 
 /// Whether a policy watches a cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,43 +42,31 @@ pub fn selection(scope: &Scope, owner: &Owner) -> Selection {
 }
 
 fn of_container(scope: &PodScope, pod: &Pod, container: &ContainerState) -> Selection {
-    let in_namespace = scope.namespace.as_ref().is_none_or(|namespace| *namespace == pod.namespace);
-    let pod_matches = || scope.pods.as_ref().is_none_or(|selector| selector.matches(&labels(pod)));
-    if !in_namespace || !pod_matches() {
+    if !scope.selects_pod(&pod.namespace, &pod.labels) {
         return Selection::Unselected;
     }
-    let Some(selector) = scope.containers.as_ref().filter(|selector| !selector.is_empty()) else {
+    if scope.containers.as_ref().is_none_or(LabelSelector::is_empty) {
         return Selection::Selected;
-    };
+    }
     match container {
-        ContainerState::Named(container) if selector.matches(&fields(container)) => Selection::Selected,
+        ContainerState::Named(container) if scope.selects_container(&container.name, &container.repo) => {
+            Selection::Selected
+        }
         ContainerState::Named(_) | ContainerState::Unnamed => Selection::Unselected,
         ContainerState::Awaited => Selection::Undecided,
     }
-}
-
-/// The labels that a `podSelector` sees.
-fn labels(pod: &Pod) -> BTreeMap<String, String> {
-    let mut labels = pod.labels.clone();
-    labels.entry(NAMESPACE_KEY.to_owned()).or_insert_with(|| pod.namespace.clone());
-    labels
-}
-
-/// The labels that a `containerSelector` sees.
-fn fields(container: &Container) -> BTreeMap<String, String> {
-    [("name", &container.name), ("repo", &container.repo)]
-        .map(|(key, value)| (key.to_owned(), value.clone()))
-        .into()
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use gatewatch_policy::labels::NAMESPACE_KEY;
     use gatewatch_policy::model::{LabelExpression, LabelOperator};
 
     use super::*;
     use crate::attribution::tests::pod;
+    use crate::pods::Container;
 
     fn labels(pairs: &[(&str, &str)]) -> LabelSelector {
         LabelSelector {

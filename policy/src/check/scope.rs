@@ -159,7 +159,7 @@ mod tests {
         let key = "podSelector: {matchLabels: {kubernetes.io/metadata.name: x}}";
         assert_eq!(
             said(&format!("{HOOK}{key}")),
-            ["GW106 spec.podSelector.matchLabels[kubernetes.io/metadata.name]"]
+            ["GW109 spec.podSelector.matchLabels[kubernetes.io/metadata.name]"]
         );
         assert_eq!(
             said(&format!("{HOOK}podSelector: {{matchLabels: {{'k8s:io.kubernetes.pod.namespace': x}}}}")),

@@ -21,7 +21,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
     model::{Action, Hook, Kind, NamespaceKind, Policy, Selector, Target},
-    plan::{HookPlan, Plan, PodScope, Scope, SelectorPlan},
+    plan::{HookPlan, Plan, Scope, SelectorPlan},
 };
 
 /// What a policy is compiled for.
@@ -95,7 +95,7 @@ impl Compiler<'_> {
                 Kind::Cluster => None,
                 Kind::Namespaced => policy.namespace.clone(),
             },
-            scope: scope(policy),
+            scope: Scope::of(policy),
             hooks,
         }
     }
@@ -292,25 +292,5 @@ impl Compiler<'_> {
             }
         }
         counts
-    }
-}
-
-/// Whom a policy watches: section A.7 of the language reference.
-fn scope(policy: &Policy) -> Scope {
-    let spec = &policy.spec;
-    let namespaced = policy.kind == Kind::Namespaced;
-    let selectors = [&spec.host_selector, &spec.pod_selector, &spec.container_selector];
-    let everything = selectors.iter().all(|selector| selector.is_none())
-        || selectors
-            .iter()
-            .all(|selector| selector.as_ref().is_some_and(crate::model::LabelSelector::is_empty));
-    let pods_named = spec.pod_selector.is_some() || spec.container_selector.is_some();
-    Scope {
-        host: !namespaced && (everything || spec.host_selector.is_some()),
-        pods: (namespaced || everything || pods_named).then(|| PodScope {
-            namespace: if namespaced { policy.namespace.clone() } else { None },
-            pods: spec.pod_selector.clone().filter(|selector| !selector.is_empty()),
-            containers: spec.container_selector.clone().filter(|selector| !selector.is_empty()),
-        }),
     }
 }

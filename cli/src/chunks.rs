@@ -1,0 +1,45 @@
+//! A long text in parts that are read one after the other: what holds ten thousand objects is read in proportion to
+//! it, and no tree of all of them is ever in memory.
+
+use std::ops::Range;
+
+/// Where a part ends at the next end of a document.
+const ENOUGH: usize = 256 << 10;
+
+/// Cuts a text where documents begin, into parts of about the same size, in order and without a gap.
+pub(crate) fn chunks(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    while text.len() - start > ENOUGH {
+        // At the beginning of a line this always ends a document (YAML 1.2.2, section 9.1.2).
+        let from = text.floor_char_boundary(start + ENOUGH);
+        match text[from..].find("\n---") {
+            Some(at) => {
+                let end = from + at + 1;
+                found.push(start..end);
+                start = end;
+            }
+            None => break,
+        }
+    }
+    found.push(start..text.len());
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_begin_with_documents_and_lose_nothing() {
+        let document = format!("---\nü: \"{}\"\n", "x".repeat(100_000));
+        let text = document.repeat(20);
+        let parts = chunks(&text);
+        assert!(parts.len() > 5, "{parts:?}");
+        assert!(parts.iter().all(|part| text[part.clone()].starts_with("---\n")));
+        assert_eq!(parts.iter().map(|part| &text[part.clone()]).collect::<String>(), text);
+        assert_eq!(chunks("").len(), 1);
+        let one = format!("a: {}", "x".repeat(2 * ENOUGH));
+        assert_eq!(chunks(&one).len(), 1);
+    }
+}

@@ -1,0 +1,117 @@
+//! `gatewatch coverage`: which policies watch which workloads.
+
+use std::collections::BTreeSet;
+use std::io::{self, BufWriter, Write};
+
+use anyhow::{Result, bail};
+use gatewatch_coverage::{PolicyId, Workload};
+use serde::Serialize;
+
+use crate::arguments::{Coverage, TableFormat};
+use crate::report::counted;
+use crate::survey::{Survey, What, survey};
+use crate::table::columns;
+
+/// Policies that have a column of their own; of more, each workload's are listed by name.
+const COLUMNS: usize = 6;
+
+/// Shows the table of all inputs.
+pub(crate) fn run(arguments: &Coverage) -> Result<()> {
+    let inputs = &arguments.inputs;
+    let survey = survey(&inputs.inputs, &inputs.namespace, None);
+    let mut output = BufWriter::new(io::stdout().lock());
+    match arguments.format {
+        TableFormat::Human => output.write_all(human(&survey).as_bytes())?,
+        TableFormat::Json => json(&mut output, &survey)?,
+    }
+    output.flush()?;
+    if survey.unreadable > 0 {
+        bail!("{} left out", counted(survey.unreadable, "input was", "inputs were"));
+    }
+    Ok(())
+}
+
+fn workloads(survey: &Survey) -> Vec<&Workload> {
+    let mut found: Vec<&Workload> = survey
+        .entries
+        .iter()
+        .filter_map(|entry| match &entry.what {
+            What::Workload(workload) => Some(&**workload),
+            What::Policy(_) => None,
+        })
+        .collect();
+    found.sort_by_key(|w| (&w.shape.namespace, &w.kind, &w.name));
+    found
+}
+
+/// The policies, in order, and whether each watches the host's own processes.
+fn policies(survey: &Survey) -> Vec<(&PolicyId, bool)> {
+    let all: BTreeSet<(&PolicyId, bool)> =
+        survey.index.policies().map(|watch| (&watch.id, watch.scope.host)).collect();
+    all.into_iter().collect()
+}
+
+fn human(survey: &Survey) -> String {
+    let (workloads, policies) = (workloads(survey), policies(survey));
+    if workloads.is_empty() || policies.is_empty() {
+        let found = format!(
+            "{} and {}",
+            counted(policies.len(), "policy", "policies"),
+            counted(workloads.len(), "workload", "workloads")
+        );
+        return format!("nothing to show: {found} found\n");
+    }
+    let wide = policies.len() <= COLUMNS;
+    let mut rows = vec![["NAMESPACE", "WORKLOAD"].map(str::to_owned).to_vec()];
+    if wide {
+        rows[0].extend(policies.iter().map(|(id, _)| id.to_string()));
+    } else {
+        rows[0].push("WATCHED BY".to_owned());
+    }
+    let mut unwatched = 0;
+    for workload in &workloads {
+        let watching = survey.index.selecting(&workload.shape);
+        unwatched += usize::from(watching.is_empty());
+        let mut row = vec![workload.shape.namespace.clone(), format!("{}/{}", workload.kind, workload.name)];
+        if wide {
+            let mark = |id| if watching.contains(id) { "yes" } else { "-" };
+            row.extend(policies.iter().map(|(id, _)| mark(id).to_owned()));
+        } else {
+            let names: Vec<String> = watching.iter().map(ToString::to_string).collect();
+            row.push(if names.is_empty() { "-".to_owned() } else { names.join(", ") });
+        }
+        rows.push(row);
+    }
+    let mut text = format!("{}\n", columns(&rows));
+    if policies.iter().any(|(_, host)| *host) {
+        let hosts: Vec<String> =
+            policies.iter().filter(|(_, host)| *host).map(|(id, _)| id.to_string()).collect();
+        text = format!("{text}\nThe nodes' own processes are watched by {}.\n", hosts.join(", "));
+    }
+    if unwatched > 0 {
+        let many = counted(unwatched, "workload is", "workloads are");
+        text = format!("{text}\n{many} watched by no policy.\n");
+    }
+    text
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    namespace: &'a str,
+    kind: &'a str,
+    name: &'a str,
+    policies: Vec<String>,
+}
+
+fn json(to: &mut impl Write, survey: &Survey) -> Result<()> {
+    for workload in workloads(survey) {
+        let row = Row {
+            namespace: &workload.shape.namespace,
+            kind: &workload.kind,
+            name: &workload.name,
+            policies: survey.index.selecting(&workload.shape).iter().map(ToString::to_string).collect(),
+        };
+        writeln!(to, "{}", serde_json::to_string(&row)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! What a policy doesn't catch, as far as that can be known from what is written in it.
+
+use gatewatch_policy::model::{ArgType, Hook, Operator, Policy, Selector, Target};
+use gatewatch_policy::scope::Scope;
+
+use super::policy::hooks;
+use crate::merge::listed;
+
+/// System calls that do the same as another: who watches one of a row and not the others misses those.
+const ALIKE: &[&[&str]] = &[
+    &["sys_execve", "sys_execveat"],
+    &["sys_open", "sys_openat", "sys_openat2", "sys_creat"],
+    &["sys_setuid", "sys_setreuid", "sys_setresuid", "sys_setfsuid"],
+    &["sys_setgid", "sys_setregid", "sys_setresgid", "sys_setfsgid"],
+    &["sys_read", "sys_pread64", "sys_readv", "sys_preadv", "sys_preadv2", "sys_sendfile64", "sys_splice"],
+    &["sys_write", "sys_pwrite64", "sys_writev", "sys_pwritev", "sys_pwritev2", "sys_splice"],
+    &["sys_unlink", "sys_unlinkat", "sys_rmdir"],
+    &["sys_rename", "sys_renameat", "sys_renameat2"],
+    &["sys_link", "sys_linkat"],
+    &["sys_symlink", "sys_symlinkat"],
+    &["sys_mkdir", "sys_mkdirat"],
+    &["sys_mknod", "sys_mknodat"],
+    &["sys_chmod", "sys_fchmod", "sys_fchmodat", "sys_fchmodat2"],
+    &["sys_chown", "sys_fchown", "sys_lchown", "sys_fchownat"],
+    &["sys_init_module", "sys_finit_module"],
+    &["sys_clone", "sys_clone3", "sys_unshare", "sys_setns"],
+    &["sys_mount", "sys_move_mount", "sys_fsmount"],
+    &["sys_ptrace", "sys_process_vm_readv", "sys_process_vm_writev"],
+    &["sys_sendto", "sys_sendmsg", "sys_sendmmsg"],
+];
+
+/// What is missed, a sentence each, without a full stop.
+pub(super) fn caveats(policy: &Policy, scope: &Scope, somewhere_not: bool) -> Vec<String> {
+    let mut found = Vec::new();
+    whom(scope, &mut found);
+    if somewhere_not {
+        found.push("anything on nodes with a kernel that it doesn't run on (see above)".to_owned());
+    }
+    if policy.spec.node_selector.is_some() {
+        found.push("anything on nodes that its `nodeSelector` doesn't name".to_owned());
+    }
+    let calls = calls(policy);
+    for row in ALIKE {
+        let watched: Vec<&str> = row.iter().copied().filter(|call| calls.contains(call)).collect();
+        let missed: Vec<&str> = row.iter().copied().filter(|call| !calls.contains(call)).collect();
+        if !watched.is_empty() && !missed.is_empty() {
+            found.push(format!("the same done by {} instead of {}", listed(&missed), listed(&watched)));
+        }
+    }
+    if calls.iter().any(|call| call.starts_with("sys_")) {
+        found.push(
+            "system calls of 32-bit programs, which have entries of their own, and what is done by io_uring"
+                .to_owned(),
+        );
+    }
+    let selectors = || hooks(policy).flat_map(|hook| hook.selectors.iter().map(move |s| (hook, s)));
+    for (hook, selector) in selectors() {
+        filters(hook, selector, &calls, &mut found);
+    }
+    if policy.spec.kprobes.iter().any(|hook| hook.on_return) {
+        found.push("calls that are still running, since results are known at the end".to_owned());
+    }
+    found.push("what a process did before the policy was loaded".to_owned());
+    let mut seen = std::collections::BTreeSet::new();
+    found.retain(|caveat| seen.insert(caveat.clone()));
+    found
+}
+
+fn whom(scope: &Scope, found: &mut Vec<String>) {
+    if !scope.host {
+        found.push("the nodes' own processes".to_owned());
+    }
+    match &scope.pods {
+        None => found.push("processes in pods".to_owned()),
+        Some(pods) => {
+            if pods.pods.is_some() || pods.namespace.is_some() {
+                found.push("pods other than those named above, nor those that lose the label".to_owned());
+            }
+            if pods.containers.is_some() {
+                found.push("the other containers of the same pods, sidecars and `kubectl debug`".to_owned());
+            }
+        }
+    }
+}
+
+fn calls(policy: &Policy) -> Vec<&str> {
+    hooks(policy)
+        .filter_map(|hook| match &hook.target {
+            Target::Function { call, .. } => Some(call.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn filters(hook: &Hook, selector: &Selector, calls: &[&str], found: &mut Vec<String>) {
+    let positive = |operator: Operator| !operator.name().starts_with("Not");
+    if selector.match_binaries.iter().any(|filter| positive(filter.operator)) {
+        let call = match &hook.target {
+            Target::Function { call, .. } => call.as_str(),
+            _ => "",
+        };
+        if matches!(call, "sys_execve" | "sys_execveat") && !calls.contains(&"security_bprm_check") {
+            found.push(
+                "the start of the named programs: at the entry of execve the program is still the one that calls \
+                 it"
+                .to_owned(),
+            );
+        }
+        found.push(
+            "the same program under another path, copied or hard-linked, and scripts, of which the interpreter is \
+             the program"
+                .to_owned(),
+        );
+    }
+    for filter in &selector.match_args {
+        let ty = hook.args.iter().find(|arg| arg.index == filter.index).map(|arg| arg.ty);
+        match ty {
+            Some(ArgType::File | ArgType::Path | ArgType::Dentry | ArgType::LinuxBinprm)
+                if positive(filter.operator) =>
+            {
+                found.push(
+                    "the same files under another path: hard links, bind mounts and other mounts of their file \
+                     system"
+                    .to_owned(),
+                );
+            }
+            Some(ArgType::Sock | ArgType::Skb | ArgType::Socket | ArgType::Sockaddr)
+                if matches!(filter.operator, Operator::DAddr | Operator::SAddr)
+                    && filter.values.iter().all(|value| !value.contains(':')) =>
+            {
+                found.push("IPv6: only IPv4 addresses are named".to_owned());
+            }
+            Some(ArgType::String | ArgType::Filename | ArgType::CharBuf) if matches!(&hook.target, Target::Function { call, .. } if call.starts_with("sys_")) =>
+            {
+                found.push(
+                    "a string that the program changes after the system call was entered (it is read from the \
+                     program's own memory)"
+                    .to_owned(),
+                );
+            }
+            _ => {}
+        }
+    }
+    if selector.match_actions.iter().any(|action| action.action == "NoPost") {
+        found.push("events that a selector with `NoPost` takes from the ones below it".to_owned());
+    }
+}

@@ -1,0 +1,143 @@
+//! A policy in plain words.
+
+use std::fmt::Write as _;
+
+use gatewatch_coverage::Watch;
+use gatewatch_kernel::Function;
+use gatewatch_policy::compile;
+use gatewatch_policy::diagnostic::Diagnostic;
+use gatewatch_policy::model::{Hook, Kind, Policy, Target};
+use gatewatch_policy::plan::Plan;
+use gatewatch_policy::scope::Scope;
+
+use super::caveats::caveats;
+use super::words::{self, Subject};
+use crate::kernels::Kernels;
+use crate::merge::listed;
+
+/// What a policy counts, for whom, on which kernels, and what it doesn't catch.
+pub(crate) fn explain(policy: &Policy, watch: &Watch, file: &str, kernels: &Kernels) -> String {
+    let (runs, fails) = on_kernels(policy, kernels);
+    let mut text = String::new();
+    let kind = match (&policy.kind, &watch.id.namespace) {
+        (Kind::Namespaced, Some(namespace)) => format!("a policy of namespace `{namespace}`"),
+        _ => "a policy of the whole cluster".to_owned(),
+    };
+    let _ = writeln!(text, "{}, {kind} ({file})\n", watch.id.name);
+    let _ = writeln!(text, "It counts in tetragon_policy_events_total{{policy=\"{}\"}}:", watch.id.name);
+    for (i, hook) in hooks(policy).enumerate() {
+        let symbol = runs.first().and_then(|run| run.plan.hooks.get(i)).map(|hook| hook.symbol.as_str());
+        let function = symbol.and_then(|symbol| {
+            let kernel = kernels.iter().last()?.environment.kernel;
+            kernel.function(symbol)
+        });
+        text.push_str(&counted(i + 1, hook, function.as_ref()));
+    }
+    let _ = writeln!(text, "\nFor whom:\n  {}", whom(&watch.scope));
+    text.push_str("\nOn which kernels:\n");
+    if !runs.is_empty() {
+        let names: Vec<&str> = runs.iter().map(|run| run.kernel).collect();
+        let _ = writeln!(text, "  {}", listed(&names));
+    }
+    for (kernel, why) in &fails {
+        let _ = writeln!(text, "  not on {kernel}: {}", why.message);
+    }
+    text.push_str("\nWhat it does not catch:\n");
+    for caveat in caveats(policy, &watch.scope, !fails.is_empty()) {
+        let _ = writeln!(text, "  - {caveat}");
+    }
+    text
+}
+
+struct Run<'a> {
+    kernel: &'a str,
+    plan: Plan,
+}
+
+/// The kernels on which a policy runs, and those on which it doesn't with the first reason.
+fn on_kernels<'a>(policy: &Policy, kernels: &'a Kernels) -> (Vec<Run<'a>>, Vec<(&'a str, Diagnostic)>) {
+    let form = gatewatch_policy::check::check(policy).into_iter().find(Diagnostic::is_error);
+    let (mut runs, mut fails) = (Vec::new(), Vec::new());
+    for target in kernels.iter() {
+        let (plan, said) = compile::compile(policy, target.environment);
+        match (plan, form.clone().or_else(|| said.into_iter().find(Diagnostic::is_error))) {
+            (Some(plan), None) => runs.push(Run { kernel: target.name, plan }),
+            (_, Some(why)) => fails.push((target.name, why)),
+            (None, None) => {}
+        }
+    }
+    (runs, fails)
+}
+
+/// All hooks, in the order of the sections; those of `kprobes` first, which alone have plans.
+pub(super) fn hooks(policy: &Policy) -> impl Iterator<Item = &Hook> {
+    let spec = &policy.spec;
+    [&spec.kprobes, &spec.fentries, &spec.tracepoints, &spec.lsm_hooks, &spec.uprobes, &spec.usdts]
+        .into_iter()
+        .flatten()
+}
+
+fn counted(number: usize, hook: &Hook, function: Option<&Function>) -> String {
+    let mut text = format!("  {number}. {}", target(hook, function));
+    if let Some(message) = &hook.message {
+        let _ = write!(text, ": \"{message}\"");
+    }
+    text.push('\n');
+    let subject = Subject { hook, function };
+    if hook.selectors.is_empty() {
+        text.push_str("     each time\n");
+    }
+    for (i, selector) in hook.selectors.iter().enumerate() {
+        let conditions = words::conditions(selector, &subject);
+        let lead = match (i, conditions.is_empty()) {
+            (0, true) => "each time",
+            (0, false) => "where ",
+            (_, true) => "or, where none of these held, each time",
+            (_, false) => "or, where none of these held, where ",
+        };
+        let _ = writeln!(text, "     {lead}{}", conditions.join("\n       and "));
+        for note in words::actions(selector) {
+            let _ = writeln!(text, "       ({note})");
+        }
+    }
+    text
+}
+
+fn target(hook: &Hook, function: Option<&Function>) -> String {
+    let when = if hook.on_return { "returns from " } else { "calls of " };
+    match &hook.target {
+        Target::Function { call, .. } => match function.and_then(|f| Some((f, f.params.as_ref()?))) {
+            // A system call's own parameters are in the registers that its one parameter points to.
+            Some((function, params)) if !call.starts_with("sys_") => {
+                let params: Vec<String> =
+                    params.iter().map(|p| format!("{} {}", p.ty, p.name).replace("* ", "*")).collect();
+                format!("{when}{}({})", function.name, params.join(", "))
+            }
+            Some((function, _)) => format!("{when}{call} ({})", function.name),
+            None => format!("{when}{call}"),
+        },
+        Target::Tracepoint { subsystem, event, .. } => format!("the tracepoint {subsystem}/{event}"),
+        Target::Lsm { hook } => format!("the security hook {hook}"),
+        Target::Uprobe { path, symbols, .. } => format!("{when}{} in {path}", symbols.join(", ")),
+        Target::Usdt { path, provider, name } => format!("the probe {provider}:{name} of {path}"),
+    }
+}
+
+fn whom(scope: &Scope) -> String {
+    let Some(pods) = &scope.pods else {
+        return "the nodes' own processes, and no pod".to_owned();
+    };
+    let mut who = match &pods.pods {
+        Some(selector) => format!("pods with {}", words::labels(selector)),
+        None => "all pods".to_owned(),
+    };
+    match &pods.namespace {
+        Some(namespace) => who = format!("{who} in namespace `{namespace}`"),
+        None => who.push_str(" in every namespace"),
+    }
+    if let Some(selector) = &pods.containers {
+        who = format!("{who}, of these the containers with {}", words::labels(selector));
+    }
+    let host = if scope.host { "and the nodes' own processes" } else { "but not the nodes' own processes" };
+    format!("{who}, {host}")
+}

@@ -1,0 +1,155 @@
+//! `gatewatch fix`: applies what is safe to apply.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use gatewatch_policy::read::{self, Identity};
+use gatewatch_policy::source;
+use similar::{ChangeTag, TextDiff};
+
+use crate::arguments::{Color, Fix};
+use crate::chunks::chunks;
+use crate::edits::{self, Change};
+use crate::inputs::{self, Place};
+use crate::lint::Rules;
+use crate::report::counted;
+use crate::survey::{bases, rebased};
+use crate::{FAILED, complain};
+
+/// A fix may make another one possible, but not for ever.
+const ROUNDS: usize = 10;
+
+/// Mends all inputs.
+pub(crate) fn run(arguments: &Fix, color: Color) -> Result<ExitCode> {
+    let rules = Rules::load(&arguments.kernels.kernels, None)?;
+    let (places, mut unreadable) = inputs::find(&arguments.inputs);
+    let (mut made, mut files) = (0, 0);
+    for place in places {
+        let input = match inputs::read(&place) {
+            Ok(input) => input,
+            Err(error) => {
+                unreadable.push(error);
+                continue;
+            }
+        };
+        let Ok(text) = std::str::from_utf8(&input.bytes) else {
+            complain(&format!("error: {} is no UTF-8 text, so it is left as it is", input.name));
+            return Ok(ExitCode::from(FAILED));
+        };
+        let (new, count) = mended(text, &rules);
+        made += count;
+        files += usize::from(count > 0);
+        write(&place, text, &new, arguments.diff, &input.name, color)?;
+    }
+    for error in &unreadable {
+        complain(&format!("error: {error}"));
+    }
+    let verb = if arguments.diff { "to make" } else { "made" };
+    complain(&match made {
+        0 => "nothing to mend that is safe to".to_owned(),
+        _ => format!("{} {verb} in {}", counted(made, "change", "changes"), counted(files, "file", "files")),
+    });
+    Ok(if !unreadable.is_empty() {
+        ExitCode::from(FAILED)
+    } else if arguments.diff && made > 0 {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn write(place: &Place, old: &str, new: &str, diff: bool, name: &str, color: Color) -> Result<()> {
+    if diff {
+        io::stdout().write_all(difference(old, new, name, color.on_stdout()).as_bytes())?;
+    } else if place.path() == Path::new("-") {
+        io::stdout().write_all(new.as_bytes())?;
+    } else if old != new {
+        fs::write(place.path(), new).with_context(|| format!("{name} can't be written"))?;
+    }
+    Ok(())
+}
+
+/// A text with all safe fixes made, and how many these were.
+fn mended(text: &str, rules: &Rules) -> (String, usize) {
+    let mut text = text.to_owned();
+    let mut made = 0;
+    for _ in 0..ROUNDS {
+        let (new, count) = edits::apply(&text, changes(&text, rules));
+        // What doesn't make a whole of it isn't made at all.
+        if count == 0 || !is_as_whole(&text, &new) {
+            break;
+        }
+        (text, made) = (new, made + count);
+    }
+    (text, made)
+}
+
+/// Whether a changed text has as many documents that can be read as before.
+fn is_as_whole(old: &str, new: &str) -> bool {
+    let whole = |text: &str| {
+        let parts = chunks(text).into_iter();
+        parts.flat_map(|part| source::parse(&text[part])).filter(|document| document.complete).count()
+    };
+    whole(old) == whole(new)
+}
+
+/// What the safe fixes of all policies and workloads in a text change.
+fn changes(text: &str, rules: &Rules) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for part in chunks(text) {
+        let start = part.start;
+        let text = &text[part];
+        for document in source::parse(text).iter().filter(|document| document.complete) {
+            for base in bases(document).1 {
+                let Some(node) = document.get(&base) else { continue };
+                let diagnostics = match read::identify(node) {
+                    Identity::Policy(_) => {
+                        let object =
+                            source::Document { root: node.clone(), complete: true, findings: Vec::new() };
+                        rules.findings(&object).0.into_iter().map(|found| found.diagnostic).collect()
+                    }
+                    _ => {
+                        gatewatch_coverage::read::workload(node, "").map(|(_, said)| said).unwrap_or_default()
+                    }
+                };
+                let fixes = diagnostics.into_iter().filter_map(|diagnostic| rebased(diagnostic, &base).fix);
+                for fix in fixes.filter(|fix| fix.safe) {
+                    let change = edits::change(document, text, &fix);
+                    changes.extend(change.map(|Change { range: (from, to), text }| Change {
+                        range: (from + start, to + start),
+                        text,
+                    }));
+                }
+            }
+        }
+    }
+    changes
+}
+
+/// The difference as `diff -u` writes it.
+fn difference(old: &str, new: &str, name: &str, color: bool) -> String {
+    let diff = TextDiff::from_lines(old, new);
+    let plain = diff.unified_diff().header(name, name).to_string();
+    if !color {
+        return plain;
+    }
+    let mut shown = String::new();
+    for hunk in diff.unified_diff().iter_hunks() {
+        let _ = writeln!(shown, "{}", hunk.header());
+        for change in hunk.iter_changes() {
+            let (sign, paint) = match change.tag() {
+                ChangeTag::Delete => ("-", "\u{1b}[31m"),
+                ChangeTag::Insert => ("+", "\u{1b}[32m"),
+                ChangeTag::Equal => (" ", ""),
+            };
+            let end = if paint.is_empty() { "" } else { "\u{1b}[0m" };
+            let line = change.value().trim_end_matches('\n');
+            let _ = writeln!(shown, "{paint}{sign}{line}{end}");
+        }
+    }
+    if shown.is_empty() { shown } else { format!("--- {name}\n+++ {name}\n{shown}") }
+}

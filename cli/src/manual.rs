@@ -1,0 +1,35 @@
+//! What is written for shells and for `man`.
+
+use std::io::{self, Write as _};
+
+use anyhow::{Result, bail};
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+
+use crate::arguments::Arguments;
+
+/// Writes the script that completes commands and options.
+pub(crate) fn completions(shell: Shell) -> Result<()> {
+    // Into memory first: the generator panics where it can't write.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "gatewatch", &mut script);
+    io::stdout().write_all(&script)?;
+    Ok(())
+}
+
+/// Writes the manual page, of everything or of one command.
+pub(crate) fn page(command: Option<&str>) -> Result<()> {
+    let mut all = Arguments::command();
+    all.build();
+    let page = match command {
+        None => clap_mangen::Man::new(all),
+        Some(name) => match all.find_subcommand(name) {
+            Some(command) => clap_mangen::Man::new(command.clone()).title(format!("gatewatch-{name}")),
+            None => bail!("there is no command {name}"),
+        },
+    };
+    let mut text = Vec::new();
+    page.render(&mut text)?;
+    io::stdout().write_all(&text)?;
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! `gatewatch test`: unit tests of policies. Each test is an event and whether it is to be counted; what a policy
+//! makes of it is said by the reference evaluator, which the kernel half agrees with.
+
+mod event;
+mod file;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use gatewatch_coverage::{Watch, read as objects};
+use gatewatch_kernel::Profile;
+use gatewatch_policy::analysis::analyze;
+use gatewatch_policy::compile::{Environment, compile};
+use gatewatch_policy::diagnostic::Diagnostic;
+use gatewatch_policy::evaluate::{self, Verdict};
+use gatewatch_policy::plan::{HookPlan, Plan};
+use gatewatch_policy::source;
+
+use crate::arguments::Test;
+use crate::kernels::Kernels;
+use crate::report::counted;
+use crate::{FAILED, complain};
+use event::Given;
+use file::{Case, Expected, TestFile};
+
+/// Runs the tests of all files.
+pub(crate) fn run(arguments: &Test) -> Result<ExitCode> {
+    let mut output = BufWriter::new(io::stdout().lock());
+    let (mut passed, mut failed, mut broken) = (0, 0, 0);
+    for path in &arguments.files {
+        let results = match run_file(path, arguments.kernel.as_deref()) {
+            Ok(results) => results,
+            Err(error) => {
+                complain(&format!("error: {error:#}"));
+                broken += 1;
+                continue;
+            }
+        };
+        for (name, outcome) in results {
+            let (word, why) = match outcome {
+                Outcome::Passed => ("ok", None),
+                Outcome::Failed(why) => ("FAILED", Some(why)),
+                Outcome::Broken(why) => ("CANNOT RUN", Some(why)),
+            };
+            match word {
+                "ok" => passed += 1,
+                "FAILED" => failed += 1,
+                _ => broken += 1,
+            }
+            writeln!(output, "{}: {name} ... {word}", path.display())?;
+            if let Some(why) = why {
+                writeln!(output, "    {why}")?;
+            }
+        }
+    }
+    output.flush()?;
+    let mut sentence = format!("{passed} passed, {failed} failed");
+    if broken > 0 {
+        sentence = format!("{sentence}, {broken} could not be run");
+    }
+    complain(&sentence);
+    Ok(match (failed, broken) {
+        (_, 1..) => ExitCode::from(FAILED),
+        (1.., _) => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+enum Outcome {
+    Passed,
+    /// What was counted and what should have been.
+    Failed(String),
+    /// Why nothing can be said.
+    Broken(String),
+}
+
+/// A policy that was compiled.
+struct Compiled {
+    watch: Watch,
+    plan: Plan,
+}
+
+fn run_file(path: &Path, kernel: Option<&str>) -> Result<Vec<(String, Outcome)>> {
+    let text = fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
+    let file: TestFile = serde_saphyr::from_str(&text).with_context(|| path.display().to_string())?;
+    // The newest comes last.
+    let newest = || Profile::shipped_names().last().unwrap_or("host").to_owned();
+    let kernel = file.kernel.clone().or_else(|| kernel.map(str::to_owned)).unwrap_or_else(newest);
+    let kernels = Kernels::load(&[kernel])?;
+    let Some(target) = kernels.iter().next() else { bail!("there is no kernel to test for") };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut compiled = Vec::new();
+    for name in &file.policies {
+        compiled.extend(policies(&folder.join(name), target.environment)?);
+    }
+    if compiled.is_empty() {
+        bail!("{}: there is no policy in the files that `policies` names", path.display());
+    }
+    let outcome = |case: &Case| outcome(case, &compiled, target.environment);
+    Ok(file.tests.iter().map(|case| (case.name.clone(), outcome(case))).collect())
+}
+
+/// The policies of a file.
+fn policies(path: &Path, environment: Environment<'_>) -> Result<Vec<Compiled>> {
+    let text = fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
+    let mut found = Vec::new();
+    for document in source::parse(&text) {
+        let analysis = analyze(&document);
+        let Some(policy) = analysis.policy else { continue };
+        let (plan, said) = compile(&policy, environment);
+        let mut errors = analysis.findings.into_iter().map(|found| found.diagnostic).chain(said);
+        if let Some(error) = errors.find(Diagnostic::is_error) {
+            bail!("{}: the policy doesn't run on this kernel: {error}", path.display());
+        }
+        let watch = Watch::new(&policy, objects::DEFAULT_NAMESPACE);
+        found.extend(plan.map(|plan| Compiled { watch, plan }));
+    }
+    Ok(found)
+}
+
+fn outcome(case: &Case, policies: &[Compiled], environment: Environment<'_>) -> Outcome {
+    let given = match Given::new(case, environment) {
+        Ok(given) => given,
+        Err(error) => return Outcome::Broken(format!("{error:#}")),
+    };
+    let known =
+        policies.iter().any(|policy| policy.plan.hooks.iter().any(|hook| is_called(hook, case, environment)));
+    let mut counting = BTreeSet::new();
+    let mut reasons = Vec::new();
+    for Compiled { watch, plan } in policies {
+        if !given.is_watched_by(&watch.scope) {
+            reasons.push(format!("`{}` doesn't watch {}", watch.id, given.whose()));
+            continue;
+        }
+        for (i, hook) in plan.hooks.iter().enumerate().filter(|(_, hook)| is_called(hook, case, environment))
+        {
+            match evaluate::evaluate(hook, &given) {
+                Verdict::Counted(_) => _ = counting.insert(watch.id.to_string()),
+                Verdict::Dropped(n) => {
+                    reasons.push(format!(
+                        "selector {n} of hook {i} of `{}` takes it and doesn't count it",
+                        watch.id
+                    ));
+                }
+                Verdict::NoMatch => {
+                    reasons.push(format!("no selector of hook {i} of `{}` matches", watch.id));
+                }
+            }
+        }
+    }
+    if let Some(missing) = given.missing() {
+        return Outcome::Broken(format!("a policy looks at {missing}, which the test doesn't give"));
+    }
+    if !known {
+        // Else a misspelt name would make a test of what isn't counted pass.
+        return Outcome::Broken(format!("no policy here has a hook on `{}`", case.call));
+    }
+    let as_expected = match &case.counted {
+        Expected::Any(any) => *any != counting.is_empty(),
+        Expected::By(name) => counting.len() == 1 && counting.contains(name),
+        Expected::ByAll(names) => counting == names.iter().cloned().collect(),
+    };
+    if as_expected {
+        return Outcome::Passed;
+    }
+    let names: Vec<&str> = counting.iter().map(String::as_str).collect();
+    Outcome::Failed(match names.as_slice() {
+        [] => format!("not counted: {}", reasons.join("; ")),
+        names => format!(
+            "{} {}",
+            counted(names.len(), "policy counts it:", "policies count it:"),
+            names.join(", ")
+        ),
+    })
+}
+
+/// Whether a hook is on the function that is called: by its symbol, or by the name of a system call.
+fn is_called(hook: &HookPlan, case: &Case, environment: Environment<'_>) -> bool {
+    hook.symbol == case.call || (hook.syscall && hook.symbol == environment.kernel.syscall_symbol(&case.call))
+}

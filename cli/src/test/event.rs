@@ -1,0 +1,221 @@
+//! The event of a test, as the evaluator asks for it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use gatewatch_coverage::{Container, Shape, read::repository};
+use gatewatch_policy::compile::Environment;
+use gatewatch_policy::evaluate::{Event, Value};
+use gatewatch_policy::model::{CapabilitySet, NamespaceKind};
+use gatewatch_policy::plan::Field;
+use gatewatch_policy::scope::Scope;
+use gatewatch_policy::values::{constants, integer};
+use serde_json::Value as Json;
+
+use super::file::{Case, Process};
+
+/// A namespace that isn't the node's own; kernels give such numbers to no other.
+const OTHER_NAMESPACE: i128 = 0xF000_0000;
+
+/// What a test gives.
+pub(super) struct Given<'a> {
+    case: &'a Case,
+    shape: Option<Shape>,
+    capabilities: BTreeMap<CapabilitySet, i128>,
+    namespaces: BTreeMap<NamespaceKind, i128>,
+    /// What was asked for and isn't given, or can't be what it is given as.
+    wanting: RefCell<Option<String>>,
+}
+
+impl<'a> Given<'a> {
+    /// Reads what is the same for all policies.
+    pub(super) fn new(case: &'a Case, environment: Environment<'_>) -> Result<Self> {
+        let shape = case.pod.as_ref().map(|pod| Shape {
+            namespace: pod.namespace.clone(),
+            labels: pod.labels.clone(),
+            containers: Some(vec![Container {
+                name: pod.container.clone(),
+                repo: repository(&pod.image).to_owned(),
+            }]),
+        });
+        let process = &case.process;
+        Ok(Self {
+            case,
+            shape,
+            capabilities: capabilities(process)?,
+            namespaces: namespaces(process, environment)?,
+            wanting: RefCell::new(None),
+        })
+    }
+
+    pub(super) fn is_watched_by(&self, scope: &Scope) -> bool {
+        match (&self.shape, &scope.pods) {
+            (None, _) => scope.host,
+            (Some(shape), Some(pods)) => shape.is_selected_by(pods),
+            (Some(_), None) => false,
+        }
+    }
+
+    pub(super) fn whose(&self) -> &'static str {
+        if self.shape.is_some() { "this pod" } else { "the node's own processes" }
+    }
+
+    /// What a policy looked at that the test doesn't give.
+    pub(super) fn missing(&self) -> Option<String> {
+        self.wanting.borrow().clone()
+    }
+
+    fn read(&self, field: Field) -> Result<Option<Value>> {
+        let process = &self.case.process;
+        let number = |value: Option<i128>, what: &str| match value {
+            Some(value) => Ok(Some(Value::Int(value))),
+            None => Err(anyhow!("{what}")),
+        };
+        match field {
+            Field::Arg { index, bits, signed } => {
+                let (value, what) = (self.argument(index)?, format!("`args[{index}]` as a number"));
+                value.map(|value| whole(value, bits, signed).with_context(|| what)).transpose()
+            }
+            Field::Return { bits, signed } => match &self.case.result {
+                Some(value) => whole(value, bits, signed).context("`return` as a number").map(Some),
+                None => bail!("`return`"),
+            },
+            Field::File(i)
+            | Field::Path(i)
+            | Field::Binprm(i)
+            | Field::KernelString(i)
+            | Field::UserString(i) => match self.argument(i)? {
+                Some(Json::String(text)) => Ok(Some(Value::Text(text.clone().into_bytes()))),
+                Some(_) => bail!("`args[{i}]` as a string"),
+                None => Ok(None),
+            },
+            Field::SourceAddress(i) => self.member(i, "saddr", address),
+            Field::DestinationAddress(i) => self.member(i, "daddr", address),
+            Field::SourcePort(i) => self.member(i, "sport", |text| named(text, |_| None)),
+            Field::DestinationPort(i) => self.member(i, "dport", |text| named(text, |_| None)),
+            Field::Protocol(i) => {
+                self.member(i, "protocol", |text| named(text, |n| constants::protocol(n).ok()))
+            }
+            Field::Family(i) => self.member(i, "family", |text| named(text, |n| constants::family(n).ok())),
+            Field::State(i) => self.member(i, "state", |text| named(text, |n| constants::tcp_state(n).ok())),
+            Field::Binary => match &process.binary {
+                Some(path) => Ok(Some(Value::Text(path.clone().into_bytes()))),
+                None => bail!("`process.binary`"),
+            },
+            Field::Pid => number(process.pid.map(i128::from), "`process.pid`"),
+            Field::NamespacePid => number(process.namespace_pid.map(i128::from), "`process.namespacePid`"),
+            Field::Namespace(kind) => {
+                number(self.namespaces.get(&kind).copied(), &format!("`process.namespaces.{kind}`"))
+            }
+            Field::Capabilities(set) => {
+                number(self.capabilities.get(&set).copied(), &format!("`process.capabilities.{set}`"))
+            }
+        }
+    }
+
+    /// An argument; `None` for one that is given as `null`, which has no value.
+    fn argument(&self, index: u8) -> Result<Option<&Json>> {
+        match self.case.args.get(usize::from(index)) {
+            Some(Json::Null) => Ok(None),
+            Some(value) => Ok(Some(value)),
+            None => bail!("`args[{index}]`"),
+        }
+    }
+
+    fn member(&self, index: u8, name: &str, read: impl Fn(&str) -> Option<Value>) -> Result<Option<Value>> {
+        match self.argument(index)?.map(|socket| socket.get(name)) {
+            None | Some(Some(Json::Null)) => Ok(None),
+            Some(Some(value)) => {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                read(&text).map(Some).ok_or_else(|| anyhow!("`args[{index}].{name}`, which can't be {text}"))
+            }
+            Some(None) => bail!("`args[{index}].{name}`"),
+        }
+    }
+}
+
+impl Event for Given<'_> {
+    fn value(&self, field: Field) -> Option<Value> {
+        match self.read(field) {
+            Ok(value) => value,
+            Err(error) => {
+                self.wanting.borrow_mut().get_or_insert_with(|| error.to_string());
+                None
+            }
+        }
+    }
+
+    fn lineage(&self) -> Vec<Vec<u8>> {
+        let own = self.value(Field::Binary).into_iter().filter_map(|value| match value {
+            Value::Text(path) => Some(path),
+            _ => None,
+        });
+        own.chain(self.case.process.ancestors.iter().map(|path| path.clone().into_bytes())).collect()
+    }
+}
+
+/// A number, as its type would read the same bits.
+fn whole(value: &Json, bits: u8, signed: bool) -> Result<Value> {
+    let number = match value {
+        Json::Number(number) => number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from)),
+        Json::Bool(flag) => Some(i128::from(*flag)),
+        Json::String(text) => integer(text).ok(),
+        _ => None,
+    };
+    let number = number.context("it is no whole number")?;
+    let modulus = 1i128 << bits.min(64);
+    let unsigned = number.rem_euclid(modulus);
+    Ok(Value::Int(if signed && unsigned >= modulus / 2 { unsigned - modulus } else { unsigned }))
+}
+
+fn named(text: &str, by_name: impl Fn(&str) -> Option<u32>) -> Option<Value> {
+    integer(text).ok().or_else(|| by_name(text).map(i128::from)).map(Value::Int)
+}
+
+fn address(text: &str) -> Option<Value> {
+    let bytes = match text.parse().ok()? {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    };
+    Some(Value::Address(bytes))
+}
+
+fn capabilities(process: &Process) -> Result<BTreeMap<CapabilitySet, i128>> {
+    let Some(sets) = &process.capabilities else { return Ok(BTreeMap::new()) };
+    let mut found = BTreeMap::new();
+    for (set, names) in sets {
+        let set = CapabilitySet::from_name(set).with_context(|| {
+            format!("there is no set of capabilities {set:?}: {}", CapabilitySet::NAMES.join(", "))
+        })?;
+        let mut bits = 0;
+        for name in names {
+            bits |= 1 << constants::capability(name).with_context(|| format!("{name:?} is no capability"))?;
+        }
+        found.insert(set, bits);
+    }
+    Ok(found)
+}
+
+fn namespaces(process: &Process, environment: Environment<'_>) -> Result<BTreeMap<NamespaceKind, i128>> {
+    let mut found = BTreeMap::new();
+    for (kind, value) in process.namespaces.iter().flatten() {
+        let kind = NamespaceKind::from_name(kind).with_context(|| {
+            format!("there is no kind of namespace {kind:?}: {}", NamespaceKind::NAMES.join(", "))
+        })?;
+        let inode = match value {
+            Json::String(text) if text == "host_ns" => environment
+                .host_namespaces
+                .get(&kind)
+                .copied()
+                .map(i128::from)
+                .context("the host has none of these")?,
+            Json::String(text) if text == "other" => OTHER_NAMESPACE,
+            Json::Number(number) => number.as_u64().map(i128::from).context("no number of a namespace")?,
+            _ => bail!("a namespace is `host_ns`, `other` or a number, not {value}"),
+        };
+        found.insert(kind, inode);
+    }
+    Ok(found)
+}

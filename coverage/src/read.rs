@@ -1,0 +1,148 @@
+//! Pods, workloads and namespaces out of documents, whether they were YAML or an admission request.
+
+use std::collections::BTreeMap;
+
+use gatewatch_policy::codes::WRONG_TYPE;
+use gatewatch_policy::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
+use gatewatch_policy::source::{Node, Value};
+
+use crate::shape::{Container, Labels, POD, Shape, Workload, template_path};
+
+/// The kinds that have pods in them, with the group that each is of.
+pub const KINDS: &[(&str, &str)] = &[
+    (POD, ""),
+    ("PodTemplate", ""),
+    ("ReplicationController", ""),
+    ("DaemonSet", "apps"),
+    ("Deployment", "apps"),
+    ("ReplicaSet", "apps"),
+    ("StatefulSet", "apps"),
+    ("CronJob", "batch"),
+    ("Job", "batch"),
+];
+
+/// The namespace of objects that name none, as `kubectl` has it.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// A namespace: its name and annotations.
+pub type Namespace = (String, BTreeMap<String, String>);
+
+/// Whether an object of this kind and `apiVersion` has pods in it.
+pub fn is_workload(api_version: &str, kind: &str) -> bool {
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    KINDS.contains(&(kind, group))
+}
+
+/// Reads a pod or an object with a template of pods; `None` for any other object. One that names no namespace is
+/// taken to be in `default_namespace`. The diagnostics, with paths from the object, are labels that the API server
+/// would refuse.
+pub fn workload(object: &Node, default_namespace: &str) -> Option<(Workload, Vec<Diagnostic>)> {
+    let text = |key| object.get(key).and_then(Node::as_str);
+    let kind = text("kind")?;
+    if !is_workload(text("apiVersion")?, kind) {
+        return None;
+    }
+    let mut found = Vec::new();
+    let template_at = template_path(kind);
+    let template = template_at.0.iter().try_fold(object, |node, step| node.step(step));
+    let at = |part: &str| FieldPath::root().field(part).field("labels");
+    let own = labels(object.get("metadata").and_then(|m| m.get("labels")), &at("metadata"), &mut found);
+    let is_pod = kind == POD;
+    let pod_labels = if is_pod {
+        own.clone()
+    } else {
+        let at = template_at.field("metadata").field("labels");
+        let node = template.and_then(|t| t.get("metadata")).and_then(|m| m.get("labels"));
+        labels(node, &at, &mut found)
+    };
+    let shape = Shape {
+        namespace: metadata(object, "namespace").unwrap_or_else(|| default_namespace.to_owned()),
+        labels: pod_labels,
+        containers: Some(containers(template)),
+    };
+    let workload = Workload {
+        kind: kind.to_owned(),
+        name: metadata(object, "name").or_else(|| metadata(object, "generateName")).unwrap_or_default(),
+        shape,
+        own_labels: if is_pod { Labels::new() } else { own },
+        selector: if is_pod { Labels::new() } else { selector(object, kind) },
+    };
+    Some((workload, found))
+}
+
+/// Reads a namespace; `None` for any other object.
+pub fn namespace(object: &Node) -> Option<Namespace> {
+    let text = |key| object.get(key).and_then(Node::as_str);
+    if text("apiVersion") != Some("v1") || text("kind") != Some("Namespace") {
+        return None;
+    }
+    let annotations = object.get("metadata").and_then(|m| m.get("annotations"));
+    Some((metadata(object, "name")?, labels(annotations, &FieldPath::root(), &mut Vec::new())))
+}
+
+/// The repository of an image: without tag and digest.
+pub fn repository(image: &str) -> &str {
+    let image = image.split_once('@').map_or(image, |(name, _)| name);
+    match image.rsplit_once(':') {
+        // A colon before a slash is that of a registry's port.
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => image,
+    }
+}
+
+fn metadata(object: &Node, field: &str) -> Option<String> {
+    let text = object.get("metadata")?.get(field)?.as_str()?;
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn selector(object: &Node, kind: &str) -> Labels {
+    let selector = object.get("spec").and_then(|spec| spec.get("selector"));
+    let labels_of = |node| labels(node, &FieldPath::root(), &mut Vec::new());
+    match kind {
+        // Older than label selectors: the labels stand there themselves.
+        "ReplicationController" => labels_of(selector),
+        _ => labels_of(selector.and_then(|selector| selector.get("matchLabels"))),
+    }
+}
+
+fn containers(template: Option<&Node>) -> Vec<Container> {
+    let spec = template.and_then(|template| template.get("spec"));
+    let lists = ["initContainers", "containers", "ephemeralContainers"].into_iter();
+    let nodes = lists.filter_map(|list| spec?.get(list)).flat_map(Node::items);
+    nodes
+        .map(|node| {
+            let text = |key| node.get(key).and_then(Node::as_str).unwrap_or_default();
+            Container { name: text("name").to_owned(), repo: repository(text("image")).to_owned() }
+        })
+        .collect()
+}
+
+/// Labels as they are written. What is no string is said and read as it is written.
+fn labels(node: Option<&Node>, path: &FieldPath, found: &mut Vec<Diagnostic>) -> Labels {
+    let mut labels = Labels::new();
+    let Some(Value::Map(entries)) = node.map(|node| &node.value) else { return labels };
+    for entry in entries {
+        let value = match &entry.value.value {
+            Value::String(text) => text.clone(),
+            Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
+                let written = entry.value.written.to_string();
+                let path = path.field(&entry.key);
+                let quoted = format!("\"{written}\"");
+                let message = format!(
+                    "`{written}` is {}, but a label's value is a string, so the API server refuses the object",
+                    entry.value.kind()
+                );
+                found.push(Diagnostic::new(&WRONG_TYPE, path.clone(), message).fix(Fix {
+                    title: format!("quote it: `{quoted}`"),
+                    path,
+                    edit: Edit::Replace(quoted),
+                    safe: true,
+                }));
+                written
+            }
+            Value::Null | Value::Seq(_) | Value::Map(_) => continue,
+        };
+        labels.insert(entry.key.clone(), value);
+    }
+    labels
+}

@@ -1,0 +1,7 @@
+//! The answers as diagnostics.
+
+mod policy;
+mod workload;
+
+#[cfg(test)]
+mod tests;

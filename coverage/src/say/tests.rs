@@ -1,0 +1,269 @@
+use std::collections::BTreeMap;
+
+use gatewatch_policy::analysis::analyze;
+use gatewatch_policy::diagnostic::Diagnostic;
+use gatewatch_policy::source::parse;
+
+use crate::{Index, REQUIRE_COVERAGE, Watch, Workload, read};
+
+fn policy(name: &str, kind: &str, spec: &str) -> Watch {
+    let metadata = if kind == "TracingPolicy" { "" } else { ", namespace: test" };
+    let text = format!(
+        "apiVersion: cilium.io/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}{metadata}}}\n\
+         spec:\n  kprobes: [{{call: sys_{name}, message: ok}}]\n{spec}"
+    );
+    let policy = analyze(&parse(&text)[0]).policy.expect("a policy");
+    Watch::new(&policy, "default")
+}
+
+fn selecting(name: &str, selector: &str) -> Watch {
+    policy(name, "TracingPolicy", &format!("  podSelector: {selector}\n"))
+}
+
+fn object(text: &str) -> Workload {
+    read::workload(&parse(text)[0].root, "test").expect("a workload").0
+}
+
+fn pod(name: &str, labels: &str) -> Workload {
+    object(&format!("{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, labels: {{{labels}}}}}}}"))
+}
+
+fn deployment(name: &str, own: &str, labels: &str) -> Workload {
+    object(&format!(
+        "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: {name}, labels: {{{own}}}}}, \
+          spec: {{template: {{metadata: {{labels: {{{labels}}}}}, \
+          spec: {{containers: [{{name: main, image: 'a.example:5000/b/web:1'}}]}}}}}}}}"
+    ))
+}
+
+fn index(policies: &[Watch], workloads: &[Workload]) -> Index {
+    let mut index = Index::new();
+    index.reset_policies(policies.iter().cloned());
+    for workload in workloads {
+        index.apply_workload(workload);
+    }
+    index
+}
+
+fn require(index: &mut Index) {
+    index.apply_namespace("test", &BTreeMap::from([(REQUIRE_COVERAGE.to_owned(), "true".to_owned())]));
+}
+
+fn said(diagnostics: &[Diagnostic]) -> Vec<String> {
+    diagnostics.iter().map(|d| format!("{} {d}", d.severity)).collect()
+}
+
+#[test]
+fn a_slip_in_a_label_names_what_was_meant() {
+    let policies = [
+        selecting("open", "{matchLabels: {org: empire}}"),
+        selecting("dup", "{matchExpressions: [{key: org, operator: In, values: [empire, rebels]}]}"),
+        selecting("other", "{matchLabels: {org: empire, class: x}}"),
+    ];
+    let index = index(&policies, &[]);
+    for (labels, expected) in [
+        (
+            "org: empre",
+            "warning GW106 metadata.labels.org: \"empre\" matches no policy; did you mean \"empire\"? \
+             (2 policies would watch this pod)",
+        ),
+        (
+            "Org: rebels",
+            "warning GW106 metadata.labels.Org: no policy selects by \"Org\"; did you mean \"org\"? \
+             (1 policy would watch this pod)",
+        ),
+        (
+            "empire: org",
+            "warning GW106 metadata.labels.empire: \"empire: org\" matches no policy; did you mean \"org: empire\"? \
+             (2 policies would watch this pod)",
+        ),
+        (
+            "Org: Empire",
+            "warning GW106 metadata.labels.Org: no policy selects by \"Org\"; did you mean \"org: empire\"? \
+             (2 policies would watch this pod)",
+        ),
+    ] {
+        assert_eq!(said(&index.on_workload(&pod("p", labels))), [expected]);
+    }
+    for fine in ["org: empire", "org: alliance", "app: web", "org: rebels"] {
+        assert_eq!(said(&index.on_workload(&pod("p", fine))), [""; 0], "{fine}");
+    }
+    // The fix is an edit of the label.
+    let fix = index.on_workload(&deployment("d", "", "org: empre"))[0].fix.clone().expect("a fix");
+    assert_eq!(fix.path.to_string(), "spec.template.metadata.labels.org");
+}
+
+#[test]
+fn a_policy_without_pods_says_what_there_is() {
+    let workloads = [
+        pod("a", "org: Empire, class: x"),
+        pod("b", "org: Empire"),
+        deployment("d", "", "org: alliance, team: blue"),
+    ];
+    let index = index(&[], &workloads);
+    let nothing = "warning GW110 spec.podSelector";
+    for (selector, expected) in [
+        (
+            "{matchLabels: {org: empire}}",
+            format!(
+                "{nothing}.matchLabels.org: no pod has `org=empire`, so this policy counts nothing now; \
+                 did you mean `org=Empire`? 2 pods in `test` would match"
+            ),
+        ),
+        (
+            "{matchExpressions: [{key: orgs, operator: Exists}]}",
+            format!(
+                "{nothing}: no pod has `orgs`, so this policy counts nothing now; no pod has a label `orgs` at all"
+            ),
+        ),
+        (
+            "{matchLabels: {team: red}}",
+            format!(
+                "{nothing}.matchLabels.team: no pod has `team=red`, so this policy counts nothing now; \
+                 the values of `team` are `blue`"
+            ),
+        ),
+        (
+            "{matchLabels: {team: blue, class: x}}",
+            format!(
+                "{nothing}: no pod has `class=x,team=blue`, so this policy counts nothing now; \
+                 each of these labels occurs, but no pod has all of them"
+            ),
+        ),
+    ] {
+        assert_eq!(said(&index.on_policy(&selecting("open", selector))), [expected]);
+    }
+    assert_eq!(
+        said(&index.on_policy(&policy(
+            "open",
+            "TracingPolicy",
+            "  containerSelector: {matchLabels: {name: man}}\n"
+        ))),
+        [
+            "warning GW111 spec.containerSelector: no pod that this policy selects has a container `name=man`, so it \
+          counts nothing; their containers are `main` (1)"
+        ]
+    );
+    // Of an empty cluster nothing can be said.
+    assert_eq!(said(&Index::new().on_policy(&selecting("open", "{matchLabels: {a: b}}"))), [""; 0]);
+}
+
+#[test]
+fn a_policy_says_whom_it_watches_and_misses() {
+    let workloads = [pod("a", "org: empire"), pod("b", "org: empre"), deployment("d", "", "org: empire")];
+    let index = index(&[], &workloads);
+    assert_eq!(
+        said(&index.on_policy(&selecting("open", "{matchLabels: {org: empire}}"))),
+        [
+            "note GW118 spec.podSelector: this policy selects 1 pod and 1 workload in `test`",
+            "warning GW112 spec.podSelector.matchLabels.org: 1 pod in `test` has `org=empre` and would be selected with \
+             `org=empire`; if that is a slip, label it anew, or name both values here",
+        ]
+    );
+    // The host's policies have no pods to miss.
+    assert_eq!(said(&index.on_policy(&policy("open", "TracingPolicy", "  hostSelector: {}\n"))), [""; 0]);
+}
+
+#[test]
+fn another_namespace_is_named() {
+    let index = index(
+        &[],
+        &[object("{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: prod, labels: {a: b}}}")],
+    );
+    let watch = policy("open", "TracingPolicyNamespaced", "  podSelector: {matchLabels: {a: b}}\n");
+    assert_eq!(
+        said(&index.on_policy(&watch)),
+        [
+            "warning GW110 spec.podSelector: no pod in namespace `test` has `a=b`, so this policy counts nothing now; \
+          1 pod in `prod` would match, but this policy is for `test` alone"
+        ]
+    );
+}
+
+#[test]
+fn required_coverage_is_denied_without() {
+    let mut index = index(&[selecting("open", "{matchLabels: {org: empire}}")], &[]);
+    let lone = pod("p", "app: web");
+    assert_eq!(said(&index.on_workload(&lone)), [""; 0]);
+    require(&mut index);
+    assert_eq!(
+        said(&index.on_workload(&lone)),
+        ["error GW113 metadata.labels: no policy watches this pod, and namespace `test` requires it \
+          (gatewatch.dev/require-coverage); policies select `org=empire` (`open`)"]
+    );
+    assert_eq!(said(&index.on_workload(&pod("p", "org: empire"))), [""; 0]);
+}
+
+#[test]
+fn changes_say_what_they_take_out_of_sight() {
+    let (one, two) =
+        (selecting("open", "{matchLabels: {org: empire}}"), selecting("dup", "{matchLabels: {class: x}}"));
+    let workloads = [pod("a", "org: empire, class: x"), pod("b", "org: empire")];
+    let mut index = index(&[one.clone(), two], &workloads);
+    let relabelled = pod("a", "org: empre, class: x");
+    let was = &workloads[0].shape;
+    assert_eq!(
+        said(&index.on_relabel(was, &relabelled)),
+        ["warning GW114 metadata.labels: with these labels 1 policy no longer watches this pod: `open`"]
+    );
+    assert_eq!(
+        said(&index.on_policy_change(&one, None)),
+        [
+            "warning GW115 metadata.name: 2 pods in `test` are watched by this policy, which goes; no other policy \
+          watches 1 pod of them"
+        ]
+    );
+    let narrower = selecting("open", "{matchLabels: {org: empire, class: x}}");
+    assert_eq!(
+        said(&index.on_policy_change(&one, Some(&narrower))),
+        [
+            "warning GW115 spec.podSelector: 1 pod in `test` is no longer watched by this policy; no other policy \
+          watches them"
+        ]
+    );
+    let wider = selecting("open", "{}");
+    assert_eq!(said(&index.on_policy_change(&one, Some(&wider))), [""; 0]);
+    require(&mut index);
+    assert!(index.on_policy_change(&one, None)[0].is_error());
+    assert!(!index.on_relabel(was, &relabelled)[0].is_error());
+    assert!(index.on_relabel(was, &pod("a", "org: empre"))[0].is_error());
+}
+
+#[test]
+fn labels_in_the_wrong_place_and_siblings() {
+    let policies = [selecting("open", "{matchLabels: {org: empire}}")];
+    let index = index(&policies, &[deployment("web", "", "app: web, org: empire")]);
+    let stray = deployment("api", "org: empire", "app: api");
+    assert_eq!(
+        said(&index.on_workload(&stray)),
+        [
+            "warning GW116 metadata.labels.org: `org=empire` is on this object alone and not on its pods, which are what \
+          policies look at: `open` would watch them; write it under `spec.template.metadata.labels`, too"
+        ]
+    );
+    let sibling = "warning GW117 spec.template.metadata.labels: the pods of Deployment `web` have `org=empire` and are \
+                   watched by `open`; these have no `org` and aren't; if both are to be watched, add `org=empire`";
+    assert_eq!(said(&index.on_workload(&deployment("web-canary", "", "app: web"))), [sibling]);
+    // Another value is meant to differ, and another application is another one.
+    assert_eq!(said(&index.on_workload(&deployment("web-v2", "", "app: web, org: alliance"))), [""; 0]);
+    assert_eq!(said(&index.on_workload(&deployment("db", "", "app: db"))), [""; 0]);
+}
+
+#[test]
+fn policies_that_count_twice() {
+    let twin =
+        Watch { id: crate::PolicyId { namespace: None, name: "twin".into() }, ..selecting("open", "{}") };
+    let namesake = policy("open", "TracingPolicyNamespaced", "  podSelector: {matchLabels: {z: z}}\n");
+    let index = index(&[twin, namesake], &[]);
+    assert_eq!(
+        said(&index.on_policy(&selecting("open", "{matchLabels: {a: b}}"))),
+        [
+            "warning GW216 spec.kprobes[0]: `twin` has the same hook with the same filters for some of the same pods, \
+             so each of these events is counted once for every policy; keep it in one of them, or sum up only one \
+             policy's counter",
+            "warning GW217 metadata.name: `test/open` has the same name, and the counter's label `policy` has no \
+             namespace: their counts can't be told apart; give one of them another name",
+        ]
+    );
+    assert_eq!(said(&index.on_policy(&selecting("dup", "{}"))), [""; 0]);
+}
