@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use gatewatch_agent::agent::{Agent, host_namespaces};
 use gatewatch_agent::engine::Engine;
-use gatewatch_agent::kernel_half::{self, KernelHalf, Node, Trampolines};
+use gatewatch_agent::kernel_half::{self, Interruptible, KernelHalf, Node, Trampolines};
 use gatewatch_agent::series::SERIES_PER_POLICY;
 use gatewatch_agent::sources::{Files, Source};
 use gatewatch_agent::{http, policy_dir, privileges};
@@ -112,6 +112,7 @@ fn run(arguments: Arguments) -> Result<()> {
         } else {
             Trampolines::choose(&kernel.features)
         },
+        interruptible: Interruptible::new(&kernel.features),
         pins: arguments.bpf_dir,
         keep: true,
     };

@@ -12,7 +12,7 @@ use gatewatch_agent::{
     attribution::Attribution,
     cgroup,
     engine::{Engine, Failure, PolicyKey},
-    kernel_half::{KernelHalf, Node, Trampolines},
+    kernel_half::{Interruptible, KernelHalf, Node, Trampolines},
 };
 use gatewatch_kernel::host::{Depth, Features, HostKernel, host_to};
 use gatewatch_policy::{
@@ -53,6 +53,7 @@ impl Kernel {
         let node = Node {
             layout: host.profile.layout().expect("every field"),
             trampolines: choose(&host.features),
+            interruptible: Interruptible::new(&host.features),
             pins: pins(),
             keep: false,
         };

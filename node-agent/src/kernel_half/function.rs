@@ -226,6 +226,8 @@ impl Function {
         }
         self.choose_path_reading(&mut tables);
         let object = if tables.spec.words == 1 { objects::CLASSIFY } else { objects::CLASSIFY_WIDE };
+        // Loading an object writes its `.rodata`, which is a map too.
+        let undisturbed = node.interruptible.undisturbed();
         let size = |len: usize| u32::try_from(len.max(1)).unwrap_or(u32::MAX);
         let mut ebpf = EbpfLoader::new()
             .default_map_pin_directory(pins.dir())
@@ -242,6 +244,7 @@ impl Function {
             .load(objects::built(object)?)
             .map_err(|source| LoadError::Object { object: "classifying", source })?;
         fill(&mut ebpf, &tables, hash_key)?;
+        drop(undisturbed);
         let name = self.by.classifier();
         let program = ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
         load(program, self.by, &self.symbol, btf).map_err(|source| LoadError::Program {

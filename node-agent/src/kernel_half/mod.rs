@@ -12,6 +12,7 @@ mod objects;
 pub mod processes;
 mod shared;
 mod tracker;
+mod undisturbed;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,6 +31,7 @@ pub use self::{
     function::{Missed, Prepared},
     objects::empty_programs,
     shared::{CgroupChanges, Usage},
+    undisturbed::Interruptible,
 };
 
 /// A hooked function: its symbol, and whether it is hooked when it returns.
@@ -42,6 +44,8 @@ pub struct Node {
     pub layout: Layout,
     /// How functions may be attached to.
     pub trampolines: Trampolines,
+    /// Whether another task can come in the middle of a system call on a map.
+    pub interruptible: Interruptible,
     /// Where the maps are pinned: a folder of its own on a bpf file system.
     pub pins: PathBuf,
     /// Whether hooks and counts outlive this process, for another one that goes on with them. If not, the folder is
@@ -118,11 +122,16 @@ impl KernelHalf {
     pub fn load(node: Node) -> Result<Self, LoadError> {
         let mut pins = Pins::prepare(&node.pins, node.keep)?;
         let btf = Btf::from_sys_fs().map_err(LoadError::Btf)?;
+        // An earlier agent's hooks count meanwhile.
+        let undisturbed = node.interruptible.undisturbed();
         let hash_key = key(&mut pins)?;
         let mut tracker = Tracker::load(&node, &pins, hash_key)?;
         let mut shared = Shared::take(tracker.ebpf_mut())?;
+        drop(undisturbed);
         tracker.attach(&btf, &pins)?;
+        let undisturbed = node.interruptible.undisturbed();
         shared.scan_processes(hash_key);
+        drop(undisturbed);
         let functions: BTreeMap<Site, Function> =
             if pins.taken { Function::adopt_all(&pins).into_iter().collect() } else { BTreeMap::new() };
         let adopted = functions.keys().cloned().collect();
@@ -147,6 +156,7 @@ impl KernelHalf {
 
     /// Writes that the agent is alive. To be called several times a second.
     pub fn beat(&mut self) {
+        let _undisturbed = self.node.interruptible.undisturbed();
         if let Some(alive) = &mut self.alive {
             alive.beat();
         }
@@ -154,11 +164,13 @@ impl KernelHalf {
 
     /// Remembers something for an agent that comes after this one.
     pub fn save(&self, memory: Memory, bytes: &[u8]) -> Result<(), LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         if self.pins.kept() { blob::save(self.pins.dir(), memory.name(), bytes) } else { Ok(()) }
     }
 
     /// What an earlier agent has left.
     pub fn remembered(&self, memory: Memory) -> Result<Option<Vec<u8>>, LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         if self.pins.taken { blob::load(self.pins.dir(), memory.name()) } else { Ok(None) }
     }
 
@@ -166,9 +178,11 @@ impl KernelHalf {
     /// before [`install`](Self::install).
     pub fn prepare(&mut self, site: &Site, tables: &Tables) -> Result<Prepared, LoadError> {
         let mut tables = tables.clone();
+        let undisturbed = self.node.interruptible.undisturbed();
         for (set, slot) in tables.follow.iter().zip(&mut tables.spec.follow) {
             slot.mask = self.shared.follow_set(set, self.hash_key)?;
         }
+        drop(undisturbed);
         if !self.functions.contains_key(site) {
             let function = Function::attach(&self.node, &self.pins, &self.btf, site)?;
             self.functions.insert(site.clone(), function);
@@ -189,6 +203,7 @@ impl KernelHalf {
 
     /// Writes a row of cgroup classes into a function's classifier.
     pub fn set_class_row(&mut self, site: &Site, class: u32, row: &[u64]) -> Result<(), LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         match self.functions.get_mut(site) {
             Some(function) => function.set_row(class, row),
             None => Err(LoadError::NotAttached(site.0.clone())),
@@ -213,42 +228,50 @@ impl KernelHalf {
 
     /// Makes the overflow counter of a hook.
     pub fn add_hook(&mut self, hook: u32) -> Result<(), LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.add_hook(hook)
     }
 
     /// Forgets the counts of hooks.
     pub fn remove_hooks(&mut self, hooks: &[u32]) -> Result<(), LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.remove_counts(|key| hooks.contains(&key.hook))
     }
 
     /// Forgets the counts of a cgroup that is gone.
     pub fn remove_cgroup_counts(&mut self, cgroups: &[u64]) -> Result<(), LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.remove_counts(|key| cgroups.contains(&key.cgroup))
     }
 
     /// Fills the table of counts up with entries of no hook, so that a test can see what happens then.
     pub fn fill_counts(&mut self) -> Result<(), LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.fill_counts()
     }
 
     /// Says which class a cgroup has; `None`: it isn't classified.
     pub fn set_cgroup_class(&mut self, cgroup: u64, class: Option<u32>) -> Result<(), LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.set_cgroup_class(cgroup, class)
     }
 
     /// All counts, summed over the CPUs. Those of overflow counters have
     /// [`OVERFLOW`](gatewatch_abi::consts::OVERFLOW) for cgroup and program.
     pub fn counts(&self) -> Result<Vec<(CountKey, u64)>, LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.counts()
     }
 
     /// The path of a program, cut at 504 bytes; empty where it isn't known.
     pub fn binary_path(&self, id: u64) -> Vec<u8> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.binary_path(id)
     }
 
     /// Cgroups that were made and removed since the last call.
     pub fn cgroup_changes(&mut self) -> Result<CgroupChanges, LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.cgroup_changes()
     }
 
@@ -259,11 +282,13 @@ impl KernelHalf {
 
     /// What cgroup changes were given out is saved.
     pub fn forget_told(&mut self) -> Result<(), LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.forget_told()
     }
 
     /// The classes of cgroups as an earlier agent has set them.
     pub fn cgroup_classes(&self) -> Result<Vec<(u64, u32)>, LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.cgroup_classes()
     }
 
@@ -274,11 +299,13 @@ impl KernelHalf {
 
     /// Goes on with the sets of an earlier agent.
     pub fn restore_follow_sets(&mut self, sets: Vec<Vec<Vec<u8>>>) -> Result<(), LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.restore_follow_sets(sets)
     }
 
     /// How full the maps are, and what had to be left out.
     pub fn usage(&self) -> Usage {
+        let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.usage()
     }
 
