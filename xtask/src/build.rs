@@ -65,7 +65,8 @@ impl Built {
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let tools = setup::tools()?;
     let profile = if arguments.release { Profile::Release } else { Profile::Dev };
-    for program in &build(&tools, profile)?.programs {
+    let built = build_all(&tools, profile)?;
+    for program in built.programs.iter().chain(&built.for_cluster) {
         println!("{}", program.display());
     }
     Ok(ExitCode::SUCCESS)

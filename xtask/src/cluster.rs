@@ -4,12 +4,14 @@
 //!
 //! What it is made of lies in `cluster/` in cargo's target folder, and stays between calls until `down`.
 
-mod app;
+pub(crate) mod app;
 mod command;
 mod disk;
 mod initramfs;
 mod node;
 mod pki;
+pub(crate) mod samples;
+mod story;
 mod userland;
 
 use std::{
@@ -19,12 +21,14 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-pub(crate) use command::{Arguments, command};
+pub(crate) use crate::kube::Programs;
+pub(crate) use command::{Arguments, command, images, up};
+pub(crate) use story::Story;
 
 use crate::{
     build::Built,
     cache::Cache,
-    kube::{self, ControlPlane, Kubectl, Life, Program, Programs, Settings},
+    kube::{self, ControlPlane, Kubectl, Life, Program, Settings},
     oci::Image,
     paths,
     progress::{Step, say},
@@ -33,6 +37,11 @@ use crate::{
 /// What the node runs, besides what the control plane needs.
 const NODE_PROGRAMS: &[Program] =
     &[Program::Kubelet, Program::KubeProxy, Program::Containerd, Program::ContainerdShim, Program::Ctr];
+
+/// All programs that a cluster needs, and helm.
+pub(crate) fn programs(cache: &Cache) -> Result<Programs> {
+    Programs::ready(cache, &[kube::CONTROL_PLANE, NODE_PROGRAMS, &[Program::Helm]].concat())
+}
 
 /// A cluster that runs.
 #[derive(Debug)]
@@ -70,7 +79,7 @@ impl Cluster {
         folder: &Path,
         life: Life,
     ) -> Result<Self> {
-        let programs = Programs::ready(cache, &[kube::CONTROL_PLANE, NODE_PROGRAMS].concat())?;
+        let programs = programs(cache)?;
         let app = app::ready(cache)?;
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         Self::clean(folder)?;
@@ -94,9 +103,17 @@ impl Cluster {
         step.done();
 
         let step = Step::begin("starting the node's VM (a minute or two)");
-        let node = node::Node::start(folder, &initramfs, &disk, ports, life)?;
-        let mut cluster = Self { plane, node };
-        cluster.wait_node_ready(&step)?;
+        let start = || node::Node::start(folder, &initramfs, &disk, ports, life);
+        let mut cluster = Self { plane, node: start()? };
+        let mut ready = cluster.wait_node_ready(&step);
+        if ready.is_err() && !cluster.node.has_begun() {
+            // An emulated CPU breaks down in the kernel's start now and then.
+            say("the VM did not boot; trying once more");
+            cluster.node.kill()?;
+            cluster.node = start()?;
+            ready = cluster.wait_node_ready(&step);
+        }
+        ready?;
         step.done();
         Ok(cluster)
     }
@@ -115,6 +132,20 @@ impl Cluster {
     /// Runs a script on the node, outside of every pod: its exit code and its output.
     pub(crate) fn run_on_node(&self, script: &str) -> Result<(i32, String)> {
         self.node.run(script)
+    }
+
+    /// The control plane.
+    pub(crate) fn plane(&mut self) -> &mut ControlPlane {
+        &mut self.plane
+    }
+
+    /// What can be said about a cluster on which something failed.
+    pub(crate) fn post_mortem(&self) -> String {
+        let (here, node) = self.logs();
+        let kubelet = self
+            .run_on_node("tail -n 20 /node/logs/kubelet.log")
+            .map_or_else(|error| format!("{error:#}"), |(_, output)| output);
+        format!("logs: {} and {node}\nthe end of the kubelet's:\n{kubelet}", here.display())
     }
 
     /// Where the logs are: a folder here, and the address of a server of the node's.

@@ -11,6 +11,8 @@ use clap::Args;
 
 use crate::{
     build::{self, Profile},
+    cache::Cache,
+    cluster::{self, Story},
     image::Kernel,
     process,
     progress::say,
@@ -27,9 +29,15 @@ pub(crate) struct Arguments {
     /// Run on this machine instead of in a VM (as root, where the kernel has kprobes)
     #[arg(long)]
     here: bool,
+    /// Run on a Kubernetes cluster whose node is a VM: installed by the chart, policies and pods by kubectl
+    #[arg(long, conflicts_with = "here")]
+    cluster: bool,
 }
 
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.cluster {
+        return on_a_cluster();
+    }
     if arguments.here {
         can_run_here()?;
     } else if can_run_here().is_ok() {
@@ -54,6 +62,15 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         eprintln!("error: {failure}");
     }
     Ok(exit_code(output.status))
+}
+
+/// What the README tells, on a cluster, which stays for those who want to look around.
+fn on_a_cluster() -> Result<ExitCode> {
+    let cluster = cluster::up()?;
+    let programs = cluster::programs(&Cache::open()?)?;
+    Story::new(&cluster, &programs).tell()?;
+    say("the cluster is still up: `cargo xtask cluster kubectl get pods -A`, `cargo xtask cluster down`");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Says why this machine cannot run the demo, if it cannot.

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every suite, quick ones first, or those that are named.
 
 mod chart;
+mod cluster;
 mod counts;
 mod modules;
 mod style;
@@ -71,6 +72,7 @@ const SUITES: &[Suite] = &[
         about: "on Debian's newest kernel",
         run: |context| suites::vm(context, Kernel::V7_3),
     },
+    Suite { name: "cluster", about: "on a Kubernetes cluster whose node is a VM", run: cluster::run },
 ];
 
 /// What suites share. What takes long is made when the first suite asks for it.

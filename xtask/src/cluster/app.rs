@@ -28,6 +28,9 @@ const SERVICE: &str = "quay.io/cilium/starwars:v2.1";
 /// The image of a pod's first process, named in `guest/containerd.toml`.
 const PAUSE: &str = "gatewatch.dev/pause:1";
 
+/// A program of the tests.
+pub(crate) const READER: &str = "gatewatch.dev/reader:1";
+
 /// The ships' image, in the cache.
 #[derive(Debug)]
 pub(super) struct App {
@@ -82,9 +85,11 @@ impl App {
         for (name, reference, ports, about) in [
             ("gatewatch-deathstar", SERVICE, &[80][..], "The service of the sample application"),
             ("gatewatch-pause", PAUSE, &[], "The first process of a pod"),
+            ("gatewatch-reader", READER, &[], "A pod of the tests that reads a file and ends"),
         ] {
             let mut tree = Tree::default();
             tree.copy_in(built.program(name)?, name)?;
+            tree.file("data", 0o644, "data\n");
             let image = Image {
                 reference: reference.into(),
                 tree,

@@ -7,9 +7,9 @@ use clap::{Args, Subcommand};
 
 use super::Cluster;
 use crate::{
-    build::{self, Profile},
+    build::{self, Built, Profile},
     kube::Life,
-    oci::{Product, product},
+    oci::{Image, Product, product},
     progress::say,
     setup,
     vm::command::exit_code,
@@ -49,11 +49,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let folder = Cluster::folder();
     match &arguments.action {
         Action::Up => {
-            if Cluster::open(&folder)?.is_some() {
-                say("the cluster is up already; `cargo xtask cluster down` takes it down");
-            } else {
-                up()?;
-            }
+            up()?;
             println!("export KUBECONFIG={}", folder.join("admin.kubeconfig").display());
             Ok(ExitCode::SUCCESS)
         }
@@ -83,11 +79,22 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     }
 }
 
-fn up() -> Result<Cluster> {
+/// Starts a cluster with Gatewatch's images in the tree's own folder, unless one runs there.
+pub(crate) fn up() -> Result<Cluster> {
+    let folder = Cluster::folder();
+    if let Some(cluster) = Cluster::open(&folder)? {
+        say("a cluster is up already; `cargo xtask cluster down` takes it down");
+        return Ok(cluster);
+    }
     let tools = setup::tools()?;
     let built = build::build_all(&tools, Profile::Dev)?;
-    let images = Product::ALL.iter().map(|wanted| product(*wanted, &built)).collect::<Result<Vec<_>>>()?;
-    Cluster::up(&tools.cache, &built, &images, &Cluster::folder(), Life::UntilStopped)
+    Cluster::up(&tools.cache, &built, &images(&built)?, &folder, Life::UntilStopped)
+        .context("the cluster did not come up; `cargo xtask cluster down` takes away what is left of it")
+}
+
+/// Gatewatch's images.
+pub(crate) fn images(built: &Built) -> Result<Vec<Image>> {
+    Product::ALL.iter().map(|wanted| product(*wanted, built)).collect()
 }
 
 fn running() -> Result<Cluster> {

@@ -135,6 +135,16 @@ impl Node {
             .with_context(|| format!("the node's VM has ended. Its console:\n{}", self.console()))
     }
 
+    /// Whether the kernel came up so far that the node's own start ran.
+    pub(super) fn has_begun(&self) -> bool {
+        self.console().contains("node: ")
+    }
+
+    /// Ends the VM at once.
+    pub(super) fn kill(&mut self) -> Result<()> {
+        self.qemu.kill()
+    }
+
     /// Ends it. Its disk stays until the next start.
     pub(super) fn stop(mut self) -> Result<()> {
         self.qemu.kill()?;

@@ -35,6 +35,17 @@ impl Kubectl {
         process::text(&mut self.command(arguments))
     }
 
+    /// What kubectl prints, warnings and all, as a person sees it. Fails, with that, unless it succeeds.
+    pub(crate) fn shown(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.command(arguments).stdin(Stdio::null()).output().context("cannot run kubectl")?;
+        let mut text = String::from_utf8_lossy(&output.stderr).into_owned();
+        text += &String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            bail!("`kubectl {}` {}: {}", arguments.join(" "), process::ending(output.status), text.trim());
+        }
+        Ok(text)
+    }
+
     /// `kubectl apply -f -` of `manifests`: what it prints.
     pub(crate) fn apply(&self, manifests: &str) -> Result<String> {
         self.with_input(&["apply", "-f", "-"], manifests)

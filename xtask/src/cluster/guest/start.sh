@@ -31,6 +31,10 @@ ip address add 10.0.2.15/24 dev eth0
 ip route add 10.96.0.0/16 via 10.0.2.2
 # An address outside of the cluster (TEST-NET-3 of RFC 5737) for what calls the world.
 ip address add 203.0.113.80/32 dev lo
+# The machine outside knows this node only, so what pods send there gets the node's address.
+nft add table ip gatewatch-node
+nft add chain ip gatewatch-node postrouting '{ type nat hook postrouting priority 100; }'
+nft add rule ip gatewatch-node postrouting ip saddr 10.244.0.0/16 oifname eth0 masquerade
 hostname "$NODE_NAME"
 echo "127.0.0.1 localhost" >/etc/hosts
 echo "10.0.2.15 $NODE_NAME" >>/etc/hosts

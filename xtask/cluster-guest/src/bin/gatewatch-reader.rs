@@ -1,0 +1,26 @@
+//! A pod that lives for a moment: reads one byte of `/data` as often as it is told to, and ends.
+
+use std::{env, fs::File, io, os::unix::fs::FileExt as _, process::ExitCode};
+
+fn main() -> ExitCode {
+    let Some(count) = env::args().nth(1).and_then(|count| count.parse().ok()) else {
+        eprintln!("usage: gatewatch-reader COUNT");
+        return ExitCode::FAILURE;
+    };
+    match read(count) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gatewatch-reader: cannot read /data: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Exactly `count` reads: each is one call of the kernel's security_file_permission with this file.
+fn read(count: u32) -> io::Result<()> {
+    let file = File::open("/data")?;
+    for _ in 0..count {
+        file.read_exact_at(&mut [0], 0)?;
+    }
+    Ok(())
+}
