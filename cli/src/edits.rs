@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn only_what_is_meant_changes() {
-        let text = "a: 1  # one\nlist:\n  # first\n  - x: 1 # x\n    y: 2\n  - z\nflow: {p: q, r: [s]}\n";
+        let text = "a: 1  # one\nlist:\n  # first\n  - x: 1 # x\n    k: 2\n  - z\nflow: {p: q, r: [s]}\n";
         let replace = |yaml: &str| Edit::Replace(yaml.to_owned());
         let rename = |name: &str| Edit::Rename(name.to_owned());
         let add = |name: &str, yaml: &str| Edit::AddField(name.to_owned(), yaml.to_owned());
@@ -202,14 +202,14 @@ mod tests {
         for (at, edit, old, new) in [
             ("a", replace("\"1\""), "a: 1  # one", "a: \"1\"  # one"),
             ("list.0.x", rename("w"), "- x: 1 # x", "- w: 1 # x"),
-            ("list.0", add("v", "3"), "    y: 2\n", "    y: 2\n    v: 3\n"),
+            ("list.0", add("v", "3"), "    k: 2\n", "    k: 2\n    v: 3\n"),
             ("", add("b", "2"), "# one\n", "# one\nb: 2\n"),
             ("list", append("n"), "  - z\n", "  - z\n  - n\n"),
             ("flow", add("t", "u"), "[s]}", "[s], t: u}"),
             ("flow.r", append("t"), "[s]", "[s, t]"),
             ("flow.p", Edit::Remove, "{p: q, r", "{r"),
             ("flow.r", Edit::Remove, "{p: q, r: [s]}", "{p: q}"),
-            ("list.0.y", Edit::Remove, "    y: 2\n", ""),
+            ("list.0.k", Edit::Remove, "    k: 2\n", ""),
             ("list.1", Edit::Remove, "  - z\n", ""),
             ("a", Edit::Remove, "a: 1  # one\n", ""),
         ] {

@@ -134,7 +134,7 @@ fn bytes_that_are_no_text_and_inputs_without_end() {
     if Path::new("/dev/zero").exists() {
         let run = lint(&folder, &["/dev/zero"]);
         assert_eq!(run.status, 2);
-        assert!(run.stderr.contains("larger than 3 MiB"), "{}", run.stderr);
+        assert!(run.stderr.contains("larger than 64 MiB"), "{}", run.stderr);
     }
 }
 

@@ -13,12 +13,24 @@ pub struct Code {
     pub title: &'static str,
     /// How bad it usually is.
     pub severity: Severity,
+    /// Its page for users, in Markdown: `docs/codes/GWnnn.md`. See [`pages`](crate::pages).
+    pub page: &'static str,
+}
+
+/// The page on a code, which may be written in small letters.
+pub fn page(id: &str) -> Option<&'static str> {
+    ALL.iter().find(|code| code.id.eq_ignore_ascii_case(id)).map(|code| code.page)
 }
 
 macro_rules! codes {
     ($($name:ident = $id:literal, $severity:ident, $title:literal;)*) => {
         $(#[doc = concat!($id, ": ", $title, ".")]
-        pub static $name: Code = Code { id: $id, title: $title, severity: Severity::$severity };)*
+        pub static $name: Code = Code {
+            id: $id,
+            title: $title,
+            severity: Severity::$severity,
+            page: include_str!(concat!("../../docs/codes/", $id, ".md")),
+        };)*
 
         /// Every code, in order.
         pub static ALL: &[&Code] = &[$(&$name,)*];
@@ -110,6 +122,7 @@ codes! {
     WIDE_RANGE = "GW409", Warning, "a range that costs one entry of a map for every value";
     SELECTOR_BYTES = "GW410", Warning, "selectors that Tetragon can't address";
     NODE_BUDGET = "GW411", Warning, "what costs every node much, or of which a node has few";
+    AGENT_SETTING = "GW412", Note, "what Tetragon does only where its agent is set up for it";
     ENFORCED_EVERYWHERE = "GW501", Warning, "enforcement on every process of every node";
     NOT_OVERRIDABLE = "GW502", Error, "an override of what can't be overridden";
     NO_ENFORCER = "GW503", Error, "an enforcer that isn't there, or can't be";

@@ -45,7 +45,7 @@ impl LabelExpression {
 }
 
 /// What the labels belong to; that decides which keys and values there can be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// Labels of pods.
     Pod,
@@ -170,7 +170,12 @@ fn check_key(key: &str, subject: Subject, path: &FieldPath, at_key: bool, found:
                     format!("{key:?} can't be a label's key, so no object has it: {e}"),
                 );
                 match repaired(key) {
-                    Some(better) => diagnostic.help(format!("did you mean `{better}`?")),
+                    Some(better) => diagnostic.help(format!("did you mean `{better}`?")).fix(Fix {
+                        title: format!("write `{better}`"),
+                        path: path.clone(),
+                        edit: if at_key { Edit::Rename(better) } else { Edit::Replace(better) },
+                        safe: false,
+                    }),
                     None => diagnostic,
                 }
             }

@@ -13,6 +13,7 @@ pub mod labels;
 pub mod model;
 pub mod names;
 pub mod nearest;
+pub mod pages;
 pub mod plan;
 pub mod prove;
 pub mod read;

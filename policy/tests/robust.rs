@@ -1,8 +1,11 @@
 //! Whatever the input, there is an answer, soon, and no panic.
 
-use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+mod common;
 
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use common::cpu_time;
 use gatewatch_policy::analysis::analyze;
 use gatewatch_policy::diagnostic::{Edit, FieldPath, Fix};
 use gatewatch_policy::render::{File, human, json};
@@ -60,7 +63,7 @@ spec:
 
 /// Everything that can be done with a text, and what it takes.
 fn run(text: &str) -> Duration {
-    let start = Instant::now();
+    let start = cpu_time();
     let file = File::new("f", text);
     for document in parse(text) {
         for finding in analyze(&document).findings.iter().take(20) {
@@ -75,7 +78,7 @@ fn run(text: &str) -> Duration {
             assert!(!shown.1.contains('\n') && !shown.2.contains('\n'));
         }
     }
-    start.elapsed()
+    cpu_time().saturating_sub(start)
 }
 
 #[test]
@@ -247,6 +250,8 @@ fn what_panics_tetragon_is_a_diagnostic() {
             .filter(|f| f.diagnostic.is_error())
             .map(|f| f.diagnostic.code.id)
             .collect();
+        // Long lists are also said to be longer than Tetragon's buffer.
+        let errors: Vec<&str> = errors.into_iter().filter(|code| *code != "GW410").collect();
         assert_eq!(errors, [expected], "{selector:.60}");
     }
 }

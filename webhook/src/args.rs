@@ -17,6 +17,7 @@ pub struct Arguments {
 
 /// What the program does.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::doc_markdown, reason = "the comments are what --help prints")]
 pub enum Task {
     /// Serve
     Serve(Box<Serve>),
@@ -28,6 +29,7 @@ pub enum Task {
 
 /// `serve`.
 #[derive(Debug, Args)]
+#[expect(clippy::doc_markdown, reason = "the comments are what --help prints")]
 pub struct Serve {
     /// Where the API server asks
     #[arg(long, env = "GATEWATCH_LISTEN", default_value = "0.0.0.0:9443")]
@@ -184,7 +186,7 @@ mod tests {
 
     #[test]
     fn times_are_read() {
-        assert_eq!(duration("90d"), Ok(Duration::from_secs(90 * 86_400)));
+        assert_eq!(duration("90d"), Ok(Duration::from_hours(90 * 24)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         for bad in ["", "s", "10", "10x", "99999999999999999999s", "9999999999999999d"] {
             assert!(duration(bad).is_err(), "{bad}");

@@ -12,7 +12,7 @@ use gatewatch_policy::analysis::analyze;
 use gatewatch_policy::diagnostic::Diagnostic;
 use gatewatch_policy::model::Policy;
 use gatewatch_policy::source::Document;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -79,6 +79,7 @@ pub struct Cluster {
     /// Counts changes of whatever coverage depends on.
     version: AtomicU64,
     kernels_changed: Notify,
+    caveat_said: AtomicBool,
 }
 
 impl Default for Cluster {
@@ -98,6 +99,7 @@ impl Default for Cluster {
             leads: AtomicBool::new(false),
             version: AtomicU64::new(0),
             kernels_changed: Notify::new(),
+            caveat_said: AtomicBool::new(false),
         }
     }
 }
@@ -150,6 +152,11 @@ impl Cluster {
     pub fn unsynced(&self) -> Vec<Cache> {
         let unsynced = |(_, health): &(&Cache, &Health)| !health.read().synced;
         self.health.iter().filter(unsynced).map(|(cache, _)| *cache).collect()
+    }
+
+    /// Says that every cache is as full as it will be, for a cluster that no watch fills.
+    pub fn assume_synced(&self) {
+        self.health.values().for_each(Health::assume_synced);
     }
 
     /// A number that is another one after every change that coverage depends on.
@@ -244,13 +251,9 @@ impl Cluster {
         let caveat = kernels.caveat();
         let before = self.kernels.swap(Arc::new(kernels)).caveat();
         // Once, and again when it is another.
-        static SAID: Mutex<bool> = Mutex::new(false);
-        let mut said = SAID.lock();
-        if caveat != before || !*said {
-            *said = true;
-            if let Some(caveat) = caveat {
-                tracing::info!("kernels: {caveat}");
-            }
+        let said = self.caveat_said.swap(true, Ordering::Relaxed) && caveat == before;
+        if let Some(caveat) = caveat.filter(|_| !said) {
+            tracing::info!("kernels: {caveat}");
         }
         self.touch();
     }

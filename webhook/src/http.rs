@@ -11,6 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
+use crate::caches::Cache;
 use crate::cluster::Cluster;
 use crate::gate::{Door, Gate};
 use crate::metrics::{CONTENT_TYPE, Metrics};
@@ -130,7 +131,7 @@ async fn ready(State(probed): State<Arc<Probed>>) -> Response {
     if probed.certificates.not_after().is_none() {
         return not("there is no certificate yet".to_owned());
     }
-    let unsynced: Vec<&str> = probed.cluster.unsynced().into_iter().map(|cache| cache.name()).collect();
+    let unsynced: Vec<&str> = probed.cluster.unsynced().into_iter().map(Cache::name).collect();
     if !unsynced.is_empty() {
         return not(format!("these caches are still filling: {}", unsynced.join(", ")));
     }

@@ -50,6 +50,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// The metrics of this cluster and these certificates.
+    #[expect(clippy::too_many_lines, reason = "a list of names and helps")]
     pub fn new(cluster: Arc<Cluster>, certificates: Arc<Certificates>) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let reference = RefCell::new(Vec::new());

@@ -199,6 +199,3 @@ async fn requests(
     // How a client's connection ended concerns the client alone.
     let _ = watcher.watch(connection).await;
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,13 +1,17 @@
-//! `cargo xtask bench`: what an event costs, in instructions.
+//! `cargo xtask bench`: what an event costs, in instructions, what linting takes, and what a decision of the webhook
+//! costs.
 
-use std::process::ExitCode;
+mod lint;
 
-use anyhow::Result;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
 use crate::{
     build::{self, Profile},
     image::Kernel,
+    paths,
     progress::say,
     setup,
     vm::{Vm, command::exit_code, pass_through},
@@ -21,6 +25,10 @@ const PROGRAM: &str = "gatewatch-bench";
 enum Subject {
     /// Instructions that one call of a watched kernel function takes
     Event,
+    /// What a decision of the webhook costs, beside a handler that answers a constant
+    Webhook,
+    /// Time and memory that linting many policies and manifests takes
+    Lint,
 }
 
 /// Options of `cargo xtask bench`.
@@ -38,7 +46,14 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
-    let Subject::Event = arguments.subject;
+    match arguments.subject {
+        Subject::Event => event(arguments),
+        Subject::Lint => lint::run(),
+        Subject::Webhook => webhook(&arguments.passed_on),
+    }
+}
+
+fn event(arguments: &Arguments) -> Result<ExitCode> {
     let tools = setup::tools()?;
     let built = build::build(&tools, Profile::Release)?;
     built.program(PROGRAM)?;
@@ -54,4 +69,22 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         eprintln!("error: {failure}");
     }
     Ok(exit_code(output.status))
+}
+
+/// Runs on this machine: all that counts is the ratio within one run.
+fn webhook(passed_on: &[String]) -> Result<ExitCode> {
+    let mut cargo = Command::new(paths::cargo());
+    cargo.current_dir(paths::root());
+    cargo.args([
+        "run",
+        "--release",
+        "--quiet",
+        "--package",
+        "gatewatch-webhook",
+        "--example",
+        "gate-bench",
+        "--",
+    ]);
+    let status = cargo.args(passed_on).status().context("cannot run cargo")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask gate up|down|kubectl`: an API server with the gate before it, on loopback.
 
 pub(crate) mod balancer;
+pub(crate) mod checks;
 pub(crate) mod plane;
 pub(crate) mod probe;
 

@@ -50,7 +50,8 @@ enum Task {
     Chart,
     /// Make the container images of agent and webhook, without a daemon
     Image(oci::Arguments),
-    /// Count instructions per event, in a VM whose clock is its instruction counter
+    /// Measure what an event costs (in a VM whose clock is its instruction counter), what linting takes, or a decision
+    /// of the webhook
     Bench(bench::Arguments),
 }
 

@@ -52,6 +52,8 @@ const SUITES: &[Suite] = &[
     Suite { name: "lint", about: "clippy without a warning", run: suites::lint },
     Suite { name: "unit", about: "the tests that need no kernel", run: suites::unit },
     Suite { name: "chart", about: "the helm chart, its alerts and its dashboard", run: chart::run },
+    Suite { name: "fuzz", about: "policies and profiles spoilt at random", run: suites::fuzz },
+    Suite { name: "gate", about: "the gate before a real API server, with kubectl", run: suites::gate },
     Suite {
         name: "vm-6.12",
         about: "on Debian 13's kernel",

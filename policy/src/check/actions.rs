@@ -3,9 +3,9 @@
 use super::{Place, Section, enforces, hooks, spec};
 use crate::codes::{
     ACTION_FIELD, ACTION_PLACE, NO_ENFORCER, NOT_OVERRIDABLE, OVER_LIMIT, RATE_LIMIT, RETURN_ACTION,
-    RETURN_FILTER,
+    RETURN_FILTER, UNKNOWN_NAME,
 };
-use crate::diagnostic::{Diagnostic, FieldPath, Severity};
+use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
 use crate::model::{Action, ArgType, Policy, Selector, Target};
 use crate::nearest::nearest;
 use crate::values;
@@ -21,6 +21,7 @@ const SCOPES: [&str; 3] = ["thread", "process", "global"];
 pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
     enforcers(policy, found);
     for place in hooks(policy) {
+        return_arg_action(&place, found);
         for (selector, path) in place.selectors() {
             lengths(selector, &path, found);
             for (name, actions) in [
@@ -47,6 +48,27 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
         }
     }
     hidden_enforcement(policy, found);
+}
+
+/// What can be done with a result; the schema takes any word.
+fn return_arg_action(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
+    const KNOWN: [&str; 2] = ["TrackSock", "UntrackSock"];
+    let Some(action) = place.hook.return_arg_action.as_deref().filter(|action| !KNOWN.contains(action))
+    else {
+        return;
+    };
+    let at = place.path.field("returnArgAction");
+    let message = format!("there is no action {action:?} for results: every node refuses the policy");
+    let diagnostic = Diagnostic::new(&UNKNOWN_NAME, at.clone(), message);
+    found.push(match nearest(action, KNOWN) {
+        Some(meant) => diagnostic.fix(Fix {
+            title: format!("write `{meant}`"),
+            path: at,
+            edit: Edit::Replace(meant.to_owned()),
+            safe: false,
+        }),
+        None => diagnostic.help("write `TrackSock` or `UntrackSock`"),
+    });
 }
 
 fn lengths(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
@@ -190,6 +212,20 @@ fn position(
             format!("`{name}` doesn't work in `{}`: every node refuses the policy", section.name()),
         ));
         return;
+    }
+    // The schema takes these fields everywhere.
+    let written = |field: &str| action.fields.get(field).is_some_and(|value| value == "true");
+    let stack = ["kernelStackTrace", "userStackTrace"].into_iter().find(|field| written(field));
+    let wrong = match section {
+        Section::LsmHooks => stack,
+        _ => Some("imaHash").filter(|field| written(field)),
+    };
+    if let Some(field) = wrong {
+        found.push(Diagnostic::new(
+            &ACTION_PLACE,
+            path.field(field),
+            format!("`{field}` doesn't work in `{}`: every node refuses the policy", section.name()),
+        ));
     }
     if name == "NotifyEnforcer" && policy.spec.enforcers.is_empty() {
         found.push(

@@ -2,7 +2,7 @@
 
 use super::{Place, Section, hooks};
 use crate::codes::{ARG_FIELD, ARG_INDEX, DUPLICATE_ARG, OVER_LIMIT, UNTYPED_ARG};
-use crate::diagnostic::{Diagnostic, FieldPath, Severity};
+use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
 use crate::model::{Arg, ArgType, Policy};
 
 /// Arguments and data that one hook can have (`MAX_SELECTORS_ARGS` and the five slots of Tetragon's events).
@@ -27,8 +27,8 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
             typed(&place, arg, &path, found);
             form(arg, &path, found);
             let before = &hook.args[..i];
-            if before.iter().take(64).any(|other| (other.index, &other.resolve) == (arg.index, &arg.resolve))
-            {
+            let same = |other: &&Arg| (other.index, &other.resolve) == (arg.index, &arg.resolve);
+            if let Some(first) = before.iter().take(64).find(same) {
                 found.push(
                     Diagnostic::new(
                         &DUPLICATE_ARG,
@@ -38,7 +38,13 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
                             arg.index
                         ),
                     )
-                    .help("keep one of them"),
+                    .help("keep one of them")
+                    .fix(Fix {
+                        title: "take this one away".to_owned(),
+                        path: path.clone(),
+                        edit: Edit::Remove,
+                        safe: first == arg,
+                    }),
                 );
             }
             index(&place, arg, &path, found);

@@ -1,14 +1,14 @@
 //! What costs a node running Tetragon much memory, or of which it has few for all policies together.
 
 use super::{enforces, hooks, selectors, spec};
-use crate::codes::{NODE_BUDGET, NODE_LABELS, SOCKET_TRACKING};
+use crate::codes::{AGENT_SETTING, NODE_BUDGET, NODE_LABELS, SOCKET_TRACKING};
 use crate::diagnostic::Diagnostic;
 use crate::model::{Action, ArgType, Policy, Selector};
 
 /// Sets of programs whose children are followed, of one agent (`pkg/mbset`).
 const FOLLOWED_MAX: usize = 64;
-/// Filters of workloads of one agent: `POLICY_FILTER_MAX_POLICIES` without the reserved one, and one is the policy's.
-const WORKLOADS_MAX: usize = 126;
+/// Filters of workloads of one agent: `POLICY_FILTER_MAX_POLICIES` without the reserved one.
+const WORKLOADS_MAX: usize = 127;
 
 pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
     stacks(policy, found);
@@ -16,6 +16,24 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
     shared(policy, found);
     node_labels(policy, found);
     sockets(policy, found);
+    settings(policy, found);
+}
+
+/// Parents are known to agents that were started with `--parents-map-enabled` alone.
+fn settings(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    if let Some((_, path)) =
+        selectors(policy).find(|(selector, _)| !selector.match_parent_binaries.is_empty())
+    {
+        found.push(
+            Diagnostic::new(
+                &AGENT_SETTING,
+                path.field("matchParentBinaries"),
+                "Tetragon's agents refuse the policy unless they were started with `--parents-map-enabled`",
+            )
+            .at_key()
+            .help("set `parents-map-enabled` on all of them first, or name the programs themselves with `followChildren`"),
+        );
+    }
 }
 
 /// The actions of a selector, each with its list and its position in it.
@@ -87,10 +105,7 @@ fn shared(policy: &Policy, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &NODE_BUDGET,
                 path.field("matchWorkloads"),
-                format!(
-                    "a node has {} filters of workloads for all policies together; this is one more",
-                    WORKLOADS_MAX + 1
-                ),
+                format!("a node has {WORKLOADS_MAX} filters of workloads for all policies together; this is one more"),
             )
             .help("select workloads by a common label instead of one by one"),
         );
@@ -189,6 +204,12 @@ mod tests {
         let kill = "podSelector: {matchLabels: {a: b}}\nnodeSelector: {matchLabels: {a: b}}\n\
                     kprobes: [{call: sys_dup, message: ok, selectors: [{matchActions: [{action: Sigkill}]}]}]";
         assert_eq!(said_all(kill), ["GW507 spec.nodeSelector"]);
+    }
+
+    #[test]
+    fn parents_are_known_to_some_agents() {
+        let parent = "kprobes: [{call: sys_dup, message: ok, selectors: [{matchParentBinaries: [{operator: In, values: [/usr/bin/sudo]}]}]}]";
+        assert_eq!(said_all(parent), ["GW412 spec.kprobes[0].selectors[0].matchParentBinaries"]);
     }
 
     #[test]

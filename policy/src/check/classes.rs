@@ -120,7 +120,9 @@ impl Class {
 
     /// Whether Tetragon's kernel half passes every call for this combination, since it has no case for it.
     pub(crate) const fn always_matches(self, operator: Operator) -> bool {
-        matches!(self, Self::Opaque | Self::Capabilities) && is_text(operator)
+        // `Equal` is refused on types that aren't known to be strings.
+        let part = is_text(operator) && !matches!(operator, Operator::Equal | Operator::NotEqual);
+        matches!(self, Self::Opaque | Self::Capabilities) && part
             || matches!(self, Self::Int { .. })
                 && matches!(operator, Operator::NotPrefix | Operator::NotPostfix)
     }

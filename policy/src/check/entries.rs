@@ -2,7 +2,7 @@
 
 use super::{hooks, selectors};
 use crate::codes::{NAMESPACE_INODE, OVER_LIMIT, TETRAGON_NUMBER, UNREAD_ENTRIES, WIDE_RANGE};
-use crate::diagnostic::{Diagnostic, FieldPath, Severity};
+use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
 use crate::model::{ArgFilter, Operator, Policy, Selector};
 use crate::values;
 
@@ -145,6 +145,22 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     }
 }
 
+/// The same number or range, as Tetragon reads it.
+fn in_decimal(value: &str, path: FieldPath) -> Fix {
+    let decimal = match values::integer_or_range(value) {
+        Ok((min, max)) if value.contains(':') => format!("{min}:{max}"),
+        Ok((number, _)) => number.to_string(),
+        // Its form is spoken of elsewhere.
+        Err(_) => value.to_owned(),
+    };
+    Fix {
+        title: format!("write `{decimal}`"),
+        path,
+        edit: Edit::Replace(format!("\"{decimal}\"")),
+        safe: true,
+    }
+}
+
 /// Numbers as Tetragon reads them.
 fn numbers(filter: &ArgFilter, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     let list = path.field("values");
@@ -155,14 +171,14 @@ fn numbers(filter: &ArgFilter, path: &FieldPath, found: &mut Vec<Diagnostic>) {
                     let digits = part.trim_start_matches(['-', '+']);
                     digits.len() > 1 && digits.starts_with('0') && values::integer(part).is_ok()
                 });
-                if prefixed {
+                if prefixed && values::integer_or_range(value).is_ok() {
                     found.push(
                         Diagnostic::new(
                             &TETRAGON_NUMBER,
                             list.index(i),
                             format!("for `{}` Tetragon reads decimal numbers alone, not `{value}`, and refuses the policy", filter.operator),
                         )
-                        .help("write it in decimal"),
+                        .fix(in_decimal(value, list.index(i))),
                     );
                 }
                 if let Ok((min, max)) = values::integer_or_range(value)

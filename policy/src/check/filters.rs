@@ -3,10 +3,10 @@
 use super::classes::{Class, class};
 use super::{Place, Section, hooks, spec};
 use crate::codes::{
-    BAD_ADDRESS, BAD_NUMBER, BAD_TEXT, Code, NO_VALUES, OPERATOR_TYPE, RETURN_FILTER, UNDECLARED_ARG,
-    UNKNOWN_CONSTANT,
+    BAD_ADDRESS, BAD_NUMBER, BAD_TEXT, Code, NO_VALUES, OPERATOR_TYPE, OVER_LIMIT, RETURN_FILTER,
+    UNDECLARED_ARG, UNKNOWN_CONSTANT,
 };
-use crate::diagnostic::{Diagnostic, FieldPath};
+use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
 use crate::model::{
     ArgFilter, ArgType, BinaryFilter, CapabilityFilter, NamespaceKind, Operator, Policy, Selector,
 };
@@ -15,6 +15,8 @@ use crate::values::{self, ValueError, address, constants};
 
 /// Longest path of a program that Tetragon takes.
 const PATH_MAX: usize = 255;
+/// Values of `FileType`.
+const FILE_TYPES_MAX: usize = 4;
 
 pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
     for place in hooks(policy) {
@@ -130,11 +132,85 @@ pub(crate) fn argument(ty: ArgType, filter: &ArgFilter, path: &FieldPath, found:
         found.push(no_values(path));
     }
     let list = path.field("values");
+    if matches!(operator, Operator::FileType | Operator::NotFileType) && filter.values.len() > FILE_TYPES_MAX
+    {
+        let message = format!(
+            "{} types of file: every node takes {FILE_TYPES_MAX} and refuses the policy",
+            filter.values.len()
+        );
+        found.push(Diagnostic::new(&OVER_LIMIT, list.index(FILE_TYPES_MAX), message));
+    }
+    if operator == Operator::CapabilitiesGained && filter.args.len() != 2 {
+        found.push(
+            Diagnostic::new(
+                &UNDECLARED_ARG,
+                path.clone(),
+                "`CapabilitiesGained` compares two arguments: every node refuses the policy",
+            )
+            .help("write `args: [NEW, OLD]`, the indices of two sets of capabilities"),
+        );
+    }
     for (i, value) in filter.values.iter().enumerate() {
-        if let Some((code, reason)) = bad_value(class, operator, value) {
-            found.push(Diagnostic::new(code, list.index(i), reason));
+        if let Some((code, problem)) = bad_value(class, operator, value) {
+            found.push(problem.at(code, list.index(i)));
+        }
+        let of_addresses =
+            matches!(operator, Operator::SAddr | Operator::DAddr | Operator::NotSAddr | Operator::NotDAddr);
+        if let Ok(written) = address::network(value)
+            && of_addresses
+            && written.host_bits
+        {
+            found.push(host_bits(value, &written, list.index(i)));
         }
     }
+}
+
+/// Why a value is wrong.
+enum Problem {
+    /// It can't be read.
+    Unreadable(ValueError),
+    /// It can be read, and nothing equals it.
+    Useless(String),
+}
+
+impl Problem {
+    fn at(self, code: &'static Code, path: FieldPath) -> Diagnostic {
+        match self {
+            Self::Unreadable(error) => unreadable(code, &error, path),
+            Self::Useless(reason) => Diagnostic::new(code, path, reason),
+        }
+    }
+}
+
+/// A value that can't be read; where it is clear what was meant, with a fix.
+pub(crate) fn unreadable(code: &'static Code, error: &ValueError, path: FieldPath) -> Diagnostic {
+    let diagnostic = Diagnostic::new(code, path.clone(), error.to_string());
+    match error {
+        ValueError::Unknown { nearest: Some(meant), .. } => {
+            diagnostic.fix(replace((*meant).to_owned(), path, false))
+        }
+        ValueError::Reversed { min, max, .. } => {
+            diagnostic.fix(replace(format!("\"{max}:{min}\""), path, false))
+        }
+        _ => diagnostic,
+    }
+}
+
+/// A network with bits after its prefix: `10.1.2.3/8`.
+pub(crate) fn host_bits(text: &str, written: &address::Written, path: FieldPath) -> Diagnostic {
+    let network = written.network.to_string();
+    Diagnostic::new(
+        &BAD_ADDRESS,
+        path.clone(),
+        format!("`{text}` has bits after its prefix; the whole network `{network}` is meant by it"),
+    )
+    .severity(Severity::Warning)
+    // The one address may have been meant.
+    .fix(replace(format!("\"{network}\""), path, false))
+}
+
+fn replace(yaml: String, path: FieldPath, safe: bool) -> Fix {
+    Fix { title: format!("write `{}`", yaml.trim_matches('"')), path, edit: Edit::Replace(yaml), safe }
 }
 
 fn no_values(path: &FieldPath) -> Diagnostic {
@@ -146,9 +222,9 @@ fn no_values(path: &FieldPath) -> Diagnostic {
 }
 
 /// What is wrong with a value.
-fn bad_value(class: Class, operator: Operator, value: &str) -> Option<(&'static Code, String)> {
-    fn reason<T>(code: &'static Code, read: Result<T, ValueError>) -> Option<(&'static Code, String)> {
-        read.err().map(|e| (code, e.to_string()))
+fn bad_value(class: Class, operator: Operator, value: &str) -> Option<(&'static Code, Problem)> {
+    fn reason<T>(code: &'static Code, read: Result<T, ValueError>) -> Option<(&'static Code, Problem)> {
+        read.err().map(|error| (code, Problem::Unreadable(error)))
     }
     match operator {
         Operator::SAddr | Operator::DAddr | Operator::NotSAddr | Operator::NotDAddr => {
@@ -172,7 +248,9 @@ fn bad_value(class: Class, operator: Operator, value: &str) -> Option<(&'static 
             Class::Capabilities if value.starts_with("CAP_") => value
                 .split(',')
                 .find_map(|name| reason(&UNKNOWN_CONSTANT, constants::capability(name.trim()))),
-            Class::Text | Class::Path | Class::UnixSocket => bad_text(operator, value),
+            Class::Text | Class::Path | Class::UnixSocket => {
+                bad_text(operator, value).map(|reason| (&BAD_TEXT, Problem::Useless(reason)))
+            }
             _ => None,
         },
         Operator::Prefix
@@ -180,13 +258,15 @@ fn bad_value(class: Class, operator: Operator, value: &str) -> Option<(&'static 
         | Operator::Postfix
         | Operator::NotPostfix
         | Operator::SubString
-        | Operator::SubStringIgnCase => bad_text(operator, value),
+        | Operator::SubStringIgnCase => {
+            bad_text(operator, value).map(|reason| (&BAD_TEXT, Problem::Useless(reason)))
+        }
         _ => None,
     }
 }
 
 /// Strings that equal nothing, or that everything begins with; the longest are those of Tetragon's tables.
-fn bad_text(operator: Operator, value: &str) -> Option<(&'static Code, String)> {
+fn bad_text(operator: Operator, value: &str) -> Option<String> {
     let limit = match operator {
         Operator::Prefix | Operator::NotPrefix => 256,
         Operator::Postfix | Operator::NotPostfix => 127,
@@ -202,7 +282,7 @@ fn bad_text(operator: Operator, value: &str) -> Option<(&'static Code, String)> 
     } else {
         return None;
     };
-    Some((&BAD_TEXT, reason))
+    Some(reason)
 }
 
 /// Filters on the calling process, of hooks that the compiler doesn't judge.
@@ -218,7 +298,7 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
         }
         for (k, value) in filter.values.iter().enumerate() {
             if let Err(e) = values::namespace(value) {
-                found.push(Diagnostic::new(&UNKNOWN_CONSTANT, path.field("values").index(k), e.to_string()));
+                found.push(unreadable(&UNKNOWN_CONSTANT, &e, path.field("values").index(k)));
             }
         }
     }
@@ -257,7 +337,7 @@ fn capabilities(filters: &[CapabilityFilter], path: &FieldPath, found: &mut Vec<
         }
         for (k, value) in filter.values.iter().enumerate() {
             if let Err(e) = constants::capability(value) {
-                found.push(Diagnostic::new(&UNKNOWN_CONSTANT, path.field("values").index(k), e.to_string()));
+                found.push(unreadable(&UNKNOWN_CONSTANT, &e, path.field("values").index(k)));
             }
         }
     }
@@ -289,7 +369,7 @@ fn programs(filters: &[BinaryFilter], path: &FieldPath, found: &mut Vec<Diagnost
                     value.len()
                 ))
             } else {
-                bad_text(filter.operator, value).map(|(_, reason)| reason)
+                bad_text(filter.operator, value)
             };
             if let Some(reason) = reason {
                 found.push(Diagnostic::new(&BAD_TEXT, path.field("values").index(k), reason));

@@ -2,7 +2,7 @@
 
 use super::{hooks, selectors, spec};
 use crate::codes::BAD_LIST;
-use crate::diagnostic::{Diagnostic, FieldPath};
+use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
 use crate::model::{ArgFilter, List, Operator, Policy, Target};
 use crate::nearest::nearest;
 
@@ -110,11 +110,16 @@ fn named(lists: &[List], value: &str, path: FieldPath, found: &mut Vec<Diagnosti
     }
     let diagnostic = Diagnostic::new(
         &BAD_LIST,
-        path,
+        path.clone(),
         format!("there is no list `{name}` in this policy: every node refuses it"),
     );
     found.push(match nearest(name, lists.iter().take(64).map(|list| list.name.as_str())) {
-        Some(meant) => diagnostic.help(format!("did you mean `list:{meant}`?")),
+        Some(meant) => diagnostic.help(format!("did you mean `list:{meant}`?")).fix(Fix {
+            title: format!("write `list:{meant}`"),
+            path,
+            edit: Edit::Replace(serde_json::Value::from(format!("list:{meant}")).to_string()),
+            safe: false,
+        }),
         None => diagnostic.help("define it under `lists`"),
     });
 }

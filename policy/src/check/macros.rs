@@ -2,7 +2,7 @@
 
 use super::{hooks, spec};
 use crate::codes::BAD_MACRO;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Edit, Fix};
 use crate::model::{Policy, Selector};
 use crate::nearest::nearest;
 
@@ -39,11 +39,16 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
                 let Some(used) = macros.get(name) else {
                     let diagnostic = Diagnostic::new(
                         &BAD_MACRO,
-                        at,
+                        at.clone(),
                         format!("there is no macro `{name}` in this policy: every node refuses it"),
                     );
                     found.push(match nearest(name, macros.keys().take(64).map(String::as_str)) {
-                        Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")),
+                        Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")).fix(Fix {
+                            title: format!("write `{meant}`"),
+                            path: at,
+                            edit: Edit::Replace(serde_json::Value::from(meant).to_string()),
+                            safe: false,
+                        }),
                         None => diagnostic.help("define it under `selectorsMacros`"),
                     });
                     continue;

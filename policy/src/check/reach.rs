@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use super::{Place, hooks, spec};
 use crate::codes::{ALWAYS_HOLDS, DEAD_SELECTOR, NEVER_MATCHES, REDUNDANT_FILTER, SUBSUMED_SELECTOR};
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
+use crate::labels::{self as form, Subject};
 use crate::model::{Policy, Selector};
-use crate::prove::{Allowed, Condition, Prover, allowed, lower};
+use crate::prove::{Allowed, Condition, Prover, allowed, labels, lower};
 
 /// Selectors of a hook that are compared with each other, and filters of one selector. Tetragon takes five of either.
 const COMPARED: usize = 32;
@@ -40,6 +41,19 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
             before.push(live);
         }
     }
+    for (of, name, selector) in [
+        (Subject::Pod, "podSelector", &policy.spec.pod_selector),
+        (Subject::Container, "containerSelector", &policy.spec.container_selector),
+        (Subject::Node, "nodeSelector", &policy.spec.node_selector),
+    ] {
+        let Some(selector) = selector else { continue };
+        let path = spec().field(name);
+        let conditions = labels(of, selector, &path);
+        // What is wrong with it, contradictions too, was said with whom the policy watches.
+        if conditions.len() <= COMPARED && form::check(selector, of, &path).is_empty() {
+            useful(&prover, &conditions, &mut said);
+        }
+    }
     // A filter of a macro is said once, however many selectors use it.
     let mut places = BTreeSet::new();
     said.retain(|diagnostic| places.insert((diagnostic.code.id, diagnostic.path.clone())));
@@ -54,7 +68,8 @@ fn of_macros(policy: &Policy, place: &Place<'_>, selector: &Selector) -> Vec<Con
         if let Some(used) = policy.spec.selectors_macros.get(name) {
             let mut conditions = lower(place.hook, used, &macros.field(name));
             // Tetragon drops these.
-            conditions.retain(|condition| !condition.path.to_string().ends_with("matchWorkloads"));
+            let workloads = macros.field(name).field("matchWorkloads");
+            conditions.retain(|condition| !condition.path.0.starts_with(&workloads.0));
             all.extend(conditions);
         }
     }
@@ -284,6 +299,23 @@ mod tests {
             filters(&[(2, "Prefix", "/etc/ssh/"), (2, "Prefix", "/etc/, /usr/")]),
             ["GW317 spec.kprobes[0].selectors[0].matchArgs[1]"]
         );
+    }
+
+    #[test]
+    fn labels_are_looked_at_too() {
+        let policy = |labels: &str| said_all(&format!("podSelector: {{{labels}}}\n{}", hook(&[A])));
+        let both = "matchLabels: {app: shop}, matchExpressions: [{key: app, operator: Exists}]";
+        assert_eq!(policy(both), ["GW317 spec.podSelector.matchExpressions[0]"]);
+        assert_eq!(policy("matchExpressions: [{key: app, operator: NotIn, values: [db]}]"), [""; 0]);
+        let pods = |values: &str| {
+            format!(
+                "matchWorkloads: {{podSelector: {{matchExpressions: [{{key: app, operator: In, values: [{values}]}}]}}}}"
+            )
+        };
+        assert_eq!(with(&[&pods("a"), &pods("a, b")]), [""; 0]);
+        assert_eq!(with(&[&pods("a, b"), &pods("a")]), ["GW318 spec.kprobes[0].selectors[1]"]);
+        let unnarrowed = "matchWorkloads: {containerSelector: {}}";
+        assert_eq!(with(&[unnarrowed, &pods("a")]), [""; 0]);
     }
 
     #[test]

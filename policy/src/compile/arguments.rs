@@ -5,7 +5,7 @@ use gatewatch_kernel::{CType, Function, Kind, Pointee};
 use super::Compiler;
 use crate::{
     codes,
-    diagnostic::{Diagnostic, FieldPath, Severity},
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
     model::{Arg, ArgFilter, ArgType, Hook},
     plan::Field,
 };
@@ -45,7 +45,13 @@ pub(super) struct Declared {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Arguments {
     pub(super) args: Vec<Declared>,
+    /// Whether `args` is there at all.
+    pub(super) listed: bool,
     pub(super) result: Option<Declared>,
+    /// Those that the function doesn't have.
+    pub(super) missing: Vec<u32>,
+    /// The types that the function itself has, and the function, for a person.
+    pub(super) prototype: Option<(Vec<CType>, String)>,
     /// Those that are enumerations in the kernel: index, and the enumeration's tag.
     pub(super) enums: Vec<(u32, String)>,
 }
@@ -73,6 +79,9 @@ impl Compiler<'_> {
             (Some(call), _) => Some(call.to_string()),
             (None, function) => function.map(ToString::to_string),
         };
+        arguments.listed = !hook.args.is_empty();
+        arguments.prototype =
+            params.map(|params| params.iter().map(|param| param.ty.clone()).collect()).zip(shown.clone());
         for (i, arg) in hook.args.iter().enumerate() {
             let path = path.field("args").index(i);
             let count = params.map_or(MAX_ARGS, |params| u32::try_from(params.len()).unwrap_or(MAX_ARGS));
@@ -86,6 +95,7 @@ impl Compiler<'_> {
                     path.field("index"),
                     format!("`{symbol}` has no argument {}{prototype}", arg.index),
                 ));
+                arguments.missing.push(arg.index);
                 continue;
             }
             if let (Some(params), Some(shown)) = (params, &shown)
@@ -153,14 +163,23 @@ impl Compiler<'_> {
             } else {
                 "a part of the value would be read"
             };
-            self.report(
-                Diagnostic::new(
-                    code,
-                    path.field("type"),
-                    format!("`{}` is declared, but {what} is a `{}`; {consequence}", ty.name(), real.text),
-                )
-                .severity(severity),
-            );
+            let at = path.field("type");
+            let diagnostic = Diagnostic::new(
+                code,
+                at.clone(),
+                format!("`{}` is declared, but {what} is a `{}`; {consequence}", ty.name(), real.text),
+            )
+            .severity(severity);
+            self.report(match written(real) {
+                Some(ty) => diagnostic.fix(Fix {
+                    title: format!("write `type: {ty}`"),
+                    path: at,
+                    edit: Edit::Replace(ty.name().to_owned()),
+                    // The filters on it were written for another type.
+                    safe: false,
+                }),
+                None => diagnostic,
+            });
         }
     }
 
@@ -172,21 +191,18 @@ impl Compiler<'_> {
         path: &FieldPath,
     ) -> Option<Declared> {
         let found = arguments.args.iter().find(|declared| declared.index == filter.index).copied();
-        if found.is_none() {
+        if found.is_none() && !arguments.missing.contains(&filter.index) {
             let declared: Vec<String> = arguments.args.iter().map(|arg| arg.index.to_string()).collect();
             let declared = if declared.is_empty() { "none".to_owned() } else { declared.join(", ") };
-            self.report(
-                Diagnostic::new(
-                    &codes::UNDECLARED_ARG,
-                    path.field("index"),
-                    format!(
-                        "argument {} is not declared in `args` (declared: {declared}); this filter could never be \
-                         evaluated",
-                        filter.index
-                    ),
-                )
-                .help(format!("declare it: `- {{index: {}, type: \"…\"}}`", filter.index)),
+            let diagnostic = Diagnostic::new(
+                &codes::UNDECLARED_ARG,
+                path.field("index"),
+                format!(
+                    "argument {} is not declared in `args` (declared: {declared}); this filter could never be evaluated",
+                    filter.index
+                ),
             );
+            self.report(declare(diagnostic, arguments, filter.index, path));
         }
         found
     }
@@ -215,6 +231,61 @@ impl Compiler<'_> {
         }
         arguments.result
     }
+}
+
+/// Adds to a diagnostic on an undeclared argument how it would be declared.
+fn declare(diagnostic: Diagnostic, arguments: &Arguments, index: u32, path: &FieldPath) -> Diagnostic {
+    let Some((params, shown)) = &arguments.prototype else {
+        return diagnostic.help(format!("declare it: `- {{index: {index}, type: …}}`"));
+    };
+    let Some(param) = params.get(index as usize) else {
+        return diagnostic.help(format!("`{shown}` has no argument {index}"));
+    };
+    let Some(ty) = written(param) else {
+        return diagnostic.help(format!("declare it: argument {index} of `{shown}` is a `{}`", param.text));
+    };
+    let entry = format!("{{index: {index}, type: {ty}}}");
+    // From `selectors[0].matchArgs[0]` back to the hook.
+    let hook = FieldPath(path.0[..path.0.len().saturating_sub(4)].to_vec());
+    let (path, edit) = if arguments.listed {
+        (hook.field("args"), Edit::Append(entry.clone()))
+    } else {
+        (hook, Edit::AddField("args".to_owned(), format!("[{entry}]")))
+    };
+    diagnostic.help(format!("declare it: `- {entry}` ({shown})")).fix(Fix {
+        title: format!("declare argument {index}"),
+        path,
+        edit,
+        safe: true,
+    })
+}
+
+/// The type by which an argument of the kernel's type is declared, where there is one that reads it.
+fn written(real: &CType) -> Option<ArgType> {
+    Some(match &real.kind {
+        Kind::Int { bits: 8, signed: true } => ArgType::Int8,
+        Kind::Int { bits: 8, signed: false } | Kind::Bool => ArgType::Uint8,
+        Kind::Int { bits: 16, signed: true } => ArgType::Int16,
+        Kind::Int { bits: 16, signed: false } => ArgType::Uint16,
+        Kind::Int { bits: 32, signed: true } | Kind::Enum { bits: 32, .. } => ArgType::Int,
+        Kind::Int { bits: 32, signed: false } => ArgType::Uint32,
+        Kind::Int { bits: 64, signed: true } => ArgType::Int64,
+        Kind::Int { bits: 64, signed: false } => ArgType::Uint64,
+        Kind::Pointer(Pointee::Char) => ArgType::String,
+        Kind::Pointer(Pointee::Struct(name)) => match name.as_str() {
+            "file" => ArgType::File,
+            "path" => ArgType::Path,
+            "dentry" => ArgType::Dentry,
+            "linux_binprm" => ArgType::LinuxBinprm,
+            "sock" => ArgType::Sock,
+            "socket" => ArgType::Socket,
+            "sk_buff" => ArgType::Skb,
+            "cred" => ArgType::Cred,
+            "module" => ArgType::Module,
+            _ => return None,
+        },
+        _ => return None,
+    })
 }
 
 /// What a declared type needs the kernel's type to be.

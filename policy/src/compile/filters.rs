@@ -9,7 +9,7 @@ use super::{
 use crate::{
     check,
     codes::{self, Code},
-    diagnostic::{Diagnostic, FieldPath, Severity},
+    diagnostic::{Diagnostic, FieldPath},
     model::{ArgFilter, Operator},
     plan::{Field, Filter, Network, Test, TextOp},
     values::{self, ValueError, address, constants},
@@ -228,14 +228,7 @@ impl Compiler<'_> {
         let written = self.values(filter, path, &codes::BAD_ADDRESS, address::network)?;
         for (i, (written, text)) in written.iter().zip(&filter.values).enumerate() {
             if written.host_bits {
-                self.report(
-                    Diagnostic::new(
-                        &codes::BAD_ADDRESS,
-                        path.field("values").index(i),
-                        format!("`{text}` has bits after its prefix; the whole network is meant by it"),
-                    )
-                    .severity(Severity::Warning),
-                );
+                self.report(check::filters::host_bits(text, written, path.field("values").index(i)));
             }
         }
         Some(written.iter().flat_map(address::Written::networks).collect())
@@ -268,7 +261,7 @@ impl Compiler<'_> {
             match read(value) {
                 Ok(value) => good.push(value),
                 Err(error) => {
-                    self.report(Diagnostic::new(code, path.field("values").index(i), error.to_string()));
+                    self.report(check::filters::unreadable(code, &error, path.field("values").index(i)));
                 }
             }
         }

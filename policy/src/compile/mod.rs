@@ -9,6 +9,7 @@ mod elsewhere;
 mod enums;
 mod filters;
 mod process;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -78,12 +79,15 @@ impl Compiler<'_> {
             }
         }
         self.other_hooks(policy, &root);
-        let hooks = spec
+        let kprobes = root.field("kprobes");
+        let hooks: Vec<(usize, HookPlan)> = spec
             .kprobes
             .iter()
             .enumerate()
-            .filter_map(|(i, hook)| self.hook(hook, &root.field("kprobes").index(i)))
+            .filter_map(|(i, hook)| Some((i, self.hook(hook, &kprobes.index(i))?)))
             .collect();
+        self.room(&hooks, &kprobes);
+        let hooks = hooks.into_iter().map(|(_, hook)| hook).collect();
         Plan {
             name: policy.name.clone(),
             namespace: match policy.kind {
@@ -175,11 +179,12 @@ impl Compiler<'_> {
         let symbol = if syscall { kernel.syscall_symbol(call) } else { call.to_owned() };
         match kernel.function(&symbol) {
             Some(function) if function.attachable == Attach::No => {
+                let why = function.obstacle.map_or_else(String::new, |why| format!(": {why}"));
                 self.report(Diagnostic::new(
                     &codes::NOT_ATTACHABLE,
                     path.field("call"),
                     format!(
-                        "the kernel {} has `{symbol}`, but doesn't let it be probed; the policy would see nothing",
+                        "the kernel {} doesn't let `{symbol}` be probed{why}; the policy would see nothing",
                         kernel.release
                     ),
                 ));

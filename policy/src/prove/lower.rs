@@ -8,9 +8,10 @@ use std::fmt::Debug;
 use super::{Atom, Clause, Condition, IntSet, Set, TextSet};
 use crate::check::classes::{Class, class};
 use crate::diagnostic::FieldPath;
+use crate::labels::Subject;
 use crate::model::{
-    ArgFilter, ArgType, BinaryFilter, CapabilityFilter, CapabilitySet, Hook, NamespaceFilter, NamespaceKind,
-    Operator, PidFilter, Selector, Target,
+    ArgFilter, ArgType, BinaryFilter, CapabilityFilter, CapabilitySet, Hook, LabelOperator, LabelSelector,
+    NamespaceFilter, NamespaceKind, Operator, PidFilter, Selector, Target, WorkloadFilter,
 };
 use crate::values::{self, NamespaceValue, ValueError, address, constants};
 
@@ -34,6 +35,8 @@ pub enum Key {
     Namespace(NamespaceKind),
     /// A capability set; with the flag, one that counts in other user namespaces than the host's only.
     Capabilities(CapabilitySet, bool),
+    /// The value of a label.
+    Label(Subject, String),
     /// A filter of which nothing more is known than its text.
     Opaque(String),
 }
@@ -101,8 +104,7 @@ pub fn lower(hook: &Hook, selector: &Selector, path: &FieldPath) -> Vec<Conditio
     each(&selector.match_capability_changes, path, "matchCapabilityChanges", &mut all, unknown);
     each(&selector.match_namespace_changes, path, "matchNamespaceChanges", &mut all, |_| None);
     for filter in &selector.match_workloads {
-        let path = path.field("matchWorkloads");
-        all.push(opaque("matchWorkloads", filter, path));
+        all.extend(workloads(filter, &path.field("matchWorkloads")));
     }
     all
 }
@@ -121,6 +123,49 @@ fn each<T: Debug>(
             None => opaque(name, filter, path),
         });
     }
+}
+
+/// The conditions of a label selector.
+pub fn labels(of: Subject, selector: &LabelSelector, path: &FieldPath) -> Vec<Condition> {
+    let condition = |key: &String, negated, atoms, path| Condition {
+        key: Key::Label(of, key.clone()),
+        set: Set::Text(TextSet::of(Clause { negated, atoms })),
+        path,
+    };
+    let equal = |values: &[String]| values.iter().cloned().map(Atom::Equal).collect::<Vec<_>>();
+    let by_label = selector.match_labels.iter().map(|(key, value)| {
+        condition(key, false, equal(std::slice::from_ref(value)), path.field("matchLabels").field(key))
+    });
+    let by_expression = selector.match_expressions.iter().enumerate().map(|(i, expression)| {
+        // Every text begins with nothing; there being none doesn't.
+        let any = vec![Atom::Prefix(String::new())];
+        let (negated, atoms) = match expression.operator {
+            LabelOperator::In => (false, equal(&expression.values)),
+            LabelOperator::NotIn => (true, equal(&expression.values)),
+            LabelOperator::Exists => (false, any),
+            LabelOperator::DoesNotExist => (true, any),
+        };
+        condition(&expression.key, negated, atoms, path.field("matchExpressions").index(i))
+    });
+    by_label.chain(by_expression).collect()
+}
+
+/// `matchWorkloads`: pods and containers are both asked for. With a host as well it is one or the other, of which
+/// nothing is concluded.
+fn workloads(filter: &WorkloadFilter, path: &FieldPath) -> Vec<Condition> {
+    if filter.host_selector.is_some() {
+        return vec![opaque("matchWorkloads", filter, path.clone())];
+    }
+    // Whether the host is left out hangs on which selectors there are, not on what is in them.
+    let shape = (filter.pod_selector.is_some(), filter.container_selector.is_some());
+    let mut all = vec![opaque("matchWorkloads", &shape, path.clone())];
+    if let Some(pods) = &filter.pod_selector {
+        all.extend(labels(Subject::Pod, pods, &path.field("podSelector")));
+    }
+    if let Some(containers) = &filter.container_selector {
+        all.extend(labels(Subject::Container, containers, &path.field("containerSelector")));
+    }
+    all
 }
 
 fn opaque(name: &str, filter: &impl Debug, path: FieldPath) -> Condition {

@@ -21,7 +21,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 pub use ints::IntSet;
-pub use lower::{Key, lower};
+pub use lower::{Aspect, Key, Source, labels, lower};
 pub use text::{Atom, Clause, TextSet};
 
 use crate::diagnostic::FieldPath;
@@ -162,16 +162,10 @@ impl Prover {
             if candidates.len() < 2 {
                 continue;
             }
-            let everything;
-            let mine = match later.get(key) {
-                Some(set) => set,
-                None => {
-                    everything = candidates[0].1.everything();
-                    &everything
-                }
-            };
+            // What isn't asked for can be anything.
+            let mine = later.get(key).cloned().unwrap_or_else(|| candidates[0].1.everything());
             let sets: Vec<&Set> = candidates.iter().map(|(_, set)| *set).collect();
-            if self.covered(mine, &sets) {
+            if self.covered(&mine, &sets) {
                 return Some(candidates.into_iter().map(|(i, _)| i).collect());
             }
         }

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Arg, ArgFilter, ArgType, Hook, Operator, Selector};
+use crate::labels::Subject;
+use crate::model::{
+    Arg, ArgFilter, ArgType, Hook, LabelExpression, LabelOperator, LabelSelector, Operator, Selector,
+};
 use crate::values::address;
 
 fn proved_empty(set: &Set) -> bool {
@@ -178,10 +181,11 @@ fn networks_of_both_families() {
 proptest! {
     /// Every network against every other, by the addresses at its ends.
     #[test]
+    #[allow(clippy::cast_possible_truncation, reason = "the bits that are kept fit")]
     fn networks_are_ranges_of_addresses(a: u128, b: u128, v4: bool, lengths in (0_u8..=32, 0_u8..=32)) {
         let text = |n: u128, length: u8| {
             if v4 {
-                format!("{}/{length}", std::net::Ipv4Addr::from(n as u32 & 0xc000_0003))
+                format!("{}/{length}", std::net::Ipv4Addr::from((n & 0xc000_0003) as u32))
             } else {
                 format!("{}/{length}", std::net::Ipv6Addr::from(n & (0xc000_0003 << 96)))
             }
@@ -249,6 +253,26 @@ proptest! {
                 prop_assert!(!first.contains_key(&i), "selector {} sees {:?}", i, first[&i]);
             }
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn label_selectors_allow_what_they_match(
+        labels in prop::collection::btree_map("[ab]", "[xyz]", 0..3),
+        written in prop::collection::btree_map("[ab]", "[xyz]", 0..2),
+        expressions in prop::collection::vec(("[ab]", 0_usize..4, prop::collection::vec("[xyz]", 1..3)), 0..4),
+    ) {
+        let expressions = expressions.into_iter().map(|(key, operator, values)| LabelExpression {
+            key, operator: LabelOperator::ALL[operator], values,
+        });
+        let selector = LabelSelector { match_labels: written, match_expressions: expressions.collect() };
+        let conditions = super::labels(Subject::Pod, &selector, &FieldPath::root());
+        let allowed = conditions.iter().all(|condition| match (&condition.key, &condition.set) {
+            (Key::Label(_, key), Set::Text(set)) => set.contains(labels.get(key).map(String::as_str)),
+            _ => false,
+        });
+        prop_assert_eq!(allowed, selector.matches(&labels));
     }
 }
 

@@ -3,7 +3,7 @@
 use super::cursor::Cursor;
 use super::fields::Object;
 use super::selectors::selector;
-use crate::codes::MISSING_FIELD;
+use crate::codes::{MISSING_FIELD, UNKNOWN_NAME};
 use crate::diagnostic::Diagnostic;
 use crate::model::{Arg, ArgType, Hook, Target};
 
@@ -100,8 +100,25 @@ pub(super) fn uprobe(cursor: &Cursor<'_>) -> Hook {
         addrs: numbers("addrs"),
     };
     // For their form: nothing is judged by them yet.
-    let _ = (object.text("btfPath"), numbers("refCtrOffsets"), object.texts("binaryDigests"));
+    let _ = (object.text("btfPath"), numbers("refCtrOffsets"));
+    object.list("binaryDigests", digest);
     hook(&object, target)
+}
+
+/// An entry of `binaryDigests`, which the schema takes whatever it is.
+fn digest(cursor: &Cursor<'_>) {
+    let Some(text) = cursor.text() else { return };
+    let hexadecimal = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    if !text.split_once(':').is_some_and(|(algorithm, digits)| !algorithm.is_empty() && hexadecimal(digits)) {
+        cursor.say(
+            Diagnostic::new(
+                &UNKNOWN_NAME,
+                cursor.path(),
+                format!("{text:?} is no digest: every node refuses the policy"),
+            )
+            .help("write `ALGORITHM:HEXADECIMAL`, as in `sha256:9f86d0…`"),
+        );
+    }
 }
 
 /// An entry of `usdts`.

@@ -184,15 +184,15 @@ fn label_expression(cursor: &Cursor<'_>) -> LabelExpression {
     let Some(object) = object else {
         return LabelExpression { key: String::new(), operator: LabelOperator::Exists, values: Vec::new() };
     };
-    LabelExpression {
-        key: object.required_text("key", "app"),
-        operator: object
-            .required("operator", "In")
-            .and_then(|c| c.word("operator", LabelOperator::NAMES))
-            .and_then(LabelOperator::from_name)
-            .unwrap_or(LabelOperator::Exists),
-        values: object.texts("values"),
-    }
+    let key = object.required_text("key", "app");
+    let operator = object
+        .required("operator", "In")
+        .and_then(|c| c.word("operator", LabelOperator::NAMES))
+        .and_then(LabelOperator::from_name);
+    let values = object.texts("values");
+    // What fits the values, so that nothing is said of these too.
+    let fallback = if values.is_empty() { LabelOperator::Exists } else { LabelOperator::In };
+    LabelExpression { key, operator: operator.unwrap_or(fallback), values }
 }
 
 /// The members of an object whose names are free.

@@ -141,3 +141,22 @@ fn texts_cannot_command_the_terminal() {
         }
     }
 }
+
+#[test]
+fn github_gets_workflow_commands() {
+    let file = File::new("policies/a,b.yaml", POLICY);
+    let mut findings = findings(POLICY);
+    findings[0].diagnostic.label = Some("100%".to_owned());
+    let shown: Vec<String> = findings.iter().map(|f| github::render(&file, f)).collect();
+    insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn code_scanning_gets_one_document() {
+    let file = File::new("policies/ä b.yaml", POLICY);
+    let mut report = sarif::Report::new();
+    for finding in &findings(POLICY)[..2] {
+        report.add(&file, finding);
+    }
+    insta::assert_snapshot!(report.render("1.2.3"));
+}

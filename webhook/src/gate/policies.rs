@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use gatewatch_coverage::Watch;
 use gatewatch_policy::analysis::analyze;
 use gatewatch_policy::diagnostic::{Diagnostic, FieldPath, Severity};
+use gatewatch_policy::dropped::{self, LAST_APPLIED};
 use gatewatch_policy::source::Document;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -54,6 +55,10 @@ impl Gate {
         let same = old.is_some_and(|old| old["spec"] == new["spec"]);
         let (stored, diagnostics) = examine(new, &self.cluster.kernels());
         found.diagnostics = diagnostics;
+        // The API server drops what its schema doesn't know before it asks.
+        if let Some(written) = new["metadata"]["annotations"][LAST_APPLIED].as_str() {
+            found.diagnostics.extend(dropped::check(written, new));
+        }
         if let Some(stored) = stored
             && self.knows_coverage(&mut found.remarks)
         {

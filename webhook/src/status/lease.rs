@@ -15,6 +15,8 @@ use crate::cluster::Cluster;
 const HOLDS: Duration = Duration::from_secs(15);
 /// How often it is renewed, or looked at.
 const EVERY: Duration = Duration::from_secs(3);
+/// For how long a Lease that couldn't be renewed is still counted as held: others take it a little later.
+const TRUSTED: Duration = Duration::from_secs(12);
 
 /// One replica's part in the Lease.
 pub struct Candidate {
@@ -39,7 +41,7 @@ impl Candidate {
                 tracing::warn!("the Lease {}: {error}", self.name);
             }
             // What can't be renewed in time is another's.
-            let leads = self.renewed.is_some_and(|at| at.elapsed() < HOLDS - EVERY);
+            let leads = self.renewed.is_some_and(|at| at.elapsed() < TRUSTED);
             if cluster.leads.swap(leads, Ordering::AcqRel) != leads {
                 tracing::info!(identity = self.identity, leads, "the Lease");
             }
@@ -96,7 +98,7 @@ impl Candidate {
         let now = MicroTime(Timestamp::now());
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: Some(HOLDS.as_secs() as i32),
+            lease_duration_seconds: i32::try_from(HOLDS.as_secs()).ok(),
             acquire_time: Some(now.clone()),
             renew_time: Some(now),
             lease_transitions: Some(transitions),

@@ -77,14 +77,8 @@ impl Writer {
                 continue;
             }
             // What another replica wrote meanwhile is read once, and what changed by hand at every re-check.
-            let result = match led && done.is_some_and(|(_, at)| at.elapsed() < self.recheck) {
-                true => self.round().await,
-                false => match self.read_back().await {
-                    Ok(()) => self.round().await,
-                    Err(error) => Err(error),
-                },
-            };
-            match result {
+            let due = !led || done.is_none_or(|(_, at)| at.elapsed() >= self.recheck);
+            match self.round(due).await {
                 Ok(()) => {
                     led = true;
                     done = Some((version, Instant::now()));
@@ -110,7 +104,11 @@ impl Writer {
         Ok(())
     }
 
-    async fn round(&mut self) -> Result<(), kube::Error> {
+    /// Looks at everything once. `anew` is whether what the API server has is read first.
+    async fn round(&mut self, anew: bool) -> Result<(), kube::Error> {
+        if anew {
+            self.read_back().await?;
+        }
         let (nodes, agents) = (self.cluster.nodes(), self.cluster.agents());
         let nodes = Nodes { nodes: &nodes, agents: &agents };
         let kernels = self.cluster.kernels();

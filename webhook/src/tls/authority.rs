@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use crate::tls::{Pair, provider};
 
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    const DAY: Duration = Duration::from_hours(24);
 
     fn settings() -> Settings {
         Settings {

@@ -75,26 +75,26 @@ impl Shared {
         }
     }
 
-    /// Brings everything up to date: Secret, certificate, registrations. The certificate is shown even where a
-    /// registration can't be patched.
+    /// Brings everything up to date: Secret, registrations, certificate.
     pub async fn step(&mut self, certificates: &Certificates, now: SystemTime) -> Result<(), Failed> {
         let material = self.material(now).await?;
-        if self.shown.as_ref() != Some(&material.leaf) {
-            // The bundle first: a client must know the CA before it meets its leaf. On a first start nobody asks yet.
-            self.register(&material).await?;
-            let Signed { certificate, key } = &material.leaf;
-            match Pair::read(certificate.as_bytes(), key.as_bytes(), &self.provider, now) {
-                Ok(pair) => certificates.show(pair),
-                Err(source) => {
-                    certificates.refuse();
-                    return Err(Failed::Pair { secret: self.name.clone(), source });
-                }
-            }
-            self.shown = Some(material.leaf);
-            tracing::info!(secret = self.name, "new certificate");
-            return Ok(());
+        // The bundle first: a client must know the CA before it meets its leaf. Where nothing is shown yet there is
+        // nothing to keep, and whoever may not be patched may be told by somebody else.
+        let registered = self.register(&material).await;
+        if self.shown.as_ref() == Some(&material.leaf) || (registered.is_err() && self.shown.is_some()) {
+            return registered;
         }
-        self.register(&material).await
+        let Signed { certificate, key } = &material.leaf;
+        match Pair::read(certificate.as_bytes(), key.as_bytes(), &self.provider, now) {
+            Ok(pair) => certificates.show(pair),
+            Err(source) => {
+                certificates.refuse();
+                return Err(Failed::Pair { secret: self.name.clone(), source });
+            }
+        }
+        self.shown = Some(material.leaf);
+        tracing::info!(secret = self.name, "new certificate");
+        registered
     }
 
     /// Does so again and again, for ever. The same complaint is made once.
@@ -195,6 +195,7 @@ impl Shared {
 }
 
 const SINCE: &str = "next-since";
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 
 fn write(material: &Material) -> BTreeMap<String, ByteString> {
     let mut data = BTreeMap::from([
@@ -223,7 +224,6 @@ fn read(secret: &Secret) -> Option<Material> {
     let signed = |name: &str| {
         Some(Signed { certificate: text(&format!("{name}.crt"))?, key: text(&format!("{name}.key"))? })
     };
-    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     let previous = text("previous-ca.crt").unwrap_or_default();
     let previous = previous.split(BEGIN).filter(|part| !part.trim().is_empty());
     let since = text(SINCE).and_then(|s| s.parse().ok()).map(Duration::from_secs);
@@ -249,7 +249,7 @@ mod tests {
             settle: hour,
             names: vec!["a".into(), "b".into()],
         };
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
         let mut material = Material::new(&settings, now).unwrap();
         // Through every state: alone, with a next CA, with one before.
         for hours in 0..5 {

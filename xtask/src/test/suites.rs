@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use super::{Context, counts::Counts};
 use crate::{
-    build,
+    build, gate,
     image::Kernel,
     paths, process,
     vm::{Stream, Vm, pass_through},
@@ -44,6 +44,30 @@ pub(super) fn unit(context: &Context) -> Result<Counts> {
         command.arg("--").args(&context.passed_on);
     }
     context.kernel_half()?.announce(&mut command);
+    counted(&mut command)
+}
+
+/// Fuzzing, for ten seconds a target unless `GATEWATCH_FUZZ_SECONDS` says otherwise. (In `unit` it runs for two.)
+pub(super) fn fuzz(context: &Context) -> Result<Counts> {
+    let mut command = cargo("test");
+    command.args([
+        "--package",
+        "gatewatch-policy",
+        "--test",
+        "fuzz",
+        "--",
+        "--nocapture",
+        "--test-threads=2",
+    ]);
+    command.args(&context.passed_on);
+    if std::env::var_os("GATEWATCH_FUZZ_SECONDS").is_none() {
+        command.env("GATEWATCH_FUZZ_SECONDS", "10");
+    }
+    counted(&mut command)
+}
+
+/// Runs test programs, passes on what they print, and counts what they say.
+fn counted(command: &mut Command) -> Result<Counts> {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo test")?;
     let mut output = Vec::new();
@@ -55,6 +79,12 @@ pub(super) fn unit(context: &Context) -> Result<Counts> {
     }
     let status = child.wait().context("cannot wait for cargo test")?;
     Ok(Counts::of_test_programs(&String::from_utf8_lossy(&output), status.success()))
+}
+
+/// The gate before a real API server.
+pub(super) fn gate(context: &Context) -> Result<Counts> {
+    let results = gate::checks::run(&context.tools.cache, &context.passed_on)?;
+    Ok(results.iter().fold(Counts::default(), |counts, (name, ok)| counts.and(Counts::one(name, *ok))))
 }
 
 /// The tests of the kernel half, on one kernel.

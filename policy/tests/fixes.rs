@@ -1,0 +1,127 @@
+//! A fix that is called safe removes what it is for and brings nothing new, wherever the corpus and the pages have one.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use common::{corpus, host_namespaces};
+use gatewatch_kernel::Profile;
+use gatewatch_policy::analysis::analyze;
+use gatewatch_policy::codes::ALL;
+use gatewatch_policy::compile::{Environment, compile};
+use gatewatch_policy::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Step};
+use gatewatch_policy::source::{Document, parse};
+use gatewatch_policy::{pages, source};
+use serde_json::Value;
+
+/// Everything that is said of an object; the kernel's part where the rules find no error.
+fn said(object: &Value, kernel: &Profile) -> Vec<Diagnostic> {
+    let analysis = analyze(&Document::from_json(object));
+    let failed = analysis.has_errors();
+    let mut all: Vec<Diagnostic> = analysis.findings.into_iter().map(|finding| finding.diagnostic).collect();
+    if let Some(policy) = analysis.policy.filter(|_| !failed) {
+        let environment = Environment { kernel, host_namespaces: &host_namespaces() };
+        all.extend(compile(&policy, environment).1);
+    }
+    all
+}
+
+fn at<'a>(object: &'a mut Value, path: &[Step]) -> Option<&'a mut Value> {
+    path.iter().try_fold(object, |value, step| match step {
+        Step::Field(name) => value.get_mut(name),
+        Step::Index(index) => value.get_mut(index),
+    })
+}
+
+fn yaml(text: &str) -> Value {
+    source::parse(text)[0].root.to_json()
+}
+
+/// The object after the fix; `None` where there is nothing at its place.
+fn applied(object: &Value, Fix { path: FieldPath(path), edit, .. }: &Fix) -> Option<Value> {
+    let mut object = object.clone();
+    let (last, around) = path.split_last()?;
+    match (edit, last) {
+        (Edit::Replace(text), _) => *at(&mut object, path)? = yaml(text),
+        (Edit::AddField(name, text), _) => {
+            at(&mut object, path)?.as_object_mut()?.insert(name.clone(), yaml(text));
+        }
+        (Edit::Append(text), _) => at(&mut object, path)?.as_array_mut()?.push(yaml(text)),
+        (Edit::Remove, Step::Field(name)) => drop(at(&mut object, around)?.as_object_mut()?.remove(name)?),
+        (Edit::Remove, Step::Index(index)) => drop(at(&mut object, around)?.as_array_mut()?.remove(*index)),
+        (Edit::Rename(new), Step::Field(name)) => {
+            let members = at(&mut object, around)?.as_object_mut()?;
+            let value = members.remove(name)?;
+            members.insert(new.clone(), value);
+        }
+        (Edit::Rename(_), Step::Index(_)) => return None,
+    }
+    Some(object)
+}
+
+fn counts(found: &[Diagnostic]) -> BTreeMap<&'static str, usize> {
+    found.iter().fold(BTreeMap::new(), |mut counts, diagnostic| {
+        *counts.entry(diagnostic.code.id).or_default() += 1;
+        counts
+    })
+}
+
+/// Every object of corpus and pages.
+fn objects() -> Vec<(String, Value)> {
+    let files = ["good", "warn", "bad"].iter().flat_map(|folder| corpus(folder));
+    let files = files.map(|file| (file.display().to_string(), fs::read_to_string(file).unwrap()));
+    let pages = ALL.iter().filter_map(|code| Some((code.id.to_owned(), pages::parse(code.page)?)));
+    let pages = pages.flat_map(|(id, page)| {
+        let texts: Vec<String> = page.bad.of("policy").map(str::to_owned).collect();
+        texts.into_iter().map(move |text| (id.clone(), text))
+    });
+    let texts = files.chain(pages);
+    texts
+        .flat_map(|(name, text)| {
+            let objects: Vec<Value> = parse(&text).iter().map(|document| document.root.to_json()).collect();
+            objects.into_iter().map(move |object| (name.clone(), object))
+        })
+        .collect()
+}
+
+#[test]
+fn safe_fixes_mend_and_all_can_be_applied() {
+    let kernel = Profile::shipped("6.12").unwrap();
+    let (mut safe, mut unsafe_, mut wrong) = (0, 0, Vec::new());
+    for (name, object) in objects() {
+        let before = said(&object, &kernel);
+        for diagnostic in &before {
+            let Some(fix) = &diagnostic.fix else { continue };
+            let Some(after) = applied(&object, fix) else {
+                wrong.push(format!("{name}: can't be applied: {diagnostic:?}"));
+                continue;
+            };
+            if !fix.safe {
+                unsafe_ += 1;
+                continue;
+            }
+            safe += 1;
+            let after = said(&after, &kernel);
+            let (old, new) = (counts(&before), counts(&after));
+            if new.get(diagnostic.code.id).copied().unwrap_or(0) >= old[diagnostic.code.id] {
+                wrong.push(format!("{name}: not mended: {diagnostic}"));
+            }
+            // Where the last error of the rules is gone, the kernel is asked for the first time.
+            let more = new.iter().find(|(code, count)| **count > old.get(*code).copied().unwrap_or(0));
+            if let Some((code, _)) = more.filter(|(code, _)| **code != "GW009" && !code.starts_with("GW2")) {
+                wrong.push(format!("{name}: {diagnostic}\n   then {code}: {after:?}"));
+            }
+        }
+    }
+    println!("{safe} safe fixes, {unsafe_} others");
+    assert!(safe >= 15 && unsafe_ >= 15, "{safe} safe fixes, {unsafe_} others");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -1,0 +1,185 @@
+//! What the gate says to requests, with a cluster in memory: what only kubectl and a real API server can show is in the
+//! suite `gate`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gatewatch_coverage::{Labels, Shape, Workload};
+use gatewatch_crds::NodeTracingStatus;
+use gatewatch_crds::node_tracing::{PolicyOnNode, PolicyState};
+use gatewatch_webhook::caches::Cache;
+use gatewatch_webhook::caches::follow::{Change, Name};
+use gatewatch_webhook::cluster::{Agent, Cluster, Stored};
+use gatewatch_webhook::gate::{Door, Gate};
+use gatewatch_webhook::kernels::Reported;
+use gatewatch_webhook::modes::Modes;
+use gatewatch_webhook::review::{Answer, parse};
+use gatewatch_webhook::status::{Nodes, status};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+
+fn policy(name: &str, labels: &Value) -> Value {
+    json!({"apiVersion": "cilium.io/v1alpha1", "kind": "TracingPolicy", "metadata": {"name": name, "generation": 3},
+        "spec": {"podSelector": {"matchLabels": labels}, "kprobes": [
+            {"call": "sys_setuid", "syscall": true, "message": "setuid", "args": [{"index": 0, "type": "int"}]}]}})
+}
+
+fn pod(name: &str, labels: &[(&str, &str)]) -> Workload {
+    let labels: Labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Workload::pod(name, Shape { namespace: "test".into(), labels, containers: None })
+}
+
+/// One policy for `org: empire`, one pod that it watches.
+fn cluster() -> Arc<Cluster> {
+    let cluster = Arc::new(Cluster::default());
+    let stored = Stored::read(&policy("empire", &json!({"org": "empire"}))).unwrap();
+    cluster.policies_changed(Change::Reset(vec![stored]), false);
+    cluster.workloads_changed(Change::Apply(pod("tie", &[("org", "empire")])), Cache::Pod);
+    cluster.assume_synced();
+    cluster
+}
+
+fn ask(cluster: &Arc<Cluster>, door: Door, operation: &str, kind: &str, old: &Value, new: &Value) -> Answer {
+    let group = if door == Door::Policies { "cilium.io" } else { "" };
+    let body = json!({
+        "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
+        "request": {"uid": "u", "kind": {"group": group, "version": "v", "kind": kind}, "operation": operation,
+            "name": "x", "namespace": if door == Door::Policies { "" } else { "test" },
+            "userInfo": {"username": "me"}, "object": new, "oldObject": old},
+    });
+    let request = parse(&serde_json::to_vec(&body).unwrap()).unwrap();
+    Gate::new(Arc::clone(cluster), "https://docs").decide(door, &request).answer
+}
+
+fn require_coverage(cluster: &Cluster) {
+    let annotations = BTreeMap::from([("gatewatch.dev/require-coverage".to_owned(), "true".to_owned())]);
+    cluster.namespaces_changed(Change::Apply(("test".to_owned(), annotations)));
+}
+
+fn labelled(labels: &Value) -> Value {
+    json!({"metadata": {"name": "tie", "labels": labels}, "spec": {"containers": [{"name": "c"}]}})
+}
+
+#[test]
+fn pods_are_told_of_slips_and_of_policies_that_lose_them() {
+    let cluster = cluster();
+    let create =
+        |labels: Value| ask(&cluster, Door::Workloads, "CREATE", "Pod", &Value::Null, &labelled(&labels));
+    assert_eq!(create(json!({"org": "empire"})).warnings, [""; 0]);
+    assert_eq!(
+        create(json!({"org": "empre"})).warnings,
+        [
+            "GW106 metadata.labels.org: \"empre\" matches no policy; did you mean \"empire\"? (1 policy would watch this pod)"
+        ]
+    );
+    let relabel = |old: Value, new: Value| {
+        ask(&cluster, Door::Workloads, "UPDATE", "Pod", &labelled(&old), &labelled(&new))
+    };
+    let left = relabel(json!({"org": "empire"}), json!({"org": "alliance"}));
+    assert!(left.allowed && left.warnings[0].contains("`empire`"), "{left:?}");
+    assert_eq!(relabel(json!({"org": "empre"}), json!({"org": "empre"})), Answer::allow("u"));
+}
+
+#[test]
+fn required_coverage_denies() {
+    let cluster = cluster();
+    require_coverage(&cluster);
+    let bare = ask(&cluster, Door::Workloads, "CREATE", "Pod", &Value::Null, &labelled(&json!({})));
+    assert!(!bare.allowed, "{bare:?}");
+    let old = policy("empire", &json!({"org": "empire"}));
+    let delete = || ask(&cluster, Door::Policies, "DELETE", "TracingPolicy", &old, &Value::Null);
+    assert!(!delete().allowed);
+    let other = policy("empire", &json!({"org": "alliance"}));
+    assert!(!ask(&cluster, Door::Policies, "UPDATE", "TracingPolicy", &old, &other).allowed);
+    cluster.workloads_changed(
+        Change::Delete(Name { namespace: "test".to_owned(), name: "tie".to_owned() }),
+        Cache::Pod,
+    );
+    assert!(delete().allowed);
+}
+
+#[test]
+fn nothing_is_trapped() {
+    let cluster = cluster();
+    require_coverage(&cluster);
+    let mut bad = policy("bad", &json!({}));
+    bad["spec"]["kprobes"][0]["call"] = json!("sys_no_such_call");
+    let create = ask(&cluster, Door::Policies, "CREATE", "TracingPolicy", &Value::Null, &bad);
+    assert!(!create.allowed);
+    // One that is there already can be annotated, and its finalizers taken off.
+    let mut annotated = bad.clone();
+    annotated["metadata"]["annotations"] = json!({"a": "b"});
+    let update = ask(&cluster, Door::Policies, "UPDATE", "TracingPolicy", &bad, &annotated);
+    assert!(update.allowed && update.warnings[0].starts_with("GW201"), "{update:?}");
+    let mut ending = annotated.clone();
+    ending["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    ending["spec"]["podSelector"] = json!({"matchLabels": {"org": "other"}});
+    assert_eq!(ask(&cluster, Door::Policies, "UPDATE", "TracingPolicy", &bad, &ending), Answer::allow("u"));
+    let mut pod = labelled(&json!({}));
+    pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let old = labelled(&json!({"org": "empire"}));
+    assert_eq!(ask(&cluster, Door::Workloads, "UPDATE", "Pod", &old, &pod), Answer::allow("u"));
+}
+
+#[test]
+fn fields_that_the_api_server_dropped_are_told() {
+    let cluster = cluster();
+    let mut object = policy("p", &json!({"org": "empire"}));
+    let mut written = object.clone();
+    written["spec"]["podSelectr"] = json!({});
+    object["metadata"]["annotations"] =
+        json!({"kubectl.kubernetes.io/last-applied-configuration": written.to_string()});
+    let answer = ask(&cluster, Door::Policies, "CREATE", "TracingPolicy", &Value::Null, &object);
+    assert!(answer.warnings.iter().any(|w| w.starts_with("GW017 spec.podSelectr")), "{answer:?}");
+}
+
+#[test]
+fn an_exempt_user_hears_nothing_and_the_audit_log_why() {
+    let cluster = cluster();
+    cluster.set_modes(Modes::parse("exempt: {users: [me]}").unwrap());
+    let answer =
+        ask(&cluster, Door::Workloads, "CREATE", "Pod", &Value::Null, &labelled(&json!({"org": "empre"})));
+    assert!(answer.allowed && answer.warnings.is_empty());
+    assert_eq!(answer.audit_annotations["exempt"], "user me");
+}
+
+#[test]
+fn a_status_says_where_a_policy_runs_and_whom_it_watches() {
+    let cluster = cluster();
+    let stored = Stored::read(&policy("empire", &json!({"org": "empire"}))).unwrap();
+    let agent = |state, reason: Option<&str>| {
+        let on_node = PolicyOnNode {
+            name: "empire".into(),
+            namespace: String::new(),
+            observed_generation: None,
+            reason: reason.map(str::to_owned),
+            state,
+        };
+        Agent {
+            kernel: Reported { release: "6.12".into(), hash: "h".into(), endpoint: None },
+            status: NodeTracingStatus::new("s".into(), vec![on_node]),
+        }
+    };
+    let nodes = ["a", "b", "c"].map(|name| (name.to_owned(), gatewatch_webhook::kernels::Node::default()));
+    let nodes = BTreeMap::from(nodes);
+    let mut agents = BTreeMap::from([
+        ("a".to_owned(), agent(PolicyState::Loaded, None)),
+        ("b".to_owned(), agent(PolicyState::Failed, Some("no such function"))),
+    ]);
+    let now = Time(Timestamp::UNIX_EPOCH);
+    let of = |agents: &BTreeMap<String, Agent>| {
+        let nodes = Nodes { nodes: &nodes, agents };
+        cluster.ask(|index| status(&stored, &stored.findings, index, nodes, now.clone()))
+    };
+    let partly = of(&agents);
+    assert_eq!((partly.pods, partly.observed_generation), (1, Some(3)));
+    assert_eq!((partly.nodes.loaded, partly.nodes.failed, partly.nodes.pending), (1, 1, 1));
+    assert_eq!(partly.failed_nodes[0].reason, "no such function");
+    assert_eq!(partly.conditions[0].reason, "NodesFailed");
+    agents.insert("b".to_owned(), agent(PolicyState::Loaded, None));
+    agents.insert("c".to_owned(), agent(PolicyState::Skipped, Some("another node")));
+    let covered = of(&agents);
+    assert_eq!(covered.conditions[0].status, "True", "{covered:?}");
+    assert_eq!(covered.warnings, 0);
+}

@@ -1,0 +1,150 @@
+//! What a person reads.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{Stage, pod, policy};
+use crate::paths;
+
+const TWO_FAULTS: &str = "
+apiVersion: cilium.io/v1alpha1
+kind: TracingPolicy
+metadata: {name: two-faults}
+spec:
+  kprobes:
+  - call: security_file_permission
+    syscall: false
+    message: reads
+    args: [{index: 0, type: file}]
+    selectors: [{matchArgs: [{index: 1, operator: Equal, values: ['4']}]}]
+  - {call: securty_file_permission, syscall: false, message: slip}
+";
+
+pub(super) fn all_errors_at_once(stage: &mut Stage) -> Result<()> {
+    let parts = [
+        "Error from server (Invalid)",
+        "admission webhook \"policies.gatewatch.dev\" denied the request: 2 errors",
+        "GW303 spec.kprobes[0].selectors[0].matchArgs[0].index: argument 1 is not declared",
+        "GW201 spec.kprobes[1].call: ",
+        "did you mean `security_file_permission`",
+    ];
+    for verb in ["apply", "create"] {
+        let said = stage.kubectl(&[verb, "-f", "-"], TWO_FAULTS)?;
+        // kubectl has two ways of saying it, by what it knows of the object.
+        let parts = if said.text.contains("Error from server") { &parts[..] } else { &parts[2..] };
+        said.expect(false, parts)?;
+    }
+    Ok(())
+}
+
+/// Every policy of the corpus, as its first line expects it.
+pub(super) fn corpus(stage: &mut Stage) -> Result<()> {
+    let mut seen = 0;
+    let mut faults = Vec::new();
+    for folder in ["good", "warn", "bad"] {
+        let path = paths::root().join("tests/corpus").join(folder);
+        for file in files(&path)? {
+            let text =
+                fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let name = file.strip_prefix(paths::root()).unwrap_or(&file).display().to_string();
+            let expected = text.lines().next().and_then(|line| line.strip_prefix("# expect:")).unwrap_or("");
+            let codes: Vec<&str> =
+                expected.split_whitespace().filter(|code| code.starts_with("GW")).collect();
+            if !text.contains("cilium.io/v1alpha1") {
+                continue;
+            }
+            // A policy of a namespace that isn't there is refused for that alone.
+            let said = stage.kubectl(&["apply", "--dry-run=server", "-f", "-"], &text)?;
+            let refused = !said.ok;
+            let quiet = !said.text.contains("Warning: GW");
+            let fine = match folder {
+                "good" => !refused && quiet,
+                "warn" => !refused && codes.iter().any(|code| said.text.contains(code)),
+                _ => refused,
+            };
+            seen += 1;
+            if !fine {
+                faults.push(format!("{name} ({expected}): {}", said.text.trim()));
+            }
+        }
+    }
+    ensure!(faults.is_empty(), "{} of {seen} policies:\n{}", faults.len(), faults.join("\n"));
+    ensure!(seen > 0, "there is no corpus in tests/corpus");
+    println!("  {seen} policies");
+    Ok(())
+}
+
+fn files(folder: &std::path::Path) -> Result<Vec<PathBuf>> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn modes_map(table: &str) -> String {
+    let table = table.replace('\n', "\n    ");
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: gatewatch-modes, namespace: gatewatch}}\ndata:\n  \
+         modes.yaml: |\n    {table}\n"
+    )
+}
+
+pub(super) fn modes(stage: &mut Stage) -> Result<()> {
+    stage.must(&["create", "namespace", "modes"], "")?;
+    stage.must(&["apply", "-f", "-"], &policy("modes", "team: payments"))?;
+    let slip = pod("modes", "slip", "team: paymnets");
+    let ask = |stage: &Stage| stage.kubectl(&["apply", "--dry-run=server", "-f", "-"], &slip);
+    stage.eventually("the usual mode warns", |stage| {
+        let said = ask(stage)?;
+        Ok(said.ok && said.text.contains("Warning: GW106"))
+    })?;
+
+    // Every replica has to have taken the table up: a few answers in a row are from both.
+    let all = |stage: &Stage, wanted: &dyn Fn(bool, &str) -> bool| -> Result<bool> {
+        for _ in 0..4 {
+            let said = ask(stage)?;
+            if !wanted(said.ok, &said.text) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    stage.must(&["apply", "-f", "-"], &modes_map("modes: {GW106: off}"))?;
+    stage.eventually("off says nothing", |stage| all(stage, &|ok, text| ok && !text.contains("GW106")))?;
+    stage
+        .must(&["apply", "-f", "-"], &modes_map("modes: {GW106: off}\nnamespaces: {modes: {GW1xx: deny}}"))?;
+    stage.eventually("deny refuses in the namespace", |stage| {
+        all(stage, &|ok, text| !ok && text.contains("GW106"))
+    })?;
+
+    stage.must(&["apply", "-f", "-"], &modes_map("modes: {GW106: perhaps}"))?;
+    let annotation = ["-n", "gatewatch", "get", "configmap", "gatewatch-modes", "-o", "yaml"];
+    stage.eventually("a bad table is refused on the ConfigMap", |stage| {
+        Ok(stage.must(&annotation, "")?.contains("\"perhaps\" is no mode"))
+    })?;
+    ensure!(
+        all(stage, &|ok, text| !ok && text.contains("GW106"))?,
+        "the table before is not in force any more"
+    );
+
+    let exempt = "exempt: {namespaces: [modes]}\nnamespaces: {modes: {GW1xx: deny}}";
+    stage.must(&["apply", "-f", "-"], &modes_map(exempt))?;
+    stage.eventually("an exempt namespace hears nothing", |stage| {
+        all(stage, &|ok, text| ok && !text.contains("GW106"))
+    })?;
+    stage.must(&["-n", "gatewatch", "delete", "configmap", "gatewatch-modes"], "")?;
+    stage.eventually("the usual modes are back", |stage| {
+        all(stage, &|ok, text| ok && text.contains("Warning: GW106"))
+    })?;
+    stage.must(&["delete", "tracingpolicy", "modes"], "")?;
+    Ok(())
+}
