@@ -169,5 +169,6 @@ pub mod consts {
     pub const ACTION_COUNT: u32 = 1;
 }
 
-/// Names the layout of everything that can outlive a process in a pinned map.
-pub const VERSION: u32 = 1;
+/// Numbers the meaning of everything that outlives an agent in pinned maps, what the agents themselves write there
+/// included. Shapes of maps needn't be numbered: a hash over them stands beside this in the folder's name.
+pub const VERSION: u32 = 2;

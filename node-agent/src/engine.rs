@@ -116,7 +116,6 @@ impl Engine {
             applied: false,
         };
         engine.restore()?;
-        engine.restored = !engine.ids.is_empty();
         Ok(engine)
     }
 

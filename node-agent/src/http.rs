@@ -1,4 +1,4 @@
-//! The agent's HTTP server: `/metrics`, `/healthz` and `/readyz`.
+//! The agent's HTTP server: `/metrics`, `/healthz`, `/readyz`, and `/profile` in a cluster.
 //!
 //! The port is bound before anything is loaded into the kernel, so that a second agent on a node stops at once.
 //! It is open to the node's network, so what a client can hold on to is bounded: time to send a request, time
@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -24,6 +24,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::metrics::{CONTENT_TYPE, Exposition, ExpositionError, Source};
+use crate::profile::SavedProfile;
 
 /// Connections that are served at a time; further ones wait in the kernel's queue.
 const CONNECTIONS: usize = 64;
@@ -99,14 +100,15 @@ pub fn bind(address: SocketAddr) -> Result<Listener, BindError> {
     Ok(Listener(listener))
 }
 
-/// Serves until `shutdown` is done, and then for as long as requests that have begun need, 5 s at most.
+/// Serves until `shutdown` is done (the profile from when there is one), and then for as long as requests that have begun need, 5 s at most.
 pub async fn serve(
     listener: Listener,
     source: Arc<dyn Source>,
+    profile: Arc<OnceLock<SavedProfile>>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let listener = tokio::net::TcpListener::from_std(listener.0)?;
-    let service = TowerToHyperService::new(router(source)?);
+    let service = TowerToHyperService::new(router(source, profile)?);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let open = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -154,17 +156,21 @@ fn connection(
 struct App {
     source: Arc<dyn Source>,
     exposition: Exposition,
+    profile: Arc<OnceLock<SavedProfile>>,
 }
 
 /// What answers requests. GET and HEAD only: everything else gets 405 from the router.
-fn router(source: Arc<dyn Source>) -> Result<Router, ExpositionError> {
+fn router(source: Arc<dyn Source>, profile: Arc<OnceLock<SavedProfile>>) -> Result<Router, ExpositionError> {
     let exposition = Exposition::new(Arc::clone(&source))?;
     Ok(Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .fallback(async || (StatusCode::NOT_FOUND, "not found: there are /metrics, /healthz and /readyz\n"))
-        .with_state(Arc::new(App { source, exposition })))
+        .route("/profile", get(kernel_profile))
+        .fallback(async || {
+            (StatusCode::NOT_FOUND, "not found: there are /metrics, /healthz, /readyz and /profile\n")
+        })
+        .with_state(Arc::new(App { source, exposition, profile })))
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Infallible> {
@@ -176,6 +182,20 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Infallible> {
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be read; see the agent's log\n")
             .into_response(),
     })
+}
+
+/// What this node's kernel offers, as `gatewatch profile` writes it. The hash in `NodeTracing` tells whether it changed.
+async fn kernel_profile(State(app): State<Arc<App>>) -> Response {
+    match app.profile.get() {
+        Some(profile) => {
+            let kind = [
+                (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+                (header::ETAG, format!("\"{}\"", profile.hash)),
+            ];
+            (kind, profile.bytes.clone()).into_response()
+        }
+        None => (StatusCode::SERVICE_UNAVAILABLE, "the profile is not made, or not yet\n").into_response(),
+    }
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Response {

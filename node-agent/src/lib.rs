@@ -7,8 +7,10 @@
 //! * [`series`]: the kernel's counts as series
 //! * [`metrics`], [`http`]: how they are exported
 //! * [`sources`]: where policies and pods come from: [`policy_dir`], the API server
+//! * [`kubernetes`]: the API server as such a source, and as the place where the node's state is written
 //! * [`policies`]: policies as plans
 //! * [`kernel_half`], [`engine`]: the programs and maps in the kernel, kept in step with the policies
+//! * [`profile`]: what this kernel offers, for the gate
 //! * [`privileges`]: what the process must be allowed to do
 //! * [`agent`]: all of this together
 pub mod agent;
@@ -17,10 +19,12 @@ pub mod cgroup;
 pub mod engine;
 pub mod http;
 pub mod kernel_half;
+pub mod kubernetes;
 pub mod metrics;
 pub mod pods;
 pub mod policies;
 pub mod policy_dir;
 pub mod privileges;
+pub mod profile;
 pub mod series;
 pub mod sources;

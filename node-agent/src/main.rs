@@ -1,21 +1,22 @@
 //! `gatewatch-agent`: see the crate's documentation.
 
 use std::io::IsTerminal as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use gatewatch_agent::agent::{Agent, host_namespaces};
 use gatewatch_agent::engine::Engine;
 use gatewatch_agent::kernel_half::{self, Interruptible, KernelHalf, Node, Trampolines};
+use gatewatch_agent::profile::SavedProfile;
 use gatewatch_agent::series::SERIES_PER_POLICY;
 use gatewatch_agent::sources::{Files, Source};
-use gatewatch_agent::{http, policy_dir, privileges};
-use gatewatch_kernel::host::{Depth, Support, host_to};
+use gatewatch_agent::{http, kubernetes, policy_dir, privileges, profile};
+use gatewatch_kernel::host::{Depth, Features, Support, host_to};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -24,13 +25,26 @@ use tracing_subscriber::EnvFilter;
 #[command(name = "gatewatch-agent", version)]
 struct Arguments {
     /// Directory of policies: every .yaml, .yml and .json file in it and below; changes are taken up
-    #[arg(long, value_name = "DIR", required_unless_present = "cleanup")]
+    #[arg(long, value_name = "DIR")]
     policy_dir: Option<PathBuf>,
+    /// Take policies and pods from the API server, and write the node's state there: the default in a pod of a cluster,
+    /// unless --policy-dir is given
+    #[arg(long)]
+    kubernetes: bool,
+    /// Name of this node in the cluster
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    node_name: Option<String>,
+    /// How to reach the API server; without it the pod's service account, $KUBECONFIG or ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The node's address, under which the gate reads the kernel's profile
+    #[arg(long, value_name = "ADDRESS", env = "HOST_IP")]
+    host_ip: Option<IpAddr>,
     /// Where to serve /metrics, /healthz and /readyz
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:2112")]
     metrics_address: SocketAddr,
     /// Pods of this node, as `kubectl get pods -A -o yaml` prints them; changes are taken up
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "policy_dir", conflicts_with = "kubernetes")]
     pods: Option<PathBuf>,
     /// Folder for the maps, on a bpf file system
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/gatewatch")]
@@ -41,6 +55,9 @@ struct Arguments {
     /// Take away everything that agents have in the kernel, what they have counted included, and end
     #[arg(long)]
     cleanup: bool,
+    /// Write the kernel's profile to standard output, and end
+    #[arg(long, hide = true)]
+    print_profile: bool,
     /// Attach by kprobe even where the cheaper fentry would do
     #[arg(long)]
     no_fentry: bool,
@@ -78,6 +95,9 @@ fn sentence(error: &anyhow::Error) -> String {
 }
 
 fn run(arguments: Arguments) -> Result<()> {
+    if arguments.print_profile {
+        return Ok(profile::print()?);
+    }
     if arguments.cleanup {
         privileges::check()?;
         let found = kernel_half::cleanup(&arguments.bpf_dir)?;
@@ -87,7 +107,16 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     // What can be wrong without touching the kernel comes first.
     let listener = http::bind(arguments.metrics_address)?;
+    let cluster = Cluster::of(&arguments)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
+    let client = match &cluster {
+        Some(cluster) => {
+            sources.push(Box::new(cluster.queue.clone()));
+            Some(runtime.block_on(kubernetes::connect(arguments.kubeconfig.as_deref()))?)
+        }
+        None => None,
+    };
     if let Some(directory) = arguments.policy_dir {
         policy_dir::check(&directory)?;
         if let Some(pods) = &arguments.pods {
@@ -116,6 +145,7 @@ fn run(arguments: Arguments) -> Result<()> {
         pins: arguments.bpf_dir,
         keep: true,
     };
+    let (release, features) = (kernel.profile.release.clone(), kernel.features);
     let engine = Engine::new(KernelHalf::load(node)?, kernel.profile)?;
     let agent = Arc::new(Agent::start(engine, sources, host_namespaces(), arguments.series_per_policy)?);
 
@@ -124,18 +154,89 @@ fn run(arguments: Arguments) -> Result<()> {
         let (agent, stop) = (Arc::clone(&agent), Arc::clone(&stop));
         std::thread::spawn(move || agent.run(&stop))
     };
-    let served = serve(listener, agent);
+    let (host_ip, port) = (arguments.host_ip, arguments.metrics_address.port());
+    let served = runtime.block_on(async move {
+        let profile = Arc::new(OnceLock::new());
+        if let (Some(cluster), Some(client)) = (cluster, client) {
+            tokio::spawn(kubernetes::run(client.clone(), cluster.node.clone(), cluster.queue));
+            let endpoint =
+                host_ip.map(|address| format!("http://{}/profile", SocketAddr::new(address, port)));
+            tokio::spawn(state(
+                client,
+                cluster.node,
+                release,
+                features,
+                endpoint,
+                agent.clone(),
+                profile.clone(),
+            ));
+        }
+        serve(listener, agent, profile).await
+    });
     stop.store(true, Ordering::Relaxed);
     let _ = worker.join();
     served
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn serve(listener: http::Listener, agent: Arc<Agent>) -> Result<()> {
+/// What is needed to be part of a cluster.
+struct Cluster {
+    node: String,
+    queue: kubernetes::Queue,
+}
+
+impl Cluster {
+    /// `None`: policies come from a directory alone.
+    fn of(arguments: &Arguments) -> Result<Option<Self>> {
+        let wanted = arguments.kubernetes || (arguments.policy_dir.is_none() && kubernetes::in_cluster());
+        if !wanted {
+            if arguments.policy_dir.is_none() {
+                bail!(
+                    "where do policies come from? Give --policy-dir DIR, or --kubernetes where there is an API server"
+                );
+            }
+            return Ok(None);
+        }
+        match arguments.node_name.as_deref() {
+            Some(node) if !node.is_empty() => {
+                Ok(Some(Self { node: node.to_owned(), queue: kubernetes::Queue::default() }))
+            }
+            _ => bail!(
+                "which node is this? Give --node-name NAME, or set NODE_NAME to the pod's spec.nodeName"
+            ),
+        }
+    }
+}
+
+/// Makes the kernel's profile, then keeps the node's state in the API server.
+async fn state(
+    client: kube::Client,
+    name: String,
+    release: String,
+    features: Features,
+    endpoint: Option<String>,
+    agent: Arc<Agent>,
+    profile: Arc<OnceLock<SavedProfile>>,
+) {
+    let made = match tokio::task::spawn_blocking(profile::make).await {
+        Ok(Ok(made)) => made,
+        Ok(Err(error)) => return tracing::error!("{error}; no NodeTracing is written"),
+        Err(error) => return tracing::error!("{error}; no NodeTracing is written"),
+    };
+    let profile_hash = profile.get_or_init(|| made).hash.clone();
+    let machine = std::env::consts::ARCH.to_owned();
+    let node = kubernetes::StatusNode { name, release, machine, profile_hash, endpoint, features };
+    kubernetes::write_status(client, node, agent.policies()).await;
+}
+
+async fn serve(
+    listener: http::Listener,
+    agent: Arc<Agent>,
+    profile: Arc<OnceLock<SavedProfile>>,
+) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tracing::info!("serving metrics on {}", listener.local_addr()?);
-    http::serve(listener, agent, async move {
+    http::serve(listener, agent, profile, async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}

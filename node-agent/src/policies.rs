@@ -246,3 +246,57 @@ impl Library {
         self.last.get(key).filter(|(from, _)| from == origin).map(|(_, plan)| plan.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gatewatch_policy::model::LabelSelector;
+    use gatewatch_policy::plan::Scope;
+
+    use super::*;
+
+    fn origin(name: &str) -> Origin {
+        Origin::Object { kind: "TracingPolicy", namespace: None, name: name.to_owned() }
+    }
+
+    fn found(name: &str, right: bool) -> Found {
+        let plan =
+            Plan { name: name.to_owned(), namespace: None, scope: Scope::default(), hooks: Vec::new() };
+        let refusal = Refusal { code: "GW201", sentence: "no such function".to_owned() };
+        Found {
+            key: PolicyKey { namespace: None, name: name.to_owned() },
+            plan: right.then_some(plan),
+            nodes: None,
+            refusal: (!right).then_some(refusal),
+            generation: Some(1),
+        }
+    }
+
+    fn holding(found: Found) -> Contents {
+        Contents { policies: vec![found], ..Contents::default() }
+    }
+
+    #[test]
+    fn a_policy_for_other_nodes_is_skipped_until_the_node_has_its_labels() {
+        let mut library = Library::default();
+        let match_labels: BTreeMap<_, _> = [("role".to_owned(), "edge".to_owned())].into();
+        let nodes = Some(LabelSelector { match_labels: match_labels.clone(), match_expressions: Vec::new() });
+        library.set(origin("a"), holding(Found { nodes, ..found("a", true) }));
+        library.set(origin("b"), holding(found("b", true)));
+        let wanted = library.wanted(&BTreeMap::new());
+        assert_eq!((wanted.plans.len(), wanted.skipped.len()), (1, 1));
+        let wanted = library.wanted(&match_labels);
+        assert_eq!((wanted.plans.len(), wanted.skipped.len()), (2, 0));
+    }
+
+    #[test]
+    fn a_slip_blinds_nobody() {
+        let mut library = Library::default();
+        library.set(origin("a"), holding(found("a", true)));
+        assert_eq!(library.wanted(&BTreeMap::new()).plans.len(), 1);
+        library.set(origin("a"), holding(found("a", false)));
+        let wanted = library.wanted(&BTreeMap::new());
+        assert_eq!((wanted.plans.len(), wanted.refused.len()), (1, 1), "it runs as it was before");
+        library.remove(&origin("a"));
+        assert_eq!(library.wanted(&BTreeMap::new()).plans.len(), 0);
+    }
+}

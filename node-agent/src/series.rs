@@ -342,4 +342,6 @@ impl Series {
 }
 
 #[cfg(test)]
+mod memory_tests;
+#[cfg(test)]
 mod tests;

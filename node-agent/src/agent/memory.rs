@@ -1,4 +1,5 @@
-//! What the agent leaves for the one that comes after it.
+//! What the agent leaves for the one that comes after it. What is written here is part of what
+//! [`VERSION`](gatewatch_abi::VERSION) numbers.
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -14,8 +15,9 @@ use crate::series::{SavedSeries, SavedTotals};
 /// As it is written. Series and attribution are of one moment, or a count could have two owners.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Saved {
-    series: SavedSeries,
+struct Saved<'a> {
+    #[serde(borrow)]
+    series: SavedSeries<'a>,
     attribution: SavedAttribution,
     overflow: SavedTotals,
     missed: SavedTotals,
@@ -49,12 +51,16 @@ impl State {
 
     /// Goes on where an earlier agent was.
     pub(super) fn restore(&mut self, now: Instant) {
-        let saved = match self.engine.kernel().remembered(Memory::Series) {
-            Ok(Some(bytes)) => serde_json::from_slice(&bytes).map_err(LoadError::Memory),
+        let bytes = match self.engine.kernel().remembered(Memory::Series) {
+            Ok(Some(bytes)) => bytes,
             Ok(None) => return,
-            Err(error) => Err(error),
+            Err(error) => {
+                tracing::error!(%error, "the counts of the agent before this one can't be read; series begin anew");
+                return;
+            }
         };
-        let saved: Saved = match saved {
+        let saved = serde_json::from_slice(&bytes).map_err(LoadError::Memory);
+        let saved: Saved<'_> = match saved {
             Ok(saved) => saved,
             Err(error) => {
                 tracing::error!(%error, "the counts of the agent before this one can't be read; series begin anew");

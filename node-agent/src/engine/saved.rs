@@ -1,4 +1,5 @@
 //! What the engine remembers beyond the agent's end: the numbers that are in the kernel's maps, and what they stand for.
+//! What is written here is part of what [`VERSION`](gatewatch_abi::VERSION) numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,6 +68,7 @@ impl Engine {
         self.kernel.restore_follow_sets(saved.follow)?;
         self.cgroups = self.kernel.cgroup_classes()?.into_iter().collect();
         self.before = self.ids.values().copied().collect();
+        self.restored = true;
         Ok(())
     }
 

@@ -18,7 +18,9 @@ fn start(source: Arc<dyn Source>) -> Server {
     let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(serve(listener, source, async {
+    let profile =
+        Arc::new(OnceLock::from(SavedProfile { hash: "0f".to_owned(), bytes: b"GWPROFIL".to_vec() }));
+    let task = tokio::spawn(serve(listener, source, profile, async {
         let _ = stopped.await;
     }));
     Server { address, stop, task }
@@ -57,6 +59,7 @@ async fn answers() {
     assert!(head.contains("version=0.0.4"));
     for (method, path, want) in [
         ("GET", "/healthz", 200),
+        ("GET", "/profile", 200),
         ("GET", "/readyz", 200),
         ("GET", "/metrics?x=1", 200),
         ("GET", "/", 404),

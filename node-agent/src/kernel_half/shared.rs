@@ -1,6 +1,9 @@
 //! The maps that all programs share.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use aya::{
     Ebpf, Pod,
@@ -56,6 +59,8 @@ pub(super) struct Shared {
     cgroup_paths: HashMap<MapData, u64, [u8; 512]>,
     cgroups_gone: HashMap<MapData, u64, u32>,
     stats: PerCpuArray<MapData, u64>,
+    /// How many counts there were at the last look; reading them all again for their number would double a scrape.
+    entries: AtomicU64,
     /// Cgroups that were made and removed, as far as they were given out and stand in the maps still.
     told: Told,
     /// The sets that are followed; a set's place is its bit.
@@ -102,6 +107,7 @@ impl Shared {
             cgroup_paths: take(ebpf, "CGROUP_PATHS")?,
             cgroups_gone: take(ebpf, "CGROUPS_GONE")?,
             stats: take(ebpf, "STATS")?,
+            entries: AtomicU64::new(0),
             told: Told::default(),
             sets: Vec::new(),
             cpus,
@@ -171,6 +177,7 @@ impl Shared {
             let (key, values) = entry.map_err(|source| LoadError::Map { map: "COUNTS", source })?;
             all.push((key, values.iter().sum()));
         }
+        self.entries.store(u64::try_from(all.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
         Ok(all)
     }
 
@@ -303,7 +310,7 @@ impl Shared {
         let stat = |stat| self.stats.get(&stat, 0).map_or(0, |values| values.iter().sum());
         Usage {
             maps: vec![
-                ("counts", count(self.counts.keys().count()), self.capacities[0]),
+                ("counts", self.entries.load(Ordering::Relaxed), self.capacities[0]),
                 ("processes", count(self.processes.keys().count()), self.capacities[1]),
                 ("binaries", count(self.binaries.keys().count()), self.capacities[2]),
                 ("cgroups", count(self.cgroups.keys().count()), self.capacities[3]),

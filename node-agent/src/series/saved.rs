@@ -1,6 +1,7 @@
 //! The series beyond the agent's end: what was exported, together with the kernel's numbers that this was made of. The
 //! next agent adds what the kernel has counted since, so it doesn't matter how old this is.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -10,26 +11,29 @@ use crate::attribution::CgroupKey;
 
 /// As it is written.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct SavedSeries {
+pub struct SavedSeries<'a> {
     /// Hook, cgroup, binary, the kernel's number.
     last: Vec<(u32, u64, u64, u64)>,
     /// Hook, cgroup and its generation, binary, events held back.
     held: Vec<(u32, u64, u32, u64, u64)>,
-    exported: Vec<SavedEntry>,
+    #[serde(borrow)]
+    exported: Vec<SavedEntry<'a>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct SavedEntry {
+struct SavedEntry<'a> {
     /// In the order of [`Labels`].
-    labels: [String; 6],
+    #[serde(borrow)]
+    labels: [Cow<'a, str>; 6],
     value: u64,
-    pods: Vec<String>,
+    #[serde(borrow)]
+    pods: Vec<Cow<'a, str>>,
     gone: bool,
 }
 
 impl Series {
     /// What the next agent has to know.
-    pub fn save(&self) -> SavedSeries {
+    pub fn save(&self) -> SavedSeries<'_> {
         SavedSeries {
             last: self
                 .last
@@ -46,9 +50,9 @@ impl Series {
                 .iter()
                 .map(|(l, entry)| SavedEntry {
                     labels: [&l.binary, &l.hook, &l.namespace, &l.pod, &l.policy, &l.workload]
-                        .map(|label| label.to_string()),
+                        .map(|label| Cow::Borrowed(&**label)),
                     value: entry.value,
-                    pods: entry.pods.iter().map(ToString::to_string).collect(),
+                    pods: entry.pods.iter().map(|pod| Cow::Borrowed(&**pod)).collect(),
                     gone: entry.gone.is_some(),
                 })
                 .collect(),
@@ -56,7 +60,7 @@ impl Series {
     }
 
     /// Goes on where an earlier agent was.
-    pub fn restore(&mut self, saved: SavedSeries, now: Instant) {
+    pub fn restore(&mut self, saved: SavedSeries<'_>, now: Instant) {
         self.last = saved
             .last
             .into_iter()

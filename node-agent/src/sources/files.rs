@@ -45,7 +45,14 @@ impl Source for Files {
         self.looked = Some(Instant::now());
         // Pods first: policies then know at once whom they watch.
         let mut found: Vec<Change> = self.pods.as_mut().and_then(PodsFile::look).into_iter().collect();
-        let changes = self.directory.poll()?;
+        let changes = match self.directory.poll() {
+            Ok(changes) => changes,
+            Err(error) if found.is_empty() => return Err(error),
+            Err(error) => {
+                tracing::error!("{error}; the policies stay as they are");
+                return Ok(found);
+            }
+        };
         for problem in &changes.problems {
             tracing::error!("{problem}");
         }

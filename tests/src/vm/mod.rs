@@ -3,6 +3,7 @@
 mod agreement;
 mod errors;
 mod exact;
+mod pods;
 mod restart;
 mod shipped;
 mod updates;
@@ -25,6 +26,9 @@ pub const ALL: &[(&str, fn())] = &[
     ("exact::fork_and_exec_between", exact::fork_and_exec_between),
     ("exact::full_table", exact::full_table),
     ("exact::processes", exact::processes),
+    ("pods::a_hundred_short_ones", pods::a_hundred_short_ones),
+    ("pods::more_series_than_allowed", pods::more_series_than_allowed),
+    ("pods::two_hundred_and_a_hundred_policies", pods::two_hundred_and_a_hundred_policies),
     ("restart::killed_while_counting", restart::killed_while_counting),
     ("restart::killed_with_kprobes", restart::killed_with_kprobes),
     ("restart::nothing_is_left", restart::nothing_is_left),

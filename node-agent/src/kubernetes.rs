@@ -1,0 +1,73 @@
+//! The API server as a source of policies and pods, and as the place where the node's state is written.
+//!
+//! Each kind is watched by a task of its own; what they find waits in a [`Queue`] until the agent takes it. While the API
+//! server is away, what it said last stays in force: counting and scraping need no answer of it.
+
+mod node;
+mod owners;
+mod pods;
+mod policies;
+mod queue;
+mod status;
+mod watch;
+
+use std::path::Path;
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+pub use queue::{Objects, Queue};
+pub use status::{Node as StatusNode, write as write_status};
+
+/// Time to reach the API server in.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Name of the agent among those who change objects.
+const FIELD_MANAGER: &str = "gatewatch-agent";
+
+/// Why there is no way to the API server.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The kubeconfig can't be used.
+    #[error("the kubeconfig can't be used: {0}")]
+    Kubeconfig(#[from] kube::config::KubeconfigError),
+    /// Neither a service account nor a kubeconfig.
+    #[error(
+        "no way to the API server is known: run in a pod with a service account, or give --kubeconfig ({0})"
+    )]
+    Nothing(#[from] kube::config::InferConfigError),
+    /// What was found can't be used.
+    #[error("the API server can't be used: {0}")]
+    Client(#[from] kube::Error),
+}
+
+/// Whether this process runs in a pod of a cluster.
+pub fn in_cluster() -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+        && Path::new("/var/run/secrets/kubernetes.io/serviceaccount/token").exists()
+}
+
+/// Makes a client: of a kubeconfig file, or else of what is usual for the place that we run in. Nothing is sent yet.
+pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
+    // Without effect where one is installed.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut config = match kubeconfig {
+        Some(path) => {
+            Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &KubeConfigOptions::default())
+                .await?
+        }
+        None => Config::infer().await?,
+    };
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    Ok(Client::try_from(config)?)
+}
+
+/// Watches policies, the pods of a node and the node itself, until it is dropped.
+pub async fn run(client: Client, node: String, queue: Queue) {
+    tokio::join!(
+        policies::watch_cluster(client.clone(), queue.clone()),
+        policies::watch_namespaced(client.clone(), queue.clone()),
+        pods::watch(client.clone(), node.clone(), queue.clone()),
+        node::watch(client, node, queue),
+    );
+}

@@ -1,0 +1,71 @@
+//! The pods of the node.
+
+use k8s_openapi::api::core::v1 as core;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher;
+use kube::{Api, Client};
+
+use super::owners::Owners;
+use super::queue::{Objects, Queue};
+use super::watch::{Handler, watch as watch_objects};
+use crate::pods::Pod;
+use crate::sources::Change;
+
+type Guarded = DeserializeGuard<core::Pod>;
+
+pub(super) async fn watch(client: Client, node: String, queue: Queue) {
+    let api: Api<Guarded> = Api::all(client.clone());
+    let config = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
+    let pods = Pods { owners: Owners::new(client), queue: queue.clone() };
+    watch_objects(api, config, Objects::Pods, queue, pods).await;
+}
+
+struct Pods {
+    owners: Owners,
+    queue: Queue,
+}
+
+impl Pods {
+    async fn read(&mut self, object: Guarded) -> Option<Pod> {
+        match object.0 {
+            Ok(object) => {
+                let mut pod = Pod::from(&object);
+                if let Some(workload) = self.owners.workload(&object).await {
+                    pod.workload = workload;
+                }
+                Some(pod)
+            }
+            Err(invalid) => {
+                let name = invalid.metadata.name.unwrap_or_default();
+                tracing::error!("pod {name} can't be read: {}; it goes by its uid", invalid.error);
+                None
+            }
+        }
+    }
+}
+
+impl Handler<Guarded> for Pods {
+    async fn all(&mut self, objects: Vec<Guarded>) {
+        let mut pods = Vec::new();
+        for object in objects {
+            pods.extend(self.read(object).await);
+        }
+        self.queue.push(Change::Pods(pods));
+    }
+
+    async fn apply(&mut self, object: Guarded) {
+        if let Some(pod) = self.read(object).await {
+            self.queue.push(Change::Pod(pod));
+        }
+    }
+
+    async fn delete(&mut self, object: Guarded) {
+        // A pod that ended at once may have been seen by no other event than this one.
+        let uid = match &object.0 {
+            Ok(pod) => Pod::from(pod).uid,
+            Err(invalid) => invalid.metadata.uid.clone().unwrap_or_default(),
+        };
+        self.apply(object).await;
+        self.queue.push(Change::PodGone(uid));
+    }
+}

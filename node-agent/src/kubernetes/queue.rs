@@ -1,0 +1,123 @@
+//! What the watching tasks have found and the agent hasn't taken yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::policy_dir::DirError;
+use crate::sources::{Change, Source};
+
+/// A kind of objects that is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Objects {
+    /// `TracingPolicy`.
+    Policies,
+    /// `TracingPolicyNamespaced`.
+    NamespacedPolicies,
+    /// The node's pods.
+    Pods,
+    /// The node.
+    Node,
+}
+
+impl Objects {
+    const ALL: [Self; 4] = [Self::Policies, Self::NamespacedPolicies, Self::Pods, Self::Node];
+
+    /// As people call them.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Policies => "TracingPolicies",
+            Self::NamespacedPolicies => "TracingPoliciesNamespaced",
+            Self::Pods => "the pods of this node",
+            Self::Node => "this node",
+        }
+    }
+}
+
+/// Changes on their way from the tasks to the agent.
+#[derive(Clone, Debug, Default)]
+pub struct Queue(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    changes: Vec<Change>,
+    /// Kinds that were listed once.
+    listed: BTreeSet<Objects>,
+    problems: BTreeMap<Objects, String>,
+}
+
+impl Queue {
+    /// Something has changed.
+    pub fn push(&self, change: Change) {
+        self.inner().changes.push(change);
+    }
+
+    /// Everything that there is of a kind was given.
+    pub fn listed(&self, objects: Objects) {
+        self.inner().listed.insert(objects);
+    }
+
+    /// A kind can't be watched now, and why.
+    pub fn problem(&self, objects: Objects, why: String) {
+        let before = self.inner().problems.insert(objects, why.clone());
+        if before.as_ref() != Some(&why) {
+            let what = objects.as_str();
+            tracing::error!("cannot watch {what}: {why}; what is known of them stays in force");
+        }
+    }
+
+    /// A kind is watched.
+    pub fn well(&self, objects: Objects) {
+        if self.inner().problems.remove(&objects).is_some() {
+            tracing::info!("watching {} again", objects.as_str());
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for Queue {
+    fn poll(&mut self) -> Result<Vec<Change>, DirError> {
+        Ok(std::mem::take(&mut self.inner().changes))
+    }
+
+    fn complete(&self) -> bool {
+        let inner = self.inner();
+        // What was listed has to be taken as well.
+        inner.changes.is_empty() && Objects::ALL.iter().all(|objects| inner.listed.contains(objects))
+    }
+
+    fn problems(&self) -> u64 {
+        u64::try_from(self.inner().problems.len()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complete_when_all_is_listed_and_taken() {
+        let mut queue = Queue::default();
+        for objects in [Objects::Policies, Objects::NamespacedPolicies, Objects::Node] {
+            queue.listed(objects);
+        }
+        assert!(!queue.complete());
+        queue.push(Change::Pods(Vec::new()));
+        queue.listed(Objects::Pods);
+        assert!(!queue.complete(), "nobody has taken the pods yet");
+        assert_eq!(queue.poll().unwrap().len(), 1);
+        assert!(queue.complete());
+    }
+
+    #[test]
+    fn problems_come_and_go() {
+        let queue = Queue::default();
+        queue.problem(Objects::Pods, "away".into());
+        queue.problem(Objects::Pods, "still away".into());
+        assert_eq!(queue.problems(), 1);
+        queue.well(Objects::Pods);
+        assert_eq!(queue.problems(), 0);
+    }
+}

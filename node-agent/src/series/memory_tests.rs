@@ -1,0 +1,77 @@
+//! Series that outlive the agent, and series that a policy has no room for.
+
+use super::tests::{everything, hook};
+use super::*;
+use crate::attribution::POD_GRACE;
+use crate::attribution::tests::{path, pod_with};
+
+const POD: u64 = 71;
+const GONE: u64 = 72;
+
+fn count(cgroup: u64, path: &'static str, value: u64) -> Count<'static> {
+    let binary = path.bytes().fold(0, |id: u64, b| id.wrapping_mul(31).wrapping_add(b.into()));
+    Count { hook: 1, cgroup, binary, path: path.as_bytes(), value }
+}
+
+fn values(series: &mut Series, now: Instant) -> Vec<(String, String, u64)> {
+    let line = |Sample { labels, value }: Sample| (labels.pod.to_string(), labels.binary.to_string(), value);
+    series.samples(now).into_iter().map(line).collect()
+}
+
+/// The agent ends after it has saved, the kernel counts on, and pods come to be known later: no event is counted twice,
+/// and none is lost.
+#[test]
+fn the_next_agent_goes_on() {
+    let hooks = Hooks::from([(1, hook("all", "f", &everything()))]);
+    let now = Instant::now();
+    let mut known = Attribution::new(POD_GRACE);
+    known.add_cgroup(POD, &path(1, Some(11)), now);
+    known.add_cgroup(GONE, &path(2, Some(21)), now);
+    known.apply_pod(pod_with(1, &[11]));
+    let mut series = Series::default();
+    let folded = series.fold([count(POD, "/b", 10), count(GONE, "/b", 5)], &hooks, &known, now);
+    assert_eq!(folded.pending, 5, "its pod isn't known");
+    known.remove_cgroup(GONE, now);
+    let written = serde_json::to_vec(&(series.save(), known.save())).unwrap();
+    // This agent still sees these, and says nothing of them any more.
+    series.fold([count(POD, "/b", 12), count(GONE, "/b", 6)], &hooks, &known, now);
+
+    let (saved, saved_known) = serde_json::from_slice(&written).unwrap();
+    let (mut series, mut known) = (Series::default(), Attribution::new(POD_GRACE));
+    series.restore(saved, now);
+    known.restore(saved_known, now);
+    series.fold([count(POD, "/b", 14), count(GONE, "/b", 6)], &hooks, &known, now);
+    assert_eq!(values(&mut series, now), [("p1".to_owned(), "/b".to_owned(), 14)]);
+    known.apply_pod(pod_with(2, &[21]));
+    series.fold([count(POD, "/b", 14), count(GONE, "/b", 6)], &hooks, &known, now);
+    assert_eq!(
+        values(&mut series, now),
+        [("p1".to_owned(), "/b".to_owned(), 14), ("p2".to_owned(), "/b".to_owned(), 6)]
+    );
+    // What went while nobody looked is gone.
+    known.only_cgroups(|_| false, now);
+    assert_eq!(known.cgroups(now).count(), 0);
+}
+
+#[test]
+fn what_has_no_room_is_counted_in_one_more() {
+    let hooks = Hooks::from([(1, hook("all", "f", &everything()))]);
+    let now = Instant::now();
+    let mut known = Attribution::new(POD_GRACE);
+    known.add_cgroup(1, "/", now);
+    let mut series = Series::new(2);
+    let binaries = ["/a", "/b", "/c", "/d"];
+    for round in 1..=3 {
+        series.fold(binaries.map(|binary| count(1, binary, round * 10)), &hooks, &known, now);
+    }
+    let all = values(&mut series, now);
+    assert_eq!(all.iter().map(|(.., value)| value).sum::<u64>(), 120);
+    assert_eq!(all.len(), 3);
+    assert!(all.contains(&(String::new(), OVERFLOW_BINARY.to_owned(), 60)), "{all:?}");
+    // The room of a series that went is given to another one.
+    let none = Hooks::new();
+    series.fold([], &none, &known, now);
+    assert_eq!(values(&mut series, now), []);
+    series.fold([count(1, "/d", 40)], &hooks, &known, now);
+    assert_eq!(values(&mut series, now), [(String::new(), "/d".to_owned(), 40)]);
+}
