@@ -5,6 +5,7 @@ mod scrape;
 mod screen;
 mod table;
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -97,7 +98,7 @@ fn print(rows: &[Row], by: By) -> Result<()> {
     let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max(by.heading().len());
     let mut text = format!("{:width$} {:>10} {:>12}\n", by.heading(), "EVENTS/S", "EVENTS");
     for Row { name, rate, total } in rows {
-        text.push_str(&format!("{name:width$} {rate:>10.1} {total:>12}\n"));
+        let _ = writeln!(text, "{name:width$} {rate:>10.1} {total:>12}");
     }
     io::stdout().write_all(text.as_bytes())?;
     Ok(())

@@ -1,4 +1,5 @@
 //! `gatewatch top`, asked without a terminal.
+#![allow(clippy::unwrap_used, reason = "a test ends where it can't go on")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -12,7 +13,8 @@ fn agent() -> SocketAddr {
     thread::spawn(move || {
         for (answer, stream) in listener.incoming().enumerate() {
             let mut stream = stream.unwrap();
-            let head = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+            let head =
+                BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
             assert!(head.collect::<String>().starts_with("GET /metrics HTTP/1.1"));
             let text = format!(
                 "tetragon_policy_events_total{{binary=\"/usr/bin/sudo\",policy=\"sudo-invocations\"}} {}\n",

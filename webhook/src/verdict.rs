@@ -11,8 +11,10 @@ use crate::review::{About, Answer};
 
 /// Characters of a warning. Kubernetes asks for no more than 120 and may cut them at 256.
 pub const WARNING_CHARACTERS: usize = 120;
-/// Warnings of one answer; the last one of more says how many there are.
+/// Lines of warnings in one answer; the last one says how many more there are.
 const WARNINGS: usize = 10;
+/// Lines of one warning.
+const LINES: usize = 3;
 /// Diagnostics that one refusal spells out.
 const CAUSES: usize = 50;
 /// Bytes of an audit annotation's value.
@@ -102,30 +104,45 @@ fn cause(diagnostic: &Diagnostic) -> StatusCause {
 }
 
 fn warnings<'a>(warned: impl Iterator<Item = &'a Diagnostic>) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
+    let mut texts: Vec<String> = Vec::new();
     for diagnostic in warned {
-        let line = warning(diagnostic);
+        let text = plain(&diagnostic.to_string());
         // Two of one text would be one to kubectl, and two to who counts.
-        if !lines.contains(&line) {
-            lines.push(line);
+        if !texts.contains(&text) {
+            texts.push(text);
         }
     }
-    if lines.len() > WARNINGS {
-        let more = lines.len() - (WARNINGS - 1);
-        lines.truncate(WARNINGS - 1);
-        lines.push(format!("and {more} more"));
+    let mut lines = Vec::new();
+    for (i, text) in texts.iter().enumerate() {
+        let new = wrapped(text);
+        let last = i + 1 == texts.len();
+        // Where something is left over, it takes the last line to say so.
+        if lines.len() + new.len() + usize::from(!last) > WARNINGS {
+            lines.push(format!("and {} more", texts.len() - i));
+            break;
+        }
+        lines.extend(new);
     }
     lines
 }
 
-/// One line of at most [`WARNING_CHARACTERS`]: with what to do, where that fits.
-fn warning(diagnostic: &Diagnostic) -> String {
-    let whole = plain(&diagnostic.to_string());
-    if whole.chars().count() <= WARNING_CHARACTERS {
-        return whole;
+/// A text in lines of at most [`WARNING_CHARACTERS`], broken between words: a longer one goes on in the next line. What
+/// doesn't fit into [`LINES`] is cut.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut rest = text.to_owned();
+    while rest.chars().count() > WARNING_CHARACTERS && lines.len() + 1 < LINES {
+        // Room for " …" at the end.
+        let limit = rest.char_indices().nth(WARNING_CHARACTERS - 2).map_or(rest.len(), |(at, _)| at);
+        let Some(at) = rest.get(..limit).and_then(|head| head.rfind(' ')).filter(|at| *at > limit / 2) else {
+            break;
+        };
+        let tail = rest.split_off(at);
+        lines.push(format!("{rest} …"));
+        rest = format!("… {}", tail.trim_start());
     }
-    let text = format!("{} {}: {}", diagnostic.code.id, diagnostic.path, diagnostic.message);
-    cut(&plain(&text), WARNING_CHARACTERS)
+    lines.push(cut(&rest, WARNING_CHARACTERS));
+    lines
 }
 
 /// At most `limit` characters; a cut text ends in `…`.
@@ -219,13 +236,20 @@ mod tests {
         let audit = &answer.audit_annotations["diagnostics"];
         assert!(audit.len() <= ANNOTATION_BYTES + 20, "{}", audit.len());
         assert!(audit.contains(" more\n"));
+        let few = (0..10).map(|i| found(&NAMESPACE_IGNORED, &format!("{i}"))).collect();
+        assert_eq!(verdict(few).answer.warnings.len(), 10);
     }
 
     #[test]
-    fn help_is_said_where_it_fits() {
-        let short = found(&NAMESPACE_IGNORED, "m").help("do this");
-        assert_eq!(verdict(vec![short]).answer.warnings, ["GW105 spec: m; do this"]);
-        let long = found(&NAMESPACE_IGNORED, &"m".repeat(100)).help("do this, and not that");
-        assert_eq!(verdict(vec![long]).answer.warnings, [format!("GW105 spec: {}", "m".repeat(100))]);
+    fn a_long_warning_goes_on_in_the_next_line() {
+        let long = found(&NAMESPACE_IGNORED, &"many words ".repeat(18)).help("do this, and not that");
+        let lines = verdict(vec![long]).answer.warnings;
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines.iter().all(|line| line.chars().count() <= WARNING_CHARACTERS));
+        assert!(lines[0].ends_with(" …") && lines[1].starts_with("… "), "{lines:?}");
+        assert!(lines[1].ends_with("do this, and not that"), "{lines:?}");
+        let endless = verdict(vec![found(&NAMESPACE_IGNORED, &"words ".repeat(500))]).answer.warnings;
+        assert_eq!(endless.len(), LINES);
+        assert!(endless[2].ends_with('…'));
     }
 }

@@ -64,11 +64,14 @@ fn labelled(labels: &Value) -> Value {
 #[test]
 fn pods_are_told_of_slips_and_of_policies_that_lose_them() {
     let cluster = cluster();
-    let create = |labels: Value| ask(&cluster, Door::Workloads, "CREATE", "Pod", &Value::Null, &labelled(&labels));
+    let create =
+        |labels: Value| ask(&cluster, Door::Workloads, "CREATE", "Pod", &Value::Null, &labelled(&labels));
     assert_eq!(create(json!({"org": "empire"})).warnings, [""; 0]);
     assert_eq!(
         create(json!({"org": "empre"})).warnings,
-        ["GW106 metadata.labels.org: \"empre\" matches no policy; did you mean \"empire\"? (1 policy would watch this pod)"]
+        [
+            "GW106 metadata.labels.org: \"empre\" matches no policy; did you mean \"empire\"? (1 policy would watch this pod)"
+        ]
     );
     let relabel = |old: Value, new: Value| {
         ask(&cluster, Door::Workloads, "UPDATE", "Pod", &labelled(&old), &labelled(&new))
@@ -135,7 +138,8 @@ fn fields_that_the_api_server_dropped_are_told() {
 fn an_exempt_user_hears_nothing_and_the_audit_log_why() {
     let cluster = cluster();
     cluster.set_modes(Modes::parse("exempt: {users: [me]}").unwrap());
-    let answer = ask(&cluster, Door::Workloads, "CREATE", "Pod", &Value::Null, &labelled(&json!({"org": "empre"})));
+    let answer =
+        ask(&cluster, Door::Workloads, "CREATE", "Pod", &Value::Null, &labelled(&json!({"org": "empre"})));
     assert!(answer.allowed && answer.warnings.is_empty());
     assert_eq!(answer.audit_annotations["exempt"], "user me");
 }

@@ -4,6 +4,7 @@ mod values;
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
@@ -30,7 +31,7 @@ const COPIES: &[(&str, &str, &str)] = &[
 const BEGIN: &str = "<!-- values: written by `cargo xtask chart` -->\n";
 const END: &str = "<!-- end of values -->\n";
 
-/// The file of the ValidatingAdmissionPolicy and its binding, in the chart's folder.
+/// The file of the `ValidatingAdmissionPolicy` and its binding, in the chart's folder.
 pub(crate) const ADMISSION: &str = "admission/labels.json";
 
 /// The chart's folder.
@@ -104,7 +105,7 @@ fn with_values(readme: &str, rows: &[Row]) -> Result<String> {
     let (_, after) = rest.split_once(END).with_context(missing)?;
     let mut table = "\n| value | default | meaning |\n|---|---|---|\n".to_owned();
     for Row { path, default, meaning } in rows {
-        table.push_str(&format!("| `{path}` | `{}` | {meaning} |\n", default.replace('|', "\\|")));
+        let _ = writeln!(table, "| `{path}` | `{}` | {meaning} |", default.replace('|', "\\|"));
     }
     Ok(format!("{before}{BEGIN}{table}\n{END}{after}"))
 }

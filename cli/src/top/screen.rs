@@ -35,7 +35,7 @@ struct View {
 /// Shows the screen until it is left.
 pub(super) fn run(client: &Client, interval: Duration, by: By) -> Result<()> {
     let mut terminal = ratatui::try_init().context("this terminal can't be drawn on; try --once")?;
-    let shown = thread::scope(|scope| {
+    thread::scope(|scope| {
         let (sender, looks) = mpsc::sync_channel(1);
         scope.spawn(move || {
             // Ends when the screen has gone, which no longer takes what is sent.
@@ -48,8 +48,7 @@ pub(super) fn run(client: &Client, interval: Duration, by: By) -> Result<()> {
         // Left at once, even if an agent is being waited for.
         let _ = ratatui::try_restore();
         shown
-    });
-    shown
+    })
 }
 
 fn show(terminal: &mut DefaultTerminal, looks: &mpsc::Receiver<(Instant, Look)>, by: By) -> Result<()> {

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use super::tree::{Node, Tree};
 
 /// `dummy` needs no other module and no device: the one to load where a test loads a module. The others make containers
-/// of the usual kind, and virtio_net is the VM's way to this machine.
+/// of the usual kind, and `virtio_net` is the VM's way to this machine.
 const WANTED: &[&str] = &["dummy", "overlay", "veth", "virtio_net"];
 
 /// What a cluster's node needs besides: its disk, its network, and the rules of kube-proxy and of CNI plugins.

@@ -23,7 +23,10 @@ type Part = (&'static str, fn(&mut Tests, &Programs) -> Result<()>);
 /// Those that need no VM, in the order in which they run.
 const PARTS: &[Part] = &[
     ("files", |tests, _| files::run(tests)),
-    ("render", render::run),
+    ("render", |tests, programs| {
+        render::run(tests, programs);
+        Ok(())
+    }),
     ("alerts", alerts::run),
     ("queries", queries::run),
     ("gate", gate::run),

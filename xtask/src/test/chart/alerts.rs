@@ -16,9 +16,9 @@ const HEADINGS: &[&str] = &["## What it means", "## What to look at", "## What t
 
 pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
     let folder = chart::folder();
-    let files = chart::files_in(&folder.join("rules"))?;
+    let sources = chart::files_in(&folder.join("rules"))?;
     let mut alerts = BTreeMap::new();
-    for file in &files {
+    for file in &sources {
         let document: Value = serde_saphyr::from_str(&chart::read(file)?)?;
         alerts.extend(
             rules(&document).filter_map(|rule| Some((rule["alert"].as_str()?.to_owned(), rule.clone()))),
@@ -26,7 +26,7 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
     }
     tests.holds(
         "promtool check rules",
-        passes(Command::new(&programs.promtool).args(["check", "rules"]).args(&files)),
+        passes(Command::new(&programs.promtool).args(["check", "rules"]).args(&sources)),
     );
 
     let unit_tests = chart::files_in(&folder.join("tests/rules"))?;
@@ -41,17 +41,17 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
     let untested: Vec<String> = alerts
         .keys()
         .flat_map(|alert| {
-            let fires = (!firing.contains(alert)).then(|| format!("no test in which {alert} fires"));
+            let seen = (!firing.contains(alert)).then(|| format!("no test in which {alert} fires"));
             let not = (!silent.contains(alert)).then(|| format!("no test in which {alert} does not fire"));
-            fires.into_iter().chain(not)
+            seen.into_iter().chain(not)
         })
         .collect();
     tests.verdict("each alert has a test that fires and one that does not", &untested);
 
     let mut faults = Vec::new();
     for (alert, rule) in &alerts {
-        let texts = ["/labels/severity", "/annotations/summary", "/annotations/description"];
-        for text in texts.iter().filter(|text| rule.pointer(text).and_then(Value::as_str).is_none()) {
+        let needed = ["/labels/severity", "/annotations/summary", "/annotations/description"];
+        for text in needed.iter().filter(|text| rule.pointer(text).and_then(Value::as_str).is_none()) {
             faults.push(format!("{alert} has no {text}"));
         }
         let page = paths::root().join("docs/runbooks").join(format!("{alert}.md"));

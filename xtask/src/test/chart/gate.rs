@@ -1,4 +1,4 @@
-//! What chart and gate both say: the rules of the ValidatingAdmissionPolicy, and what the API server asks the gate about.
+//! What chart and gate both say: the rules of the `ValidatingAdmissionPolicy`, and what the API server asks the gate about.
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};

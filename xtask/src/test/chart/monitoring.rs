@@ -25,7 +25,7 @@ use crate::{
 /// How long nothing happens first. The rules call nothing new that is younger than a minute at an agent.
 const QUIET: Duration = Duration::from_secs(80);
 /// How long the agent serves after all has happened.
-const AFTER: Duration = Duration::from_secs(60);
+const AFTER: Duration = Duration::from_secs(75);
 /// The interval of the rules on events.
 const EVALUATION: Duration = Duration::from_secs(15);
 /// What Prometheus takes to send an alert, and a loaded machine to do all of this.

@@ -40,7 +40,7 @@ pub(super) struct Stack<'a> {
 }
 
 impl<'a> Stack<'a> {
-    /// Starts both. Prometheus scrapes an agent at `port` of loopback as a PodMonitor of the chart would have it.
+    /// Starts both. Prometheus scrapes an agent at `port` of loopback as a `PodMonitor` of the chart would have it.
     pub(super) fn start(programs: &'a Programs, port: u16) -> Result<Self> {
         let folder = tempfile::tempdir().context("cannot make a folder for Prometheus")?;
         let write = |name: &str, text: &str| {
