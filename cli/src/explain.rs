@@ -16,16 +16,13 @@ use crate::arguments::Explain;
 use crate::kernels::Kernels;
 use crate::survey::{What, survey};
 
-/// Pages by code: `docs/codes/`.
-const PAGES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
-
 /// Prints codes' pages, what policies do, or the list of all codes.
 pub(crate) fn run(arguments: &Explain) -> Result<()> {
     let mut texts = Vec::new();
     let (codes, files): (Vec<_>, Vec<_>) =
         arguments.subjects.iter().cloned().partition(|subject| is_code(subject));
     for code in &codes {
-        texts.push(page(find(&code.to_string_lossy())?));
+        texts.push(find(&code.to_string_lossy())?.page.to_owned());
     }
     if arguments.subjects.is_empty() {
         texts.push(list());
@@ -69,14 +66,6 @@ fn find(wanted: &str) -> Result<&'static Code> {
             }
             None => bail!("there is no diagnostic {wanted}; `gatewatch explain` lists all"),
         },
-    }
-}
-
-/// The page of a code.
-pub(crate) fn page(code: &Code) -> String {
-    match PAGES.iter().find(|(id, _)| *id == code.id) {
-        Some((_, page)) => (*page).to_owned(),
-        None => format!("{} ({}): {}\n", code.id, code.severity, code.title),
     }
 }
 

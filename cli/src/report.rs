@@ -10,7 +10,6 @@ use gatewatch_policy::diagnostic::Severity;
 use gatewatch_policy::render::{File, github, human, json, sarif};
 
 use crate::arguments::{Color, Deny, Format, Lint};
-use crate::explain;
 use crate::kernels::Kernels;
 use crate::lint::Rules;
 use crate::survey::{Survey, survey};
@@ -64,7 +63,7 @@ fn explanations(to: &mut impl Write, survey: &Survey) -> io::Result<()> {
     let codes: BTreeSet<&str> = findings.map(|finding| finding.diagnostic.code.id).collect();
     let said = |code: &&&'static Code| codes.contains(code.id);
     for code in gatewatch_policy::codes::ALL.iter().filter(said) {
-        writeln!(to, "{}", explain::page(code))?;
+        writeln!(to, "{}", code.page)?;
     }
     Ok(())
 }

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use gatewatch_coverage::{Index, Watch, Workload, read as objects};
-use gatewatch_policy::codes::{NEARLY_SELECTED, SELECTED_PODS};
+use gatewatch_policy::codes::NEARLY_SELECTED;
 use gatewatch_policy::diagnostic::{Diagnostic, FieldPath};
 use gatewatch_policy::model::Policy;
 use gatewatch_policy::read::{self, Identity};
-use gatewatch_policy::scope::PodScope;
 use gatewatch_policy::source::{self, Document, Located, Node, Span};
 
 use crate::chunks::chunks;
@@ -185,10 +184,7 @@ impl Survey {
                 // The pods say that themselves.
                 What::Policy(policy) => {
                     let mut all = self.index.on_policy(&policy.1);
-                    let narrow =
-                        policy.1.scope.pods.as_ref().is_some_and(|scope| *scope != PodScope::default());
-                    // What selects everything needn't be told that.
-                    all.retain(|d| d.code != &NEARLY_SELECTED && (narrow || d.code != &SELECTED_PODS));
+                    all.retain(|diagnostic| diagnostic.code != &NEARLY_SELECTED);
                     all
                 }
                 What::Workload(workload) if self.policies > 0 => self.index.on_workload(workload),

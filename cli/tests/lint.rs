@@ -72,6 +72,6 @@ fn standard_input_and_things_that_cannot_be_read() {
 #[test]
 fn codes_are_explained() {
     let output = gatewatch(&["explain", "gw201"]);
-    assert!(text(&output).starts_with("GW201 (error): "), "{}", text(&output));
+    assert!(text(&output).starts_with("# GW201: "), "{}", text(&output));
     assert_eq!(gatewatch(&["explain", "GW999"]).status.code(), Some(2));
 }

@@ -38,8 +38,11 @@ impl Index {
             if selection.is_empty() {
                 found.push(self.nothing_selected(watch, scope));
             } else {
-                let summary = format!("this policy selects {}", selection.phrase());
-                found.push(Diagnostic::new(&SELECTED_PODS, selector_path(scope), summary));
+                // What selects everything needn't be told that.
+                if *scope != PodScope::default() {
+                    let summary = format!("this policy selects {}", selection.phrase());
+                    found.push(Diagnostic::new(&SELECTED_PODS, selector_path(scope), summary));
+                }
                 found.extend(self.near_pods(watch).into_iter().map(|near| nearly(&near)));
             }
         }
