@@ -72,7 +72,7 @@ impl Draining {
 
 /// Why a port can't be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}")]
+#[error("cannot listen on {address}")]
 pub struct BindError {
     address: SocketAddr,
     source: io::Error,

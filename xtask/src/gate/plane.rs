@@ -121,7 +121,25 @@ impl Plane {
         Ok(plane)
     }
 
+    /// Starts a replica and waits until it listens. A port that was free a moment ago can be another's by then.
     fn add_replica(&mut self, webhook: &Path, life: Life, number: usize, flags: &[String]) -> Result<()> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let mut replica = self.start_replica(webhook, life, number, flags)?;
+            while replica.daemon.is_running() && probe::get(replica.metrics, "/healthz").is_err() {
+                thread::sleep(Duration::from_millis(20));
+            }
+            let taken = !replica.daemon.is_running() && replica.daemon.last_words().contains("in use");
+            if !taken || attempts == 5 {
+                replica.daemon.check()?;
+                self.replicas.push(replica);
+                return Ok(());
+            }
+        }
+    }
+
+    fn start_replica(&self, webhook: &Path, life: Life, number: usize, flags: &[String]) -> Result<Replica> {
         let [port, metrics] = free_ports()?;
         let mut argv = vec![webhook.display().to_string()];
         argv.extend(
@@ -141,8 +159,7 @@ impl Plane {
         );
         argv.extend_from_slice(flags);
         let daemon = Daemon::start(&format!("webhook-{number}"), argv, &self.logs(), life)?;
-        self.replicas.push(Replica { daemon, port, metrics });
-        Ok(())
+        Ok(Replica { daemon, port, metrics })
     }
 
     /// Waits until every replica is ready and the API server knows whom to trust.

@@ -81,6 +81,8 @@ pub(super) fn delete_policy(stage: &mut Stage) -> Result<()> {
 pub(super) fn required(stage: &mut Stage) -> Result<()> {
     let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: vault, annotations: \
                      {gatewatch.dev/require-coverage: \"true\"}}\n";
+    // Policies for every process watch everything.
+    stage.must(&["delete", "-f", &at("policies/standard")], "")?;
     stage.must(&["apply", "-f", "-"], namespace)?;
     stage.must(&["apply", "-f", "-"], &policy("vault", "app: vault"))?;
     stage.eventually("a pod that nobody watches is refused", |stage| {
@@ -100,7 +102,8 @@ pub(super) fn required(stage: &mut Stage) -> Result<()> {
     stage.eventually("nothing is lost any more", |stage| {
         Ok(stage.kubectl(&["delete", "tracingpolicy", "vault"], "")?.ok)
     })?;
-    stage.must(&["delete", "namespace", "vault", "--wait=false"], "").map(drop)
+    stage.must(&["delete", "namespace", "vault", "--wait=false"], "")?;
+    stage.must(&["apply", "-f", &at("policies/standard")], "").map(drop)
 }
 
 pub(super) fn object(stage: &mut Stage) -> Result<()> {

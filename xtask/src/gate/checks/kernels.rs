@@ -18,14 +18,14 @@ pub(super) fn preflight(stage: &mut Stage) -> Result<()> {
     stage.must(&["create", "-f", "-"], &nodes)?;
     // A function that came after 5.10.
     let text = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: newer}\nspec:\n  kprobes:\n  - \
-        {call: bpf_prog_load, syscall: false, message: m, args: [{index: 0, type: nop}]}\n  - {call: io_uring_setup_x, \
-        syscall: false, message: m}\n";
+        {call: bpf_prog_load, syscall: false, message: newer, args: [{index: 0, type: nop}]}\n  - {call: io_uring_setup_x, \
+        syscall: false, message: newer}\n";
     stage.eventually("an error tells how many nodes there are", |stage| {
         let said = stage.kubectl(&["apply", "--dry-run=server", "-f", "-"], text)?;
         Ok(!said.ok && said.text.contains("on all 3 nodes"))
     })?;
     let some = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: newer}\nspec:\n  kprobes:\n  - \
-        {call: security_uring_cmd, syscall: false, message: m}\n";
+        {call: security_uring_cmd, syscall: false, message: newer}\n";
     let said = stage.kubectl(&["apply", "--dry-run=server", "-f", "-"], some)?;
     said.expect(true, &["Warning: GW201 spec.kprobes[0].call: not loaded on 1 of 3 nodes (5.10.0-8-y)"])?;
     stage.must(&["delete", "node", "a", "b", "c"], "").map(drop)
