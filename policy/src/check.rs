@@ -9,6 +9,7 @@ mod budget;
 mod bytes;
 pub(crate) mod classes;
 mod egress;
+mod enforcers;
 mod entries;
 mod expressions;
 pub(crate) mod filters;
@@ -20,6 +21,7 @@ mod paths;
 mod reach;
 mod scope;
 mod sections;
+mod sockets;
 mod texts;
 
 use crate::diagnostic::{Diagnostic, FieldPath};
@@ -42,7 +44,9 @@ const RULES: &[fn(&Policy, &mut Vec<Diagnostic>)] = &[
     reach::check,
     bytes::check,
     budget::check,
+    enforcers::check,
     actions::check,
+    sockets::check,
     egress::check,
 ];
 

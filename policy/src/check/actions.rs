@@ -1,11 +1,11 @@
 //! Actions: what they need, where they can stand, what they do.
 
-use super::{Place, Section, enforces, hooks, spec};
+use super::{Place, Section, enforces, hooks};
 use crate::codes::{
     ACTION_FIELD, ACTION_PLACE, NO_ENFORCER, NOT_OVERRIDABLE, OVER_LIMIT, RATE_LIMIT, RETURN_ACTION,
-    RETURN_FILTER, UNKNOWN_NAME,
+    RETURN_FILTER,
 };
-use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
+use crate::diagnostic::{Diagnostic, FieldPath, Severity};
 use crate::model::{Action, ArgType, Policy, Selector, Target};
 use crate::nearest::nearest;
 use crate::values;
@@ -19,9 +19,7 @@ const ERRNO_MAX: i64 = 4095;
 const SCOPES: [&str; 3] = ["thread", "process", "global"];
 
 pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    enforcers(policy, found);
     for place in hooks(policy) {
-        return_arg_action(&place, found);
         for (selector, path) in place.selectors() {
             lengths(selector, &path, found);
             for (name, actions) in [
@@ -48,27 +46,6 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
         }
     }
     hidden_enforcement(policy, found);
-}
-
-/// What can be done with a result; the schema takes any word.
-fn return_arg_action(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
-    const KNOWN: [&str; 2] = ["TrackSock", "UntrackSock"];
-    let Some(action) = place.hook.return_arg_action.as_deref().filter(|action| !KNOWN.contains(action))
-    else {
-        return;
-    };
-    let at = place.path.field("returnArgAction");
-    let message = format!("there is no action {action:?} for results: every node refuses the policy");
-    let diagnostic = Diagnostic::new(&UNKNOWN_NAME, at.clone(), message);
-    found.push(match nearest(action, KNOWN) {
-        Some(meant) => diagnostic.fix(Fix {
-            title: format!("write `{meant}`"),
-            path: at,
-            edit: Edit::Replace(meant.to_owned()),
-            safe: false,
-        }),
-        None => diagnostic.help("write `TrackSock` or `UntrackSock`"),
-    });
 }
 
 fn lengths(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
@@ -279,38 +256,6 @@ fn overridable(policy: &Policy, place: &Place<'_>, at: FieldPath, found: &mut Ve
         }
     };
     found.push(diagnostic);
-}
-
-fn enforcers(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    let path = spec().field("enforcers");
-    if policy.spec.enforcers.len() > 1 {
-        found.push(
-            Diagnostic::new(
-                &OVER_LIMIT,
-                path.index(1),
-                "a second entry in `enforcers`: every node refuses the policy",
-            )
-            .help("write all calls in one entry"),
-        );
-    }
-    for (i, calls) in policy.spec.enforcers.iter().enumerate() {
-        for (k, call) in calls.iter().enumerate() {
-            let known = ["sys_", "__x64_sys_", "__arm64_sys_", "__ia32_sys_", "security_", "list:"]
-                .iter()
-                .any(|prefix| call.starts_with(prefix))
-                || call.split_once('/').is_some_and(|(_, name)| name.starts_with("sys_"));
-            if !known {
-                found.push(
-                    Diagnostic::new(
-                        &NO_ENFORCER,
-                        path.index(i).field("calls").index(k),
-                        format!("`{call}` can't be enforced: every node refuses the policy"),
-                    )
-                    .help("name system calls (`sys_…`), `security_*` functions or a `list:`"),
-                );
-            }
-        }
-    }
 }
 
 /// Tetragon looks for enforcement in `matchActions` alone, and runs a policy without it as a mere monitor.

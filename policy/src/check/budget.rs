@@ -1,21 +1,20 @@
 //! What costs a node running Tetragon much memory, or of which it has few for all policies together.
 
 use super::{enforces, hooks, selectors, spec};
-use crate::codes::{AGENT_SETTING, NODE_BUDGET, NODE_LABELS, SOCKET_TRACKING};
+use crate::codes::{AGENT_SETTING, NODE_BUDGET, NODE_LABELS};
 use crate::diagnostic::Diagnostic;
 use crate::model::{Action, ArgType, Policy, Selector};
 
 /// Sets of programs whose children are followed, of one agent (`pkg/mbset`).
 const FOLLOWED_MAX: usize = 64;
-/// Filters of workloads of one agent: `POLICY_FILTER_MAX_POLICIES` without the reserved one, and one is the policy's.
-const WORKLOADS_MAX: usize = 126;
+/// Filters of workloads of one agent: `POLICY_FILTER_MAX_POLICIES` without the reserved one.
+const WORKLOADS_MAX: usize = 127;
 
 pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
     stacks(policy, found);
     buffers(policy, found);
     shared(policy, found);
     node_labels(policy, found);
-    sockets(policy, found);
     settings(policy, found);
 }
 
@@ -37,7 +36,7 @@ fn settings(policy: &Policy, found: &mut Vec<Diagnostic>) {
 }
 
 /// The actions of a selector, each with its list and its position in it.
-fn actions(selector: &Selector) -> impl Iterator<Item = (&'static str, usize, &Action)> {
+pub(super) fn actions(selector: &Selector) -> impl Iterator<Item = (&'static str, usize, &Action)> {
     let lists =
         [("matchActions", &selector.match_actions), ("matchReturnActions", &selector.match_return_actions)];
     lists
@@ -105,10 +104,7 @@ fn shared(policy: &Policy, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &NODE_BUDGET,
                 path.field("matchWorkloads"),
-                format!(
-                    "a node has {} filters of workloads for all policies together; this is one more",
-                    WORKLOADS_MAX + 1
-                ),
+                format!("a node has {WORKLOADS_MAX} filters of workloads for all policies together; this is one more"),
             )
             .help("select workloads by a common label instead of one by one"),
         );
@@ -131,40 +127,6 @@ fn node_labels(policy: &Policy, found: &mut Vec<Diagnostic>) {
             .help("leave `nodeSelector` out of policies that enforce, or watch who may change nodes"),
         );
     }
-}
-
-/// Sockets that are tracked stay so until they are untracked.
-fn sockets(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    let mut first = [None, None];
-    let mut see = |action: &str, path| {
-        let slot = match action {
-            "TrackSock" => &mut first[0],
-            "UntrackSock" => &mut first[1],
-            _ => return,
-        };
-        slot.get_or_insert(path);
-    };
-    for place in hooks(policy) {
-        if let Some(action) = &place.hook.return_arg_action {
-            see(action, place.path.field("returnArgAction"));
-        }
-        for (selector, path) in place.selectors() {
-            for (name, i, action) in actions(selector) {
-                see(&action.action, path.field(name).index(i).field("action"));
-            }
-        }
-    }
-    let (path, message) = match first {
-        [Some(path), None] => {
-            (path, "sockets are tracked here and untracked nowhere: the table of them fills up")
-        }
-        [None, Some(path)] => (path, "sockets are untracked here and tracked nowhere, so this does nothing"),
-        _ => return,
-    };
-    found.push(
-        Diagnostic::new(&SOCKET_TRACKING, path, message)
-            .help("`TrackSock` and `UntrackSock` belong together in one policy: where a socket is made, and where it is closed"),
-    );
 }
 
 #[cfg(test)]
@@ -213,13 +175,5 @@ mod tests {
     fn parents_are_known_to_some_agents() {
         let parent = "kprobes: [{call: sys_dup, message: ok, selectors: [{matchParentBinaries: [{operator: In, values: [/usr/bin/sudo]}]}]}]";
         assert_eq!(said_all(parent), ["GW412 spec.kprobes[0].selectors[0].matchParentBinaries"]);
-    }
-
-    #[test]
-    fn tracking_is_a_pair() {
-        let (track, untrack) = ("{action: TrackSock, argSock: 0}", "{action: UntrackSock, argSock: 0}");
-        assert_eq!(with(track), [format!("GW508 {PLACE}.matchActions[0].action")]);
-        assert_eq!(with(untrack), [format!("GW508 {PLACE}.matchActions[0].action")]);
-        assert_eq!(with(&format!("{track}, {untrack}")), [""; 0]);
     }
 }

@@ -5,8 +5,18 @@ use crate::codes::PATH_ALIAS;
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
 use crate::model::{ArgFilter, ArgType, BinaryFilter, Operator, Policy};
 
-/// Directories that are links into `/usr` since the distributions merged them.
-const MERGED: [&str; 4] = ["/bin", "/sbin", "/lib", "/lib64"];
+/// Directories that are links on most systems, and where they lead: those that the distributions merged into `/usr`,
+/// and what the Filesystem Hierarchy Standard moved to `/run`.
+const LINKS: [(&str, &str); 8] = [
+    ("/bin", "/usr/bin"),
+    ("/sbin", "/usr/sbin"),
+    ("/lib", "/usr/lib"),
+    ("/lib32", "/usr/lib32"),
+    ("/lib64", "/usr/lib64"),
+    ("/libx32", "/usr/libx32"),
+    ("/var/run", "/run"),
+    ("/var/lock", "/run/lock"),
+];
 
 pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
     for place in hooks(policy) {
@@ -57,15 +67,16 @@ fn values(operator: Operator, values: &[String], path: &FieldPath, found: &mut V
         return;
     }
     for (i, value) in values.iter().enumerate() {
-        let merged = MERGED
-            .iter()
-            .any(|dir| value.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
-        let real = format!("/usr{value}");
+        let linked = LINKS.iter().find_map(|(link, to)| {
+            let rest = value.strip_prefix(link).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+            Some((link, format!("{to}{rest}")))
+        });
+        let Some((link, real)) = linked else { continue };
         let covered = |other: &String| match operator {
             Operator::Prefix | Operator::NotPrefix => real.starts_with(other.as_str()) && !other.is_empty(),
             _ => *other == real,
         };
-        if !merged || values.iter().take(1000).any(covered) {
+        if values.iter().take(1000).any(covered) {
             continue;
         }
         let list = path.field("values");
@@ -74,8 +85,8 @@ fn values(operator: Operator, values: &[String], path: &FieldPath, found: &mut V
                 &PATH_ALIAS,
                 list.index(i),
                 format!(
-                    "where directories are merged into /usr, as on most systems, `{value}` is a link and the kernel says \
-                     `{real}`: the filter would never see it"
+                    "on most systems `{link}` is a link, and the kernel says `{real}` instead of `{value}`: there the \
+                     filter would never see it"
                 ),
             )
             .fix(Fix {
@@ -114,5 +125,7 @@ mod tests {
         };
         assert_eq!(files("file"), ["GW311 spec.kprobes[0].selectors[0].matchArgs[0].values[0]"]);
         assert_eq!(files("string"), [""; 0]);
+        assert_eq!(binaries("In", "/var/run/x"), [place(0)]);
+        assert_eq!(binaries("In", "/var/run/x, /run/x"), [""; 0]);
     }
 }

@@ -1,0 +1,96 @@
+//! Sockets that a policy follows: `TrackSock` and `UntrackSock`.
+
+use super::budget::actions;
+use super::{Place, hooks};
+use crate::codes::{SOCKET_TRACKING, UNKNOWN_NAME};
+use crate::diagnostic::{Diagnostic, Edit, Fix};
+use crate::model::Policy;
+use crate::nearest::nearest;
+
+pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    for place in hooks(policy) {
+        return_arg_action(&place, found);
+    }
+    sockets(policy, found);
+}
+
+/// What can be done with a result; the schema takes any word.
+fn return_arg_action(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
+    const KNOWN: [&str; 2] = ["TrackSock", "UntrackSock"];
+    let Some(action) = place.hook.return_arg_action.as_deref().filter(|action| !KNOWN.contains(action))
+    else {
+        return;
+    };
+    let at = place.path.field("returnArgAction");
+    let message = format!("there is no action {action:?} for results: every node refuses the policy");
+    let diagnostic = Diagnostic::new(&UNKNOWN_NAME, at.clone(), message);
+    found.push(match nearest(action, KNOWN) {
+        Some(meant) => diagnostic.fix(Fix {
+            title: format!("write `{meant}`"),
+            path: at,
+            edit: Edit::Replace(meant.to_owned()),
+            safe: false,
+        }),
+        None => diagnostic.help("write `TrackSock` or `UntrackSock`"),
+    });
+}
+
+/// Sockets that are tracked stay so until they are untracked.
+fn sockets(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    let mut first = [None, None];
+    let mut see = |action: &str, path| {
+        let slot = match action {
+            "TrackSock" => &mut first[0],
+            "UntrackSock" => &mut first[1],
+            _ => return,
+        };
+        slot.get_or_insert(path);
+    };
+    for place in hooks(policy) {
+        if let Some(action) = &place.hook.return_arg_action {
+            see(action, place.path.field("returnArgAction"));
+        }
+        for (selector, path) in place.selectors() {
+            for (name, i, action) in actions(selector) {
+                see(&action.action, path.field(name).index(i).field("action"));
+            }
+        }
+    }
+    let (path, message) = match first {
+        [Some(path), None] => {
+            (path, "sockets are tracked here and untracked nowhere: the table of them fills up")
+        }
+        [None, Some(path)] => (path, "sockets are untracked here and tracked nowhere, so this does nothing"),
+        _ => return,
+    };
+    found.push(
+        Diagnostic::new(&SOCKET_TRACKING, path, message)
+            .help("`TrackSock` and `UntrackSock` belong together in one policy: where a socket is made, and where it is closed"),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::said;
+
+    const PLACE: &str = "spec.kprobes[0].selectors[0]";
+
+    fn with(actions: &str) -> Vec<String> {
+        said(&format!("kprobes: [{{call: sys_dup, selectors: [{{matchActions: [{actions}]}}]}}]"))
+    }
+
+    #[test]
+    fn results_are_tracked_or_untracked() {
+        let with = |action: &str| said(&format!("kprobes: [{{call: sys_dup, returnArgAction: {action}}}]"));
+        assert_eq!(with("Post"), ["GW007 spec.kprobes[0].returnArgAction"]);
+        assert_eq!(with("TrackSock"), ["GW508 spec.kprobes[0].returnArgAction"]);
+    }
+
+    #[test]
+    fn tracking_is_a_pair() {
+        let (track, untrack) = ("{action: TrackSock, argSock: 0}", "{action: UntrackSock, argSock: 0}");
+        assert_eq!(with(track), [format!("GW508 {PLACE}.matchActions[0].action")]);
+        assert_eq!(with(untrack), [format!("GW508 {PLACE}.matchActions[0].action")]);
+        assert_eq!(with(&format!("{track}, {untrack}")), [""; 0]);
+    }
+}
