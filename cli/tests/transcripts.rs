@@ -150,6 +150,8 @@ fn lint_of_policies_beside_workloads() {
         let object: serde_json::Value = serde_json::from_str(line).expect("JSON");
         assert!(fields.iter().all(|field| object.get(field).is_some()), "{line}");
     }
+    let explained = run(&folder, &["lint", "--explain", "policy.yaml"]);
+    assert_eq!(explained.matches("# GW004: ").count(), 1, "{explained}");
     // Workloads alone: what policies there are isn't known.
     assert!(run(&folder, &["lint", "app.yaml"]).ends_with("exit status 0"));
 }

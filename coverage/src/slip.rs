@@ -43,33 +43,54 @@ fn fold(word: &str) -> String {
     word.chars().filter(|c| !matches!(c, '-' | '_' | '.' | ' ')).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// A word as it is compared first: which letters are in it, and how many.
+/// A word as it is compared first: which letters are in it, how many, and hashes of all of them.
 #[derive(Clone, Copy, Debug)]
 struct Sketch {
     letters: u64,
     length: u16,
+    /// Of all letters, as [`fold`] leaves them.
+    folded: u32,
+    /// Of those that are no digits.
+    wordly: u32,
 }
 
 impl Sketch {
     fn new(word: &str) -> Self {
-        let mut sketch = Self { letters: 0, length: 0 };
+        let mut sketch = Self { letters: 0, length: 0, folded: 0, wordly: 0 };
+        // FNV-1a, of which any start will do here.
+        let hash = |so_far: u32, byte: u8| (so_far ^ u32::from(byte)).wrapping_mul(0x0100_0193);
         for byte in word.bytes().filter(|b| !matches!(b, b'-' | b'_' | b'.' | b' ')) {
-            let bit = match byte.to_ascii_lowercase() {
+            let byte = byte.to_ascii_lowercase();
+            let bit = match byte {
                 letter @ b'a'..=b'z' => letter - b'a',
                 digit @ b'0'..=b'9' => 26 + digit - b'0',
                 other => 36 + other % 28,
             };
             sketch.letters |= 1 << bit;
             sketch.length = sketch.length.saturating_add(1);
+            sketch.folded = hash(sketch.folded, byte);
+            if !byte.is_ascii_digit() {
+                sketch.wordly = hash(sketch.wordly, byte);
+            }
         }
         sketch
     }
 
-    /// Whether words of these sketches may be near. A slip changes at most two letters of the set.
+    /// Whether words of these sketches may be near. A slip changes at most two letters of the set, and words that
+    /// differ in their digits alone are near only where they don't differ in these either.
     fn near(self, other: Self) -> bool {
+        if self.wordly == other.wordly && self.folded != other.folded && self.letters_alone(other) {
+            return false;
+        }
         let most = allowed(usize::from(self.length.min(other.length)));
         usize::from(self.length.abs_diff(other.length)) <= most
             && (self.letters ^ other.letters).count_ones() as usize <= 2 * most
+    }
+
+    /// Whether the same letters are in both, digits aside; so that a clash of hashes hides no word that has others.
+    fn letters_alone(self, other: Self) -> bool {
+        const DIGITS: u64 = 0x3ff << 26;
+        (self.letters ^ other.letters) & !DIGITS == 0
     }
 }
 
