@@ -64,6 +64,7 @@ spec:
       matchBinaries: [{operator: In, values: *programs, followChildren: true}]
 "#;
 
+#[allow(clippy::unwrap_used, reason = "that it can be read is tested elsewhere")]
 static KERNEL: LazyLock<Profile> = LazyLock::new(|| Profile::shipped("6.12").unwrap());
 
 /// Everything that can be done with a text, and what it takes.
