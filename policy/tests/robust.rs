@@ -3,10 +3,13 @@
 mod common;
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use common::cpu_time;
+use common::{cpu_time, host_namespaces};
+use gatewatch_kernel::Profile;
 use gatewatch_policy::analysis::analyze;
+use gatewatch_policy::compile::{Environment, compile};
 use gatewatch_policy::diagnostic::{Edit, FieldPath, Fix};
 use gatewatch_policy::render::{File, human, json};
 use gatewatch_policy::source::{Document, Lines, parse, parse_bytes};
@@ -61,12 +64,20 @@ spec:
       matchBinaries: [{operator: In, values: *programs, followChildren: true}]
 "#;
 
+#[allow(clippy::unwrap_used, reason = "that it can be read is tested elsewhere")]
+static KERNEL: LazyLock<Profile> = LazyLock::new(|| Profile::shipped("6.12").unwrap());
+
 /// Everything that can be done with a text, and what it takes.
 fn run(text: &str) -> Duration {
     let start = cpu_time();
     let file = File::new("f", text);
     for document in parse(text) {
-        for finding in analyze(&document).findings.iter().take(20) {
+        let analysis = analyze(&document);
+        if let Some(policy) = &analysis.policy {
+            let environment = Environment { kernel: &KERNEL, host_namespaces: &host_namespaces() };
+            compile(policy, environment);
+        }
+        for finding in analysis.findings.iter().take(20) {
             if let Some(span) = finding.span {
                 assert!(span.start <= span.end && span.end as usize <= text.len(), "{span:?}");
             }
@@ -195,6 +206,11 @@ fn big_inputs_take_seconds_at_most() {
                 "  selectorsMacros: {m: {}}\n",
             ),
         ),
+        (
+            "functions that aren't there",
+            many("  kprobes:\n", &|i| format!("  - {{call: tcp_conect{i}, syscall: false}}\n"), ""),
+        ),
+        ("LSM hooks that aren't there", many("  lsmhooks:\n", &|i| format!("  - hook: file_opn{i}\n"), "")),
         ("lists", many("  lists:\n", &|i| format!("  - {{name: l{i}}}\n"), "")),
         ("unknown fields", many("", &|i| format!("  kprobez{i}: 1\n"), "")),
         ("duplicate keys", many("", &|_| "  loader: true\n".to_owned(), "")),
@@ -278,7 +294,7 @@ fn safe_replacements_mend() {
         text.replace_range(span.range(), yaml);
         count += 1;
     }
-    assert_eq!(count, 5);
+    assert_eq!(count, 6);
     let codes = |text: &str| {
         let mut codes: Vec<(&str, FieldPath)> = analyze(&parse(text)[0])
             .findings
@@ -288,6 +304,9 @@ fn safe_replacements_mend() {
         codes.sort();
         codes
     };
-    assert_eq!(codes(&text), codes(&POLICY.replace("tags: [one, two]", "tags: [one-tag]")));
+    assert_eq!(
+        codes(&text),
+        codes(&POLICY.replace("tags: [one, two]", "tags: [one-tag]").replace("0x7", "7"))
+    );
     assert_ne!(Lines::new(&text).line(1), "");
 }

@@ -192,7 +192,8 @@ impl Compiler<'_> {
     ) -> Option<Declared> {
         let found = arguments.args.iter().find(|declared| declared.index == filter.index).copied();
         if found.is_none() && !arguments.missing.contains(&filter.index) {
-            let declared: Vec<String> = arguments.args.iter().map(|arg| arg.index.to_string()).collect();
+            let declared: Vec<String> =
+                arguments.args.iter().take(8).map(|arg| arg.index.to_string()).collect();
             let declared = if declared.is_empty() { "none".to_owned() } else { declared.join(", ") };
             let diagnostic = Diagnostic::new(
                 &codes::UNDECLARED_ARG,

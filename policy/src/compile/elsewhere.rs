@@ -24,9 +24,13 @@ impl Compiler<'_> {
                 self.declarations(hook, &symbol, *syscall, &path);
             }
         }
+        if policy.spec.lsm_hooks.is_empty() {
+            return;
+        }
+        let some = self.environment.kernel.functions().any(|function| function.starts_with(LSM_PREFIX));
         for (i, hook) in policy.spec.lsm_hooks.iter().enumerate() {
             let Target::Lsm { hook: name } = &hook.target else { continue };
-            self.lsm_hook(hook, name, &root.field("lsmhooks").index(i));
+            self.lsm_hook(hook, name, some, &root.field("lsmhooks").index(i));
         }
     }
 
@@ -35,7 +39,8 @@ impl Compiler<'_> {
         self.arguments(hook, symbol, syscall, function.as_ref(), path);
     }
 
-    fn lsm_hook(&mut self, hook: &Hook, name: &str, path: &FieldPath) {
+    /// One LSM hook; whether the kernel has any of them for BPF is known.
+    fn lsm_hook(&mut self, hook: &Hook, name: &str, some: bool, path: &FieldPath) {
         let kernel = self.environment.kernel;
         let symbol = format!("{LSM_PREFIX}{name}");
         if kernel.has_function(&symbol) {
@@ -47,7 +52,7 @@ impl Compiler<'_> {
         }
         let at = path.field("hook");
         let release = &kernel.release;
-        if !kernel.functions().any(|function| function.starts_with(LSM_PREFIX)) {
+        if !some {
             self.report(Diagnostic::new(
                 &codes::UNKNOWN_FUNCTION,
                 at,
@@ -62,7 +67,7 @@ impl Compiler<'_> {
             at.clone(),
             format!("the kernel {release} has no LSM hook `{name}`; this hook would see nothing"),
         );
-        let nearest = kernel.nearest(&symbol, 1);
+        let nearest = self.nearest(&symbol, 1);
         self.report(match nearest.first().and_then(|best| best.strip_prefix(LSM_PREFIX)) {
             Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")).fix(Fix {
                 title: format!("write `{meant}`"),

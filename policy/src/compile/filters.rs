@@ -27,6 +27,7 @@ impl Compiler<'_> {
             self.not_run(path.field("operator"), &format!("`{}`", filter.operator));
             return None;
         }
+        let before = self.diagnostics.len();
         let found = match argument.readable {
             Readable::Int { field, bits, signed } => {
                 self.int_test(filter, bits, signed, path).map(|test| Filter { field, test })
@@ -38,7 +39,8 @@ impl Compiler<'_> {
                 return None;
             }
         };
-        if found.is_none() {
+        // Unless something else was said of this entry.
+        if found.is_none() && self.diagnostics.len() == before {
             self.wrong_operator(argument, filter, path);
         }
         found
@@ -53,12 +55,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// Reports an operator that doesn't fit, unless another problem of this entry has been reported already.
+    /// Reports an operator that doesn't fit.
     fn wrong_operator(&mut self, argument: Declared, filter: &ArgFilter, path: &FieldPath) {
-        let known = |d: &Diagnostic| d.path.0.starts_with(&path.0);
-        if self.diagnostics.iter().any(known) {
-            return;
-        }
         let allowed = match argument.readable {
             Readable::Int { .. } => "Equal, NotEqual, GT, LT, Mask, InMap, NotInMap, InRange, NotInRange",
             Readable::Text(_) => "Equal, NotEqual, Prefix, NotPrefix, Postfix, NotPostfix",

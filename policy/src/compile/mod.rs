@@ -35,20 +35,37 @@ pub struct Environment<'a> {
 
 /// Compiles a policy. There is a plan unless there is an error.
 pub fn compile(policy: &Policy, environment: Environment<'_>) -> (Option<Plan>, Vec<Diagnostic>) {
-    let mut compiler = Compiler { environment, diagnostics: Vec::new() };
+    let mut compiler = Compiler { environment, diagnostics: Vec::new(), searches: SEARCHES };
     let plan = compiler.policy(policy);
     let failed = compiler.diagnostics.iter().any(Diagnostic::is_error);
     (if failed { None } else { Some(plan) }, compiler.diagnostics)
 }
 
+/// Names of one policy that are looked for among the kernel's with slips in them. Each takes a look at all of its
+/// functions, and a policy may have tens of thousands of hooks.
+const SEARCHES: usize = 32;
+
 struct Compiler<'a> {
     environment: Environment<'a>,
     diagnostics: Vec<Diagnostic>,
+    /// How many more names are looked for.
+    searches: usize,
 }
 
 impl Compiler<'_> {
     fn report(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
+    }
+
+    /// The functions whose names are most like this one, as long as there aren't too many to look for.
+    fn nearest(&mut self, symbol: &str, max: usize) -> Vec<String> {
+        match self.searches.checked_sub(1) {
+            Some(left) => {
+                self.searches = left;
+                self.environment.kernel.nearest(symbol, max)
+            }
+            None => Vec::new(),
+        }
     }
 
     /// Says that a part of the language isn't run yet.
@@ -200,7 +217,7 @@ impl Compiler<'_> {
 
     fn missing(&mut self, call: &str, symbol: &str, syscall: bool, optional: bool, path: &FieldPath) {
         let kernel = self.environment.kernel;
-        let nearest = kernel.nearest(symbol, 3);
+        let nearest = self.nearest(symbol, 3);
         let mut diagnostic = Diagnostic::new(
             &codes::UNKNOWN_FUNCTION,
             path.field("call"),
