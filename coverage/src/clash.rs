@@ -4,6 +4,7 @@ use gatewatch_policy::diagnostic::FieldPath;
 use gatewatch_policy::scope::{PodScope, Scope};
 
 use crate::index::Index;
+use crate::shape::Shape;
 use crate::watch::{PolicyId, Watch};
 
 /// Another policy's hook that counts the same events of the same pods.
@@ -21,11 +22,19 @@ impl Index {
     /// Hooks of a policy that another one has, too, with the same filters, for pods that both select.
     pub fn clashes(&self, watch: &Watch) -> Vec<Clash> {
         let mut found = Vec::new();
+        // Found out once: a hook without filters may be that of a thousand policies.
+        let pods: Vec<&Shape> = match &watch.scope.pods {
+            Some(scope) => {
+                let ids = self.classes.selected(scope).into_iter();
+                ids.filter_map(|id| self.classes.class(id)).map(|class| &*class.shape).collect()
+            }
+            None => Vec::new(),
+        };
         for hook in &watch.hooks {
             let same = self.policies.by_hook.get(&hook.fingerprint).into_iter().flatten();
             let others: Vec<PolicyId> = same
                 .filter_map(|slot| self.policies.get(*slot))
-                .filter(|other| other.id != watch.id && self.overlap(&watch.scope, &other.scope))
+                .filter(|other| other.id != watch.id && overlap(&watch.scope, &pods, &other.scope))
                 .map(|other| other.id.clone())
                 .collect();
             if !others.is_empty() {
@@ -40,26 +49,25 @@ impl Index {
         let same = self.policies.by_name.get(&id.name).into_iter().flatten();
         same.filter_map(|slot| self.policies.get(*slot)).map(|watch| &watch.id).filter(|o| *o != id).collect()
     }
+}
 
-    /// Whether two policies watch some processes both: known pods, or anything because one is part of the other.
-    fn overlap(&self, one: &Scope, other: &Scope) -> bool {
-        if one.host && other.host {
-            return true;
-        }
-        let (Some(one), Some(other)) = (&one.pods, &other.pods) else { return false };
-        let namespaces = match (&one.namespace, &other.namespace) {
-            (Some(a), Some(b)) => a == b,
-            _ => true,
-        };
-        if !namespaces {
-            return false;
-        }
-        let all = |scope: &PodScope| scope.pods.is_none() && scope.containers.is_none();
-        if all(one) || all(other) || (&one.pods, &one.containers) == (&other.pods, &other.containers) {
-            return true;
-        }
-        let shared = self.classes.selected(one);
-        let mut shared = shared.into_iter().filter_map(|id| self.classes.class(id));
-        shared.any(|class| class.shape.is_selected_by(other))
+/// Whether two policies watch some processes both: known pods (`pods` are those of the one), or anything because one
+/// is part of the other.
+fn overlap(one: &Scope, pods: &[&Shape], other: &Scope) -> bool {
+    if one.host && other.host {
+        return true;
     }
+    let (Some(one), Some(other)) = (&one.pods, &other.pods) else { return false };
+    let namespaces = match (&one.namespace, &other.namespace) {
+        (Some(a), Some(b)) => a == b,
+        _ => true,
+    };
+    if !namespaces {
+        return false;
+    }
+    let all = |scope: &PodScope| scope.pods.is_none() && scope.containers.is_none();
+    if all(one) || all(other) || (&one.pods, &one.containers) == (&other.pods, &other.containers) {
+        return true;
+    }
+    pods.iter().any(|shape| shape.is_selected_by(other))
 }

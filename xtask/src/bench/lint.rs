@@ -17,6 +17,7 @@ const POLICIES: usize = 1000;
 const MANIFESTS: usize = 10_000;
 /// The budget for each (issue 4): seconds of one core.
 const BUDGET: Duration = Duration::from_secs(1);
+const TOGETHER: &str = "both together";
 /// How often each is run; the fastest counts, since everything else that runs here only adds.
 const RUNS: usize = 5;
 /// Ticks of `/proc/PID/stat` in a second, which the kernel has fixed for user space (`USER_HZ`).
@@ -45,7 +46,8 @@ pub(super) fn run() -> Result<ExitCode> {
     let mut over = false;
     println!("{:<18} {:>9} {:>9} {:>11}", "", "seconds", "CPU", "memory");
     let mut show = |name: &str, cost: Cost| {
-        over |= cost.processor > BUDGET;
+        // The budget is for each of them alone.
+        over |= name != TOGETHER && cost.processor > BUDGET;
         let (elapsed, processor) = (cost.elapsed.as_secs_f64(), cost.processor.as_secs_f64());
         println!("{name:<18} {elapsed:>9.2} {processor:>9.2} {:>7} MiB", cost.memory >> 10);
     };
@@ -54,7 +56,7 @@ pub(super) fn run() -> Result<ExitCode> {
         show(&format!("{count} {what}"), measure(&program, &[path])?);
     }
     // One policy file and one manifest file of every object, as helm writes them.
-    show("both together", measure(&program, &[&sets[1].1, &sets[3].1])?);
+    show(TOGETHER, measure(&program, &[&sets[1].1, &sets[3].1])?);
     if over {
         say(&format!("over the budget of {} s", BUDGET.as_secs()));
     }
