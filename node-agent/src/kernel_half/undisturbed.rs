@@ -23,11 +23,11 @@ impl Interruptible {
 
     /// No ordinary task runs on this thread's CPU before what this gives is dropped, where that could do harm.
     pub(super) fn undisturbed(self) -> Undisturbed {
+        static SAID: AtomicBool = AtomicBool::new(false);
         if !self.0 {
             return Undisturbed { raised: false };
         }
         let raised = schedule(libc::SCHED_FIFO, 1);
-        static SAID: AtomicBool = AtomicBool::new(false);
         if !raised && !SAID.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "this process may not become a real-time task (it has no CAP_SYS_NICE, or its cgroup has no real-time \
