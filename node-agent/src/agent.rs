@@ -53,7 +53,8 @@ struct State {
     /// Whether the library or the node has changed since it was applied.
     stale: bool,
     host_namespaces: BTreeMap<NamespaceKind, u32>,
-    node_labels: BTreeMap<String, String>,
+    /// `None`: not to be known.
+    node_labels: Option<BTreeMap<String, String>>,
     cgroup_root: Option<PathBuf>,
     statuses: Vec<PolicyStatus>,
     published: watch::Sender<PolicySet>,
@@ -80,7 +81,7 @@ impl Agent {
             library: Library::default(),
             stale: true,
             host_namespaces,
-            node_labels: BTreeMap::new(),
+            node_labels: Some(BTreeMap::new()),
             cgroup_root: host::cgroup_root(),
             statuses: Vec::new(),
             published: watch::Sender::new(PolicySet::default()),

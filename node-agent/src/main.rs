@@ -23,6 +23,7 @@ use tracing_subscriber::EnvFilter;
 /// Runs `TracingPolicy` objects in this node's kernel and exports what they count.
 #[derive(Debug, Parser)]
 #[command(name = "gatewatch-agent", version)]
+#[expect(clippy::struct_excessive_bools, reason = "a flag of the command line each")]
 struct Arguments {
     /// Directory of policies: every .yaml, .yml and .json file in it and below; changes are taken up
     #[arg(long, value_name = "DIR")]

@@ -191,10 +191,10 @@ impl Library {
         self.origins.values().filter(|contents| contents.broken).count()
     }
 
-    /// Puts the origins together, for a node with these labels. A policy that became wrong stays as it was until it is
+    /// Puts the origins together, for a node with these labels; where they can't be known, every policy is for it. A policy that became wrong stays as it was until it is
     /// mended or removed: a slip while editing must not blind anybody. Of two policies with one name the first origin's
     /// runs.
-    pub fn wanted(&mut self, node: &BTreeMap<String, String>) -> Wanted {
+    pub fn wanted(&mut self, node: Option<&BTreeMap<String, String>>) -> Wanted {
         let mut wanted = Wanted::default();
         let mut seen: BTreeMap<PolicyKey, &Origin> = BTreeMap::new();
         let mut next = BTreeMap::new();
@@ -213,7 +213,8 @@ impl Library {
                 if let Some(generation) = found.generation {
                     wanted.generations.insert(found.key.clone(), generation);
                 }
-                if found.nodes.as_ref().is_some_and(|nodes| !nodes.matches(node)) {
+                let elsewhere = |nodes: &LabelSelector| node.is_some_and(|node| !nodes.matches(node));
+                if found.nodes.as_ref().is_some_and(elsewhere) {
                     wanted.skipped.insert(found.key.clone());
                     continue;
                 }
@@ -282,21 +283,23 @@ mod tests {
         let nodes = Some(LabelSelector { match_labels: match_labels.clone(), match_expressions: Vec::new() });
         library.set(origin("a"), holding(Found { nodes, ..found("a", true) }));
         library.set(origin("b"), holding(found("b", true)));
-        let wanted = library.wanted(&BTreeMap::new());
+        let wanted = library.wanted(Some(&BTreeMap::new()));
         assert_eq!((wanted.plans.len(), wanted.skipped.len()), (1, 1));
-        let wanted = library.wanted(&match_labels);
+        let wanted = library.wanted(Some(&match_labels));
         assert_eq!((wanted.plans.len(), wanted.skipped.len()), (2, 0));
+        let wanted = library.wanted(None);
+        assert_eq!((wanted.plans.len(), wanted.skipped.len()), (2, 0), "nobody may tell us the labels");
     }
 
     #[test]
     fn a_slip_blinds_nobody() {
         let mut library = Library::default();
         library.set(origin("a"), holding(found("a", true)));
-        assert_eq!(library.wanted(&BTreeMap::new()).plans.len(), 1);
+        assert_eq!(library.wanted(Some(&BTreeMap::new())).plans.len(), 1);
         library.set(origin("a"), holding(found("a", false)));
-        let wanted = library.wanted(&BTreeMap::new());
+        let wanted = library.wanted(Some(&BTreeMap::new()));
         assert_eq!((wanted.plans.len(), wanted.refused.len()), (1, 1), "it runs as it was before");
         library.remove(&origin("a"));
-        assert_eq!(library.wanted(&BTreeMap::new()).plans.len(), 0);
+        assert_eq!(library.wanted(Some(&BTreeMap::new())).plans.len(), 0);
     }
 }

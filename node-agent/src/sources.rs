@@ -60,8 +60,8 @@ pub enum Change {
     Pod(Pod),
     /// The pod of this uid was deleted.
     PodGone(String),
-    /// The labels of this node.
-    NodeLabels(BTreeMap<String, String>),
+    /// The labels of this node; `None`: nobody may tell us.
+    NodeLabels(Option<BTreeMap<String, String>>),
 }
 
 /// Gives changes.

@@ -41,7 +41,7 @@ impl State {
     }
 
     pub(super) fn apply(&mut self, now: Instant) {
-        let wanted = self.library.wanted(&self.node_labels);
+        let wanted = self.library.wanted(self.node_labels.as_ref());
         for message in &wanted.messages {
             tracing::error!("{message}");
         }

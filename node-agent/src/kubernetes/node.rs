@@ -36,7 +36,7 @@ impl Handler<Meta> for Node {
     }
 
     async fn apply(&mut self, object: Meta) {
-        self.queue.push(Change::NodeLabels(object.metadata.labels.unwrap_or_default()));
+        self.queue.push(Change::NodeLabels(Some(object.metadata.labels.unwrap_or_default())));
     }
 
     async fn delete(&mut self, _: Meta) {}

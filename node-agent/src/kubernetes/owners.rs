@@ -73,15 +73,12 @@ impl Owners {
 
     /// The owner's metadata; `None` where there is no such object any more.
     async fn ask(&self, namespace: &str, owner: &OwnerReference) -> Result<Option<ObjectMeta>, kube::Error> {
-        let meta = match owner.kind.as_str() {
-            "Job" => {
-                let api: Api<PartialObjectMeta<Job>> = Api::namespaced(self.client.clone(), namespace);
-                api.get_opt(&owner.name).await?.map(|object| object.metadata)
-            }
-            _ => {
-                let api: Api<PartialObjectMeta<ReplicaSet>> = Api::namespaced(self.client.clone(), namespace);
-                api.get_opt(&owner.name).await?.map(|object| object.metadata)
-            }
+        let meta = if owner.kind == "Job" {
+            let api: Api<PartialObjectMeta<Job>> = Api::namespaced(self.client.clone(), namespace);
+            api.get_opt(&owner.name).await?.map(|object| object.metadata)
+        } else {
+            let api: Api<PartialObjectMeta<ReplicaSet>> = Api::namespaced(self.client.clone(), namespace);
+            api.get_opt(&owner.name).await?.map(|object| object.metadata)
         };
         // Another object of the same name is not the owner.
         Ok(meta.filter(|meta| meta.uid.as_ref() == Some(&owner.uid)))

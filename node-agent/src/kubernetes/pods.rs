@@ -17,7 +17,8 @@ pub(super) async fn watch(client: Client, node: String, queue: Queue) {
     let api: Api<Guarded> = Api::all(client.clone());
     let config = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
     let pods = Pods { owners: Owners::new(client), queue: queue.clone() };
-    watch_objects(api, config, Objects::Pods, queue, pods).await;
+    // On the heap: pods are large, and so is what waits for one.
+    Box::pin(watch_objects(api, config, Objects::Pods, queue, pods)).await;
 }
 
 struct Pods {

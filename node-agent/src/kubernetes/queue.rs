@@ -57,9 +57,9 @@ impl Queue {
     }
 
     /// A kind can't be watched now, and why.
-    pub fn problem(&self, objects: Objects, why: String) {
-        let before = self.inner().problems.insert(objects, why.clone());
-        if before.as_ref() != Some(&why) {
+    pub fn problem(&self, objects: Objects, why: &str) {
+        let before = self.inner().problems.insert(objects, why.to_owned());
+        if before.as_deref() != Some(why) {
             let what = objects.as_str();
             tracing::error!("cannot watch {what}: {why}; what is known of them stays in force");
         }
@@ -114,8 +114,8 @@ mod tests {
     #[test]
     fn problems_come_and_go() {
         let queue = Queue::default();
-        queue.problem(Objects::Pods, "away".into());
-        queue.problem(Objects::Pods, "still away".into());
+        queue.problem(Objects::Pods, "away");
+        queue.problem(Objects::Pods, "still away");
         assert_eq!(queue.problems(), 1);
         queue.well(Objects::Pods);
         assert_eq!(queue.problems(), 0);

@@ -24,7 +24,7 @@ use crate::metrics::{self, PolicyStatus};
 /// How long changes are gathered: policies come in groups.
 const GATHER: Duration = Duration::from_secs(1);
 /// Time after which a write that failed is tried again; doubles up to the second.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 /// What is said of a node beside its policies.
 #[derive(Clone, Debug)]

@@ -10,6 +10,7 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
 use super::queue::{Objects, Queue};
+use crate::sources::Change;
 
 /// What is done with the objects of a kind.
 pub(super) trait Handler<K>: Send {
@@ -54,19 +55,18 @@ pub(super) async fn watch<K>(
                     Some(404) => {
                         handler.all(Vec::new()).await;
                         queue.listed(objects);
-                        queue.problem(
-                            objects,
-                            "the cluster doesn't have this kind; install Gatewatch's CRDs".into(),
-                        );
+                        queue
+                            .problem(objects, "the cluster doesn't have this kind; install Gatewatch's CRDs");
                     }
                     // Whatever a node selector says, it can't be known: so it is taken to match.
                     Some(403) if objects == Objects::Node => {
+                        queue.push(Change::NodeLabels(None));
                         queue.listed(objects);
-                        queue.problem(objects, error.to_string());
+                        queue.problem(objects, &error.to_string());
                     }
                     // What was watched for long is watched anew; that is no problem.
                     Some(410) => {}
-                    _ => queue.problem(objects, sentence(&error)),
+                    _ => queue.problem(objects, &sentence(&error)),
                 }
             }
         }

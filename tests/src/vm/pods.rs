@@ -63,7 +63,8 @@ pub(super) fn a_hundred_short_ones() {
     assert_eq!(sum(&text, EVENTS, &[]), u64::from(PODS / 10 * 9) * 1_000);
     assert_eq!(sum(&text, "gatewatch_attribution_pending_events", &[]), 0);
     let after = sum(&text, "gatewatch_map_entries", &[("map", "cgroups")]);
-    assert!(after <= before + 1, "{before} cgroups before, {after} after");
+    // `kubepods` and the class of service in it stay.
+    assert!(after <= before + 2, "{before} cgroups before, {after} after");
 }
 
 /// 200 pods and 100 policies, half of which select each pod: what a scrape takes, and what the agent needs.
@@ -84,6 +85,10 @@ pub(super) fn two_hundred_and_a_hundred_policies() {
     let agent = Agent::start(&policies, &pod::list(&manifests));
     let containers: Vec<Container> =
         (0..PODS).map(|i| Container::create(&uid(i), &container_id(i)).expect("a cgroup")).collect();
+    // What a cgroup counts before it is classified, it counts for all policies: for 200 of them the table has no room.
+    let classified =
+        |text: &str| sum(text, "gatewatch_map_entries", &[("map", "cgroups")]) >= u64::from(PODS);
+    assert!(agent.wait(classified), "{}", agent.log());
     let join = |cgroup: &Path| fs::write(cgroup.join("cgroup.procs"), "0").expect("joined");
     for container in &containers {
         join(&container.cgroup);
