@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How often Prometheus scrapes here. The rules' own intervals are the chart's.
-pub(super) const SCRAPE: Duration = Duration::from_secs(2);
+pub(super) const SCRAPE: Duration = Duration::from_secs(3);
 
 /// The beginning of a command that sees `share` as /usr/share, where Debian's programs have their templates and pages
 /// without a setting for it.
