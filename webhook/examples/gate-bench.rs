@@ -249,7 +249,7 @@ impl Tls {
 async fn ask(stream: &mut TlsStream<TcpStream>, request: &[u8]) -> Outcome<()> {
     stream.write_all(request).await?;
     let mut answer = Vec::new();
-    let mut buffer = [0; 16 << 10];
+    let mut buffer = vec![0; 16 << 10];
     loop {
         let n = stream.read(&mut buffer).await?;
         if n == 0 {

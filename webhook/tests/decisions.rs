@@ -1,5 +1,6 @@
 //! What the gate says to requests, with a cluster in memory: what only kubectl and a real API server can show is in the
 //! suite `gate`.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The port that the API server calls, met with what no API server sends: a clear answer or a closed connection, and
 //! the next request is served.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

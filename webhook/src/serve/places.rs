@@ -122,7 +122,8 @@ mod tests {
         assert!(is_evicted(&seats[1]).await);
         assert!(!is_evicted(&seats[0]).await && !is_evicted(&seats[2]).await);
         drop((seats, next));
-        assert_eq!(places.0.lock().idle.len() + places.0.lock().busy, 0);
+        let inner = places.0.lock();
+        assert_eq!(inner.idle.len() + inner.busy, 0);
     }
 
     #[tokio::test]

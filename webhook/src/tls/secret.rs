@@ -244,7 +244,7 @@ mod tests {
     fn what_is_written_is_read() {
         let hour = Duration::from_hours(1);
         let settings = Settings {
-            ca_life: 3 * hour,
+            ca_life: 6 * hour,
             leaf_life: hour,
             settle: hour,
             names: vec!["a".into(), "b".into()],
@@ -252,7 +252,7 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
         let mut material = Material::new(&settings, now).unwrap();
         // Through every state: alone, with a next CA, with one before.
-        for hours in 0..5 {
+        for hours in 0..6 {
             let secret = Secret { data: Some(write(&material)), ..Secret::default() };
             assert_eq!(read(&secret).as_ref(), Some(&material), "after {hours} h");
             let then = now + hours * hour;

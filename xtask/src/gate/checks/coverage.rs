@@ -66,7 +66,7 @@ pub(super) fn relabel(stage: &mut Stage) -> Result<()> {
     ensure!(said.ok && !said.text.contains("Warning:"), "{}", said.text);
     // The way of `kubectl edit`.
     let mut edit = stage.plane.kubectl().command(["-n", "test", "edit", "pod", "tiefighter"]);
-    let output = edit.env("KUBE_EDITOR", "sed -i s/org:.empire/org:.empre/").output()?;
+    let output = edit.env("KUBE_EDITOR", "sed -i /org:/s/empire$/empre/").output()?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success() && text.contains("GW106") && text.contains("empire"), "edit: {text}");
     stage.must(&["-n", "test", "label", "pod", "tiefighter", "--overwrite", "org=empire"], "").map(drop)
