@@ -2,6 +2,7 @@
 //! applied, programs do what the policies watch, and what was counted is scraped.
 
 use std::{
+    fmt::Write as _,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -217,7 +218,8 @@ impl<'a> Story<'a> {
             ],
         ] {
             let text = kubectl.text(arguments).unwrap_or_else(|error| format!("{error:#}"));
-            said += &format!("\n$ kubectl {}\n{}", arguments.join(" "), last_lines(&text, 25));
+            // Writing to a String can't fail.
+            let _ = write!(said, "\n$ kubectl {}\n{}", arguments.join(" "), last_lines(&text, 25));
         }
         error.context(said)
     }

@@ -30,9 +30,8 @@ impl Balancer {
                 let (backends, turn) = (backends.clone(), Arc::clone(&turn));
                 thread::spawn(move || {
                     let first = turn.fetch_add(1, Ordering::Relaxed);
-                    let order = (0..backends.len()).map(|i| backends[(first + i) % backends.len()]);
-                    let reached =
-                        order.filter_map(|port| TcpStream::connect(("127.0.0.1", port)).ok()).next();
+                    let mut order = (0..backends.len()).map(|i| backends[(first + i) % backends.len()]);
+                    let reached = order.find_map(|port| TcpStream::connect(("127.0.0.1", port)).ok());
                     if let Some(backend) = reached {
                         // Its end is the end of the connection.
                         let _ = join(client, backend);

@@ -136,7 +136,7 @@ impl Stage {
             if let Ok(true) = last {
                 return Ok(());
             }
-            if began.elapsed() > Duration::from_secs(60) {
+            if began.elapsed() > Duration::from_mins(1) {
                 return match last {
                     Err(error) => Err(error.context(what.to_owned())),
                     Ok(_) => bail!("{what}: not after 60 s"),

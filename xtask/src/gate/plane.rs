@@ -181,7 +181,7 @@ impl Plane {
                 let bundles = self.kubectl().text(&registered)?;
                 match bundles.split_once('/') {
                     Some((first, second)) if !first.is_empty() && !second.is_empty() => return Ok(()),
-                    _ => missing = "the registration has no caBundle yet".to_owned(),
+                    _ => "the registration has no caBundle yet".clone_into(&mut missing),
                 }
             }
             if begun.elapsed() > READY_LIMIT {

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     env,
+    fmt::Write as _,
     fs::File,
     io::{BufWriter, Write},
     path::Path,
@@ -52,7 +53,11 @@ struct Blob {
 
 /// The SHA-256 of some bytes, in hexadecimal digits.
 pub(crate) fn digest(data: &[u8]) -> String {
-    Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(data).iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String can't fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 impl Blob {
@@ -155,7 +160,7 @@ fn created() -> String {
 }
 
 /// Seconds since 1970 as a date and a time in UTC. (Days to date: Howard Hinnant, "chrono-compatible low-level date
-/// algorithms", civil_from_days.)
+/// algorithms", `civil_from_days`.)
 fn rfc3339(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day_of_era) = (days / 146_097, days % 146_097);
