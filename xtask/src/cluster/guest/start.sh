@@ -27,8 +27,11 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
 echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables
 ip link set eth0 up
 ip address add 10.0.2.15/24 dev eth0
-# Services' addresses need a route to be sent at all; the proxy rewrites them before they leave.
-ip route add 10.96.0.0/16 via 10.0.2.2
+# Services' addresses need a route to be sent at all. kube-proxy rewrites them; what it does not goes nowhere: QEMU's
+# network would hand it to the machine outside, and that to its own network.
+ip link add services type dummy
+ip link set services up
+ip route add 10.96.0.0/16 dev services src 10.0.2.15
 # An address outside of the cluster (TEST-NET-3 of RFC 5737) for what calls the world.
 ip address add 203.0.113.80/32 dev lo
 # The machine outside knows this node only, so what pods send there gets the node's address.
