@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Exactly `count` reads: each is one call of the kernel's security_file_permission with this file.
+/// Exactly `count` reads: each is one call of the kernel's `security_file_permission` with this file.
 fn read(count: u32) -> io::Result<()> {
     let file = File::open("/data")?;
     for _ in 0..count {

@@ -2,7 +2,7 @@
 //! nothing else, over TLS with client certificates.
 //!
 //! The API server runs outside, where the addresses of nodes, pods and services mean nothing. It is told
-//! (EgressSelectorConfiguration, "cluster") to ask this program for its connections to them.
+//! (`EgressSelectorConfiguration`, "cluster") to ask this program for its connections to them.
 
 mod request;
 

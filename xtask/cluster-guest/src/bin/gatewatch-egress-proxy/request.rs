@@ -8,17 +8,17 @@ pub(crate) const LIMIT: usize = 4096;
 /// Why a request is refused: the status line's code and words.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    NotHttp,
-    NotConnect(String),
-    NotAnAddress(String),
+    OtherProtocol,
+    OtherMethod(String),
+    BadAddress(String),
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotHttp => formatter.write_str("400 Bad Request"),
-            Self::NotConnect(method) => write!(formatter, "405 Method Not Allowed ({method})"),
-            Self::NotAnAddress(target) => write!(formatter, "400 Not An Address ({target})"),
+            Self::OtherProtocol => formatter.write_str("400 Bad Request"),
+            Self::OtherMethod(method) => write!(formatter, "405 Method Not Allowed ({method})"),
+            Self::BadAddress(target) => write!(formatter, "400 Not An Address ({target})"),
         }
     }
 }
@@ -26,17 +26,17 @@ impl fmt::Display for Refusal {
 /// Where a request wants to be connected to. The API server resolves names itself, so this is an address.
 pub(crate) fn destination(head: &[u8]) -> Result<SocketAddr, Refusal> {
     let line = head.split(|byte| *byte == b'\r').next().and_then(|line| str::from_utf8(line).ok());
-    let mut words = line.ok_or(Refusal::NotHttp)?.split(' ');
+    let mut words = line.ok_or(Refusal::OtherProtocol)?.split(' ');
     let (Some(method), Some(target), Some(version)) = (words.next(), words.next(), words.next()) else {
-        return Err(Refusal::NotHttp);
+        return Err(Refusal::OtherProtocol);
     };
     if !version.starts_with("HTTP/1.") {
-        return Err(Refusal::NotHttp);
+        return Err(Refusal::OtherProtocol);
     }
     if method != "CONNECT" {
-        return Err(Refusal::NotConnect(printable(method)));
+        return Err(Refusal::OtherMethod(printable(method)));
     }
-    target.parse().map_err(|_| Refusal::NotAnAddress(printable(target)))
+    target.parse().map_err(|_| Refusal::BadAddress(printable(target)))
 }
 
 fn printable(text: &str) -> String {
