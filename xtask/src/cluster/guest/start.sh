@@ -22,7 +22,7 @@ mount --make-rshared /
 mkdir -p /node/logs /etc/cni/net.d /run/containerd /var/log/pods /var/log/containers
 cp /node/etc/cni.conflist /etc/cni/net.d/10-gatewatch.conflist
 
-# The only way out is the machine that runs this VM: there is no default route, so nothing leaves it.
+# There is no default route: QEMU would pass packets for any address on to this machine's network.
 echo 1 >/proc/sys/net/ipv4/ip_forward
 echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables
 ip link set eth0 up
