@@ -96,12 +96,31 @@ fn append(node: &Node, text: &str, yaml: &str) -> Option<(Range<usize>, String)>
     if node.flow {
         return before_bracket(node, text, ']', yaml);
     }
-    let last = items.last().filter(|item| item.flow)?.span.known()?.range();
-    let line = text[..last.start].rfind('\n').map_or(0, |at| at + 1);
-    let dash = text[line..last.start].find("- ")?;
+    let last = items.last()?;
+    let start = last.span.known()?.range().start;
+    let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
+    let dash = text[line..start].find("- ")?;
     let indent = &text[line..line + dash];
-    let end = line_end(text, last.end);
+    // What an alias stands for is written elsewhere.
+    let end = line_end(text, content_end(last, text).filter(|end| *end >= start)?);
     indent.trim().is_empty().then(|| (end..end, format!("\n{indent}- {yaml}")))
+}
+
+/// Where a node's last word ends. The span of a block can go on to the word that comes after it.
+fn content_end(node: &Node, text: &str) -> Option<usize> {
+    let range = node.span.known()?.range();
+    if node.flow {
+        return Some(range.end);
+    }
+    match &node.value {
+        Value::Map(entries) => {
+            let last = entries.last()?;
+            let key = last.key_span.known()?.range().end;
+            Some(content_end(&last.value, text).map_or(key, |end| end.max(key)))
+        }
+        Value::Seq(items) => content_end(items.last()?, text),
+        _ => Some(range.start + text.get(range)?.trim_end().len()),
+    }
 }
 
 fn before_bracket(node: &Node, text: &str, bracket: char, new: &str) -> Option<(Range<usize>, String)> {
@@ -194,7 +213,7 @@ mod tests {
 
     #[test]
     fn only_what_is_meant_changes() {
-        let text = "a: 1  # one\nlist:\n  # first\n  - x: 1 # x\n    k: 2\n  - z\nflow: {p: q, r: [s]}\n";
+        let text = "a: 1  # one\nlist:\n  # first\n  - x: 1 # x\n    k: 2\n  - z\nblocks:\n  - m: 1\n  - n: 2\n    o: [1] # last\n\n# flow\nflow: {p: q, r: [s]}\n";
         let replace = |yaml: &str| Edit::Replace(yaml.to_owned());
         let rename = |name: &str| Edit::Rename(name.to_owned());
         let add = |name: &str, yaml: &str| Edit::AddField(name.to_owned(), yaml.to_owned());
@@ -205,6 +224,7 @@ mod tests {
             ("list.0", add("v", "3"), "    k: 2\n", "    k: 2\n    v: 3\n"),
             ("", add("b", "2"), "# one\n", "# one\nb: 2\n"),
             ("list", append("n"), "  - z\n", "  - z\n  - n\n"),
+            ("blocks", append("{p: q}"), "    o: [1] # last\n", "    o: [1] # last\n  - {p: q}\n"),
             ("flow", add("t", "u"), "[s]}", "[s], t: u}"),
             ("flow.r", append("t"), "[s]", "[s, t]"),
             ("flow.p", Edit::Remove, "{p: q, r", "{r"),
