@@ -77,8 +77,29 @@ const SUITES: &[Suite] = &[
 ];
 
 /// Suites that run only where they are named: they are not as sure as a test has to be that others rely on.
-const BY_NAME: &[Suite] =
-    &[Suite { name: "cluster", about: "on a Kubernetes cluster whose node is a VM", run: cluster::run }];
+const BY_NAME: &[Suite] = &[
+    Suite { name: "cluster", about: "on a Kubernetes cluster whose node is a VM", run: cluster::run },
+    Suite {
+        name: "restart-6.12",
+        about: "agents that are killed, on Debian 13's kernel",
+        run: |context| suites::restart(context, Kernel::V6_12),
+    },
+    Suite {
+        name: "restart-5.10",
+        about: "agents that are killed, on Debian 11's kernel",
+        run: |context| suites::restart(context, Kernel::V5_10),
+    },
+    Suite {
+        name: "restart-6.1",
+        about: "agents that are killed, on Debian 12's kernel",
+        run: |context| suites::restart(context, Kernel::V6_1),
+    },
+    Suite {
+        name: "restart-7.3",
+        about: "agents that are killed, on Debian's newest kernel",
+        run: |context| suites::restart(context, Kernel::V7_3),
+    },
+];
 
 /// What suites share. What takes long is made when the first suite asks for it.
 struct Context {
@@ -118,10 +139,10 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let chosen = choose(&arguments.suites)?;
     if arguments.list {
         for suite in chosen {
-            println!("{:10} {}", suite.name, suite.about);
+            println!("{:12} {}", suite.name, suite.about);
         }
         for suite in BY_NAME.iter().filter(|_| arguments.suites.is_empty()) {
-            println!("{:10} {} (only when it is named)", suite.name, suite.about);
+            println!("{:12} {} (only when it is named)", suite.name, suite.about);
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -166,7 +187,7 @@ fn choose(names: &[String]) -> Result<Vec<&'static Suite>> {
 fn line(Report { name, took, counts }: &Report) -> String {
     let verdict = if counts.failed == 0 { "ok" } else { "FAILED" };
     let Counts { passed, failed, .. } = counts;
-    format!("{name:10} {:>7.1} s  {passed:>5} passed {failed:>4} failed  {verdict}", took.as_secs_f64())
+    format!("{name:12} {:>7.1} s  {passed:>5} passed {failed:>4} failed  {verdict}", took.as_secs_f64())
 }
 
 /// Prints the table, the names of what failed, and last of all the sums.

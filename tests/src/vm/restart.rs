@@ -157,7 +157,8 @@ fn finish(stop: &Path, workers: Vec<Child>) -> u64 {
         .into_iter()
         .map(|worker| {
             let output = worker.wait_with_output().expect("its output");
-            String::from_utf8_lossy(&output.stdout).trim().parse::<u64>().expect("a number")
+            let number = String::from_utf8_lossy(&output.stdout).trim().parse::<u64>();
+            number.unwrap_or_else(|_| panic!("a caller printed no number: {output:?}"))
         })
         .sum()
 }

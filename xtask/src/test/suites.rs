@@ -87,11 +87,24 @@ pub(super) fn gate(context: &Context) -> Result<Counts> {
     Ok(results.iter().fold(Counts::default(), |counts, (name, ok)| counts.and(Counts::one(name, *ok))))
 }
 
+/// The tests of an agent that is killed and comes back.
+const RESTART: &str = "restart::";
+
 /// The tests of the kernel half, on one kernel.
 pub(super) fn vm(context: &Context, kernel: Kernel) -> Result<Counts> {
+    in_vm(context, kernel, &["--skip", RESTART])
+}
+
+/// Those of them in which the agent is killed and comes back.
+pub(super) fn restart(context: &Context, kernel: Kernel) -> Result<Counts> {
+    in_vm(context, kernel, &[RESTART])
+}
+
+fn in_vm(context: &Context, kernel: Kernel, arguments: &[&str]) -> Result<Counts> {
     let built = context.built()?;
     built.program(VM_TESTS)?;
     let mut argv = vec![VM_TESTS];
+    argv.extend(arguments);
     argv.extend(context.passed_on.iter().map(String::as_str));
     let mut output = Vec::new();
     // On two busy cores the tests of one kernel have taken four minutes.
