@@ -213,6 +213,19 @@ pub fn interval(text: &str) -> Result<u64, ValueError> {
     number.map(|n| u64::from(n) * unit).ok_or_else(|| ValueError::NotInterval(text.to_owned()))
 }
 
+/// Sorts ranges and joins those that touch.
+pub(crate) fn merge(mut ranges: Vec<(i128, i128)>) -> Vec<(i128, i128)> {
+    ranges.sort_unstable();
+    let mut merged: Vec<(i128, i128)> = Vec::with_capacity(ranges.len());
+    for (low, high) in ranges {
+        match merged.last_mut() {
+            Some((_, last)) if low <= last.saturating_add(1) => *last = high.max(*last),
+            _ => merged.push((low, high)),
+        }
+    }
+    merged
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

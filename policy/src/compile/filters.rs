@@ -119,7 +119,7 @@ impl Compiler<'_> {
             }
             _ => return None,
         };
-        Some(Test::Int { negated, ranges: merge(ranges) })
+        Some(Test::Int { negated, ranges: crate::values::merge(ranges) })
     }
 
     fn text_test(&mut self, filter: &ArgFilter, path: &FieldPath) -> Option<Test> {
@@ -174,7 +174,7 @@ impl Compiler<'_> {
         let operator = filter.operator;
         let number = |result: Result<u32, ValueError>| result.map(|v| (i128::from(v), i128::from(v)));
         let int = |field, negated, ranges| {
-            Some(Filter { field, test: Test::Int { negated, ranges: merge(ranges) } })
+            Some(Filter { field, test: Test::Int { negated, ranges: crate::values::merge(ranges) } })
         };
         match operator {
             Operator::SAddr | Operator::NotSAddr | Operator::DAddr | Operator::NotDAddr => {
@@ -280,17 +280,4 @@ impl Compiler<'_> {
 
 fn port(index: u8, source: bool) -> Field {
     if source { Field::SourcePort(index) } else { Field::DestinationPort(index) }
-}
-
-/// Sorts ranges and joins those that touch.
-pub(super) fn merge(mut ranges: Vec<(i128, i128)>) -> Vec<(i128, i128)> {
-    ranges.sort_unstable();
-    let mut merged: Vec<(i128, i128)> = Vec::with_capacity(ranges.len());
-    for (low, high) in ranges {
-        match merged.last_mut() {
-            Some((_, last)) if low <= last.saturating_add(1) => *last = high.max(*last),
-            _ => merged.push((low, high)),
-        }
-    }
-    merged
 }

@@ -1,6 +1,6 @@
 //! Filters on the calling process: its program, ids, namespaces and capabilities.
 
-use super::{Compiler, filters::merge};
+use super::Compiler;
 use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},
@@ -74,7 +74,9 @@ impl Compiler<'_> {
                 ));
                 continue;
             }
-            let ranges = merge(filter.values.iter().map(|v| (i128::from(*v), i128::from(*v))).collect());
+            let ranges = crate::values::merge(
+                filter.values.iter().map(|v| (i128::from(*v), i128::from(*v))).collect(),
+            );
             let field = if filter.is_namespace_pid { Field::NamespacePid } else { Field::Pid };
             filters.push(Filter { field, test: Test::Int { negated, ranges } });
         }
@@ -105,7 +107,7 @@ impl Compiler<'_> {
                 }
             }
             let field = Field::Namespace(filter.namespace);
-            filters.push(Filter { field, test: Test::Int { negated, ranges: merge(ranges) } });
+            filters.push(Filter { field, test: Test::Int { negated, ranges: crate::values::merge(ranges) } });
         }
     }
 

@@ -47,7 +47,7 @@ impl IntSet {
     pub fn within(&self, ranges: Vec<(i128, i128)>) -> Self {
         let (min, max) = self.domain;
         let cut = ranges.into_iter().map(|(low, high)| (low.max(min), high.min(max)));
-        let ranges = merge(cut.filter(|(low, high)| low <= high).collect());
+        let ranges = crate::values::merge(cut.filter(|(low, high)| low <= high).collect());
         Self { ranges, absent: false, ..self.everything() }
     }
 
@@ -194,17 +194,4 @@ fn next_without(low: i128, mask: u64) -> Option<i128> {
         value = (value & !(highest - 1)).checked_add(highest)?;
     }
     Some(value)
-}
-
-/// Sorts ranges and joins those that touch.
-fn merge(mut ranges: Vec<(i128, i128)>) -> Vec<(i128, i128)> {
-    ranges.sort_unstable();
-    let mut merged: Vec<(i128, i128)> = Vec::with_capacity(ranges.len());
-    for (low, high) in ranges {
-        match merged.last_mut() {
-            Some((_, last)) if low <= last.saturating_add(1) => *last = high.max(*last),
-            _ => merged.push((low, high)),
-        }
-    }
-    merged
 }

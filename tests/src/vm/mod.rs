@@ -8,7 +8,13 @@ mod restart;
 mod shipped;
 mod updates;
 
-use std::process::ExitCode;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
+};
+
+use crate::agent::Agent;
 
 /// Name and function of every test.
 pub const ALL: &[(&str, fn())] = &[
@@ -80,4 +86,33 @@ pub fn policy(name: &str, hook: &str) -> String {
     format!(
         "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: {name}\nspec:\n  kprobes:\n{hook}\n---\n"
     )
+}
+
+/// Two processes that call `setuid(0)` flat out until [`finish`].
+fn callers(agent: &Agent) -> (PathBuf, Vec<Child>) {
+    let stop = agent.pods.with_file_name("stop");
+    let workers = (0..2)
+        .map(|_| {
+            Command::new(this())
+                .args([CALLS, "setuid-until"])
+                .arg(&stop)
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("a process that makes calls")
+        })
+        .collect();
+    (stop, workers)
+}
+
+/// Ends the callers; gives the number of calls that they made.
+fn finish(stop: &Path, workers: Vec<Child>) -> u64 {
+    fs::write(stop, "").expect("written");
+    workers
+        .into_iter()
+        .map(|worker| {
+            let output = worker.wait_with_output().expect("its output");
+            let number = String::from_utf8_lossy(&output.stdout).trim().parse::<u64>();
+            number.unwrap_or_else(|_| panic!("a caller printed no number: {output:?}"))
+        })
+        .sum()
 }

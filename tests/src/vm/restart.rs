@@ -1,13 +1,8 @@
 //! The agent ends and comes back.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
-use super::{CALLS, policy, this};
+use super::{CALLS, callers, finish, policy, this};
 use crate::{
     agent::{Agent, cleanup, sum},
     calls, pod,
@@ -133,34 +128,6 @@ pub(super) fn nothing_is_left() {
     assert!(!Path::new(PINS).exists());
     agent.again();
     assert_eq!(agent.events(&[("policy", "all")]), 0, "{}", agent.metrics());
-}
-
-fn callers(agent: &Agent) -> (PathBuf, Vec<Child>) {
-    let stop = agent.pods.with_file_name("stop");
-    let workers = (0..2)
-        .map(|_| {
-            Command::new(this())
-                .args([CALLS, "setuid-until"])
-                .arg(&stop)
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("a process that makes calls")
-        })
-        .collect();
-    (stop, workers)
-}
-
-/// Ends the callers; gives the number of calls that they made.
-fn finish(stop: &Path, workers: Vec<Child>) -> u64 {
-    fs::write(stop, "").expect("written");
-    workers
-        .into_iter()
-        .map(|worker| {
-            let output = worker.wait_with_output().expect("its output");
-            let number = String::from_utf8_lossy(&output.stdout).trim().parse::<u64>();
-            number.unwrap_or_else(|_| panic!("a caller printed no number: {output:?}"))
-        })
-        .sum()
 }
 
 fn write_other(directory: &Path, number: u32) {

@@ -1,11 +1,8 @@
 //! Policies come, change and go while events happen.
 
-use std::{
-    fs,
-    process::{Command, Stdio},
-};
+use std::fs;
 
-use super::{CALLS, policy, this};
+use super::{callers, finish, policy};
 use crate::{agent::Agent, agent::sum, calls, pod, scrape::EVENTS};
 
 /// Two processes call flat out; meanwhile policies on the same function are added, changed and removed. The policy
@@ -14,17 +11,7 @@ pub(super) fn without_a_gap() {
     const CHANGES: u32 = 9;
     let all = policy("all", "  - call: __sys_setuid\n    syscall: false");
     let agent = Agent::start(&[("all.yaml", &all)], &pod::list(&[]));
-    let stop = agent.pods.with_file_name("stop");
-    let workers: Vec<_> = (0..2)
-        .map(|_| {
-            Command::new(this())
-                .args([CALLS, "setuid-until"])
-                .arg(&stop)
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("a process that makes calls")
-        })
-        .collect();
+    let (stop, workers) = callers(&agent);
     let file = agent.policies.join("other.yaml");
     for change in 0..CHANGES {
         // A file that is gone is believed at the second look only.
@@ -45,14 +32,7 @@ pub(super) fn without_a_gap() {
             agent.log()
         );
     }
-    fs::write(&stop, "").expect("written");
-    let made: u64 = workers
-        .into_iter()
-        .map(|worker| {
-            let output = worker.wait_with_output().expect("its output");
-            String::from_utf8_lossy(&output.stdout).trim().parse::<u64>().expect("a number")
-        })
-        .sum();
+    let made = finish(&stop, workers);
     assert!(made > 10_000, "only {made} calls were made");
     let text = agent.metrics();
     assert_eq!(sum(&text, EVENTS, &[("policy", "all")]), made, "{text}\n{}", agent.log());
