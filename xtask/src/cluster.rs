@@ -10,6 +10,7 @@ mod disk;
 mod initramfs;
 mod node;
 mod pki;
+pub(crate) mod relay;
 pub(crate) mod samples;
 mod story;
 mod userland;
@@ -103,7 +104,8 @@ impl Cluster {
         step.done();
 
         let step = Step::begin("starting the node's VM (a minute or two)");
-        let start = || node::Node::start(folder, &initramfs, &disk, ports, life);
+        let api_server = plane.port();
+        let start = || node::Node::start(folder, &initramfs, &disk, ports, api_server, life);
         let mut cluster = Self { plane, node: start()? };
         let mut ready = cluster.wait_node_ready(&step);
         if ready.is_err() && !cluster.node.has_begun() {

@@ -46,6 +46,9 @@ enum Task {
     Test(test::Arguments),
     /// Start a Kubernetes cluster whose node is a VM, use it, and take it down
     Cluster(cluster::Arguments),
+    /// Pass a connection of a cluster's node on to a port of loopback: for QEMU
+    #[command(hide = true)]
+    Relay(cluster::relay::Arguments),
     /// Write what the helm chart has from elsewhere: kinds, policies, the table of its values
     Chart,
     /// Make the container images of agent and webhook, without a daemon
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Task::Gate(arguments) => gate::command(arguments),
         Task::Test(arguments) => test::command(&arguments),
         Task::Cluster(arguments) => cluster::command(&arguments),
+        Task::Relay(arguments) => cluster::relay::command(&arguments),
         Task::Chart => chart::command(),
         Task::Image(arguments) => oci::command(&arguments),
         Task::Bench(arguments) => bench::command(&arguments),

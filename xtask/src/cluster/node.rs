@@ -1,7 +1,7 @@
 //! The node: a VM that stays.
 
 use std::{
-    fs,
+    env, fs,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cluster, initramfs::Initramfs};
 use crate::{
-    kube::{Daemon, Life, free_ports},
+    kube::{ADDRESS_FROM_VM, Daemon, Life, free_ports},
     progress::Step,
 };
 
@@ -60,14 +60,16 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Starts the VM.
+    /// Starts the VM. Of this machine it can reach the API server's port, and nothing else.
     pub(super) fn start(
         folder: &Path,
         initramfs: &Initramfs,
         disk: &Path,
         ports: Ports,
+        api_server: u16,
         life: Life,
     ) -> Result<Self> {
+        let this = env::current_exe().context("cannot tell where this program is")?;
         let shown = |path: &Path| path.display().to_string();
         let forward = |port: u16, inside: u16| format!("hostfwd=tcp:127.0.0.1:{port}-{ADDRESS}:{inside}");
         let argv = [
@@ -99,9 +101,13 @@ impl Node {
             &format!("file={},format=raw,if=virtio,cache=unsafe", shown(disk)),
             "-netdev",
             &format!(
-                "user,id=n0,net=10.0.2.0/24,{},{}",
+                // Without `restrict` QEMU passes packets for any address on to this machine's network: a service's
+                // too, with a pod's token in it, when kube-proxy has no rule for it.
+                "user,id=n0,net=10.0.2.0/24,restrict=on,{},{},guestfwd=tcp:{ADDRESS_FROM_VM}:{api_server}-cmd:'{}' \
+                 relay {api_server}",
                 forward(ports.egress, EGRESS_PORT),
-                forward(ports.logs, LOGS_PORT)
+                forward(ports.logs, LOGS_PORT),
+                shown(&this).replace(',', ",,"),
             ),
             "-device",
             "virtio-net-pci,netdev=n0,romfile=",

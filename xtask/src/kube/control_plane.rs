@@ -15,9 +15,9 @@ use super::{
 };
 use crate::paths;
 
-/// The machine that runs the control plane, as a VM with QEMU's user network sees it. It is what the API server tells
-/// pods to call it by; without such a VM nobody uses it.
-pub(crate) const ADDRESS_FROM_VM: &str = "10.0.2.2";
+/// The address in QEMU's user network that leads to the API server's port. It is what the API server tells pods to call
+/// it by; without such a VM nobody uses it. (Not 10.0.2.2: QEMU forwards nothing that is sent to its own address.)
+pub(crate) const ADDRESS_FROM_VM: &str = "10.0.2.100";
 /// The range of services' addresses, and the first, which is the API server's own.
 pub(crate) const SERVICE_RANGE: &str = "10.96.0.0/16";
 const API_SERVER_SERVICE: &str = "10.96.0.1";

@@ -22,13 +22,12 @@ mount --make-rshared /
 mkdir -p /node/logs /etc/cni/net.d /run/containerd /var/log/pods /var/log/containers
 cp /node/etc/cni.conflist /etc/cni/net.d/10-gatewatch.conflist
 
-# There is no default route: QEMU would pass packets for any address on to this machine's network.
+# QEMU passes nothing on but what goes to the API server, so there is no default route either.
 echo 1 >/proc/sys/net/ipv4/ip_forward
 echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables
 ip link set eth0 up
 ip address add 10.0.2.15/24 dev eth0
-# Services' addresses need a route to be sent at all. kube-proxy rewrites them; what it does not goes nowhere: QEMU's
-# network would hand it to the machine outside, and that to its own network.
+# Services' addresses need a route to be sent at all. kube-proxy rewrites them; what it does not goes nowhere.
 ip link add services type dummy
 ip link set services up
 ip route add 10.96.0.0/16 dev services src 10.0.2.15
