@@ -7,6 +7,7 @@ mod chart;
 mod cluster;
 mod debian;
 mod demo;
+mod dependencies;
 mod gate;
 mod image;
 mod kube;

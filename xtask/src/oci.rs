@@ -1,9 +1,11 @@
 //! `cargo xtask image`: container images of agent and webhook, written by this program itself: no daemon, no root.
 //!
 //! One tar file is an OCI image layout and what `docker save` writes, both: `ctr image import`, `docker load`,
-//! `podman load` and `skopeo copy oci-archive:` take it. The same sources give the same bytes.
+//! `podman load` and `skopeo copy oci-archive:` take it. The same sources give the same bytes. A bill of materials is in
+//! the image, and beside it.
 
 mod archive;
+mod bill;
 mod layer;
 mod products;
 
@@ -45,6 +47,8 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         let path = folder.join(format!("{}.tar", wanted.name()));
         let Written { digest, size } = image.write_file(&path)?;
         let mib = size.div_ceil(1 << 20);
+        fs::write(folder.join(format!("{}.spdx.json", wanted.name())), wanted.bill()?)
+            .with_context(|| format!("cannot write the bill of materials into {}", folder.display()))?;
         println!("{}  {mib} MiB  {}@{digest}", path.display(), image.reference);
     }
     Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 mod chart;
 mod cluster;
 mod counts;
+mod licences;
 mod modules;
 mod style;
 mod suites;

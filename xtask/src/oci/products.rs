@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::ValueEnum;
 
-use super::Image;
+use super::{Image, bill::bill};
 use crate::{build::Built, image::Tree};
 
 /// Where the images are said to come from. Nothing is pushed: who pushes them to another registry names that.
@@ -26,15 +26,21 @@ impl Product {
             Self::Webhook => "gatewatch-webhook",
         }
     }
+
+    /// What it is made of, as an SPDX document.
+    pub(crate) fn bill(self) -> Result<String> {
+        bill(self.name(), matches!(self, Self::Agent))
+    }
 }
 
-/// The image of a product: its program and nothing else. No shell, no package manager, no library.
+/// The image of a product: its program, what that is made of, and nothing else. No shell, no package manager, no library.
 pub(crate) fn product(product: Product, built: &Built) -> Result<Image> {
     let name = product.name();
     let path = format!("usr/local/bin/{name}");
     let mut tree = Tree::default();
     tree.directory("tmp", 0o1777);
     tree.copy_in(built.program(name)?, &path)?;
+    tree.file(&format!("usr/share/sbom/{name}.spdx.json"), 0o644, product.bill()?);
     // So that programs that ask who they are get an answer.
     tree.file("etc/passwd", 0o644, "root:x:0:0:root:/:/nonexistent\nnonroot:x:65532:65532::/:/nonexistent\n");
     tree.file("etc/group", 0o644, "root:x:0:\nnonroot:x:65532:\n");
