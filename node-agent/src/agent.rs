@@ -92,6 +92,9 @@ impl Agent {
         state.find_cgroups(now);
         state.look(now)?;
         let ready = state.engine.applied();
+        if ready {
+            state.engine.kernel_mut().loaded_all();
+        }
         Ok(Self { state: Mutex::new(state), ready: AtomicBool::new(ready) })
     }
 
@@ -116,6 +119,7 @@ impl Agent {
                     tracing::error!(%error, "cannot read the counts");
                 }
                 state.forget(now);
+                state.engine.kernel_mut().rest();
             } else if state.engine.kernel().told() > UNSAVED {
                 state.save();
             }
@@ -154,8 +158,13 @@ impl State {
     /// Takes up what the sources have that is new.
     fn look(&mut self, now: Instant) -> Result<(), DirError> {
         let mut pods = false;
+        let mut settled = false;
         for i in 0..self.sources.len() {
             for change in self.sources[i].poll()? {
+                if !settled && self.relabels(&change) {
+                    self.settle(now);
+                    settled = true;
+                }
                 match change {
                     Change::Policies { origin, text, generation } => self.read(origin, &text, generation),
                     Change::PoliciesGone(origin) => {
@@ -185,6 +194,24 @@ impl State {
             self.classify_cgroups(now);
         }
         Ok(())
+    }
+
+    /// Whether pods that are known get other labels.
+    fn relabels(&self, change: &Change) -> bool {
+        match change {
+            Change::Pods(all) => all.iter().any(|pod| self.attribution.relabels(pod)),
+            Change::Pod(pod) => self.attribution.relabels(pod),
+            _ => false,
+        }
+    }
+
+    /// Gives what was counted so far to whom it belongs by the labels that pods have now, and writes that down: an
+    /// agent that comes after this one, however it ends, must not count it under later labels.
+    fn settle(&mut self, now: Instant) {
+        if let Err(error) = self.fold(now) {
+            tracing::error!(%error, "cannot read the counts");
+        }
+        self.save();
     }
 
     /// Enters the cgroups that exist.

@@ -209,6 +209,13 @@ impl Attribution {
         }
     }
 
+    /// Whether this pod is known with other labels, so that what it did so far has to be counted under these first.
+    pub fn relabels(&self, pod: &Pod) -> bool {
+        self.pods
+            .get(pod.uid.as_str())
+            .is_some_and(|known| known.pod.labels != pod.labels && (known.pod.mirror || !pod.mirror))
+    }
+
     /// A pod was deleted; it is remembered for counts that come late.
     pub fn delete_pod(&mut self, uid: &str, now: Instant) {
         if let Some(known) = self.pods.get_mut(uid) {

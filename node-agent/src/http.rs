@@ -23,7 +23,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use crate::metrics::{CONTENT_TYPE, Exposition, ExpositionError, Source};
+use crate::metrics::{self, CONTENT_TYPE, Source};
 use crate::profile::SavedProfile;
 
 /// Connections that are served at a time; further ones wait in the kernel's queue.
@@ -82,9 +82,6 @@ pub enum ServeError {
     /// The port can't be used.
     #[error("cannot serve metrics: {0}")]
     Listen(#[from] io::Error),
-    /// The metrics are at odds with each other.
-    #[error(transparent)]
-    Exposition(#[from] ExpositionError),
 }
 
 /// Takes the port. Connections wait until [`serve`] is called.
@@ -108,7 +105,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let listener = tokio::net::TcpListener::from_std(listener.0)?;
-    let service = TowerToHyperService::new(router(source, profile)?);
+    let service = TowerToHyperService::new(router(source, profile));
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let open = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -155,30 +152,27 @@ fn connection(
 
 struct App {
     source: Arc<dyn Source>,
-    exposition: Exposition,
     profile: Arc<OnceLock<SavedProfile>>,
 }
 
 /// What answers requests. GET and HEAD only: everything else gets 405 from the router.
-fn router(source: Arc<dyn Source>, profile: Arc<OnceLock<SavedProfile>>) -> Result<Router, ExpositionError> {
-    let exposition = Exposition::new(Arc::clone(&source))?;
-    Ok(Router::new()
-        .route("/metrics", get(metrics))
+fn router(source: Arc<dyn Source>, profile: Arc<OnceLock<SavedProfile>>) -> Router {
+    Router::new()
+        .route("/metrics", get(scrape))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/profile", get(kernel_profile))
         .fallback(async || {
             (StatusCode::NOT_FOUND, "not found: there are /metrics, /healthz, /readyz and /profile\n")
         })
-        .with_state(Arc::new(App { source, exposition, profile })))
+        .with_state(Arc::new(App { source, profile }))
 }
 
-async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Infallible> {
+async fn scrape(State(app): State<Arc<App>>) -> Result<Response, Infallible> {
     // Reading the kernel's maps takes system calls by the thousand, on a thread of their own.
-    let rendered = tokio::task::spawn_blocking(move || app.exposition.render()).await;
+    let rendered = tokio::task::spawn_blocking(move || metrics::render(&*app.source)).await;
     Ok(match rendered {
-        Ok(Ok(text)) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
-        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be read; see the agent's log\n")
             .into_response(),
     })

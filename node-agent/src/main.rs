@@ -128,6 +128,9 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     privileges::check()?;
     privileges::allow_open_files();
+    for sentence in privileges::lacking() {
+        tracing::warn!("{sentence}");
+    }
     let kernel = host_to(Depth::Attach)?;
     for gap in &kernel.gaps {
         tracing::warn!("{gap}");

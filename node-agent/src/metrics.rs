@@ -6,12 +6,8 @@
 mod family;
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::time::Instant;
-
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use prometheus::{Registry, TextEncoder};
 
 use crate::series::{HookSample, Sample};
 use family::Family;
@@ -111,48 +107,14 @@ pub struct MapFill {
     pub capacity: u64,
 }
 
-/// Writes down what a [`Source`] has.
-pub struct Exposition {
-    registry: Registry,
-}
+/// What a series of events takes in the answer, about.
+const SERIES_BYTES: usize = 256;
 
-/// Why a scrape has no answer.
-#[derive(Debug, thiserror::Error)]
-#[error("the metrics can't be written down: {0}")]
-pub struct ExpositionError(#[from] prometheus::Error);
-
-impl Exposition {
-    /// Makes the exposition of a source.
-    pub fn new(source: Arc<dyn Source>) -> Result<Self, ExpositionError> {
-        let registry = Registry::new();
-        registry.register(Box::new(Scrape { source, descs: descs()? }))?;
-        Ok(Self { registry })
-    }
-
-    /// Takes a snapshot and writes it in Prometheus' text format: families sorted by name, series by labels.
-    pub fn render(&self) -> Result<String, ExpositionError> {
-        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
-    }
-}
-
-struct Scrape {
-    source: Arc<dyn Source>,
-    descs: Vec<Desc>,
-}
-
-impl Collector for Scrape {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let start = Instant::now();
-        let mut families = families(&self.source.snapshot());
-        let mut duration = Family::new(&SCRAPE_DURATION);
-        duration.set([], start.elapsed().as_secs_f64());
-        families.push(duration);
-        families.into_iter().map(Family::encode).collect()
-    }
+/// Takes a snapshot and writes it in Prometheus' text format: families sorted by name, series by labels.
+pub fn render(source: &dyn Source) -> String {
+    let start = Instant::now();
+    let snapshot = source.snapshot();
+    write(&snapshot, start.elapsed().as_secs_f64())
 }
 
 /// Name, help, kind and labels of a metric.
@@ -277,21 +239,6 @@ pub fn reference() -> Vec<String> {
     METRICS.iter().map(row).collect()
 }
 
-fn descs() -> Result<Vec<Desc>, prometheus::Error> {
-    METRICS
-        .iter()
-        .map(|metric| {
-            let labels = metric.labels.iter().map(|label| (*label).to_owned()).collect();
-            Desc::new(
-                metric.name.to_owned(),
-                metric.help.to_owned(),
-                labels,
-                std::collections::HashMap::new(),
-            )
-        })
-        .collect()
-}
-
 #[allow(
     clippy::cast_precision_loss,
     reason = "numbers are doubles in Prometheus; those beyond 2^53 are rounded"
@@ -300,7 +247,8 @@ fn number(value: u64) -> f64 {
     value as f64
 }
 
-fn families(snapshot: &Snapshot) -> Vec<Family> {
+/// The text. `took` is how long it took to take the snapshot, in seconds.
+fn write(snapshot: &Snapshot, took: f64) -> String {
     let Snapshot {
         samples,
         policies,
@@ -313,72 +261,75 @@ fn families(snapshot: &Snapshot) -> Vec<Family> {
         policy_set_hash,
         source_problems,
     } = snapshot;
+    let mut text = String::with_capacity(16_384 + samples.len() * SERIES_BYTES);
+    let text = &mut text;
 
-    let mut events = Family::new(&EVENTS);
-    for Sample { labels: l, value } in samples {
-        events.add([&*l.binary, &*l.hook, &*l.namespace, &*l.pod, &*l.policy, &*l.workload], number(*value));
-    }
-
-    let mut states = Family::new(&POLICIES);
-    for state in PolicyState::ALL {
-        let there = policies.iter().filter(|policy| policy.state == state).count();
-        states.set([state.as_str()], number(there as u64));
-    }
-    let (mut info, mut memory) = (Family::new(&POLICY_INFO), Family::new(&POLICY_MEMORY));
-    for policy in policies {
-        let namespace = policy.namespace.as_deref().unwrap_or_default();
-        info.set([namespace, &policy.name, &policy.reason, policy.state.as_str()], 1.0);
-        if let Some(bytes) = policy.kernel_memory_bytes {
-            memory.add([namespace, &policy.name], number(bytes));
-        }
-    }
-
-    let per_hook = |metric, totals: &[HookSample]| {
+    let single = |metric, value, text: &mut String| {
+        let mut family = Family::new(metric);
+        family.add([], value);
+        family.write(text);
+    };
+    let named = |metric, name: &str, text: &mut String| {
+        let mut family = Family::new(metric);
+        family.add([name], 1.0);
+        family.write(text);
+    };
+    let per_hook = |metric, totals: &[HookSample], unit: f64, text: &mut String| {
         let mut family = Family::new(metric);
         for HookSample { policy, hook, value } in totals {
-            family.add([&**hook, &**policy], number(*value));
+            family.add([&**hook, &**policy], number(*value) / unit);
         }
-        family
+        family.write(text);
     };
-    let mut gap = Family::new(&GAP);
-    for HookSample { policy, hook, value } in gap_milliseconds {
-        gap.add([&**hook, &**policy], number(*value) / 1_000.0);
-    }
-    let (mut entries, mut capacity) = (Family::new(&MAP_ENTRIES), Family::new(&MAP_CAPACITY));
-    for MapFill { map, entries: used, capacity: all } in maps {
-        entries.set([*map], number(*used));
-        capacity.set([*map], number(*all));
-    }
+
+    // Sorted by name: a test compares.
+    single(&PENDING, number(*pending_events), text);
+    named(&BUILD_INFO, env!("CARGO_PKG_VERSION"), text);
+    per_hook(&MISSED, missed, 1.0, text);
+    per_hook(&OVERFLOW, overflow, 1.0, text);
+    per_hook(&GAP, gap_milliseconds, 1_000.0, text);
     let mut without_room = Family::new(&LEFT_OUT);
     for (what, times) in left_out {
         without_room.add([*what], number(*times));
     }
-    let single = |metric, value| {
-        let mut family = Family::new(metric);
-        family.set([], value);
-        family
-    };
-    let named = |metric, name: &str| {
-        let mut family = Family::new(metric);
-        family.set([name], 1.0);
-        family
-    };
-    vec![
-        events,
-        states,
-        info,
-        memory,
-        per_hook(&OVERFLOW, overflow),
-        per_hook(&MISSED, missed),
-        gap,
-        single(&PENDING, number(*pending_events)),
-        entries,
-        capacity,
-        without_room,
-        single(&SOURCE_PROBLEMS, number(*source_problems)),
-        named(&BUILD_INFO, env!("CARGO_PKG_VERSION")),
-        named(&POLICY_SET, policy_set_hash),
-    ]
+    without_room.write(text);
+    let (mut entries, mut capacity) = (Family::new(&MAP_ENTRIES), Family::new(&MAP_CAPACITY));
+    for MapFill { map, entries: used, capacity: all } in maps {
+        entries.add([*map], number(*used));
+        capacity.add([*map], number(*all));
+    }
+    capacity.write(text);
+    entries.write(text);
+    let mut states = Family::new(&POLICIES);
+    for state in PolicyState::ALL {
+        let there = policies.iter().filter(|policy| policy.state == state).count();
+        states.add([state.as_str()], number(there as u64));
+    }
+    states.write(text);
+    let mut info: HashSet<[&str; 4]> = HashSet::new();
+    let mut memory = Family::new(&POLICY_MEMORY);
+    for policy in policies {
+        let namespace = policy.namespace.as_deref().unwrap_or_default();
+        info.insert([namespace, &policy.name, &policy.reason, policy.state.as_str()]);
+        if let Some(bytes) = policy.kernel_memory_bytes {
+            memory.add([namespace, &policy.name], number(bytes));
+        }
+    }
+    let mut infos = Family::new(&POLICY_INFO);
+    for labels in info {
+        infos.add(labels, 1.0);
+    }
+    infos.write(text);
+    memory.write(text);
+    named(&POLICY_SET, policy_set_hash, text);
+    single(&SCRAPE_DURATION, took, text);
+    single(&SOURCE_PROBLEMS, number(*source_problems), text);
+    let mut events = Family::with_capacity(&EVENTS, samples.len());
+    for Sample { labels: l, value } in samples {
+        events.add([&*l.binary, &*l.hook, &*l.namespace, &*l.pod, &*l.policy, &*l.workload], number(*value));
+    }
+    events.write(text);
+    std::mem::take(text)
 }
 
 #[cfg(test)]

@@ -11,12 +11,15 @@ use rustix::thread::{CapabilitySet, capabilities};
 )]
 pub struct Missing(Vec<&'static str>);
 
-/// Says which capabilities are missing. `CAP_SYS_ADMIN` stands for both that are needed: before Linux 5.8 there was
-/// nothing else (include/linux/capability.h, `bpf_capable` and `perfmon_capable`).
+/// Says which capabilities are missing. `CAP_SYS_ADMIN` stands for the first two: before Linux 5.8 there was nothing else
+/// (include/linux/capability.h, `bpf_capable` and `perfmon_capable`).
 pub fn check() -> Result<(), Missing> {
-    // Where it can't be known, the kernel will say it.
-    let effective = capabilities(None).map_or(CapabilitySet::all(), |sets| sets.effective);
-    missing(effective).map_or(Ok(()), Err)
+    missing(effective(), locks_memory()).map_or(Ok(()), Err)
+}
+
+/// What this process can't do in full, a sentence each. Nothing of it keeps policies from being run.
+pub fn lacking() -> Vec<&'static str> {
+    reservations(effective())
 }
 
 /// Lets this process have as many open files as it may: programs, maps and links are some, a few dozen for each kernel
@@ -26,28 +29,74 @@ pub fn allow_open_files() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
-fn missing(effective: CapabilitySet) -> Option<Missing> {
-    if effective.contains(CapabilitySet::SYS_ADMIN) {
-        return None;
+/// Where it can't be known, the kernel will say it.
+fn effective() -> CapabilitySet {
+    capabilities(None).map_or(CapabilitySet::all(), |sets| sets.effective)
+}
+
+/// Whether maps are memory that is locked, of which this process may have only so much: before Linux 5.11, which counts it
+/// by cgroup instead (kernel/bpf/syscall.c, `bpf_charge_memlock` until then).
+fn locks_memory() -> bool {
+    let release = rustix::system::uname();
+    let mut numbers = release.release().to_str().unwrap_or_default().split(['.', '-']);
+    let mut number = || numbers.next().and_then(|number| number.parse::<u32>().ok());
+    let old = matches!((number(), number()), (Some(major), Some(minor)) if (major, minor) < (5, 11));
+    old && getrlimit(Resource::Memlock).maximum.is_some()
+}
+
+fn missing(effective: CapabilitySet, locks_memory: bool) -> Option<Missing> {
+    let mut missing = Vec::new();
+    if !effective.contains(CapabilitySet::SYS_ADMIN) {
+        let needed = [(CapabilitySet::BPF, "CAP_BPF"), (CapabilitySet::PERFMON, "CAP_PERFMON")];
+        missing.extend(needed.into_iter().filter(|(one, _)| !effective.contains(*one)).map(|(_, name)| name));
     }
-    let needed = [(CapabilitySet::BPF, "CAP_BPF"), (CapabilitySet::PERFMON, "CAP_PERFMON")];
-    let missing: Vec<&str> =
-        needed.into_iter().filter(|(one, _)| !effective.contains(*one)).map(|(_, name)| name).collect();
+    if locks_memory && !effective.contains(CapabilitySet::SYS_RESOURCE) {
+        missing.push("CAP_SYS_RESOURCE");
+    }
     (!missing.is_empty()).then_some(Missing(missing))
+}
+
+fn reservations(effective: CapabilitySet) -> Vec<&'static str> {
+    let all = [
+        (
+            CapabilitySet::SYS_PTRACE,
+            "this process has no CAP_SYS_PTRACE: events of programs that run already may have no binary until they \
+             execute another",
+        ),
+        (
+            CapabilitySet::SYS_RESOURCE,
+            "this process has no CAP_SYS_RESOURCE: it may have no more open files than its limit (`ulimit -n`), which is \
+             a few dozen for each kernel function that policies hook",
+        ),
+    ];
+    all.into_iter().filter(|(one, _)| !effective.contains(*one)).map(|(_, sentence)| sentence).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CapabilitySet, missing};
+    use super::{CapabilitySet, missing, reservations};
 
     #[test]
     fn either_both_or_the_old_one() {
-        assert!(missing(CapabilitySet::SYS_ADMIN).is_none());
-        assert!(missing(CapabilitySet::BPF | CapabilitySet::PERFMON).is_none());
-        let text = missing(CapabilitySet::BPF).unwrap().to_string();
+        assert!(missing(CapabilitySet::SYS_ADMIN, false).is_none());
+        assert!(missing(CapabilitySet::BPF | CapabilitySet::PERFMON, false).is_none());
+        let text = missing(CapabilitySet::BPF, false).unwrap().to_string();
         assert!(text.contains("CAP_PERFMON") && !text.contains("CAP_BPF"), "{text}");
-        assert!(
-            missing(CapabilitySet::empty()).unwrap().to_string().contains("no CAP_BPF and no CAP_PERFMON")
-        );
+        let text = missing(CapabilitySet::empty(), false).unwrap().to_string();
+        assert!(text.contains("no CAP_BPF and no CAP_PERFMON") && !text.contains("RESOURCE"), "{text}");
+    }
+
+    #[test]
+    fn locked_memory_needs_a_resource() {
+        let text = missing(CapabilitySet::SYS_ADMIN, true).unwrap().to_string();
+        assert!(text.contains("no CAP_SYS_RESOURCE;"), "{text}");
+        assert!(missing(CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_RESOURCE, true).is_none());
+    }
+
+    #[test]
+    fn what_is_lacking_is_said() {
+        assert!(reservations(CapabilitySet::all()).is_empty());
+        let said = reservations(CapabilitySet::all() - CapabilitySet::SYS_PTRACE);
+        assert!(said.len() == 1 && said[0].contains("CAP_SYS_PTRACE"), "{said:?}");
     }
 }

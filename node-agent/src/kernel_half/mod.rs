@@ -12,6 +12,7 @@ mod objects;
 pub mod processes;
 mod shared;
 mod tracker;
+mod types;
 mod undisturbed;
 
 use std::{
@@ -19,12 +20,11 @@ use std::{
     path::PathBuf,
 };
 
-use aya::Btf;
 use gatewatch_abi::{CountKey, Layout};
 use gatewatch_kernel::host::{Features, Preemption, Support};
 use gatewatch_policy::classify::Tables;
 
-use self::{alive::Alive, bpffs::Pins, function::Function, shared::Shared, tracker::Tracker};
+use self::{alive::Alive, bpffs::Pins, function::Function, shared::Shared, tracker::Tracker, types::Types};
 pub use self::{
     bpffs::cleanup,
     error::LoadError,
@@ -104,7 +104,7 @@ const KEY: &str = "key";
 /// Everything that we have in the kernel.
 pub struct KernelHalf {
     node: Node,
-    btf: Btf,
+    types: Types,
     hash_key: u64,
     shared: Shared,
     tracker: Tracker,
@@ -121,14 +121,14 @@ impl KernelHalf {
     /// wasn't before: hooks of an earlier agent go on counting as they did.
     pub fn load(node: Node) -> Result<Self, LoadError> {
         let mut pins = Pins::prepare(&node.pins, node.keep)?;
-        let btf = Btf::from_sys_fs().map_err(LoadError::Btf)?;
+        let mut types = Types::default();
         // An earlier agent's hooks count meanwhile.
         let undisturbed = node.interruptible.undisturbed();
         let hash_key = key(&mut pins)?;
         let mut tracker = Tracker::load(&node, &pins, hash_key)?;
         let mut shared = Shared::take(tracker.ebpf_mut())?;
         drop(undisturbed);
-        tracker.attach(&btf, &pins)?;
+        tracker.attach(types.get()?, &pins)?;
         let undisturbed = node.interruptible.undisturbed();
         shared.scan_processes(hash_key);
         drop(undisturbed);
@@ -136,7 +136,7 @@ impl KernelHalf {
             if pins.taken { Function::adopt_all(&pins).into_iter().collect() } else { BTreeMap::new() };
         let adopted = functions.keys().cloned().collect();
         let alive = pins.kept().then(|| Alive::open(pins.dir())).flatten();
-        Ok(Self { node, btf, hash_key, shared, tracker, functions, adopted, alive, pins })
+        Ok(Self { node, types, hash_key, shared, tracker, functions, adopted, alive, pins })
     }
 
     /// Whether this function was hooked by an earlier agent and counted while there was none.
@@ -184,13 +184,24 @@ impl KernelHalf {
         }
         drop(undisturbed);
         if !self.functions.contains_key(site) {
-            let function = Function::attach(&self.node, &self.pins, &self.btf, site)?;
+            let function = Function::attach(&self.node, &self.pins, self.types.get()?, site)?;
             self.functions.insert(site.clone(), function);
         }
         let Some(function) = self.functions.get(site) else {
             return Err(LoadError::NotAttached(site.0.clone()));
         };
-        function.prepare(&self.node, &self.pins, &self.btf, self.hash_key, tables)
+        function.prepare(&self.node, &self.pins, self.types.get()?, self.hash_key, tables)
+    }
+
+    /// Gives back memory that only loading programs needs, if none was loaded since the last call. To be called now and
+    /// then.
+    pub fn rest(&mut self) {
+        self.types.rest();
+    }
+
+    /// The same, without waiting whether more is loaded soon.
+    pub fn loaded_all(&mut self) {
+        self.types.clear();
     }
 
     /// Puts a prepared classifier in the place of the one before: from one event to the next.

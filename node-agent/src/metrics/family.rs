@@ -1,70 +1,78 @@
-//! One metric with all its series.
+//! One metric with all its series, as text.
+//!
+//! A node may have 100,000 series, and all of them are written at every scrape: so they are written straight into the
+//! answer, from where they are. A model of them in between (as the crate `prometheus` has it) takes several times the
+//! memory of the answer.
 
-use std::collections::BTreeMap;
-
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric as Written, MetricFamily, MetricType};
+use std::fmt::Write as _;
 
 use super::{Kind, Metric};
 
-/// A metric that is being written down. Each set of labels is there once, as Prometheus refuses a scrape in
-/// which one comes twice.
-pub(super) struct Family {
+/// A metric that is being written down, with `N` labels. Each set of labels is there once, as Prometheus refuses a scrape
+/// in which one comes twice.
+pub(super) struct Family<'a, const N: usize> {
     metric: &'static Metric,
-    series: BTreeMap<Vec<String>, f64>,
+    series: Vec<([&'a str; N], f64)>,
 }
 
-impl Family {
+impl<'a, const N: usize> Family<'a, N> {
     pub(super) fn new(metric: &'static Metric) -> Self {
-        Self { metric, series: BTreeMap::new() }
+        debug_assert_eq!(metric.labels.len(), N, "{}", metric.name);
+        Self { metric, series: Vec::new() }
     }
 
-    /// Sets the value of the series with these label values, which stand in the order of the metric's labels.
-    pub(super) fn set<const N: usize>(&mut self, labels: [&str; N], value: f64) {
-        *self.entry(labels) = value;
+    /// Has room for this many series.
+    pub(super) fn with_capacity(metric: &'static Metric, series: usize) -> Self {
+        Self { series: Vec::with_capacity(series), ..Self::new(metric) }
     }
 
-    /// Adds to it.
-    pub(super) fn add<const N: usize>(&mut self, labels: [&str; N], value: f64) {
-        *self.entry(labels) += value;
+    /// Adds to the series with these label values, which stand in the order of the metric's labels.
+    pub(super) fn add(&mut self, labels: [&'a str; N], value: f64) {
+        self.series.push((labels, value));
     }
 
-    fn entry<const N: usize>(&mut self, labels: [&str; N]) -> &mut f64 {
-        debug_assert_eq!(self.metric.labels.len(), N, "{}", self.metric.name);
-        self.series.entry(labels.map(str::to_owned).into()).or_default()
-    }
-
-    pub(super) fn encode(self) -> MetricFamily {
+    /// Writes it: series sorted by labels; nothing where there are none.
+    pub(super) fn write(mut self, text: &mut String) {
         let Metric { name, help, kind, labels } = self.metric;
-        let series = self.series.into_iter().map(|(values, value)| {
-            let pairs = labels.iter().zip(values).map(|(name, value)| {
-                let mut pair = LabelPair::default();
-                pair.set_name((*name).to_owned());
-                pair.set_value(value);
-                pair
-            });
-            let mut written = Written::from_label(pairs.collect());
-            match kind {
-                Kind::Counter => {
-                    let mut counter = Counter::default();
-                    counter.set_value(value);
-                    written.set_counter(counter);
-                }
-                Kind::Gauge => {
-                    let mut gauge = Gauge::default();
-                    gauge.set_value(value);
-                    written.set_gauge(gauge);
-                }
+        if self.series.is_empty() {
+            return;
+        }
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        // Writing to a String can't fail. Helps are ours, and hold nothing that has to be escaped.
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        self.series.sort_by_key(|(labels, _)| *labels);
+        for same in self.series.chunk_by(|(a, _), (b, _)| a == b) {
+            text.push_str(name);
+            for (i, (label, value)) in labels.iter().zip(&same[0].0).enumerate() {
+                text.push(if i == 0 { '{' } else { ',' });
+                text.push_str(label);
+                text.push_str("=\"");
+                escape(value, text);
+                text.push('"');
             }
-            written
-        });
-        let mut family = MetricFamily::default();
-        family.set_name((*name).to_owned());
-        family.set_help((*help).to_owned());
-        family.set_field_type(match kind {
-            Kind::Counter => MetricType::COUNTER,
-            Kind::Gauge => MetricType::GAUGE,
-        });
-        family.set_metric(series.collect());
-        family
+            if N > 0 {
+                text.push('}');
+            }
+            let value: f64 = same.iter().map(|(_, value)| value).sum();
+            let _ = writeln!(text, " {value}");
+        }
     }
+}
+
+/// A label's value as the text format has it ("Text format details" in Prometheus' documentation of exposition formats).
+fn escape(value: &str, text: &mut String) {
+    let mut rest = value;
+    while let Some(at) = rest.find(['\\', '"', '\n']) {
+        text.push_str(&rest[..at]);
+        text.push_str(match rest.as_bytes()[at] {
+            b'\\' => "\\\\",
+            b'"' => "\\\"",
+            _ => "\\n",
+        });
+        rest = &rest[at + 1..];
+    }
+    text.push_str(rest);
 }

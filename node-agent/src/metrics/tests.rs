@@ -34,7 +34,7 @@ pub(crate) fn sample(binary: &str, pod: &str, value: u64) -> Sample {
 }
 
 fn render(snapshot: Snapshot) -> String {
-    Exposition::new(Arc::new(Fixed { snapshot, ready: true })).unwrap().render().unwrap()
+    super::render(&Fixed { snapshot, ready: true })
 }
 
 /// Lines that begin with this.
@@ -113,6 +113,8 @@ fn own_metrics() {
     }
     let duration = lines(&text, "gatewatch_scrape_duration_seconds ")[0].rsplit_once(' ').unwrap().1;
     assert!((0.0..10.0).contains(&duration.parse::<f64>().unwrap()));
+    let families: Vec<_> = lines(&text, "# HELP ");
+    assert!(families.is_sorted(), "{families:?}");
     // Every metric has its description.
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let name = line.split(['{', ' ']).next().unwrap();
@@ -150,6 +152,11 @@ fn no_series_twice() {
     assert_eq!(series.len(), distinct.len(), "{text}");
     assert!(lines(&text, "tetragon_policy_events_total")[0].ends_with("} 3"));
     assert!(lines(&text, "gatewatch_policies{state=\"refused\"}")[0].ends_with("} 2"));
+}
+
+#[test]
+fn helps_need_no_escape() {
+    assert!(METRICS.iter().all(|metric| !metric.help.contains(['\\', '\n'])));
 }
 
 #[test]
