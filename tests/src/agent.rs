@@ -23,7 +23,7 @@ pub struct Agent {
     /// Its file of pods.
     pub pods: PathBuf,
     log: PathBuf,
-    arguments: Vec<String>,
+    command: Vec<String>,
     _folder: tempfile::TempDir,
 }
 
@@ -35,22 +35,29 @@ impl Agent {
 
     /// The same with more arguments.
     pub fn start_with(policies: &[(&str, &str)], pods: &str, arguments: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let directory = folder.path().join("policies");
-        fs::create_dir(&directory).expect("a folder for policies");
-        for (name, text) in policies {
-            fs::write(directory.join(name), text).expect("a policy is written");
-        }
-        Self::start_in(folder, directory, pods, arguments)
+        let (folder, directory) = write(policies);
+        Self::start_in(folder, directory, pods, &[], arguments)
+    }
+
+    /// Starts an agent by a program that becomes it, such as setpriv with its arguments.
+    pub fn start_through(through: &[&str], policies: &[(&str, &str)], pods: &str) -> Self {
+        let (folder, directory) = write(policies);
+        Self::start_in(folder, directory, pods, through, &[])
     }
 
     /// Starts an agent with the policies of a directory that stays where it is.
     pub fn start_on(directory: &Path, pods: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self::start_in(folder, directory.to_owned(), pods, &[])
+        Self::start_in(folder, directory.to_owned(), pods, &[], &[])
     }
 
-    fn start_in(folder: tempfile::TempDir, policies: PathBuf, pods: &str, arguments: &[&str]) -> Self {
+    fn start_in(
+        folder: tempfile::TempDir,
+        policies: PathBuf,
+        pods: &str,
+        through: &[&str],
+        arguments: &[&str],
+    ) -> Self {
         let pods_file = folder.path().join("pods.yaml");
         fs::write(&pods_file, pods).expect("the pods are written");
         let log = folder.path().join("log");
@@ -58,20 +65,20 @@ impl Agent {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
         // Whatever ran before: these counts begin at 0.
         cleanup();
-        let arguments = [
+        let own = [
+            "gatewatch-agent".to_owned(),
             "--policy-dir".to_owned(),
             policies.display().to_string(),
             "--pods".to_owned(),
             pods_file.display().to_string(),
             "--metrics-address".to_owned(),
             free.to_string(),
-        ]
-        .into_iter()
-        .chain(arguments.iter().map(|argument| (*argument).to_owned()))
-        .collect();
-        let child = spawn(&arguments, &log);
+        ];
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let command = [words(through), own.to_vec(), words(arguments)].concat();
+        let child = spawn(&command, &log);
         let mut agent =
-            Self { child, address: free, policies, pods: pods_file, log, arguments, _folder: folder };
+            Self { child, address: free, policies, pods: pods_file, log, command, _folder: folder };
         agent.wait_ready();
         agent
     }
@@ -90,11 +97,12 @@ impl Agent {
 
     /// Starts the agent again after its end, as it was started first.
     pub fn again(&mut self) {
-        self.child = spawn(&self.arguments, &self.log);
+        self.child = spawn(&self.command, &self.log);
         self.wait_ready();
     }
 
-    fn signal(&self, signal: rustix::process::Signal) {
+    /// Sends the agent a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
         if let Some(id) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
             let _ = rustix::process::kill_process(id, signal);
         }
@@ -182,10 +190,21 @@ impl Drop for Agent {
     }
 }
 
-fn spawn(arguments: &Vec<String>, log: &Path) -> Child {
+/// A new folder, and one of policies in it.
+fn write(policies: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let directory = folder.path().join("policies");
+    fs::create_dir(&directory).expect("a folder for policies");
+    for (name, text) in policies {
+        fs::write(directory.join(name), text).expect("a policy is written");
+    }
+    (folder, directory)
+}
+
+fn spawn(command: &[String], log: &Path) -> Child {
     let log = fs::OpenOptions::new().create(true).append(true).open(log).expect("a log");
-    Command::new("gatewatch-agent")
-        .args(arguments)
+    Command::new(&command[0])
+        .args(&command[1..])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)

@@ -24,6 +24,23 @@ pub fn setuid_root(times: u64) {
     }
 }
 
+/// As many processes, one after the other, each of which calls `setuid(0)` once and ends. For a process with one thread.
+#[allow(unsafe_code, reason = "the standard library forks only to execute another program")]
+pub fn fork_setuid(times: u64) {
+    for _ in 0..times {
+        // SAFETY: this process has one thread, so the child may do what its parent may.
+        match unsafe { libc::fork() } {
+            0 => {
+                setuid_root(1);
+                std::process::exit(0);
+            }
+            child => assert!(child > 0, "fork"),
+        }
+        let ended = rustix::process::wait(rustix::process::WaitOptions::empty()).expect("a child");
+        assert!(ended.is_some_and(|(_, status)| status.exit_status() == Some(0)));
+    }
+}
+
 /// Reads one byte of a file, `times` times: one `security_file_permission` each.
 pub fn pread(file: &File, times: u64) {
     let mut byte = [0];

@@ -77,28 +77,28 @@ const SUITES: &[Suite] = &[
     },
 ];
 
-/// Suites that run only where they are named: they are not as sure as a test has to be that others rely on.
+/// Suites that run only where they are named: they take long.
 const BY_NAME: &[Suite] = &[
     Suite { name: "cluster", about: "on a Kubernetes cluster whose node is a VM", run: cluster::run },
     Suite {
-        name: "restart-6.12",
-        about: "agents that are killed, on Debian 13's kernel",
-        run: |context| suites::restart(context, Kernel::V6_12),
+        name: "load-6.12",
+        about: "long: floods, starved and stopped agents, on Debian 13's kernel",
+        run: |context| suites::load(context, Kernel::V6_12),
     },
     Suite {
-        name: "restart-5.10",
-        about: "agents that are killed, on Debian 11's kernel",
-        run: |context| suites::restart(context, Kernel::V5_10),
+        name: "load-5.10",
+        about: "long: floods, starved and stopped agents, on Debian 11's kernel",
+        run: |context| suites::load(context, Kernel::V5_10),
     },
     Suite {
-        name: "restart-6.1",
-        about: "agents that are killed, on Debian 12's kernel",
-        run: |context| suites::restart(context, Kernel::V6_1),
+        name: "load-6.1",
+        about: "long: floods, starved and stopped agents, on Debian 12's kernel",
+        run: |context| suites::load(context, Kernel::V6_1),
     },
     Suite {
-        name: "restart-7.3",
-        about: "agents that are killed, on Debian's newest kernel",
-        run: |context| suites::restart(context, Kernel::V7_3),
+        name: "load-7.3",
+        about: "long: floods, starved and stopped agents, on Debian's newest kernel",
+        run: |context| suites::load(context, Kernel::V7_3),
     },
 ];
 

@@ -3,7 +3,10 @@
 mod agreement;
 mod errors;
 mod exact;
+mod hostile;
+mod load;
 mod pods;
+mod privileges;
 mod restart;
 mod shipped;
 mod updates;
@@ -32,9 +35,20 @@ pub const ALL: &[(&str, fn())] = &[
     ("exact::fork_and_exec_between", exact::fork_and_exec_between),
     ("exact::full_table", exact::full_table),
     ("exact::processes", exact::processes),
+    ("hostile::names", hostile::names),
+    ("hostile::long_paths", hostile::long_paths),
+    ("hostile::without_a_file", hostile::without_a_file),
+    ("hostile::forks", hostile::forks),
+    ("hostile::cgroups", hostile::cgroups),
+    ("load::agent_starved", load::agent_starved),
+    ("load::agent_stopped", load::agent_stopped),
+    ("load::programs_without_end", load::programs_without_end),
+    ("load::cgroups_without_end", load::cgroups_without_end),
     ("pods::a_hundred_short_ones", pods::a_hundred_short_ones),
     ("pods::more_series_than_allowed", pods::more_series_than_allowed),
     ("pods::two_hundred_and_a_hundred_policies", pods::two_hundred_and_a_hundred_policies),
+    ("privileges::least", privileges::least),
+    ("privileges::without_each", privileges::without_each),
     ("restart::killed_while_counting", restart::killed_while_counting),
     ("restart::killed_with_kprobes", restart::killed_with_kprobes),
     ("restart::nothing_is_left", restart::nothing_is_left),
@@ -68,6 +82,7 @@ pub fn helper() -> Option<ExitCode> {
             match *kind {
                 "setuid" => crate::calls::setuid_root(times),
                 "setgid" => crate::calls::setgid(7, times),
+                "fork-setuid" => crate::calls::fork_setuid(times),
                 other => panic!("no calls of kind {other}"),
             }
             Some(ExitCode::SUCCESS)

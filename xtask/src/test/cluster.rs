@@ -1,7 +1,9 @@
 //! The suite `cluster`: Gatewatch, installed by its chart, on a real Kubernetes cluster.
 
+mod outages;
+mod pods;
+
 use std::{
-    fmt::Write as _,
     fs, thread,
     time::{Duration, Instant},
 };
@@ -10,15 +12,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{Context, counts::Counts};
 use crate::{
-    cluster::{self, Cluster, Story, app::READER, samples},
+    cluster::{self, Cluster, Story, samples},
     kube::Life,
     paths,
 };
 
-/// Reads of each short-lived pod.
-const READS: u32 = 1000;
-const READERS: u32 = 5;
 const POD_LIMIT: &str = "--timeout=420s";
+/// How long what was done may take to be seen in the node's numbers or in the cluster's objects.
+const SEEN_LIMIT: Duration = Duration::from_mins(2);
 
 type Test = fn(&mut Cluster, &cluster::Programs) -> Result<()>;
 
@@ -26,8 +27,12 @@ type Test = fn(&mut Cluster, &cluster::Programs) -> Result<()>;
 const TESTS: &[(&str, Test)] = &[
     ("the story of the README", story),
     ("a service answers at its address", service),
-    ("pods that live for a moment are counted whole, each under its name", short_lived),
-    ("counting and scraping go on while the API server is away", without_api_server),
+    ("the gate answers through its Service", gate),
+    ("labels of running pods are followed", pods::relabelled),
+    ("pods that live for a moment are counted whole, each under its name", pods::short_lived),
+    ("a policy that cannot load is told of, and the others run", unloadable),
+    ("numbers go on when the agent is replaced, and when it is killed", outages::agent),
+    ("counting and scraping go on while the API server is away", outages::api_server),
     ("nothing of the chart is in the way when it is gone", uninstall),
 ];
 
@@ -73,103 +78,109 @@ fn service(cluster: &mut Cluster, _: &cluster::Programs) -> Result<()> {
     Ok(())
 }
 
-const READER_POLICY: &str = "
-apiVersion: cilium.io/v1alpha1
-kind: TracingPolicy
-metadata: {name: readers}
-spec:
-  podSelector: {matchLabels: {app: reader}}
-  kprobes:
-    - call: security_file_permission
-      syscall: false
-      args: [{index: 0, type: file}]
-      selectors:
-        - matchArgs: [{index: 0, operator: Equal, values: [/data]}]
-";
-
-fn short_lived(cluster: &mut Cluster, programs: &cluster::Programs) -> Result<()> {
-    let kubectl = cluster.kubectl();
-    let mut pods = String::new();
-    for number in 0..READERS {
-        write!(
-            pods,
-            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: reader-{number}, labels: {{app: reader}}}}\nspec:\n  \
-             restartPolicy: Never\n  containers: [{{name: reader, image: \"{READER}\", args: [\"{READS}\"]}}]\n"
-        )?;
-    }
-    kubectl.apply(READER_POLICY)?;
-    wait_loaded(cluster, "readers")?;
-    kubectl.apply(&pods)?;
-    let done = "--for=jsonpath={.status.phase}=Succeeded";
-    kubectl.text(&["wait", "pod", "--selector=app=reader", done, POD_LIMIT])?;
-    let story = Story::new(cluster, programs);
-    // A pod's name may come to the node a moment after its end.
-    let begun = Instant::now();
-    loop {
-        let counted = counted_by_readers(&story.scrape()?)?;
-        if counted.iter().all(|count| (*count - f64::from(READS)).abs() < 0.5) {
-            return Ok(());
-        }
-        if begun.elapsed() > Duration::from_mins(1) {
-            bail!("each of {READERS} pods read {READS} times, and counted was {counted:?}");
-        }
-        thread::sleep(Duration::from_secs(2));
-    }
+/// Relabelling a ship takes it out of the policies' sight, which the gate says.
+fn gate(cluster: &mut Cluster, _: &cluster::Programs) -> Result<()> {
+    let said = cluster.kubectl().shown(&[
+        "label",
+        "pod",
+        "tiefighter",
+        "--namespace=test",
+        "org=empre",
+        "--overwrite",
+        "--dry-run=server",
+    ])?;
+    ensure!(said.contains("Warning: GW") && said.contains("external-http-call"), "the gate said: {said}");
+    Ok(())
 }
 
-fn counted_by_readers(metrics: &str) -> Result<Vec<f64>> {
-    let samples = samples::events(metrics)?;
-    let of = |pod: String| -> f64 {
-        let own =
-            samples.iter().filter(|sample| sample.label("pod") == pod && sample.label("policy") == "readers");
-        own.map(|sample| sample.value).sum()
+const UNLOADABLE: &str = "
+apiVersion: cilium.io/v1alpha1
+kind: TracingPolicy
+metadata: {name: unloadable}
+spec: {kprobes: [{call: no_such_function_here, syscall: false}]}
+";
+
+/// The gate would refuse it, so it is told to warn. (A policy gets past the gate in other ways, too: a node with another
+/// kernel may join later.)
+fn unloadable(cluster: &mut Cluster, programs: &cluster::Programs) -> Result<()> {
+    let modes = |modes: &str| {
+        let patch = format!("{{\"data\":{{\"modes.yaml\":\"{modes}\"}}}}");
+        cluster.kubectl().text(&[
+            "patch",
+            "configmap",
+            "gatewatch-modes",
+            "--namespace=gatewatch",
+            "--type=merge",
+            "--patch",
+            &patch,
+        ])
     };
-    Ok((0..READERS).map(|number| of(format!("reader-{number}"))).collect())
+    let refused = cluster.kubectl().apply(UNLOADABLE);
+    ensure!(
+        refused.as_ref().is_err_and(|error| format!("{error:#}").contains("GW201")),
+        "not refused: {refused:?}"
+    );
+    modes("modes: {GW201: warn}")?;
+    until("the gate lets the policy pass", || Ok(cluster.kubectl().apply(UNLOADABLE).is_ok()))?;
+    until("the policy is told of as failed", || Ok(state(cluster, "unloadable")? == "Failed"))?;
+    let reason = on_node(cluster, "unloadable", "reason")?;
+    ensure!(reason.contains("no_such_function_here"), "the reason is {reason:?}");
+    let metrics = Story::new(cluster, programs).scrape()?;
+    let told = |line: &str| line.starts_with("gatewatch_policy_info{") && line.contains("\"unloadable\"");
+    ensure!(metrics.lines().any(told), "no metric tells of the policy:\n{metrics}");
+    let before = sudo(&metrics)?;
+    run_sudo(cluster)?;
+    ensure!(sudo(&Story::new(cluster, programs).scrape()?)? > before, "sudo isn't counted any more");
+    // It is tried again when it changes.
+    cluster.kubectl().apply(&UNLOADABLE.replace("no_such_function_here", "__sys_setgid"))?;
+    wait_loaded(cluster, "unloadable")?;
+    modes("modes: {}")?;
+    cluster.kubectl().text(&["delete", "tracingpolicy", "unloadable"])?;
+    Ok(())
 }
 
 /// Waits until the node has loaded a policy.
 fn wait_loaded(cluster: &Cluster, policy: &str) -> Result<()> {
-    let path = format!("jsonpath={{.items[0].status.policies[?(@.name==\"{policy}\")].state}}");
+    until(&format!("{policy} is loaded"), || Ok(state(cluster, policy)? == "Loaded"))
+}
+
+/// What the node's object says of a policy; empty where it says nothing.
+fn state(cluster: &Cluster, policy: &str) -> Result<String> {
+    on_node(cluster, policy, "state")
+}
+
+fn on_node(cluster: &Cluster, policy: &str, field: &str) -> Result<String> {
+    let path = format!("jsonpath={{.items[0].status.policies[?(@.name==\"{policy}\")].{field}}}");
+    cluster.kubectl().text(&["get", "nodetracings", "--output", &path])
+}
+
+/// Waits until something is so. An error is as good as "not yet", and is told in the end.
+fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
     let begun = Instant::now();
     loop {
-        let state = cluster.kubectl().text(&["get", "nodetracings", "--output", &path]);
-        if matches!(&state, Ok(state) if state == "Loaded") {
+        let held = holds();
+        if matches!(held, Ok(true)) {
             return Ok(());
         }
-        if begun.elapsed() > Duration::from_mins(2) {
-            bail!("the policy {policy} is not loaded: {state:?}");
+        if begun.elapsed() > SEEN_LIMIT {
+            bail!("after {} s it is not so that {what}: {held:?}", SEEN_LIMIT.as_secs());
         }
-        thread::sleep(Duration::from_millis(500));
+        thread::sleep(Duration::from_secs(1));
     }
 }
 
-fn without_api_server(cluster: &mut Cluster, programs: &cluster::Programs) -> Result<()> {
-    let sudo = |metrics: &str| -> Result<f64> {
-        let samples = samples::events(metrics)?;
-        Ok(samples
-            .iter()
-            .filter(|sample| sample.label("policy") == "sudo-invocations" && sample.label("pod").is_empty())
-            .map(|sample| sample.value)
-            .sum())
-    };
-    let path = "jsonpath={.spec.clusterIP}";
-    let service = ["get", "service", "gatewatch-agent", "--namespace", "gatewatch", "--output", path];
-    let address = cluster.kubectl().text(&service)?;
-    let scrape = format!("curl -sS -m 30 http://{address}:2112/metrics");
-    let before = sudo(&Story::new(cluster, programs).scrape()?)?;
-    cluster.plane().stop_api_server()?;
-    let observed = (|| -> Result<f64> {
-        let (code, output) = cluster.run_on_node("sudo true")?;
-        ensure!(code == 0, "sudo ended with code {code}: {output}");
-        // Long enough for watches to notice and to try again.
-        thread::sleep(Duration::from_secs(20));
-        let (code, output) = cluster.run_on_node(&scrape)?;
-        ensure!(code == 0, "the agent can't be scraped: {output}");
-        sudo(&output)
-    })();
-    cluster.plane().start_api_server()?;
-    let during = observed?;
-    ensure!(during > before, "{before} before, {during} after sudo was run without an API server");
+/// Uses of sudo that were counted on the node, outside of every pod.
+fn sudo(metrics: &str) -> Result<f64> {
+    let samples = samples::events(metrics)?;
+    let of_host = samples
+        .iter()
+        .filter(|sample| sample.label("policy") == "sudo-invocations" && sample.label("pod").is_empty());
+    Ok(of_host.map(|sample| sample.value).sum())
+}
+
+fn run_sudo(cluster: &Cluster) -> Result<()> {
+    let (code, output) = cluster.run_on_node("sudo true")?;
+    ensure!(code == 0, "sudo ended with code {code}: {output}");
     Ok(())
 }
 
@@ -178,8 +189,6 @@ fn uninstall(cluster: &mut Cluster, programs: &cluster::Programs) -> Result<()> 
     let pod =
         "apiVersion: v1\nkind: Pod\nmetadata: {name: after}\nspec:\n  containers: [{name: a, image: none}]\n";
     cluster.kubectl().with_input(&["create", "--dry-run=server", "-f", "-"], pod)?;
-    cluster
-        .kubectl()
-        .with_input(&["create", "--dry-run=server", "-f", "-"], &READER_POLICY.replace("readers", "new"))?;
+    cluster.kubectl().with_input(&["create", "--dry-run=server", "-f", "-"], UNLOADABLE)?;
     Ok(())
 }

@@ -87,17 +87,17 @@ pub(super) fn gate(context: &Context) -> Result<Counts> {
     Ok(results.iter().fold(Counts::default(), |counts, (name, ok)| counts.and(Counts::one(name, *ok))))
 }
 
-/// The tests of an agent that is killed and comes back.
-const RESTART: &str = "restart::";
+/// The tests that take long.
+const LOAD: &str = "load::";
 
 /// The tests of the kernel half, on one kernel.
 pub(super) fn vm(context: &Context, kernel: Kernel) -> Result<Counts> {
-    in_vm(context, kernel, &["--skip", RESTART])
+    in_vm(context, kernel, &["--skip", LOAD])
 }
 
-/// Those of them in which the agent is killed and comes back.
-pub(super) fn restart(context: &Context, kernel: Kernel) -> Result<Counts> {
-    in_vm(context, kernel, &[RESTART])
+/// Those of them that take long.
+pub(super) fn load(context: &Context, kernel: Kernel) -> Result<Counts> {
+    in_vm(context, kernel, &[LOAD])
 }
 
 fn in_vm(context: &Context, kernel: Kernel, arguments: &[&str]) -> Result<Counts> {
@@ -107,8 +107,8 @@ fn in_vm(context: &Context, kernel: Kernel, arguments: &[&str]) -> Result<Counts
     argv.extend(arguments);
     argv.extend(context.passed_on.iter().map(String::as_str));
     let mut output = Vec::new();
-    // On two busy cores the tests of one kernel have taken four minutes.
-    let machine = Vm { timeout: Duration::from_mins(15), ..Vm::new(kernel) };
+    // On two busy cores the quick tests of one kernel have taken eight minutes.
+    let machine = Vm { timeout: Duration::from_mins(25), ..Vm::new(kernel) };
     let ended = machine.run(&argv, built, &context.tools.cache, &mut |stream, bytes| {
         if stream == Stream::Stdout {
             output.extend_from_slice(bytes);

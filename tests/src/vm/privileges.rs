@@ -1,0 +1,87 @@
+//! The agent with the capabilities that the chart gives it, and without each of them.
+
+use std::process::Command;
+
+use super::{CALLS, policy, this};
+use crate::{agent::Agent, calls, pod};
+
+/// Those of `agent.capabilities` in the chart's values, as setpriv writes them. A test compares.
+const CAPABILITIES: [&str; 6] = ["bpf", "perfmon", "sys_resource", "sys_ptrace", "sys_nice", "syslog"];
+
+/// Arguments of setpriv that leave root these capabilities and no other.
+fn only(capabilities: &[&str]) -> String {
+    capabilities.iter().fold("-all".to_owned(), |set, one| set + ",+" + one)
+}
+
+fn all_but(one: &str) -> String {
+    only(&CAPABILITIES.into_iter().filter(|capability| *capability != one).collect::<Vec<_>>())
+}
+
+fn start(set: &str) -> Agent {
+    let hook = "  - call: __sys_setuid\n    syscall: false";
+    let through = ["setpriv", "--bounding-set", set, "--inh-caps", set, "--no-new-privs"];
+    Agent::start_through(&through, &[("p.yaml", &policy("uid", hook))], &pod::list(&[]))
+}
+
+/// With these it does everything, for a program that ran before it, too.
+pub(super) fn least() {
+    let agent = start(&only(&CAPABILITIES));
+    calls::setuid_root(100);
+    let status =
+        Command::new(this()).args([CALLS, "setuid", "50"]).status().expect("a process that makes calls");
+    assert!(status.success());
+    let binary = this().display().to_string();
+    assert_eq!(agent.events(&[("policy", "uid"), ("binary", &binary)]), 150, "{}", agent.metrics());
+    let log = agent.log();
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+}
+
+/// Without one of them it says in a sentence which one, or goes on and says what it can't do.
+pub(super) fn without_each() {
+    let release = rustix::system::uname();
+    let locks_memory = release.release().to_bytes().starts_with(b"5.10.");
+    for one in CAPABILITIES {
+        let set = all_but(one);
+        let name = format!("CAP_{}", one.to_uppercase());
+        let needed = match one {
+            "bpf" | "perfmon" => true,
+            "sys_resource" => locks_memory,
+            _ => false,
+        };
+        if needed {
+            let output = Command::new("setpriv")
+                .args(["--bounding-set", &set, "--inh-caps", &set, "gatewatch-agent"])
+                .args(["--policy-dir", "/policies", "--metrics-address", "127.0.0.1:0"])
+                .output()
+                .expect("setpriv runs");
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "without {one}: {text}");
+            assert!(
+                text.trim().lines().last().is_some_and(|line| line.contains(&name)),
+                "without {one}: {text}"
+            );
+            continue;
+        }
+        let agent = start(&set);
+        calls::setuid_root(100);
+        let counted = agent.events(&[("policy", "uid")]);
+        let missed = agent.sum("gatewatch_events_missed_total", &[]);
+        assert_eq!(counted + missed, 100, "without {one}: {}", agent.metrics());
+        if matches!(one, "sys_resource" | "sys_ptrace") {
+            assert!(agent.log().contains(&name), "without {one}: {}", agent.log());
+        }
+        assert_eq!(agent.sum("gatewatch_policies", &[("state", "running")]), 1, "without {one}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CAPABILITIES;
+
+    #[test]
+    fn they_are_the_chart_s() {
+        let values = include_str!("../../../charts/gatewatch/values.yaml");
+        let listed = CAPABILITIES.map(str::to_uppercase).join(", ");
+        assert!(values.contains(&format!("\n  capabilities: [{listed}]\n")), "[{listed}]");
+    }
+}

@@ -1,0 +1,79 @@
+//! What the agent's numbers do when it, or the API server, is away.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Result, ensure};
+
+use super::{POD_LIMIT, run_sudo, sudo, until};
+use crate::cluster::{self, Cluster, Story};
+
+/// While there is no agent, and when there is another, each use of sudo is counted.
+pub(super) fn agent(cluster: &mut Cluster, programs: &cluster::Programs) -> Result<()> {
+    let count = || sudo(&Story::new(cluster, programs).scrape()?);
+    let begun = count()?;
+    run_sudo(cluster)?;
+    let before = count()?;
+    let each = before - begun;
+    ensure!(each >= 1.0, "one use of sudo is counted {each} times");
+
+    let kubectl = cluster.kubectl();
+    let agent = ["daemonset/gatewatch-agent", "--namespace=gatewatch"];
+    kubectl.text(&[&["rollout", "restart"], &agent[..]].concat())?;
+    for _ in 0..5 {
+        run_sudo(cluster)?;
+        thread::sleep(Duration::from_secs(1));
+    }
+    kubectl.text(&[&["rollout", "status", POD_LIMIT], &agent[..]].concat())?;
+    let wanted = before + 5.0 * each;
+    let mut seen = Ok(0.0);
+    until("another agent goes on with the numbers", || {
+        seen = count();
+        Ok(matches!(seen, Ok(seen) if seen >= wanted))
+    })?;
+    ensure!(
+        matches!(seen, Ok(seen) if same(seen, wanted)),
+        "{wanted} uses of sudo, and counted was {seen:?}"
+    );
+
+    let (code, output) = cluster.run_on_node(
+        "for p in /proc/[0-9]*; do [ \"$(cat $p/comm)\" != gatewatch-agent ] || kill -9 ${p#/proc/}; done",
+    )?;
+    ensure!(code == 0, "the agent can't be killed: {output}");
+    run_sudo(cluster)?;
+    let wanted = wanted + each;
+    until("the agent that was killed is back with its numbers", || {
+        seen = count();
+        Ok(matches!(seen, Ok(seen) if seen >= wanted))
+    })?;
+    ensure!(
+        matches!(seen, Ok(seen) if same(seen, wanted)),
+        "{wanted} uses of sudo, and counted was {seen:?}"
+    );
+    Ok(())
+}
+
+/// Counts are whole numbers.
+fn same(a: f64, b: f64) -> bool {
+    (a - b).abs() < 0.5
+}
+
+/// For a minute: long enough for watches to notice, and to try again.
+pub(super) fn api_server(cluster: &mut Cluster, programs: &cluster::Programs) -> Result<()> {
+    let path = "jsonpath={.spec.clusterIP}";
+    let service = ["get", "service", "gatewatch-agent", "--namespace", "gatewatch", "--output", path];
+    let address = cluster.kubectl().text(&service)?;
+    let scrape = format!("curl -sS -m 30 http://{address}:2112/metrics");
+    let before = sudo(&Story::new(cluster, programs).scrape()?)?;
+    cluster.plane().stop_api_server()?;
+    let observed = (|| -> Result<f64> {
+        run_sudo(cluster)?;
+        thread::sleep(Duration::from_mins(1));
+        let (code, output) = cluster.run_on_node(&scrape)?;
+        ensure!(code == 0, "the agent can't be scraped: {output}");
+        sudo(&output)
+    })();
+    cluster.plane().start_api_server()?;
+    let during = observed?;
+    ensure!(during > before, "{before} before, {during} after sudo was run without an API server");
+    Ok(())
+}
