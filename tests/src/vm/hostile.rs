@@ -13,6 +13,7 @@ use std::{
 };
 
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{chdir, fchdir};
 
 use super::{CALLS, policy, this};
 use crate::{
@@ -78,11 +79,17 @@ pub(super) fn long_paths() {
     }
     fs::create_dir_all(&deep).expect("folders");
     run_as(&deep.join("program"));
-    let steps = format!("mkdir {part} && cd {part} && ").repeat(10);
-    let script =
-        format!("cd {} && {steps} cp {1} x && ./x {CALLS} setuid 10", deep.display(), this().display());
-    let output = Command::new("sh").arg("-c").arg(script).output().expect("a shell");
-    assert!(output.status.success(), "{output:?}");
+    let program = this();
+    let back = File::open(".").expect("this folder");
+    chdir(&deep).expect("a folder");
+    for _ in 0..10 {
+        fs::create_dir(&part).expect("a folder");
+        chdir(part.as_str()).expect("a folder");
+    }
+    fs::copy(program, "x").expect("a copy of this program");
+    let status = Command::new("./x").args([CALLS, "setuid", "10"]).status();
+    fchdir(&back).expect("back");
+    assert!(status.as_ref().is_ok_and(std::process::ExitStatus::success), "{status:?}");
     let text = agent.metrics();
     assert_eq!(sum(&text, EVENTS, &[("policy", "uid")]), 20, "{text}");
 }
@@ -139,7 +146,7 @@ pub(super) fn cgroups() {
     let parent = Path::new("/sys/fs/cgroup/hostile");
     fs::create_dir(parent).expect("a cgroup");
     for number in 0..CGROUPS {
-        let cgroup = parent.join(format!("{number:0>200}\n\"}}"));
+        let cgroup = parent.join(format!("{number:0>200}\\\"}} 9"));
         fs::create_dir(&cgroup).expect("a cgroup");
         fs::remove_dir(&cgroup).expect("removed");
         if number % 10 == 0 {

@@ -66,7 +66,9 @@ pub const CALLS: &str = "--calls";
 
 /// Makes calls and ends, if this process was started for that.
 pub fn helper() -> Option<ExitCode> {
-    let arguments: Vec<String> = std::env::args().collect();
+    // The program's own name may be anything.
+    let arguments: Vec<String> =
+        std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [_, CALLS, "setuid-until", file] => {
             let mut calls = 0_u64;

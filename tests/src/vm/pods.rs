@@ -107,9 +107,13 @@ pub(super) fn two_hundred_and_a_hundred_policies() {
         line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).unwrap_or(u64::MAX)
     };
     let (now, most) = (kilobytes("VmRSS:"), kilobytes("VmHWM:"));
-    println!("a scrape of 10,000 series took {took:.3} s here; the agent has {now} KiB, at most {most} KiB");
-    // What is aimed at is 30 MiB, which isn't reached (74 MB when this was written); it must not become more.
-    assert!(now <= 90 * 1024, "the agent has {now} KiB");
+    let (own, program) = (kilobytes("RssAnon:"), kilobytes("RssFile:"));
+    println!(
+        "a scrape of 10,000 series took {took:.3} s here; the agent has {now} KiB ({own} of its own, {program} of its \
+         program), at most {most} KiB"
+    );
+    // What is aimed at is 30 MiB, of an optimised program; this one isn't, and was at 35 MiB when this was written.
+    assert!(now <= 45 * 1024, "the agent has {now} KiB");
     // An emulated processor takes about ten times as long, and on a busy machine longer.
     assert!(took <= 2.0, "a scrape took {took} s");
     let per_policy = scrape::samples(&text, "gatewatch_policy_kernel_memory_bytes");

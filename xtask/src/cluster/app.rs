@@ -89,7 +89,6 @@ impl App {
         ] {
             let mut tree = Tree::default();
             tree.copy_in(built.program(name)?, name)?;
-            tree.file("data", 0o644, "data\n");
             let image = Image {
                 reference: reference.into(),
                 tree,

@@ -19,7 +19,7 @@ use crate::{
 
 const POD_LIMIT: &str = "--timeout=420s";
 /// How long what was done may take to be seen in the node's numbers or in the cluster's objects.
-const SEEN_LIMIT: Duration = Duration::from_mins(2);
+const SEEN_LIMIT: Duration = Duration::from_mins(5);
 
 type Test = fn(&mut Cluster, &cluster::Programs) -> Result<()>;
 

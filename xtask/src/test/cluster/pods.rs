@@ -24,7 +24,7 @@ spec:
       syscall: false
       args: [{index: 0, type: file}]
       selectors:
-        - matchArgs: [{index: 0, operator: Equal, values: [/data]}]
+        - matchArgs: [{index: 0, operator: Equal, values: [/etc/hosts]}]
 ";
 
 /// What the application's policy counts of a pod's reads of the password file, before and after it gets a label that the
