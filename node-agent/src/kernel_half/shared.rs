@@ -232,6 +232,9 @@ impl Shared {
     /// that whoever comes after us finds it if we end before it is saved.
     pub(super) fn cgroup_changes(&mut self) -> Result<CgroupChanges, LoadError> {
         let mut changes = CgroupChanges::default();
+        // In this order: whatever is in the first list is in the second, too, so none is told of as gone, and as made the
+        // next time.
+        let gone = keys(&self.cgroups_gone, "CGROUPS_GONE")?;
         for id in keys(&self.cgroup_paths, "CGROUP_PATHS")? {
             if self.told.made.contains(&id) {
                 continue;
@@ -244,7 +247,7 @@ impl Shared {
             changes.made.push((id, String::from_utf8_lossy(&path[..end]).into_owned()));
             self.told.made.insert(id);
         }
-        for id in keys(&self.cgroups_gone, "CGROUPS_GONE")? {
+        for id in gone {
             if self.told.removed.insert(id) {
                 changes.removed.push(id);
             }
