@@ -28,6 +28,8 @@ pub(crate) struct Programs {
     pub(crate) amtool: PathBuf,
     /// What Debian's Prometheus and Alertmanager look for in /usr/share.
     pub(crate) share: PathBuf,
+    /// The definitions of the Prometheus operator's kinds.
+    pub(crate) operator_definitions: PathBuf,
 }
 
 impl Programs {
@@ -44,6 +46,7 @@ impl Programs {
             alertmanager: program("prometheus-alertmanager"),
             amtool: program("amtool"),
             share: folder.join("usr/share"),
+            operator_definitions: kube::operator_definitions(cache)?,
         })
     }
 }

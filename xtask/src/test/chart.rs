@@ -8,6 +8,7 @@ mod monitoring;
 mod queries;
 mod releases;
 mod render;
+mod scrape;
 mod stack;
 
 use std::thread;
@@ -31,6 +32,7 @@ const PARTS: &[Part] = &[
     ("queries", queries::run),
     ("gate", gate::run),
     ("cluster", cluster::run),
+    ("scrape", scrape::run),
 ];
 
 pub(super) fn run(context: &Context) -> Result<Counts> {
