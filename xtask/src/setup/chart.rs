@@ -14,7 +14,22 @@ use crate::{
 
 /// The Debian release that Prometheus is taken from: old enough for the C library of any machine.
 const SUITE: &str = "bookworm";
-const PACKAGES: &[&str] = &["prometheus", "prometheus-alertmanager"];
+const PACKAGES: &[&str] = &[
+    "prometheus",
+    "prometheus-alertmanager",
+    // What the pages of Prometheus are made with.
+    "fonts-glyphicons-halflings",
+    "libjs-bootstrap4",
+    "libjs-d3",
+    "libjs-eonasdan-bootstrap-datetimepicker",
+    "libjs-jquery",
+    "libjs-jquery-hotkeys",
+    "libjs-moment",
+    "libjs-moment-timezone",
+    "libjs-mustache",
+    "libjs-popper.js",
+    "libjs-rickshaw",
+];
 
 /// The programs, in the cache.
 #[derive(Debug)]
@@ -53,7 +68,7 @@ impl Programs {
 
 /// Unpacks Debian's packages instead of installing them, so that no service is started and no root is needed.
 fn prometheus(cache: &Cache) -> Result<PathBuf> {
-    let relative = format!("prometheus/{SUITE}");
+    let relative = format!("prometheus/{SUITE}-with-pages");
     let folder = cache.path(&relative);
     if folder.join("usr/bin/promtool").is_file() {
         return Ok(folder);
