@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::classes::Classes;
+use crate::classes::{Class, Classes};
 use crate::policies::Policies;
 use crate::select::Selection;
 use crate::shape::{Shape, Workload};
@@ -69,8 +69,7 @@ impl Index {
 
     /// Adds a namespace, by its annotations.
     pub fn apply_namespace(&mut self, name: &str, annotations: &BTreeMap<String, String>) {
-        let required = annotations.get(REQUIRE_COVERAGE).is_some_and(|value| value == "true");
-        self.namespaces.insert(name.to_owned(), required);
+        self.namespaces.insert(name.to_owned(), requires_coverage(annotations));
     }
 
     /// Forgets a namespace.
@@ -136,16 +135,24 @@ impl Index {
     /// The pods of namespaces that require coverage which no policy selects.
     pub fn uncovered(&self) -> Selection {
         let mut found = Selection::default();
-        for (name, namespace) in &self.classes.namespaces {
-            if !self.requires_coverage(name) {
-                continue;
-            }
-            for class in namespace.classes.iter().filter_map(|id| self.classes.class(*id)) {
-                if self.policies.selecting(&class.shape).is_empty() {
-                    found.add(name, class.tally);
-                }
+        for name in self.classes.namespaces.keys().filter(|name| self.requires_coverage(name)) {
+            for class in self.uncovered_in(name) {
+                found.add(name, class.tally);
             }
         }
         found
     }
+
+    /// What of a namespace no policy selects.
+    pub(crate) fn uncovered_in(&self, namespace: &str) -> impl Iterator<Item = &Class> {
+        let classes =
+            self.classes.namespaces.get(namespace).into_iter().flat_map(|namespace| &namespace.classes);
+        let classes = classes.filter_map(|id| self.classes.class(*id));
+        classes.filter(|class| self.policies.selecting(&class.shape).is_empty())
+    }
+}
+
+/// Whether a namespace with these annotations asks that every pod in it is watched.
+pub fn requires_coverage(annotations: &BTreeMap<String, String>) -> bool {
+    annotations.get(REQUIRE_COVERAGE).is_some_and(|value| value == "true")
 }

@@ -32,7 +32,7 @@ mod text;
 mod watch;
 
 pub use clash::Clash;
-pub use index::{Index, REQUIRE_COVERAGE};
+pub use index::{Index, REQUIRE_COVERAGE, requires_coverage};
 pub use loss::Loss;
 pub use near::{NearMiss, NearPods};
 pub use select::{Selection, Tally};

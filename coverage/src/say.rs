@@ -1,5 +1,6 @@
 //! The answers as diagnostics.
 
+mod namespace;
 mod policy;
 mod workload;
 

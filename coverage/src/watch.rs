@@ -17,6 +17,15 @@ pub struct PolicyId {
     pub name: String,
 }
 
+impl PolicyId {
+    /// Of a policy. A namespaced one that names no namespace gets `default_namespace`, as `kubectl` would give it.
+    pub fn of(policy: &Policy, default_namespace: &str) -> Self {
+        let namespace = (policy.kind == Kind::Namespaced)
+            .then(|| policy.namespace.clone().unwrap_or_else(|| default_namespace.to_owned()));
+        Self { namespace, name: policy.name.clone() }
+    }
+}
+
 impl fmt::Display for PolicyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(namespace) = &self.namespace {
@@ -47,13 +56,12 @@ pub(crate) struct WatchedHook {
 impl Watch {
     /// Of a policy. A namespaced one that names no namespace gets `default_namespace`, as `kubectl` would give it.
     pub fn new(policy: &Policy, default_namespace: &str) -> Self {
-        let namespace = (policy.kind == Kind::Namespaced)
-            .then(|| policy.namespace.clone().unwrap_or_else(|| default_namespace.to_owned()));
+        let id = PolicyId::of(policy, default_namespace);
         let mut scope = Scope::of(policy);
         if let Some(pods) = &mut scope.pods {
-            pods.namespace.clone_from(&namespace);
+            pods.namespace.clone_from(&id.namespace);
         }
-        Self { id: PolicyId { namespace, name: policy.name.clone() }, scope, hooks: hooks(policy) }
+        Self { id, scope, hooks: hooks(policy) }
     }
 }
 

@@ -122,12 +122,10 @@ fn spec() -> FieldPath {
 /// Every hook of a policy.
 fn hooks(policy: &Policy) -> impl Iterator<Item = Place<'_>> {
     Section::ALL.into_iter().flat_map(move |section| {
-        let path = spec().field(section.name());
-        section.hooks(policy).iter().enumerate().map(move |(i, hook)| Place {
-            section,
-            hook,
-            path: path.index(i),
-        })
+        let hooks = section.hooks(policy);
+        // Most sections are empty, and every rule goes through them.
+        let path = if hooks.is_empty() { FieldPath::root() } else { spec().field(section.name()) };
+        hooks.iter().enumerate().map(move |(i, hook)| Place { section, hook, path: path.index(i) })
     })
 }
 

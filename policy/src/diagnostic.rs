@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use compact_str::CompactString;
+
 use crate::codes::Code;
 
 /// How bad a diagnostic is.
@@ -29,8 +31,9 @@ impl fmt::Display for Severity {
 /// One step of a [`FieldPath`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Step {
-    /// A member of an object.
-    Field(String),
+    /// A member of an object. Rules make thousands of paths for each that is said, so names of up to 24 bytes, which are
+    /// all but labels, take no memory of their own.
+    Field(CompactString),
     /// An element of an array, from 0.
     Index(usize),
 }
@@ -48,16 +51,19 @@ impl FieldPath {
     /// The path of a member.
     #[must_use]
     pub fn field(&self, name: &str) -> Self {
-        let mut steps = self.0.clone();
-        steps.push(Step::Field(name.to_owned()));
-        Self(steps)
+        self.with(Step::Field(name.into()))
     }
 
     /// The path of an element.
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
-        let mut steps = self.0.clone();
-        steps.push(Step::Index(index));
+        self.with(Step::Index(index))
+    }
+
+    fn with(&self, step: Step) -> Self {
+        let mut steps = Vec::with_capacity(self.0.len() + 1);
+        steps.extend_from_slice(&self.0);
+        steps.push(step);
         Self(steps)
     }
 }

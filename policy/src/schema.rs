@@ -167,7 +167,7 @@ fn located(pointer: &str, object: &Value) -> FieldPath {
             Some(index) => value.and_then(|value| value.get(index)),
             None => value.and_then(|value| value.get(&name)),
         };
-        path.0.push(index.map_or(Step::Field(name), Step::Index));
+        path.0.push(index.map_or(Step::Field(name.into()), Step::Index));
     }
     path
 }

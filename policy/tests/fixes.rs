@@ -36,7 +36,7 @@ fn said(object: &Value, kernel: &Profile) -> Vec<Diagnostic> {
 
 fn at<'a>(object: &'a mut Value, path: &[Step]) -> Option<&'a mut Value> {
     path.iter().try_fold(object, |value, step| match step {
-        Step::Field(name) => value.get_mut(name),
+        Step::Field(name) => value.get_mut(name.as_str()),
         Step::Index(index) => value.get_mut(index),
     })
 }
@@ -55,11 +55,13 @@ fn applied(object: &Value, Fix { path: FieldPath(path), edit, .. }: &Fix) -> Opt
             at(&mut object, path)?.as_object_mut()?.insert(name.clone(), yaml(text));
         }
         (Edit::Append(text), _) => at(&mut object, path)?.as_array_mut()?.push(yaml(text)),
-        (Edit::Remove, Step::Field(name)) => drop(at(&mut object, around)?.as_object_mut()?.remove(name)?),
+        (Edit::Remove, Step::Field(name)) => {
+            drop(at(&mut object, around)?.as_object_mut()?.remove(name.as_str())?);
+        }
         (Edit::Remove, Step::Index(index)) => drop(at(&mut object, around)?.as_array_mut()?.remove(*index)),
         (Edit::Rename(new), Step::Field(name)) => {
             let members = at(&mut object, around)?.as_object_mut()?;
-            let value = members.remove(name)?;
+            let value = members.remove(name.as_str())?;
             members.insert(new.clone(), value);
         }
         (Edit::Rename(_), Step::Index(_)) => return None,

@@ -238,7 +238,7 @@ fn checker() {
 
 /// Macros are named by their own places.
 fn selectors_macros() -> Step {
-    Step::Field("selectorsMacros".to_owned())
+    Step::Field("selectorsMacros".into())
 }
 
 /// An event of which everything is the same.

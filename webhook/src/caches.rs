@@ -75,6 +75,7 @@ pub struct Health {
     objects: AtomicU64,
     unreadable: AtomicU64,
     errors: AtomicU64,
+    lists: AtomicU64,
     /// When the watch was last known to be alive.
     heard: Mutex<Instant>,
 }
@@ -86,6 +87,7 @@ impl Default for Health {
             objects: AtomicU64::new(0),
             unreadable: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            lists: AtomicU64::new(0),
             heard: Mutex::new(Instant::now()),
         }
     }
@@ -102,6 +104,8 @@ pub struct Reading {
     pub unreadable: u64,
     /// Times that the watch broke.
     pub errors: u64,
+    /// Times that all objects were listed.
+    pub lists: u64,
     /// Seconds since it last heard from the API server.
     pub age: u64,
 }
@@ -115,13 +119,19 @@ impl Health {
         self.synced.store(true, Ordering::Release);
     }
 
+    /// Whether it has been filled once.
+    pub fn synced(&self) -> bool {
+        self.synced.load(Ordering::Acquire)
+    }
+
     /// How it is now.
     pub fn read(&self) -> Reading {
         Reading {
-            synced: self.synced.load(Ordering::Acquire),
+            synced: self.synced(),
             objects: self.objects.load(Ordering::Relaxed),
             unreadable: self.unreadable.load(Ordering::Relaxed),
             errors: self.errors.load(Ordering::Relaxed),
+            lists: self.lists.load(Ordering::Relaxed),
             age: self.heard.lock().elapsed().as_secs(),
         }
     }

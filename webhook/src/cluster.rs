@@ -43,7 +43,7 @@ impl Stored {
         let policy = analysis.policy?;
         let metadata = &object["metadata"];
         Some(Self {
-            id: Watch::new(&policy, "default").id,
+            id: PolicyId::of(&policy, "default"),
             uid: metadata["uid"].as_str().unwrap_or_default().to_owned(),
             generation: metadata["generation"].as_i64(),
             policy,
@@ -150,7 +150,7 @@ impl Cluster {
 
     /// The caches that have not been filled yet.
     pub fn unsynced(&self) -> Vec<Cache> {
-        let unsynced = |(_, health): &(&Cache, &Health)| !health.read().synced;
+        let unsynced = |(_, health): &(&Cache, &Health)| !health.synced();
         self.health.iter().filter(unsynced).map(|(cache, _)| *cache).collect()
     }
 

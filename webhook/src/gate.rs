@@ -1,5 +1,6 @@
 //! What is found in a request: every rule of policies and workloads, against what is known of the cluster.
 
+mod namespaces;
 pub mod policies;
 mod workloads;
 

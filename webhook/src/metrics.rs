@@ -37,6 +37,7 @@ pub struct Metrics {
     cache_age: IntGaugeVec,
     cache_unreadable: IntGaugeVec,
     cache_errors: IntGaugeVec,
+    cache_lists: IntGaugeVec,
     certificate_ends: Gauge,
     certificates_taken: IntGauge,
     certificates_refused: IntGauge,
@@ -127,6 +128,12 @@ impl Metrics {
                 "Times that a cache's watch broke, since the start.",
                 &["cache"],
             )?,
+            cache_lists: gauges(
+                "gatewatch_cache_lists",
+                "Times that all objects of a cache were listed, since the start: once, and again whenever the API server had \
+                 forgotten what came since.",
+                &["cache"],
+            )?,
             certificate_ends,
             certificates_taken: gauge(
                 "gatewatch_certificate_reloads",
@@ -209,6 +216,7 @@ impl Metrics {
             self.cache_age.with_label_values(name).set(number(reading.age));
             self.cache_unreadable.with_label_values(name).set(number(reading.unreadable));
             self.cache_errors.with_label_values(name).set(number(reading.errors));
+            self.cache_lists.with_label_values(name).set(number(reading.lists));
         }
         let ends = self.certificates.not_after();
         let ends = ends.and_then(|ends| ends.duration_since(SystemTime::UNIX_EPOCH).ok());

@@ -95,7 +95,7 @@ impl Registration {
             rule(
                 "",
                 "v1",
-                &["pods", "pods/ephemeralcontainers", "podtemplates", "replicationcontrollers"],
+                &["pods", "pods/ephemeralcontainers", "podtemplates", "replicationcontrollers", "namespaces",],
                 &written
             ),
             rule("apps", "v1", &["deployments", "statefulsets", "daemonsets", "replicasets"], &written),

@@ -101,6 +101,40 @@ fn required_coverage_denies() {
 }
 
 #[test]
+fn a_namespace_is_told_what_it_requires() {
+    let cluster = cluster();
+    cluster.workloads_changed(Change::Apply(pod("other", &[("org", "alliance")])), Cache::Pod);
+    let namespace = |value: &str| json!({"metadata": {"name": "test", "annotations": {"gatewatch.dev/require-coverage": value}}});
+    let plain = json!({"metadata": {"name": "test"}});
+    let change = |old: &Value, new: &Value| {
+        let body = json!({
+            "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
+            "request": {"uid": "u", "kind": {"group": "", "version": "v1", "kind": "Namespace"}, "name": "test",
+                "operation": "UPDATE", "namespace": "test", "userInfo": {"username": "me"}, "object": new,
+                "oldObject": old},
+        });
+        let request = parse(&serde_json::to_vec(&body).unwrap()).unwrap();
+        let answer = Gate::new(Arc::clone(&cluster), "https://docs").decide(Door::Workloads, &request).answer;
+        assert!(answer.allowed, "{answer:?}");
+        answer.warnings.join(" ")
+    };
+    let required = change(&plain, &namespace("true"));
+    assert!(
+        required.contains("GW113") && required.contains("1 pod in `test` is watched by no policy"),
+        "{required}"
+    );
+    assert!(required.contains("`org=alliance` (1)"), "{required}");
+    // Other changes say nothing.
+    assert_eq!(change(&namespace("true"), &namespace("true")), "");
+    assert_eq!(change(&plain, &plain), "");
+    assert!(change(&namespace("true"), &plain).contains("may go out of sight"));
+    assert!(change(&plain, &namespace("True")).contains("\"True\" requires nothing"));
+    let mut ending = namespace("true");
+    ending["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    assert_eq!(change(&plain, &ending), "");
+}
+
+#[test]
 fn nothing_is_trapped() {
     let cluster = cluster();
     require_coverage(&cluster);

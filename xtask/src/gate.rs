@@ -2,6 +2,7 @@
 
 pub(crate) mod balancer;
 pub(crate) mod checks;
+pub(crate) mod link;
 pub(crate) mod plane;
 pub(crate) mod probe;
 

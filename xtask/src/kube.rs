@@ -24,4 +24,4 @@ pub(crate) use control_plane::{ADDRESS_FROM_VM, ControlPlane, Settings, prepare}
 pub(crate) use daemon::{Daemon, Life};
 pub(crate) use pki::{Authority, Identity, write_secret};
 pub(crate) use ports::free as free_ports;
-pub(crate) use programs::{CONTROL_PLANE, Program, Programs};
+pub(crate) use programs::{CONTROL_PLANE, Program, Programs, operator_definitions};

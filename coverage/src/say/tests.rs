@@ -267,3 +267,26 @@ fn policies_that_count_twice() {
     );
     assert_eq!(said(&index.on_policy(&selecting("dup", "{}"))), [""; 0]);
 }
+
+#[test]
+fn a_namespace_that_begins_to_require_coverage_is_told_what_is_not_watched() {
+    let policies = [selecting("open", "{matchLabels: {org: empire}}")];
+    let workloads = [
+        pod("a", "org: empire"),
+        pod("b", "app: web"),
+        pod("c", "app: web"),
+        pod("d", ""),
+        deployment("e", "", "app: db"),
+        deployment("f", "", "org: empire"),
+    ];
+    let index = index(&policies, &workloads);
+    assert_eq!(
+        said(&index.on_coverage_required("test")),
+        [
+            "warning GW113 metadata.annotations[gatewatch.dev/require-coverage]: 3 pods and 1 workload in `test` are \
+             watched by no policy: what is there stays, and nothing more of the kind is admitted; apply a policy for \
+             `app=web` (2), what has no labels (1), `app=db` (1)"
+        ]
+    );
+    assert_eq!(said(&index.on_coverage_required("elsewhere")), [""; 0]);
+}

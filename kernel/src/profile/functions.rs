@@ -37,8 +37,8 @@ impl Access {
 }
 
 impl Functions {
-    /// What the list says of a function, or of the clone that is left of it.
-    pub(super) fn find(&self, name: &str) -> Option<(Entry, Attach, Option<Obstacle>)> {
+    /// What the list says of a function, or of the clone that is left of it, and where it stands in the list.
+    pub(super) fn find(&self, name: &str) -> Option<(usize, Entry, Attach, Option<Obstacle>)> {
         if let Some(index) = self.names.find(name) {
             let entry = *self.entries.get(index)?;
             let (attach, obstacle) = match entry.access {
@@ -50,10 +50,11 @@ impl Functions {
                     (Attach::No, Some(Obstacle::Ambiguous { symbols: entry.symbols.into() }))
                 }
             };
-            return Some((entry, attach, obstacle));
+            return Some((index, entry, attach, obstacle));
         }
         let (index, symbol) = self.clone_of(name)?;
-        Some((*self.entries.get(index)?, Attach::No, Some(Obstacle::Clone { symbol: symbol.to_owned() })))
+        let obstacle = Obstacle::Clone { symbol: symbol.to_owned() };
+        Some((index, *self.entries.get(index)?, Attach::No, Some(obstacle)))
     }
 
     /// The first symbol that is this name with a suffix of the compiler's.

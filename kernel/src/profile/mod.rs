@@ -52,12 +52,12 @@ impl Profile {
     /// A function by its symbol. One that exists only as a clone with another name (`name.isra.0`) is given, too,
     /// with an [`Obstacle`].
     pub fn function(&self, name: &str) -> Option<Function> {
-        let (entry, attachable, obstacle) = self.functions.find(name)?;
+        let (index, entry, attachable, obstacle) = self.functions.find(name)?;
         let prototype = match &self.types {
             // What the compiler made of a clone isn't what the types say.
             _ if matches!(obstacle, Some(Obstacle::Clone { .. })) => None,
             Types::Live(live) => live.prototype(name),
-            Types::Saved(saved) => self.functions.names.find(name).and_then(|index| saved.prototype(index)),
+            Types::Saved(saved) => saved.prototype(index),
         };
         let variadic = prototype.as_ref().is_some_and(|prototype| prototype.variadic);
         let (params, ret) = prototype.map(|prototype| (prototype.params, prototype.ret)).unzip();
@@ -84,7 +84,7 @@ impl Profile {
     /// A system call by its `sys_*` name or its symbol.
     pub fn syscall(&self, name: &str) -> Option<Syscall> {
         let symbol = self.syscall_symbol(name);
-        let (_, attachable, obstacle) = self.functions.find(&symbol)?;
+        let (_, _, attachable, obstacle) = self.functions.find(&symbol)?;
         let name = symbol.strip_prefix(self.arch.syscall_prefix())?.to_owned();
         let params = match &self.types {
             Types::Live(live) => live.syscall_params(&name),

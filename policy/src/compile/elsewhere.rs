@@ -19,9 +19,9 @@ impl Compiler<'_> {
             if call.starts_with("list:") {
                 continue;
             }
-            let symbol = self.symbol(call, *syscall, *syscall_written, hook.ignore_failure, &path);
-            if let Some(symbol) = symbol {
-                self.declarations(hook, &symbol, *syscall, &path);
+            let function = self.function(call, *syscall, *syscall_written, hook.ignore_failure, &path);
+            if let Some(function) = function {
+                self.arguments(hook, &function.name, *syscall, Some(&function), &path);
             }
         }
         if policy.spec.lsm_hooks.is_empty() {
@@ -34,17 +34,13 @@ impl Compiler<'_> {
         }
     }
 
-    fn declarations(&mut self, hook: &Hook, symbol: &str, syscall: bool, path: &FieldPath) {
-        let function = self.environment.kernel.function(symbol);
-        self.arguments(hook, symbol, syscall, function.as_ref(), path);
-    }
-
     /// One LSM hook; whether the kernel has any of them for BPF is known.
     fn lsm_hook(&mut self, hook: &Hook, name: &str, some: bool, path: &FieldPath) {
         let kernel = self.environment.kernel;
         let symbol = format!("{LSM_PREFIX}{name}");
         if kernel.has_function(&symbol) {
-            return self.declarations(hook, &symbol, false, path);
+            self.arguments(hook, &symbol, false, kernel.function(&symbol).as_ref(), path);
+            return;
         }
         // A name with its prefix is spoken of by a rule.
         if name.is_empty() || name.starts_with(LSM_PREFIX) || name.starts_with("security_") {

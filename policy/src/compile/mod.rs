@@ -15,7 +15,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use gatewatch_kernel::{Attach, Profile};
+use gatewatch_kernel::{Attach, Function, Profile};
 
 use crate::{
     codes,
@@ -122,9 +122,8 @@ impl Compiler<'_> {
             self.not_run(path.field("call"), "`list:` as a call");
             return None;
         }
-        let symbol = self.symbol(call, *syscall, *syscall_written, hook.ignore_failure, path)?;
-        let function = self.environment.kernel.function(&symbol);
-        let arguments = self.arguments(hook, &symbol, *syscall, function.as_ref(), path);
+        let function = self.function(call, *syscall, *syscall_written, hook.ignore_failure, path)?;
+        let arguments = self.arguments(hook, &function.name, *syscall, Some(&function), path);
         if let Some(action) = &hook.return_arg_action {
             self.not_run(path.field("returnArgAction"), &format!("`{action}`"));
         }
@@ -135,18 +134,18 @@ impl Compiler<'_> {
         if selectors.is_empty() {
             selectors.push(SelectorPlan { filters: Vec::new(), counts: true });
         }
-        Some(HookPlan { symbol, syscall: *syscall, on_return: hook.on_return, selectors })
+        Some(HookPlan { symbol: function.name, syscall: *syscall, on_return: hook.on_return, selectors })
     }
 
-    /// The kernel's name of the function, if it has one that can be probed.
-    fn symbol(
+    /// The kernel's function, if it has one that can be probed.
+    fn function(
         &mut self,
         call: &str,
         syscall: bool,
         written: bool,
         optional: bool,
         path: &FieldPath,
-    ) -> Option<String> {
+    ) -> Option<Function> {
         let kernel = self.environment.kernel;
         let prefix = kernel.arch.syscall_prefix();
         let named_as_syscall = call.starts_with("sys_") || call.starts_with(prefix);
@@ -207,7 +206,7 @@ impl Compiler<'_> {
                 ));
                 None
             }
-            Some(_) => Some(symbol),
+            Some(function) => Some(function),
             None => {
                 self.missing(call, &symbol, syscall, optional, path);
                 None

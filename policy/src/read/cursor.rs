@@ -68,7 +68,7 @@ impl<'a> Cursor<'a> {
             let above = match link {
                 Link::Root => break,
                 Link::Field(above, name) => {
-                    steps.push(Step::Field(name.to_owned()));
+                    steps.push(Step::Field(name.into()));
                     above
                 }
                 Link::Index(above, index) => {

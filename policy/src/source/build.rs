@@ -269,7 +269,7 @@ impl<'a> Builder<'a> {
                 .map(|frame| match &frame.open {
                     Open::Seq(items) => Step::Index(items.len()),
                     Open::Map { key, .. } => {
-                        Step::Field(key.as_ref().map(|(name, _)| name.clone()).unwrap_or_default())
+                        Step::Field(key.as_ref().map(|(name, _)| name.as_str().into()).unwrap_or_default())
                     }
                 })
                 .collect(),

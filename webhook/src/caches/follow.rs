@@ -90,6 +90,7 @@ pub async fn follow<K, T>(
             }
             Ok(Event::InitDone) => {
                 act(Change::Reset(initial.take().unwrap_or_default()));
+                health.lists.fetch_add(1, Ordering::Relaxed);
                 health.synced.store(true, Ordering::Release);
             }
             Ok(Event::Apply(object)) => {

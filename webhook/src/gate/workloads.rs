@@ -1,4 +1,5 @@
-//! Pods and objects with a template of pods: created, and changed where policies see it.
+//! Pods and objects with a template of pods: created, and changed where policies see it. Their deletion is not asked
+//! about: with them goes what would have to be watched.
 
 use gatewatch_coverage::Workload;
 use serde_json::value::RawValue;
@@ -24,6 +25,10 @@ impl Gate {
     pub(super) fn workload(&self, request: &Request) -> Findings {
         let mut found = Findings::default();
         let kind = request.kind.kind.as_str();
+        if (kind, request.kind.group.as_str()) == ("Namespace", "") {
+            self.namespace(request, &mut found);
+            return found;
+        }
         if !KINDS.contains(&(kind, request.kind.group.as_str())) {
             found.remarks.push(format!("gatewatch was asked about a {kind}, which has no pods"));
             return found;

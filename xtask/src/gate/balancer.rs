@@ -1,17 +1,32 @@
-//! What a Service is in a cluster: one address before several replicas. A connection goes to the next replica that
-//! takes it.
+//! What a Service is in a cluster: one address before several replicas. A connection goes to the next replica that is
+//! ready and takes it.
 
 use std::{
     io,
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
+
+use super::probe;
+
+/// How often each replica is asked whether it is ready.
+const PROBE: Duration = Duration::from_millis(100);
+
+/// A replica.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Backend {
+    /// The port of reviews.
+    pub(crate) port: u16,
+    /// The port that is probed.
+    pub(crate) probes: u16,
+}
 
 /// A balancer, in threads of this process.
 #[derive(Debug)]
@@ -20,8 +35,10 @@ pub(crate) struct Balancer {
 }
 
 impl Balancer {
-    /// Starts one before these ports of loopback.
-    pub(crate) fn start(backends: Vec<u16>) -> Result<Self> {
+    /// Starts one before these replicas. Where none is ready, one that isn't has to do.
+    pub(crate) fn start(backends: &[Backend]) -> Result<Self> {
+        let backends: Vec<(u16, Arc<AtomicBool>)> =
+            backends.iter().map(|backend| (backend.port, probed(backend.probes))).collect();
         let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen on loopback")?;
         let port = listener.local_addr()?.port();
         let turn = Arc::new(AtomicUsize::new(0));
@@ -30,8 +47,12 @@ impl Balancer {
                 let (backends, turn) = (backends.clone(), Arc::clone(&turn));
                 thread::spawn(move || {
                     let first = turn.fetch_add(1, Ordering::Relaxed);
-                    let mut order = (0..backends.len()).map(|i| backends[(first + i) % backends.len()]);
-                    let reached = order.find_map(|port| TcpStream::connect(("127.0.0.1", port)).ok());
+                    let (mut order, rest): (Vec<_>, Vec<_>) = (0..backends.len())
+                        .map(|i| &backends[(first + i) % backends.len()])
+                        .partition(|(_, ready)| ready.load(Ordering::Relaxed));
+                    order.extend(rest);
+                    let reached =
+                        order.iter().find_map(|(port, _)| TcpStream::connect(("127.0.0.1", *port)).ok());
                     if let Some(backend) = reached {
                         // Its end is the end of the connection.
                         let _ = join(client, backend);
@@ -48,7 +69,21 @@ impl Balancer {
     }
 }
 
-fn join(client: TcpStream, backend: TcpStream) -> io::Result<()> {
+/// Whether the replica that is probed at this port is ready, from now on.
+fn probed(port: u16) -> Arc<AtomicBool> {
+    let ready = Arc::new(AtomicBool::new(true));
+    let told = Arc::clone(&ready);
+    thread::spawn(move || {
+        loop {
+            told.store(matches!(probe::get(port, "/readyz"), Ok((200, _))), Ordering::Relaxed);
+            thread::sleep(PROBE);
+        }
+    });
+    ready
+}
+
+/// Passes bytes on both ways until one side ends.
+pub(super) fn join(client: TcpStream, backend: TcpStream) -> io::Result<()> {
     client.set_nodelay(true)?;
     backend.set_nodelay(true)?;
     let (mut from_client, mut to_backend) = (client.try_clone()?, backend.try_clone()?);

@@ -11,10 +11,14 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{balancer::Balancer, probe};
+use super::{
+    balancer::{Backend, Balancer},
+    link::Link,
+    probe,
+};
 use crate::{
     cache::Cache,
-    kube::{ControlPlane, Daemon, Kubectl, Life, Program, Programs, Settings, free_ports},
+    kube::{ControlPlane, Daemon, Kubectl, Life, Program, Programs, Settings, free_ports, write_secret},
     paths, process,
     progress::{self, say},
 };
@@ -41,7 +45,12 @@ pub(crate) struct Options {
 impl Options {
     /// One replica, ended with this process.
     pub(crate) fn in_folder(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), life: Life::WithParent, replicas: 1, webhook_flags: Vec::new() }
+        Self {
+            folder: folder.to_owned(),
+            life: Life::WithParent,
+            replicas: 1,
+            webhook_flags: vec!["--drain=500ms".to_owned()],
+        }
     }
 }
 
@@ -62,6 +71,10 @@ pub(crate) struct Plane {
     pub(crate) control: ControlPlane,
     pub(crate) replicas: Vec<Replica>,
     pub(crate) balancer: Option<Balancer>,
+    /// The webhook's way to the API server, where there are several replicas.
+    pub(crate) link: Option<Link>,
+    /// The kubeconfig of the webhook.
+    kubeconfig: PathBuf,
 }
 
 /// Builds the webhook of this tree, as fast as tests need it.
@@ -95,14 +108,20 @@ impl Plane {
         let kubectl = control.kubectl();
         kubectl.text(&["create", "namespace", NAMESPACE])?;
         say("starting the webhook");
-        let mut plane = Self { folder, control, replicas: Vec::new(), balancer: None };
+        let kubeconfig = control.kubeconfig();
+        let mut plane =
+            Self { folder, control, replicas: Vec::new(), balancer: None, link: None, kubeconfig };
+        if replicas > 1 {
+            plane.make_link()?;
+        }
         for number in 0..replicas {
             plane.add_replica(webhook, life, number, &webhook_flags)?;
         }
         let port = if replicas == 1 {
             plane.replicas[0].port
         } else {
-            let balancer = Balancer::start(plane.replicas.iter().map(|replica| replica.port).collect())?;
+            let backend = |replica: &Replica| Backend { port: replica.port, probes: replica.metrics };
+            let balancer = Balancer::start(&plane.replicas.iter().map(backend).collect::<Vec<_>>())?;
             let port = balancer.port();
             plane.balancer = Some(balancer);
             port
@@ -119,6 +138,18 @@ impl Plane {
         plane.save()?;
         plane.wait_ready()?;
         Ok(plane)
+    }
+
+    /// Puts a link between the webhook and the API server.
+    fn make_link(&mut self) -> Result<()> {
+        let link = Link::start(self.control.port())?;
+        let text = fs::read_to_string(&self.kubeconfig).context("cannot read the kubeconfig")?;
+        let text = text
+            .replace(&format!("127.0.0.1:{}", self.control.port()), &format!("127.0.0.1:{}", link.port()));
+        self.kubeconfig = self.folder.join("webhook.kubeconfig");
+        write_secret(&self.kubeconfig, &text)?;
+        self.link = Some(link);
+        Ok(())
     }
 
     /// Starts a replica and waits until it listens. A port that was free a moment ago can be another's by then.
@@ -147,12 +178,11 @@ impl Plane {
                 "serve",
                 &format!("--listen=127.0.0.1:{port}"),
                 &format!("--metrics-address=127.0.0.1:{metrics}"),
-                &format!("--kubeconfig={}", self.control.kubeconfig().display()),
+                &format!("--kubeconfig={}", self.kubeconfig.display()),
                 &format!("--namespace={NAMESPACE}"),
                 &format!("--identity=replica-{number}"),
                 "--tls-names=127.0.0.1,localhost",
                 "--tls-poll=500ms",
-                "--drain=500ms",
                 "--log-format=text",
             ]
             .map(str::to_owned),

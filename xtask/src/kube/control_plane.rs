@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Authority, Daemon, Identity, Kubectl, Life, Program, Programs, config, pki::write_secret, ports,
+    Authority, Daemon, Identity, Kubectl, Life, Program, Programs, config, etcd, pki::write_secret, ports,
 };
 use crate::paths;
 
@@ -60,6 +60,7 @@ impl Settings {
 pub(crate) struct ControlPlane {
     folder: PathBuf,
     port: u16,
+    etcd_port: u16,
     kubectl: PathBuf,
     etcd: Daemon,
     api_server: Daemon,
@@ -90,7 +91,7 @@ impl ControlPlane {
         etcd.check()?;
         let api_server = Daemon::start("kube-apiserver", argv, &logs, life)?;
         let kubectl = programs.path(Program::Kubectl);
-        let mut plane = Self { folder, port, kubectl, etcd, api_server, others: Vec::new() };
+        let mut plane = Self { folder, port, etcd_port, kubectl, etcd, api_server, others: Vec::new() };
         plane.save()?;
         plane.wait_ready()?;
         if controllers {
@@ -161,6 +162,12 @@ impl ControlPlane {
         self.api_server.start_again()?;
         self.save()?;
         self.wait_ready()
+    }
+
+    /// Has etcd forget all that was before now. Whoever asks for what came since an earlier moment is told that it is gone
+    /// (410), by an API server that is started after this.
+    pub(crate) fn compact_etcd(&self) -> Result<String> {
+        etcd::compact(self.etcd_port)
     }
 
     /// Whether all of it runs; what does not, with its last words.

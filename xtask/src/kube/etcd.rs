@@ -1,8 +1,17 @@
 //! Etcd, from Debian. The package is unpacked into the cache: installed, it would start a service of the machine's.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
 
 use crate::{
     cache::Cache,
@@ -46,4 +55,33 @@ pub(super) fn ready(cache: &Cache) -> Result<PathBuf> {
     })?;
     step.done();
     Ok(program)
+}
+
+/// Has the etcd at this port of loopback forget all that was before now (etcd's JSON gateway, `/v3/kv/compaction`); gives
+/// the revision before which nothing is known any more.
+pub(super) fn compact(port: u16) -> Result<String> {
+    // Any key will do ("AA==" is one zero byte): the answer's header has the revision.
+    let answer = post(port, "/v3/kv/range", &json!({"key": "AA=="}))?;
+    let revision = answer["header"]["revision"].as_str().context("etcd does not say its revision")?;
+    post(port, "/v3/kv/compaction", &json!({"revision": revision, "physical": true}))?;
+    Ok(revision.to_owned())
+}
+
+/// HTTP/1.0, so that the answer comes in one piece and ends with the connection.
+fn post(port: u16, path: &str, body: &Value) -> Result<Value> {
+    let body = body.to_string();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).context("etcd does not listen")?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    write!(
+        stream,
+        "POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).context("etcd's answer breaks off")?;
+    let (head, body) = text.split_once("\r\n\r\n").context("etcd gives no HTTP answer")?;
+    if head.split(' ').nth(1) != Some("200") {
+        bail!("etcd refuses {path}: {body}");
+    }
+    serde_json::from_str(body).context("etcd's answer is not JSON")
 }

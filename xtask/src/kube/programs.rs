@@ -30,6 +30,10 @@ const KUBERNETES: Module = Module {
 };
 const HELM: Module = Module { name: "helm", version: "3.21.4", linker_flags: "" };
 const CONTAINERD: Module = Module { name: "containerd", version: "2.4.2", linker_flags: "" };
+const PROMETHEUS_OPERATOR: Module =
+    Module { name: "prometheus-operator", version: "0.95.1", linker_flags: "" };
+/// The Go types of the Prometheus operator's kinds.
+const OPERATOR_TYPES: &str = "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring";
 
 /// A program of Kubernetes, or one that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,7 @@ pub(crate) enum Program {
     ApiServer,
     Containerd,
     ContainerdShim,
+    ControllerGen,
     ControllerManager,
     Ctr,
     Helm,
@@ -55,6 +60,9 @@ impl Program {
     const fn source(self) -> (&'static Module, &'static str, &'static str) {
         match self {
             Self::ApiServer => (&KUBERNETES, "k8s.io/kubernetes/cmd/kube-apiserver", "three minutes"),
+            Self::ControllerGen => {
+                (&PROMETHEUS_OPERATOR, "sigs.k8s.io/controller-tools/cmd/controller-gen", "half a minute")
+            }
             Self::ControllerManager => {
                 (&KUBERNETES, "k8s.io/kubernetes/cmd/kube-controller-manager", "a minute")
             }
@@ -123,20 +131,46 @@ fn build(program: Program, to: &Path) -> Result<()> {
     let folder = to.parent().context("a program lies in no folder")?;
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let part = folder.join(format!(".part-{}", program.name()));
-    let mut go = Command::new("go");
-    go.current_dir(paths::root().join("xtask/go").join(module.name));
+    let mut go = go_in(Command::new("go"), module);
     go.args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly"]);
     go.args(["-ldflags", &format!("-s -w {}", module.linker_flags)]).arg("-o").arg(&part).arg(package);
     // Static, so that the programs run in the VM whatever C library it has.
-    go.env("CGO_ENABLED", "0")
-        .env("GOWORK", "off")
-        .env("GOOS", "linux")
-        .env("GOARCH", "amd64")
-        .env_remove("GOFLAGS");
+    go.env("CGO_ENABLED", "0");
     process::run(&mut go, &step)?;
     fs::rename(&part, to).with_context(|| format!("cannot move {} into place", to.display()))?;
     step.done();
     Ok(())
+}
+
+/// A command that works with a module, whatever is set for modules of the user's own.
+fn go_in(mut command: Command, module: &Module) -> Command {
+    command.current_dir(paths::root().join("xtask/go").join(module.name));
+    command.env("GOWORK", "off").env("GOOS", "linux").env("GOARCH", "amd64").env("GOFLAGS", "-mod=readonly");
+    command
+}
+
+/// The definitions (CRDs) of the Prometheus operator's kinds, in the cache: made from its Go types by the program that
+/// the operator makes them with. Gives their folder.
+pub(crate) fn operator_definitions(cache: &Cache) -> Result<PathBuf> {
+    let relative = format!("tools/{}-{}/definitions", PROMETHEUS_OPERATOR.name, PROMETHEUS_OPERATOR.version);
+    let folder = cache.path(&relative);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let program = Programs::ready(cache, &[Program::ControllerGen])?.path(Program::ControllerGen);
+    let _lock = cache.lock_named("lock-go")?;
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let step = Step::begin("making the definitions of the Prometheus operator's kinds");
+    let folder = cache.make_folder(&relative, |folder| {
+        let mut generate = go_in(Command::new(program), &PROMETHEUS_OPERATOR);
+        generate.args(["crd", &format!("paths={OPERATOR_TYPES}/v1")]);
+        generate.arg(format!("output:crd:dir={}", folder.display()));
+        process::run(&mut generate, &step)
+    })?;
+    step.done();
+    Ok(folder)
 }
 
 /// The oldest Go that builds this Kubernetes. (A Go since 1.21 fetches a newer one by itself, where it may.)
@@ -161,6 +195,7 @@ mod tests {
             (&KUBERNETES, "k8s.io/kubernetes"),
             (&HELM, "helm.sh/helm/v3"),
             (&CONTAINERD, "github.com/containerd/containerd/v2"),
+            (&PROMETHEUS_OPERATOR, OPERATOR_TYPES),
         ] {
             let path = paths::root().join("xtask/go").join(module.name).join("go.mod");
             let text = fs::read_to_string(path).unwrap();
@@ -175,7 +210,7 @@ mod tests {
         for program in [
             CONTROL_PLANE,
             &[Program::Kubelet, Program::KubeProxy, Program::Helm],
-            &[Program::Containerd, Program::ContainerdShim, Program::Ctr],
+            &[Program::Containerd, Program::ContainerdShim, Program::Ctr, Program::ControllerGen],
         ]
         .concat()
         {

@@ -14,7 +14,22 @@ use crate::{
 
 /// The Debian release that Prometheus is taken from: old enough for the C library of any machine.
 const SUITE: &str = "bookworm";
-const PACKAGES: &[&str] = &["prometheus", "prometheus-alertmanager"];
+const PACKAGES: &[&str] = &[
+    "prometheus",
+    "prometheus-alertmanager",
+    // What the pages of Prometheus are made with.
+    "fonts-glyphicons-halflings",
+    "libjs-bootstrap4",
+    "libjs-d3",
+    "libjs-eonasdan-bootstrap-datetimepicker",
+    "libjs-jquery",
+    "libjs-jquery-hotkeys",
+    "libjs-moment",
+    "libjs-moment-timezone",
+    "libjs-mustache",
+    "libjs-popper.js",
+    "libjs-rickshaw",
+];
 
 /// The programs, in the cache.
 #[derive(Debug)]
@@ -28,6 +43,8 @@ pub(crate) struct Programs {
     pub(crate) amtool: PathBuf,
     /// What Debian's Prometheus and Alertmanager look for in /usr/share.
     pub(crate) share: PathBuf,
+    /// The definitions of the Prometheus operator's kinds.
+    pub(crate) operator_definitions: PathBuf,
 }
 
 impl Programs {
@@ -44,13 +61,14 @@ impl Programs {
             alertmanager: program("prometheus-alertmanager"),
             amtool: program("amtool"),
             share: folder.join("usr/share"),
+            operator_definitions: kube::operator_definitions(cache)?,
         })
     }
 }
 
 /// Unpacks Debian's packages instead of installing them, so that no service is started and no root is needed.
 fn prometheus(cache: &Cache) -> Result<PathBuf> {
-    let relative = format!("prometheus/{SUITE}");
+    let relative = format!("prometheus/{SUITE}-with-pages");
     let folder = cache.path(&relative);
     if folder.join("usr/bin/promtool").is_file() {
         return Ok(folder);

@@ -5,9 +5,11 @@ mod cluster;
 mod files;
 mod gate;
 mod monitoring;
+mod picture;
 mod queries;
 mod releases;
 mod render;
+mod scrape;
 mod stack;
 
 use std::thread;
@@ -31,7 +33,11 @@ const PARTS: &[Part] = &[
     ("queries", queries::run),
     ("gate", gate::run),
     ("cluster", cluster::run),
+    ("scrape", scrape::run),
 ];
+
+/// Those that run only when they are named.
+const NAMED: &[Part] = &[("picture", picture::run)];
 
 pub(super) fn run(context: &Context) -> Result<Counts> {
     let wanted =
@@ -44,7 +50,8 @@ pub(super) fn run(context: &Context) -> Result<Counts> {
         let programs = &programs;
         let monitoring = built.map(|built| scope.spawn(move || monitoring::run(programs, built, cache)));
         let mut tests = Tests::default();
-        for (part, run) in PARTS.iter().filter(|(part, _)| wanted(part)) {
+        let named = NAMED.iter().filter(|(part, _)| context.passed_on.iter().any(|name| name == part));
+        for (part, run) in PARTS.iter().filter(|(part, _)| wanted(part)).chain(named) {
             if let Err(error) = run(&mut tests, programs) {
                 tests.holds(&format!("the part {part} runs to its end"), Err(error));
             }

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::{Stage, pod, policy};
-use crate::paths;
+use crate::{gate::probe, paths};
 
 fn at(path: &str) -> String {
     paths::root().join(path).display().to_string()
@@ -83,7 +83,24 @@ pub(super) fn required(stage: &mut Stage) -> Result<()> {
                      {gatewatch.dev/require-coverage: \"true\"}}\n";
     // Policies for every process watch everything.
     stage.must(&["delete", "-f", &at("policies/standard")], "")?;
+    // A pod that is there before is told of when its namespace begins to require coverage.
+    stage.must(&["create", "namespace", "vault"], "")?;
+    stage.must(&["apply", "-f", "-"], &pod("vault", "early", "app: early"))?;
+    stage.eventually("who requires coverage is told what is not watched", |stage| {
+        let said = stage.kubectl(
+            &["annotate", "--dry-run=server", "namespace", "vault", "gatewatch.dev/require-coverage=true"],
+            "",
+        )?;
+        Ok(said.ok && said.text.contains("Warning: GW113") && said.text.contains("1 pod in `vault`"))
+    })?;
     stage.must(&["apply", "-f", "-"], namespace)?;
+    stage.eventually("it is a metric", |stage| {
+        let name = "gatewatch_pods_without_required_coverage";
+        let each = |replica: &crate::gate::plane::Replica| probe::metric(replica.metrics, name);
+        let found: Vec<f64> = stage.plane.replicas.iter().map(each).collect::<Result<_>>()?;
+        Ok(found == [1.0, 1.0])
+    })?;
+    stage.must(&["-n", "vault", "delete", "pod", "early", "--grace-period=0", "--force"], "")?;
     stage.must(&["apply", "-f", "-"], &policy("vault", "app: vault"))?;
     stage.eventually("a pod that nobody watches is refused", |stage| {
         let said =

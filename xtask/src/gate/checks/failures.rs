@@ -1,12 +1,8 @@
 //! What goes wrong in a cluster, and what must not.
 
-use std::{
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{Stage, pod, policy};
 use crate::gate::probe;
@@ -29,90 +25,56 @@ pub(super) fn api_server_restart(stage: &mut Stage) -> Result<()> {
     stage.must(&["delete", "tracingpolicy", "restarted"], "").map(drop)
 }
 
-/// Applies policies and pods without pause while `meanwhile` runs; gives how many, and what failed.
-fn under_load(
-    stage: &mut Stage,
-    meanwhile: impl FnOnce(&mut Stage) -> Result<()>,
-) -> Result<(usize, Vec<String>)> {
-    let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let kubectl = stage.plane.kubectl();
-    let load = |kind: &str| -> Result<Vec<String>> {
-        let mut failed = Vec::new();
-        for i in 0.. {
-            if stop.load(Ordering::Relaxed) {
-                break;
+/// The API server forgets what happened while the watches were broken off: they can't go on from where they were, and
+/// everything is listed anew.
+pub(super) fn history_is_gone(stage: &mut Stage) -> Result<()> {
+    let kinds = ["TracingPolicy", "Pod"];
+    let lists = |stage: &Stage| -> Result<Vec<f64>> {
+        let names = kinds.map(|kind| format!("gatewatch_cache_lists{{cache=\"{kind}\"}}"));
+        let each = |replica: &crate::gate::plane::Replica| {
+            names.iter().map(|name| probe::metric(replica.metrics, name)).collect::<Vec<_>>()
+        };
+        stage.plane.replicas.iter().flat_map(each).collect()
+    };
+    let ask = |stage: &Stage, label: &str| {
+        stage.kubectl(&["apply", "--dry-run=server", "-f", "-"], &pod("default", "slip", label))
+    };
+    // Both replicas: connections go to them in turns.
+    let all = |stage: &Stage, label: &str, warned: bool| -> Result<bool> {
+        for _ in 0..4 {
+            let said = ask(stage, label)?;
+            if !said.ok || said.text.contains("GW106") != warned {
+                return Ok(false);
             }
-            let object = match kind {
-                "policy" => policy("load", &format!("load: v{i}")),
-                _ => pod("default", "load", &format!("load: v{i}")),
-            };
-            if let Err(error) = kubectl.apply(&object) {
-                failed.push(format!("{error:#}"));
-            }
-            done.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(failed)
+        Ok(true)
     };
-    let (result, failed) = thread::scope(|scope| {
-        let workers = [scope.spawn(|| load("policy")), scope.spawn(|| load("pod"))];
-        let result = meanwhile(stage);
-        stop.store(true, Ordering::Relaxed);
-        let failed: Vec<String> =
-            workers.into_iter().filter_map(|worker| worker.join().ok()?.ok()).flatten().collect();
-        (result, failed)
-    });
-    result?;
-    stage.must(&["delete", "tracingpolicy", "load"], "")?;
-    stage.must(&["delete", "pod", "load", "--grace-period=0", "--force"], "")?;
-    Ok((done.into_inner(), failed))
-}
+    stage.must(&["apply", "-f", "-"], &policy("forgotten", "app: forgotten"))?;
+    stage.eventually("a policy is known", |stage| all(stage, "app: forgoten", true))?;
+    let before = lists(stage)?;
 
-pub(super) fn kill_under_load(stage: &mut Stage) -> Result<()> {
-    let kill = |stage: &mut Stage| -> Result<()> {
-        thread::sleep(Duration::from_secs(2));
-        stage.plane.replicas[0].daemon.kill()?;
-        thread::sleep(Duration::from_secs(3));
-        stage.plane.replicas[0].daemon.start_again()?;
-        stage.plane.wait_ready()
-    };
-    // A call that is under way in the killed process at that very moment is lost, and the API server doesn't repeat
-    // it. That is a moment of a millisecond; to meet it twice in a row is no accident.
-    let mut failed = Vec::new();
-    for _ in 0..2 {
-        let (count, now_failed) = under_load(stage, kill)?;
-        ensure!(count > 4, "only {count} applies were made");
-        println!("  {count} applies, {} failed", now_failed.len());
-        if now_failed.is_empty() {
-            return Ok(());
-        }
-        failed = now_failed;
-    }
-    bail!("{} applies failed: {}", failed.len(), failed.join("\n"))
-}
+    stage.plane.link.as_ref().context("there is no link")?.cut();
+    stage.must(&["delete", "tracingpolicy", "forgotten"], "")?;
+    stage.must(&["apply", "-f", "-"], &policy("remembered", "team: remembered"))?;
+    // Nothing tells the replicas: they answer from what they know.
+    ensure!(all(stage, "app: forgoten", true)?, "a replica knows what nobody told it");
+    ensure!(all(stage, "team: rememberd", false)?, "a replica knows what nobody told it");
+    let revision = stage.plane.control.compact_etcd()?;
+    println!("  etcd has forgotten what was before revision {revision}");
+    // What the API server itself remembers of it goes, too.
+    stage.plane.control.stop_api_server()?;
+    stage.plane.control.start_api_server()?;
+    stage.plane.link.as_ref().context("there is no link")?.mend();
 
-pub(super) fn rotation_under_load(stage: &mut Stage) -> Result<()> {
-    let reloads = |stage: &Stage| -> Result<f64> {
-        stage
-            .plane
-            .replicas
-            .iter()
-            .map(|replica| probe::metric(replica.metrics, "gatewatch_certificate_reloads"))
-            .sum()
-    };
-    let before = reloads(stage)?;
-    let (count, failed) = under_load(stage, |stage| {
-        let began = Instant::now();
-        // Both replicas, once at least.
-        while reloads(stage)? < before + 2.0 {
-            ensure!(began.elapsed() < Duration::from_mins(2), "no certificate was renewed in two minutes");
-            thread::sleep(Duration::from_millis(200));
-        }
-        thread::sleep(Duration::from_secs(2));
-        Ok(())
+    stage.eventually("every replica has listed anew", |stage| {
+        let now = lists(stage)?;
+        Ok(now.len() == before.len() && now.iter().zip(&before).all(|(now, before)| now > before))
     })?;
-    ensure!(failed.is_empty(), "{} of {count} applies failed: {}", failed.len(), failed.join("\n"));
-    println!("  {count} applies");
-    Ok(())
+    stage.eventually("what is gone is forgotten", |stage| all(stage, "app: forgoten", false))?;
+    stage.eventually("what came meanwhile is known", |stage| all(stage, "team: rememberd", true))?;
+    stage.must(&["delete", "tracingpolicy", "remembered"], "")?;
+    // And watches go on from there.
+    stage.eventually("what changes afterwards is seen", |stage| all(stage, "team: rememberd", false))
 }
 
 /// All replicas gone: policies are refused, pods are not; the rules about labels hold without the webhook; and taking

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     Tests, releases,
-    render::{MATRIX, template},
+    render::{MATRIX, OTHERS, template},
 };
 use crate::{
     kube::{ControlPlane, Kubectl, Settings},
@@ -33,6 +33,7 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
     // Without kinds, as a new cluster is; it has those of cilium.io afterwards.
     releases::run(tests, programs, &kubectl)?;
     settings(tests, programs, &kubectl)?;
+    tests.holds("the Prometheus operator's kinds take what the chart makes", monitors(programs, &kubectl));
     pod_security(tests, programs, &kubectl)?;
     tests.holds("the API server itself refuses wrong labels", admission_policy(programs, &kubectl));
     rights(tests, programs, &kubectl)?;
@@ -56,6 +57,39 @@ fn settings(tests: &mut Tests, programs: &Programs, kubectl: &Kubectl) -> Result
         "the API server checks strictly",
         refused.is_err().then_some(()).context("a typing error passed"),
     );
+    Ok(())
+}
+
+/// What is for the Prometheus operator, as its own definitions have it.
+fn monitors(programs: &Programs, kubectl: &Kubectl) -> Result<()> {
+    for kind in ["podmonitors", "prometheusrules", "servicemonitors"] {
+        let file = programs
+            .operator_definitions
+            .join(format!("monitoring.coreos.com_{kind}.yaml"))
+            .display()
+            .to_string();
+        kubectl.text(&["apply", "--server-side", "-f", &file])?;
+        kubectl.text(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &file])?;
+    }
+    let of_operator = |object: &Value| object["apiVersion"] == "monitoring.coreos.com/v1";
+    let objects: Vec<Value> = template(programs, "1.36.0", OTHERS)?.into_iter().filter(of_operator).collect();
+    // Agent and gate have a monitor of either kind.
+    for (kind, count) in [("PodMonitor", 2), ("ServiceMonitor", 2), ("PrometheusRule", 1)] {
+        let found = objects.iter().filter(|object| object["kind"] == kind).count();
+        if found != count {
+            bail!("{found} objects of kind {kind}, not {count}");
+        }
+    }
+    dry_run(kubectl, &objects, NAMESPACE)?;
+    // The check can fail: a field that there isn't, and a value that can't be.
+    for (place, wrong) in [("honorLabel", json!(true)), ("interval", json!("often"))] {
+        let mut monitor =
+            objects.iter().find(|object| object["kind"] == "PodMonitor").cloned().unwrap_or_default();
+        monitor["spec"]["podMetricsEndpoints"][0][place] = wrong;
+        if dry_run(kubectl, &[monitor], NAMESPACE).is_ok() {
+            bail!("a PodMonitor with a wrong `{place}` is taken");
+        }
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{
     Tests, queries,
-    stack::{SCRAPE, Stack},
+    stack::{SCRAPE, Stack, Target},
 };
 use crate::{
     build::Built,
@@ -84,7 +84,7 @@ pub(super) fn run(programs: &Programs, built: &Built, cache: &Cache) -> Result<T
 
 fn scenario(tests: &mut Tests, programs: &Programs, port: u16, lines: &Receiver<String>) -> Result<()> {
     wait_line(lines, "ready after", Duration::from_mins(4))?;
-    let stack = Stack::start(programs, port)?;
+    let stack = Stack::start(programs, &[Target { component: "agent", port }])?;
     let begun = Instant::now();
     let mut up = false;
     while !up && begun.elapsed() < UP_LIMIT {

@@ -31,6 +31,26 @@ fn in_own_mounts(share: &Path) -> Vec<String> {
         .to_vec()
 }
 
+/// Who is scraped, as a `PodMonitor` of the chart would have it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target {
+    /// `agent` or `webhook`.
+    pub(super) component: &'static str,
+    /// The port of its metrics on loopback.
+    pub(super) port: u16,
+}
+
+impl Target {
+    fn settings(self) -> String {
+        let Self { component, port } = self;
+        format!(
+            "- job_name: gatewatch/gatewatch-{component}\n  honor_labels: true\n  static_configs:\n  \
+             - targets: ['127.0.0.1:{port}']\n    \
+             labels: {{namespace: gatewatch, pod: gatewatch-{component}-x, container: {component}, node: vm}}\n"
+        )
+    }
+}
+
 /// A running Prometheus with its Alertmanager. Both end when it is dropped.
 pub(super) struct Stack<'a> {
     programs: &'a Programs,
@@ -40,8 +60,8 @@ pub(super) struct Stack<'a> {
 }
 
 impl<'a> Stack<'a> {
-    /// Starts both. Prometheus scrapes an agent at `port` of loopback as a `PodMonitor` of the chart would have it.
-    pub(super) fn start(programs: &'a Programs, port: u16) -> Result<Self> {
+    /// Starts both.
+    pub(super) fn start(programs: &'a Programs, targets: &[Target]) -> Result<Self> {
         let folder = tempfile::tempdir().context("cannot make a folder for Prometheus")?;
         let write = |name: &str, text: &str| {
             let path = folder.path().join(name);
@@ -76,10 +96,9 @@ impl<'a> Stack<'a> {
                 "global: {{scrape_interval: {scrape}s, scrape_timeout: {scrape}s, evaluation_interval: {scrape}s}}\n\
                  rule_files: [{rules}]\n\
                  alerting: {{alertmanagers: [{{static_configs: [{{targets: ['127.0.0.1:{}']}}]}}]}}\n\
-                 scrape_configs:\n- job_name: gatewatch/agent\n  honor_labels: true\n  static_configs:\n  \
-                 - targets: ['127.0.0.1:{port}']\n    \
-                 labels: {{namespace: gatewatch, pod: gatewatch-agent-x, container: agent, node: vm}}\n",
+                 scrape_configs:\n{}",
                 port_of_alerts,
+                targets.iter().map(|target| target.settings()).collect::<String>(),
                 scrape = SCRAPE.as_secs(),
                 rules = rules.join(", "),
             ),
@@ -120,11 +139,16 @@ impl<'a> Stack<'a> {
         }
     }
 
+    /// Where its pages are.
+    pub(super) fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.prometheus.1)
+    }
+
     /// What Prometheus answers to a query now: its samples.
     pub(super) fn query(&self, query: &str) -> Result<Vec<Value>> {
         let mut command = Command::new(&self.programs.promtool);
         command.args(["query", "instant", "--format=json"]);
-        command.arg(format!("http://127.0.0.1:{}", self.prometheus.1)).arg(query);
+        command.arg(self.address()).arg(query);
         let answer: Value =
             serde_json::from_str(&process::text(&mut command)?).context("promtool wrote what is not JSON")?;
         Ok(answer.as_array().cloned().unwrap_or_default())

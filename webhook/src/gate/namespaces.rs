@@ -1,0 +1,63 @@
+//! Namespaces: whether they require coverage.
+
+use std::collections::BTreeMap;
+
+use gatewatch_coverage::{REQUIRE_COVERAGE, requires_coverage};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Findings, Gate};
+use crate::review::{Operation, Request};
+
+/// What of a namespace matters.
+#[derive(Default, Deserialize)]
+struct Namespace {
+    #[serde(default)]
+    metadata: Meta,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Meta {
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    deletion_timestamp: Option<String>,
+}
+
+impl Gate {
+    pub(super) fn namespace(&self, request: &Request, found: &mut Findings) {
+        if !matches!(request.operation, Operation::Create | Operation::Update) {
+            return;
+        }
+        // That it is JSON is known, and that it is a namespace the API server has seen to.
+        let Some(new) = read(request.object.as_deref()) else { return };
+        if new.deletion_timestamp.is_some() {
+            return;
+        }
+        let old = read(request.old_object.as_deref()).unwrap_or_default();
+        let [was, now] = [old, new].map(|meta| meta.annotations.unwrap_or_default());
+        if was.get(REQUIRE_COVERAGE) == now.get(REQUIRE_COVERAGE) {
+            return;
+        }
+        match (requires_coverage(&was), requires_coverage(&now)) {
+            (false, true) if self.knows_coverage(&mut found.remarks) => {
+                found.diagnostics = self.cluster.ask(|index| index.on_coverage_required(&request.name));
+            }
+            (true, false) => found
+                .remarks
+                .push(format!("{REQUIRE_COVERAGE}: pods of this namespace may go out of sight from now on")),
+            _ => {}
+        }
+        if let Some(value) =
+            now.get(REQUIRE_COVERAGE).filter(|value| !["true", "false"].contains(&value.as_str()))
+        {
+            let value: String = value.chars().take(20).collect();
+            found.remarks.push(format!("{REQUIRE_COVERAGE}: {value:?} requires nothing; only \"true\" does"));
+        }
+    }
+}
+
+fn read(object: Option<&RawValue>) -> Option<Meta> {
+    serde_json::from_str::<Namespace>(object?.get()).ok().map(|namespace| namespace.metadata)
+}
