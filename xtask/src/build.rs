@@ -65,28 +65,19 @@ impl Built {
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let tools = setup::tools()?;
     let profile = if arguments.release { Profile::Release } else { Profile::Dev };
-    let built = build_all(&tools, profile)?;
+    let built = build(&tools, profile)?;
     for program in built.programs.iter().chain(&built.for_cluster) {
         println!("{}", program.display());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds everything that a VM runs.
+/// Builds everything that a VM and a cluster run. One build of all is quicker than two of parts, which would want the same
+/// dependencies with other features.
 pub(crate) fn build(tools: &Tools, profile: Profile) -> Result<Built> {
-    build_packages(tools, profile, PACKAGES)
-}
-
-/// Builds everything that a VM runs, and what a cluster runs besides. One build of all is quicker than two of parts,
-/// which would want the same dependencies with other features.
-pub(crate) fn build_all(tools: &Tools, profile: Profile) -> Result<Built> {
-    build_packages(tools, profile, &[PACKAGES, CLUSTER_PACKAGES].concat())
-}
-
-fn build_packages(tools: &Tools, profile: Profile, packages: &[&str]) -> Result<Built> {
     let kernel_half = build_kernel_half(tools)?;
     progress::say("building the agent, the command line and the test programs");
-    let mut cargo = guest_cargo(packages);
+    let mut cargo = guest_cargo(&[PACKAGES, CLUSTER_PACKAGES].concat());
     if profile == Profile::Release {
         cargo.arg("--release");
     }

@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let tools = setup::tools()?;
-    let built = build::build_all(&tools, if arguments.dev { Profile::Dev } else { Profile::Release })?;
+    let built = build::build(&tools, if arguments.dev { Profile::Dev } else { Profile::Release })?;
     let folder = arguments.out.clone().unwrap_or_else(|| paths::target().join("images"));
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let wanted = if arguments.products.is_empty() { Product::ALL } else { &arguments.products };

@@ -124,7 +124,7 @@ impl Context {
         if let Some(built) = self.built.get() {
             return Ok(built);
         }
-        let made = build::build_all(&self.tools, Profile::Dev)?;
+        let made = build::build(&self.tools, Profile::Dev)?;
         Ok(self.built.get_or_init(|| made))
     }
 }

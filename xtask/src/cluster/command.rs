@@ -87,7 +87,7 @@ pub(crate) fn up() -> Result<Cluster> {
         return Ok(cluster);
     }
     let tools = setup::tools()?;
-    let built = build::build_all(&tools, Profile::Dev)?;
+    let built = build::build(&tools, Profile::Dev)?;
     Cluster::up(&tools.cache, &built, &images(&built)?, &folder, Life::UntilStopped)
         .context("the cluster did not come up; `cargo xtask cluster down` takes away what is left of it")
 }
