@@ -19,7 +19,21 @@ pub fn check() -> Result<(), Missing> {
 
 /// What this process can't do in full, a sentence each. Nothing of it keeps policies from being run.
 pub fn lacking() -> Vec<&'static str> {
-    reservations(effective())
+    let mut all = reservations(effective());
+    if before_5_11() && paranoid() && !effective().contains(CapabilitySet::SYS_ADMIN) {
+        all.push(
+            "kernel.perf_event_paranoid is 3 or more, and with that this kernel lets only who has CAP_SYS_ADMIN attach \
+             kprobes: set it to 2, or give this process that capability",
+        );
+    }
+    all
+}
+
+/// Debian has a value of this setting that keeps everybody without a capability away from `perf_event_open`; its kernel
+/// 5.10 doesn't take CAP_PERFMON for that (measured).
+fn paranoid() -> bool {
+    let text = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid");
+    text.is_ok_and(|text| text.trim().parse::<i32>().is_ok_and(|value| value > 2))
 }
 
 /// Lets this process have as many open files as it may: programs, maps and links are some, a few dozen for each kernel
@@ -37,11 +51,14 @@ fn effective() -> CapabilitySet {
 /// Whether maps are memory that is locked, of which this process may have only so much: before Linux 5.11, which counts it
 /// by cgroup instead (kernel/bpf/syscall.c, `bpf_charge_memlock` until then).
 fn locks_memory() -> bool {
+    before_5_11() && getrlimit(Resource::Memlock).maximum.is_some()
+}
+
+fn before_5_11() -> bool {
     let release = rustix::system::uname();
     let mut numbers = release.release().to_str().unwrap_or_default().split(['.', '-']);
     let mut number = || numbers.next().and_then(|number| number.parse::<u32>().ok());
-    let old = matches!((number(), number()), (Some(major), Some(minor)) if (major, minor) < (5, 11));
-    old && getrlimit(Resource::Memlock).maximum.is_some()
+    matches!((number(), number()), (Some(major), Some(minor)) if (major, minor) < (5, 11))
 }
 
 fn missing(effective: CapabilitySet, locks_memory: bool) -> Option<Missing> {
