@@ -66,8 +66,11 @@ pub(super) fn without_each() {
             _ => false,
         };
         if needed {
-            let output = Command::new("setpriv")
-                .args(["--bounding-set", &set, "--inh-caps", &set, "gatewatch-agent"])
+            // Other tests have lifted this limit, which is a usual one. An agent that runs is a failure, not a wait.
+            let limited = "ulimit -l 64 && exec timeout 60 \"$@\"";
+            let output = Command::new("sh")
+                .args(["-c", limited, "sh", "setpriv", "--bounding-set", &set, "--inh-caps", &set])
+                .arg("gatewatch-agent")
                 .args(["--policy-dir", "/policies", "--metrics-address", "127.0.0.1:0"])
                 .output()
                 .expect("setpriv runs");
