@@ -30,7 +30,7 @@ pub fn lacking() -> Vec<&'static str> {
 }
 
 /// Debian has a value of this setting that keeps everybody without a capability away from `perf_event_open`; its kernel
-/// 5.10 doesn't take CAP_PERFMON for that (measured).
+/// 5.10 doesn't take `CAP_PERFMON` for that (measured).
 fn paranoid() -> bool {
     let text = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid");
     text.is_ok_and(|text| text.trim().parse::<i32>().is_ok_and(|value| value > 2))
