@@ -20,17 +20,17 @@ pub fn check() -> Result<(), Missing> {
 /// What this process can't do in full, a sentence each. Nothing of it keeps policies from being run.
 pub fn lacking() -> Vec<&'static str> {
     let mut all = reservations(effective());
-    if before_5_11() && paranoid() && !effective().contains(CapabilitySet::SYS_ADMIN) {
+    if paranoid() && !effective().contains(CapabilitySet::SYS_ADMIN) {
         all.push(
-            "kernel.perf_event_paranoid is 3 or more, and with that this kernel lets only who has CAP_SYS_ADMIN attach \
+            "kernel.perf_event_paranoid is 3 or more, and with that Debian's kernels let only who has CAP_SYS_ADMIN attach \
              kprobes: set it to 2, or give this process that capability",
         );
     }
     all
 }
 
-/// Debian has a value of this setting that keeps everybody without a capability away from `perf_event_open`; its kernel
-/// 5.10 doesn't take `CAP_PERFMON` for that (measured).
+/// Debian has a value of this setting that keeps everybody without a capability away from `perf_event_open`; its
+/// kernels don't take `CAP_PERFMON` for that (measured on 5.10 and 7.3).
 fn paranoid() -> bool {
     let text = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid");
     text.is_ok_and(|text| text.trim().parse::<i32>().is_ok_and(|value| value > 2))
