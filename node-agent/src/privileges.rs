@@ -17,10 +17,11 @@ pub fn check() -> Result<(), Missing> {
     missing(effective(), locks_memory()).map_or(Ok(()), Err)
 }
 
-/// What this process can't do in full, a sentence each. Nothing of it keeps policies from being run.
+/// What this process can't do in full, a sentence each. Nothing of it keeps all policies from being run.
 pub fn lacking() -> Vec<&'static str> {
-    let mut all = reservations(effective());
-    if paranoid() && !effective().contains(CapabilitySet::SYS_ADMIN) {
+    let effective = effective();
+    let mut all = reservations(effective);
+    if paranoid() && !effective.contains(CapabilitySet::SYS_ADMIN) {
         all.push(
             "kernel.perf_event_paranoid is 3 or more, and with that Debian's kernels let only who has CAP_SYS_ADMIN attach \
              kprobes: set it to 2, or give this process that capability",

@@ -25,36 +25,26 @@ pub(super) fn agent(cluster: &mut Cluster, programs: &cluster::Programs) -> Resu
     }
     kubectl.text(&[&["rollout", "status", POD_LIMIT], &agent[..]].concat())?;
     let wanted = before + 5.0 * each;
-    let mut seen = Ok(0.0);
-    until("another agent goes on with the numbers", || {
-        seen = count();
-        Ok(matches!(seen, Ok(seen) if seen >= wanted))
-    })?;
-    ensure!(
-        matches!(seen, Ok(seen) if same(seen, wanted)),
-        "{wanted} uses of sudo, and counted was {seen:?}"
-    );
+    reaches("another agent goes on with the numbers", wanted, count)?;
 
     let (code, output) = cluster.run_on_node(
         "for p in /proc/[0-9]*; do [ \"$(cat $p/comm)\" != gatewatch-agent ] || kill -9 ${p#/proc/}; done",
     )?;
     ensure!(code == 0, "the agent can't be killed: {output}");
     run_sudo(cluster)?;
-    let wanted = wanted + each;
-    until("the agent that was killed is back with its numbers", || {
-        seen = count();
-        Ok(matches!(seen, Ok(seen) if seen >= wanted))
-    })?;
-    ensure!(
-        matches!(seen, Ok(seen) if same(seen, wanted)),
-        "{wanted} uses of sudo, and counted was {seen:?}"
-    );
-    Ok(())
+    reaches("the agent that was killed is back with its numbers", wanted + each, count)
 }
 
-/// Counts are whole numbers.
-fn same(a: f64, b: f64) -> bool {
-    (a - b).abs() < 0.5
+/// Waits until a count is as high as it is to be, and fails if it is higher.
+fn reaches(what: &str, wanted: f64, count: impl Fn() -> Result<f64>) -> Result<()> {
+    let mut seen = 0.0;
+    until(what, || {
+        seen = count()?;
+        Ok(seen >= wanted)
+    })?;
+    // Counts are whole numbers.
+    ensure!((seen - wanted).abs() < 0.5, "{wanted} uses of sudo, and counted was {seen}");
+    Ok(())
 }
 
 /// For a minute: long enough for watches to notice, and to try again.
