@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener, process::Command};
 
-use super::policy;
+use super::{SETUID, policy};
 use crate::{
     agent::{Agent, fails, sum},
     calls, pod,
@@ -60,7 +60,7 @@ pub(super) fn malformed_and_unknown() {
 
 /// A policy that becomes wrong while it runs goes on as it was; mended, it changes; the other one notices nothing.
 pub(super) fn mistake_while_running() {
-    let other = policy("other", "  - call: __sys_setuid\n    syscall: false");
+    let other = policy("other", SETUID);
     let agent = Agent::start(&[("p.yaml", &policy("gid", GOOD)), ("q.yaml", &other)], &pod::list(&[]));
     calls::setgid(0, 10);
     calls::setuid_root(1);

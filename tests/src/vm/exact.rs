@@ -2,10 +2,8 @@
 
 use std::process::Command;
 
-use super::{CALLS, policy, this};
+use super::{CALLS, SETUID, counts_setuid, policy, this};
 use crate::{agent::Agent, kernel::Kernel, pod, scrape::EVENTS};
-
-const SETUID: &str = "  - call: __sys_setuid\n    syscall: false";
 
 /// Calls that match among calls that don't, on both processors at once.
 pub(super) fn two_processors() {
@@ -31,7 +29,7 @@ pub(super) fn two_processors() {
 
 /// A shell that forks and executes between the calls: each call under the program that made it.
 pub(super) fn fork_and_exec_between() {
-    let agent = Agent::start(&[("p.yaml", &policy("uid", SETUID))], &pod::list(&[]));
+    let agent = counts_setuid();
     let this = this();
     let script = format!(
         "for i in 1 2 3 4 5 6 7 8 9 10; do {0} {CALLS} setuid 100; (exec {0} {CALLS} setuid 10); done",
@@ -52,8 +50,7 @@ pub(super) fn fork_and_exec_between() {
 /// The kernel's table of counts is full: nothing is lost, it only has no name.
 pub(super) fn full_table() {
     let mut kernel = Kernel::load();
-    let hook = "  - call: __sys_setuid\n    syscall: false";
-    let plans = kernel.compile(&policy("uid", hook));
+    let plans = kernel.compile(&policy("uid", SETUID));
     assert!(kernel.apply(plans).is_empty());
     let id = *kernel.engine.hooks().keys().next().expect("a hook");
     kernel.engine.kernel_mut().fill_counts().expect("the table is filled");

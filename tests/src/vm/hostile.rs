@@ -15,17 +15,11 @@ use std::{
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{chdir, fchdir};
 
-use super::{CALLS, policy, this};
+use super::{CALLS, counts_setuid, this};
 use crate::{
-    agent::{Agent, sum},
-    pod,
+    agent::sum,
     scrape::{self, EVENTS},
 };
-
-fn start() -> Agent {
-    let hook = "  - call: __sys_setuid\n    syscall: false";
-    Agent::start(&[("p.yaml", &policy("uid", hook))], &pod::list(&[]))
-}
 
 /// A copy of this program at a path, run there: makes ten calls.
 fn run_as(path: &Path) {
@@ -37,7 +31,7 @@ fn run_as(path: &Path) {
 
 /// Names with quotes, newlines, escapes and bytes that are no text: one series each, on one line, and no other.
 pub(super) fn names() {
-    let agent = start();
+    let agent = counts_setuid();
     let folder = tempfile::tempdir().expect("a folder");
     let names: [&[u8]; 6] = [
         b"plain",
@@ -69,7 +63,7 @@ pub(super) fn names() {
 
 /// Programs in folders so deep that their path is longer than any buffer: counted, under what fits.
 pub(super) fn long_paths() {
-    let agent = start();
+    let agent = counts_setuid();
     let folder = tempfile::tempdir().expect("a folder");
     let part = "d".repeat(250);
     let mut deep = PathBuf::from(folder.path());
@@ -96,7 +90,7 @@ pub(super) fn long_paths() {
 
 /// A program without a file: from memory, and one whose file is gone while it runs.
 pub(super) fn without_a_file() {
-    let agent = start();
+    let agent = counts_setuid();
     let memory = memfd_create("hidden", MemfdFlags::empty()).expect("a file in memory");
     let mut file = File::from(memory);
     file.write_all(&fs::read(this()).expect("this program")).expect("written");
@@ -127,7 +121,7 @@ pub(super) fn without_a_file() {
 /// them.
 pub(super) fn forks() {
     const PROCESSES: usize = 3_000;
-    let agent = start();
+    let agent = counts_setuid();
     let before = sum(&agent.metrics(), "gatewatch_map_entries", &[("map", "processes")]);
     let status = Command::new(this()).args([CALLS, "fork-setuid", &PROCESSES.to_string()]).status();
     assert!(status.as_ref().is_ok_and(std::process::ExitStatus::success), "{status:?}");
@@ -141,7 +135,7 @@ pub(super) fn forks() {
 /// counted meanwhile is exact.
 pub(super) fn cgroups() {
     const CGROUPS: u32 = 2_000;
-    let agent = start();
+    let agent = counts_setuid();
     let before = sum(&agent.metrics(), "gatewatch_map_entries", &[("map", "cgroups")]);
     let parent = Path::new("/sys/fs/cgroup/hostile");
     fs::create_dir(parent).expect("a cgroup");

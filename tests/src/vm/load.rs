@@ -4,17 +4,12 @@ use std::{fs, path::Path, process::Command, thread::sleep, time::Duration};
 
 use rustix::process::Signal;
 
-use super::{CALLS, callers, finish, policy, this};
+use super::{CALLS, callers, counts_setuid, finish, this};
 use crate::{
     agent::{Agent, sum},
-    calls, pod,
+    calls,
     scrape::EVENTS,
 };
-
-fn start() -> Agent {
-    let hook = "  - call: __sys_setuid\n    syscall: false";
-    Agent::start(&[("p.yaml", &policy("uid", hook))], &pod::list(&[]))
-}
 
 /// What was counted, whatever it was counted under, is what was made, and nothing was left over.
 fn exact(agent: &Agent, made: u64) {
@@ -27,7 +22,7 @@ fn exact(agent: &Agent, made: u64) {
 
 /// The agent gets a twentieth of a processor while two processes call flat out.
 pub(super) fn agent_starved() {
-    let agent = start();
+    let agent = counts_setuid();
     fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+cpu").expect("a controller of processor time");
     let cgroup = Path::new("/sys/fs/cgroup/starved");
     fs::create_dir(cgroup).expect("a cgroup");
@@ -44,7 +39,7 @@ pub(super) fn agent_starved() {
 
 /// The agent stands still for a minute while two processes call flat out.
 pub(super) fn agent_stopped() {
-    let agent = start();
+    let agent = counts_setuid();
     let (stop, workers) = callers(&agent);
     sleep(Duration::from_secs(2));
     agent.signal(Signal::STOP);
@@ -57,7 +52,7 @@ pub(super) fn agent_stopped() {
 /// More different programs than the kernel half can remember: each call is counted, and memory has its bound.
 pub(super) fn programs_without_end() {
     const PROGRAMS: u64 = 20_000;
-    let agent = start();
+    let agent = counts_setuid();
     let folder = tempfile::tempdir().expect("a folder");
     let program = folder.path().join("program");
     fs::copy(this(), &program).expect("a copy of this program");
@@ -79,7 +74,7 @@ pub(super) fn programs_without_end() {
 /// Ten thousand cgroups, a call in each, then it goes: each call is counted, and nothing is kept of them.
 pub(super) fn cgroups_without_end() {
     const CGROUPS: u64 = 10_000;
-    let agent = start();
+    let agent = counts_setuid();
     let entries = |text: &str, map| sum(text, "gatewatch_map_entries", &[("map", map)]);
     let before = entries(&agent.metrics(), "cgroups");
     let cgroup = Path::new("/sys/fs/cgroup/one-of-many");

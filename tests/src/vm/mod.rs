@@ -98,6 +98,14 @@ pub fn this() -> std::path::PathBuf {
     std::env::current_exe().expect("our own path")
 }
 
+/// A hook that every `setuid` matches.
+const SETUID: &str = "  - call: __sys_setuid\n    syscall: false";
+
+/// An agent with one policy, `uid`, that counts every `setuid` of everybody.
+fn counts_setuid() -> Agent {
+    Agent::start(&[("p.yaml", &policy("uid", SETUID))], &crate::pod::list(&[]))
+}
+
 /// A policy on one function, from its hook's YAML (indented by four spaces).
 pub fn policy(name: &str, hook: &str) -> String {
     format!(

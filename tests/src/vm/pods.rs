@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use super::{CALLS, policy, this};
+use super::{CALLS, SETUID, policy, this};
 use crate::{
     agent::{Agent, sum},
     calls,
@@ -12,7 +12,7 @@ use crate::{
 
 /// A policy on `setuid` for pods with this label.
 fn for_pods(name: &str, org: &str) -> String {
-    policy(name, "  - call: __sys_setuid\n    syscall: false")
+    policy(name, SETUID)
         .replace("spec:\n", &format!("spec:\n  podSelector: {{matchLabels: {{org: {org}}}}}\n"))
 }
 
@@ -128,7 +128,7 @@ pub(super) fn two_hundred_and_a_hundred_policies() {
 
 /// A policy has more series than it may: what is too much is in one more, and the sum is exact.
 pub(super) fn more_series_than_allowed() {
-    let everything = policy("all", "  - call: __sys_setuid\n    syscall: false");
+    let everything = policy("all", SETUID);
     let manifests: Vec<String> = (0..6)
         .map(|i| pod::manifest("test", &format!("pod{i}"), &uid(i), &container_id(i), &[("a", "b")]))
         .collect();

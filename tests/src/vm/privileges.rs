@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use super::{CALLS, policy, this};
+use super::{CALLS, SETUID, policy, this};
 use crate::{agent::Agent, calls, pod};
 
 /// Those of `agent.capabilities` in the chart's values, as setpriv writes them. A test compares.
@@ -18,9 +18,8 @@ fn all_but(one: &str) -> String {
 }
 
 fn start(set: &str) -> Agent {
-    let hook = "  - call: __sys_setuid\n    syscall: false";
     let through = ["setpriv", "--bounding-set", set, "--inh-caps", set, "--no-new-privs"];
-    Agent::start_through(&through, &[("p.yaml", &policy("uid", hook))], &pod::list(&[]))
+    Agent::start_through(&through, &[("p.yaml", &policy("uid", SETUID))], &pod::list(&[]))
 }
 
 /// With Debian's value of 3 its kernels ask, for kprobes, for `CAP_SYS_ADMIN`; the agent says so.

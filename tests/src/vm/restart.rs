@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use super::{CALLS, callers, finish, policy, this};
+use super::{CALLS, SETUID, callers, finish, policy, this};
 use crate::{
     agent::{Agent, cleanup, sum},
     calls, pod,
@@ -26,7 +26,7 @@ pub(super) fn killed_with_kprobes() {
 }
 
 fn killed(rounds: u32, arguments: &[&str]) {
-    let all = policy("all", "  - call: __sys_setuid\n    syscall: false");
+    let all = policy("all", SETUID);
     let mut agent = Agent::start_with(&[("all.yaml", &all)], &pod::list(&[]), arguments);
     let (stop, workers) = callers(&agent);
     write_other(&agent.policies, 0);
@@ -64,7 +64,7 @@ pub(super) fn numbers_go_on() {
     const STAYS: &str = "11111111-2222-3333-4444-555555555502";
     let (id_gone, id_stays) = ("a1".repeat(32), "b2".repeat(32));
     let empire = |label: &str| {
-        policy("empire", "  - call: __sys_setuid\n    syscall: false")
+        policy("empire", SETUID)
             .replace("spec:\n", &format!("spec:\n  podSelector: {{matchLabels: {{org: {label}}}}}\n"))
     };
     let gone = pod::manifest("test", "gone", GONE, &id_gone, &[("org", "empire")]);
@@ -108,7 +108,7 @@ pub(super) fn numbers_go_on() {
 
 /// After `--cleanup` there is no trace of an agent, and what is of another layout goes when one starts.
 pub(super) fn nothing_is_left() {
-    let all = policy("all", "  - call: __sys_setuid\n    syscall: false");
+    let all = policy("all", SETUID);
     let mut agent = Agent::start(&[("all.yaml", &all)], &pod::list(&[]));
     calls::setuid_root(5);
     assert_eq!(agent.events(&[("policy", "all")]), 5);

@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use super::{callers, finish, policy};
+use super::{SETUID, callers, finish, policy};
 use crate::{agent::Agent, agent::sum, calls, pod, scrape::EVENTS};
 
 /// Two processes call flat out; meanwhile policies on the same function are added, changed and removed. The policy
 /// that stays counts every call.
 pub(super) fn without_a_gap() {
     const CHANGES: u32 = 9;
-    let all = policy("all", "  - call: __sys_setuid\n    syscall: false");
+    let all = policy("all", SETUID);
     let agent = Agent::start(&[("all.yaml", &all)], &pod::list(&[]));
     let (stop, workers) = callers(&agent);
     let file = agent.policies.join("other.yaml");
@@ -42,7 +42,7 @@ pub(super) fn without_a_gap() {
 /// The series of a policy that is removed go with it, and come back from 0.
 pub(super) fn series_go_with_their_policy() {
     let gid = policy("gid", "  - call: __sys_setgid\n    syscall: false");
-    let uid = policy("uid", "  - call: __sys_setuid\n    syscall: false");
+    let uid = policy("uid", SETUID);
     let agent = Agent::start(&[("gid.yaml", &gid), ("uid.yaml", &uid)], &pod::list(&[]));
     calls::setgid(0, 5);
     calls::setuid_root(5);
