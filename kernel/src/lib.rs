@@ -27,4 +27,4 @@ pub use ctype::{CType, Kind, Param, Pointee, Prototype};
 pub use d_path::D_PATH_FUNCTIONS;
 pub use host::{HostError, HostKernel, host, host_to};
 pub use layout::{MissingField, layout};
-pub use profile::{Attach, Function, Obstacle, Parts, Profile, ProfileError, Syscall};
+pub use profile::{Attach, Facts, Function, Obstacle, Parts, Profile, ProfileError, Syscall};

@@ -28,7 +28,7 @@ use crate::diagnostic::{Diagnostic, FieldPath};
 use crate::model::{Hook, Policy, Selector};
 
 /// Every rule.
-const RULES: &[fn(&Policy, &mut Vec<Diagnostic>)] = &[
+const RULES: &[fn(&Places<'_>, &mut Vec<Diagnostic>)] = &[
     texts::check,
     scope::check,
     sections::check,
@@ -52,9 +52,10 @@ const RULES: &[fn(&Policy, &mut Vec<Diagnostic>)] = &[
 
 /// Checks a policy; diagnostics come rule by rule.
 pub fn check(policy: &Policy) -> Vec<Diagnostic> {
+    let places = Places::of(policy);
     let mut found = Vec::new();
     for rule in RULES {
-        rule(policy, &mut found);
+        rule(&places, &mut found);
     }
     found
 }
@@ -104,13 +105,24 @@ struct Place<'a> {
     section: Section,
     hook: &'a Hook,
     path: FieldPath,
+    /// Its selectors and where they stand.
+    selectors: Vec<(&'a Selector, FieldPath)>,
 }
 
 impl<'a> Place<'a> {
+    fn of(section: Section, hook: &'a Hook, path: FieldPath) -> Self {
+        let selectors = if hook.selectors.is_empty() {
+            Vec::new()
+        } else {
+            let list = path.field("selectors");
+            hook.selectors.iter().enumerate().map(|(i, selector)| (selector, list.index(i))).collect()
+        };
+        Self { section, hook, path, selectors }
+    }
+
     /// Its selectors and where they stand.
-    fn selectors(&self) -> impl Iterator<Item = (&'a Selector, FieldPath)> + use<'a> {
-        let path = self.path.field("selectors");
-        self.hook.selectors.iter().enumerate().map(move |(i, selector)| (selector, path.index(i)))
+    fn selectors(&self) -> impl Iterator<Item = (&'a Selector, &FieldPath)> {
+        self.selectors.iter().map(|(selector, path)| (*selector, path))
     }
 }
 
@@ -119,22 +131,33 @@ fn spec() -> FieldPath {
     FieldPath::root().field("spec")
 }
 
-/// Every hook of a policy.
-fn hooks(policy: &Policy) -> impl Iterator<Item = Place<'_>> {
-    Section::ALL.into_iter().flat_map(move |section| {
-        let hooks = section.hooks(policy);
-        // Most sections are empty, and every rule goes through them.
-        let path = if hooks.is_empty() { FieldPath::root() } else { spec().field(section.name()) };
-        hooks.iter().enumerate().map(move |(i, hook)| Place { section, hook, path: path.index(i) })
-    })
+/// A policy and the places in it that nearly every rule goes through, found once for all rules.
+struct Places<'a> {
+    policy: &'a Policy,
+    /// Every hook.
+    hooks: Vec<Place<'a>>,
+    /// `selectorsMacros`.
+    macros: Vec<(&'a Selector, FieldPath)>,
 }
 
-/// Every selector of events of a policy, macros too.
-fn selectors(policy: &Policy) -> impl Iterator<Item = (&Selector, FieldPath)> {
-    let path = spec().field("selectorsMacros");
-    let macros =
-        policy.spec.selectors_macros.iter().map(move |(name, selector)| (selector, path.field(name)));
-    hooks(policy).flat_map(|place| place.selectors()).chain(macros)
+impl<'a> Places<'a> {
+    fn of(policy: &'a Policy) -> Self {
+        let mut hooks = Vec::new();
+        for section in Section::ALL.into_iter().filter(|section| !section.hooks(policy).is_empty()) {
+            let list = spec().field(section.name());
+            let places = section.hooks(policy).iter().enumerate();
+            hooks.extend(places.map(|(i, hook)| Place::of(section, hook, list.index(i))));
+        }
+        let macros = policy.spec.selectors_macros.iter();
+        let macros = macros.map(|(name, selector)| (selector, spec().field("selectorsMacros").field(name)));
+        Self { policy, hooks, macros: macros.collect() }
+    }
+
+    /// Every selector of events, macros too.
+    fn selectors(&self) -> impl Iterator<Item = (&'a Selector, &FieldPath)> {
+        let macros = self.macros.iter().map(|(selector, path)| (*selector, path));
+        self.hooks.iter().flat_map(Place::selectors).chain(macros)
+    }
 }
 
 /// Actions that do something to the process instead of reporting it.

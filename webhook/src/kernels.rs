@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gatewatch_kernel::{Arch, Profile};
-use gatewatch_policy::compile::{Environment, compile};
+use gatewatch_policy::compile::{Answers, Environment, compile};
 use gatewatch_policy::diagnostic::Diagnostic;
 use gatewatch_policy::model::{NamespaceKind, Policy};
 
@@ -177,20 +177,31 @@ impl Kernels {
     /// nodes only is a warning that names them.
     pub fn check(&self, policy: &Policy) -> Vec<Diagnostic> {
         let selector = policy.spec.node_selector.as_ref();
-        let said = self.list.iter().filter_map(|kernel| {
+        let mut said: Vec<Said<'_>> = Vec::with_capacity(self.list.len());
+        // Most policies hook what all kernels have alike, and compiling is most of what a decision costs.
+        let mut answered: Vec<(Answers<'_>, usize)> = Vec::new();
+        for kernel in &self.list {
             let nodes = match selector {
                 Some(selector) => kernel.nodes.iter().filter(|labels| selector.matches(labels)).count(),
                 None => kernel.nodes.len(),
             };
             // A kernel that is only assumed has no nodes that could be selected.
             if nodes == 0 && kernel.source != Source::Assumed {
-                return None;
+                continue;
             }
             let environment = Environment { kernel: &kernel.profile, host_namespaces: &self.host_namespaces };
-            let (_, diagnostics) = compile(policy, environment);
-            Some(Said { shown: &kernel.release, release: &kernel.profile.release, nodes, diagnostics })
-        });
-        merge(said.collect(), self.unknown)
+            let answers = Answers::of(policy, environment);
+            let before = answered.iter().find(|(others, _)| answers.agree(others));
+            let diagnostics = match before.and_then(|(_, i)| said.get(*i)) {
+                Some(before) => before.diagnostics.clone(),
+                None => {
+                    answered.push((answers, said.len()));
+                    compile(policy, environment).1
+                }
+            };
+            said.push(Said { shown: &kernel.release, release: &kernel.profile.release, nodes, diagnostics });
+        }
+        merge(said, self.unknown)
     }
 }
 

@@ -34,6 +34,11 @@ pub(super) enum Access {
 impl Access {
     pub(super) const ALL: [Self; 5] =
         [Self::Unknown, Self::Yes, Self::NotTraceable, Self::Blacklisted, Self::Ambiguous];
+
+    /// Whether nothing is known that is against it.
+    pub(super) const fn may_be_probed(self) -> bool {
+        matches!(self, Self::Unknown | Self::Yes)
+    }
 }
 
 impl Functions {

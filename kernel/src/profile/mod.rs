@@ -1,6 +1,7 @@
 //! What one kernel offers, put together from its types and its lists of functions.
 
 mod build;
+mod facts;
 mod file;
 mod function;
 mod functions;
@@ -14,6 +15,7 @@ mod wire;
 use std::{borrow::Cow, sync::Arc};
 
 pub use build::{Parts, ProfileError};
+pub use facts::Facts;
 pub use file::FormatError;
 pub use function::{Attach, Function, Obstacle, Syscall};
 

@@ -37,11 +37,39 @@ pub(super) struct Row {
 impl Saved {
     /// The prototype of the function at an index.
     pub(super) fn prototype(&self, index: usize) -> Option<Prototype> {
-        self.row((*self.functions.get(index)?)?)
+        self.row(self.function(index)?)
     }
 
     pub(super) fn syscall_params(&self, name: &str) -> Option<Vec<Param>> {
-        Some(self.row(*find(&self.syscalls, name)?)?.params)
+        Some(self.row(self.syscall(name)?)?.params)
+    }
+
+    /// The number of the prototype of the function at an index.
+    pub(super) fn function(&self, index: usize) -> Option<u32> {
+        *self.functions.get(index)?
+    }
+
+    /// The number of a system call's prototype.
+    pub(super) fn syscall(&self, name: &str) -> Option<u32> {
+        find(&self.syscalls, name).copied()
+    }
+
+    /// The types of the parameters of a prototype.
+    pub(super) fn types_of(&self, row: u32) -> impl Iterator<Item = &CType> {
+        let params = self.prototypes.get(row as usize).into_iter().flat_map(|row| &row.params);
+        params.filter_map(|(_, ty)| self.types.get(*ty as usize))
+    }
+
+    /// Whether a prototype here is the same as one of other tables, or neither is known.
+    pub(super) fn same(&self, here: Option<u32>, tables: &Self, there: Option<u32>) -> bool {
+        let (Some(here), Some(there)) = (here, there) else { return here == there };
+        let rows = (self.prototypes.get(here as usize), tables.prototypes.get(there as usize));
+        let (Some(a), Some(b)) = rows else { return false };
+        let ident = |a: u32, b: u32| self.idents.get(a as usize) == tables.idents.get(b as usize);
+        let ty = |a: u32, b: u32| self.types.get(a as usize) == tables.types.get(b as usize);
+        (a.variadic, a.params.len()) == (b.variadic, b.params.len())
+            && ty(a.ret, b.ret)
+            && a.params.iter().zip(&b.params).all(|(a, b)| ident(a.0, b.0) && ty(a.1, b.1))
     }
 
     fn row(&self, index: u32) -> Option<Prototype> {

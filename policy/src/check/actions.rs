@@ -1,6 +1,6 @@
 //! Actions: what they need, where they can stand, what they do.
 
-use super::{Place, Section, enforces, hooks};
+use super::{Place, Places, Section, enforces};
 use crate::codes::{
     ACTION_FIELD, ACTION_PLACE, NO_ENFORCER, NOT_OVERRIDABLE, OVER_LIMIT, RATE_LIMIT, RETURN_ACTION,
     RETURN_FILTER,
@@ -18,10 +18,10 @@ const SIGNAL_MAX: u32 = 64;
 const ERRNO_MAX: i64 = 4095;
 const SCOPES: [&str; 3] = ["thread", "process", "global"];
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    for place in hooks(policy) {
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    for place in &places.hooks {
         for (selector, path) in place.selectors() {
-            lengths(selector, &path, found);
+            lengths(selector, path, found);
             for (name, actions) in [
                 ("matchActions", &selector.match_actions),
                 ("matchReturnActions", &selector.match_return_actions),
@@ -29,8 +29,8 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
                 for (i, action) in actions.iter().enumerate() {
                     let path = path.field(name).index(i);
                     fields(action, &path, found);
-                    rate_limit(&place, action, &path, found);
-                    position(policy, &place, action, &path, found);
+                    rate_limit(place, action, &path, found);
+                    position(places.policy, place, action, &path, found);
                 }
             }
             if !selector.match_return_actions.is_empty() && !place.hook.on_return {
@@ -45,7 +45,7 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
             }
         }
     }
-    hidden_enforcement(policy, found);
+    hidden_enforcement(places, found);
 }
 
 fn lengths(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
@@ -259,8 +259,8 @@ fn overridable(policy: &Policy, place: &Place<'_>, at: FieldPath, found: &mut Ve
 }
 
 /// Tetragon looks for enforcement in `matchActions` alone, and runs a policy without it as a mere monitor.
-fn hidden_enforcement(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    let all = || hooks(policy).flat_map(|place| place.selectors());
+fn hidden_enforcement(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    let all = || places.hooks.iter().flat_map(Place::selectors);
     if all().any(|(selector, _)| selector.match_actions.iter().any(|action| enforces(&action.action))) {
         return;
     }

@@ -1,9 +1,9 @@
 //! Declared arguments: `args`, `data` and `returnArg`.
 
-use super::{Place, Section, hooks};
+use super::{Place, Places, Section};
 use crate::codes::{ARG_FIELD, ARG_INDEX, DUPLICATE_ARG, OVER_LIMIT, UNTYPED_ARG};
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
-use crate::model::{Arg, ArgType, Policy};
+use crate::model::{Arg, ArgType};
 
 /// Arguments and data that one hook can have (`MAX_SELECTORS_ARGS` and the five slots of Tetragon's events).
 const ARGS_MAX: usize = 5;
@@ -12,8 +12,8 @@ const RESOLVE_MAX: usize = 10;
 /// The last argument that can be a size; 0 is none.
 const SIZE_INDEX_MAX: u32 = 15;
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    for place in hooks(policy) {
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    for place in &places.hooks {
         let hook = place.hook;
         for (i, arg) in hook.args.iter().enumerate() {
             let path = place.path.field("args").index(i);
@@ -24,7 +24,7 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
                     format!("`source: {source}` is for entries of `data`; an argument comes from the call"),
                 ));
             }
-            typed(&place, arg, &path, found);
+            typed(place, arg, &path, found);
             form(arg, &path, found);
             let before = &hook.args[..i];
             let same = |other: &&Arg| (other.index, &other.resolve) == (arg.index, &arg.resolve);
@@ -47,7 +47,7 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
                     }),
                 );
             }
-            index(&place, arg, &path, found);
+            index(place, arg, &path, found);
         }
         for (i, arg) in hook.data.iter().enumerate() {
             let path = place.path.field("data").index(i);
@@ -66,7 +66,7 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
         }
         if let Some(arg) = &hook.return_arg {
             let path = place.path.field("returnArg");
-            typed(&place, arg, &path, found);
+            typed(place, arg, &path, found);
             form(arg, &path, found);
         }
         let count = hook.args.len() + hook.data.len();

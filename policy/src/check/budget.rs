@@ -1,27 +1,27 @@
 //! What costs a node running Tetragon much memory, or of which it has few for all policies together.
 
-use super::{enforces, hooks, selectors, spec};
+use super::{Places, enforces, spec};
 use crate::codes::{AGENT_SETTING, NODE_BUDGET, NODE_LABELS};
 use crate::diagnostic::Diagnostic;
-use crate::model::{Action, ArgType, Policy, Selector};
+use crate::model::{Action, ArgType, Selector};
 
 /// Sets of programs whose children are followed, of one agent (`pkg/mbset`).
 const FOLLOWED_MAX: usize = 64;
 /// Filters of workloads of one agent: `POLICY_FILTER_MAX_POLICIES` without the reserved one.
 const WORKLOADS_MAX: usize = 127;
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    stacks(policy, found);
-    buffers(policy, found);
-    shared(policy, found);
-    node_labels(policy, found);
-    settings(policy, found);
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    stacks(places, found);
+    buffers(places, found);
+    shared(places, found);
+    node_labels(places, found);
+    settings(places, found);
 }
 
 /// Parents are known to agents that were started with `--parents-map-enabled` alone.
-fn settings(policy: &Policy, found: &mut Vec<Diagnostic>) {
+fn settings(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     if let Some((_, path)) =
-        selectors(policy).find(|(selector, _)| !selector.match_parent_binaries.is_empty())
+        places.selectors().find(|(selector, _)| !selector.match_parent_binaries.is_empty())
     {
         found.push(
             Diagnostic::new(
@@ -45,8 +45,8 @@ pub(super) fn actions(selector: &Selector) -> impl Iterator<Item = (&'static str
 }
 
 /// Each policy with stack traces has a table of them.
-fn stacks(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    for (selector, path) in selectors(policy) {
+fn stacks(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    for (selector, path) in places.selectors() {
         for (name, i, action) in actions(selector) {
             for field in ["kernelStackTrace", "userStackTrace"] {
                 if action.fields.get(field).is_some_and(|value| value == "true") {
@@ -65,8 +65,8 @@ fn stacks(policy: &Policy, found: &mut Vec<Diagnostic>) {
     }
 }
 
-fn buffers(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    for place in hooks(policy) {
+fn buffers(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    for place in &places.hooks {
         for (name, args) in [("args", &place.hook.args), ("data", &place.hook.data)] {
             for (i, _) in args.iter().enumerate().filter(|(_, a)| a.max_data && a.ty == ArgType::CharBuf) {
                 found.push(
@@ -84,9 +84,9 @@ fn buffers(policy: &Policy, found: &mut Vec<Diagnostic>) {
 }
 
 /// What all policies of a node share, of which this one takes more than there is.
-fn shared(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    let followed = selectors(policy)
-        .flat_map(|(s, path)| s.match_binaries.iter().map(move |filter| (filter, path.clone())))
+fn shared(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    let followed = places.selectors()
+        .flat_map(|(s, path)| s.match_binaries.iter().map(move |filter| (filter, path)))
         .filter(|(filter, _)| filter.follow_children);
     if let Some((_, path)) = followed.into_iter().nth(FOLLOWED_MAX) {
         found.push(
@@ -98,7 +98,7 @@ fn shared(policy: &Policy, found: &mut Vec<Diagnostic>) {
             .help("name the programs of several selectors in one list"),
         );
     }
-    let scoped = selectors(policy).filter(|(selector, _)| !selector.match_workloads.is_empty());
+    let scoped = places.selectors().filter(|(selector, _)| !selector.match_workloads.is_empty());
     if let Some((_, path)) = scoped.into_iter().nth(WORKLOADS_MAX) {
         found.push(
             Diagnostic::new(
@@ -112,10 +112,10 @@ fn shared(policy: &Policy, found: &mut Vec<Diagnostic>) {
 }
 
 /// Enforcement on some nodes: whoever may label nodes decides on which.
-fn node_labels(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    let enforced = selectors(policy)
+fn node_labels(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    let enforced = places.selectors()
         .any(|(selector, _)| actions(selector).any(|(_, _, action)| enforces(&action.action)));
-    if policy.spec.node_selector.is_some() && enforced {
+    if places.policy.spec.node_selector.is_some() && enforced {
         found.push(
             Diagnostic::new(
                 &NODE_LABELS,

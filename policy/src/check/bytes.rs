@@ -4,10 +4,10 @@
 //! with 0x3ff (`INDEX_MASK`): what lies behind the first 1,024 bytes is misread, and what lies behind the buffer panics
 //! the compiler. Counted here is what each part takes at the least, so that nothing is said of selectors that fit.
 
-use super::hooks;
+use super::Places;
 use crate::codes::SELECTOR_BYTES;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::model::{Action, ArgFilter, CapabilityFilter, Operator, Policy, Selector};
+use crate::model::{Action, ArgFilter, CapabilityFilter, Operator, Selector};
 
 const ADDRESSABLE: usize = 1024;
 const BUFFER: usize = 4096;
@@ -16,10 +16,10 @@ const WORD: usize = 4;
 /// Tables of strings that `Equal` looks into, by length (`StringMapsNumSubMapsSmall`).
 const STRING_TABLES: usize = 8;
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    for place in hooks(policy) {
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    for place in &places.hooks {
         let selectors = &place.hook.selectors;
-        let macros = &policy.spec.selectors_macros;
+        let macros = &places.policy.spec.selectors_macros;
         let mut bytes = WORD;
         for selector in selectors {
             bytes += size(selector);

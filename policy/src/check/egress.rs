@@ -3,14 +3,14 @@
 
 use std::net::IpAddr;
 
-use super::selectors;
+use super::Places;
 use crate::codes::EGRESS;
 use crate::diagnostic::{Diagnostic, FieldPath, Severity};
-use crate::model::{Action, Policy};
+use crate::model::Action;
 use crate::values::integer;
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    for (selector, path) in selectors(policy) {
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    for (selector, path) in places.selectors() {
         for (name, actions) in [
             ("matchActions", &selector.match_actions),
             ("matchReturnActions", &selector.match_return_actions),

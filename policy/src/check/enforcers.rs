@@ -1,13 +1,16 @@
 //! `enforcers`: the calls that `NotifyEnforcer` can stop.
 
-use super::spec;
+use super::{Places, spec};
 use crate::codes::{NO_ENFORCER, OVER_LIMIT};
 use crate::diagnostic::Diagnostic;
-use crate::model::Policy;
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    let enforcers = &places.policy.spec.enforcers;
+    if enforcers.is_empty() {
+        return;
+    }
     let path = spec().field("enforcers");
-    if policy.spec.enforcers.len() > 1 {
+    if enforcers.len() > 1 {
         found.push(
             Diagnostic::new(
                 &OVER_LIMIT,
@@ -17,7 +20,7 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
             .help("write all calls in one entry"),
         );
     }
-    for (i, calls) in policy.spec.enforcers.iter().enumerate() {
+    for (i, calls) in enforcers.iter().enumerate() {
         for (k, call) in calls.iter().enumerate() {
             let known = ["sys_", "__x64_sys_", "__arm64_sys_", "__ia32_sys_", "security_", "list:"]
                 .iter()

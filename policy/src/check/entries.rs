@@ -1,9 +1,9 @@
 //! How many there may be of what: entries of filters, values, selectors.
 
-use super::{hooks, selectors};
+use super::Places;
 use crate::codes::{NAMESPACE_INODE, OVER_LIMIT, TETRAGON_NUMBER, UNREAD_ENTRIES, WIDE_RANGE};
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
-use crate::model::{ArgFilter, Operator, Policy, Selector};
+use crate::model::{ArgFilter, Operator, Selector};
 use crate::values;
 
 /// Selectors of one hook.
@@ -16,8 +16,8 @@ const NAMESPACES_MAX: usize = 10;
 /// Values of a range in `InMap` from which on it is said what they cost.
 const RANGE_MAX: i128 = 65_536;
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    for place in hooks(policy) {
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    for place in &places.hooks {
         let count = place.hook.selectors.len();
         if count > SELECTORS_MAX {
             found.push(
@@ -31,16 +31,16 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
             );
         }
     }
-    for (selector, path) in selectors(policy) {
-        counts(selector, &path, found);
-        process(selector, &path, found);
+    for (selector, path) in places.selectors() {
+        counts(selector, path, found);
+        process(selector, path, found);
         for (name, filters) in [
             ("matchArgs", &selector.match_args),
             ("matchData", &selector.match_data),
             ("matchReturnArgs", &selector.match_return_args),
         ] {
             for (i, filter) in filters.iter().enumerate() {
-                numbers(filter, &path.field(name).index(i), found);
+                numbers(filter, || path.field(name).index(i).field("values"), found);
             }
         }
     }
@@ -119,16 +119,14 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
         );
     }
     for (i, filter) in selector.match_namespaces.iter().enumerate() {
-        let at = path.field("matchNamespaces").index(i).field("values");
         if filter.values.len() > VALUES_MAX {
             say(
-                at.index(VALUES_MAX),
+                path.field("matchNamespaces").index(i).field("values").index(VALUES_MAX),
                 format!("{} namespaces: Tetragon takes {VALUES_MAX}", filter.values.len()),
             );
         }
     }
     for (i, filter) in selector.match_namespaces.iter().enumerate() {
-        let at = path.field("matchNamespaces").index(i).field("values");
         let numbers = filter.values.iter().take(VALUES_MAX).enumerate();
         for (k, value) in
             numbers.filter(|(_, v)| matches!(values::namespace(v), Ok(values::NamespaceValue::Inode(_))))
@@ -136,7 +134,7 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
             found.push(
                 Diagnostic::new(
                     &NAMESPACE_INODE,
-                    at.index(k),
+                    path.field("matchNamespaces").index(i).field("values").index(k),
                     format!("{value} is a namespace's number on one node until it boots again; on others it is none or another"),
                 )
                 .help("write `host_ns` for the node's own, or select pods instead"),
@@ -162,8 +160,7 @@ fn in_decimal(value: &str, path: FieldPath) -> Fix {
 }
 
 /// Numbers as Tetragon reads them.
-fn numbers(filter: &ArgFilter, path: &FieldPath, found: &mut Vec<Diagnostic>) {
-    let list = path.field("values");
+fn numbers(filter: &ArgFilter, list: impl Fn() -> FieldPath, found: &mut Vec<Diagnostic>) {
     match filter.operator {
         Operator::InMap | Operator::NotInMap => {
             for (i, value) in filter.values.iter().enumerate() {
@@ -171,23 +168,24 @@ fn numbers(filter: &ArgFilter, path: &FieldPath, found: &mut Vec<Diagnostic>) {
                     let digits = part.trim_start_matches(['-', '+']);
                     digits.len() > 1 && digits.starts_with('0') && values::integer(part).is_ok()
                 });
-                if prefixed && values::integer_or_range(value).is_ok() {
+                let read = values::integer_or_range(value);
+                if prefixed && read.is_ok() {
                     found.push(
                         Diagnostic::new(
                             &TETRAGON_NUMBER,
-                            list.index(i),
+                            list().index(i),
                             format!("for `{}` Tetragon reads decimal numbers alone, not `{value}`, and refuses the policy", filter.operator),
                         )
-                        .fix(in_decimal(value, list.index(i))),
+                        .fix(in_decimal(value, list().index(i))),
                     );
                 }
-                if let Ok((min, max)) = values::integer_or_range(value)
+                if let Ok((min, max)) = read
                     && max - min >= RANGE_MAX
                 {
                     found.push(
                         Diagnostic::new(
                             &WIDE_RANGE,
-                            list.index(i),
+                            list().index(i),
                             format!("Tetragon makes an entry of a map for each of {} numbers", max - min + 1),
                         )
                         .help("use `InRange` or `NotInRange`"),
@@ -198,7 +196,7 @@ fn numbers(filter: &ArgFilter, path: &FieldPath, found: &mut Vec<Diagnostic>) {
         Operator::Gt | Operator::Lt if filter.values.len() > 1 => found.push(
             Diagnostic::new(
                 &OVER_LIMIT,
-                list.index(1),
+                list().index(1),
                 format!(
                     "values of `{}` are alternatives, so only the widest of them means something",
                     filter.operator
@@ -213,7 +211,7 @@ fn numbers(filter: &ArgFilter, path: &FieldPath, found: &mut Vec<Diagnostic>) {
                 found.push(
                     Diagnostic::new(
                         &OVER_LIMIT,
-                        list.index(VALUES_MAX),
+                        list().index(VALUES_MAX),
                         format!(
                             "{} numbers: Tetragon's nodes take {VALUES_MAX} and refuse the policy",
                             filter.values.len()

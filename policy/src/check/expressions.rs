@@ -1,16 +1,16 @@
 //! `CelExpr`: one expression over the arguments `arg0` to `argN`.
 
-use super::{Place, hooks};
+use super::{Place, Places};
 use crate::codes::{EXPRESSION, OVER_LIMIT};
 use crate::diagnostic::{Diagnostic, FieldPath};
-use crate::model::{ArgFilter, Operator, Policy};
+use crate::model::{ArgFilter, Operator};
 
 /// Expressions of one policy that is attached by kprobe-multi.
 const EXPRESSIONS_MAX: usize = 8;
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     let mut count = 0;
-    for place in hooks(policy) {
+    for place in &places.hooks {
         for (selector, path) in place.selectors() {
             for (name, filters) in [("matchArgs", &selector.match_args), ("matchData", &selector.match_data)]
             {
@@ -25,7 +25,7 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
                             format!("more than {EXPRESSIONS_MAX} expressions in one policy: Tetragon's nodes refuse it"),
                         ));
                     }
-                    expression(&place, filter, &path, found);
+                    expression(place, filter, &path, found);
                 }
             }
         }

@@ -1,14 +1,14 @@
 //! Filters that the compiler doesn't judge: those of other hooks than kprobes, on `data`, on changes, in macros.
 
 use super::classes::{Class, class};
-use super::{Place, Section, hooks, spec};
+use super::{Place, Places, Section};
 use crate::codes::{
     BAD_ADDRESS, BAD_NUMBER, BAD_TEXT, Code, NO_VALUES, OPERATOR_TYPE, OVER_LIMIT, RETURN_FILTER,
     UNDECLARED_ARG, UNKNOWN_CONSTANT,
 };
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
 use crate::model::{
-    ArgFilter, ArgType, BinaryFilter, CapabilityFilter, NamespaceKind, Operator, Policy, Selector,
+    ArgFilter, ArgType, BinaryFilter, CapabilityFilter, NamespaceKind, Operator, Selector,
 };
 use crate::nearest::nearest;
 use crate::values::{self, ValueError, address, constants};
@@ -18,19 +18,18 @@ const PATH_MAX: usize = 255;
 /// Values of `FileType`.
 const FILE_TYPES_MAX: usize = 4;
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    for place in hooks(policy) {
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    for place in &places.hooks {
         for (selector, path) in place.selectors() {
             if place.section != Section::Kprobes {
-                arguments(&place, selector, &path, found);
-                process(selector, &path, found);
+                arguments(place, selector, path, found);
+                process(selector, path, found);
             }
-            data(&place, selector, &path, found);
-            changes(selector, &path, found);
+            data(place, selector, path, found);
+            changes(selector, path, found);
         }
     }
-    for (name, selector) in &policy.spec.selectors_macros {
-        let path = spec().field("selectorsMacros").field(name);
+    for (selector, path) in &places.macros {
         // Which types the arguments have depends on the hook that uses the macro.
         for (name, filters) in [
             ("matchArgs", &selector.match_args),
@@ -41,8 +40,8 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
                 argument(ArgType::Nop, filter, &path.field(name).index(i), found);
             }
         }
-        process(selector, &path, found);
-        changes(selector, &path, found);
+        process(selector, path, found);
+        changes(selector, path, found);
     }
 }
 
@@ -287,7 +286,7 @@ fn bad_text(operator: Operator, value: &str) -> Option<String> {
 
 /// Filters on the calling process, of hooks that the compiler doesn't judge.
 fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
-    programs(&selector.match_binaries, &path.field("matchBinaries"), found);
+    programs(&selector.match_binaries, path, "matchBinaries", found);
     for (i, _) in selector.match_pids.iter().enumerate().filter(|(_, filter)| filter.values.is_empty()) {
         found.push(no_values(&path.field("matchPIDs").index(i)));
     }
@@ -302,13 +301,13 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
             }
         }
     }
-    capabilities(&selector.match_capabilities, &path.field("matchCapabilities"), found);
+    capabilities(&selector.match_capabilities, path, "matchCapabilities", found);
 }
 
 /// `matchParentBinaries`, `matchNamespaceChanges`, `matchCapabilityChanges`: of every hook.
 fn changes(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
-    programs(&selector.match_parent_binaries, &path.field("matchParentBinaries"), found);
-    capabilities(&selector.match_capability_changes, &path.field("matchCapabilityChanges"), found);
+    programs(&selector.match_parent_binaries, path, "matchParentBinaries", found);
+    capabilities(&selector.match_capability_changes, path, "matchCapabilityChanges", found);
     for (i, (_, kinds)) in selector.match_namespace_changes.iter().enumerate() {
         let path = path.field("matchNamespaceChanges").index(i);
         if kinds.is_empty() {
@@ -329,9 +328,14 @@ fn changes(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     }
 }
 
-fn capabilities(filters: &[CapabilityFilter], path: &FieldPath, found: &mut Vec<Diagnostic>) {
+fn capabilities(
+    filters: &[CapabilityFilter],
+    path: &FieldPath,
+    name: &str,
+    found: &mut Vec<Diagnostic>,
+) {
     for (i, filter) in filters.iter().enumerate() {
-        let path = path.index(i);
+        let path = path.field(name).index(i);
         if filter.values.is_empty() {
             found.push(no_values(&path));
         }
@@ -343,9 +347,9 @@ fn capabilities(filters: &[CapabilityFilter], path: &FieldPath, found: &mut Vec<
     }
 }
 
-fn programs(filters: &[BinaryFilter], path: &FieldPath, found: &mut Vec<Diagnostic>) {
+fn programs(filters: &[BinaryFilter], path: &FieldPath, name: &str, found: &mut Vec<Diagnostic>) {
     for (i, filter) in filters.iter().enumerate() {
-        let path = path.index(i);
+        let path = path.field(name).index(i);
         if filter.values.is_empty() {
             found.push(no_values(&path));
         }

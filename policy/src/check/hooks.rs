@@ -1,11 +1,12 @@
 //! What a policy hooks, as far as that can be judged without a kernel.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::{Place, Section, enforces, hooks};
+use super::{Place, Places, Section, enforces};
 use crate::codes::{ARCH_NAME, DUPLICATE_HOOK, EXEC_CALLER, HOT_HOOK, LSM_NAME, RACY_HOOK, SYSCALL_NAME};
 use crate::diagnostic::{Diagnostic, Edit, Fix};
-use crate::model::{ArgType, Hook, Policy, Selector, Target};
+use crate::model::{ArgType, Hook, Selector, Target};
 
 /// Prefixes of the entries of system calls, each of one architecture (`SYSCALL_DEFINE` of
 /// `arch/*/include/asm/syscall_wrapper.h`).
@@ -29,26 +30,26 @@ const HOT: [&str; 14] = [
     "sched/sched_switch",
 ];
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    duplicates(policy, found);
-    for place in hooks(policy) {
-        names(&place, found);
-        hot(&place, found);
-        exec_caller(&place, found);
-        racy(&place, found);
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    duplicates(places, found);
+    for place in &places.hooks {
+        names(place, found);
+        hot(place, found);
+        exec_caller(place, found);
+        racy(place, found);
     }
 }
 
 /// What a hook attaches to, for comparing and for showing.
-fn name(hook: &Hook) -> String {
+fn name(hook: &Hook) -> Cow<'_, str> {
     match &hook.target {
-        Target::Function { call, .. } => call.clone(),
-        Target::Tracepoint { subsystem, event, .. } => format!("{subsystem}/{event}"),
-        Target::Lsm { hook } => hook.clone(),
+        Target::Function { call, .. } => call.into(),
+        Target::Tracepoint { subsystem, event, .. } => format!("{subsystem}/{event}").into(),
+        Target::Lsm { hook } => hook.into(),
         Target::Uprobe { path, symbols, offsets, addrs } => {
-            format!("{path} {symbols:?} {offsets:?} {addrs:?}")
+            format!("{path} {symbols:?} {offsets:?} {addrs:?}").into()
         }
-        Target::Usdt { path, provider, name } => format!("{path} {provider}/{name}"),
+        Target::Usdt { path, provider, name } => format!("{path} {provider}/{name}").into(),
     }
 }
 
@@ -64,15 +65,18 @@ fn field(hook: &Hook) -> &'static str {
 
 /// The same hook twice: an event that both select is counted twice, and Tetragon refuses the policy unless
 /// `disable-kprobe-multi` is set.
-fn duplicates(policy: &Policy, found: &mut Vec<Diagnostic>) {
+fn duplicates(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    if places.hooks.len() < 2 {
+        return;
+    }
     let mut seen = HashMap::new();
-    for place in hooks(policy) {
+    for place in &places.hooks {
         let key = (place.section.name(), name(place.hook), place.hook.on_return);
         if key.1.is_empty() {
             continue;
         }
         let shown = key.1.clone();
-        if let Some(first) = seen.insert(key, place.path.clone()) {
+        if let Some(first) = seen.insert(key, &place.path) {
             found.push(
                 Diagnostic::new(
                     &DUPLICATE_HOOK,
@@ -91,20 +95,20 @@ fn duplicates(policy: &Policy, found: &mut Vec<Diagnostic>) {
 fn names(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
     match &place.hook.target {
         Target::Function { call, syscall, syscall_written } => {
-            let path = place.path.field("call");
+            let path = || place.path.field("call");
             if let Some(bare) = ARCH_PREFIXES.iter().find_map(|prefix| call.strip_prefix(prefix))
                 && bare.starts_with("sys_")
             {
                 found.push(
                     Diagnostic::new(
                         &ARCH_NAME,
-                        path.clone(),
+                        path(),
                         format!("`{call}` exists on one architecture only; on nodes of another the policy isn't loaded"),
                     )
                     .help(format!("write `call: {bare}` with `syscall: true`, which means it on all of them"))
                     .fix(Fix {
                         title: format!("write `{bare}`"),
-                        path: path.clone(),
+                        path: path(),
                         edit: Edit::Replace(bare.to_owned()),
                         // Only where the name will be taken for a system call's.
                         safe: *syscall,
@@ -118,7 +122,7 @@ fn names(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
                 found.push(
                     Diagnostic::new(
                         &SYSCALL_NAME,
-                        path,
+                        path(),
                         format!("`{call}` is no system call, but `syscall` is true{reason}; no kernel has such a function"),
                     )
                     .help("write `syscall: false`"),

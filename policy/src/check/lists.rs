@@ -1,12 +1,13 @@
 //! `lists`, and where they are named.
 
-use super::{hooks, selectors, spec};
+use super::{Places, spec};
 use crate::codes::BAD_LIST;
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
-use crate::model::{ArgFilter, List, Operator, Policy, Target};
+use crate::model::{ArgFilter, List, Operator, Target};
 use crate::nearest::nearest;
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    let policy = places.policy;
     let lists = &policy.spec.lists;
     for (i, list) in lists.iter().enumerate() {
         let path = spec().field("lists").index(i);
@@ -19,24 +20,24 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
             ));
         }
     }
-    for place in hooks(policy) {
+    for place in &places.hooks {
         if let Target::Function { call, .. } = &place.hook.target {
-            named(lists, call, place.path.field("call"), found);
+            named(lists, call, || place.path.field("call"), found);
         }
     }
     for (i, calls) in policy.spec.enforcers.iter().enumerate() {
         for (k, call) in calls.iter().enumerate() {
-            named(lists, call, spec().field("enforcers").index(i).field("calls").index(k), found);
+            named(lists, call, || spec().field("enforcers").index(i).field("calls").index(k), found);
         }
     }
-    for (selector, path) in selectors(policy) {
+    for (selector, path) in places.selectors() {
         for (name, filters) in [
             ("matchArgs", &selector.match_args),
             ("matchData", &selector.match_data),
             ("matchReturnArgs", &selector.match_return_args),
         ] {
             for (i, filter) in filters.iter().enumerate() {
-                in_filter(lists, filter, &path.field(name).index(i), found);
+                in_filter(lists, filter, || path.field(name).index(i), found);
             }
         }
     }
@@ -103,11 +104,12 @@ fn is_syscall(name: &str) -> bool {
     bare.strip_prefix("sys_").is_some_and(|rest| !rest.is_empty())
 }
 
-fn named(lists: &[List], value: &str, path: FieldPath, found: &mut Vec<Diagnostic>) {
+fn named(lists: &[List], value: &str, path: impl FnOnce() -> FieldPath, found: &mut Vec<Diagnostic>) {
     let Some(name) = value.strip_prefix("list:") else { return };
     if lists.iter().any(|list| list.name == name) {
         return;
     }
+    let path = path();
     let diagnostic = Diagnostic::new(
         &BAD_LIST,
         path.clone(),
@@ -124,10 +126,15 @@ fn named(lists: &[List], value: &str, path: FieldPath, found: &mut Vec<Diagnosti
     });
 }
 
-fn in_filter(lists: &[List], filter: &ArgFilter, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+fn in_filter(
+    lists: &[List],
+    filter: &ArgFilter,
+    path: impl Fn() -> FieldPath,
+    found: &mut Vec<Diagnostic>,
+) {
     for (i, value) in filter.values.iter().enumerate().filter(|(_, value)| value.starts_with("list:")) {
         if matches!(filter.operator, Operator::InMap | Operator::NotInMap) {
-            named(lists, value, path.field("values").index(i), found);
+            named(lists, value, || path().field("values").index(i), found);
         }
     }
 }

@@ -1,15 +1,14 @@
 //! `selectorsMacros`, and where they are used.
 
-use super::{hooks, spec};
+use super::Places;
 use crate::codes::BAD_MACRO;
 use crate::diagnostic::{Diagnostic, Edit, Fix};
-use crate::model::{Policy, Selector};
+use crate::model::Selector;
 use crate::nearest::nearest;
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    let macros = &policy.spec.selectors_macros;
-    for (name, selector) in macros {
-        let path = spec().field("selectorsMacros").field(name);
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    let macros = &places.policy.spec.selectors_macros;
+    for (selector, path) in &places.macros {
         if !selector.macros.is_empty() {
             found.push(
                 Diagnostic::new(
@@ -32,7 +31,7 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
             );
         }
     }
-    for place in hooks(policy) {
+    for place in &places.hooks {
         for (selector, path) in place.selectors() {
             for (i, name) in selector.macros.iter().enumerate() {
                 let at = path.field("macros").index(i);

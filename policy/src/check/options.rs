@@ -1,9 +1,8 @@
 //! `options`: Tetragon ignores names that it doesn't know, so a slip turns enforcement on or off.
 
-use super::spec;
+use super::{Places, spec};
 use crate::codes::BAD_OPTION;
 use crate::diagnostic::{Diagnostic, Edit, Fix};
-use crate::model::Policy;
 use crate::nearest::nearest;
 
 /// What an option takes.
@@ -21,8 +20,8 @@ const OPTIONS: [(&str, Values); 5] = [
     ("sleepable-preload-size", Values::Positive),
 ];
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    for (i, (name, value)) in policy.spec.options.iter().enumerate() {
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    for (i, (name, value)) in places.policy.spec.options.iter().enumerate() {
         let path = spec().field("options").index(i);
         let Some((_, values)) = OPTIONS.iter().find(|(known, _)| known == name) else {
             let at = path.field("name");

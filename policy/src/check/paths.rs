@@ -1,9 +1,9 @@
 //! Paths that are links on most systems.
 
-use super::{Section, hooks, spec};
+use super::{Places, Section};
 use crate::codes::PATH_ALIAS;
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
-use crate::model::{ArgFilter, ArgType, BinaryFilter, Operator, Policy};
+use crate::model::{ArgFilter, ArgType, Operator, Selector};
 
 /// Directories that are links on most systems, and where they lead: those that the distributions merged into `/usr`,
 /// and what the Filesystem Hierarchy Standard moved to `/run`.
@@ -18,8 +18,8 @@ const LINKS: [(&str, &str); 8] = [
     ("/var/lock", "/run/lock"),
 ];
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    for place in hooks(policy) {
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    for place in &places.hooks {
         // A path in a program's memory is as the program wrote it.
         let resolved = |filter: &ArgFilter| {
             place.section != Section::Uprobes
@@ -32,28 +32,35 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
                 })
         };
         for (selector, path) in place.selectors() {
-            binaries(&selector.match_binaries, &path.field("matchBinaries"), found);
-            binaries(&selector.match_parent_binaries, &path.field("matchParentBinaries"), found);
+            programs(selector, path, found);
             for (i, filter) in selector.match_args.iter().enumerate().filter(|(_, filter)| resolved(filter)) {
-                values(filter.operator, &filter.values, &path.field("matchArgs").index(i), found);
+                values(filter.operator, &filter.values, || path.field("matchArgs").index(i), found);
             }
         }
     }
-    for (name, selector) in &policy.spec.selectors_macros {
-        let path = spec().field("selectorsMacros").field(name);
-        binaries(&selector.match_binaries, &path.field("matchBinaries"), found);
-        binaries(&selector.match_parent_binaries, &path.field("matchParentBinaries"), found);
+    for (selector, path) in &places.macros {
+        programs(selector, path, found);
     }
 }
 
-fn binaries(filters: &[BinaryFilter], path: &FieldPath, found: &mut Vec<Diagnostic>) {
-    for (i, filter) in filters.iter().enumerate() {
-        values(filter.operator, &filter.values, &path.index(i), found);
+fn programs(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    for (name, filters) in [
+        ("matchBinaries", &selector.match_binaries),
+        ("matchParentBinaries", &selector.match_parent_binaries),
+    ] {
+        for (i, filter) in filters.iter().enumerate() {
+            values(filter.operator, &filter.values, || path.field(name).index(i), found);
+        }
     }
 }
 
 /// The kernel gives a file's own path, without links: where `/bin` is a link, no file has a path that begins so.
-fn values(operator: Operator, values: &[String], path: &FieldPath, found: &mut Vec<Diagnostic>) {
+fn values(
+    operator: Operator,
+    values: &[String],
+    path: impl Fn() -> FieldPath,
+    found: &mut Vec<Diagnostic>,
+) {
     let from_start = matches!(
         operator,
         Operator::In
@@ -79,7 +86,7 @@ fn values(operator: Operator, values: &[String], path: &FieldPath, found: &mut V
         if values.iter().take(1000).any(covered) {
             continue;
         }
-        let list = path.field("values");
+        let list = path().field("values");
         found.push(
             Diagnostic::new(
                 &PATH_ALIAS,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Place, hooks, spec};
+use super::{Place, Places, spec};
 use crate::codes::{ALWAYS_HOLDS, DEAD_SELECTOR, NEVER_MATCHES, REDUNDANT_FILTER, SUBSUMED_SELECTOR};
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
 use crate::labels::{self as form, Subject};
@@ -20,14 +20,15 @@ struct Live<'a> {
     allowed: Allowed,
 }
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    let policy = places.policy;
     let prover = Prover::default();
     let mut said = Vec::new();
-    for place in hooks(policy) {
+    for place in &places.hooks {
         let mut before: Vec<Live<'_>> = Vec::new();
         for (index, (selector, path)) in place.selectors().take(COMPARED).enumerate() {
-            let mut conditions = lower(place.hook, selector, &path);
-            conditions.extend(of_macros(policy, &place, selector));
+            let mut conditions = lower(place.hook, selector, path);
+            conditions.extend(of_macros(policy, place, selector));
             if conditions.len() > COMPARED {
                 continue;
             }
@@ -160,7 +161,7 @@ fn useful(prover: &Prover, conditions: &[Condition], found: &mut Vec<Diagnostic>
 }
 
 /// Whether earlier selectors take all that this one would match.
-fn dead(prover: &Prover, before: &[Live<'_>], later: &Live<'_>, path: FieldPath) -> Option<Diagnostic> {
+fn dead(prover: &Prover, before: &[Live<'_>], later: &Live<'_>, path: &FieldPath) -> Option<Diagnostic> {
     let name = |i: usize| format!("`selectors[{}]`", before[i].index);
     let all = before.iter().position(|live| live.allowed.is_empty());
     let takers = match all {
@@ -197,7 +198,7 @@ fn dead(prover: &Prover, before: &[Live<'_>], later: &Live<'_>, path: FieldPath)
         safe: takers.iter().all(same_actions),
     };
     Some(
-        Diagnostic::new(code, path, format!("this selector is never reached: {why}"))
+        Diagnostic::new(code, path.clone(), format!("this selector is never reached: {why}"))
             .help("the first selector that matches takes the event: put the narrower one first, or take it away")
             .fix(fix),
     )

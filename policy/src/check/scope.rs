@@ -1,12 +1,13 @@
 //! Whom a policy watches: its selectors of pods, containers, hosts and nodes.
 
-use super::{enforces, selectors, spec};
+use super::{Places, enforces, spec};
 use crate::codes::{ENFORCED_EVERYWHERE, HOST_SELECTOR, NAMESPACE_IGNORED, NAMESPACE_LABEL};
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
 use crate::labels::{self, NAMESPACE_KEY, Subject};
 use crate::model::{Kind, LabelSelector, Policy};
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    let policy = places.policy;
     let path = spec();
     let parts = &policy.spec;
     let workload = [&parts.pod_selector, &parts.container_selector, &parts.host_selector].map(Option::as_ref);
@@ -14,10 +15,10 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
     if let Some(selector) = &parts.node_selector {
         found.extend(labels::check(selector, Subject::Node, &path.field("nodeSelector")));
     }
-    for (selector, path) in selectors(policy) {
-        // One object in the document, as it is no list.
-        let path = path.field("matchWorkloads");
+    for (selector, path) in places.selectors() {
         for filter in &selector.match_workloads {
+            // One object in the document, as it is no list.
+            let path = path.field("matchWorkloads");
             let parts = [&filter.pod_selector, &filter.container_selector, &filter.host_selector];
             check_workload(parts.map(Option::as_ref), &path, found);
         }
@@ -33,7 +34,7 @@ pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
         );
     }
     ignored_namespace(policy, found);
-    everywhere(policy, found);
+    everywhere(places, found);
 }
 
 fn check_workload(
@@ -102,7 +103,8 @@ fn ignored_namespace(policy: &Policy, found: &mut Vec<Diagnostic>) {
 }
 
 /// Enforcement without any selector of workloads reaches the node's own processes, the agent's too.
-fn everywhere(policy: &Policy, found: &mut Vec<Diagnostic>) {
+fn everywhere(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    let policy = places.policy;
     let parts = &policy.spec;
     let unscoped = policy.kind == Kind::Cluster
         && [&parts.pod_selector, &parts.container_selector]
@@ -111,7 +113,7 @@ fn everywhere(policy: &Policy, found: &mut Vec<Diagnostic>) {
     if !unscoped {
         return;
     }
-    for (selector, path) in selectors(policy) {
+    for (selector, path) in places.selectors() {
         let filtered = !selector.match_workloads.is_empty() || !selector.match_binaries.is_empty();
         let enforced = selector.match_actions.iter().position(|action| enforces(&action.action));
         let (Some(i), false) = (enforced, filtered) else { continue };

@@ -1,11 +1,12 @@
 //! Which sections a policy has, and which of them can be together.
 
-use super::{Section, spec};
+use super::{Places, Section, spec};
 use crate::codes::{CONFLICTING_FIELDS, LOADER_SCOPE, MANY_SECTIONS, NO_HOOK, SECTION_KIND};
 use crate::diagnostic::Diagnostic;
 use crate::model::{Kind, Policy, Target};
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    let policy = places.policy;
     let used: Vec<Section> = Section::ALL.into_iter().filter(|s| !s.hooks(policy).is_empty()).collect();
     if used.is_empty() && !policy.spec.loader {
         found.push(

@@ -1,17 +1,16 @@
 //! Sockets that a policy follows: `TrackSock` and `UntrackSock`.
 
 use super::budget::actions;
-use super::{Place, hooks};
+use super::{Place, Places};
 use crate::codes::{SOCKET_TRACKING, UNKNOWN_NAME};
 use crate::diagnostic::{Diagnostic, Edit, Fix};
-use crate::model::Policy;
 use crate::nearest::nearest;
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    for place in hooks(policy) {
-        return_arg_action(&place, found);
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    for place in &places.hooks {
+        return_arg_action(place, found);
     }
-    sockets(policy, found);
+    sockets(places, found);
 }
 
 /// What can be done with a result; the schema takes any word.
@@ -36,7 +35,7 @@ fn return_arg_action(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
 }
 
 /// Sockets that are tracked stay so until they are untracked.
-fn sockets(policy: &Policy, found: &mut Vec<Diagnostic>) {
+fn sockets(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     let mut first = [None, None];
     let mut see = |action: &str, path| {
         let slot = match action {
@@ -46,7 +45,7 @@ fn sockets(policy: &Policy, found: &mut Vec<Diagnostic>) {
         };
         slot.get_or_insert(path);
     };
-    for place in hooks(policy) {
+    for place in &places.hooks {
         if let Some(action) = &place.hook.return_arg_action {
             see(action, place.path.field("returnArgAction"));
         }

@@ -1,6 +1,6 @@
 //! Names, messages and tags: texts that Tetragon cuts or refuses.
 
-use super::hooks;
+use super::Places;
 use crate::codes::{MESSAGE_LENGTH, NAME_TOO_LONG, NO_MESSAGE, OVER_LIMIT};
 use crate::diagnostic::{Diagnostic, FieldPath, Severity};
 use crate::model::Policy;
@@ -11,11 +11,13 @@ const MESSAGE_MAX: usize = 256;
 const TAG_MAX: usize = 128;
 const TAGS_MAX: usize = 16;
 
-pub(super) fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
-    directory(policy, found);
-    for place in hooks(policy) {
+pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+    directory(places.policy, found);
+    for place in &places.hooks {
         message(place.hook.message.as_deref(), &place.path, found);
-        tags(&place.hook.tags, &place.path.field("tags"), found);
+        if !place.hook.tags.is_empty() {
+            tags(&place.hook.tags, &place.path.field("tags"), found);
+        }
     }
 }
 
@@ -40,12 +42,12 @@ fn directory(policy: &Policy, found: &mut Vec<Diagnostic>) {
 
 /// Two to 256 bytes; fewer are refused by every node, more are cut.
 fn message(message: Option<&str>, path: &FieldPath, found: &mut Vec<Diagnostic>) {
-    let at = path.field("message");
+    let at = || path.field("message");
     match message.map_or(0, str::len) {
         0 => found.push(
             Diagnostic::new(
                 &NO_MESSAGE,
-                at,
+                at(),
                 "the hook has no message: who reads an event of it must know why",
             )
             .help("write `message: …` in a few words"),
@@ -53,14 +55,14 @@ fn message(message: Option<&str>, path: &FieldPath, found: &mut Vec<Diagnostic>)
         1 => found.push(
             Diagnostic::new(
                 &MESSAGE_LENGTH,
-                at,
+                at(),
                 "a message of one byte: Tetragon's nodes refuse the whole policy",
             )
             .severity(Severity::Error),
         ),
         length if length > MESSAGE_MAX => found.push(Diagnostic::new(
             &MESSAGE_LENGTH,
-            at,
+            at(),
             format!("the message has {length} bytes and is cut after {MESSAGE_MAX}"),
         )),
         _ => {}

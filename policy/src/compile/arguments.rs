@@ -1,6 +1,8 @@
 //! Arguments: what a policy declares against what the function has.
 
-use gatewatch_kernel::{CType, Function, Kind, Pointee};
+use std::fmt;
+
+use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, Syscall};
 
 use super::Compiler;
 use crate::{
@@ -41,55 +43,75 @@ pub(super) struct Declared {
     pub(super) readable: Readable,
 }
 
+/// What the kernel has where a hook attaches. A person is shown it as in C, which takes time and is done only where
+/// something is said.
+#[derive(Clone, Debug)]
+pub(super) enum Real<'a> {
+    Function(&'a Function),
+    /// The prototype of a system call's entry is the same for all: one pointer to the registers. The call's own is
+    /// known apart from that.
+    Call(Syscall),
+}
+
+impl Real<'_> {
+    fn params(&self) -> Option<&[Param]> {
+        match self {
+            Self::Function(function) => function.params.as_deref(),
+            Self::Call(call) => call.params.as_deref(),
+        }
+    }
+}
+
+impl fmt::Display for Real<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Function(function) => function.fmt(f),
+            Self::Call(call) => call.fmt(f),
+        }
+    }
+}
+
 /// The declared arguments of a hook, and its result.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Arguments {
+pub(super) struct Arguments<'a> {
     pub(super) args: Vec<Declared>,
     /// Whether `args` is there at all.
     pub(super) listed: bool,
     pub(super) result: Option<Declared>,
     /// Those that the function doesn't have.
     pub(super) missing: Vec<u32>,
-    /// The types that the function itself has, and the function, for a person.
-    pub(super) prototype: Option<(Vec<CType>, String)>,
+    /// The function or the system call itself.
+    pub(super) real: Option<Real<'a>>,
     /// Those that are enumerations in the kernel: index, and the enumeration's tag.
     pub(super) enums: Vec<(u32, String)>,
 }
 
 impl Compiler<'_> {
     /// Checks the declarations against the prototype.
-    pub(super) fn arguments(
+    pub(super) fn arguments<'f>(
         &mut self,
         hook: &Hook,
         symbol: &str,
         syscall: bool,
-        function: Option<&Function>,
+        function: Option<&'f Function>,
         path: &FieldPath,
-    ) -> Arguments {
-        // The prototype of a system call's entry is the same for all: one pointer to the registers. Its own is known
-        // apart from that.
-        let call = if syscall { self.environment.kernel.syscall(symbol) } else { None };
+    ) -> Arguments<'f> {
         let function = function.filter(|_| !syscall);
-        let mut arguments = Arguments::default();
-        let params = match &call {
-            Some(call) => call.params.as_deref(),
-            None => function.and_then(|function| function.params.as_deref()),
+        let real = match function {
+            Some(function) => Some(Real::Function(function)),
+            None if syscall => self.environment.kernel.syscall(symbol).map(Real::Call),
+            None => None,
         };
-        let shown = match (&call, function) {
-            (Some(call), _) => Some(call.to_string()),
-            (None, function) => function.map(ToString::to_string),
-        };
-        arguments.listed = !hook.args.is_empty();
-        arguments.prototype =
-            params.map(|params| params.iter().map(|param| param.ty.clone()).collect()).zip(shown.clone());
+        let mut arguments = Arguments { listed: !hook.args.is_empty(), ..Arguments::default() };
+        let params = real.as_ref().and_then(Real::params);
         for (i, arg) in hook.args.iter().enumerate() {
             let path = path.field("args").index(i);
             let count = params.map_or(MAX_ARGS, |params| u32::try_from(params.len()).unwrap_or(MAX_ARGS));
             if arg.index >= count.min(MAX_ARGS) {
-                let prototype = shown
+                let prototype = real
                     .as_ref()
                     .filter(|_| params.is_some())
-                    .map_or_else(String::new, |shown| format!(": {shown}"));
+                    .map_or_else(String::new, |real| format!(": {real}"));
                 self.report(Diagnostic::new(
                     &codes::ARG_INDEX,
                     path.field("index"),
@@ -98,11 +120,12 @@ impl Compiler<'_> {
                 arguments.missing.push(arg.index);
                 continue;
             }
-            if let (Some(params), Some(shown)) = (params, &shown)
+            if let (Some(params), Some(real)) = (params, &real)
                 && let Some(param) = params.get(arg.index as usize)
                 && arg.resolve.is_none()
             {
-                self.fits(arg.ty, &param.ty, &format!("argument {} of `{shown}`", arg.index), &path, false);
+                let what = format_args!("argument {} of `{real}`", arg.index);
+                self.fits(arg.ty, &param.ty, what, &path, false);
                 if let Kind::Enum { name, .. } = &param.ty.kind
                     && !name.is_empty()
                 {
@@ -120,13 +143,8 @@ impl Compiler<'_> {
             if let Some(function) = function
                 && let Some(ret) = &function.ret
             {
-                self.fits(
-                    arg.ty,
-                    ret,
-                    &format!("the result of `{function}`"),
-                    &path.field("returnArg"),
-                    true,
-                );
+                let what = format_args!("the result of `{function}`");
+                self.fits(arg.ty, ret, what, &path.field("returnArg"), true);
             }
             let readable = match integer(arg.ty) {
                 Some((bits, signed)) => Readable::Int { field: Field::Return { bits, signed }, bits, signed },
@@ -134,12 +152,20 @@ impl Compiler<'_> {
             };
             arguments.result = Some(Declared { index: 0, ty: arg.ty, readable });
         }
+        arguments.real = real;
         arguments
     }
 
     /// Checks a declared type against the kernel's: an error where something else would be read, a warning where a
     /// part of the value would be.
-    fn fits(&mut self, ty: ArgType, real: &CType, what: &str, path: &FieldPath, result: bool) {
+    fn fits(
+        &mut self,
+        ty: ArgType,
+        real: &CType,
+        what: fmt::Arguments<'_>,
+        path: &FieldPath,
+        result: bool,
+    ) {
         let code = if result { &codes::RETURN_TYPE } else { &codes::ARG_TYPE };
         let problem = match (expected(ty), &real.kind) {
             (Expected::Int(declared), Kind::Int { bits, .. } | Kind::Enum { bits, .. }) => {
@@ -186,7 +212,7 @@ impl Compiler<'_> {
     /// The argument that a filter names.
     pub(super) fn declared(
         &mut self,
-        arguments: &Arguments,
+        arguments: &Arguments<'_>,
         filter: &ArgFilter,
         path: &FieldPath,
     ) -> Option<Declared> {
@@ -212,7 +238,7 @@ impl Compiler<'_> {
     pub(super) fn result(
         &mut self,
         hook: &Hook,
-        arguments: &Arguments,
+        arguments: &Arguments<'_>,
         path: &FieldPath,
     ) -> Option<Declared> {
         if !hook.on_return {
@@ -235,15 +261,16 @@ impl Compiler<'_> {
 }
 
 /// Adds to a diagnostic on an undeclared argument how it would be declared.
-fn declare(diagnostic: Diagnostic, arguments: &Arguments, index: u32, path: &FieldPath) -> Diagnostic {
-    let Some((params, shown)) = &arguments.prototype else {
+fn declare(diagnostic: Diagnostic, arguments: &Arguments<'_>, index: u32, path: &FieldPath) -> Diagnostic {
+    let known = arguments.real.as_ref().and_then(|real| Some((real, real.params()?)));
+    let Some((real, params)) = known else {
         return diagnostic.help(format!("declare it: `- {{index: {index}, type: …}}`"));
     };
     let Some(param) = params.get(index as usize) else {
-        return diagnostic.help(format!("`{shown}` has no argument {index}"));
+        return diagnostic.help(format!("`{real}` has no argument {index}"));
     };
-    let Some(ty) = written(param) else {
-        return diagnostic.help(format!("declare it: argument {index} of `{shown}` is a `{}`", param.text));
+    let Some(ty) = written(&param.ty) else {
+        return diagnostic.help(format!("declare it: argument {index} of `{real}` is a `{}`", param.ty.text));
     };
     let entry = format!("{{index: {index}, type: {ty}}}");
     // From `selectors[0].matchArgs[0]` back to the hook.
@@ -253,7 +280,7 @@ fn declare(diagnostic: Diagnostic, arguments: &Arguments, index: u32, path: &Fie
     } else {
         (hook, Edit::AddField("args".to_owned(), format!("[{entry}]")))
     };
-    diagnostic.help(format!("declare it: `- {entry}` ({shown})")).fix(Fix {
+    diagnostic.help(format!("declare it: `- {entry}` ({real})")).fix(Fix {
         title: format!("declare argument {index}"),
         path,
         edit,

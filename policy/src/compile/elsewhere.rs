@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// How the functions are called at which programs for LSM hooks attach.
-const LSM_PREFIX: &str = "bpf_lsm_";
+pub(super) const LSM_PREFIX: &str = "bpf_lsm_";
 
 impl Compiler<'_> {
     /// `fentries` and `lsmhooks`.

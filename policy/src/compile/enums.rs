@@ -10,7 +10,7 @@ use crate::{
 
 impl Compiler<'_> {
     /// Says what the numbers of a filter on an enumeration mean on this kernel, so that others can be compared.
-    pub(super) fn enum_numbers(&mut self, arguments: &Arguments, filter: &ArgFilter, path: &FieldPath) {
+    pub(super) fn enum_numbers(&mut self, arguments: &Arguments<'_>, filter: &ArgFilter, path: &FieldPath) {
         let by_number = matches!(
             filter.operator,
             Operator::Equal | Operator::NotEqual | Operator::InMap | Operator::NotInMap

@@ -4,6 +4,7 @@
 //! Meaning that Tetragon leaves undefined (entries that are silently dropped, filters that are always true) is an
 //! error here. What the agent doesn't run yet is said as [`NOT_RUN_HERE`](codes::NOT_RUN_HERE).
 
+mod answers;
 mod arguments;
 mod elsewhere;
 mod enums;
@@ -15,6 +16,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+pub use answers::Answers;
 use gatewatch_kernel::{Attach, Function, Profile};
 
 use crate::{
@@ -246,7 +248,7 @@ impl Compiler<'_> {
         &mut self,
         selector: &Selector,
         hook: &Hook,
-        arguments: &arguments::Arguments,
+        arguments: &arguments::Arguments<'_>,
         path: &FieldPath,
     ) -> SelectorPlan {
         for (name, present) in [

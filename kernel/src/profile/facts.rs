@@ -1,0 +1,78 @@
+//! What profiles say of one function, to be compared from kernel to kernel.
+
+use super::{Profile, Types, functions::Entry};
+use crate::Kind;
+
+/// All that a profile says of one function and, of the entry of a system call, of the call. Facts that are equal come
+/// from kernels that give the same answers about the function: how it can be probed, its prototype with all names and
+/// types, the call's parameters. (The constants of enumerations aren't part of it: see
+/// [`takes_enum`](Self::takes_enum).)
+///
+/// Nothing is copied out of the profiles, so that comparing is cheap.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    profile: &'a Profile,
+    name: &'a str,
+    index: usize,
+    entry: Entry,
+}
+
+impl Profile {
+    /// What is said of the function with exactly this symbol.
+    pub fn facts(&self, symbol: &str) -> Option<Facts<'_>> {
+        let index = self.functions.names.find(symbol)?;
+        let (name, entry) = (self.functions.names.get(index)?, *self.functions.entries.get(index)?);
+        Some(Facts { profile: self, name, index, entry })
+    }
+}
+
+impl Facts<'_> {
+    /// Whether nothing is known that keeps it from being probed.
+    pub fn may_be_probed(&self) -> bool {
+        self.entry.access.may_be_probed()
+    }
+
+    /// Whether the function or the system call takes an enumeration, of which the constants may differ from kernel to
+    /// kernel although the facts are equal.
+    pub fn takes_enum(&self) -> bool {
+        let is_enum = |kind: &Kind| matches!(kind, Kind::Enum { .. });
+        match &self.profile.types {
+            Types::Saved(saved) => {
+                let call = self.call().and_then(|call| saved.syscall(call));
+                let rows = [saved.function(self.index), call];
+                rows.into_iter().flatten().any(|row| saved.types_of(row).any(|ty| is_enum(&ty.kind)))
+            }
+            Types::Live(_) => {
+                let function = self.profile.function(self.name).and_then(|function| function.params);
+                let call = self.profile.syscall(self.name).and_then(|call| call.params);
+                function.into_iter().chain(call).flatten().any(|param| is_enum(&param.ty.kind))
+            }
+        }
+    }
+
+    /// The system call of which it is the entry.
+    fn call(&self) -> Option<&str> {
+        self.name.strip_prefix(self.profile.arch.syscall_prefix())
+    }
+}
+
+impl PartialEq for Facts<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        let (a, b) = (self.profile, other.profile);
+        if std::ptr::eq(a, b) {
+            return self.index == other.index;
+        }
+        if (self.name, self.entry, a.arch, a.functions.overrides_known)
+            != (other.name, other.entry, b.arch, b.functions.overrides_known)
+        {
+            return false;
+        }
+        match (&a.types, &b.types) {
+            (Types::Saved(x), Types::Saved(y)) => {
+                x.same(x.function(self.index), y, y.function(other.index))
+                    && self.call().is_none_or(|call| x.same(x.syscall(call), y, y.syscall(call)))
+            }
+            _ => a.function(self.name) == b.function(self.name) && a.syscall(self.name) == b.syscall(self.name),
+        }
+    }
+}

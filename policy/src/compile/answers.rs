@@ -1,0 +1,65 @@
+//! Whether a policy is told the same on two kernels, found out for much less than compiling it for both.
+
+use gatewatch_kernel::{Facts, Profile};
+
+use super::{Environment, elsewhere::LSM_PREFIX};
+use crate::model::{Hook, Policy, Target};
+
+/// What a policy asks of one kernel, and the answers.
+#[derive(Clone, Debug)]
+pub struct Answers<'a> {
+    environment: Environment<'a>,
+    /// What the kernel says of each function that is hooked, in the order of the policy. `None` where what is said of
+    /// the policy may hang on more than that, or names the kernel.
+    hooked: Option<Vec<Facts<'a>>>,
+}
+
+impl<'a> Answers<'a> {
+    /// Asks a kernel.
+    pub fn of(policy: &Policy, environment: Environment<'a>) -> Self {
+        Self { environment, hooked: hooked(policy, environment.kernel) }
+    }
+
+    /// Whether [`compile`](super::compile) says the same for both, word for word. That it does is always true; that it
+    /// doesn't may be wrong.
+    pub fn agree(&self, other: &Self) -> bool {
+        let (a, b) = (self.environment, other.environment);
+        if a.host_namespaces != b.host_namespaces {
+            return false;
+        }
+        // Nodes with different releases often have one shipped profile.
+        std::ptr::eq(a.kernel, b.kernel)
+            || a.kernel.arch == b.kernel.arch && self.hooked.is_some() && self.hooked == other.hooked
+    }
+}
+
+/// Everything that compiling reads of a kernel, as long as each hook finds a function that can be probed. Where one
+/// doesn't, the message names the kernel and the functions of it that are called alike; and a number of an enumeration
+/// is explained by the kernel's own names.
+fn hooked<'a>(policy: &Policy, kernel: &'a Profile) -> Option<Vec<Facts<'a>>> {
+    let spec = &policy.spec;
+    let mut all = Vec::with_capacity(spec.kprobes.len() + spec.fentries.len() + spec.lsm_hooks.len());
+    for hook in spec.kprobes.iter().chain(&spec.fentries) {
+        let Target::Function { call, syscall, .. } = &hook.target else { continue };
+        if call.starts_with("list:") {
+            continue;
+        }
+        let facts = if *syscall {
+            let named_so = call.starts_with("sys_") || call.starts_with(kernel.arch.syscall_prefix());
+            kernel.facts(&kernel.syscall_symbol(call)).filter(|_| named_so)?
+        } else {
+            kernel.facts(call)?
+        };
+        all.push(known(hook, facts).filter(Facts::may_be_probed)?);
+    }
+    for hook in &spec.lsm_hooks {
+        let Target::Lsm { hook: name } = &hook.target else { continue };
+        all.push(known(hook, kernel.facts(&format!("{LSM_PREFIX}{name}"))?)?);
+    }
+    Some(all)
+}
+
+/// The facts, where they are all that is read of the kernel for the arguments of a hook.
+fn known<'a>(hook: &Hook, facts: Facts<'a>) -> Option<Facts<'a>> {
+    (hook.args.is_empty() || !facts.takes_enum()).then_some(facts)
+}
