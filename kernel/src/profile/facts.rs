@@ -72,7 +72,81 @@ impl PartialEq for Facts<'_> {
                 x.same(x.function(self.index), y, y.function(other.index))
                     && self.call().is_none_or(|call| x.same(x.syscall(call), y, y.syscall(call)))
             }
-            _ => a.function(self.name) == b.function(self.name) && a.syscall(self.name) == b.syscall(self.name),
+            _ => {
+                a.function(self.name) == b.function(self.name) && a.syscall(self.name) == b.syscall(self.name)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Arch, Parts,
+        btf::tests::{KERNELS, stored},
+    };
+
+    /// Whether profiles say the same, asked in the other way.
+    fn say_the_same(a: &Profile, b: &Profile, name: &str) -> bool {
+        let call = |profile: &Profile| profile.syscall(name).filter(|call| call.symbol == name);
+        a.function(name) == b.function(name) && call(a) == call(b)
+    }
+
+    #[test]
+    fn facts_are_equal_where_all_that_is_said_is() {
+        let profiles: Vec<Profile> = Profile::shipped_names().filter_map(Profile::shipped).collect();
+        let (mut same, mut other) = (0, 0);
+        for (a, b) in profiles.iter().flat_map(|a| profiles.iter().map(move |b| (a, b))) {
+            for name in a.functions().step_by(17) {
+                let (Some(mine), Some(theirs)) = (a.facts(name), b.facts(name)) else {
+                    assert!(!b.has_function(name));
+                    continue;
+                };
+                if mine == theirs {
+                    assert!(say_the_same(a, b, name), "{name}");
+                    same += 1;
+                } else {
+                    other += 1;
+                }
+            }
+        }
+        assert!(same > 10_000 && other > 1000, "{same} the same, {other} other");
+    }
+
+    #[test]
+    fn facts_of_live_and_saved_profiles_are_equal() {
+        let (live, saved): (Vec<_>, Vec<_>) = KERNELS[..2]
+            .iter()
+            .map(|kernel| {
+                let live = Profile::from_parts(&Parts::new("x", Arch::Amd64, &stored(kernel))).unwrap();
+                let saved = Profile::from_bytes(&live.to_bytes_at(1).unwrap()).unwrap();
+                (live, saved)
+            })
+            .unzip();
+        let mut other = 0;
+        for name in live[0].functions().step_by(17) {
+            let (mine, theirs) = (live[0].facts(name).unwrap(), saved[0].facts(name).unwrap());
+            assert!(mine == theirs, "{name}");
+            assert_eq!(mine.takes_enum(), theirs.takes_enum(), "{name}");
+            let Some(newer) = live[1].facts(name) else { continue };
+            assert!(mine != newer || say_the_same(&live[0], &live[1], name), "{name}");
+            other += usize::from(mine != newer);
+        }
+        assert!(other > 100, "{other}");
+    }
+
+    #[test]
+    fn enumerations_are_seen_in_functions_and_calls() {
+        let profile = Profile::shipped("6.12").unwrap();
+        let takes = |name: &str| profile.facts(name).unwrap().takes_enum();
+        assert!(takes("security_kernel_read_file") && !takes("security_file_permission"));
+        let by_functions = |name: &&str| {
+            let params = profile.function(name).and_then(|function| function.params);
+            params.into_iter().flatten().any(|param| matches!(param.ty.kind, Kind::Enum { .. }))
+        };
+        for name in profile.functions().step_by(23).filter(|name| !name.contains("sys_")) {
+            assert_eq!(takes(name), by_functions(&name), "{name}");
         }
     }
 }
