@@ -31,7 +31,7 @@ pub fn analyze(document: &Document) -> Analysis {
     let judged = policy.as_ref().map(check).unwrap_or_default();
     let form_errors: BTreeSet<FieldPath> =
         found.iter().filter(|d| d.is_error()).map(|d| d.path.clone()).collect();
-    found.extend(judged.into_iter().filter(|d| !follows(d, &form_errors)));
+    found.extend(judged.into_iter().filter(|d| form_errors.is_empty() || !follows(d, &form_errors)));
     let mut findings = document.findings.clone();
     findings.extend(found.into_iter().map(|diagnostic| document.locate(diagnostic)));
     findings.sort_by_key(|finding| finding.span.map_or(u32::MAX, |span| span.start));

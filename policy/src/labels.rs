@@ -61,14 +61,13 @@ pub enum Subject {
 /// most of these mistakes would silently select nothing or everything.
 pub fn check(selector: &LabelSelector, subject: Subject, path: &FieldPath) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    let labels = path.field("matchLabels");
     for (key, value) in &selector.match_labels {
-        let at = labels.field(key);
-        check_key(key, subject, &at, true, &mut found);
+        let at = || path.field("matchLabels").field(key);
+        check_key(key, subject, at, true, &mut found);
         if let Err(e) = names::label_value(value) {
             let mut diagnostic = Diagnostic::new(
                 &BAD_LABEL_VALUE,
-                at,
+                at(),
                 format!("{value:?} can't be a label's value, so the API server refuses the policy: {e}"),
             );
             if subject == Subject::Container {
@@ -80,9 +79,8 @@ pub fn check(selector: &LabelSelector, subject: Subject, path: &FieldPath) -> Ve
             found.push(diagnostic);
         }
     }
-    let expressions = path.field("matchExpressions");
     for (i, expression) in selector.match_expressions.iter().enumerate() {
-        check_expression(expression, subject, &expressions.index(i), &mut found);
+        check_expression(expression, subject, &path.field("matchExpressions").index(i), &mut found);
     }
     if found.is_empty() {
         contradictions(selector, path, &mut found);
@@ -96,7 +94,7 @@ fn check_expression(
     path: &FieldPath,
     found: &mut Vec<Diagnostic>,
 ) {
-    check_key(&expression.key, subject, &path.field("key"), false, found);
+    check_key(&expression.key, subject, || path.field("key"), false, found);
     let (operator, values) = (expression.operator, path.field("values"));
     match operator {
         LabelOperator::In | LabelOperator::NotIn if expression.values.is_empty() => {
@@ -151,13 +149,19 @@ fn impossible_value(key: &str, value: &str, subject: Subject) -> Option<names::N
     }
 }
 
-fn check_key(key: &str, subject: Subject, path: &FieldPath, at_key: bool, found: &mut Vec<Diagnostic>) {
+fn check_key(
+    key: &str,
+    subject: Subject,
+    path: impl Fn() -> FieldPath,
+    at_key: bool,
+    found: &mut Vec<Diagnostic>,
+) {
     let diagnostic = match subject {
         Subject::Pod if key == NAMESPACE_KEY => return,
         Subject::Container if matches!(key, "name" | "repo") => return,
         Subject::Container => Diagnostic::new(
             &BAD_LABEL_KEY,
-            path.clone(),
+            path(),
             format!("containers have no `{key}`: `containerSelector` knows `name` and `repo` alone"),
         )
         .help("select by the pod's labels in `podSelector`"),
@@ -166,13 +170,13 @@ fn check_key(key: &str, subject: Subject, path: &FieldPath, at_key: bool, found:
             Err(e) => {
                 let diagnostic = Diagnostic::new(
                     &BAD_LABEL_KEY,
-                    path.clone(),
+                    path(),
                     format!("{key:?} can't be a label's key, so no object has it: {e}"),
                 );
                 match repaired(key) {
                     Some(better) => diagnostic.help(format!("did you mean `{better}`?")).fix(Fix {
                         title: format!("write `{better}`"),
-                        path: path.clone(),
+                        path: path(),
                         edit: if at_key { Edit::Rename(better) } else { Edit::Replace(better) },
                         safe: false,
                     }),
@@ -228,6 +232,10 @@ impl<'a> Demand<'a> {
 }
 
 fn contradictions(selector: &LabelSelector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+    // Labels alone can't contradict each other.
+    if selector.match_expressions.is_empty() {
+        return;
+    }
     let mut demands = BTreeMap::<&str, Demand<'_>>::new();
     for (key, value) in &selector.match_labels {
         demands.entry(key).or_default().allow(BTreeSet::from([value.as_str()]));

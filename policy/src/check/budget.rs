@@ -85,7 +85,8 @@ fn buffers(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
 
 /// What all policies of a node share, of which this one takes more than there is.
 fn shared(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
-    let followed = places.selectors()
+    let followed = places
+        .selectors()
         .flat_map(|(s, path)| s.match_binaries.iter().map(move |filter| (filter, path)))
         .filter(|(filter, _)| filter.follow_children);
     if let Some((_, path)) = followed.into_iter().nth(FOLLOWED_MAX) {
@@ -113,7 +114,8 @@ fn shared(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
 
 /// Enforcement on some nodes: whoever may label nodes decides on which.
 fn node_labels(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
-    let enforced = places.selectors()
+    let enforced = places
+        .selectors()
         .any(|(selector, _)| actions(selector).any(|(_, _, action)| enforces(&action.action)));
     if places.policy.spec.node_selector.is_some() && enforced {
         found.push(

@@ -7,9 +7,7 @@ use crate::codes::{
     UNDECLARED_ARG, UNKNOWN_CONSTANT,
 };
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
-use crate::model::{
-    ArgFilter, ArgType, BinaryFilter, CapabilityFilter, NamespaceKind, Operator, Selector,
-};
+use crate::model::{ArgFilter, ArgType, BinaryFilter, CapabilityFilter, NamespaceKind, Operator, Selector};
 use crate::nearest::nearest;
 use crate::values::{self, ValueError, address, constants};
 
@@ -328,12 +326,7 @@ fn changes(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     }
 }
 
-fn capabilities(
-    filters: &[CapabilityFilter],
-    path: &FieldPath,
-    name: &str,
-    found: &mut Vec<Diagnostic>,
-) {
+fn capabilities(filters: &[CapabilityFilter], path: &FieldPath, name: &str, found: &mut Vec<Diagnostic>) {
     for (i, filter) in filters.iter().enumerate() {
         let path = path.field(name).index(i);
         if filter.values.is_empty() {

@@ -126,12 +126,7 @@ fn named(lists: &[List], value: &str, path: impl FnOnce() -> FieldPath, found: &
     });
 }
 
-fn in_filter(
-    lists: &[List],
-    filter: &ArgFilter,
-    path: impl Fn() -> FieldPath,
-    found: &mut Vec<Diagnostic>,
-) {
+fn in_filter(lists: &[List], filter: &ArgFilter, path: impl Fn() -> FieldPath, found: &mut Vec<Diagnostic>) {
     for (i, value) in filter.values.iter().enumerate().filter(|(_, value)| value.starts_with("list:")) {
         if matches!(filter.operator, Operator::InMap | Operator::NotInMap) {
             named(lists, value, || path().field("values").index(i), found);

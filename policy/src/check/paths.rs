@@ -55,12 +55,7 @@ fn programs(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) 
 }
 
 /// The kernel gives a file's own path, without links: where `/bin` is a link, no file has a path that begins so.
-fn values(
-    operator: Operator,
-    values: &[String],
-    path: impl Fn() -> FieldPath,
-    found: &mut Vec<Diagnostic>,
-) {
+fn values(operator: Operator, values: &[String], path: impl Fn() -> FieldPath, found: &mut Vec<Diagnostic>) {
     let from_start = matches!(
         operator,
         Operator::In

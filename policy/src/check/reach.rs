@@ -36,7 +36,11 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                 said.push(diagnostic);
                 continue;
             }
-            let useful = useful(&prover, &conditions, &mut said);
+            let useful = useful(&prover, conditions, &mut said);
+            // One by itself takes nothing from others.
+            if place.selectors.len() < 2 {
+                continue;
+            }
             let live = Live { index, selector, allowed: allowed(&useful) };
             said.extend(dead(&prover, &before, &live, path));
             before.push(live);
@@ -52,7 +56,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
         let conditions = labels(of, selector, &path);
         // What is wrong with it, contradictions too, was said with whom the policy watches.
         if conditions.len() <= COMPARED && form::check(selector, of, &path).is_empty() {
-            useful(&prover, &conditions, &mut said);
+            useful(&prover, conditions, &mut said);
         }
     }
     // A filter of a macro is said once, however many selectors use it.
@@ -113,7 +117,7 @@ fn never(prover: &Prover, conditions: &[Condition]) -> Option<Diagnostic> {
 }
 
 /// The conditions that leave something out, after it was said which don't.
-fn useful(prover: &Prover, conditions: &[Condition], found: &mut Vec<Diagnostic>) -> Vec<Condition> {
+fn useful(prover: &Prover, conditions: Vec<Condition>, found: &mut Vec<Diagnostic>) -> Vec<Condition> {
     let mut useful: Vec<Condition> = Vec::with_capacity(conditions.len());
     let remove = |condition: &Condition, safe| Fix {
         title: "take the filter away".to_owned(),
@@ -130,10 +134,10 @@ fn useful(prover: &Prover, conditions: &[Condition], found: &mut Vec<Diagnostic>
                     "every value there is passes this filter: it leaves nothing out",
                 )
                 // It may have been meant to.
-                .fix(remove(condition, false)),
+                .fix(remove(&condition, false)),
             );
         } else {
-            useful.push(condition.clone());
+            useful.push(condition);
         }
     }
     let mut i = 0;

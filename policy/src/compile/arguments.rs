@@ -158,14 +158,7 @@ impl Compiler<'_> {
 
     /// Checks a declared type against the kernel's: an error where something else would be read, a warning where a
     /// part of the value would be.
-    fn fits(
-        &mut self,
-        ty: ArgType,
-        real: &CType,
-        what: fmt::Arguments<'_>,
-        path: &FieldPath,
-        result: bool,
-    ) {
+    fn fits(&mut self, ty: ArgType, real: &CType, what: fmt::Arguments<'_>, path: &FieldPath, result: bool) {
         let code = if result { &codes::RETURN_TYPE } else { &codes::ARG_TYPE };
         let problem = match (expected(ty), &real.kind) {
             (Expected::Int(declared), Kind::Int { bits, .. } | Kind::Enum { bits, .. }) => {
