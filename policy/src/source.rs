@@ -81,6 +81,12 @@ impl Document {
         Self { root: json::node(value), complete: true, findings: Vec::new() }
     }
 
+    /// The document of JSON text of which no place is to be told, as an object in an admission request. The error says
+    /// why it is no JSON.
+    pub fn from_json_text(text: &str) -> Result<Self, serde_json::Error> {
+        Ok(Self { root: json::read(text)?, complete: true, findings: Vec::new() })
+    }
+
     /// The value at a path.
     pub fn get(&self, path: &FieldPath) -> Option<&Node> {
         path.0.iter().try_fold(&self.root, |node, step| node.step(step))

@@ -11,7 +11,7 @@ use gatewatch_kernel::Profile;
 use gatewatch_policy::analysis::analyze;
 use gatewatch_policy::diagnostic::Diagnostic;
 use gatewatch_policy::model::Policy;
-use gatewatch_policy::source::Document;
+use gatewatch_policy::source::{self, Document};
 use parking_lot::RwLock;
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -39,15 +39,24 @@ pub struct Stored {
 impl Stored {
     /// Of an object as the API server has it. `None` where it can't be read as a policy at all.
     pub fn read(object: &Value) -> Option<Self> {
-        let analysis = analyze(&Document::from_json(object));
-        let policy = analysis.policy?;
-        let metadata = &object["metadata"];
-        Some(Self {
+        Self::examine(&Document::from_json(object)).ok()
+    }
+
+    /// The same, or else what is to be said of the object.
+    pub fn examine(object: &Document) -> Result<Self, Vec<Diagnostic>> {
+        let analysis = analyze(object);
+        let findings = analysis.findings.into_iter().map(|finding| finding.diagnostic).collect();
+        let Some(policy) = analysis.policy else { return Err(findings) };
+        let metadata = |name| object.root.get("metadata")?.get(name);
+        Ok(Self {
             id: PolicyId::of(&policy, "default"),
-            uid: metadata["uid"].as_str().unwrap_or_default().to_owned(),
-            generation: metadata["generation"].as_i64(),
+            uid: metadata("uid").and_then(source::Node::as_str).unwrap_or_default().to_owned(),
+            generation: match metadata("generation").map(|node| &node.value) {
+                Some(source::Value::Int(n)) => i64::try_from(*n).ok(),
+                _ => None,
+            },
             policy,
-            findings: analysis.findings.into_iter().map(|finding| finding.diagnostic).collect(),
+            findings,
         })
     }
 }

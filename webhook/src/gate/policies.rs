@@ -3,11 +3,9 @@
 use std::collections::BTreeSet;
 
 use gatewatch_coverage::Watch;
-use gatewatch_policy::analysis::analyze;
 use gatewatch_policy::diagnostic::{Diagnostic, FieldPath, Severity};
 use gatewatch_policy::dropped::{self, LAST_APPLIED};
-use gatewatch_policy::source::Document;
-use serde_json::Value;
+use gatewatch_policy::source::{Document, Node};
 use serde_json::value::RawValue;
 
 use super::{Findings, Gate};
@@ -37,33 +35,36 @@ impl Gate {
         found
     }
 
-    fn deleted(&self, old: &Value, found: &mut Findings) {
+    fn deleted(&self, old: &Document, found: &mut Findings) {
         if !self.knows_coverage(&mut found.remarks) {
             return;
         }
-        if let Some(was) = Stored::read(old) {
+        if let Ok(was) = Stored::examine(old) {
             let watch = Watch::new(&was.policy, "default");
             found.diagnostics.extend(self.cluster.ask(|index| index.on_policy_change(&watch, None)));
         }
     }
 
-    fn applied(&self, new: &Value, old: Option<&Value>, found: &mut Findings) {
+    fn applied(&self, new: &Document, old: Option<&Document>, found: &mut Findings) {
         // Nothing may keep the finalizers of what is being deleted from being taken off.
-        if !new["metadata"]["deletionTimestamp"].is_null() {
+        let metadata = |name| new.root.get("metadata")?.get(name);
+        if metadata("deletionTimestamp").is_some_and(|time| !time.is_null()) {
             return;
         }
-        let same = old.is_some_and(|old| old["spec"] == new["spec"]);
+        let same = old.is_some_and(|old| spec(old) == spec(new));
         let (stored, diagnostics) = examine(new, &self.cluster.kernels());
         found.diagnostics = diagnostics;
         // The API server drops what its schema doesn't know before it asks.
-        if let Some(written) = new["metadata"]["annotations"][LAST_APPLIED].as_str() {
-            found.diagnostics.extend(dropped::check(written, new));
+        let annotations = metadata("annotations");
+        if let Some(written) = annotations.and_then(|all| all.get(LAST_APPLIED)).and_then(Node::as_str) {
+            found.diagnostics.extend(dropped::check(written, &new.root.to_json()));
         }
         if let Some(stored) = stored
             && self.knows_coverage(&mut found.remarks)
         {
             let watch = Watch::new(&stored.policy, "default");
-            let was = old.and_then(Stored::read).map(|was| Watch::new(&was.policy, "default"));
+            let was =
+                old.and_then(|old| Stored::examine(old).ok()).map(|was| Watch::new(&was.policy, "default"));
             self.cluster.ask(|index| {
                 found.diagnostics.extend(index.on_policy(&watch));
                 if let Some(was) = &was {
@@ -80,20 +81,30 @@ impl Gate {
     }
 }
 
+/// `spec`, where there is one.
+fn spec(document: &Document) -> Option<&Node> {
+    document.root.get("spec").filter(|spec| !spec.is_null())
+}
+
 /// A policy, and all that is to be said of it but for its coverage: form, rules, kernels.
-fn examine(object: &Value, kernels: &Kernels) -> (Option<Stored>, Vec<Diagnostic>) {
-    let Some(stored) = Stored::read(object) else {
-        let analysis = analyze(&Document::from_json(object));
-        return (None, analysis.findings.into_iter().map(|finding| finding.diagnostic).collect());
-    };
-    let found = with_kernels(&stored, kernels);
-    (Some(stored), found)
+fn examine(object: &Document, kernels: &Kernels) -> (Option<Stored>, Vec<Diagnostic>) {
+    match Stored::examine(object) {
+        Ok(stored) => {
+            let found = with_kernels(&stored, kernels);
+            (Some(stored), found)
+        }
+        Err(found) => (None, found),
+    }
 }
 
 /// What is to be said of a policy by itself and on the kernels of the cluster, where that isn't said already or only
 /// follows from it.
 pub fn with_kernels(stored: &Stored, kernels: &Kernels) -> Vec<Diagnostic> {
     let mut found = stored.findings.clone();
+    let new = kernels.check(&stored.policy);
+    if new.is_empty() {
+        return found;
+    }
     let known: BTreeSet<(&str, &FieldPath)> =
         stored.findings.iter().map(|diagnostic| (diagnostic.code.id, &diagnostic.path)).collect();
     let spoilt: Vec<&FieldPath> = stored
@@ -105,15 +116,15 @@ pub fn with_kernels(stored: &Stored, kernels: &Kernels) -> Vec<Diagnostic> {
     let follows = |path: &FieldPath| {
         spoilt.iter().any(|other| path.0.starts_with(&other.0) || other.0.starts_with(&path.0))
     };
-    let new = kernels.check(&stored.policy).into_iter();
     found.extend(
-        new.filter(|diagnostic| !known.contains(&(diagnostic.code.id, &diagnostic.path)))
+        new.into_iter()
+            .filter(|diagnostic| !known.contains(&(diagnostic.code.id, &diagnostic.path)))
             .filter(|diagnostic| !follows(&diagnostic.path)),
     );
     found
 }
 
-/// The object as a value. That it is JSON is known: it is a part of a review that was read.
-fn read(object: Option<&RawValue>) -> Option<Value> {
-    object.and_then(|object| serde_json::from_str(object.get()).ok())
+/// The object as a tree. That it is JSON is known: it is a part of a review that was read.
+fn read(object: Option<&RawValue>) -> Option<Document> {
+    object.and_then(|object| Document::from_json_text(object.get()).ok())
 }
