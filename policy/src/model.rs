@@ -67,7 +67,7 @@ pub struct Spec {
 }
 
 /// One entry of `kprobes`, `fentries`, `tracepoints`, `lsmhooks`, `uprobes` or `usdts`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Hook {
     /// Where it attaches.
     pub target: Target,
@@ -92,7 +92,7 @@ pub struct Hook {
 }
 
 /// Where a hook attaches.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// A kernel function.
     Function {
@@ -146,7 +146,7 @@ impl Default for Target {
 }
 
 /// One entry of `args` or `data`, or `returnArg`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Arg {
     /// `index`, from 0.
     pub index: u32,
@@ -259,7 +259,7 @@ impl Default for ArgType {
 }
 
 /// One entry of `selectors`: filters that must all hold, and what is done then.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Selector {
     /// `matchArgs`.
     pub match_args: Vec<ArgFilter>,
@@ -294,7 +294,7 @@ pub struct Selector {
 }
 
 /// One entry of `matchArgs`, `matchData` or `matchReturnArgs`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ArgFilter {
     /// `index`: the argument as numbered in [`Arg::index`].
     pub index: u32,
@@ -307,7 +307,7 @@ pub struct ArgFilter {
 }
 
 /// One entry of `matchBinaries` or `matchParentBinaries`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BinaryFilter {
     /// `operator`.
     pub operator: Operator,
@@ -318,7 +318,7 @@ pub struct BinaryFilter {
 }
 
 /// One entry of `matchPIDs`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PidFilter {
     /// `operator`.
     pub operator: Operator,
@@ -331,7 +331,7 @@ pub struct PidFilter {
 }
 
 /// One entry of `matchNamespaces`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NamespaceFilter {
     /// `namespace`.
     pub namespace: NamespaceKind,
@@ -342,7 +342,7 @@ pub struct NamespaceFilter {
 }
 
 /// One entry of `matchCapabilities` or `matchCapabilityChanges`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CapabilityFilter {
     /// `type`.
     pub set: CapabilitySet,
@@ -355,7 +355,7 @@ pub struct CapabilityFilter {
 }
 
 /// One entry of `matchWorkloads`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct WorkloadFilter {
     /// `podSelector`.
     pub pod_selector: Option<LabelSelector>,
@@ -366,7 +366,7 @@ pub struct WorkloadFilter {
 }
 
 /// One entry of `matchActions` or `matchReturnActions`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Action {
     /// `action`, as written.
     pub action: String,
@@ -457,7 +457,7 @@ pub struct List {
 }
 
 /// A label selector, as written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LabelSelector {
     /// `matchLabels`.
     pub match_labels: BTreeMap<String, String>,
@@ -466,7 +466,7 @@ pub struct LabelSelector {
 }
 
 /// One entry of `matchExpressions`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LabelExpression {
     /// `key`.
     pub key: String,
