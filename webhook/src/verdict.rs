@@ -77,7 +77,7 @@ fn refusal(denied: &[&Diagnostic], docs: &str) -> String {
     let mut text = format!("{} {what}{}", denied.len(), if denied.len() == 1 { "" } else { "s" });
     for diagnostic in denied.iter().take(CAUSES) {
         text.push_str("\n  ");
-        text.push_str(&plain(&diagnostic.to_string()));
+        text.push_str(&plain(diagnostic.to_string()));
     }
     if denied.len() > CAUSES {
         // Writing to a String can't fail, here and below.
@@ -98,7 +98,7 @@ fn cause(diagnostic: &Diagnostic) -> StatusCause {
     };
     StatusCause {
         field: Some(diagnostic.path.to_string()),
-        message: Some(plain(&message)),
+        message: Some(plain(message)),
         reason: Some("FieldValueInvalid".to_owned()),
     }
 }
@@ -106,7 +106,7 @@ fn cause(diagnostic: &Diagnostic) -> StatusCause {
 fn warnings<'a>(warned: impl Iterator<Item = &'a Diagnostic>) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
     for diagnostic in warned {
-        let text = plain(&diagnostic.to_string());
+        let text = plain(diagnostic.to_string());
         // Two of one text would be one to kubectl, and two to who counts.
         if !texts.contains(&text) {
             texts.push(text);
@@ -154,7 +154,10 @@ fn cut(text: &str, limit: usize) -> String {
 }
 
 /// Without line breaks and other control characters, which no header can hold.
-fn plain(text: &str) -> String {
+fn plain(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
@@ -162,12 +165,13 @@ fn plain(text: &str) -> String {
 fn annotation(said: &[(Mode, Diagnostic)]) -> String {
     let mut text = String::new();
     for (i, (mode, diagnostic)) in said.iter().enumerate() {
-        let line = format!("{mode} {}\n", plain(&diagnostic.to_string()));
-        if text.len() + line.len() > ANNOTATION_BYTES {
+        let line = plain(format!("{mode} {diagnostic}"));
+        if text.len() + line.len() + 1 > ANNOTATION_BYTES {
             let _ = writeln!(text, "and {} more", said.len() - i);
             break;
         }
         text.push_str(&line);
+        text.push('\n');
     }
     text
 }

@@ -30,10 +30,15 @@ pub(super) fn merge(said: Vec<Said<'_>>, unknown: usize) -> Vec<Diagnostic> {
     let nodes = said.iter().map(|said| said.nodes).sum::<usize>() + unknown;
     let mut groups: Vec<Group<'_>> = Vec::new();
     for Said { shown, release, nodes, diagnostics } in said {
+        if diagnostics.is_empty() {
+            continue;
+        }
+        let name = format!("the kernel {release}");
         for mut diagnostic in diagnostics {
-            let message = diagnostic.message.replace(&format!("the kernel {release}"), "the kernel");
-            let named = message != diagnostic.message;
-            diagnostic.message = message;
+            let named = diagnostic.message.contains(&name);
+            if named {
+                diagnostic.message = diagnostic.message.replace(&name, "the kernel");
+            }
             match groups.iter_mut().find(|group| same(&group.diagnostic, &diagnostic)) {
                 Some(group) if group.kernels.contains(&shown) => {}
                 Some(group) => {
