@@ -3,7 +3,9 @@
 //! `cargo xtask bench webhook` builds and runs it, and fails where it is over budget. Columns: what was asked about, who
 //! answered, the time from request to answer over one connection in microseconds (medians of all rounds), its p99 over
 //! the constant's of the same round, and answers per second over four connections. The argument is the number of rounds.
+//! With `--json`, each row is an object on a line of its own instead, and all else that is said goes to standard error.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,6 +34,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 const CONNECTIONS: usize = 4;
+/// Times that every server is asked over all connections.
+const RUSHES: usize = 5;
 /// Requests before anything is measured, of each server.
 const WARM_UP: usize = 200;
 /// Requests of each server in a round.
@@ -50,11 +54,20 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> Outcome<ExitCode> {
-    let rounds = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(15);
+    let (mut rounds, mut json) = (15, false);
+    for argument in std::env::args().skip(1) {
+        match argument.parse() {
+            _ if argument == "--json" => json = true,
+            Ok(n) if n > 0 => rounds = n,
+            _ => return Err(format!("{argument:?}: there are a number of rounds and --json").into()),
+        }
+    }
+    // What goes with the table.
+    let say = |line: String| if json { eprintln!("{line}") } else { println!("{line}") };
     let tls = Tls::new()?;
     let before = memory("VmRSS:");
     let large = cluster(10_000, 1000);
-    println!("memory: {before} KiB before, {} KiB with 10000 pods and 1000 policies", memory("VmRSS:"));
+    say(format!("memory: {before} KiB before, {} KiB with 10000 pods and 1000 policies", memory("VmRSS:")));
     let constant = Router::new().route("/constant", post(async |_: Bytes| CONSTANT));
     let servers = [
         Server { name: "a constant", cluster: "", address: tls.serve(constant).await? },
@@ -73,15 +86,19 @@ async fn main() -> Outcome<ExitCode> {
     let policies = (0..POLICIES_ASKED)
         .map(|i| serde_json::to_vec(&review("TracingPolicy", "cilium.io", "CREATE", &policy(2000 + i * 7))))
         .collect::<Result<Vec<_>, _>>()?;
-    println!(
+    say(format!(
         "{:9} {:12} {:26} {:>8} {:>8} {:>9} {:>9}",
         "about", "answered by", "that knows", "p50 us", "p99 us", "× p99", "per s"
-    );
+    ));
     let mut over = Vec::new();
     for (what, path, bodies) in
         [("a pod", "/validate/workloads", &pods), ("a policy", "/validate/policies", &policies)]
     {
-        let ratio = tls.compare(what, path, bodies, &servers, rounds).await?;
+        let rows = tls.compare(what, path, bodies, &servers, rounds).await?;
+        for row in &rows {
+            println!("{}", if json { row.json().to_string() } else { row.to_string() });
+        }
+        let ratio = rows.last().map_or(f64::INFINITY, |row| row.ratio);
         if ratio > RATIO + NOISE {
             over.push(format!(
                 "{what}: p99 is {ratio:.2} times that of a constant, and may be {RATIO} times"
@@ -89,17 +106,21 @@ async fn main() -> Outcome<ExitCode> {
         }
     }
     let most = memory("VmHWM:");
-    println!("memory: {most} KiB at its highest");
+    if json {
+        println!("{}", json!({"bench": "webhook", "memory_kib": most, "budget": MEMORY}));
+    } else {
+        println!("memory: {most} KiB at its highest");
+    }
     if most > MEMORY {
         over.push(format!("{most} KiB of memory, and {MEMORY} KiB are allowed"));
     }
     for line in &over {
-        println!("over budget: {line}");
+        say(format!("over budget: {line}"));
     }
     if over.is_empty() {
-        println!(
+        say(format!(
             "within budget: p99 at most {RATIO} times a constant's (and {NOISE} for noise), {MEMORY} KiB"
-        );
+        ));
     }
     Ok(if over.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -109,6 +130,40 @@ struct Server {
     name: &'static str,
     cluster: &'static str,
     address: SocketAddr,
+}
+
+/// What was measured of one of them.
+struct Row {
+    asked: &'static str,
+    by: &'static str,
+    knows: &'static str,
+    p50: f64,
+    p99: f64,
+    ratio: f64,
+    per_second: f64,
+}
+
+impl Row {
+    fn json(&self) -> Value {
+        let gate = !self.knows.is_empty();
+        let by = if gate { format!("{}, {}", self.by, self.knows) } else { self.by.to_owned() };
+        json!({
+            "bench": "webhook", "asked": self.asked, "answered_by": by, "p50_us": tenths(self.p50),
+            "p99_us": tenths(self.p99), "ratio": (self.ratio * 100.0).round() / 100.0,
+            "per_second": self.per_second.round(), "budget": gate.then_some(RATIO),
+        })
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { asked, by, knows, p50, p99, ratio, per_second } = self;
+        write!(f, "{asked:9} {by:12} {knows:26} {p50:>8.0} {p99:>8.0} {ratio:>9.2} {per_second:>9.0}")
+    }
+}
+
+fn tenths(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
 }
 
 const CONSTANT: &str =
@@ -227,15 +282,15 @@ impl Tls {
     }
 
     /// Asks all servers the same in turns, round by round, so that what the machine does meanwhile falls on all of them.
-    /// Prints a row for each; gives p99 of the last over p99 of the first, the median of all rounds.
+    /// Gives a row for each, in their order: p99 is held against that of the first, the median of all rounds.
     async fn compare(
         &self,
-        what: &str,
+        asked_about: &'static str,
         path: &str,
         bodies: &[Vec<u8>],
         servers: &[Server],
         rounds: usize,
-    ) -> Outcome<f64> {
+    ) -> Outcome<Vec<Row>> {
         let mut asked = Vec::new();
         for (i, server) in servers.iter().enumerate() {
             let path = if i == 0 { "/constant" } else { path };
@@ -259,18 +314,22 @@ impl Tls {
             }
         }
         let constants: Vec<f64> = asked[0].3.iter().map(|(_, p99)| *p99).collect();
-        let mut last = 0.0;
-        for (server, requests, _, percentiles) in &asked {
-            let rate = self.throughput(server.address, requests).await?;
-            let p50 = median(percentiles.iter().map(|(p50, _)| *p50));
-            let p99 = median(percentiles.iter().map(|(_, p99)| *p99));
-            last = median(percentiles.iter().zip(&constants).map(|((_, p99), constant)| p99 / constant));
-            println!(
-                "{what:9} {:12} {:26} {p50:>8.0} {p99:>8.0} {last:>9.2} {rate:>9.0}",
-                server.name, server.cluster
-            );
+        let mut rates = vec![Vec::with_capacity(RUSHES); asked.len()];
+        for _ in 0..RUSHES {
+            for ((server, requests, ..), rates) in asked.iter().zip(&mut rates) {
+                rates.push(self.throughput(server.address, requests).await?);
+            }
         }
-        Ok(last)
+        let rows = asked.iter().zip(rates).map(|((server, _, _, percentiles), rates)| Row {
+            asked: asked_about,
+            by: server.name,
+            knows: server.cluster,
+            p50: median(percentiles.iter().map(|(p50, _)| *p50)),
+            p99: median(percentiles.iter().map(|(_, p99)| *p99)),
+            ratio: median(percentiles.iter().zip(&constants).map(|((_, p99), constant)| p99 / constant)),
+            per_second: median(rates.into_iter()),
+        });
+        Ok(rows.collect())
     }
 
     /// Answers a second over several connections.
