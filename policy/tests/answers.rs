@@ -85,11 +85,11 @@ fn every_function_hooked_in_ways_that_are_spoken_of() {
     let mut texts = Vec::new();
     for kernel in &kernels {
         let lsm = kernel.functions().filter_map(|name| name.strip_prefix("bpf_lsm_"));
-        texts.extend(lsm.step_by(3).map(|hook| {
+        texts.extend(lsm.step_by(11).map(|hook| {
             format!("lsmhooks: [{{hook: {hook}, args: [{{index: 0, type: int}}, {{index: 5, type: file}}]}}]")
         }));
-        let calls = kernel.syscalls().map(|name| (name, true)).step_by(5);
-        let functions = kernel.functions().map(|name| (name, false)).step_by(61);
+        let calls = kernel.syscalls().map(|name| (name, true)).step_by(17);
+        let functions = kernel.functions().map(|name| (name, false)).step_by(307);
         texts.extend(calls.chain(functions).flat_map(|(call, syscall)| {
             let hook = |args: &str, filter: u32| {
                 format!(
@@ -107,9 +107,9 @@ fn every_function_hooked_in_ways_that_are_spoken_of() {
             policies(&format!("{kind}spec: {{{spec}}}\n"))
         })
         .collect();
-    assert!(all.len() > 2000, "{}", all.len());
+    assert!(all.len() > 1000, "{}", all.len());
     let (agree, differ) = compare(&all, &kernels);
-    assert!(agree > 5000 && differ > 5000, "{agree} pairs agree, {differ} don't");
+    assert!(agree > 2000 && differ > 2000, "{agree} pairs agree, {differ} don't");
 }
 
 /// What is said of `host_ns` comes from the node rather than from its kernel.

@@ -98,7 +98,7 @@ mod tests {
         let profiles: Vec<Profile> = Profile::shipped_names().filter_map(Profile::shipped).collect();
         let (mut same, mut other) = (0, 0);
         for (a, b) in profiles.iter().flat_map(|a| profiles.iter().map(move |b| (a, b))) {
-            for name in a.functions().step_by(17) {
+            for name in a.functions().step_by(67) {
                 let (Some(mine), Some(theirs)) = (a.facts(name), b.facts(name)) else {
                     assert!(!b.has_function(name));
                     continue;
@@ -111,7 +111,7 @@ mod tests {
                 }
             }
         }
-        assert!(same > 10_000 && other > 1000, "{same} the same, {other} other");
+        assert!(same > 2000 && other > 300, "{same} the same, {other} other");
     }
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
             })
             .unzip();
         let mut other = 0;
-        for name in live[0].functions().step_by(17) {
+        for name in live[0].functions().step_by(67) {
             let (mine, theirs) = (live[0].facts(name).unwrap(), saved[0].facts(name).unwrap());
             assert!(mine == theirs, "{name}");
             assert_eq!(mine.takes_enum(), theirs.takes_enum(), "{name}");
@@ -133,7 +133,7 @@ mod tests {
             assert!(mine != newer || say_the_same(&live[0], &live[1], name), "{name}");
             other += usize::from(mine != newer);
         }
-        assert!(other > 100, "{other}");
+        assert!(other > 30, "{other}");
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
             let params = profile.function(name).and_then(|function| function.params);
             params.into_iter().flatten().any(|param| matches!(param.ty.kind, Kind::Enum { .. }))
         };
-        for name in profile.functions().step_by(23).filter(|name| !name.contains("sys_")) {
+        for name in profile.functions().step_by(97).filter(|name| !name.contains("sys_")) {
             assert_eq!(takes(name), by_functions(&name), "{name}");
         }
     }
