@@ -172,7 +172,9 @@ impl Shared {
     }
 
     pub(super) fn counts(&self) -> Result<Vec<(CountKey, u64)>, LoadError> {
-        let mut all = Vec::new();
+        // As many as the last time, and some more.
+        let before = usize::try_from(self.entries.load(Ordering::Relaxed)).unwrap_or(0);
+        let mut all = Vec::with_capacity(before + before / 16);
         for entry in &self.counts {
             let (key, values) = entry.map_err(|source| LoadError::Map { map: "COUNTS", source })?;
             all.push((key, values.iter().sum()));
