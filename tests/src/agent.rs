@@ -109,8 +109,13 @@ impl Agent {
     /// Starts the agent again after its end, as it was started first.
     pub fn again(&mut self) {
         let begun = Instant::now();
-        self.child = spawn(&self.command, &self.log);
+        self.launch();
         self.wait_ready(begun);
+    }
+
+    /// Starts the agent again after its end, and doesn't wait for anything.
+    pub fn launch(&mut self) {
+        self.child = spawn(&self.command, &self.log);
     }
 
     /// Sends the agent a signal.
