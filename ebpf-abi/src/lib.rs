@@ -171,4 +171,4 @@ pub mod consts {
 
 /// Numbers the meaning of everything that outlives an agent in pinned maps, what the agents themselves write there
 /// included. Shapes of maps needn't be numbered: a hash over them stands beside this in the folder's name.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;

@@ -90,6 +90,11 @@ impl Agent {
         let now = Instant::now();
         state.restore(now);
         state.find_cgroups(now);
+        // What was counted since the agent before wrote the last time belongs to whom its policies watched, by the labels
+        // that pods had: both may have changed meanwhile.
+        if let Err(error) = state.fold(now) {
+            tracing::error!(%error, "cannot read the counts");
+        }
         state.look(now)?;
         let ready = state.engine.applied();
         if ready {
@@ -205,8 +210,8 @@ impl State {
         }
     }
 
-    /// Gives what was counted so far to whom it belongs by the labels that pods have now, and writes that down: an
-    /// agent that comes after this one, however it ends, must not count it under later labels.
+    /// Gives what was counted so far to whom it belongs by the policies and the labels of pods that there are now, and
+    /// writes that down: an agent that comes after this one, however it ends, must not count it under later ones.
     fn settle(&mut self, now: Instant) {
         if let Err(error) = self.fold(now) {
             tracing::error!(%error, "cannot read the counts");

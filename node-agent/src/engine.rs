@@ -119,9 +119,14 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Whether [`apply`](Self::apply) was called. Until then an earlier agent's counts have no names.
+    /// Whether [`apply`](Self::apply) was called. Until then an earlier agent's policies count.
     pub fn applied(&self) -> bool {
         self.applied
+    }
+
+    /// Whether the numbers that the kernel counts under have names: those of the agent before, or our own.
+    pub fn named(&self) -> bool {
+        self.applied || !self.hooks.is_empty()
     }
 
     /// Milliseconds in which nobody counted for a hook although it was to be, by the hook's number.
@@ -144,7 +149,8 @@ impl Engine {
         &mut self.kernel
     }
 
-    /// What the numbers that the kernel counts under stand for.
+    /// What the numbers that the kernel counts under stand for. Before policies are applied that is what they stood for
+    /// when the agent before ended.
     pub fn hooks(&self) -> &Hooks {
         &self.hooks
     }
@@ -203,8 +209,14 @@ impl Engine {
         }
         self.finish(wanted);
         self.applied = true;
+        let followed: HashSet<&Vec<Vec<u8>>> =
+            self.installed.values().flat_map(|installed| &installed.tables.follow).collect();
+        let freed = self.kernel.free_follow_sets(|set| followed.contains(set));
         if let Err(error) = self.save() {
             tracing::error!(%error, "cannot write down what the kernel's numbers stand for");
+        }
+        if freed && let Err(error) = self.kernel.clear_free_follow_sets() {
+            tracing::error!(%error, "cannot forget programs that are followed no more");
         }
         if let Err(error) = self.classify_cgroups(attribution, now) {
             tracing::error!(%error, "cannot tell the kernel which policies watch which cgroups");

@@ -3,13 +3,14 @@
 //! Nothing is counted here: each scrape asks the [`Source`] for a [`Snapshot`] and writes it down. The one number
 //! of our own is how long that took.
 
+mod events;
 mod family;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::time::Instant;
 
-use crate::series::{HookSample, Sample};
+use crate::series::{HookSample, Samples};
 use family::Family;
 
 /// Media type of what [`Exposition::render`] gives.
@@ -29,7 +30,7 @@ pub trait Source: Send + Sync {
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// Matched events.
-    pub samples: Vec<Sample>,
+    pub samples: Samples,
     /// All policies that there are, also those that don't run.
     pub policies: Vec<PolicyStatus>,
     /// Matched events that had no room in the kernel's table of counts: they are in no sample.
@@ -106,9 +107,6 @@ pub struct MapFill {
     /// Entries that it can hold.
     pub capacity: u64,
 }
-
-/// What a series of events takes in the answer, about.
-const SERIES_BYTES: usize = 256;
 
 /// Takes a snapshot and writes it in Prometheus' text format: families sorted by name, series by labels.
 pub fn render(source: &dyn Source) -> String {
@@ -261,7 +259,7 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
         policy_set_hash,
         source_problems,
     } = snapshot;
-    let mut text = String::with_capacity(16_384 + samples.len() * SERIES_BYTES);
+    let mut text = String::with_capacity(16_384);
     let text = &mut text;
 
     let single = |metric, value, text: &mut String| {
@@ -324,11 +322,7 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
     named(&POLICY_SET, policy_set_hash, text);
     single(&SCRAPE_DURATION, took, text);
     single(&SOURCE_PROBLEMS, number(*source_problems), text);
-    let mut events = Family::with_capacity(&EVENTS, samples.len());
-    for Sample { labels: l, value } in samples {
-        events.add([&*l.binary, &*l.hook, &*l.namespace, &*l.pod, &*l.policy, &*l.workload], number(*value));
-    }
-    events.write(text);
+    events::write(&EVENTS, samples, text);
     std::mem::take(text)
 }
 

@@ -4,20 +4,30 @@
 //! since is given to the series of the labels that these mean *now*: so a series never goes down, whatever
 //! happens to cgroups, pods and hooks behind it. What can't be told yet is held back until it can.
 
+mod entry;
 mod label;
+mod names;
+mod place;
+mod samples;
 mod saved;
 mod totals;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gatewatch_policy::plan::Scope;
 
-use crate::attribution::{Attribution, CgroupKey, Forgotten, Owner, Selection, selection};
+use crate::attribution::{Attribution, CgroupKey, Forgotten};
+
+use entry::{Entry, Key};
+use names::{Name, Names};
+use place::Places;
 
 pub use label::binary_label;
-pub use saved::SavedSeries;
+pub use samples::{Labels, Row, Sample, Samples};
+pub use saved::{SavedSeries, SavingSeries};
 pub use totals::{HookSample, HookTotals, SavedTotals};
 
 /// How long the series of a deleted pod stay after the first scrape that had their last values: time for a second
@@ -72,46 +82,6 @@ impl Hook {
 /// hook stays here until its counts were folded for the last time.
 pub type Hooks = BTreeMap<u32, Hook>;
 
-/// The labels of `tetragon_policy_events_total`, in the order in which they are exported.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Labels {
-    /// Path of the calling process's program.
-    pub binary: Arc<str>,
-    /// `kprobe:SYMBOL`.
-    pub hook: Arc<str>,
-    /// The pod's namespace; empty for the host.
-    pub namespace: Arc<str>,
-    /// The pod's name; empty for the host. A pod that nobody listed goes by its uid.
-    pub pod: Arc<str>,
-    /// The policy's name.
-    pub policy: Arc<str>,
-    /// Name of the pod's workload; empty for the host.
-    pub workload: Arc<str>,
-}
-
-impl Labels {
-    /// Makes these the labels of the series that takes what its policy has no room for.
-    fn overflow(&mut self) {
-        let empty: Arc<str> = "".into();
-        self.binary = OVERFLOW_BINARY.into();
-        (self.namespace, self.pod, self.workload) = (empty.clone(), empty.clone(), empty);
-    }
-
-    /// Whether they are. A binary's path begins with a slash.
-    fn is_overflow(&self) -> bool {
-        &*self.binary == OVERFLOW_BINARY
-    }
-}
-
-/// One series and its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sample {
-    /// Which series.
-    pub labels: Labels,
-    /// Events so far.
-    pub value: u64,
-}
-
 /// What [`Series::fold`] couldn't place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Folded {
@@ -128,12 +98,14 @@ pub struct Series {
     /// whose pod is empty.
     limit: usize,
     /// How many each policy has, without that one.
-    of_policy: HashMap<Arc<str>, usize>,
+    of_policy: HashMap<Name, usize>,
     /// The kernel's number at the last fold, by hook, cgroup id and binary.
     last: HashMap<(u32, u64, u64), u64>,
     held: HashMap<Held, u64>,
-    binaries: HashMap<u64, Arc<str>>,
-    exported: BTreeMap<Labels, Entry>,
+    /// The names of these are kept.
+    binaries: HashMap<u64, Name>,
+    exported: HashMap<Key, Entry>,
+    names: Names,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -141,22 +113,6 @@ struct Held {
     hook: u32,
     cgroup: CgroupKey,
     binary: u64,
-}
-
-#[derive(Debug, Default)]
-struct Entry {
-    value: u64,
-    /// Uids of the pods behind it; none for the host's.
-    pods: Vec<Arc<str>>,
-    gone: Option<Gone>,
-}
-
-/// None of a series' pods exists any more.
-#[derive(Clone, Copy, Debug)]
-struct Gone {
-    since: Instant,
-    /// First scrape that had the last value.
-    scraped: Option<Instant>,
 }
 
 impl Default for Series {
@@ -174,7 +130,8 @@ impl Series {
             last: HashMap::new(),
             held: HashMap::new(),
             binaries: HashMap::new(),
-            exported: BTreeMap::new(),
+            exported: HashMap::new(),
+            names: Names::default(),
         }
     }
 
@@ -190,32 +147,32 @@ impl Series {
         attribution: &Attribution,
         now: Instant,
     ) -> Folded {
-        let mut unknown = HashSet::new();
         self.last.retain(|(hook, ..), _| hooks.contains_key(hook));
-        self.held.retain(|held, _| hooks.contains_key(&held.hook));
+        let mut held = std::mem::take(&mut self.held);
+        let mut places = Places::new(hooks, attribution, now);
         for count in counts {
             if !hooks.contains_key(&count.hook) {
                 continue;
             }
             if !count.path.is_empty() && !self.binaries.contains_key(&count.binary) {
-                self.binaries.insert(count.binary, binary_label(count.path).into());
+                self.binaries.insert(count.binary, self.names.name(&binary_label(count.path)));
             }
             let last = self.last.entry((count.hook, count.cgroup, count.binary)).or_default();
             // A number that is lower than before was deleted and begins again.
             let added = count.value.checked_sub(*last).unwrap_or(count.value);
             *last = count.value;
             if added > 0 {
-                let held =
+                let of =
                     Held { hook: count.hook, cgroup: attribution.key(count.cgroup), binary: count.binary };
-                *self.held.entry(held).or_default() += added;
+                if self.place(&mut places, of, added).is_pending() {
+                    *held.entry(of).or_default() += added;
+                }
             }
         }
-        self.place(hooks, attribution, now);
-        for held in self.held.keys() {
-            if !attribution.knows(held.cgroup.id) {
-                unknown.insert(held.cgroup.id);
-            }
-        }
+        held.retain(|of, count| self.place(&mut places, *of, *count).is_pending());
+        self.held = held;
+        let unknown: HashSet<u64> =
+            self.held.keys().map(|held| held.cgroup.id).filter(|id| !attribution.knows(*id)).collect();
         self.retire(hooks, attribution, now);
         let mut unknown: Vec<_> = unknown.into_iter().collect();
         unknown.sort_unstable();
@@ -227,15 +184,12 @@ impl Series {
         self.binaries.contains_key(&binary)
     }
 
-    /// The series as a scrape is to see them, sorted.
-    pub fn samples(&mut self, now: Instant) -> Vec<Sample> {
-        for gone in self.exported.values_mut().filter_map(|entry| entry.gone.as_mut()) {
+    /// The series as a scrape is to see them.
+    pub fn samples(&mut self, now: Instant) -> Samples {
+        for gone in self.exported.values_mut().filter_map(Entry::gone) {
             gone.scraped.get_or_insert(now);
         }
-        self.exported
-            .iter()
-            .map(|(labels, entry)| Sample { labels: labels.clone(), value: entry.value })
-            .collect()
+        Samples::new(&self.names, self.exported.iter())
     }
 
     /// Forgets the kernel's numbers of cgroups that the attribution forgot: call it when they were deleted in the
@@ -247,82 +201,42 @@ impl Series {
         self.held.retain(|held, _| !cgroups.contains(&held.cgroup));
         let used: HashSet<u64> = self.last.keys().map(|(.., binary)| *binary).collect();
         self.binaries.retain(|binary, _| used.contains(binary));
-    }
-
-    /// Gives what is held to its series, or drops it, where that can be decided.
-    fn place(&mut self, hooks: &Hooks, attribution: &Attribution, now: Instant) {
-        let mut owners: HashMap<CgroupKey, Owner> = HashMap::new();
-        let empty: Arc<str> = "".into();
-        let (exported, binaries) = (&mut self.exported, &self.binaries);
-        let (of_policy, limit) = (&mut self.of_policy, self.limit);
-        self.held.retain(|held, count| {
-            let Some(hook) = hooks.get(&held.hook) else { return false };
-            let owner = owners.entry(held.cgroup).or_insert_with(|| attribution.owner(held.cgroup, now));
-            match selection(&hook.scope, owner) {
-                Selection::Undecided => return true,
-                Selection::Unselected => return false,
-                Selection::Selected => {}
-            }
-            let (uid, namespace, pod, workload): (Option<&str>, Arc<str>, Arc<str>, Arc<str>) = match owner {
-                Owner::Container { pod, .. } => (
-                    Some(&pod.uid),
-                    pod.namespace.as_str().into(),
-                    pod.name.as_str().into(),
-                    pod.workload.name.as_str().into(),
-                ),
-                Owner::Unlisted { uid } => (Some(uid), empty.clone(), uid.clone(), empty.clone()),
-                Owner::Host | Owner::Pending => (None, empty.clone(), empty.clone(), empty.clone()),
-            };
-            let mut labels = Labels {
-                binary: binaries.get(&held.binary).unwrap_or(&empty).clone(),
-                hook: hook.label(),
-                namespace,
-                pod,
-                policy: hook.policy.clone(),
-                workload,
-            };
-            if !exported.contains_key(&labels) {
-                let used = of_policy.entry(labels.policy.clone()).or_default();
-                if *used < limit {
-                    *used += 1;
-                } else {
-                    labels.overflow();
-                }
-            }
-            let uid = uid.filter(|_| !labels.is_overflow());
-            let entry = exported.entry(labels).or_default();
-            entry.value += *count;
-            // A new value has to be scraped before the series may go.
-            entry.gone = None;
-            if let Some(uid) = uid.filter(|uid| !entry.pods.iter().any(|known| **known == **uid)) {
-                entry.pods.push(uid.into());
-            }
-            false
-        });
+        self.keep_names();
+        shrink(&mut self.last);
+        shrink(&mut self.held);
+        shrink(&mut self.binaries);
+        shrink(&mut self.exported);
     }
 
     /// Takes away series whose policy or pod is gone.
     fn retire(&mut self, hooks: &Hooks, attribution: &Attribution, now: Instant) {
-        let watched: HashSet<(&str, &str)> = hooks.values().map(|h| (&*h.policy, &*h.symbol)).collect();
-        let mut exists: HashMap<Arc<str>, bool> = HashMap::new();
+        let watched: HashSet<(Name, Name)> = hooks
+            .values()
+            .filter_map(|hook| Some((self.names.find(&hook.policy)?, self.names.find(&hook.label())?)))
+            .collect();
+        let names = &self.names;
+        let mut exists: HashMap<Name, bool> = HashMap::new();
+        let mut lives = |uid: Name| {
+            *exists
+                .entry(uid)
+                .or_insert_with(|| names.text(uid).is_some_and(|uid| attribution.pod_exists(uid)))
+        };
         let before = self.exported.len();
-        self.exported.retain(|labels, entry| {
-            let symbol = labels.hook.strip_prefix("kprobe:").unwrap_or(&labels.hook);
-            if !watched.contains(&(&*labels.policy, symbol)) {
+        self.exported.retain(|key, entry| {
+            if !watched.contains(&(key.policy, key.hook)) {
                 return false;
             }
-            let was_host = entry.pods.is_empty();
-            let mut lives =
-                |uid: &Arc<str>| *exists.entry(uid.clone()).or_insert_with(|| attribution.pod_exists(uid));
-            if was_host || entry.pods.iter().any(&mut lives) {
-                entry.gone = None;
+            let stays = {
+                let mut pods = entry.pods().peekable();
+                pods.peek().is_none() || pods.any(&mut lives)
+            };
+            if stays {
+                entry.clear_gone();
                 // Pods that had the same name before.
-                if entry.pods.len() > 1 {
-                    entry.pods.retain(lives);
-                }
+                entry.keep_pods(&mut lives);
                 return true;
             }
-            let gone = entry.gone.get_or_insert(Gone { since: now, scraped: None });
+            let gone = entry.set_gone(now);
             match gone.scraped {
                 Some(scraped) => now.saturating_duration_since(scraped) < AFTER_LAST_SCRAPE,
                 None => now.saturating_duration_since(gone.since) < UNSCRAPED,
@@ -330,14 +244,30 @@ impl Series {
         });
         if self.exported.len() != before {
             self.count_series();
+            self.keep_names();
         }
     }
 
     fn count_series(&mut self) {
         self.of_policy.clear();
-        for labels in self.exported.keys().filter(|labels| !labels.is_overflow()) {
-            *self.of_policy.entry(labels.policy.clone()).or_default() += 1;
+        let overflow = self.names.find(OVERFLOW_BINARY);
+        for key in self.exported.keys().filter(|key| Some(key.binary) != overflow) {
+            *self.of_policy.entry(key.policy).or_default() += 1;
         }
+    }
+
+    /// Lets go of names that nothing has any more.
+    fn keep_names(&mut self) {
+        let series =
+            self.exported.iter().flat_map(|(key, entry)| key.names().into_iter().chain(entry.pods()));
+        self.names.keep(series.chain(self.binaries.values().copied()));
+    }
+}
+
+/// Gives memory back that many entries needed and few don't.
+fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
+    if map.len() < map.capacity() / 4 {
+        map.shrink_to_fit();
     }
 }
 

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// One policy object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policy {
@@ -457,7 +459,7 @@ pub struct List {
 }
 
 /// A label selector, as written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LabelSelector {
     /// `matchLabels`.
     pub match_labels: BTreeMap<String, String>,
@@ -466,7 +468,7 @@ pub struct LabelSelector {
 }
 
 /// One entry of `matchExpressions`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LabelExpression {
     /// `key`.
     pub key: String,
@@ -478,6 +480,7 @@ pub struct LabelExpression {
 
 names! {
     /// Operators of label expressions.
+    #[derive(Serialize, Deserialize)]
     pub enum LabelOperator {
         In = "In",
         NotIn = "NotIn",

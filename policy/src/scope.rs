@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::labels::NAMESPACE_KEY;
 use crate::model::{Kind, LabelSelector, Policy};
 
 /// Whom a policy watches.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     /// The host's own processes.
     pub host: bool,
@@ -16,7 +18,7 @@ pub struct Scope {
 }
 
 /// Which containers a policy watches: all conditions hold together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodScope {
     /// Only pods of this namespace.
     pub namespace: Option<String>,

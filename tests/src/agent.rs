@@ -22,6 +22,8 @@ pub struct Agent {
     pub policies: PathBuf,
     /// Its file of pods.
     pub pods: PathBuf,
+    /// How long it took from its start until it counted.
+    pub started_in: Duration,
     log: PathBuf,
     command: Vec<String>,
     _folder: tempfile::TempDir,
@@ -76,10 +78,19 @@ impl Agent {
         ];
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let command = [words(through), own.to_vec(), words(arguments)].concat();
+        let begun = Instant::now();
         let child = spawn(&command, &log);
-        let mut agent =
-            Self { child, address: free, policies, pods: pods_file, log, command, _folder: folder };
-        agent.wait_ready();
+        let mut agent = Self {
+            child,
+            address: free,
+            policies,
+            pods: pods_file,
+            started_in: Duration::ZERO,
+            log,
+            command,
+            _folder: folder,
+        };
+        agent.wait_ready(begun);
         agent
     }
 
@@ -97,8 +108,14 @@ impl Agent {
 
     /// Starts the agent again after its end, as it was started first.
     pub fn again(&mut self) {
+        let begun = Instant::now();
+        self.launch();
+        self.wait_ready(begun);
+    }
+
+    /// Starts the agent again after its end, and doesn't wait for anything.
+    pub fn launch(&mut self) {
         self.child = spawn(&self.command, &self.log);
-        self.wait_ready();
     }
 
     /// Sends the agent a signal.
@@ -108,17 +125,17 @@ impl Agent {
         }
     }
 
-    fn wait_ready(&mut self) {
-        let begun = Instant::now();
+    fn wait_ready(&mut self, begun: Instant) {
         loop {
             if let Some(status) = self.child.try_wait().expect("the agent's state") {
                 panic!("the agent ended ({status}):\n{}", self.log());
             }
             if matches!(scrape::get(self.address, "/readyz"), Ok((200, _))) {
+                self.started_in = begun.elapsed();
                 return;
             }
             assert!(begun.elapsed() < READY_WITHIN, "the agent isn't ready:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 

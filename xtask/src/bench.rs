@@ -1,9 +1,12 @@
-//! `cargo xtask bench`: what an event costs, in instructions, what linting takes, and what a decision of the webhook
-//! costs.
+//! `cargo xtask bench`: what an event, a scrape, many policies and pods, a flood of calls, linting, and a decision of the
+//! webhook cost.
 
 mod lint;
 
-use std::process::{Command, ExitCode};
+use std::{
+    process::{Command, ExitCode},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
@@ -21,14 +24,22 @@ use crate::{
 const PROGRAM: &str = "gatewatch-bench";
 
 /// What can be measured.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Subject {
     /// Instructions that one call of a watched kernel function takes
     Event,
+    /// Instructions that a scrape and a policy more take, with 200 and 500 pods and 100 policies
+    Scale,
+    /// Calls flat out on two processors, 100,000 programs, and a full map: exactness, throughput, processor time
+    Flood,
+    /// Memory of the agent and of its kernel half, by policies, pods and series
+    Memory,
     /// What a decision of the webhook costs, beside a handler that answers a constant
     Webhook,
     /// Time and memory that linting many policies and manifests takes
     Lint,
+    /// Time from the agent's start until 0, 100 and 1,000 policies count
+    Startup,
 }
 
 /// Options of `cargo xtask bench`.
@@ -37,33 +48,46 @@ pub(crate) struct Arguments {
     /// What to measure
     #[arg(default_value = "event")]
     subject: Subject,
-    /// The Debian kernel to measure on
+    /// One JSON object a line instead of a table
+    #[arg(long)]
+    json: bool,
+    /// The Debian kernel to measure on, where a kernel is needed
     #[arg(long, default_value = "6.12")]
     kernel: Kernel,
-    /// Arguments for the program that measures, such as --json
+    /// Arguments for the program that measures
     #[arg(last = true, value_name = "ARGUMENT")]
     passed_on: Vec<String>,
 }
 
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     match arguments.subject {
-        Subject::Event => event(arguments),
-        Subject::Lint => lint::run(),
-        Subject::Webhook => webhook(&arguments.passed_on),
+        Subject::Lint => lint::run(arguments.json),
+        Subject::Webhook => webhook(arguments),
+        Subject::Event | Subject::Scale | Subject::Flood | Subject::Memory | Subject::Startup => {
+            in_vm(arguments)
+        }
     }
 }
 
-fn event(arguments: &Arguments) -> Result<ExitCode> {
+/// What is passed to the program that measures.
+fn passed_on(arguments: &Arguments) -> impl Iterator<Item = &str> {
+    arguments.json.then_some("--json").into_iter().chain(arguments.passed_on.iter().map(String::as_str))
+}
+
+fn in_vm(arguments: &Arguments) -> Result<ExitCode> {
+    let name = arguments.subject.to_possible_value().context("a subject without a name")?;
     let tools = setup::tools()?;
     let built = build::build(&tools, Profile::Release)?;
     built.program(PROGRAM)?;
     let mut vm = Vm::new(arguments.kernel);
-    vm.icount = true;
-    vm.cpus = 1;
-    vm.timeout = std::time::Duration::from_mins(20);
-    say(&format!("booting Debian's kernel {} in a VM that counts instructions", vm.kernel));
-    let mut argv = vec![PROGRAM, "event"];
-    argv.extend(arguments.passed_on.iter().map(String::as_str));
+    vm.icount = matches!(arguments.subject, Subject::Event | Subject::Scale);
+    vm.cpus = if vm.icount { 1 } else { 2 };
+    // What a run takes where the machine has nothing else to do is a tenth of that.
+    vm.timeout = Duration::from_hours(1);
+    let kind = if vm.icount { " that counts instructions" } else { "" };
+    say(&format!("booting Debian's kernel {} in a VM{kind}", vm.kernel));
+    let mut argv = vec![PROGRAM, name.get_name()];
+    argv.extend(passed_on(arguments));
     let output = vm.run(&argv, &built, &tools.cache, &mut pass_through)?;
     if let Some(failure) = &output.failure {
         eprintln!("error: {failure}");
@@ -72,7 +96,7 @@ fn event(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// Runs on this machine: all that counts is the ratio within one run.
-fn webhook(passed_on: &[String]) -> Result<ExitCode> {
+fn webhook(arguments: &Arguments) -> Result<ExitCode> {
     // Before what else the machine does, where that is allowed: other programs' turns are not the gate's.
     let mut cargo = Command::new("nice");
     cargo.args(["-n", "-20"]).arg(paths::cargo()).current_dir(paths::root());
@@ -86,6 +110,6 @@ fn webhook(passed_on: &[String]) -> Result<ExitCode> {
         "gate-bench",
         "--",
     ]);
-    let status = cargo.args(passed_on).status().context("cannot run cargo")?;
+    let status = cargo.args(passed_on(arguments)).status().context("cannot run cargo")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

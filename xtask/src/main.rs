@@ -54,8 +54,8 @@ enum Task {
     Chart,
     /// Make the container images of agent and webhook, without a daemon
     Image(oci::Arguments),
-    /// Measure what an event costs (in a VM whose clock is its instruction counter), what linting takes, or a decision
-    /// of the webhook
+    /// Measure what an event, a scrape, memory, a start, a flood of calls (in VMs), linting, or a decision of the webhook
+    /// cost
     Bench(bench::Arguments),
 }
 

@@ -100,6 +100,26 @@ const BY_NAME: &[Suite] = &[
         about: "long: floods, starved and stopped agents, on Debian's newest kernel",
         run: |context| suites::load(context, Kernel::V7_3),
     },
+    Suite {
+        name: "endurance-6.12",
+        about: "long: everything at random for half an hour, on Debian 13's kernel",
+        run: |context| suites::endurance(context, Kernel::V6_12),
+    },
+    Suite {
+        name: "endurance-5.10",
+        about: "long: everything at random for half an hour, on Debian 11's kernel",
+        run: |context| suites::endurance(context, Kernel::V5_10),
+    },
+    Suite {
+        name: "endurance-6.1",
+        about: "long: everything at random for half an hour, on Debian 12's kernel",
+        run: |context| suites::endurance(context, Kernel::V6_1),
+    },
+    Suite {
+        name: "endurance-7.3",
+        about: "long: everything at random for half an hour, on Debian's newest kernel",
+        run: |context| suites::endurance(context, Kernel::V7_3),
+    },
 ];
 
 /// What suites share. What takes long is made when the first suite asks for it.

@@ -12,22 +12,22 @@ use crate::metrics::{MapFill, Snapshot};
 use crate::series::{Count, Hook};
 
 impl State {
-    /// Takes up what the kernel has counted. What an earlier agent's hooks count waits until policies are applied, since
-    /// their numbers have no names before.
+    /// Takes up what the kernel has counted: before policies are applied, for those of the agent before.
     pub(super) fn fold(&mut self, now: Instant) -> Result<(), LoadError> {
-        if !self.engine.applied() {
+        if !self.engine.named() {
             return Ok(());
         }
         let kernel = self.engine.kernel();
-        let (overflow, counts): (Vec<_>, Vec<_>) =
-            kernel.counts()?.into_iter().partition(|(key, _)| key.cgroup == OVERFLOW);
+        let all = kernel.counts()?;
+        let overflow = all.iter().filter(|(key, _)| key.cgroup == OVERFLOW);
+        let counts = || all.iter().filter(|(key, _)| key.cgroup != OVERFLOW);
         let mut paths: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
-        for (key, _) in &counts {
+        for (key, _) in counts() {
             if !self.series.knows_binary(key.binary) {
                 paths.entry(key.binary).or_insert_with(|| kernel.binary_path(key.binary));
             }
         }
-        let counts = counts.iter().map(|(key, value)| Count {
+        let counts = counts().map(|(key, value)| Count {
             hook: key.hook,
             cgroup: key.cgroup,
             binary: key.binary,
@@ -37,7 +37,7 @@ impl State {
         let hooks = self.engine.hooks();
         let folded = self.series.fold(counts, hooks, &self.attribution, now);
         self.pending = folded.pending;
-        self.overflow.fold(overflow.into_iter().map(|(key, value)| (key.hook, value)), hooks);
+        self.overflow.fold(overflow.map(|(key, value)| (key.hook, *value)), hooks);
         // What a function's program missed, each policy missed once, however many hooks it has there.
         let mut missed: BTreeMap<(&str, Option<&str>, &str), (u32, u64)> = BTreeMap::new();
         let mut gaps: BTreeMap<(&str, Option<&str>, &str), (u32, u64)> = BTreeMap::new();

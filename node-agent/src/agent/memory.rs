@@ -10,14 +10,23 @@ use super::State;
 use crate::attribution::SavedAttribution;
 use crate::cgroup;
 use crate::kernel_half::{LoadError, Memory};
-use crate::series::{SavedSeries, SavedTotals};
+use crate::series::{SavedSeries, SavedTotals, SavingSeries};
 
 /// As it is written. Series and attribution are of one moment, or a count could have two owners.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Serialize)]
+struct Saving<'a> {
+    series: SavingSeries<'a>,
+    attribution: SavedAttribution,
+    overflow: SavedTotals,
+    missed: SavedTotals,
+    gaps: SavedTotals,
+}
+
+/// As it is read.
+#[derive(Default, Deserialize)]
 #[serde(default)]
-struct Saved<'a> {
-    #[serde(borrow)]
-    series: SavedSeries<'a>,
+struct Saved {
+    series: SavedSeries,
     attribution: SavedAttribution,
     overflow: SavedTotals,
     missed: SavedTotals,
@@ -28,7 +37,7 @@ impl State {
     /// Writes down what was done with the kernel's numbers so far. What the kernel counts after this isn't lost if we
     /// end: the next agent finds it in the maps.
     pub(super) fn save(&mut self) {
-        if !self.engine.applied() {
+        if !self.engine.named() {
             return;
         }
         if let Err(error) = self.try_save() {
@@ -37,7 +46,7 @@ impl State {
     }
 
     fn try_save(&mut self) -> Result<(), LoadError> {
-        let saved = Saved {
+        let saved = Saving {
             series: self.series.save(),
             attribution: self.attribution.save(),
             overflow: self.overflow.save(),
@@ -60,7 +69,7 @@ impl State {
             }
         };
         let saved = serde_json::from_slice(&bytes).map_err(LoadError::Memory);
-        let saved: Saved<'_> = match saved {
+        let saved: Saved = match saved {
             Ok(saved) => saved,
             Err(error) => {
                 tracing::error!(%error, "the counts of the agent before this one can't be read; series begin anew");

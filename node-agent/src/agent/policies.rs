@@ -45,10 +45,9 @@ impl State {
         for message in &wanted.messages {
             tracing::error!("{message}");
         }
-        // What policies that go have counted is folded while their hooks are known.
-        if let Err(error) = self.fold(now) {
-            tracing::error!(%error, "cannot read the counts");
-        }
+        // What policies that go or change have counted belongs to whom they watched until now; written down, since the
+        // next agent will know only whom they watch then.
+        self.settle(now);
         let failed = self.engine.apply(wanted.plans, &self.attribution, now);
         let mut statuses: BTreeMap<PolicyKey, (PolicyState, &'static str, String)> = BTreeMap::new();
         for (key, failure) in &failed {

@@ -3,10 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use gatewatch_policy::plan::Scope;
 use serde::{Deserialize, Serialize};
 
 use super::{Engine, PolicyKey};
-use crate::kernel_half::{LoadError, Memory, Site};
+use crate::{
+    kernel_half::{LoadError, Memory, Site},
+    series::Hook,
+};
 
 /// As it is written.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -26,8 +30,22 @@ struct SavedId {
     policy: PolicyKey,
     site: Site,
     nth: usize,
+    /// Whom the policy watched when it was last applied; none before that. What was counted by then is given to pods by
+    /// this, whatever the policy says when the next agent reads it.
+    scope: Option<Scope>,
     /// Milliseconds in which nobody counted for it.
     gap: u64,
+}
+
+impl SavedId {
+    fn hook(&self) -> Option<Hook> {
+        Some(Hook {
+            policy: self.policy.name.as_str().into(),
+            namespace: self.policy.namespace.as_deref().map(Into::into),
+            symbol: self.site.0.as_str().into(),
+            scope: self.scope.clone()?.into(),
+        })
+    }
 }
 
 impl Engine {
@@ -43,6 +61,7 @@ impl Engine {
                     policy: policy.clone(),
                     site: site.clone(),
                     nth: *nth,
+                    scope: self.hooks.get(id).map(|hook| (*hook.scope).clone()),
                     gap: self.gaps.get(id).copied().unwrap_or(0),
                 })
                 .collect(),
@@ -61,6 +80,7 @@ impl Engine {
         let saved: Saved = serde_json::from_slice(&bytes).map_err(LoadError::Memory)?;
         self.next_id = saved.next_id.max(1);
         self.gaps = saved.ids.iter().filter(|id| id.gap > 0).map(|id| (id.id, id.gap)).collect();
+        self.hooks = saved.ids.iter().filter_map(|id| Some((id.id, id.hook()?))).collect();
         self.ids = saved.ids.into_iter().map(|id| ((id.policy, id.site, id.nth), id.id)).collect();
         if saved.classes.len() >= self.classes.len() {
             self.classes = saved.classes;

@@ -27,7 +27,8 @@ fn start(source: Arc<dyn Source>) -> Server {
 }
 
 fn fixed(ready: bool) -> Arc<dyn Source> {
-    let snapshot = Snapshot { samples: vec![sample("/usr/bin/sudo", "", 1)], ..Snapshot::default() };
+    let snapshot =
+        Snapshot { samples: [sample("/usr/bin/sudo", "", 1)].into_iter().collect(), ..Snapshot::default() };
     Arc::new(Fixed { snapshot, ready })
 }
 

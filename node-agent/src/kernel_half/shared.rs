@@ -25,6 +25,9 @@ const NOEXIST: u64 = 1;
 /// `BPF_EXIST`, same file.
 const EXIST: u64 = 2;
 
+/// So often processes are looked through for bits that are to go.
+const CLEARED_WITHIN: u32 = 8;
+
 /// Cgroups that came and went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CgroupChanges {
@@ -63,7 +66,7 @@ pub(super) struct Shared {
     entries: AtomicU64,
     /// Cgroups that were made and removed, as far as they were given out and stand in the maps still.
     told: Told,
-    /// The sets that are followed; a set's place is its bit.
+    /// The sets that are followed; a set's place is its bit. An empty one is a bit that is free.
     sets: Vec<Vec<Vec<u8>>>,
     capacities: [u64; 4],
     cpus: usize,
@@ -172,7 +175,9 @@ impl Shared {
     }
 
     pub(super) fn counts(&self) -> Result<Vec<(CountKey, u64)>, LoadError> {
-        let mut all = Vec::new();
+        // As many as the last time, and some more.
+        let before = usize::try_from(self.entries.load(Ordering::Relaxed)).unwrap_or(0);
+        let mut all = Vec::with_capacity(before + before / 16);
         for entry in &self.counts {
             let (key, values) = entry.map_err(|source| LoadError::Map { map: "COUNTS", source })?;
             all.push((key, values.iter().sum()));
@@ -209,11 +214,16 @@ impl Shared {
         if let Some(known) = self.sets.iter().position(|known| known == set) {
             return Ok(1 << known);
         }
-        if self.sets.len() >= 64 {
-            return Err(LoadError::FollowSets);
-        }
-        let mask = 1 << self.sets.len();
-        self.sets.push(set.to_vec());
+        let bit = match self.sets.iter().position(Vec::is_empty) {
+            Some(free) => free,
+            None if self.sets.len() < 64 => {
+                self.sets.push(Vec::new());
+                self.sets.len() - 1
+            }
+            None => return Err(LoadError::FollowSets),
+        };
+        self.sets[bit] = set.to_vec();
+        let mask = 1 << bit;
         for path in set {
             let id = binary_id(hash_key, path);
             let masks = self.follow.get(&id, 0).unwrap_or(0) | mask;
@@ -286,9 +296,25 @@ impl Shared {
 
     /// Goes on with the sets of an earlier agent. Bits of sets that it hadn't written down are taken away.
     pub(super) fn restore_follow_sets(&mut self, sets: Vec<Vec<Vec<u8>>>) -> Result<(), LoadError> {
-        let known =
-            1_u64.checked_shl(u32::try_from(sets.len()).unwrap_or(u32::MAX)).map_or(u64::MAX, |bit| bit - 1);
         self.sets = sets;
+        self.clear_free_bits()
+    }
+
+    /// Gives the bits of sets free that aren't used; true where there were any. Once that is written down they are to be
+    /// [cleared](Self::clear_free_bits), before they are used again.
+    pub(super) fn free_follow_sets(&mut self, used: impl Fn(&Vec<Vec<u8>>) -> bool) -> bool {
+        let mut any = false;
+        for set in self.sets.iter_mut().filter(|set| !set.is_empty() && !used(set)) {
+            set.clear();
+            any = true;
+        }
+        any
+    }
+
+    /// Takes the bits that belong to no set from programs and processes.
+    pub(super) fn clear_free_bits(&mut self) -> Result<(), LoadError> {
+        let set_bits = self.sets.iter().enumerate().filter(|(_, set)| !set.is_empty());
+        let known = set_bits.fold(0_u64, |known, (bit, _)| known | 1 << bit);
         for id in keys(&self.follow, "FOLLOW")? {
             let masks = self.follow.get(&id, 0).unwrap_or(0);
             if masks & !known != 0 {
@@ -297,12 +323,20 @@ impl Shared {
                     .map_err(|source| LoadError::Map { map: "FOLLOW", source })?;
             }
         }
-        for id in keys(&self.processes, "PROCESSES")? {
-            if let Ok(mut process) = self.processes.get(&id, 0)
-                && process.follow & !known != 0
-            {
-                process.follow &= known;
-                let _ = self.processes.insert(id, process, EXIST);
+        // A process that is made meanwhile has its parent's bits: until none is left that has any.
+        for _ in 0..CLEARED_WITHIN {
+            let mut any = false;
+            for id in keys(&self.processes, "PROCESSES")? {
+                if let Ok(mut process) = self.processes.get(&id, 0)
+                    && process.follow & !known != 0
+                {
+                    process.follow &= known;
+                    let _ = self.processes.insert(id, process, EXIST);
+                    any = true;
+                }
+            }
+            if !any {
+                break;
             }
         }
         Ok(())

@@ -22,11 +22,13 @@ impl Types {
         }
     }
 
-    /// Lets go of them if nobody has asked for them since the last call.
+    /// Lets go of them if nobody has asked for them since the last call; and gives back what else is free, such as what
+    /// scrapes needed.
     pub(super) fn rest(&mut self) {
-        if !std::mem::take(&mut self.used) && self.parsed.take().is_some() {
-            trim();
+        if !std::mem::take(&mut self.used) {
+            self.parsed = None;
         }
+        trim();
     }
 
     /// Lets go of them.

@@ -1,8 +1,7 @@
 //! One metric with all its series, as text.
 //!
-//! A node may have 100,000 series, and all of them are written at every scrape: so they are written straight into the
-//! answer, from where they are. A model of them in between (as the crate `prometheus` has it) takes several times the
-//! memory of the answer.
+//! Series are written straight into the answer, from where they are. A model of them in between (as the crate `prometheus`
+//! has it) takes several times the memory of the answer.
 
 use std::fmt::Write as _;
 
@@ -21,11 +20,6 @@ impl<'a, const N: usize> Family<'a, N> {
         Self { metric, series: Vec::new() }
     }
 
-    /// Has room for this many series.
-    pub(super) fn with_capacity(metric: &'static Metric, series: usize) -> Self {
-        Self { series: Vec::with_capacity(series), ..Self::new(metric) }
-    }
-
     /// Adds to the series with these label values, which stand in the order of the metric's labels.
     pub(super) fn add(&mut self, labels: [&'a str; N], value: f64) {
         self.series.push((labels, value));
@@ -33,16 +27,11 @@ impl<'a, const N: usize> Family<'a, N> {
 
     /// Writes it: series sorted by labels; nothing where there are none.
     pub(super) fn write(mut self, text: &mut String) {
-        let Metric { name, help, kind, labels } = self.metric;
+        let Metric { name, labels, .. } = self.metric;
         if self.series.is_empty() {
             return;
         }
-        let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-        };
-        // Writing to a String can't fail. Helps are ours, and hold nothing that has to be escaped.
-        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        head(self.metric, text);
         self.series.sort_by_key(|(labels, _)| *labels);
         for same in self.series.chunk_by(|(a, _), (b, _)| a == b) {
             text.push_str(name);
@@ -57,13 +46,25 @@ impl<'a, const N: usize> Family<'a, N> {
                 text.push('}');
             }
             let value: f64 = same.iter().map(|(_, value)| value).sum();
+            // Writing to a String can't fail.
             let _ = writeln!(text, " {value}");
         }
     }
 }
 
+/// The lines before a metric's series.
+pub(super) fn head(metric: &Metric, text: &mut String) {
+    let Metric { name, help, kind, .. } = metric;
+    let kind = match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+    };
+    // Helps are ours, and hold nothing that has to be escaped.
+    let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+}
+
 /// A label's value as the text format has it ("Text format details" in Prometheus' documentation of exposition formats).
-fn escape(value: &str, text: &mut String) {
+pub(super) fn escape(value: &str, text: &mut String) {
     let mut rest = value;
     while let Some(at) = rest.find(['\\', '"', '\n']) {
         text.push_str(&rest[..at]);

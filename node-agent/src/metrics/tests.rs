@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::series::{Labels, binary_label};
+use crate::series::{Labels, Sample, binary_label};
 
 /// A source whose answer is fixed.
 pub(crate) struct Fixed {
@@ -19,15 +19,15 @@ impl Source for Fixed {
     }
 }
 
-pub(crate) fn sample(binary: &str, pod: &str, value: u64) -> Sample {
+pub(crate) fn sample<'a>(binary: &'a str, pod: &'a str, value: u64) -> Sample<'a> {
     Sample {
         labels: Labels {
-            binary: binary.into(),
-            hook: "kprobe:__x64_sys_execve".into(),
-            namespace: if pod.is_empty() { "" } else { "test" }.into(),
-            pod: pod.into(),
-            policy: "sudo-invocations".into(),
-            workload: pod.into(),
+            binary,
+            hook: "kprobe:__x64_sys_execve",
+            namespace: if pod.is_empty() { "" } else { "test" },
+            pod,
+            policy: "sudo-invocations",
+            workload: pod,
         },
         value,
     }
@@ -57,7 +57,9 @@ fn policy(name: &str, state: PolicyState, reason: &'static str) -> PolicyStatus 
 #[test]
 fn the_counter_is_as_people_know_it() {
     let text = render(Snapshot {
-        samples: vec![sample("/usr/bin/touch", "tiefighter", 12_345_678_901), sample("/usr/bin/sudo", "", 1)],
+        samples: [sample("/usr/bin/touch", "tiefighter", 12_345_678_901), sample("/usr/bin/sudo", "", 1)]
+            .into_iter()
+            .collect(),
         ..Snapshot::default()
     });
     let at = text.find("# HELP tetragon_policy_events_total").unwrap();
@@ -128,7 +130,8 @@ fn own_metrics() {
 #[test]
 fn hostile_names_stay_on_their_line() {
     let evil = binary_label(b"/tmp/x\"} 9\nfake_total{a=\"b\\ \xff\x1b");
-    let text = render(Snapshot { samples: vec![sample(&evil, "", 1)], ..Snapshot::default() });
+    let text =
+        render(Snapshot { samples: [sample(&evil, "", 1)].into_iter().collect(), ..Snapshot::default() });
     assert_eq!(lines(&text, "fake_total"), [""; 0]);
     assert_eq!(
         lines(&text, "tetragon_policy_events_total"),
@@ -142,7 +145,7 @@ fn hostile_names_stay_on_their_line() {
 fn no_series_twice() {
     let twice = policy("a", PolicyState::Refused, "GW001");
     let text = render(Snapshot {
-        samples: vec![sample("/a", "", 1), sample("/a", "", 2)],
+        samples: [sample("/a", "", 1), sample("/a", "", 2)].into_iter().collect(),
         policies: vec![twice.clone(), twice],
         ..Snapshot::default()
     });

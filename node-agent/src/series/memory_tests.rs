@@ -14,8 +14,9 @@ fn count(cgroup: u64, path: &'static str, value: u64) -> Count<'static> {
 }
 
 fn values(series: &mut Series, now: Instant) -> Vec<(String, String, u64)> {
-    let line = |Sample { labels, value }: Sample| (labels.pod.to_string(), labels.binary.to_string(), value);
-    series.samples(now).into_iter().map(line).collect()
+    let line =
+        |Sample { labels, value }: Sample<'_>| (labels.pod.to_owned(), labels.binary.to_owned(), value);
+    series.samples(now).iter().map(line).collect()
 }
 
 /// The agent ends after it has saved, the kernel counts on, and pods come to be known later: no event is counted twice,

@@ -1,89 +1,112 @@
 //! The series beyond the agent's end: what was exported, together with the kernel's numbers that this was made of. The
 //! next agent adds what the kernel has counted since, so it doesn't matter how old this is.
+//!
+//! It is written from where it is: a model of it in between would take more memory than all else that the agent has.
 
-use std::borrow::Cow;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Entry, Gone, Held, Labels, Series};
+use super::entry::{Entry, Key};
+use super::names::Name;
+use super::{Held, Series};
 use crate::attribution::CgroupKey;
 
-/// As it is written.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct SavedSeries<'a> {
+/// Writes the series down.
+#[derive(Debug)]
+pub struct SavingSeries<'a>(&'a Series);
+
+/// As they are read.
+#[derive(Debug, Default, Deserialize)]
+pub struct SavedSeries {
     /// Hook, cgroup, binary, the kernel's number.
     last: Vec<(u32, u64, u64, u64)>,
     /// Hook, cgroup and its generation, binary, events held back.
     held: Vec<(u32, u64, u32, u64, u64)>,
-    #[serde(borrow)]
-    exported: Vec<SavedEntry<'a>>,
+    /// What the numbers of labels and pods stand for.
+    names: Vec<String>,
+    exported: Vec<SavedEntry>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct SavedEntry<'a> {
-    /// In the order of [`Labels`].
-    #[serde(borrow)]
-    labels: [Cow<'a, str>; 6],
-    value: u64,
-    #[serde(borrow)]
-    pods: Vec<Cow<'a, str>>,
-    gone: bool,
+/// Labels in the order in which they are exported, value, uids of pods, whether all of these are gone.
+type SavedEntry = ([u32; 6], u64, Vec<u32>, bool);
+
+/// An iterator as a sequence.
+struct Sequence<F>(F);
+
+impl<I: Iterator<Item: Serialize>, F: Fn() -> I> Serialize for Sequence<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
+    }
+}
+
+impl Serialize for SavingSeries<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let series = self.0;
+        let mut fields = serializer.serialize_struct("SavedSeries", 4)?;
+        fields.serialize_field(
+            "last",
+            &Sequence(|| {
+                series.last.iter().map(|((hook, cgroup, binary), value)| (*hook, *cgroup, *binary, *value))
+            }),
+        )?;
+        fields.serialize_field(
+            "held",
+            &Sequence(|| {
+                series.held.iter().map(|(held, value)| {
+                    (held.hook, held.cgroup.id, held.cgroup.generation, held.binary, *value)
+                })
+            }),
+        )?;
+        fields.serialize_field("names", &Sequence(|| series.names.texts()))?;
+        fields.serialize_field(
+            "exported",
+            &Sequence(|| {
+                series.exported.iter().map(|(key, entry)| {
+                    let pods: Vec<u32> = entry.pods().map(|uid| uid.0).collect();
+                    (key.names().map(|name| name.0), entry.value, pods, entry.is_gone())
+                })
+            }),
+        )?;
+        fields.end()
+    }
 }
 
 impl Series {
     /// What the next agent has to know.
-    pub fn save(&self) -> SavedSeries<'_> {
-        SavedSeries {
-            last: self
-                .last
-                .iter()
-                .map(|((hook, cgroup, binary), value)| (*hook, *cgroup, *binary, *value))
-                .collect(),
-            held: self
-                .held
-                .iter()
-                .map(|(held, value)| (held.hook, held.cgroup.id, held.cgroup.generation, held.binary, *value))
-                .collect(),
-            exported: self
-                .exported
-                .iter()
-                .map(|(l, entry)| SavedEntry {
-                    labels: [&l.binary, &l.hook, &l.namespace, &l.pod, &l.policy, &l.workload]
-                        .map(|label| Cow::Borrowed(&**label)),
-                    value: entry.value,
-                    pods: entry.pods.iter().map(|pod| Cow::Borrowed(&**pod)).collect(),
-                    gone: entry.gone.is_some(),
-                })
-                .collect(),
-        }
+    pub fn save(&self) -> SavingSeries<'_> {
+        SavingSeries(self)
     }
 
     /// Goes on where an earlier agent was.
-    pub fn restore(&mut self, saved: SavedSeries<'_>, now: Instant) {
-        self.last = saved
-            .last
-            .into_iter()
-            .map(|(hook, cgroup, binary, value)| ((hook, cgroup, binary), value))
-            .collect();
-        self.held = saved
-            .held
+    pub fn restore(&mut self, saved: SavedSeries, now: Instant) {
+        let SavedSeries { last, held, names, exported } = saved;
+        self.last =
+            last.into_iter().map(|(hook, cgroup, binary, value)| ((hook, cgroup, binary), value)).collect();
+        self.held = held
             .into_iter()
             .map(|(hook, id, generation, binary, value)| {
                 (Held { hook, cgroup: CgroupKey { id, generation }, binary }, value)
             })
             .collect();
-        self.exported = saved
-            .exported
+        let names: Vec<Name> = names.iter().map(|text| self.names.name(text)).collect();
+        let empty = self.names.name("");
+        let name = |number: u32| names.get(number as usize).copied().unwrap_or(empty);
+        self.exported = exported
             .into_iter()
-            .map(|entry| {
-                let [binary, hook, namespace, pod, policy, workload] = entry.labels.map(Into::into);
-                let labels = Labels { binary, hook, namespace, pod, policy, workload };
-                let gone = entry.gone.then_some(Gone { since: now, scraped: None });
-                let pods = entry.pods.into_iter().map(Into::into).collect();
-                (labels, Entry { value: entry.value, pods, gone })
+            .map(|(labels, value, pods, gone)| {
+                let mut entry = Entry::new(value);
+                for uid in pods {
+                    entry.add_pod(name(uid));
+                }
+                if gone {
+                    entry.set_gone(now);
+                }
+                (Key::new(labels.map(name)), entry)
             })
             .collect();
         self.count_series();
+        self.keep_names();
     }
 }

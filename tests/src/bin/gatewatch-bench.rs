@@ -1,4 +1,4 @@
-//! The benches that need a kernel. Run by `cargo xtask bench` in a VM whose clock counts instructions
+//! The benches that need a kernel. Run by `cargo xtask bench` in a VM. For those that count instructions its clock does so
 //! (`-icount shift=0,sleep=off -smp 1`): a nanosecond read inside is an instruction.
 #![allow(
     clippy::print_stdout,
@@ -7,28 +7,56 @@
     reason = "a bench prints, and ends on errors"
 )]
 
-use clap::{Parser, Subcommand};
-use gatewatch_tests::bench::event;
+use std::process::ExitCode;
 
-/// Measures the kernel half.
+use clap::{Args, Parser, Subcommand};
+use gatewatch_tests::bench::{self, Subject, event};
+
+/// Measures the kernel half and the agent.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
     bench: Bench,
 }
 
+#[derive(Debug, Args)]
+struct Form {
+    /// One JSON object a line instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Debug, Subcommand)]
 enum Bench {
     /// What a hooked call costs, beside empty programs on the same function
-    Event {
-        /// One JSON object a line instead of a table
-        #[arg(long)]
-        json: bool,
-    },
+    Event(Form),
+    /// What the agent and its kernel half keep in memory
+    Memory(Form),
+    /// From the agent's exec until all policies count
+    Startup(Form),
+    /// What a scrape and a policy more cost with many pods and policies
+    Scale(Form),
+    /// Calls flat out, a hundred thousand programs, and a full map
+    Flood(Form),
 }
 
-fn main() {
-    match Arguments::parse().bench {
-        Bench::Event { json } => event::run(json),
+fn main() -> ExitCode {
+    // This program makes the calls that are counted, too, in processes of their own.
+    if let Some(ended) = gatewatch_tests::vm::helper() {
+        return ended;
     }
+    if bench::execute() {
+        return ExitCode::SUCCESS;
+    }
+    let kept = match Arguments::parse().bench {
+        Bench::Event(Form { json }) => {
+            event::run(json);
+            true
+        }
+        Bench::Memory(Form { json }) => bench::run(Subject::Memory, json),
+        Bench::Startup(Form { json }) => bench::run(Subject::Startup, json),
+        Bench::Scale(Form { json }) => bench::run(Subject::Scale, json),
+        Bench::Flood(Form { json }) => bench::run(Subject::Flood, json),
+    };
+    if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -12,7 +12,10 @@ fn main() -> ExitCode {
     if let Some(code) = vm::helper() {
         return code;
     }
-    let mut arguments = Arguments::from_args();
+    // What isn't libtest's: how long and by which seed `endurance` goes on.
+    let own = |word: &String| vm::endurance::set(word);
+    let words: Vec<String> = std::env::args().filter(|word| !own(word)).collect();
+    let mut arguments = Arguments::from_iter(words);
     arguments.test_threads = Some(1);
     let trials = vm::ALL.iter().map(|(name, test)| {
         Trial::test(*name, move || {

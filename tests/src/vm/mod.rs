@@ -1,6 +1,7 @@
 //! Tests on a real kernel.
 
 mod agreement;
+pub mod endurance;
 mod errors;
 mod exact;
 mod hostile;
@@ -26,6 +27,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("agreement::strings_and_results", agreement::strings_and_results),
     ("agreement::sockets", agreement::sockets),
     ("agreement::many_policies", agreement::many_policies),
+    ("endurance::everything_at_random", endurance::everything_at_random),
     ("errors::malformed_and_unknown", errors::malformed_and_unknown),
     ("errors::mistake_while_running", errors::mistake_while_running),
     ("errors::occupied_port", errors::occupied_port),
@@ -51,17 +53,19 @@ pub const ALL: &[(&str, fn())] = &[
     ("privileges::without_each", privileges::without_each),
     ("restart::killed_while_counting", restart::killed_while_counting),
     ("restart::killed_with_kprobes", restart::killed_with_kprobes),
+    ("restart::changed_meanwhile", restart::changed_meanwhile),
     ("restart::nothing_is_left", restart::nothing_is_left),
     ("restart::numbers_go_on", restart::numbers_go_on),
     ("shipped::host_policies", shipped::host_policies),
     ("shipped::application_policies", shipped::application_policies),
     ("shipped::late_pods", shipped::late_pods),
     ("updates::without_a_gap", updates::without_a_gap),
+    ("updates::followed_one_after_the_other", updates::followed_one_after_the_other),
     ("updates::series_go_with_their_policy", updates::series_go_with_their_policy),
 ];
 
 /// The first argument of a process that only makes calls: `--calls KIND TIMES`, or `--calls setuid-until FILE`, which
-/// goes on until there is a file and then prints how many calls it has made.
+/// goes on until there is a file and then prints how many calls it has made; for `mix` and `paced` see [`endurance`].
 pub const CALLS: &str = "--calls";
 
 /// Makes calls and ends, if this process was started for that.
@@ -77,6 +81,14 @@ pub fn helper() -> Option<ExitCode> {
                 calls += 1_000;
             }
             println!("{calls}");
+            Some(ExitCode::SUCCESS)
+        }
+        [_, CALLS, "mix", words @ ..] => {
+            endurance::make(words);
+            Some(ExitCode::SUCCESS)
+        }
+        [_, CALLS, "paced", file] => {
+            endurance::make_paced(Path::new(file));
             Some(ExitCode::SUCCESS)
         }
         [_, CALLS, kind, times] => {

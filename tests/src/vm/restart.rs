@@ -106,6 +106,55 @@ pub(super) fn numbers_go_on() {
     second.remove().expect("the cgroup is removed");
 }
 
+/// While there is no agent a pod gets another label, and a policy another selector. What was counted before that is
+/// counted under what was, although the agent had no time to write it down.
+pub(super) fn changed_meanwhile() {
+    const UIDS: [&str; 2] = ["11111111-2222-3333-4444-555555555503", "11111111-2222-3333-4444-555555555504"];
+    let ids = ["c3".repeat(32), "d4".repeat(32)];
+    let on = |name: &str, org: &str| {
+        policy(name, SETUID)
+            .replace("spec:\n", &format!("spec:\n  podSelector: {{matchLabels: {{org: {org}}}}}\n"))
+    };
+    let pods = |org: &str| {
+        let first = pod::manifest("test", "relabelled", UIDS[0], &ids[0], &[("org", org)]);
+        let second = pod::manifest("test", "watched", UIDS[1], &ids[1], &[("org", "alliance")]);
+        pod::list(&[first, second])
+    };
+    let policies = [("a.yaml", &*on("empire", "empire")), ("b.yaml", &*on("alliance", "alliance"))];
+    let mut agent = Agent::start(&policies, &pods("empire"));
+    let containers = [0, 1].map(|i| Container::create(UIDS[i], &ids[i]).expect("a cgroup"));
+    let this = this();
+    let call = || {
+        for container in &containers {
+            let argv = [&*this.display().to_string(), CALLS, "setuid", "50"];
+            let output = container.run(&this, &argv).expect("runs");
+            assert!(output.status.success(), "{output:?}");
+        }
+    };
+    let counted = |agent: &Agent| {
+        let text = agent.metrics();
+        let of = |policy, pod| sum(&text, EVENTS, &[("policy", policy), ("pod", pod)]);
+        [
+            of("empire", "relabelled"),
+            of("alliance", "watched"),
+            of("alliance", "relabelled"),
+            sum(&text, EVENTS, &[]),
+        ]
+    };
+    call();
+    assert_eq!(counted(&agent), [50, 50, 0, 100], "{}", agent.metrics());
+    agent.kill();
+    fs::write(&agent.pods, pods("rebels")).expect("written");
+    fs::write(agent.policies.join("b.yaml"), on("alliance", "nobody")).expect("written");
+    agent.again();
+    assert_eq!(counted(&agent), [50, 50, 0, 100], "{}", agent.metrics());
+    call();
+    assert_eq!(counted(&agent), [50, 50, 0, 100], "{}", agent.metrics());
+    for container in containers {
+        container.remove().expect("the cgroup is removed");
+    }
+}
+
 /// After `--cleanup` there is no trace of an agent, and what is of another layout goes when one starts.
 pub(super) fn nothing_is_left() {
     let all = policy("all", SETUID);
@@ -152,7 +201,7 @@ fn gap_seconds(text: &str, policy: &str) -> f64 {
 }
 
 /// Whether the hook of the policies here, on a function's entry, is in the bpf file system.
-fn hooks_are_kept() -> bool {
+pub(super) fn hooks_are_kept() -> bool {
     let version = fs::read_dir(PINS).expect("a folder").next().expect("a layout").expect("an entry");
     fs::read_dir(version.path().join("sites")).expect("a folder").count() > 0
 }

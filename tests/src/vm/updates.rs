@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::{SETUID, callers, finish, policy};
-use crate::{agent::Agent, agent::sum, calls, pod, scrape::EVENTS};
+use super::{SETUID, callers, finish, policy, this};
+use crate::{agent::Agent, agent::sum, calls, kernel::Kernel, pod, scrape::EVENTS};
 
 /// Two processes call flat out; meanwhile policies on the same function are added, changed and removed. The policy
 /// that stays counts every call.
@@ -37,6 +37,24 @@ pub(super) fn without_a_gap() {
     let text = agent.metrics();
     assert_eq!(sum(&text, EVENTS, &[("policy", "all")]), made, "{text}\n{}", agent.log());
     assert_eq!(sum(&text, "gatewatch_events_missed_total", &[]), 0, "{text}");
+}
+
+/// A policy follows the children of one set of programs after the other: more of them than can be followed at a time.
+pub(super) fn followed_one_after_the_other() {
+    const SETS: u64 = 70;
+    let mut kernel = Kernel::load();
+    let this = this().display().to_string();
+    for number in 0..SETS {
+        let hook = format!(
+            "{SETUID}\n    selectors:\n    - matchBinaries: [{{operator: In, values: [\"{this}\", \"/none/{number}\"], \
+             followChildren: true}}]"
+        );
+        let plans = kernel.compile(&policy("followed", &hook));
+        let failed = kernel.apply(plans);
+        assert!(failed.is_empty(), "set {number}: {failed:?}");
+        calls::setuid_root(1);
+    }
+    assert_eq!(kernel.counts()["followed"], SETS);
 }
 
 /// The series of a policy that is removed go with it, and come back from 0.

@@ -89,26 +89,40 @@ pub(super) fn gate(context: &Context) -> Result<Counts> {
 
 /// The tests that take long.
 const LOAD: &str = "load::";
+/// The one that goes on for as long as it is told to.
+const ENDURANCE: &str = "endurance::";
+/// On two busy cores the quick tests of one kernel have taken eight minutes.
+const VM_LIMIT: Duration = Duration::from_mins(25);
 
 /// The tests of the kernel half, on one kernel.
 pub(super) fn vm(context: &Context, kernel: Kernel) -> Result<Counts> {
-    in_vm(context, kernel, &["--skip", LOAD])
+    in_vm(context, kernel, &["--skip", LOAD, "--skip", ENDURANCE], VM_LIMIT)
 }
 
 /// Those of them that take long.
 pub(super) fn load(context: &Context, kernel: Kernel) -> Result<Counts> {
-    in_vm(context, kernel, &[LOAD])
+    in_vm(context, kernel, &[LOAD], VM_LIMIT)
 }
 
-fn in_vm(context: &Context, kernel: Kernel, arguments: &[&str]) -> Result<Counts> {
+/// Everything at random, for half an hour unless `GATEWATCH_ENDURANCE_MINUTES` says otherwise.
+pub(super) fn endurance(context: &Context, kernel: Kernel) -> Result<Counts> {
+    let minutes = match std::env::var("GATEWATCH_ENDURANCE_MINUTES") {
+        Ok(minutes) => minutes.parse().context("GATEWATCH_ENDURANCE_MINUTES is no number of minutes")?,
+        Err(_) => 30,
+    };
+    // Before and after it there are things to wait for, and the last round is brought to its end.
+    let limit = VM_LIMIT + Duration::from_mins(minutes);
+    in_vm(context, kernel, &[ENDURANCE, &format!("--minutes={minutes}")], limit)
+}
+
+fn in_vm(context: &Context, kernel: Kernel, arguments: &[&str], timeout: Duration) -> Result<Counts> {
     let built = context.built()?;
     built.program(VM_TESTS)?;
     let mut argv = vec![VM_TESTS];
     argv.extend(arguments);
     argv.extend(context.passed_on.iter().map(String::as_str));
     let mut output = Vec::new();
-    // On two busy cores the quick tests of one kernel have taken eight minutes.
-    let machine = Vm { timeout: Duration::from_mins(25), ..Vm::new(kernel) };
+    let machine = Vm { timeout, ..Vm::new(kernel) };
     let ended = machine.run(&argv, built, &context.tools.cache, &mut |stream, bytes| {
         if stream == Stream::Stdout {
             output.extend_from_slice(bytes);

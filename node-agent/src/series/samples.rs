@@ -1,0 +1,108 @@
+//! The series as a scrape sees them.
+
+use std::sync::Arc;
+
+use super::entry::{Entry, Key};
+use super::names::Names;
+
+/// The labels of `tetragon_policy_events_total`, in the order in which they are exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Labels<'a> {
+    /// Path of the calling process's program.
+    pub binary: &'a str,
+    /// `kprobe:SYMBOL`.
+    pub hook: &'a str,
+    /// The pod's namespace; empty for the host.
+    pub namespace: &'a str,
+    /// The pod's name; empty for the host. A pod that nobody listed goes by its uid.
+    pub pod: &'a str,
+    /// The policy's name.
+    pub policy: &'a str,
+    /// Name of the pod's workload; empty for the host.
+    pub workload: &'a str,
+}
+
+/// One series and its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample<'a> {
+    /// Which series.
+    pub labels: Labels<'a>,
+    /// Events so far.
+    pub value: u64,
+}
+
+/// All series and their values, sorted by labels, each set of labels once. Each label's text is there once, too: a series
+/// takes 32 bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Samples {
+    /// Sorted, so that numbers compare as their texts do.
+    texts: Vec<Arc<str>>,
+    rows: Vec<Row>,
+}
+
+/// A series and its value, by numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Places among [`Samples::texts`], in the order of [`Labels`].
+    pub labels: [u32; 6],
+    /// Events so far.
+    pub value: u64,
+}
+
+impl Samples {
+    /// Takes them as they are now.
+    pub(super) fn new<'a>(
+        names: &Names,
+        series: impl ExactSizeIterator<Item = (&'a Key, &'a Entry)>,
+    ) -> Self {
+        let (texts, places) = names.sorted();
+        let place = |number: u32| places.get(number as usize).copied().unwrap_or(0);
+        let mut rows = Vec::with_capacity(series.len());
+        rows.extend(
+            series.map(|(key, entry)| Row { labels: key.names().map(|n| place(n.0)), value: entry.value }),
+        );
+        rows.sort_unstable_by_key(|row: &Row| row.labels);
+        Self { texts, rows }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The texts that rows speak of by number.
+    pub fn texts(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.texts.iter().map(|text| &**text)
+    }
+
+    /// The series by numbers.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The series by texts.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Sample<'_>> {
+        self.rows.iter().map(|row| {
+            let [binary, hook, namespace, pod, policy, workload] =
+                row.labels.map(|place| self.texts.get(place as usize).map_or("", |text| text));
+            Sample { labels: Labels { binary, hook, namespace, pod, policy, workload }, value: row.value }
+        })
+    }
+}
+
+/// What has the same labels is summed.
+impl<'a> FromIterator<Sample<'a>> for Samples {
+    fn from_iter<I: IntoIterator<Item = Sample<'a>>>(samples: I) -> Self {
+        let (mut names, mut series) = (Names::default(), std::collections::HashMap::<Key, Entry>::new());
+        for Sample { labels: l, value } in samples {
+            let texts = [l.binary, l.hook, l.namespace, l.pod, l.policy, l.workload];
+            series.entry(Key::new(texts.map(|text| names.name(text)))).or_default().value += value;
+        }
+        Self::new(&names, series.iter())
+    }
+}

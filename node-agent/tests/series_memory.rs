@@ -1,0 +1,77 @@
+//! What a series takes in memory. In a process of its own, which nothing else grows.
+#![allow(clippy::unwrap_used, reason = "what fails ends the test")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gatewatch_agent::attribution::{Attribution, Forgotten};
+use gatewatch_agent::pods::{Pod, Workload};
+use gatewatch_agent::series::{Count, Hook, Hooks, Series};
+use gatewatch_policy::plan::{PodScope, Scope};
+
+const PODS: u64 = 1_000;
+const POLICIES: u32 = 100;
+
+/// Bytes of this process's memory.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+fn pod(number: u64) -> Pod {
+    Pod {
+        uid: format!("00000000-0000-4000-8000-{number:012x}"),
+        namespace: "test".to_owned(),
+        name: format!("pod-{number}"),
+        labels: BTreeMap::new(),
+        workload: Workload { kind: "Deployment".to_owned(), name: format!("workload-{number}") },
+        containers: Vec::new(),
+        host_network: false,
+        mirror: false,
+    }
+}
+
+fn counts(value: u64) -> impl Iterator<Item = Count<'static>> {
+    (1..=POLICIES).flat_map(move |hook| {
+        (1..=PODS).map(move |cgroup| Count { hook, cgroup, binary: 1, path: b"/usr/bin/program", value })
+    })
+}
+
+/// A node has tens of thousands of series, so each byte of one counts. A hash map is between half and seven eighths full;
+/// here it is three quarters.
+#[test]
+fn a_series_takes_little() {
+    let now = Instant::now();
+    let scope = Arc::new(Scope { host: true, pods: Some(PodScope::default()) });
+    let hook = |number: u32| Hook {
+        policy: format!("policy-{number}").into(),
+        namespace: None,
+        symbol: "__sys_setuid".into(),
+        scope: scope.clone(),
+    };
+    let hooks: Hooks = (1..=POLICIES).map(|number| (number, hook(number))).collect();
+    let mut known = Attribution::new(Duration::from_mins(1));
+    for number in 1..=PODS {
+        known.apply_pod(pod(number));
+        let path = format!("/kubepods/besteffort/pod{}", pod(number).uid);
+        known.add_cgroup(number, &path, now);
+    }
+    let mut series = Series::new(usize::MAX);
+    let before = resident();
+    for value in 1..=3 {
+        assert_eq!(series.fold(counts(value), &hooks, &known, now).pending, 0);
+    }
+    let each = (resident() - before) / (PODS * u64::from(POLICIES));
+    let samples = series.samples(now);
+    assert_eq!((samples.len(), samples.iter().map(|sample| sample.value).sum::<u64>()), (100_000, 300_000));
+    println!("{each} bytes a series");
+    assert!(each <= 130, "{each} bytes a series");
+    // All that was needed for them goes with them.
+    drop(samples);
+    series.fold([], &Hooks::new(), &known, now);
+    series.forget(&Forgotten::default());
+    let left = resident().saturating_sub(before);
+    assert!(left < 2 << 20, "{left} bytes are left");
+}

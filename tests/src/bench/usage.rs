@@ -1,0 +1,90 @@
+//! What a process uses, as the kernel tells in /proc.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    time::Duration,
+};
+
+/// Memory in use, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory {
+    /// All of it.
+    pub(super) resident: f64,
+    /// Without the program's own file.
+    pub(super) own: f64,
+    /// The most that there was at a time.
+    pub(super) most: f64,
+}
+
+/// Of a process.
+pub(super) fn memory(id: u32) -> Memory {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the process is there");
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line of each kind");
+        line.split_whitespace().next().and_then(|number| number.parse::<f64>().ok()).expect("KiB") * 1024.0
+    };
+    Memory { resident: bytes("VmRSS:"), own: bytes("RssAnon:"), most: bytes("VmHWM:") }
+}
+
+/// What a process's maps and programs take in the kernel, in bytes: `memlock` of each, once.
+pub(super) fn kernel_memory(id: u32) -> f64 {
+    let mut seen = HashSet::new();
+    let mut sum = 0.0;
+    for entry in fs::read_dir(format!("/proc/{id}/fdinfo")).expect("the process is there").flatten() {
+        let text = fs::read_to_string(entry.path()).unwrap_or_default();
+        let value = |name: &str| {
+            text.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
+        };
+        // A link of a program's has its id, too, and no memory.
+        let Some(bytes) = value("memlock:").and_then(|bytes| bytes.parse::<f64>().ok()) else { continue };
+        if seen.insert((value("map_id:"), value("prog_id:"))) {
+            sum += bytes;
+        }
+    }
+    sum
+}
+
+/// Processor time of a process so far, in nanoseconds, by thread: under icount that is instructions.
+pub(super) fn processor(id: u32) -> BTreeMap<String, u64> {
+    let tasks = fs::read_dir(format!("/proc/{id}/task")).expect("the process is there");
+    tasks
+        .flatten()
+        .filter_map(|task| {
+            // Time on a processor, time waiting, turns: Documentation/scheduler/sched-stats.rst.
+            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            let nanoseconds = text.split_whitespace().next()?.parse().ok()?;
+            Some((task.file_name().to_string_lossy().into_owned(), nanoseconds))
+        })
+        .collect()
+}
+
+/// What the threads that there are now have used since.
+#[allow(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+pub(super) fn processor_since(id: u32, before: &BTreeMap<String, u64>) -> f64 {
+    let used = |(task, now): (String, u64)| now - before.get(&task).copied().unwrap_or(0).min(now);
+    processor(id).into_iter().map(used).sum::<u64>() as f64
+}
+
+/// Seconds as a number of a table.
+pub(super) fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_this_process() {
+        let id = std::process::id();
+        let memory = memory(id);
+        assert!(memory.own > 0.0 && memory.own <= memory.resident && memory.resident <= memory.most * 1.5);
+        let before = processor(id);
+        let mut sum = 0_u64;
+        for i in 0..10_000_000_u64 {
+            sum = std::hint::black_box(sum.wrapping_add(i));
+        }
+        assert!(processor_since(id, &before) > 0.0, "{sum}");
+    }
+}
