@@ -192,12 +192,11 @@ impl Kernels {
             let environment = Environment { kernel: &kernel.profile, host_namespaces: &self.host_namespaces };
             let answers = Answers::of(policy, environment);
             let before = answered.iter().find(|(others, _)| answers.agree(others));
-            let diagnostics = match before.and_then(|(_, i)| said.get(*i)) {
-                Some(before) => before.diagnostics.clone(),
-                None => {
-                    answered.push((answers, said.len()));
-                    compile(policy, environment).1
-                }
+            let diagnostics = if let Some(before) = before.and_then(|(_, i)| said.get(*i)) {
+                before.diagnostics.clone()
+            } else {
+                answered.push((answers, said.len()));
+                compile(policy, environment).1
             };
             said.push(Said { shown: &kernel.release, release: &kernel.profile.release, nodes, diagnostics });
         }

@@ -138,7 +138,7 @@ impl Hook {
             On::Read => format!("{FILES}/{value}"),
             On::Connect => (u32::from(PORT) + value).to_string(),
         };
-        let filler = |number: u32| match self.on {
+        let unwanted = |number: u32| match self.on {
             On::Uid | On::Gid | On::ChdirResult => (100_000 + number).to_string(),
             On::Chdir | On::Read => format!("/filler/{number}"),
             On::Connect => (20_000 + number).to_string(),
@@ -152,7 +152,7 @@ impl Hook {
         }
         text += "    selectors:\n";
         let values: Vec<String> = self.values.iter().map(|of| format!("\"{}\"", value(*of))).collect();
-        let fillers = (0..self.filler).map(|number| format!("\"{}\"", filler(number)));
+        let fillers = (0..self.filler).map(|number| format!("\"{}\"", unwanted(number)));
         for values in fillers.chain([values.join(", ")]) {
             let _ =
                 writeln!(text, "    - {filter}: [{{index: 0, operator: {operator}, values: [{values}]}}]");
@@ -170,7 +170,7 @@ impl Hook {
 
 impl Spec {
     pub(super) fn random(name: &str, random: &mut Random, offers: &Offers) -> Self {
-        let hooks: Vec<Hook> = (0..1 + random.below(5) / 3).map(|_| Hook::random(random, offers)).collect();
+        let hooks: Vec<Hook> = (0..=random.below(5) / 3).map(|_| Hook::random(random, offers)).collect();
         let mut spec = Self { name: name.to_owned(), whom: Whom::Everything, tag: 0, hooks };
         spec.whom = spec.random_whom(random);
         spec
@@ -252,11 +252,10 @@ impl Spec {
 
     fn selects(&self, caller: &Caller) -> bool {
         match (self.whom, caller) {
-            (Whom::Everything, _) => true,
             (Whom::EveryPod, caller) => *caller != Caller::Host,
             (Whom::Org(of), Caller::Pod { org, .. }) => of == *org,
             (Whom::Namespace(of), Caller::Pod { namespace, .. }) => of == *namespace,
-            (Whom::Main, Caller::Pod { .. }) => true,
+            (Whom::Everything, _) | (Whom::Main, Caller::Pod { .. }) => true,
             (Whom::Org(_) | Whom::Namespace(_) | Whom::Main, _) => false,
         }
     }

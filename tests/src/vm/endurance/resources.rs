@@ -1,7 +1,7 @@
 //! What an agent has in the kernel, to be compared.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
     path::Path,
@@ -90,8 +90,8 @@ impl Resources {
     /// What there is more or less of than in `before`.
     pub(super) fn since(&self, before: &Self) -> String {
         let mut text = String::new();
-        let all: BTreeMap<&String, ()> = self.0.keys().chain(before.0.keys()).map(|key| (key, ())).collect();
-        for what in all.into_keys() {
+        let all: BTreeSet<&String> = self.0.keys().chain(before.0.keys()).collect();
+        for what in all {
             let count = |of: &Self| of.0.get(what).copied().unwrap_or(0);
             if count(self) != count(before) {
                 let _ = writeln!(text, "{what}: {} before, {} now", count(before), count(self));

@@ -101,7 +101,9 @@ impl World {
             self.restart(true);
         }
         self.settle(false);
-        running.into_iter().for_each(|running| self.finish_calls(running));
+        for running in running {
+            self.finish_calls(running);
+        }
     }
 
     fn new_pod(&mut self, name: String) -> Pod {
@@ -140,7 +142,7 @@ impl World {
             }
             _ if self.pods.len() < PODS => {
                 let running = self.busy(restart).then(|| self.start_calls(&but, None, None));
-                for _ in 0..1 + self.random.below(3) {
+                for _ in 0..=self.random.below(3) {
                     // Names come again, as those of a StatefulSet do.
                     let name = format!("pod-{}", self.random.below(20));
                     if self.pods.iter().all(|pod| pod.name != name) {
@@ -169,7 +171,9 @@ impl World {
             }
         }
         self.settle(true);
-        running.into_iter().for_each(|running| self.finish_calls(running));
+        for running in running {
+            self.finish_calls(running);
+        }
     }
 
     /// A pod makes calls, and may be gone, before anybody hears of it.

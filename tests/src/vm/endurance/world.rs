@@ -199,7 +199,7 @@ impl World {
     ) -> Running {
         let pods: Vec<Pod> = self.pods.iter().filter(|pod| pod.container.is_some()).cloned().collect();
         let mut running = Running::default();
-        for _ in 0..1 + self.random.below(4) {
+        for _ in 0..=self.random.below(4) {
             let pod = (!pods.is_empty() && self.random.percent(85)).then(|| self.random.pick(&pods));
             if pod.as_ref().is_none_or(|pod| Some(pod.uid.as_str()) != but_pod) {
                 let more = self.calls_of(pod.as_ref(), None, but, next);
@@ -225,7 +225,7 @@ impl World {
         };
         let pod = pod.or(unlisted);
         let (mut calls, mut makes) = (Vec::new(), Vec::new());
-        for _ in 0..1 + self.random.below(8) {
+        for _ in 0..=self.random.below(8) {
             let call = Call::random(&mut self.random);
             let most = if self.random.percent(10) { 2_000 } else { 60 };
             let times = u64::from(1 + self.random.below(most));
