@@ -60,18 +60,29 @@ fn a_series_takes_little() {
     }
     let mut series = Series::new(usize::MAX);
     let before = resident();
-    for value in 1..=3 {
-        assert_eq!(series.fold(counts(value), &hooks, &known, now).pending, 0);
+    let mut left = Vec::new();
+    for _ in 0..3 {
+        for value in 1..=3 {
+            assert_eq!(series.fold(counts(value), &hooks, &known, now).pending, 0);
+        }
+        let all = resident() - before;
+        let samples = series.samples(now);
+        let sum = samples.iter().map(|sample| sample.value).sum::<u64>();
+        assert_eq!((samples.len(), sum), (100_000, 300_000));
+        // Later rounds find what the allocator has kept of the first.
+        if left.is_empty() {
+            let each = all / (PODS * u64::from(POLICIES));
+            println!("{each} bytes a series");
+            assert!(each <= 120, "{each} bytes a series");
+        }
+        drop(samples);
+        series.fold([], &Hooks::new(), &known, now);
+        series.forget(&Forgotten::default());
+        left.push(resident().saturating_sub(before));
     }
-    let each = (resident() - before) / (PODS * u64::from(POLICIES));
-    let samples = series.samples(now);
-    assert_eq!((samples.len(), samples.iter().map(|sample| sample.value).sum::<u64>()), (100_000, 300_000));
-    println!("{each} bytes a series");
-    assert!(each <= 130, "{each} bytes a series");
-    // All that was needed for them goes with them.
-    drop(samples);
-    series.fold([], &Hooks::new(), &known, now);
-    series.forget(&Forgotten::default());
-    let left = resident().saturating_sub(before);
-    assert!(left < 2 << 20, "{left} bytes are left");
+    // What was needed for them goes with them, but for what the allocator keeps at the end of its heap, and that doesn't
+    // grow: the samples were 3 MiB, the series 11.
+    println!("{left:?} bytes are left");
+    assert!(left.iter().all(|left| *left < 5 << 20), "{left:?} bytes are left");
+    assert!(left[2] <= left[1] + (256 << 10), "{left:?} bytes are left");
 }
