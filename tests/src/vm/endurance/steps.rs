@@ -101,7 +101,7 @@ impl World {
             self.restart(true);
         }
         self.settle(false);
-        for running in running {
+        if let Some(running) = running {
             self.finish_calls(running);
         }
     }
@@ -171,7 +171,7 @@ impl World {
             }
         }
         self.settle(true);
-        for running in running {
+        if let Some(running) = running {
             self.finish_calls(running);
         }
     }
