@@ -192,6 +192,10 @@ impl State {
                 }
             }
         }
+        if settled {
+            // What is counted from here on belongs to the new labels, for the next agent as well.
+            self.save();
+        }
         if self.stale && self.sources.iter().all(|source| source.complete()) {
             self.apply(now);
             self.stale = false;
