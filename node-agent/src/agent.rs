@@ -124,9 +124,7 @@ impl Agent {
                     tracing::error!(%error, "cannot read the counts");
                 }
                 state.forget(now);
-                if let Err(error) = state.engine.kernel_mut().rest() {
-                    tracing::error!(%error, "cannot free the places of counts that were taken away");
-                }
+                state.engine.kernel_mut().rest();
             } else if state.engine.kernel().told() > UNSAVED {
                 state.save();
             }

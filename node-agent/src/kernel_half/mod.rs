@@ -6,7 +6,6 @@
 mod alive;
 mod blob;
 mod bpffs;
-mod counts;
 pub mod error;
 mod function;
 mod objects;
@@ -127,15 +126,11 @@ impl KernelHalf {
         let undisturbed = node.interruptible.undisturbed();
         let hash_key = key(&mut pins)?;
         let mut tracker = Tracker::load(&node, &pins, hash_key)?;
-        let mut shared = Shared::take(tracker.ebpf_mut(), pins.taken)?;
-        if pins.kept() && !pins.taken {
-            // Last: a folder with a key in it is whole.
-            blob::save(pins.dir(), KEY, &hash_key.to_le_bytes())?;
-        }
+        let mut shared = Shared::take(tracker.ebpf_mut())?;
         drop(undisturbed);
         tracker.attach(types.get()?, &pins)?;
         let undisturbed = node.interruptible.undisturbed();
-        shared.scan_processes(hash_key)?;
+        shared.scan_processes(hash_key);
         drop(undisturbed);
         let functions: BTreeMap<Site, Function> =
             if pins.taken { Function::adopt_all(&pins).into_iter().collect() } else { BTreeMap::new() };
@@ -198,12 +193,10 @@ impl KernelHalf {
         function.prepare(&self.node, &self.pins, self.types.get()?, self.hash_key, tables)
     }
 
-    /// Gives back memory that only loading programs needs, if none was loaded since the last call, and what counts that
-    /// were taken away have held. To be called now and then.
-    pub fn rest(&mut self) -> Result<(), LoadError> {
+    /// Gives back memory that only loading programs needs, if none was loaded since the last call. To be called now and
+    /// then.
+    pub fn rest(&mut self) {
         self.types.rest();
-        let _undisturbed = self.node.interruptible.undisturbed();
-        self.shared.counts.reuse()
     }
 
     /// The same, without waiting whether more is loaded soon.
@@ -228,20 +221,6 @@ impl KernelHalf {
         }
     }
 
-    /// Says which cgroups no policy on a function watches: their events end before the classifier. A cgroup that is to be
-    /// watched must be out of this before that is said to be so.
-    pub fn set_unwatched(
-        &mut self,
-        site: &Site,
-        cgroups: impl Iterator<Item = u64>,
-    ) -> Result<(), LoadError> {
-        let _undisturbed = self.node.interruptible.undisturbed();
-        match self.functions.get_mut(site) {
-            Some(function) => function.set_unwatched(cgroups),
-            None => Err(LoadError::NotAttached(site.0.clone())),
-        }
-    }
-
     /// Takes away every hook for which `keep` is false.
     pub fn retain(&mut self, keep: impl Fn(&Site) -> bool) {
         let gone: Vec<Site> = self.functions.keys().filter(|site| !keep(site)).cloned().collect();
@@ -261,7 +240,7 @@ impl KernelHalf {
     /// Makes the overflow counter of a hook.
     pub fn add_hook(&mut self, hook: u32) -> Result<(), LoadError> {
         let _undisturbed = self.node.interruptible.undisturbed();
-        self.shared.counts.add_hook(hook)
+        self.shared.add_hook(hook)
     }
 
     /// Forgets the counts of hooks.
@@ -279,7 +258,7 @@ impl KernelHalf {
     /// Fills the table of counts up with entries of no hook, so that a test can see what happens then.
     pub fn fill_counts(&mut self) -> Result<(), LoadError> {
         let _undisturbed = self.node.interruptible.undisturbed();
-        self.shared.counts.fill()
+        self.shared.fill_counts()
     }
 
     /// Says which class a cgroup has; `None`: it isn't classified.
@@ -292,7 +271,7 @@ impl KernelHalf {
     /// [`OVERFLOW`](gatewatch_abi::consts::OVERFLOW) for cgroup and program.
     pub fn counts(&self) -> Result<Vec<(CountKey, u64)>, LoadError> {
         let _undisturbed = self.node.interruptible.undisturbed();
-        self.shared.counts.read()
+        self.shared.counts()
     }
 
     /// The path of a program, cut at 504 bytes; empty where it isn't known.
@@ -385,7 +364,11 @@ fn key(pins: &mut Pins) -> Result<u64, LoadError> {
         // An agent that ended before it had begun.
         pins.clear()?;
     }
-    random_key()
+    let key = random_key()?;
+    if pins.kept() {
+        blob::save(pins.dir(), KEY, &key.to_le_bytes())?;
+    }
+    Ok(key)
 }
 
 /// A key that nobody can guess.
