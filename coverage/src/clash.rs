@@ -1,5 +1,7 @@
 //! Policies that count one thing twice, or under one name.
 
+use std::cell::LazyCell;
+
 use gatewatch_policy::diagnostic::FieldPath;
 use gatewatch_policy::scope::{PodScope, Scope};
 
@@ -22,19 +24,15 @@ impl Index {
     /// Hooks of a policy that another one has, too, with the same filters, for pods that both select.
     pub fn clashes(&self, watch: &Watch) -> Vec<Clash> {
         let mut found = Vec::new();
-        // Found out once: a hook without filters may be that of a thousand policies.
-        let pods: Vec<&Shape> = match &watch.scope.pods {
-            Some(scope) => {
-                let ids = self.classes.selected(scope).into_iter();
-                ids.filter_map(|id| self.classes.class(id)).map(|class| &*class.shape).collect()
-            }
-            None => Vec::new(),
-        };
+        // Found out once, since a hook without filters may be that of a thousand policies, and not at all where the
+        // policies' selectors already tell.
+        let pods = LazyCell::new(|| self.shapes(watch));
+        let shared = |other: &PodScope| pods.iter().any(|shape| shape.is_selected_by(other));
         for hook in &watch.hooks {
             let same = self.policies.by_hook.get(&hook.fingerprint).into_iter().flatten();
             let others: Vec<PolicyId> = same
                 .filter_map(|slot| self.policies.get(*slot))
-                .filter(|other| other.id != watch.id && overlap(&watch.scope, &pods, &other.scope))
+                .filter(|other| other.id != watch.id && overlap(&watch.scope, &other.scope, shared))
                 .map(|other| other.id.clone())
                 .collect();
             if !others.is_empty() {
@@ -44,6 +42,12 @@ impl Index {
         found
     }
 
+    /// What the pods look like that a policy selects.
+    fn shapes(&self, watch: &Watch) -> Vec<&Shape> {
+        let ids = watch.scope.pods.as_ref().map(|scope| self.classes.selected(scope)).unwrap_or_default();
+        ids.into_iter().filter_map(|id| self.classes.class(id)).map(|class| &*class.shape).collect()
+    }
+
     /// Other policies of the same name, of another namespace or of the cluster.
     pub fn namesakes(&self, id: &PolicyId) -> Vec<&PolicyId> {
         let same = self.policies.by_name.get(&id.name).into_iter().flatten();
@@ -51,9 +55,9 @@ impl Index {
     }
 }
 
-/// Whether two policies watch some processes both: known pods (`pods` are those of the one), or anything because one
-/// is part of the other.
-fn overlap(one: &Scope, pods: &[&Shape], other: &Scope) -> bool {
+/// Whether two policies watch some processes both: known pods (`shared` tells whether the other one selects some of
+/// the one's), or anything because one is part of the other.
+fn overlap(one: &Scope, other: &Scope, shared: impl FnOnce(&PodScope) -> bool) -> bool {
     if one.host && other.host {
         return true;
     }
@@ -69,5 +73,5 @@ fn overlap(one: &Scope, pods: &[&Shape], other: &Scope) -> bool {
     if all(one) || all(other) || (&one.pods, &one.containers) == (&other.pods, &other.containers) {
         return true;
     }
-    pods.iter().any(|shape| shape.is_selected_by(other))
+    shared(other)
 }

@@ -100,8 +100,7 @@ fn target(target: &Target) -> String {
 /// Equal for hooks that count the same events. Messages and tags don't matter to that.
 fn fingerprint(hook: &Hook) -> u64 {
     let mut hasher = DefaultHasher::new();
-    // The model's own notation says all that is in it, and nothing else does.
-    format!("{:?}{:?}{:?}{:?}", hook.target, hook.on_return, hook.args, hook.selectors).hash(&mut hasher);
+    (&hook.target, hook.on_return, &hook.args, &hook.selectors).hash(&mut hasher);
     hasher.finish()
 }
 
