@@ -12,12 +12,16 @@
 mod hash;
 mod layout;
 mod maps;
+mod row;
 mod spec;
+mod task;
 
 pub use hash::{binary_id, mix};
 pub use layout::Layout;
-pub use maps::{AddrKey, Binary, BitAction, CountKey, ExactKey, Process, TextKey};
+pub use maps::{AddrKey, Binary, BitAction, CountKey, ExactKey, Process, Task, TextKey};
+pub use row::{row_first, row_last, row_name, row_number};
 pub use spec::{AddrSlot, FollowSlot, IntSlot, Spec, TextSlot};
+pub use task::{generation_slot, task_slot};
 
 /// Constants of the tables: their sizes, and the codes in [`Spec`].
 pub mod consts {
@@ -27,6 +31,17 @@ pub mod consts {
     pub const MAX_WORDS: usize = 16;
     /// Selectors on one kernel function.
     pub const MAX_SELECTORS: usize = MAX_WORDS * WORD_BITS as usize;
+    /// Counts that there can be at once: the size of `COUNTS` and of `VALUES`.
+    pub const PLACES: u32 = 16_384;
+    /// Entries of `TASKS`, on each CPU. A power of two.
+    pub const TASKS: u32 = 256;
+    /// Numbers in `GENERATIONS`. A power of two.
+    pub const GENERATIONS: usize = 64;
+    /// Entries of a hook's table of cgroups that no policy watches. A power of two.
+    pub const UNWATCHED: usize = 512;
+    /// The name of a row without a bit.
+    pub const NO_ROW: u32 = u32::MAX;
+
     /// Integer fields that one kernel function's policies may look at together.
     pub const INT_SLOTS: usize = 8;
     /// String and path fields of one kernel function.
@@ -38,9 +53,16 @@ pub mod consts {
     /// Values that an integer slot compares without a map.
     pub const INLINE_VALUES: usize = 4;
 
+    /// Values below this are looked up in an array.
+    pub const DIRECT_VALUES: u64 = 1024;
+
     /// Bytes of a string that an LPM key holds (256 bytes is the kernel's limit for a trie's data, see
     /// `LPM_DATA_SIZE_MAX` in `kernel/bpf/lpm_trie.c`; one names the slot).
     pub const TEXT_BYTES: usize = 255;
+    /// The first byte that a string is sifted by before it is looked up: all paths have a slash before it.
+    pub const FILTER_FROM: usize = 1;
+    /// How many bytes it is sifted by.
+    pub const FILTER_BYTES: usize = 4;
     /// Bytes of a string's end that a `Postfix` looks at (Tetragon's limit is 127).
     pub const POSTFIX_BYTES: usize = 127;
     /// Bytes of a program's path that are kept; a longer one is cut.
@@ -78,6 +100,8 @@ pub mod consts {
     pub const TABLE_RANGE: u32 = 2;
     /// A row per bit of the value.
     pub const TABLE_MASK: u32 = 3;
+    /// The array `DIRECT`, by the value.
+    pub const TABLE_DIRECT: u32 = 4;
 
     /// UTS namespace.
     pub const NS_UTS: u32 = 0;
@@ -137,6 +161,13 @@ pub mod consts {
     pub const TEXT_HAS_PREFIX: u32 = 1;
     /// `TextSlot::tables`: the slot has entries in `POSTFIX`.
     pub const TEXT_HAS_POSTFIX: u32 = 2;
+
+    /// `TextSlot::typed`: it doesn't.
+    pub const TYPED_NOT: u32 = 0;
+    /// It does.
+    pub const TYPED_ARG: u32 = 1;
+    /// It does, and the kernel has the helper that gives the current task with its type (Linux 5.11).
+    pub const TYPED_TASK: u32 = 2;
 
     /// `AddrSlot::source`: unused slot.
     pub const ADDR_NONE: u32 = 0;

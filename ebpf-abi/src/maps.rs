@@ -2,7 +2,8 @@
 
 use crate::consts::{BINARY_PATH_BYTES, TEXT_BYTES};
 
-/// Key of `COUNTS`, a per-CPU hash of `u64` counts.
+/// Key of `COUNTS`, whose values are *places*: indices into `VALUES`, where the numbers stand. A place that was found
+/// once can be remembered, see [`Task`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CountKey {
@@ -27,6 +28,30 @@ pub struct Process {
     pub task: u64,
     /// The `followChildren` sets that it or an ancestor belongs to, a bit each.
     pub follow: u64,
+}
+
+/// What a classifier remembers of a task between two of its events on one CPU: a value of `TASKS`. It holds as long as
+/// `task` and `generation` do, see [`task_slot`](crate::task_slot).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Task {
+    /// Address of the `task_struct`; 0 while the rest is being written.
+    pub task: u64,
+    /// Its number in `GENERATIONS` when this was written.
+    pub generation: u64,
+    /// Id of its cgroup.
+    pub cgroup: u64,
+    /// [`Process::binary`] of its process.
+    pub binary: u64,
+    /// [`Process::follow`] of its process.
+    pub follow: u64,
+    /// The class of its cgroup.
+    pub class: u32,
+    /// Always 0.
+    pub pad: u32,
+    /// Where its last matches were counted: the hook in the upper 32 bits, its place and 1 in the lower ones. A hook is
+    /// remembered at its number's parity.
+    pub hot: [u64; 2],
 }
 
 /// Value of `BINARIES`; the key is the [`binary_id`](crate::binary_id).
@@ -97,7 +122,7 @@ pub struct BitAction {
 #[cfg(feature = "user")]
 mod user {
     #![allow(unsafe_code, reason = "aya::Pod is unsafe to implement")]
-    use super::{AddrKey, Binary, BitAction, CountKey, ExactKey, Process, TextKey};
+    use super::{AddrKey, Binary, BitAction, CountKey, ExactKey, Process, Task, TextKey};
 
     macro_rules! pod {
         ($($type:ty),*) => {$(
@@ -105,11 +130,13 @@ mod user {
             unsafe impl aya::Pod for $type {}
         )*};
     }
-    pod!(AddrKey, Binary, BitAction, CountKey, ExactKey, Process, TextKey);
+    pod!(AddrKey, Binary, BitAction, CountKey, ExactKey, Process, Task, TextKey);
 }
 
 const _: () = assert!(size_of::<CountKey>() == 24);
 const _: () = assert!(size_of::<Process>() == 24);
+// A cache line.
+const _: () = assert!(size_of::<Task>() == 64);
 const _: () = assert!(size_of::<Binary>() == 512);
 const _: () = assert!(size_of::<ExactKey>() == 16);
 const _: () = assert!(size_of::<TextKey>() == 256);

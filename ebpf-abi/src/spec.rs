@@ -4,8 +4,12 @@
 //! A *row* is a bitmap over the selectors of all policies that hook the function; row `r` is the words
 //! `ROWS[r * words .. (r + 1) * words]`. Every table maps the value of a field to a row; the rows of all fields
 //! are AND-ed, and each bit that is left is a selector that matches.
+//!
+//! A row is named by its number, and where rows have several words, by the first and the last of them that isn't 0 as
+//! well ([`row_name`](crate::row_name)): a value that one selector wants leaves one word to look at. The rows of classes,
+//! of `TABLE_INLINE` and of `TABLE_MASK` have numbers alone.
 
-use crate::consts::{ADDR_SLOTS, FOLLOW_SLOTS, INLINE_VALUES, INT_SLOTS, TEXT_SLOTS};
+use crate::consts::{ADDR_SLOTS, FILTER_BYTES, FOLLOW_SLOTS, INLINE_VALUES, INT_SLOTS, TEXT_SLOTS};
 
 /// An integer that is looked at.
 #[repr(C)]
@@ -25,14 +29,17 @@ pub struct IntSlot {
     /// `TABLE_*`.
     pub table: u32,
     /// `TABLE_INLINE`: the row of `values[i]` is `rows + i`. `TABLE_MASK`: the row of bit `i` is `rows + i`;
-    /// the rows of all bits that are set are OR-ed. `TABLE_RANGE`: the index of the first break point.
+    /// the rows of all bits that are set are OR-ed. `TABLE_RANGE`: the index of the first break point. `TABLE_DIRECT`: the
+    /// index in `DIRECT` of the value 0.
     pub rows: u32,
-    /// Values in use, or break points.
+    /// Values in use, or break points. `TABLE_DIRECT`: one more than the greatest value there.
     pub count: u32,
     /// The row where nothing else fits; for `TABLE_MASK` the row that the result is XOR-ed with.
     pub default_row: u32,
     /// The row where there is no such value (the port of a unix socket).
     pub absent_row: u32,
+    /// `TABLE_DIRECT`: the bits of the value that are looked at.
+    pub mask: u64,
     /// Values of `TABLE_INLINE`, sign-extended to 64 bits.
     pub values: [u64; INLINE_VALUES],
 }
@@ -48,12 +55,16 @@ pub struct TextSlot {
     pub arg: u32,
     /// `TEXT_HAS_PREFIX`, `TEXT_HAS_POSTFIX`.
     pub tables: u32,
-    /// Not 0: `bpf_d_path` may be called on this function's argument.
-    pub d_path: u32,
+    /// `TYPED_*`: whether the verifier knows the argument to be a `struct file *` or a `struct path *`. Only of fentry and
+    /// fexit.
+    pub typed: u32,
     /// The row where no entry of `PREFIX` fits.
     pub prefix_row: u32,
     /// The row where no entry of `POSTFIX` fits.
     pub postfix_row: u32,
+    /// For some of a string's bytes, from `FILTER_FROM` on: which of the 256 values an entry of `PREFIX` has there. A string
+    /// with another value begins with none of them.
+    pub filter: [[u64; 4]; FILTER_BYTES],
 }
 
 /// An address that is looked at.
@@ -99,8 +110,9 @@ pub struct Spec {
     pub binary: u32,
     /// The row of a program that `BINARY_ROWS` doesn't have.
     pub binary_row: u32,
-    /// Always 0.
-    pub pad: u32,
+    /// Not 0: what is known of a task is remembered in `TASKS`. Only where no other task can come in the middle of the
+    /// program.
+    pub remember: u32,
     /// Integers.
     pub ints: [IntSlot; INT_SLOTS],
     /// `followChildren` sets.
@@ -111,5 +123,5 @@ pub struct Spec {
     pub addrs: [AddrSlot; ADDR_SLOTS],
 }
 
-const _: () = assert!(size_of::<IntSlot>() == 72);
+const _: () = assert!(size_of::<IntSlot>() == 80);
 const _: () = assert!(size_of::<Spec>().is_multiple_of(8));

@@ -6,12 +6,17 @@ use crate::{arch::regs, memory};
 
 /// What a program is given when its function is called.
 pub trait Context: Copy {
+    /// Whether the verifier knows the types of arguments.
+    const TYPED: bool;
     /// Argument `index` of the function, as its register holds it.
     fn arg(self, index: u32) -> u64;
     /// The function's result. `params` is the number of its parameters.
     fn result(self, params: u32) -> u64;
     /// Argument `index` as a pointer that the verifier knows the type of, where it does.
-    fn typed_arg(self, index: u32) -> *const c_void;
+    #[inline(always)]
+    fn typed_arg(self, index: u32) -> *const u8 {
+        self.arg(index) as *const u8
+    }
 }
 
 /// A load from the context at a constant offset. The verifier takes no other ones on older kernels ("dereference
@@ -34,6 +39,8 @@ macro_rules! load {
 pub struct Registers(pub *mut c_void);
 
 impl Context for Registers {
+    const TYPED: bool = false;
+
     #[inline(always)]
     fn arg(self, index: u32) -> u64 {
         match index {
@@ -50,11 +57,6 @@ impl Context for Registers {
     fn result(self, _params: u32) -> u64 {
         load!(self.0, regs::RESULT)
     }
-
-    #[inline(always)]
-    fn typed_arg(self, index: u32) -> *const c_void {
-        self.arg(index) as *const c_void
-    }
 }
 
 /// The context of fentry and fexit: an array of the arguments, with the result after the last one.
@@ -62,6 +64,8 @@ impl Context for Registers {
 pub struct Arguments(pub *mut c_void);
 
 impl Context for Arguments {
+    const TYPED: bool = true;
+
     #[inline(always)]
     fn arg(self, index: u32) -> u64 {
         match index {
@@ -81,11 +85,6 @@ impl Context for Arguments {
             params => self.arg(params),
         }
     }
-
-    #[inline(always)]
-    fn typed_arg(self, index: u32) -> *const c_void {
-        self.arg(index) as *const c_void
-    }
 }
 
 /// Argument `index` of a system call, whose entry function gets the caller's registers as its only argument.
@@ -100,5 +99,5 @@ pub fn syscall_arg<C: Context>(ctx: C, index: u32) -> u64 {
         4 => regs::ARG4,
         _ => regs::ARG5,
     };
-    memory::read(registers + offset as u64)
+    memory::read_word(registers + offset as u64)
 }

@@ -12,10 +12,13 @@
 pub mod arch;
 pub mod classify;
 pub mod context;
+pub mod counting;
 pub mod integer;
 pub mod memory;
 pub mod object;
 pub mod path;
+pub mod rows;
 pub mod shared;
 pub mod spec;
+pub mod task;
 pub mod text;

@@ -24,3 +24,9 @@ pub fn read<T: Copy>(address: u64) -> T {
     // which zeros are a value.
     unsafe { bpf_probe_read_kernel(address as *const T).unwrap_or_else(|_| core::mem::zeroed()) }
 }
+
+/// Eight bytes at a kernel address. Not inlined, where many of them would each have a place on the stack.
+#[inline(never)]
+pub fn read_word(address: u64) -> u64 {
+    read(address)
+}

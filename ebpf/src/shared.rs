@@ -3,13 +3,32 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{HashMap, PerCpuArray, PerCpuHashMap},
+    maps::{Array, HashMap, PerCpuArray, Queue},
 };
-use gatewatch_abi::{Binary, CountKey, Process};
+use gatewatch_abi::{
+    Binary, CountKey, Process, Task,
+    consts::{self, PLACES},
+};
 
-/// Counts of matches.
+/// Where the counts of matches stand in [`VALUES`].
 #[map]
-pub static COUNTS: PerCpuHashMap<CountKey, u64> = PerCpuHashMap::pinned(16_384, 0);
+pub static COUNTS: HashMap<CountKey, u32> = HashMap::pinned(PLACES, 0);
+
+/// The counts.
+#[map]
+pub static VALUES: PerCpuArray<u64> = PerCpuArray::pinned(PLACES, 0);
+
+/// Places that are free: entered by the user half.
+#[map]
+pub static FREE: Queue<u32> = Queue::pinned(PLACES, 0);
+
+/// What is remembered of tasks.
+#[map]
+pub static TASKS: PerCpuArray<Task> = PerCpuArray::pinned(consts::TASKS, 0);
+
+/// For how long it holds, see [`generation_slot`](gatewatch_abi::generation_slot).
+#[map]
+pub static GENERATIONS: Array<[u64; consts::GENERATIONS]> = Array::pinned(1, 0);
 
 /// What each process runs, by its id in the initial pid namespace.
 #[map]

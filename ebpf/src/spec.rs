@@ -2,7 +2,7 @@
 //! the verifier reads them as constants. So they must be read with `read_volatile`: the compiler would otherwise
 //! take the zeros for the values.
 
-use gatewatch_abi::{AddrSlot, FollowSlot, IntSlot, Layout, Spec, TextSlot};
+use gatewatch_abi::{AddrSlot, FollowSlot, IntSlot, Layout, Spec, TextSlot, consts::FILTER_BYTES};
 
 /// What the classifier looks at.
 #[unsafe(no_mangle)]
@@ -12,7 +12,7 @@ pub static SPEC: Spec = Spec {
     params: 0,
     binary: 0,
     binary_row: 0,
-    pad: 0,
+    remember: 0,
     ints: [IntSlot {
         source: 0,
         arg: 0,
@@ -24,10 +24,19 @@ pub static SPEC: Spec = Spec {
         count: 0,
         default_row: 0,
         absent_row: 0,
+        mask: 0,
         values: [0; 4],
     }; 8],
     follow: [FollowSlot { mask: 0, inside_row: 0, outside_row: 0 }; 4],
-    texts: [TextSlot { source: 0, arg: 0, tables: 0, d_path: 0, prefix_row: 0, postfix_row: 0 }; 3],
+    texts: [TextSlot {
+        source: 0,
+        arg: 0,
+        tables: 0,
+        typed: 0,
+        prefix_row: 0,
+        postfix_row: 0,
+        filter: [[0; 4]; FILTER_BYTES],
+    }; 3],
     addrs: [AddrSlot { source: 0, arg: 0, default_row: 0, pad: 0 }; 2],
 };
 

@@ -2,17 +2,17 @@
 
 use aya_ebpf::{
     helpers::generated::{
-        bpf_d_path, bpf_map_lookup_elem, bpf_probe_read_kernel, bpf_probe_read_kernel_str,
-        bpf_probe_read_user_str,
+        bpf_map_lookup_elem, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user_str,
     },
     maps::LpmTrie,
 };
-use core::ffi::{c_char, c_void};
+use core::ffi::c_void;
 use gatewatch_abi::{
     TextKey, TextSlot,
     consts::{
-        BINARY_PATH_BYTES, PATH_BYTES, POSTFIX_BYTES, STAT_NESTED, STAT_PATHS_CUT, STAT_STRINGS_UNREADABLE,
-        TEXT_BINARY, TEXT_BINPRM, TEXT_FILE, TEXT_KERNEL, TEXT_PATH, TEXT_USER,
+        BINARY_PATH_BYTES, FILTER_BYTES, FILTER_FROM, PATH_BYTES, POSTFIX_BYTES, STAT_NESTED,
+        STAT_STRINGS_UNREADABLE, TEXT_BINARY, TEXT_BINPRM, TEXT_FILE, TEXT_KERNEL, TEXT_PATH, TEXT_USER,
+        TYPED_NOT, TYPED_TASK,
     },
 };
 
@@ -20,7 +20,7 @@ use crate::{
     context::{Context, syscall_arg},
     frozen, memory, offset, path,
     shared::{BINARIES, NESTING, SCRATCH, note},
-    spec::SPEC,
+    spec::{LAYOUT, SPEC},
 };
 
 /// A trie of strings.
@@ -42,6 +42,8 @@ pub const END: u32 = START + MASK;
 pub struct Scratch {
     /// Mount (`struct vfsmount *`) where the walk stands.
     pub mount: u64,
+    /// The mount's root (`struct dentry *`).
+    pub mount_root: u64,
     /// Directory entry where it stands.
     pub dentry: u64,
     /// The process's root: its mount.
@@ -106,8 +108,16 @@ pub fn fetch<C: Context>(ctx: C, slot: &'static TextSlot, binary: u64, buffer: B
     if source == TEXT_BINARY {
         return from_binary(binary, buffer);
     }
-    if frozen!(slot.d_path) != 0 {
-        return by_d_path(ctx, source, index, buffer);
+    if C::TYPED && frozen!(slot.typed) != TYPED_NOT {
+        let (arg, task) = (ctx.typed_arg(index), frozen!(slot.typed) == TYPED_TASK);
+        // SAFETY: the user half has seen the function's prototype, and the verifier sees it, too.
+        return unsafe {
+            match source {
+                TEXT_FILE => path::walk_typed(arg.add(frozen!(LAYOUT.file_path) as usize), task, buffer),
+                TEXT_PATH => path::walk_typed(arg, task, buffer),
+                _ => None,
+            }
+        };
     }
     let arg = if frozen!(SPEC.syscall) != 0 { syscall_arg(ctx, index) } else { ctx.arg(index) };
     if arg == 0 {
@@ -165,29 +175,15 @@ fn from_binary(binary: u64, buffer: Buffer) -> Option<Text> {
     Some(Text { start: START, len })
 }
 
-/// The kernel's own way to a path, where it may be used: half the cost of the walk.
-#[inline(always)]
-fn by_d_path<C: Context>(ctx: C, source: u32, index: u32, buffer: Buffer) -> Option<Text> {
-    let arg = ctx.typed_arg(index).cast::<u8>();
-    let distance = if source == TEXT_FILE { frozen!(crate::spec::LAYOUT.file_path) } else { 0 };
-    // SAFETY: the verifier checks that this is a `struct path *`; the target has room for PATH_BYTES.
-    let read = unsafe {
-        bpf_d_path(
-            arg.add(distance as usize) as *mut _,
-            (&raw mut (*buffer.0).data).cast::<c_char>().add(START as usize),
-            PATH_BYTES as u32,
-        )
-    };
-    if read <= 0 {
-        note(STAT_PATHS_CUT);
-        return None;
-    }
-    Some(Text { start: START, len: (read as u32 - 1) & MASK })
-}
-
 /// The row of the longest entry of `PREFIX` that the text begins with.
 #[inline(always)]
-pub fn prefix_row(map: &'static Texts, slot: u32, text: Text, buffer: Buffer) -> Option<u32> {
+pub fn prefix_row(
+    map: &'static Texts,
+    slot: &'static TextSlot,
+    number: u32,
+    text: Text,
+    buffer: Buffer,
+) -> Option<u32> {
     let head = (text.start - HEAD) & (MASK | 0x1000);
     if head > END {
         return None;
@@ -195,8 +191,33 @@ pub fn prefix_row(map: &'static Texts, slot: u32, text: Text, buffer: Buffer) ->
     // SAFETY: at most END - HEAD, and 260 bytes of key follow; `data` has 512 bytes of room.
     unsafe {
         let key = (&raw mut (*buffer.0).data).cast::<u8>().add(head as usize);
-        lookup(map, key, slot)
+        if !may_begin(slot, key.add(HEAD as usize)) {
+            return None;
+        }
+        lookup(map, key, number)
     }
+}
+
+/// Whether an entry of `PREFIX` may be what the text begins with. Most texts end here: this is a tenth of the cost of the
+/// look-up in the trie.
+///
+/// # Safety
+///
+/// At least [`FILTER_BYTES`] and one bytes of a map's value are at `text`.
+#[inline(always)]
+unsafe fn may_begin(slot: &'static TextSlot, text: *const u8) -> bool {
+    let filter = (&raw const slot.filter).cast::<u64>();
+    for i in 0..FILTER_BYTES {
+        // SAFETY: the caller's promise; four words for each byte.
+        unsafe {
+            let byte = text.add(FILTER_FROM + i).read_volatile();
+            let word = filter.add(4 * i + usize::from(byte >> 6)).read_volatile();
+            if word >> (byte & 63) & 1 == 0 {
+                return false;
+            }
+        }
+    }
+    true
 }
 
 /// The row of the longest entry of `POSTFIX` that the text ends with.

@@ -16,7 +16,6 @@ pub mod text;
 
 mod arch;
 mod ctype;
-mod d_path;
 mod layout;
 mod nearest;
 mod shipped;
@@ -24,7 +23,6 @@ mod shipped;
 pub use arch::Arch;
 pub use btf::{BtfError, KernelTypes};
 pub use ctype::{CType, Kind, Param, Pointee, Prototype};
-pub use d_path::D_PATH_FUNCTIONS;
 pub use host::{HostError, HostKernel, host, host_to};
 pub use layout::{MissingField, layout};
 pub use profile::{Attach, Facts, Function, Obstacle, Parts, Profile, ProfileError, Syscall};

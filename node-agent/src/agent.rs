@@ -124,7 +124,9 @@ impl Agent {
                     tracing::error!(%error, "cannot read the counts");
                 }
                 state.forget(now);
-                state.engine.kernel_mut().rest();
+                if let Err(error) = state.engine.kernel_mut().rest() {
+                    tracing::error!(%error, "cannot free the places of counts that were taken away");
+                }
             } else if state.engine.kernel().told() > UNSAVED {
                 state.save();
             }

@@ -18,8 +18,8 @@ use std::{
     time::Instant,
 };
 
-use gatewatch_abi::consts::{CLASS_HOST, CLASS_PENDING};
-use gatewatch_kernel::Profile;
+use gatewatch_abi::consts::{CLASS_HOST, CLASS_PENDING, TEXT_FILE, TEXT_PATH, TYPED_ARG, TYPED_TASK};
+use gatewatch_kernel::{Kind, Param, Pointee, Profile};
 use gatewatch_policy::{
     classify::{self, Excess, Tables},
     plan::{HookPlan, Plan, Scope},
@@ -254,9 +254,16 @@ impl Engine {
             .iter()
             .map(|class| policies.iter().map(|policy| class.contains(*policy)).collect())
             .collect();
-        let params =
-            self.profile.function(&site.0).and_then(|function| function.params).map_or(0, |p| p.len());
-        classify::classify(&hooks(members, &policies), &classes, u32::try_from(params).unwrap_or(0))
+        let params = self.profile.function(&site.0).and_then(|function| function.params).unwrap_or_default();
+        let number = u32::try_from(params.len()).unwrap_or(0);
+        let mut tables = classify::classify(&hooks(members, &policies), &classes, number)?;
+        let typed = if gives_typed_task(&self.profile.release) { TYPED_TASK } else { TYPED_ARG };
+        for slot in &mut tables.spec.texts {
+            if params.get(slot.arg as usize).is_some_and(|param| is_typed(slot.source, param)) {
+                slot.typed = typed;
+            }
+        }
+        Ok(tables)
     }
 
     /// Loads the classifiers of all functions that change.
@@ -386,6 +393,23 @@ impl Engine {
     }
 }
 
+/// Whether the kernel has the helper `bpf_get_current_task_btf`: since Linux 5.11.
+fn gives_typed_task(release: &str) -> bool {
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (parts.next(), parts.next()) else { return false };
+    (major, minor) >= (5, 11)
+}
+
+/// Whether the verifier, which goes by the function's prototype, knows a file or a path as such.
+fn is_typed(source: u32, param: &Param) -> bool {
+    let pointee = |tag: &str| matches!(&param.ty.kind, Kind::Pointer(Pointee::Struct(name)) if name == tag);
+    match source {
+        TEXT_FILE => pointee("file"),
+        TEXT_PATH => pointee("path"),
+        _ => false,
+    }
+}
+
 /// A function's members as the classifier's builder takes them. `policies` has every policy among them.
 fn hooks<'a>(members: &'a [Member], policies: &[&PolicyKey]) -> Vec<classify::Hook<'a>> {
     members
@@ -396,4 +420,15 @@ fn hooks<'a>(members: &'a [Member], policies: &[&PolicyKey]) -> Vec<classify::Ho
             plan: &member.plan,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::gives_typed_task;
+
+    #[test]
+    fn kernels_by_their_release() {
+        assert!(gives_typed_task("6.12.117+deb13-cloud-amd64") && gives_typed_task("5.11-rc1"));
+        assert!(!gives_typed_task("5.10.0-36-cloud-amd64") && !gives_typed_task(""));
+    }
 }

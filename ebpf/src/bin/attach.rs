@@ -5,44 +5,62 @@
 #![allow(missing_docs, reason = "aya's macros drop the documentation of programs")]
 
 use aya_ebpf::{
+    EbpfContext,
+    helpers::bpf_get_current_cgroup_id,
     macros::{fentry, fexit, kprobe, kretprobe, map},
     maps::ProgramArray,
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
+use gatewatch_abi::consts;
 
 /// The classifier. Until there is one, events pass.
 #[map]
 static CLASSIFIER: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
+/// Cgroups that no policy on this function watches, each at its id's last bits: written by the user half. Here, and not
+/// in a map of its own, since a global is read without a look-up.
+#[unsafe(no_mangle)]
+static mut UNWATCHED: [u64; consts::UNWATCHED] = [0; consts::UNWATCHED];
+
+/// Hands the event to the classifier, unless no policy watches the cgroup.
+#[inline(always)]
+fn classify<C: EbpfContext>(ctx: &C) {
+    // SAFETY: no preconditions.
+    let cgroup = unsafe { bpf_get_current_cgroup_id() };
+    let index = cgroup as usize & (consts::UNWATCHED - 1);
+    // SAFETY: inside the array. Volatile: user space writes it.
+    let unwatched = unsafe { (&raw const UNWATCHED).cast::<u64>().add(index).read_volatile() };
+    if unwatched != cgroup {
+        // SAFETY: the program in the map is of the same type, for the same function.
+        unsafe { CLASSIFIER.tail_call(ctx, 0) };
+    }
+}
+
 /// Entry, by kprobe.
 #[kprobe]
 pub fn attach_kprobe(ctx: ProbeContext) -> u32 {
-    // SAFETY: the program in the map is of the same type.
-    unsafe { CLASSIFIER.tail_call(&ctx, 0) };
+    classify(&ctx);
     0
 }
 
 /// Return, by kretprobe.
 #[kretprobe]
 pub fn attach_kretprobe(ctx: RetProbeContext) -> u32 {
-    // SAFETY: the program in the map is of the same type.
-    unsafe { CLASSIFIER.tail_call(&ctx, 0) };
+    classify(&ctx);
     0
 }
 
 /// Entry, by fentry.
 #[fentry]
 pub fn attach_fentry(ctx: FEntryContext) -> i32 {
-    // SAFETY: the program in the map is of the same type, for the same function.
-    unsafe { CLASSIFIER.tail_call(&ctx, 0) };
+    classify(&ctx);
     0
 }
 
 /// Return, by fexit.
 #[fexit]
 pub fn attach_fexit(ctx: FExitContext) -> i32 {
-    // SAFETY: the program in the map is of the same type, for the same function.
-    unsafe { CLASSIFIER.tail_call(&ctx, 0) };
+    classify(&ctx);
     0
 }
 

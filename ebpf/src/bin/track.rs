@@ -9,6 +9,7 @@
 #![allow(missing_docs, reason = "aya's macros drop the documentation of programs")]
 
 use aya_ebpf::{
+    EbpfContext as _,
     bindings::BPF_F_NO_PREALLOC,
     helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str},
     macros::{btf_tracepoint, map},
@@ -17,7 +18,7 @@ use aya_ebpf::{
 };
 use gatewatch_abi::{
     Binary, Process,
-    consts::{BINARY_PATH_BYTES, STAT_BINARIES_FULL, STAT_CGROUPS_FULL, STAT_PROCESSES_FULL},
+    consts::{BINARY_PATH_BYTES, PLACES, STAT_BINARIES_FULL, STAT_CGROUPS_FULL, STAT_PROCESSES_FULL},
     mix,
 };
 use gatewatch_ebpf::{
@@ -26,12 +27,17 @@ use gatewatch_ebpf::{
     offset, path,
     shared::{BINARIES, PROCESSES, note},
     spec::HASH_KEY,
+    task,
     text::{Buffer, with_scratch},
 };
 
 /// `followChildren` sets of programs: by the program's id, a bit for each set that names it.
 #[map]
 static FOLLOW: HashMap<u64, u64> = HashMap::pinned(1_024, 0);
+
+/// Places whose counts were taken away and that aren't free yet: for the user half alone.
+#[map]
+static RELEASED: HashMap<u32, u32> = HashMap::pinned(PLACES, BPF_F_NO_PREALLOC);
 
 /// Paths of cgroups that were made since user space last looked. A cgroup that is gone before then still has its
 /// path here. Memory is taken as needed: these programs run where the kernel may allocate.
@@ -89,7 +95,14 @@ pub fn track_exec(ctx: BtfTracePointContext) -> i32 {
     if PROCESSES.insert(id, process, 0).is_err() {
         note(STAT_PROCESSES_FULL);
     }
+    task::forget(number(&ctx));
     0
+}
+
+/// Argument 0 as a number: the verifier, which knows the type of the pointer, lets nobody calculate with it.
+#[inline(always)]
+fn number(ctx: &BtfTracePointContext) -> u64 {
+    memory::read(ctx.as_ptr() as u64)
 }
 
 /// The id of the program of a `struct linux_binprm`; its path is kept. 0 where there is none.
@@ -135,6 +148,8 @@ fn program(binprm: u64, buffer: Buffer) -> u64 {
 #[btf_tracepoint(function = "sched_process_free")]
 pub fn track_free(ctx: BtfTracePointContext) -> i32 {
     let task: u64 = ctx.arg(0);
+    // Its address may be another's next.
+    task::forget(number(&ctx));
     let id: u32 = memory::read(task + offset!(task_tgid));
     if id != memory::read::<u32>(task + offset!(task_pid)) {
         return 0; // a thread
@@ -144,6 +159,14 @@ pub fn track_free(ctx: BtfTracePointContext) -> i32 {
     if unsafe { PROCESSES.get(id) }.is_some_and(|process| process.task == task || process.task == 0) {
         let _ = PROCESSES.remove(id);
     }
+    0
+}
+
+/// Tasks go to another cgroup: `TP_PROTO(struct cgroup *dst_cgrp, const char *path, struct task_struct *task, bool
+/// threadgroup)`. Of a process with threads only one is named.
+#[btf_tracepoint(function = "cgroup_attach_task")]
+pub fn track_cgroup_attach(_ctx: BtfTracePointContext) -> i32 {
+    task::forget_all();
     0
 }
 

@@ -24,7 +24,7 @@ use gatewatch_abi::Layout;
 use live::{ENUMS, Live};
 use saved::Saved;
 
-use crate::{Arch, D_PATH_FUNCTIONS, MissingField, layout, nearest};
+use crate::{Arch, MissingField, layout, nearest};
 
 /// What one kernel offers.
 ///
@@ -142,16 +142,6 @@ impl Profile {
             Types::Live(live) => layout(&live.types),
             Types::Saved(saved) => saved.layout(),
         }
-    }
-
-    /// Those of [`D_PATH_FUNCTIONS`] that this kernel has.
-    pub fn d_path_functions(&self) -> impl Iterator<Item = &'static str> {
-        D_PATH_FUNCTIONS.into_iter().filter(|name| self.has_function(name))
-    }
-
-    /// Whether a program attached by fentry or fexit to this function may use the helper `bpf_d_path`.
-    pub fn allows_d_path(&self, name: &str) -> bool {
-        D_PATH_FUNCTIONS.contains(&name) && self.has_function(name)
     }
 
     /// The types as tables.

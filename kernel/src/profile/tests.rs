@@ -65,9 +65,6 @@ fn functions_that_policies_hook() {
         assert_eq!(profile.has_function("security_create_user_ns"), name != "5.10");
         // Gone after boot, though /proc/kallsyms has it still.
         assert!(profile.function("start_kernel").is_none(), "{name}");
-        assert!(profile.allows_d_path("security_file_permission"));
-        assert!(!profile.allows_d_path("security_mmap_file"));
-        assert!(profile.d_path_functions().count() >= 8);
     }
 }
 

@@ -19,6 +19,12 @@ impl Engine {
         if !self.applied {
             return Ok(());
         }
+        let told = self.tell_classes(attribution, now);
+        // Also when something has failed: no cgroup may be passed over that is watched.
+        self.leave_unwatched().and(told)
+    }
+
+    fn tell_classes(&mut self, attribution: &Attribution, now: Instant) -> Result<(), LoadError> {
         let mut present = BTreeSet::new();
         for (id, owner) in attribution.cgroups(now) {
             present.insert(id);
@@ -39,6 +45,25 @@ impl Engine {
         for id in gone {
             self.kernel.set_cgroup_class(id, None)?;
             self.cgroups.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// Tells every function which cgroups none of its policies watches.
+    fn leave_unwatched(&mut self) -> Result<(), LoadError> {
+        for (site, installed) in &self.installed {
+            let words = installed.tables.spec.words as usize;
+            let is_empty =
+                |class: usize| {
+                    installed.tables.rows.get(class * words..).is_some_and(|rows| {
+                        rows.len() >= words && rows[..words].iter().all(|word| *word == 0)
+                    })
+                };
+            let empty: Vec<bool> = (0..self.classes.len()).map(is_empty).collect();
+            let unwatched = self.cgroups.iter().filter(|(_, class)| {
+                **class != CLASS_PENDING && empty.get(**class as usize).copied().unwrap_or(false)
+            });
+            self.kernel.set_unwatched(site, unwatched.map(|(cgroup, _)| *cgroup))?;
         }
         Ok(())
     }

@@ -10,16 +10,13 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::{Map, MapData, ProgramArray},
+    maps::{Array, Map, MapData, ProgramArray},
     programs::{
         FEntry, FExit, KProbe, Program, ProgramError, ProgramFd, ProgramInfo,
         links::{FdLink, PinnedLink},
     },
 };
-use gatewatch_abi::consts::{
-    ADDR_NONE, INT_ARG, INT_SOCK, TEXT_BINARY, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_NONE, TEXT_PATH,
-};
-use gatewatch_kernel::D_PATH_FUNCTIONS;
+use gatewatch_abi::consts::{ADDR_NONE, INT_ARG, INT_SOCK, TEXT_BINARY, TEXT_NONE, UNWATCHED};
 use gatewatch_policy::classify::Tables;
 
 use self::tables::{OWN, array, fill};
@@ -27,6 +24,12 @@ use super::{LoadError, Node, Site, bpffs, bpffs::Pins, objects};
 
 /// Name of the map that holds the classifier.
 const SLOT: &str = "CLASSIFIER";
+
+/// Name of the map that holds the globals of the program on a function.
+const GLOBALS: &str = ".bss";
+
+/// The cgroups that no policy on a function watches, each at its id's last bits.
+type Unwatched = [u64; UNWATCHED];
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +104,10 @@ pub(super) struct Function {
     program: ProgramFd,
     hold: Hold,
     slot: ProgramArray<MapData>,
+    globals: Array<MapData, Unwatched>,
+    globals_memory: u64,
+    /// What stands in `globals`.
+    unwatched: Box<Unwatched>,
     classifier: Option<Prepared>,
 }
 
@@ -138,6 +145,7 @@ impl Function {
         let name = by.stub();
         let failed = |source| LoadError::Program { program: name, target: symbol.to_owned(), source };
         let map = stub.take_map(SLOT).ok_or(LoadError::Missing(SLOT))?;
+        let globals = stub.take_map(GLOBALS).ok_or(LoadError::Missing(GLOBALS))?;
         let program = stub.program_mut(name).ok_or(LoadError::Missing(name))?;
         load(program, by, symbol, btf).map_err(failed)?;
         let fd = program_fd(program).and_then(|fd| Ok(fd.try_clone()?)).map_err(failed)?;
@@ -148,6 +156,7 @@ impl Function {
             bpffs::remove_all(folder).map_err(unusable)?;
             fs::create_dir(folder).map_err(unusable)?;
             map.pin(folder.join("classifier")).map_err(unpinned)?;
+            globals.pin(folder.join("globals")).map_err(unpinned)?;
             program.pin(folder.join("program")).map_err(unpinned)?;
         }
         let link = attach(program, by, symbol, folder.is_some())?;
@@ -159,7 +168,18 @@ impl Function {
             }
             _ => Hold::Ours(stub),
         };
-        Ok(Self { symbol: symbol.to_owned(), by, program: fd, hold, slot: slot(map)?, classifier: None })
+        let (slot, (globals, globals_memory)) = (slot(map)?, array_of(globals)?);
+        Ok(Self {
+            symbol: symbol.to_owned(),
+            by,
+            program: fd,
+            hold,
+            slot,
+            globals,
+            globals_memory,
+            unwatched: Box::new([0; UNWATCHED]),
+            classifier: None,
+        })
     }
 
     /// The functions that an earlier agent hooked and that are hooked still. What it left half done goes.
@@ -191,11 +211,17 @@ impl Function {
             .map_err(|source| LoadError::Link { symbol: symbol.clone(), source })?;
         let program =
             ProgramInfo::from_pin(folder.join("program")).and_then(|info| info.fd()).map_err(failed)?;
-        let map = MapData::from_pin(folder.join("classifier"))
-            .and_then(Map::from_map_data)
-            .map_err(|source| LoadError::Map { map: SLOT, source })?;
-        let (slot, hold) = (slot(map)?, Hold::Kept(folder.to_owned()));
-        Ok(Self { symbol, by, program, hold, slot, classifier: None })
+        let map = |file: &str, name| {
+            MapData::from_pin(folder.join(file))
+                .and_then(Map::from_map_data)
+                .map_err(|source| LoadError::Map { map: name, source })
+        };
+        let slot = slot(map("classifier", SLOT)?)?;
+        let (globals, globals_memory) = array_of(map("globals", GLOBALS)?)?;
+        let unwatched =
+            Box::new(globals.get(&0, 0).map_err(|source| LoadError::Map { map: GLOBALS, source })?);
+        let hold = Hold::Kept(folder.to_owned());
+        Ok(Self { symbol, by, program, hold, slot, globals, globals_memory, unwatched, classifier: None })
     }
 
     /// Takes the hook away.
@@ -224,7 +250,8 @@ impl Function {
         if self.by == By::Kretprobe && looks_at_arguments(&tables) {
             return Err(LoadError::ArgumentsOnReturn(self.symbol.clone()));
         }
-        self.choose_path_reading(&mut tables);
+        // The program of a kprobe can't be interrupted by another task.
+        tables.spec.remember = u32::from(!self.by.is_trampoline() || !node.interruptible.is_so());
         let object = if tables.spec.words == 1 { objects::CLASSIFY } else { objects::CLASSIFY_WIDE };
         // Loading an object writes its `.rodata`, which is a map too.
         let undisturbed = node.interruptible.undisturbed();
@@ -236,6 +263,7 @@ impl Function {
             .map_max_entries("ROWS", size(tables.rows.len()))
             .map_max_entries("ACTIONS", size(tables.actions.len()))
             .map_max_entries("EXACT", size(tables.exact.len()))
+            .map_max_entries("DIRECT", size(tables.direct.len()))
             .map_max_entries("BREAKS", size(tables.breaks.len()))
             .map_max_entries("BINARY_ROWS", size(tables.binaries.len()))
             .map_max_entries("PREFIX", size(tables.prefixes.len()))
@@ -253,20 +281,6 @@ impl Function {
             source,
         })?;
         Ok(Prepared { ebpf, words: tables.spec.words as usize })
-    }
-
-    /// `bpf_d_path` costs half as much as walking the path by hand. It can be called for typed arguments of some
-    /// functions only, and it appends " (deleted)" to the path of a file that is unlinked: so only where nothing
-    /// looks at the path's end.
-    fn choose_path_reading(&self, tables: &mut Tables) {
-        if !self.by.is_trampoline() || !D_PATH_FUNCTIONS.contains(&self.symbol.as_str()) {
-            return;
-        }
-        for (i, slot) in (0_u8..).zip(&mut tables.spec.texts) {
-            let whole = tables.prefixes.iter().any(|(of, bytes, _)| *of == i && bytes.ends_with(b"\0"));
-            let end = whole || slot.tables & TEXT_HAS_POSTFIX != 0;
-            slot.d_path = u32::from(matches!(slot.source, TEXT_FILE | TEXT_PATH) && !end);
-        }
     }
 
     /// Puts a classifier in the place of the one before, which goes when the last event has left it.
@@ -292,6 +306,19 @@ impl Function {
         let mut rows = array::<u64>(&mut classifier.ebpf, "ROWS")?;
         for (index, word) in (first..).zip(words) {
             rows.set(index, word, 0).map_err(|source| LoadError::Map { map: "ROWS", source })?;
+        }
+        Ok(())
+    }
+
+    /// Says which cgroups the classifier needn't look at. Where two stand at the same place, it looks at one of them.
+    pub(super) fn set_unwatched(&mut self, cgroups: impl Iterator<Item = u64>) -> Result<(), LoadError> {
+        let mut unwatched = Box::new([0; UNWATCHED]);
+        for cgroup in cgroups {
+            unwatched[usize::try_from(cgroup % UNWATCHED as u64).unwrap_or(0)] = cgroup;
+        }
+        if unwatched != self.unwatched {
+            self.globals.set(0, *unwatched, 0).map_err(|source| LoadError::Map { map: GLOBALS, source })?;
+            self.unwatched = unwatched;
         }
         Ok(())
     }
@@ -330,7 +357,7 @@ impl Function {
             });
             program + maps.sum::<u64>()
         });
-        own + classifier
+        own + self.globals_memory + classifier
     }
 
     pub(super) fn verified_instructions(&self) -> Option<u32> {
@@ -360,6 +387,13 @@ fn attach(program: &mut Program, by: By, symbol: &str, kept: bool) -> Result<Opt
         _ => return Err(LoadError::Missing(by.stub())),
     };
     Ok(link)
+}
+
+/// The globals, and the kernel's memory that they take.
+fn array_of(map: Map) -> Result<(Array<MapData, Unwatched>, u64), LoadError> {
+    let memory = if let Map::Array(data) = &map { memory_of(data.fd().as_fd()) } else { 0 };
+    let globals = Array::try_from(map).map_err(|source| LoadError::Map { map: GLOBALS, source })?;
+    Ok((globals, memory))
 }
 
 fn slot(map: Map) -> Result<ProgramArray<MapData>, LoadError> {

@@ -6,6 +6,7 @@
 mod alive;
 mod blob;
 mod bpffs;
+mod counts;
 pub mod error;
 mod function;
 mod objects;
@@ -126,11 +127,15 @@ impl KernelHalf {
         let undisturbed = node.interruptible.undisturbed();
         let hash_key = key(&mut pins)?;
         let mut tracker = Tracker::load(&node, &pins, hash_key)?;
-        let mut shared = Shared::take(tracker.ebpf_mut())?;
+        let mut shared = Shared::take(tracker.ebpf_mut(), pins.taken)?;
+        if pins.kept() && !pins.taken {
+            // Last: a folder with a key in it is whole.
+            blob::save(pins.dir(), KEY, &hash_key.to_le_bytes())?;
+        }
         drop(undisturbed);
         tracker.attach(types.get()?, &pins)?;
         let undisturbed = node.interruptible.undisturbed();
-        shared.scan_processes(hash_key);
+        shared.scan_processes(hash_key)?;
         drop(undisturbed);
         let functions: BTreeMap<Site, Function> =
             if pins.taken { Function::adopt_all(&pins).into_iter().collect() } else { BTreeMap::new() };
@@ -193,10 +198,12 @@ impl KernelHalf {
         function.prepare(&self.node, &self.pins, self.types.get()?, self.hash_key, tables)
     }
 
-    /// Gives back memory that only loading programs needs, if none was loaded since the last call. To be called now and
-    /// then.
-    pub fn rest(&mut self) {
+    /// Gives back memory that only loading programs needs, if none was loaded since the last call, and what counts that
+    /// were taken away have held. To be called now and then.
+    pub fn rest(&mut self) -> Result<(), LoadError> {
         self.types.rest();
+        let _undisturbed = self.node.interruptible.undisturbed();
+        self.shared.counts.reuse()
     }
 
     /// The same, without waiting whether more is loaded soon.
@@ -221,6 +228,20 @@ impl KernelHalf {
         }
     }
 
+    /// Says which cgroups no policy on a function watches: their events end before the classifier. A cgroup that is to be
+    /// watched must be out of this before that is said to be so.
+    pub fn set_unwatched(
+        &mut self,
+        site: &Site,
+        cgroups: impl Iterator<Item = u64>,
+    ) -> Result<(), LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
+        match self.functions.get_mut(site) {
+            Some(function) => function.set_unwatched(cgroups),
+            None => Err(LoadError::NotAttached(site.0.clone())),
+        }
+    }
+
     /// Takes away every hook for which `keep` is false.
     pub fn retain(&mut self, keep: impl Fn(&Site) -> bool) {
         let gone: Vec<Site> = self.functions.keys().filter(|site| !keep(site)).cloned().collect();
@@ -240,7 +261,7 @@ impl KernelHalf {
     /// Makes the overflow counter of a hook.
     pub fn add_hook(&mut self, hook: u32) -> Result<(), LoadError> {
         let _undisturbed = self.node.interruptible.undisturbed();
-        self.shared.add_hook(hook)
+        self.shared.counts.add_hook(hook)
     }
 
     /// Forgets the counts of hooks.
@@ -258,7 +279,7 @@ impl KernelHalf {
     /// Fills the table of counts up with entries of no hook, so that a test can see what happens then.
     pub fn fill_counts(&mut self) -> Result<(), LoadError> {
         let _undisturbed = self.node.interruptible.undisturbed();
-        self.shared.fill_counts()
+        self.shared.counts.fill()
     }
 
     /// Says which class a cgroup has; `None`: it isn't classified.
@@ -271,7 +292,7 @@ impl KernelHalf {
     /// [`OVERFLOW`](gatewatch_abi::consts::OVERFLOW) for cgroup and program.
     pub fn counts(&self) -> Result<Vec<(CountKey, u64)>, LoadError> {
         let _undisturbed = self.node.interruptible.undisturbed();
-        self.shared.counts()
+        self.shared.counts.read()
     }
 
     /// The path of a program, cut at 504 bytes; empty where it isn't known.
@@ -364,11 +385,7 @@ fn key(pins: &mut Pins) -> Result<u64, LoadError> {
         // An agent that ended before it had begun.
         pins.clear()?;
     }
-    let key = random_key()?;
-    if pins.kept() {
-        blob::save(pins.dir(), KEY, &key.to_le_bytes())?;
-    }
-    Ok(key)
+    random_key()
 }
 
 /// A key that nobody can guess.

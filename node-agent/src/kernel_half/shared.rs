@@ -1,27 +1,23 @@
 //! The maps that all programs share.
 
-use std::{
-    collections::HashSet,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::collections::HashSet;
 
 use aya::{
     Ebpf, Pod,
-    maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues},
-    util::nr_cpus,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use gatewatch_abi::{
     Binary, CountKey, Process, binary_id,
     consts::{
-        BINARY_PATH_BYTES, OVERFLOW, STAT_BINARIES_FULL, STAT_CGROUPS_FULL, STAT_LOST, STAT_NESTED,
-        STAT_PATHS_CUT, STAT_PROCESSES_FULL, STAT_STRINGS_UNREADABLE,
+        BINARY_PATH_BYTES, GENERATIONS, PLACES, STAT_BINARIES_FULL, STAT_CGROUPS_FULL, STAT_LOST,
+        STAT_NESTED, STAT_PATHS_CUT, STAT_PROCESSES_FULL, STAT_STRINGS_UNREADABLE,
     },
 };
 
-use super::{LoadError, processes};
+use super::{LoadError, counts::Counts, processes};
 
 /// `BPF_NOEXIST`, include/uapi/linux/bpf.h.
-const NOEXIST: u64 = 1;
+pub(super) const NOEXIST: u64 = 1;
 /// `BPF_EXIST`, same file.
 const EXIST: u64 = 2;
 
@@ -54,7 +50,8 @@ struct Told {
 
 /// The shared maps.
 pub(super) struct Shared {
-    counts: PerCpuHashMap<MapData, CountKey, u64>,
+    pub(super) counts: Counts,
+    generations: Array<MapData, [u64; GENERATIONS]>,
     processes: HashMap<MapData, u32, Process>,
     binaries: HashMap<MapData, u64, Binary>,
     cgroups: HashMap<MapData, u64, u32>,
@@ -62,17 +59,17 @@ pub(super) struct Shared {
     cgroup_paths: HashMap<MapData, u64, [u8; 512]>,
     cgroups_gone: HashMap<MapData, u64, u32>,
     stats: PerCpuArray<MapData, u64>,
-    /// How many counts there were at the last look; reading them all again for their number would double a scrape.
-    entries: AtomicU64,
     /// Cgroups that were made and removed, as far as they were given out and stand in the maps still.
     told: Told,
     /// The sets that are followed; a set's place is its bit. An empty one is a bit that is free.
     sets: Vec<Vec<Vec<u8>>>,
-    capacities: [u64; 4],
-    cpus: usize,
+    capacities: [u64; 3],
 }
 
-fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, LoadError> {
+pub(super) fn take<T: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<T, LoadError> {
     let map = ebpf.take_map(name).ok_or(LoadError::Missing(name))?;
     T::try_from(map).map_err(|source| LoadError::Map { map: name, source })
 }
@@ -80,14 +77,12 @@ fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) 
 /// How many entries a hash map holds.
 fn capacity(ebpf: &Ebpf, name: &str) -> u64 {
     match ebpf.map(name) {
-        Some(Map::HashMap(data) | Map::PerCpuHashMap(data)) => {
-            data.info().map_or(0, |info| u64::from(info.max_entries()))
-        }
+        Some(Map::HashMap(data)) => data.info().map_or(0, |info| u64::from(info.max_entries())),
         _ => 0,
     }
 }
 
-fn ignore_missing(result: Result<(), MapError>, map: &'static str) -> Result<(), LoadError> {
+pub(super) fn ignore_missing(result: Result<(), MapError>, map: &'static str) -> Result<(), LoadError> {
     match result {
         Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(()),
         Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -97,12 +92,13 @@ fn ignore_missing(result: Result<(), MapError>, map: &'static str) -> Result<(),
 
 impl Shared {
     /// Takes the maps out of the object that was loaded first.
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
-        let cpus = nr_cpus().map_err(|(path, source)| LoadError::Pins { path: path.into(), source })?;
-        let capacities = ["COUNTS", "PROCESSES", "BINARIES", "CGROUPS"].map(|name| capacity(ebpf, name));
-        Ok(Self {
+    /// `adopted`: they are an earlier agent's.
+    pub(super) fn take(ebpf: &mut Ebpf, adopted: bool) -> Result<Self, LoadError> {
+        let capacities = ["PROCESSES", "BINARIES", "CGROUPS"].map(|name| capacity(ebpf, name));
+        let mut shared = Self {
             capacities,
-            counts: take(ebpf, "COUNTS")?,
+            counts: Counts::take(ebpf, adopted)?,
+            generations: take(ebpf, "GENERATIONS")?,
             processes: take(ebpf, "PROCESSES")?,
             binaries: take(ebpf, "BINARIES")?,
             cgroups: take(ebpf, "CGROUPS")?,
@@ -110,15 +106,27 @@ impl Shared {
             cgroup_paths: take(ebpf, "CGROUP_PATHS")?,
             cgroups_gone: take(ebpf, "CGROUPS_GONE")?,
             stats: take(ebpf, "STATS")?,
-            entries: AtomicU64::new(0),
             told: Told::default(),
             sets: Vec::new(),
-            cpus,
-        })
+        };
+        // Its release of places may not have come to this.
+        shared.forget_tasks()?;
+        Ok(shared)
+    }
+
+    /// What classifiers remember of tasks holds no longer: to be called when something that they remember has changed,
+    /// see [`generation_slot`](gatewatch_abi::generation_slot).
+    fn forget_tasks(&mut self) -> Result<(), LoadError> {
+        /// Where user space counts; what the kernel half adds stays below, or would come here later than we do.
+        const ONE: u64 = 1 << 40;
+        let failed = |source| LoadError::Map { map: "GENERATIONS", source };
+        let known = self.generations.get(&0, 0).map_err(failed)?;
+        let next = (known.iter().copied().max().unwrap_or(0) / ONE + 1) * ONE;
+        self.generations.set(0, [next; GENERATIONS], 0).map_err(failed)
     }
 
     /// Enters the processes that run already. The kernel's own entries are newer and stay.
-    pub(super) fn scan_processes(&mut self, hash_key: u64) {
+    pub(super) fn scan_processes(&mut self, hash_key: u64) -> Result<(), LoadError> {
         for process in processes::running() {
             self.add_binary(&process.program, hash_key);
             let value = Process { binary: binary_id(hash_key, &process.program), task: 0, follow: 0 };
@@ -127,6 +135,7 @@ impl Shared {
                 let _ = self.processes.remove(&process.id);
             }
         }
+        self.forget_tasks()
     }
 
     fn add_binary(&mut self, path: &[u8], hash_key: u64) {
@@ -140,58 +149,9 @@ impl Shared {
         let _ = self.binaries.insert(binary_id(hash_key, path), binary, NOEXIST);
     }
 
-    pub(super) fn add_hook(&mut self, hook: u32) -> Result<(), LoadError> {
-        self.add_count(CountKey { cgroup: OVERFLOW, binary: OVERFLOW, hook, pad: 0 })
-    }
-
-    /// Makes entries until there is no room.
-    pub(super) fn fill_counts(&mut self) -> Result<(), LoadError> {
-        for binary in 1..=self.capacities[0] + 1 {
-            match self.add_count(CountKey { cgroup: OVERFLOW, binary, hook: 0, pad: 0 }) {
-                Err(LoadError::Map { source: MapError::SyscallError(error), .. })
-                    if error.io_error.raw_os_error() == Some(rustix::io::Errno::TOOBIG.raw_os_error()) =>
-                {
-                    return Ok(());
-                }
-                other => other?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes an entry of 0, if there is none.
-    fn add_count(&mut self, key: CountKey) -> Result<(), LoadError> {
-        let failed = |source| LoadError::Map { map: "COUNTS", source };
-        let zeros = PerCpuValues::try_from(vec![0_u64; self.cpus])
-            .map_err(|source| LoadError::Pins { path: "/sys/devices/system/cpu/possible".into(), source })?;
-        match self.counts.insert(key, zeros, NOEXIST) {
-            Err(MapError::SyscallError(error))
-                if error.io_error.kind() == std::io::ErrorKind::AlreadyExists =>
-            {
-                Ok(())
-            }
-            other => other.map_err(failed),
-        }
-    }
-
-    pub(super) fn counts(&self) -> Result<Vec<(CountKey, u64)>, LoadError> {
-        // As many as the last time, and some more.
-        let before = usize::try_from(self.entries.load(Ordering::Relaxed)).unwrap_or(0);
-        let mut all = Vec::with_capacity(before + before / 16);
-        for entry in &self.counts {
-            let (key, values) = entry.map_err(|source| LoadError::Map { map: "COUNTS", source })?;
-            all.push((key, values.iter().sum()));
-        }
-        self.entries.store(u64::try_from(all.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        Ok(all)
-    }
-
+    /// Takes counts away. What is counted under them from now on has no name any more.
     pub(super) fn remove_counts(&mut self, gone: impl Fn(&CountKey) -> bool) -> Result<(), LoadError> {
-        let keys: Vec<CountKey> = self.counts.keys().filter_map(Result::ok).filter(|key| gone(key)).collect();
-        for key in keys {
-            ignore_missing(self.counts.remove(&key), "COUNTS")?;
-        }
-        Ok(())
+        if self.counts.remove(gone)? { self.forget_tasks() } else { Ok(()) }
     }
 
     pub(super) fn binary_path(&self, id: u64) -> Vec<u8> {
@@ -203,9 +163,10 @@ impl Shared {
             Some(class) => self
                 .cgroups
                 .insert(cgroup, class, 0)
-                .map_err(|source| LoadError::Map { map: "CGROUPS", source }),
-            None => ignore_missing(self.cgroups.remove(&cgroup), "CGROUPS"),
+                .map_err(|source| LoadError::Map { map: "CGROUPS", source })?,
+            None => ignore_missing(self.cgroups.remove(&cgroup), "CGROUPS")?,
         }
+        self.forget_tasks()
     }
 
     /// The bit of a set of programs whose descendants belong to them. Processes that run already are entered: those
@@ -235,6 +196,7 @@ impl Shared {
                 let _ = self.processes.insert(id, process, 0);
             }
         }
+        self.forget_tasks()?;
         Ok(mask)
     }
 
@@ -339,7 +301,7 @@ impl Shared {
                 break;
             }
         }
-        Ok(())
+        self.forget_tasks()
     }
 
     pub(super) fn usage(&self) -> Usage {
@@ -347,10 +309,10 @@ impl Shared {
         let stat = |stat| self.stats.get(&stat, 0).map_or(0, |values| values.iter().sum());
         Usage {
             maps: vec![
-                ("counts", self.entries.load(Ordering::Relaxed), self.capacities[0]),
-                ("processes", count(self.processes.keys().count()), self.capacities[1]),
-                ("binaries", count(self.binaries.keys().count()), self.capacities[2]),
-                ("cgroups", count(self.cgroups.keys().count()), self.capacities[3]),
+                ("counts", self.counts.len(), u64::from(PLACES)),
+                ("processes", count(self.processes.keys().count()), self.capacities[0]),
+                ("binaries", count(self.binaries.keys().count()), self.capacities[1]),
+                ("cgroups", count(self.cgroups.keys().count()), self.capacities[2]),
             ],
             left_out: vec![
                 ("processes", stat(STAT_PROCESSES_FULL)),
@@ -365,6 +327,9 @@ impl Shared {
     }
 }
 
-fn keys<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>, name: &'static str) -> Result<Vec<K>, LoadError> {
+pub(super) fn keys<K: Pod, V: Pod>(
+    map: &HashMap<MapData, K, V>,
+    name: &'static str,
+) -> Result<Vec<K>, LoadError> {
     map.keys().collect::<Result<_, _>>().map_err(|source| LoadError::Map { map: name, source })
 }

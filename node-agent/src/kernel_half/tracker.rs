@@ -14,6 +14,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("track_fork", "sched_process_fork"),
     ("track_exec", "sched_process_exec"),
     ("track_free", "sched_process_free"),
+    ("track_cgroup_attach", "cgroup_attach_task"),
     ("track_cgroup_mkdir", "cgroup_mkdir"),
     ("track_cgroup_rmdir", "cgroup_rmdir"),
 ];

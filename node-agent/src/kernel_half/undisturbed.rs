@@ -21,6 +21,11 @@ impl Interruptible {
         Self(!matches!(features.preemption, Some(Preemption::None | Preemption::Voluntary)))
     }
 
+    /// Whether it does.
+    pub(super) const fn is_so(self) -> bool {
+        self.0
+    }
+
     /// No ordinary task runs on this thread's CPU before what this gives is dropped, where that could do harm.
     pub(super) fn undisturbed(self) -> Undisturbed {
         static SAID: AtomicBool = AtomicBool::new(false);

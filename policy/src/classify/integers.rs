@@ -4,12 +4,13 @@
 use gatewatch_abi::{
     ExactKey, IntSlot,
     consts::{
-        CAPS_EFFECTIVE, CAPS_INHERITABLE, CAPS_PERMITTED, INLINE_VALUES, INT_ARG, INT_CAPABILITIES,
-        INT_NAMESPACE, INT_NONE, INT_NS_PID, INT_PID, INT_RETURN, INT_SLOTS, INT_SOCK, NS_CGROUP, NS_IPC,
-        NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS,
-        SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT, SOCK_STATE, TABLE_HASH, TABLE_INLINE, TABLE_MASK,
-        TABLE_RANGE,
+        CAPS_EFFECTIVE, CAPS_INHERITABLE, CAPS_PERMITTED, DIRECT_VALUES, INLINE_VALUES, INT_ARG,
+        INT_CAPABILITIES, INT_NAMESPACE, INT_NONE, INT_NS_PID, INT_PID, INT_RETURN, INT_SLOTS, INT_SOCK,
+        NO_ROW, NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME,
+        NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT,
+        SOCK_STATE, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TABLE_MASK, TABLE_RANGE,
     },
+    row_name,
 };
 
 use super::{Builder, Excess, Numbered, negated};
@@ -42,9 +43,28 @@ impl<'a> Builder<'a> {
         let most = self.selectors.iter().map(|s| masks(s).count()).max().unwrap_or(0);
         for n in 0..most {
             let mut slot = source(field);
-            slot.table = TABLE_MASK;
             let nth = |s: &'a Numbered<'a>| masks(s).nth(n);
             slot.absent_row = self.intern(|s| nth(s).is_none_or(absent));
+            let union = self.selectors.iter().filter_map(nth).fold(0, |all, test| match test {
+                Test::Mask { mask, .. } => all | mask,
+                _ => all,
+            });
+            if union < DIRECT_VALUES {
+                // Few bits: a row for each combination of them.
+                slot.table = TABLE_DIRECT;
+                slot.mask = union;
+                slot.rows = u32::try_from(self.tables.direct.len()).unwrap_or(u32::MAX);
+                slot.count = u32::try_from(union + 1).unwrap_or(u32::MAX);
+                slot.default_row = NO_ROW;
+                for value in 0..=union {
+                    let value = Value::Int(i128::from(value));
+                    let row = self.intern(|s| nth(s).is_none_or(|test| evaluate::test(test, Some(&value))));
+                    self.tables.direct.push(row);
+                }
+                self.int_slot(field, slot)?;
+                continue;
+            }
+            slot.table = TABLE_MASK;
             for bit in 0..64 {
                 let row =
                     self.row(|s| matches!(nth(s), Some(Test::Mask { mask, .. }) if mask >> bit & 1 == 1));
@@ -54,7 +74,8 @@ impl<'a> Builder<'a> {
                 }
             }
             // A selector without a mask has no hits, and one that wants none must have none: both are flipped.
-            slot.default_row = self.intern(|s| nth(s).is_none_or(negated));
+            let flipped = self.row(|s| nth(s).is_none_or(negated));
+            slot.default_row = self.rows.number(flipped);
             self.int_slot(field, slot)?;
         }
         Ok(())
@@ -83,10 +104,21 @@ impl<'a> Builder<'a> {
             for (i, (row, (value, _, _))) in rows.into_iter().zip(others).enumerate() {
                 let number = self.rows.push(row);
                 if i == 0 {
-                    slot.rows = number;
+                    // Of neighbours the words that are 0 differ.
+                    slot.rows = row_name(number, 0, self.tables.spec.words - 1);
                 }
                 slot.values[i] = register(*value);
             }
+        } else if let Some(most) = greatest(&others).filter(|_| others.iter().all(|(low, _, _)| *low >= 0)) {
+            // Small values: user and group ids of the system, ports, signals, families of sockets.
+            slot.table = TABLE_DIRECT;
+            slot.mask = u64::MAX;
+            slot.rows = u32::try_from(self.tables.direct.len()).unwrap_or(u32::MAX);
+            slot.count = most + 1;
+            self.tables.direct.extend((0..=i128::from(most)).map(|value| {
+                let of = intervals.iter().find(|(low, high, _)| (*low..=*high).contains(&value));
+                of.map_or(default, |(_, _, row)| *row)
+            }));
         } else if single {
             slot.table = TABLE_HASH;
             let number = u32::try_from(self.tables.int_fields.len()).unwrap_or(u32::MAX);
@@ -145,6 +177,12 @@ impl<'a> Builder<'a> {
         }
         Ok(intervals)
     }
+}
+
+/// The greatest value that doesn't have the default row, if an array may hold all up to it.
+fn greatest(others: &[&(i128, i128, u32)]) -> Option<u32> {
+    let most = others.iter().map(|(_, high, _)| *high).max()?;
+    u32::try_from(most).ok().filter(|most| u64::from(*most) < DIRECT_VALUES)
 }
 
 /// The smallest and the greatest value of a slot's type.

@@ -49,6 +49,8 @@ pub struct Tables {
     pub actions: Vec<BitAction>,
     /// Contents of `EXACT`.
     pub exact: Vec<(ExactKey, u32)>,
+    /// Contents of `DIRECT`.
+    pub direct: Vec<u32>,
     /// Contents of `BREAKS`.
     pub breaks: Vec<[u64; 2]>,
     /// Contents of `PREFIX`: slot, bytes (with a NUL at the end: the whole string), row.

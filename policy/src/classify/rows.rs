@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use gatewatch_abi::{consts::NO_ROW, row_name, row_number};
+
 /// A growing list of rows.
 #[derive(Debug)]
 pub(super) struct Rows {
@@ -21,8 +23,11 @@ impl Rows {
     }
 
     /// The bits of a row.
-    pub(super) fn get(&self, number: u32) -> Vec<u64> {
-        let start = number as usize * self.words;
+    pub(super) fn get(&self, name: u32) -> Vec<u64> {
+        if name == NO_ROW {
+            return vec![0; self.words];
+        }
+        let start = row_number(name) as usize * self.words;
         self.data[start..start + self.words].to_vec()
     }
 
@@ -34,8 +39,17 @@ impl Rows {
         number
     }
 
-    /// The number of a row with these bits, which may serve others too.
+    /// The name of a row with these bits, which may serve others too. The same bits have the same name.
     pub(super) fn intern(&mut self, row: Vec<u64>) -> u32 {
+        let index = |word: Option<usize>| word.and_then(|word| u32::try_from(word).ok());
+        let first = index(row.iter().position(|word| *word != 0));
+        let last = index(row.iter().rposition(|word| *word != 0));
+        let (Some(first), Some(last)) = (first, last) else { return NO_ROW };
+        row_name(self.number(row), first, last)
+    }
+
+    /// The number of a row with these bits, which may serve others too.
+    pub(super) fn number(&mut self, row: Vec<u64>) -> u32 {
         if let Some(number) = self.known.get(&row) {
             return *number;
         }

@@ -3,10 +3,14 @@
 
 use gatewatch_abi::{
     ExactKey, IntSlot,
-    consts::{ACTION_COUNT, TABLE_HASH, TABLE_INLINE, TABLE_MASK, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX},
+    consts::{
+        ACTION_COUNT, NO_ROW, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TABLE_MASK, TEXT_HAS_POSTFIX,
+        TEXT_HAS_PREFIX,
+    },
+    row_first, row_last, row_number,
 };
 
-use super::Tables;
+use super::{Tables, texts::may_begin};
 use crate::{
     evaluate::{Event, Value},
     plan::Field,
@@ -20,17 +24,17 @@ impl Tables {
         for (i, (field, slot)) in self.int_fields.iter().zip(&self.spec.ints).enumerate() {
             match event.value(*field) {
                 Some(Value::Int(value)) => and(&self.int_row(i, slot, value)),
-                _ => and(&self.row(slot.absent_row)),
+                _ => and(&self.named(slot.absent_row)),
             }
         }
         let binary = event.value(Field::Binary);
         if self.spec.binary != 0 {
             let known = self.binaries.iter().find(|(path, _)| binary == Some(Value::Text(path.clone())));
-            and(&self.row(known.map_or(self.spec.binary_row, |(_, row)| *row)));
+            and(&self.named(known.map_or(self.spec.binary_row, |(_, row)| *row)));
         }
         for (set, slot) in self.follow.iter().zip(&self.spec.follow) {
             let inside = event.lineage().iter().any(|program| set.contains(program));
-            and(&self.row(if inside { slot.inside_row } else { slot.outside_row }));
+            and(&self.named(if inside { slot.inside_row } else { slot.outside_row }));
         }
         for (i, (field, slot)) in (0_u32..).zip(self.addr_fields.iter().zip(&self.spec.addrs)) {
             let row = match event.value(*field) {
@@ -42,7 +46,7 @@ impl Tables {
                     .map(|(_, _, row)| *row),
                 _ => None,
             };
-            and(&self.row(row.unwrap_or(slot.default_row)));
+            and(&self.named(row.unwrap_or(slot.default_row)));
         }
         for (i, (field, slot)) in (0_u8..).zip(self.text_fields.iter().zip(&self.spec.texts)) {
             let text = match event.value(*field) {
@@ -52,10 +56,11 @@ impl Tables {
             let forwards = text.as_ref().map(|text| [text.as_slice(), b"\0"].concat());
             let backwards = text.map(|text| text.into_iter().rev().collect::<Vec<u8>>());
             if slot.tables & TEXT_HAS_PREFIX != 0 {
-                and(&self.row(longest(&self.prefixes, i, forwards).unwrap_or(slot.prefix_row)));
+                let forwards = forwards.filter(|text| may_begin(&slot.filter, text));
+                and(&self.named(longest(&self.prefixes, i, forwards).unwrap_or(slot.prefix_row)));
             }
             if slot.tables & TEXT_HAS_POSTFIX != 0 {
-                and(&self.row(longest(&self.postfixes, i, backwards).unwrap_or(slot.postfix_row)));
+                and(&self.named(longest(&self.postfixes, i, backwards).unwrap_or(slot.postfix_row)));
             }
         }
         self.counted(bits)
@@ -77,11 +82,22 @@ impl Tables {
         hooks
     }
 
+    /// The row of a number.
     fn row(&self, number: u32) -> Vec<u64> {
         let words = self.spec.words as usize;
-        let mut row = self.rows[number as usize * words..][..words].to_vec();
-        // Bits beyond the last selector are never set.
-        row.truncate(words);
+        self.rows[number as usize * words..][..words].to_vec()
+    }
+
+    /// The row of a name, as far as it is looked at.
+    fn named(&self, name: u32) -> Vec<u64> {
+        if name == NO_ROW {
+            return vec![0; self.spec.words as usize];
+        }
+        let mut row = self.row(row_number(name));
+        let looked_at = row_first(name)..=row_last(name);
+        for (_, word) in (0..).zip(&mut row).filter(|(w, _)| !looked_at.contains(w)) {
+            *word = 0;
+        }
         row
     }
 
@@ -89,21 +105,23 @@ impl Tables {
     fn int_row(&self, number: usize, slot: &IntSlot, value: i128) -> Vec<u64> {
         let register = value as u64;
         match slot.table {
-            TABLE_INLINE => self.row(
-                (0..slot.count)
-                    .find(|i| slot.values[*i as usize] == register)
-                    .map_or(slot.default_row, |i| slot.rows + i),
-            ),
+            TABLE_INLINE => (0..slot.count)
+                .find(|i| slot.values[*i as usize] == register)
+                .map_or_else(|| self.named(slot.default_row), |i| self.named(slot.rows + i)),
             TABLE_HASH => {
                 let key =
                     ExactKey { value: register, slot: u32::try_from(number).unwrap_or(u32::MAX), pad: 0 };
-                self.row(
+                self.named(
                     self.exact
                         .iter()
                         .find(|(known, _)| *known == key)
                         .map_or(slot.default_row, |(_, row)| *row),
                 )
             }
+            TABLE_DIRECT if register & slot.mask < u64::from(slot.count) => {
+                self.named(self.direct[slot.rows as usize + (register & slot.mask) as usize])
+            }
+            TABLE_DIRECT => self.named(slot.default_row),
             TABLE_MASK => {
                 let mut row = self.row(slot.default_row);
                 let mut hits = vec![0; row.len()];
@@ -117,7 +135,7 @@ impl Tables {
                 let ordered = if slot.signed == 0 { register } else { register ^ (1 << 63) };
                 let points = &self.breaks[slot.rows as usize..][..slot.count as usize];
                 let point = points.iter().rev().find(|[point, _]| *point <= ordered);
-                self.row(point.map_or(0, |[_, row]| u32::try_from(*row).unwrap_or(0)))
+                self.named(point.map_or(NO_ROW, |[_, row]| u32::try_from(*row).unwrap_or(NO_ROW)))
             }
         }
     }

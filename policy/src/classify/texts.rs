@@ -5,8 +5,8 @@
 use gatewatch_abi::{
     TextSlot,
     consts::{
-        POSTFIX_BYTES, TEXT_BINARY, TEXT_BINPRM, TEXT_BYTES, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX,
-        TEXT_KERNEL, TEXT_NONE, TEXT_PATH, TEXT_USER,
+        FILTER_BYTES, FILTER_FROM, POSTFIX_BYTES, TEXT_BINARY, TEXT_BINPRM, TEXT_BYTES, TEXT_FILE,
+        TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL, TEXT_NONE, TEXT_PATH, TEXT_USER,
     },
 };
 
@@ -44,6 +44,7 @@ impl Builder<'_> {
         if let Some((default, entries)) = self.trie(field, begins, TEXT_BYTES)? {
             slot.tables |= TEXT_HAS_PREFIX;
             slot.prefix_row = default;
+            slot.filter = filter(entries.iter().map(|(bytes, _)| bytes.as_slice()));
             self.tables.prefixes.extend(entries.into_iter().map(|(bytes, row)| (number, bytes, row)));
         }
         if let Some((default, entries)) = self.trie(field, ends, POSTFIX_BYTES)? {
@@ -93,6 +94,27 @@ impl Builder<'_> {
         }
         Ok(Some((default, rows)))
     }
+}
+
+/// Which values some bytes of the entries have. An entry that ends before such a byte says nothing of it.
+fn filter<'a>(entries: impl Iterator<Item = &'a [u8]>) -> [[u64; 4]; FILTER_BYTES] {
+    let mut filter = [[0; 4]; FILTER_BYTES];
+    for bytes in entries {
+        for (i, values) in filter.iter_mut().enumerate() {
+            match bytes.get(FILTER_FROM + i) {
+                Some(byte) => values[usize::from(byte >> 6)] |= 1 << (byte & 63),
+                None => *values = [u64::MAX; 4],
+            }
+        }
+    }
+    filter
+}
+
+/// Whether an entry may be what the text, with its NUL, begins with, by the filter alone.
+pub(super) fn may_begin(filter: &[[u64; 4]; FILTER_BYTES], text: &[u8]) -> bool {
+    // What is behind the NUL may be anything.
+    let known = text.get(FILTER_FROM..).unwrap_or_default();
+    filter.iter().zip(known).all(|(values, byte)| values[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1)
 }
 
 /// Where the string comes from.

@@ -273,7 +273,7 @@ fn tree() -> (tempfile::TempDir, Vec<PathBuf>) {
 const FILE: Field = Field::File(0);
 const MODE: Field = Field::Arg { index: 1, bits: 32, signed: true };
 
-/// Paths of files, by `bpf_d_path` (prefixes only) and by walking.
+/// Paths of files, by typed pointers (fentry) and without (kprobe).
 pub(super) fn paths() {
     let (folder, files) = tree();
     let root = folder.path().join("t").as_os_str().as_bytes().to_vec();

@@ -6,11 +6,13 @@ mod errors;
 mod exact;
 mod hostile;
 mod load;
+mod moved;
 mod pods;
 mod privileges;
 mod restart;
 mod shipped;
 mod updates;
+mod verifier;
 
 use std::{
     fs,
@@ -46,6 +48,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("load::agent_stopped", load::agent_stopped),
     ("load::programs_without_end", load::programs_without_end),
     ("load::cgroups_without_end", load::cgroups_without_end),
+    ("moved::between_cgroups", moved::between_cgroups),
     ("pods::a_hundred_short_ones", pods::a_hundred_short_ones),
     ("pods::more_series_than_allowed", pods::more_series_than_allowed),
     ("pods::two_hundred_and_a_hundred_policies", pods::two_hundred_and_a_hundred_policies),
@@ -62,6 +65,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("updates::without_a_gap", updates::without_a_gap),
     ("updates::followed_one_after_the_other", updates::followed_one_after_the_other),
     ("updates::series_go_with_their_policy", updates::series_go_with_their_policy),
+    ("verifier::head_room", verifier::head_room),
 ];
 
 /// The first argument of a process that only makes calls: `--calls KIND TIMES`, or `--calls setuid-until FILE`, which

@@ -10,8 +10,18 @@ use gatewatch_policy::classify::Tables;
 use super::LoadError;
 
 /// Their names. The other maps of a classifier are shared.
-pub(super) const OWN: [&str; 9] =
-    ["ROWS", "ACTIONS", "EXACT", "BREAKS", "BINARY_ROWS", "PREFIX", "POSTFIX", "ADDRESSES", ".rodata"];
+pub(super) const OWN: [&str; 10] = [
+    "ROWS",
+    "ACTIONS",
+    "EXACT",
+    "DIRECT",
+    "BREAKS",
+    "BINARY_ROWS",
+    "PREFIX",
+    "POSTFIX",
+    "ADDRESSES",
+    ".rodata",
+];
 
 pub(super) fn array<'a, V: Pod>(
     ebpf: &'a mut Ebpf,
@@ -51,6 +61,10 @@ pub(super) fn fill(ebpf: &mut Ebpf, tables: &Tables, hash_key: u64) -> Result<()
     let mut exact = hash::<ExactKey, u32>(ebpf, "EXACT")?;
     for (key, row) in &tables.exact {
         exact.insert(key, row, 0).map_err(failed("EXACT"))?;
+    }
+    let mut direct = array::<u32>(ebpf, "DIRECT")?;
+    for (i, row) in (0..).zip(&tables.direct) {
+        direct.set(i, row, 0).map_err(failed("DIRECT"))?;
     }
     let mut breaks = array::<[u64; 2]>(ebpf, "BREAKS")?;
     for (i, point) in (0..).zip(&tables.breaks) {

@@ -1,0 +1,40 @@
+//! Where something about a task stands in the tables that are shared by all tasks.
+
+/// Spreads addresses of `task_struct`s, which are multiples of 64, over 32 bits.
+#[inline]
+const fn spread(task: u64) -> u32 {
+    ((task >> 6) as u32).wrapping_mul(0x9E37_79B1)
+}
+
+/// Its index in `TASKS`.
+#[inline]
+pub const fn task_slot(task: u64) -> u32 {
+    spread(task) >> (32 - crate::consts::TASKS.trailing_zeros())
+}
+
+/// Its index in `GENERATIONS`. The number there changes with everything that a [`Task`](crate::Task) remembers: when a task
+/// runs another program, goes to another cgroup or ends, and when user space classifies cgroups, takes counts away
+/// or corrects what processes run. It never comes back to what it was.
+#[inline]
+pub const fn generation_slot(task: u64) -> u32 {
+    spread(task) >> (32 - crate::consts::GENERATIONS.trailing_zeros())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{generation_slot, task_slot};
+    use crate::consts::{GENERATIONS, TASKS};
+
+    #[test]
+    fn tasks_are_spread_over_both_tables() {
+        // Three in 32 KiB is how they lie on Debian's kernels.
+        let tasks = (0..600_u64).map(|i| 0xffff_8880_0400_0000 + i / 3 * 0x8000 + i % 3 * 0x2640);
+        let (mut slots, mut generations) = ([0_u32; TASKS as usize], [0_u32; GENERATIONS]);
+        for task in tasks {
+            slots[task_slot(task) as usize] += 1;
+            generations[generation_slot(task) as usize] += 1;
+        }
+        assert!(slots.iter().filter(|tasks| **tasks > 0).count() > 150, "{slots:?}");
+        assert!(generations.iter().all(|tasks| *tasks < 40), "{generations:?}");
+    }
+}

@@ -1,0 +1,175 @@
+//! Counting what matched.
+
+use aya_ebpf::{helpers::bpf_get_current_task, macros::map, maps::Array};
+use gatewatch_abi::{
+    BitAction, CountKey, Task,
+    consts::{ACTION_COUNT, OVERFLOW, STAT_LOST},
+    task_slot,
+};
+
+use crate::{
+    frozen,
+    shared::{COUNTS, FREE, TASKS, VALUES, note},
+    spec::SPEC,
+};
+
+/// What each bit does.
+#[map]
+static ACTIONS: Array<BitAction> = Array::with_max_entries(64, 0);
+
+/// `BPF_NOEXIST`, include/uapi/linux/bpf.h.
+const NOEXIST: u64 = 1;
+
+/// Counts each bit of a word that is left, once for each policy hook: the first selector takes the event. `APART`: for the
+/// verifier's sake, see [`increment_apart`].
+#[inline(never)]
+pub fn count<const APART: bool>(mut bits: u64, first: u32, task: *mut Task) {
+    for _ in 0..64 {
+        if bits == 0 {
+            break;
+        }
+        let bit = lowest(bits);
+        bits &= bits - 1;
+        let Some(action) = ACTIONS.get(first + bit) else { continue };
+        bits &= !action.siblings;
+        if action.flags & ACTION_COUNT != 0 {
+            if APART {
+                // SAFETY: a map's value, or on the stack.
+                let (cgroup, binary) = unsafe { ((*task).cgroup, (*task).binary) };
+                increment_apart(action.hook, cgroup, binary);
+            } else {
+                increment(task, action.hook);
+            }
+        }
+    }
+}
+
+/// The same as [`increment`]. A function that other objects could call, as its name says, is looked at by the verifier once,
+/// and not for each of 1,024 bits; so it can be given numbers alone, and finds what is remembered of the task again, which
+/// `event` has just made sure of.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn increment_apart(hook: u32, cgroup: u64, binary: u64) -> u32 {
+    let mut hot = core::ptr::null_mut();
+    if frozen!(SPEC.remember) != 0 {
+        // SAFETY: no preconditions.
+        let task = unsafe { bpf_get_current_task() };
+        if let Some(known) = TASKS.get_ptr_mut(task_slot(task)) {
+            // SAFETY: a map's value.
+            unsafe {
+                if (*known).task == task && (*known).cgroup == cgroup && (*known).binary == binary {
+                    hot = (&raw mut (*known).hot).cast::<u64>().add((hook & 1) as usize);
+                }
+            }
+        }
+    }
+    if hot.is_null() {
+        add_one(search(cgroup, binary, hook), hook);
+        return 0;
+    }
+    // SAFETY: a map's value.
+    let place = remembered(unsafe { core::ptr::read_volatile(hot) }, hook);
+    let place = if place == NOWHERE { search(cgroup, binary, hook) } else { place };
+    // SAFETY: as above.
+    unsafe { remember(hot, hook, place) };
+    add_one(place, hook);
+    0
+}
+
+/// The number of the lowest bit that is set. The processor has an instruction for it that BPF hasn't; this is a third of
+/// what the compiler makes of `trailing_zeros`.
+#[inline(always)]
+fn lowest(bits: u64) -> u32 {
+    /// Its upper six bits, shifted left by 0 to 63, are all different: a de Bruijn sequence (Leiserson, Prokop and Randall,
+    /// "Using de Bruijn sequences to index a 1 in a computer word", 1998).
+    const SEQUENCE: u64 = 0x03f7_9d71_b4cb_0a89;
+    static PLACES: [u8; 64] = {
+        let mut places = [0; 64];
+        let mut bit = 0;
+        while bit < 64 {
+            places[((SEQUENCE << bit) >> 58) as usize] = bit;
+            bit += 1;
+        }
+        places
+    };
+    let index = ((bits & bits.wrapping_neg()).wrapping_mul(SEQUENCE) >> 58) as usize;
+    // SAFETY: six bits.
+    u32::from(unsafe { core::ptr::read_volatile((&raw const PLACES).cast::<u8>().add(index)) })
+}
+
+/// No place.
+const NOWHERE: u32 = u32::MAX;
+
+/// The place that is remembered, if it is this hook's.
+#[inline(always)]
+fn remembered(hot: u64, hook: u32) -> u32 {
+    // 0 stands for nothing: places are remembered by one more.
+    if (hot >> 32) as u32 == hook { (hot as u32).wrapping_sub(1) } else { NOWHERE }
+}
+
+/// Remembers a place for the task's next event.
+///
+/// # Safety
+///
+/// `hot` is in a map's value, or on the stack.
+#[inline(always)]
+unsafe fn remember(hot: *mut u64, hook: u32, place: u32) {
+    // One for which there was no room is looked for again.
+    let value = if place == NOWHERE { 0 } else { u64::from(hook) << 32 | u64::from(place + 1) };
+    // SAFETY: the caller's promise.
+    unsafe { core::ptr::write_volatile(hot, value) }
+}
+
+/// Adds one to the hook's count for this task's cgroup and program.
+#[inline(always)]
+fn increment(task: *mut Task, hook: u32) {
+    // SAFETY: a map's value, or on the stack; inside the array.
+    unsafe {
+        let hot = (&raw mut (*task).hot).cast::<u64>().add((hook & 1) as usize);
+        let mut place = remembered(core::ptr::read_volatile(hot), hook);
+        if place == NOWHERE {
+            place = found((*task).cgroup, (*task).binary, hook);
+            remember(hot, hook, place);
+        }
+        add_one(place, hook);
+    }
+}
+
+/// Adds one to the count at a place; where there is none, to the hook's overflow counter, which was made with the hook.
+#[inline(always)]
+fn add_one(mut place: u32, hook: u32) {
+    if place == NOWHERE {
+        let overflow = CountKey { cgroup: OVERFLOW, binary: OVERFLOW, hook, pad: 0 };
+        // SAFETY: a u32 that is copied at once.
+        place = unsafe { COUNTS.get(overflow) }.copied().unwrap_or(NOWHERE);
+    }
+    match VALUES.get_ptr_mut(place) {
+        // SAFETY: this CPU's own slot.
+        Some(value) => unsafe { *value += 1 },
+        None => note(STAT_LOST),
+    }
+}
+
+/// [`search`], for the stack's sake not inlined.
+#[inline(never)]
+fn found(cgroup: u64, binary: u64, hook: u32) -> u32 {
+    search(cgroup, binary, hook)
+}
+
+/// The place in `COUNTS`, or a new one; [`NOWHERE`] where there is none.
+#[inline(always)]
+fn search(cgroup: u64, binary: u64, hook: u32) -> u32 {
+    let key = CountKey { cgroup, binary, hook, pad: 0 };
+    // SAFETY: a u32 that is copied at once.
+    if let Some(place) = unsafe { COUNTS.get(key) } {
+        return *place;
+    }
+    let Ok(Some(free)) = FREE.pop() else { return NOWHERE };
+    if COUNTS.insert(key, free, NOEXIST).is_ok() {
+        return free;
+    }
+    // Another CPU was quicker.
+    let _ = FREE.push(free, 0);
+    // SAFETY: a u32 that is copied at once.
+    unsafe { COUNTS.get(key) }.copied().unwrap_or(NOWHERE)
+}

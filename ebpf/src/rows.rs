@@ -1,0 +1,291 @@
+//! The rows that an event's fields have led to, and what is left when they are AND-ed.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::{macros::map, maps::Array};
+use gatewatch_abi::{
+    consts::{
+        ADDR_NONE, ADDR_SLOTS, FOLLOW_SLOTS, INT_NONE, INT_SLOTS, MAX_WORDS, NO_ROW, TABLE_MASK,
+        TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_NONE, TEXT_SLOTS,
+    },
+    row_first, row_last, row_number,
+};
+
+use crate::{frozen, spec::SPEC};
+
+/// All rows, one after the other. Rows 0, 1, … are those of the cgroup classes.
+#[map]
+static ROWS: Array<u64> = Array::with_max_entries(64, 0);
+
+/// The field of the program's id. Integers come first, at the numbers of their slots.
+pub const BINARY: usize = INT_SLOTS;
+/// The field of the first `followChildren` set.
+pub const FOLLOW: usize = BINARY + 1;
+/// The field of the first address.
+pub const ADDRESS: usize = FOLLOW + FOLLOW_SLOTS;
+/// The field of the first string's beginning.
+pub const PREFIXES: usize = ADDRESS + ADDR_SLOTS;
+/// The field of the first string's end.
+pub const POSTFIXES: usize = PREFIXES + TEXT_SLOTS;
+/// Fields.
+const FIELDS: usize = POSTFIXES + TEXT_SLOTS;
+
+/// In [`Wide::names`], a mask's slot: its row is put together from the value. No row's name.
+const MASKED: u32 = NO_ROW - 1;
+
+/// The rows of an event's fields. Every method that takes one is false when nothing is left for sure.
+pub trait Rows {
+    /// Whether there may be several words.
+    const WIDE: bool;
+
+    /// No field was looked at. In place: a copy on its way would have a place on the stack of its own.
+    fn begin(place: &mut MaybeUninit<Self>) -> &mut Self
+    where
+        Self: Sized;
+    /// Takes a field's row by its name.
+    fn and(&mut self, field: usize, name: u32) -> bool;
+    /// Takes the row of a cgroup's class, by its number.
+    fn class(&mut self, class: u32) -> bool;
+    /// Takes a value whose bits have a row each.
+    fn mask(&mut self, slot: usize, value: u64) -> bool;
+    /// Whether anything is left: asked before what costs much.
+    fn any(&mut self) -> bool;
+    /// Gives each word that isn't 0, and the number of its first bit.
+    fn each(&self, f: impl FnMut(u64, u32));
+}
+
+/// One word of a row.
+#[inline(always)]
+fn word(index: u32) -> u64 {
+    ROWS.get(index).copied().unwrap_or(0)
+}
+
+/// Word `w` of what a mask's slot makes of a value: the rows of the bits that are set, OR-ed, and flipped for the
+/// selectors that want none of them.
+#[inline(always)]
+fn masked(slot: usize, value: u64, words: u32, w: u32) -> u64 {
+    let flipped = word(frozen!(SPEC.ints[slot].default_row) * words + w);
+    flipped ^ hits(value, frozen!(SPEC.ints[slot].rows), words, w)
+}
+
+#[inline(never)]
+fn hits(mut value: u64, first: u32, words: u32, w: u32) -> u64 {
+    let mut hits = 0;
+    for _ in 0..64 {
+        if value == 0 {
+            break;
+        }
+        let bit = value.trailing_zeros() & 63;
+        value &= value - 1;
+        hits |= word((first + bit) * words + w);
+    }
+    hits
+}
+
+/// Up to 64 selectors: the usual case. The bitmap stays in a register.
+pub struct Narrow(u64);
+
+impl Rows for Narrow {
+    const WIDE: bool = false;
+
+    #[inline(always)]
+    fn begin(place: &mut MaybeUninit<Self>) -> &mut Self {
+        place.write(Self(u64::MAX))
+    }
+
+    #[inline(always)]
+    fn and(&mut self, _field: usize, name: u32) -> bool {
+        if name == NO_ROW {
+            return false;
+        }
+        self.0 &= word(name);
+        self.0 != 0
+    }
+
+    #[inline(always)]
+    fn class(&mut self, class: u32) -> bool {
+        self.0 &= word(class);
+        self.0 != 0
+    }
+
+    #[inline(always)]
+    fn mask(&mut self, slot: usize, value: u64) -> bool {
+        self.0 &= masked(slot, value, 1, 0);
+        self.0 != 0
+    }
+
+    #[inline(always)]
+    fn any(&mut self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn each(&self, mut f: impl FnMut(u64, u32)) {
+        f(self.0, 0);
+    }
+}
+
+/// Up to 1,024 selectors. Rows are only remembered; they are AND-ed word by word, and only the words that all of them
+/// have something in: where one field's value is what few selectors want, that is one, however many there are.
+pub struct Wide {
+    names: MaybeUninit<[u32; FIELDS]>,
+    values: MaybeUninit<[u64; INT_SLOTS]>,
+    class: u32,
+    first: u32,
+    last: u32,
+}
+
+impl Wide {
+    #[inline(always)]
+    fn set(&mut self, field: usize, name: u32) {
+        let names = self.names.as_mut_ptr().cast::<u32>();
+        // SAFETY: inside the array: every caller gives a constant below FIELDS.
+        unsafe { core::ptr::write_volatile(names.add(field), name) }
+    }
+
+    #[inline(always)]
+    fn name(&self, field: usize) -> u32 {
+        let names = self.names.as_ptr().cast::<u32>();
+        // SAFETY: as above, and `left` reads only what `event` has written: both ask the same frozen globals.
+        unsafe { core::ptr::read_volatile(names.add(field)) }
+    }
+
+    #[inline(always)]
+    fn row(&self, field: usize, words: u32, w: u32) -> u64 {
+        word(row_number(self.name(field)) * words + w)
+    }
+
+    /// The words that are left to look at.
+    #[inline(always)]
+    fn narrow(&mut self, first: u32, last: u32) -> bool {
+        if first > self.first {
+            self.first = first;
+        }
+        if last < self.last {
+            self.last = last;
+        }
+        self.first <= self.last
+    }
+
+    /// What is left of word `w`; of the fields that cost much only `ALL`.
+    #[inline(never)]
+    fn left<const ALL: bool>(&self, w: u32) -> u64 {
+        let words = frozen!(SPEC.words);
+        let mut left = word(self.class * words + w);
+        macro_rules! each {
+            ($($i:literal)*) => {$(
+                if frozen!(SPEC.ints[$i].source) != INT_NONE {
+                    if frozen!(SPEC.ints[$i].table) == TABLE_MASK && self.name($i) == MASKED {
+                        // SAFETY: written where the name was.
+                        let value = unsafe { core::ptr::read_volatile(self.values.as_ptr().cast::<u64>().add($i)) };
+                        left &= masked($i, value, words, w);
+                    } else {
+                        left &= self.row($i, words, w);
+                    }
+                }
+            )*};
+        }
+        each!(0 1 2 3 4 5 6 7);
+        if frozen!(SPEC.binary) != 0 {
+            left &= self.row(BINARY, words, w);
+        }
+        for i in 0..FOLLOW_SLOTS {
+            if frozen!(SPEC.follow[i].mask) != 0 {
+                left &= self.row(FOLLOW + i, words, w);
+            }
+        }
+        if !ALL {
+            return left;
+        }
+        for i in 0..ADDR_SLOTS {
+            if frozen!(SPEC.addrs[i].source) != ADDR_NONE {
+                left &= self.row(ADDRESS + i, words, w);
+            }
+        }
+        for i in 0..TEXT_SLOTS {
+            if frozen!(SPEC.texts[i].source) != TEXT_NONE {
+                if frozen!(SPEC.texts[i].tables) & TEXT_HAS_PREFIX != 0 {
+                    left &= self.row(PREFIXES + i, words, w);
+                }
+                if frozen!(SPEC.texts[i].tables) & TEXT_HAS_POSTFIX != 0 {
+                    left &= self.row(POSTFIXES + i, words, w);
+                }
+            }
+        }
+        left
+    }
+}
+
+impl Rows for Wide {
+    const WIDE: bool = true;
+
+    #[inline(always)]
+    fn begin(place: &mut MaybeUninit<Self>) -> &mut Self {
+        let all = place.as_mut_ptr();
+        // SAFETY: fields of a local variable, of which the rest may be anything. Volatile, or the compiler fills it all with
+        // zeros, which is a loop over bytes here.
+        unsafe {
+            core::ptr::write_volatile(&raw mut (*all).class, 0);
+            core::ptr::write_volatile(&raw mut (*all).first, 0);
+            core::ptr::write_volatile(&raw mut (*all).last, frozen!(SPEC.words) - 1);
+            place.assume_init_mut()
+        }
+    }
+
+    #[inline(always)]
+    fn and(&mut self, field: usize, name: u32) -> bool {
+        if name == NO_ROW {
+            return false;
+        }
+        self.set(field, name);
+        self.narrow(row_first(name), row_last(name))
+    }
+
+    #[inline(always)]
+    fn class(&mut self, class: u32) -> bool {
+        self.class = class;
+        true
+    }
+
+    #[inline(always)]
+    fn mask(&mut self, slot: usize, value: u64) -> bool {
+        self.set(slot, MASKED);
+        let values = self.values.as_mut_ptr().cast::<u64>();
+        // SAFETY: inside the array: the slot is a constant below INT_SLOTS.
+        unsafe { core::ptr::write_volatile(values.add(slot), value) };
+        true
+    }
+
+    #[inline(always)]
+    fn any(&mut self) -> bool {
+        if frozen!(SPEC.addrs[0].source) == ADDR_NONE && frozen!(SPEC.texts[0].source) == TEXT_NONE {
+            return true;
+        }
+        let mut w = self.first;
+        for _ in 0..MAX_WORDS {
+            if w > self.last {
+                break;
+            }
+            if self.left::<false>(w) != 0 {
+                return true;
+            }
+            w += 1;
+        }
+        false
+    }
+
+    #[inline(always)]
+    fn each(&self, mut f: impl FnMut(u64, u32)) {
+        let mut w = self.first;
+        for _ in 0..MAX_WORDS {
+            if w > self.last {
+                break;
+            }
+            let left = self.left::<true>(w);
+            if left != 0 {
+                f(left, w * 64);
+            }
+            w += 1;
+        }
+    }
+}
