@@ -309,22 +309,33 @@ impl Engine {
         let running = |member: &Member| {
             self.installed.get(site).is_some_and(|installed| installed.members.contains(member))
         };
-        let (mut base, new): (Vec<Member>, Vec<Member>) = members.iter().cloned().partition(running);
+        let (base, new): (Vec<Member>, Vec<Member>) = members.iter().cloned().partition(running);
         let mut by_policy: BTreeMap<PolicyKey, Vec<Member>> = BTreeMap::new();
         for member in new {
             by_policy.entry(member.policy.clone()).or_default().push(member);
         }
-        for (key, more) in by_policy {
-            base.extend(more);
+        let by_policy: Vec<(PolicyKey, Vec<Member>)> = by_policy.into_iter().collect();
+        // What fails with some policies fails with more of them, too, so their number is halved: a load takes seconds
+        // where there are a thousand.
+        let (mut least, mut most) = (1, by_policy.len());
+        let mut found = None;
+        while least <= most {
+            let tried = least.midpoint(most);
+            let more = by_policy.iter().take(tried);
+            let members: Vec<Member> = base.iter().chain(more.flat_map(|(_, members)| members)).cloned().collect();
             let loaded = self
-                .tables(site, &base)
+                .tables(site, &members)
                 .map_err(Failure::from)
                 .and_then(|tables| self.kernel.prepare(site, &tables).map_err(Failure::from));
-            if let Err(failure) = loaded {
-                return Some((key, failure));
+            match loaded {
+                Ok(_) => least = tried + 1,
+                Err(failure) => {
+                    found = by_policy.get(tried - 1).map(|(key, _)| (key.clone(), failure));
+                    most = tried - 1;
+                }
             }
         }
-        None
+        found
     }
 
     /// Leaves out every policy of a function that can't be loaded although each new policy could be.
