@@ -18,7 +18,7 @@ mod task;
 
 pub use hash::{binary_id, mix};
 pub use layout::Layout;
-pub use maps::{AddrKey, Binary, BitAction, CountKey, ExactKey, Process, Task, TextKey};
+pub use maps::{AddrKey, Binary, BitAction, CountKey, ExactKey, Process, Step, Task, TextKey};
 pub use row::{row_first, row_last, row_name, row_number};
 pub use spec::{AddrSlot, FollowSlot, IntSlot, Spec, TextSlot};
 pub use task::{generation_slot, task_slot};
@@ -59,10 +59,6 @@ pub mod consts {
     /// Bytes of a string that an LPM key holds (256 bytes is the kernel's limit for a trie's data, see
     /// `LPM_DATA_SIZE_MAX` in `kernel/bpf/lpm_trie.c`; one names the slot).
     pub const TEXT_BYTES: usize = 255;
-    /// The first byte that a string is sifted by before it is looked up: all paths have a slash before it.
-    pub const FILTER_FROM: usize = 1;
-    /// How many bytes it is sifted by.
-    pub const FILTER_BYTES: usize = 4;
     /// Bytes of a string's end that a `Postfix` looks at (Tetragon's limit is 127).
     pub const POSTFIX_BYTES: usize = 127;
     /// Bytes of a program's path that are kept; a longer one is cut.

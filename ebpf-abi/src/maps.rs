@@ -85,8 +85,23 @@ pub struct ExactKey {
     pub pad: u32,
 }
 
-/// Key data of `PREFIX` and `POSTFIX` (LPM tries; the map's value is a row). A prefix is its bytes; a whole
-/// string is its bytes and a NUL; a postfix is its bytes from the last to the first.
+/// Value of `PREFIX`: a step by one byte of a string. The entries are a tree, kept as a double array (Aoe, "An efficient
+/// digital search algorithm by using a double-array structure", 1989): behind step `s` comes the one by byte `b` at
+/// `s.to + b`, if it says that it comes `from` there. A prefix is its bytes; a whole string is its bytes and a NUL.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// The number of the step before it, for the first byte that of no step; 0: there is no such step.
+    pub from: u32,
+    /// Where the steps behind it are; 0 where no entry goes on.
+    pub to: u32,
+    /// The row of the entry that ends with it.
+    pub row: u32,
+    /// Not 0: an entry ends with it.
+    pub ends: u32,
+}
+
+/// Key data of `POSTFIX` (an LPM trie; the map's value is a row): a postfix is its bytes from the last to the first.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TextKey {
@@ -122,7 +137,7 @@ pub struct BitAction {
 #[cfg(feature = "user")]
 mod user {
     #![allow(unsafe_code, reason = "aya::Pod is unsafe to implement")]
-    use super::{AddrKey, Binary, BitAction, CountKey, ExactKey, Process, Task, TextKey};
+    use super::{AddrKey, Binary, BitAction, CountKey, ExactKey, Process, Step, Task, TextKey};
 
     macro_rules! pod {
         ($($type:ty),*) => {$(
@@ -130,7 +145,7 @@ mod user {
             unsafe impl aya::Pod for $type {}
         )*};
     }
-    pod!(AddrKey, Binary, BitAction, CountKey, ExactKey, Process, Task, TextKey);
+    pod!(AddrKey, Binary, BitAction, CountKey, ExactKey, Process, Step, Task, TextKey);
 }
 
 const _: () = assert!(size_of::<CountKey>() == 24);

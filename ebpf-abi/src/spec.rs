@@ -9,7 +9,7 @@
 //! well ([`row_name`](crate::row_name)): a value that one selector wants leaves one word to look at. The rows of classes,
 //! of `TABLE_INLINE` and of `TABLE_MASK` have numbers alone.
 
-use crate::consts::{ADDR_SLOTS, FILTER_BYTES, FOLLOW_SLOTS, INLINE_VALUES, INT_SLOTS, TEXT_SLOTS};
+use crate::consts::{ADDR_SLOTS, FOLLOW_SLOTS, INLINE_VALUES, INT_SLOTS, TEXT_SLOTS};
 
 /// An integer that is looked at.
 #[repr(C)]
@@ -58,13 +58,18 @@ pub struct TextSlot {
     /// `TYPED_*`: whether the verifier knows the argument to be a `struct file *` or a `struct path *`. Only of fentry and
     /// fexit.
     pub typed: u32,
-    /// The row where no entry of `PREFIX` fits.
+    /// The row where there is no string.
     pub prefix_row: u32,
     /// The row where no entry of `POSTFIX` fits.
     pub postfix_row: u32,
-    /// For some of a string's bytes, from `FILTER_FROM` on: which of the 256 values an entry of `PREFIX` has there. A string
-    /// with another value begins with none of them.
-    pub filter: [[u64; 4]; FILTER_BYTES],
+    /// The row of a string of which nothing is known but that it is there, and its first byte if `skip` is 1.
+    pub begin_row: u32,
+    /// How many bytes needn't be looked up: of a path, its first one is a slash.
+    pub skip: u32,
+    /// The number of the step behind which the look-up in `PREFIX` begins.
+    pub from: u32,
+    /// Where the steps behind it are; 0: there are none.
+    pub to: u32,
 }
 
 /// An address that is looked at.

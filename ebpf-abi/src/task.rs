@@ -3,7 +3,7 @@
 /// Spreads addresses of `task_struct`s, which are multiples of 64, over 32 bits.
 #[inline]
 const fn spread(task: u64) -> u32 {
-    ((task >> 6) as u32).wrapping_mul(0x9E37_79B1)
+    ((task >> 6 & 0xffff_ffff) as u32).wrapping_mul(0x9E37_79B1)
 }
 
 /// Its index in `TASKS`.

@@ -8,7 +8,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, lpm_trie::Key},
 };
 use gatewatch_abi::{
-    AddrKey, ExactKey, IntSlot, Task, TextKey, TextSlot,
+    AddrKey, ExactKey, IntSlot, Step, Task, TextKey, TextSlot,
     consts::{
         ADDR_NONE, ADDR_SOCK_SOURCE, INLINE_VALUES, INT_NONE, NO_ROW, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE,
         TABLE_MASK, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_NONE,
@@ -17,7 +17,7 @@ use gatewatch_abi::{
 
 use crate::{
     context::Context,
-    counting::count,
+    counting::{count, count_one},
     frozen, integer,
     rows::{ADDRESS, BINARY, FOLLOW, POSTFIXES, PREFIXES, Rows},
     spec::SPEC,
@@ -37,9 +37,9 @@ static BREAKS: Array<[u64; 2]> = Array::with_max_entries(1, 0);
 /// Rows of programs.
 #[map]
 static BINARY_ROWS: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
-/// Beginnings of strings, and whole strings.
+/// Beginnings of strings, and whole strings: see [`Step`].
 #[map]
-static PREFIX: LpmTrie<TextKey, u32> = LpmTrie::with_max_entries(1, 0);
+static PREFIX: Array<Step> = Array::with_max_entries(1, 0);
 /// Ends of strings.
 #[map]
 static POSTFIX: LpmTrie<TextKey, u32> = LpmTrie::with_max_entries(1, 0);
@@ -76,7 +76,9 @@ pub fn event<C: Context, R: Rows>(ctx: C) {
         return;
     }
     rows.each(|bits, first| {
-        if R::WIDE {
+        if R::WIDE && bits & (bits - 1) == 0 {
+            count_one(bits, first, task);
+        } else if R::WIDE {
             count::<true>(bits, first, task);
         } else {
             count::<false>(bits, first, task);
@@ -249,12 +251,12 @@ fn string<C: Context, R: Rows, const I: usize>(ctx: C, binary: u64, rows: &mut R
     let tables = frozen!(SPEC.texts[I].tables);
     let (mut prefix, mut postfix) = (frozen!(SPEC.texts[I].prefix_row), frozen!(SPEC.texts[I].postfix_row));
     text::with_scratch(|scratch| {
-        let Some(text) = text::fetch(ctx, slot, binary, scratch) else { return };
+        let Some(len) = text::fetch(ctx, slot, binary, scratch) else { return };
         if tables & TEXT_HAS_PREFIX != 0 {
-            prefix = text::prefix_row(&PREFIX, slot, I as u32, text, scratch).unwrap_or(prefix);
+            prefix = text::prefix_row(&PREFIX, slot, scratch);
         }
         if tables & TEXT_HAS_POSTFIX != 0 {
-            postfix = text::postfix_row(&POSTFIX, I as u32, text, scratch).unwrap_or(postfix);
+            postfix = text::postfix_row(&POSTFIX, I as u32, len, scratch).unwrap_or(postfix);
         }
     });
     (tables & TEXT_HAS_PREFIX == 0 || rows.and(PREFIXES + I, prefix))

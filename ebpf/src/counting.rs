@@ -44,6 +44,15 @@ pub fn count<const APART: bool>(mut bits: u64, first: u32, task: *mut Task) {
     }
 }
 
+/// Counts the one bit of a word that is left, which is what most events leave. Apart from [`count`], where `APART` costs.
+#[inline(never)]
+pub fn count_one(bits: u64, first: u32, task: *mut Task) {
+    let Some(action) = ACTIONS.get(first + lowest(bits)) else { return };
+    if action.flags & ACTION_COUNT != 0 {
+        increment(task, action.hook);
+    }
+}
+
 /// The same as [`increment`]. A function that other objects could call, as its name says, is looked at by the verifier once,
 /// and not for each of 1,024 bits; so it can be given numbers alone, and finds what is remembered of the task again, which
 /// `event` has just made sure of.

@@ -1,28 +1,33 @@
 //! Reading the kernel's memory.
 
-use core::arch::asm;
+use core::{arch::asm, mem::MaybeUninit};
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
 /// Keeps the bits of `value` that are in `MASK`. The compiler would leave out an `&` that it can prove to change
 /// nothing; the verifier, which forgets bounds where two ways through a program meet, needs to see it right before
 /// the value is used.
 #[inline(always)]
-pub fn masked<const MASK: u32>(value: u32) -> u32 {
-    let mut value = u64::from(value);
+pub fn masked<const MASK: u32>(value: u64) -> u64 {
+    let mut value = value;
     // SAFETY: an operation on one register.
     unsafe {
         asm!("{value} &= {mask}", value = inout(reg) value, mask = const MASK, options(pure, nomem, nostack));
     };
-    value as u32
+    value
 }
 
 /// The value at a kernel address; zeros where it can't be read.
 #[inline(always)]
 pub fn read<T: Copy>(address: u64) -> T {
-    // SAFETY: the helper checks the address; all types that are read are plain integers or arrays of them, for
-    // which zeros are a value.
-    unsafe { bpf_probe_read_kernel(address as *const T).unwrap_or_else(|_| core::mem::zeroed()) }
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the helper checks the address, and writes zeros where it can't read (`bpf_probe_read_kernel_common`,
+    // kernel/trace/bpf_trace.c), so its result isn't asked for: a branch for each call is what the verifier would have to
+    // follow. All types that are read are plain integers or arrays of them, for which zeros are a value.
+    unsafe {
+        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
+        value.assume_init()
+    }
 }
 
 /// Eight bytes at a kernel address. Not inlined, where many of them would each have a place on the stack.

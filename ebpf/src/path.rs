@@ -1,4 +1,4 @@
-//! Paths by hand: from a file's directory entry up to the process's root.
+//! Paths by hand: names are gathered from a file's directory entry up to the process's root, and copied from there down.
 
 use aya_ebpf::helpers::{
     bpf_get_current_task,
@@ -12,11 +12,15 @@ use crate::{
     offset,
     shared::note,
     spec::LAYOUT,
-    text::{Buffer, END, START, Scratch, Text},
+    text::{Buffer, LONGEST, Scratch},
 };
 
 /// Components and mounts that are followed. A deeper path is cut, and counted as such.
 const DEPTH: u32 = 96;
+/// Names that there is room for: a power of two above what is followed.
+pub const NAMES: usize = 128;
+/// A number of a name is kept below [`NAMES`] by this.
+const NAME_MASK: u32 = NAMES as u32 - 1;
 /// The longest name of a component, `NAME_MAX`.
 const NAME_MAX: u32 = 255;
 /// `Scratch::done`: the root was reached.
@@ -27,12 +31,13 @@ const CUT: u32 = 2;
 /// Components that are followed by typed pointers; a deeper path goes on without.
 const TYPED_DEPTH: u32 = 16;
 
-/// Puts the path of the `struct path` at `path` together, from its end, as the calling process sees it.
+/// Gathers the names of the path of the `struct path` at `path`, as the calling process sees it. They are still to be
+/// copied. False: there is no path, or it is too deep.
 ///
 /// The state of the loop is in the buffer and is read back volatile. With the state in registers the verifier
 /// would follow every combination of values through all turns of the loop, and refuse the program.
 #[inline(always)]
-pub fn walk(path: u64, buffer: Buffer) -> Option<Text> {
+pub fn walk(path: u64, buffer: Buffer) -> bool {
     let scratch = buffer.as_ptr();
     // SAFETY: fields of a map's value.
     unsafe {
@@ -40,10 +45,10 @@ pub fn walk(path: u64, buffer: Buffer) -> Option<Text> {
         go_to(scratch, memory::read(path + offset!(path_mnt)));
         (*scratch).dentry = memory::read(path + offset!(path_dentry));
         if (*scratch).dentry == 0 {
-            return None;
+            return false;
         }
         rest(scratch);
-        finish(scratch)
+        gathered(scratch)
     }
 }
 
@@ -54,7 +59,7 @@ pub fn walk(path: u64, buffer: Buffer) -> Option<Text> {
 ///
 /// `path` is a pointer that the verifier knows the type of.
 #[inline(always)]
-pub unsafe fn walk_typed(path: *const u8, task: bool, buffer: Buffer) -> Option<Text> {
+pub unsafe fn walk_typed(path: *const u8, task: bool, buffer: Buffer) -> bool {
     let scratch = buffer.as_ptr();
     // SAFETY: the caller's promise; and fields of a map's value.
     unsafe {
@@ -66,12 +71,12 @@ pub unsafe fn walk_typed(path: *const u8, task: bool, buffer: Buffer) -> Option<
         let mount = field(path, frozen!(LAYOUT.path_mnt));
         let mut dentry = field(path, frozen!(LAYOUT.path_dentry));
         if dentry.is_null() {
-            return None;
+            return false;
         }
         let mount_root = field(mount, frozen!(LAYOUT.vfsmount_root)) as u64;
         let at_root = mount as u64 == (*scratch).root_mount;
         let root = (*scratch).root_dentry;
-        for _ in 0..TYPED_DEPTH {
+        for i in 0..u64::from(TYPED_DEPTH) {
             let this = dentry as u64;
             if at_root && this == root {
                 core::ptr::write_volatile(&raw mut (*scratch).done, COMPLETE);
@@ -83,11 +88,8 @@ pub unsafe fn walk_typed(path: *const u8, task: bool, buffer: Buffer) -> Option<
             }
             let name = dentry.add(frozen!(LAYOUT.dentry_name) as usize);
             let len = name.add(frozen!(LAYOUT.qstr_len) as usize).cast::<u32>().read_volatile();
-            put(scratch, len & NAME_MAX, field(name, frozen!(LAYOUT.qstr_name)) as u64);
+            put(scratch, i, len, field(name, frozen!(LAYOUT.qstr_name)) as u64);
             dentry = parent;
-            if core::ptr::read_volatile(&raw const (*scratch).done) != 0 {
-                break;
-            }
         }
         if core::ptr::read_volatile(&raw const (*scratch).done) == 0 {
             // Another mount, or very deep.
@@ -96,7 +98,7 @@ pub unsafe fn walk_typed(path: *const u8, task: bool, buffer: Buffer) -> Option<
             (*scratch).dentry = dentry as u64;
             rest(scratch);
         }
-        finish(scratch)
+        gathered(scratch)
     }
 }
 
@@ -124,7 +126,7 @@ unsafe fn begin(scratch: *mut Scratch) {
         let root = fs + offset!(fs_root);
         (*scratch).root_mount = memory::read(root + offset!(path_mnt));
         (*scratch).root_dentry = memory::read(root + offset!(path_dentry));
-        core::ptr::write_volatile(&raw mut (*scratch).offset, END);
+        core::ptr::write_volatile(&raw mut (*scratch).count, 0);
         core::ptr::write_volatile(&raw mut (*scratch).done, 0);
     }
 }
@@ -142,7 +144,7 @@ unsafe fn begin_typed(scratch: *mut Scratch) {
         let root = field(task, frozen!(LAYOUT.task_fs)).add(frozen!(LAYOUT.fs_root) as usize);
         (*scratch).root_mount = field(root, frozen!(LAYOUT.path_mnt)) as u64;
         (*scratch).root_dentry = field(root, frozen!(LAYOUT.path_dentry)) as u64;
-        core::ptr::write_volatile(&raw mut (*scratch).offset, END);
+        core::ptr::write_volatile(&raw mut (*scratch).count, 0);
         core::ptr::write_volatile(&raw mut (*scratch).done, 0);
     }
 }
@@ -161,30 +163,78 @@ fn rest(scratch: *mut Scratch) {
     }
 }
 
-/// The path that was put together, if it is whole.
+/// Whether the root was reached; then the path is a slash until names are copied.
 ///
 /// # Safety
 ///
 /// `scratch` is a map's value.
 #[inline(always)]
-unsafe fn finish(scratch: *mut Scratch) -> Option<Text> {
-    // SAFETY: the caller's promise; offsets into `data` are masked.
+unsafe fn gathered(scratch: *mut Scratch) -> bool {
+    // SAFETY: the caller's promise.
     unsafe {
         if core::ptr::read_volatile(&raw const (*scratch).done) != COMPLETE {
             note(STAT_PATHS_CUT);
-            return None;
+            return false;
         }
-        let mut start = core::ptr::read_volatile(&raw const (*scratch).offset) & 0x1fff;
-        if !(START..=END).contains(&start) {
-            return None;
+        let text = (&raw mut (*scratch).data).cast::<u8>();
+        *text = b'/';
+        *text.add(1) = 0;
+        let root = core::ptr::read_volatile(&raw const (*scratch).count) == 0;
+        core::ptr::write_volatile(&raw mut (*scratch).known, if root { 2 } else { 1 });
+        true
+    }
+}
+
+/// Copies all names, and gives the path's length. `None`: it is too long.
+#[inline(always)]
+pub fn whole(buffer: Buffer) -> Option<u32> {
+    let scratch = buffer.as_ptr();
+    // SAFETY: fields of a map's value.
+    unsafe {
+        for _ in 0..NAMES {
+            if !copy_name(scratch) {
+                break;
+            }
         }
-        let data = (&raw mut (*scratch).data).cast::<u8>();
-        if start == END {
-            start = END - 1;
-            *data.add(start as usize) = b'/';
+        // Behind the last name stands a NUL.
+        let len = core::ptr::read_volatile(&raw const (*scratch).known) - 1;
+        let cut = core::ptr::read_volatile(&raw const (*scratch).done) != COMPLETE;
+        (!cut && len <= u64::from(LONGEST)).then_some(len as u32)
+    }
+}
+
+/// Copies the next name, and puts a slash behind it, or behind the last one a NUL. False: there is none, or no room.
+///
+/// # Safety
+///
+/// `scratch` is a map's value.
+#[inline(always)]
+pub unsafe fn copy_name(scratch: *mut Scratch) -> bool {
+    // SAFETY: the number of the name and where it goes are bounded before they are used.
+    unsafe {
+        let count = core::ptr::read_volatile(&raw const (*scratch).count);
+        if count == 0 {
+            return false;
         }
-        *data.add(END as usize) = 0;
-        Some(Text { start, len: END - start })
+        let left = masked::<NAME_MASK>(count - 1);
+        let name = (&raw const (*scratch).names).cast::<Name>().add(left as usize);
+        let len = masked::<NAME_MAX>(core::ptr::read_volatile(&raw const (*name).len));
+        let known = core::ptr::read_volatile(&raw const (*scratch).known);
+        if known > u64::from(LONGEST - NAME_MAX) && known + len > u64::from(LONGEST) {
+            // Longer than PATH_MAX.
+            core::ptr::write_volatile(&raw mut (*scratch).done, CUT);
+            note(STAT_PATHS_CUT);
+            return false;
+        }
+        if known > u64::from(LONGEST) {
+            return false;
+        }
+        let to = (&raw mut (*scratch).data).cast::<u8>().add(known as usize);
+        bpf_probe_read_kernel(to.cast(), len as u32, (*name).address as *const _);
+        *to.add(len as usize) = if left == 0 { 0 } else { b'/' };
+        core::ptr::write_volatile(&raw mut (*scratch).known, known + len + 1);
+        core::ptr::write_volatile(&raw mut (*scratch).count, left);
+        true
     }
 }
 
@@ -217,11 +267,12 @@ unsafe fn step(scratch: *mut Scratch) {
             }
             // The topmost mount; or a file without a place in the tree (memfd), whose own name is all there is.
             core::ptr::write_volatile(&raw mut (*scratch).done, COMPLETE);
-            if core::ptr::read_volatile(&raw const (*scratch).offset) != END || is_slash(entry.name) {
+            if core::ptr::read_volatile(&raw const (*scratch).count) != 0 || is_slash(entry.name) {
                 return;
             }
         }
-        put(scratch, entry.len & NAME_MAX, entry.name);
+        let count = core::ptr::read_volatile(&raw const (*scratch).count);
+        put(scratch, masked::<NAME_MASK>(count), entry.len, entry.name);
         core::ptr::write_volatile(&raw mut (*scratch).dentry, entry.parent);
     }
 }
@@ -239,6 +290,14 @@ unsafe fn go_to(scratch: *mut Scratch, mount: u64) {
         let root = memory::read(mount + offset!(vfsmount_root));
         core::ptr::write_volatile(&raw mut (*scratch).mount_root, root);
     }
+}
+
+/// The name of a component, in the kernel's memory.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Name {
+    address: u64,
+    len: u64,
 }
 
 /// What a directory entry says.
@@ -275,28 +334,18 @@ fn is_slash(name: u64) -> bool {
     memory::read::<u8>(name) == b'/'
 }
 
-/// Puts a slash and a name before what is there.
+/// Remembers a name, and that there are so many.
 ///
 /// # Safety
 ///
-/// `scratch` is a map's value, and `len` at most [`NAME_MAX`].
+/// `scratch` is a map's value, and `number` below [`NAMES`].
 #[inline(always)]
-unsafe fn put(scratch: *mut Scratch, len: u32, name: u64) {
-    // SAFETY: `start` is at most END and at least START; `len` at most NAME_MAX, for which there is room after END.
+unsafe fn put(scratch: *mut Scratch, number: u64, len: u32, address: u64) {
+    // SAFETY: the caller's promise.
     unsafe {
-        let offset = core::ptr::read_volatile(&raw const (*scratch).offset) & 0x1fff;
-        if offset > END || offset < START + len + 1 {
-            // Longer than PATH_MAX.
-            core::ptr::write_volatile(&raw mut (*scratch).done, CUT);
-            return;
-        }
-        let start = offset - len - 1;
-        if start > END {
-            return;
-        }
-        let data = (&raw mut (*scratch).data).cast::<u8>();
-        *data.add(start as usize) = b'/';
-        bpf_probe_read_kernel(data.add(start as usize + 1).cast(), masked::<NAME_MAX>(len), name as *const _);
-        core::ptr::write_volatile(&raw mut (*scratch).offset, start);
+        let name = (&raw mut (*scratch).names).cast::<Name>().add(number as usize);
+        core::ptr::write_volatile(&raw mut (*name).address, address);
+        core::ptr::write_volatile(&raw mut (*name).len, u64::from(len));
+        core::ptr::write_volatile(&raw mut (*scratch).count, number + 1);
     }
 }

@@ -2,7 +2,7 @@
 //! the verifier reads them as constants. So they must be read with `read_volatile`: the compiler would otherwise
 //! take the zeros for the values.
 
-use gatewatch_abi::{AddrSlot, FollowSlot, IntSlot, Layout, Spec, TextSlot, consts::FILTER_BYTES};
+use gatewatch_abi::{AddrSlot, FollowSlot, IntSlot, Layout, Spec, TextSlot};
 
 /// What the classifier looks at.
 #[unsafe(no_mangle)]
@@ -35,7 +35,10 @@ pub static SPEC: Spec = Spec {
         typed: 0,
         prefix_row: 0,
         postfix_row: 0,
-        filter: [[0; 4]; FILTER_BYTES],
+        begin_row: 0,
+        skip: 0,
+        from: 0,
+        to: 0,
     }; 3],
     addrs: [AddrSlot { source: 0, arg: 0, default_row: 0, pad: 0 }; 2],
 };

@@ -4,38 +4,37 @@ use aya_ebpf::{
     helpers::generated::{
         bpf_map_lookup_elem, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user_str,
     },
-    maps::LpmTrie,
+    maps::{Array, LpmTrie},
 };
 use core::ffi::c_void;
 use gatewatch_abi::{
-    TextKey, TextSlot,
+    Step, TextKey, TextSlot,
     consts::{
-        BINARY_PATH_BYTES, FILTER_BYTES, FILTER_FROM, PATH_BYTES, POSTFIX_BYTES, STAT_NESTED,
-        STAT_STRINGS_UNREADABLE, TEXT_BINARY, TEXT_BINPRM, TEXT_FILE, TEXT_KERNEL, TEXT_PATH, TEXT_USER,
-        TYPED_NOT, TYPED_TASK,
+        BINARY_PATH_BYTES, PATH_BYTES, POSTFIX_BYTES, STAT_NESTED, STAT_STRINGS_UNREADABLE, TEXT_BINARY,
+        TEXT_BINPRM, TEXT_BYTES, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_KERNEL, TEXT_PATH, TEXT_USER, TYPED_NOT,
+        TYPED_TASK,
     },
 };
 
 use crate::{
     context::{Context, syscall_arg},
-    frozen, memory, offset, path,
+    frozen,
+    memory::{self, masked},
+    offset,
+    path::{self, NAMES, Name},
     shared::{BINARIES, NESTING, SCRATCH, note},
     spec::{LAYOUT, SPEC},
 };
 
-/// A trie of strings.
-pub type Texts = LpmTrie<TextKey, u32>;
+/// A trie of strings' ends.
+pub type Ends = LpmTrie<TextKey, u32>;
 
 /// Buffers on each CPU: a program can be interrupted by another one.
 pub const LEVELS: u32 = 4;
-/// Where a string begins that is copied here whole: after the head of an LPM key.
-pub const START: u32 = 8;
 /// The head of an LPM key: prefix length (4 bytes) and slot (1 byte).
 const HEAD: u32 = 5;
-/// An offset in the buffer is kept below this by a mask.
-const MASK: u32 = PATH_BYTES as u32 - 1;
-/// Where a path ends that is put together from its end.
-pub const END: u32 = START + MASK;
+/// Bytes of the longest string, without its NUL; a mask, since it is one less than a power of two.
+pub const LONGEST: u32 = PATH_BYTES as u32 - 1;
 
 /// A buffer for one string, and the state of the loop that puts a path together.
 #[repr(C)]
@@ -50,12 +49,24 @@ pub struct Scratch {
     pub root_mount: u64,
     /// The process's root: its directory entry.
     pub root_dentry: u64,
-    /// Offset in `data` of what has been put together.
-    pub offset: u32,
+    /// How many bytes of the path are known: its next name comes behind them.
+    pub known: u64,
+    /// How many bytes of the string have been looked up.
+    pub next: u64,
+    /// The number of the last [`Step`].
+    pub from: u64,
+    /// Where the steps behind it are.
+    pub to: u64,
+    /// The row of the last entry that has ended.
+    pub row: u32,
     /// Not 0: the walk is at its end, see `path.rs`.
     pub done: u32,
-    /// The string, with room for a key's head before it and for a whole key after it.
-    pub data: [u8; PATH_BYTES + 512],
+    /// How many of `names` are still to be copied.
+    pub count: u64,
+    /// Names of components, the last one of the path first.
+    pub names: [Name; NAMES],
+    /// The string, with room for one more name.
+    pub data: [u8; PATH_BYTES + 256],
     /// The key of a postfix: the string backwards.
     pub reversed: [u8; 264],
 }
@@ -70,15 +81,6 @@ impl Buffer {
     pub fn as_ptr(self) -> *mut Scratch {
         self.0
     }
-}
-
-/// A string in a [`Scratch`].
-#[derive(Clone, Copy)]
-pub struct Text {
-    /// Where it begins in `data`.
-    pub start: u32,
-    /// Its length, without the NUL that follows it.
-    pub len: u32,
 }
 
 /// Lends a buffer of this CPU to `f`; without one that is free, `f` isn't called.
@@ -100,45 +102,59 @@ pub fn with_scratch(f: impl FnOnce(Buffer)) -> bool {
     true
 }
 
-/// Brings the string of a slot into the buffer. `None`: there is no such string.
+/// Whether a slot's string is a path of which only the beginning is asked for: then names are copied while it is looked up.
 #[inline(always)]
-pub fn fetch<C: Context>(ctx: C, slot: &'static TextSlot, binary: u64, buffer: Buffer) -> Option<Text> {
+fn is_lazy(slot: &'static TextSlot) -> bool {
+    let path = matches!(frozen!(slot.source), TEXT_FILE | TEXT_PATH | TEXT_BINPRM);
+    path && frozen!(slot.tables) & TEXT_HAS_POSTFIX == 0
+}
+
+/// Brings the string of a slot into the buffer, and gives its length; of a path of which only the beginning is asked for, no
+/// more than the names' addresses, and 0. `None`: there is no such string.
+#[inline(always)]
+pub fn fetch<C: Context>(ctx: C, slot: &'static TextSlot, binary: u64, buffer: Buffer) -> Option<u32> {
     let source = frozen!(slot.source);
     let index = frozen!(slot.arg);
-    if source == TEXT_BINARY {
-        return from_binary(binary, buffer);
-    }
-    if C::TYPED && frozen!(slot.typed) != TYPED_NOT {
-        let (arg, task) = (ctx.typed_arg(index), frozen!(slot.typed) == TYPED_TASK);
-        // SAFETY: the user half has seen the function's prototype, and the verifier sees it, too.
-        return unsafe {
-            match source {
-                TEXT_FILE => path::walk_typed(arg.add(frozen!(LAYOUT.file_path) as usize), task, buffer),
-                TEXT_PATH => path::walk_typed(arg, task, buffer),
-                _ => None,
+    let found = match source {
+        TEXT_BINARY => return from_binary(binary, buffer),
+        _ if C::TYPED && frozen!(slot.typed) != TYPED_NOT => {
+            let (arg, task) = (ctx.typed_arg(index), frozen!(slot.typed) == TYPED_TASK);
+            // SAFETY: the user half has seen the function's prototype, and the verifier sees it, too.
+            unsafe {
+                match source {
+                    TEXT_FILE => path::walk_typed(arg.add(frozen!(LAYOUT.file_path) as usize), task, buffer),
+                    TEXT_PATH => path::walk_typed(arg, task, buffer),
+                    _ => false,
+                }
             }
-        };
-    }
-    let arg = if frozen!(SPEC.syscall) != 0 { syscall_arg(ctx, index) } else { ctx.arg(index) };
-    if arg == 0 {
+        }
+        _ => {
+            let arg = if frozen!(SPEC.syscall) != 0 { syscall_arg(ctx, index) } else { ctx.arg(index) };
+            if arg == 0 {
+                return None;
+            }
+            match source {
+                TEXT_FILE => path::walk(arg + offset!(file_path), buffer),
+                TEXT_PATH => path::walk(arg, buffer),
+                TEXT_BINPRM => {
+                    path::walk(memory::read::<u64>(arg + offset!(binprm_file)) + offset!(file_path), buffer)
+                }
+                TEXT_KERNEL | TEXT_USER => return copy(arg, source == TEXT_USER, buffer),
+                _ => false,
+            }
+        }
+    };
+    if !found {
         return None;
     }
-    match source {
-        TEXT_FILE => path::walk(arg + offset!(file_path), buffer),
-        TEXT_PATH => path::walk(arg, buffer),
-        TEXT_BINPRM => {
-            path::walk(memory::read::<u64>(arg + offset!(binprm_file)) + offset!(file_path), buffer)
-        }
-        TEXT_KERNEL | TEXT_USER => copy(arg, source == TEXT_USER, buffer),
-        _ => None,
-    }
+    if is_lazy(slot) { Some(0) } else { path::whole(buffer) }
 }
 
 /// A C string. The type `string` doesn't say whose memory it is in: the likelier one is tried first.
 #[inline(always)]
-fn copy(address: u64, user: bool, buffer: Buffer) -> Option<Text> {
+fn copy(address: u64, user: bool, buffer: Buffer) -> Option<u32> {
     // SAFETY: a field of a map's value.
-    let target = unsafe { (&raw mut (*buffer.0).data).cast::<u8>().add(START as usize) }.cast::<c_void>();
+    let target = unsafe { (&raw mut (*buffer.0).data).cast::<u8>() }.cast::<c_void>();
     let source = address as *const c_void;
     // SAFETY: `target` has room for PATH_BYTES; the helpers check `source`.
     let read = unsafe {
@@ -157,79 +173,75 @@ fn copy(address: u64, user: bool, buffer: Buffer) -> Option<Text> {
         note(STAT_STRINGS_UNREADABLE);
         return None;
     }
-    Some(Text { start: START, len: (read as u32 - 1) & MASK })
+    Some((read as u32 - 1) & LONGEST)
 }
 
 /// The path of the process's own program.
 #[inline(always)]
-fn from_binary(binary: u64, buffer: Buffer) -> Option<Text> {
+fn from_binary(binary: u64, buffer: Buffer) -> Option<u32> {
     // SAFETY: the value is copied at once; an element that is deleted meanwhile is only reused, not freed.
     let stored = unsafe { BINARIES.get(binary) }?;
     // SAFETY: both are in maps' values and long enough.
     unsafe {
-        let data = (&raw mut (*buffer.0).data).cast::<u8>().add(START as usize);
+        let data = (&raw mut (*buffer.0).data).cast::<u8>();
         bpf_probe_read_kernel(data.cast(), BINARY_PATH_BYTES as u32, stored.path.as_ptr().cast());
         *data.add(BINARY_PATH_BYTES) = 0;
     }
     let len = if stored.len > BINARY_PATH_BYTES as u32 { BINARY_PATH_BYTES as u32 } else { stored.len };
-    Some(Text { start: START, len })
+    Some(len)
 }
 
-/// The row of the longest entry of `PREFIX` that the text begins with.
+/// The row of the longest entry of `PREFIX` that the string begins with which [`fetch`] has found. It ends with the first
+/// byte that no entry has there: of most paths one name is copied.
 #[inline(always)]
-pub fn prefix_row(
-    map: &'static Texts,
-    slot: &'static TextSlot,
-    number: u32,
-    text: Text,
-    buffer: Buffer,
-) -> Option<u32> {
-    let head = (text.start - HEAD) & (MASK | 0x1000);
-    if head > END {
-        return None;
-    }
-    // SAFETY: at most END - HEAD, and 260 bytes of key follow; `data` has 512 bytes of room.
+pub fn prefix_row(map: &'static Array<Step>, slot: &'static TextSlot, buffer: Buffer) -> u32 {
+    let lazy = is_lazy(slot);
+    let scratch = buffer.as_ptr();
+    // SAFETY: fields of a map's value; what is read of `data` is inside it.
     unsafe {
-        let key = (&raw mut (*buffer.0).data).cast::<u8>().add(head as usize);
-        if !may_begin(slot, key.add(HEAD as usize)) {
-            return None;
-        }
-        lookup(map, key, number)
-    }
-}
-
-/// Whether an entry of `PREFIX` may be what the text begins with. Most texts end here: this is a tenth of the cost of the
-/// look-up in the trie.
-///
-/// # Safety
-///
-/// At least [`FILTER_BYTES`] and one bytes of a map's value are at `text`.
-#[inline(always)]
-unsafe fn may_begin(slot: &'static TextSlot, text: *const u8) -> bool {
-    let filter = (&raw const slot.filter).cast::<u64>();
-    for i in 0..FILTER_BYTES {
-        // SAFETY: the caller's promise; four words for each byte.
-        unsafe {
-            let byte = text.add(FILTER_FROM + i).read_volatile();
-            let word = filter.add(4 * i + usize::from(byte >> 6)).read_volatile();
-            if word >> (byte & 63) & 1 == 0 {
-                return false;
+        let text = (&raw const (*scratch).data).cast::<u8>();
+        // In the buffer for the same reason as the state of the walk.
+        core::ptr::write_volatile(&raw mut (*scratch).next, u64::from(frozen!(slot.skip)));
+        core::ptr::write_volatile(&raw mut (*scratch).from, u64::from(frozen!(slot.from)));
+        core::ptr::write_volatile(&raw mut (*scratch).to, u64::from(frozen!(slot.to)));
+        core::ptr::write_volatile(&raw mut (*scratch).row, frozen!(slot.begin_row));
+        for _ in 0..if lazy { TEXT_BYTES + NAMES } else { TEXT_BYTES } {
+            let to = core::ptr::read_volatile(&raw const (*scratch).to);
+            if to == 0 {
+                break;
             }
+            let next = core::ptr::read_volatile(&raw const (*scratch).next);
+            if lazy && next >= core::ptr::read_volatile(&raw const (*scratch).known) {
+                if !path::copy_name(scratch) {
+                    break;
+                }
+                continue;
+            }
+            let place = to + u64::from(text.add(masked::<0xff>(next) as usize).read_volatile());
+            let Some(step) = map.get(place as u32) else { break };
+            if u64::from(step.from) != core::ptr::read_volatile(&raw const (*scratch).from) {
+                break;
+            }
+            if step.ends != 0 {
+                core::ptr::write_volatile(&raw mut (*scratch).row, step.row);
+            }
+            core::ptr::write_volatile(&raw mut (*scratch).from, place);
+            core::ptr::write_volatile(&raw mut (*scratch).to, u64::from(step.to));
+            core::ptr::write_volatile(&raw mut (*scratch).next, next + 1);
         }
+        core::ptr::read_volatile(&raw const (*scratch).row)
     }
-    true
 }
 
 /// The row of the longest entry of `POSTFIX` that the text ends with.
 #[inline(always)]
-pub fn postfix_row(map: &'static Texts, slot: u32, text: Text, buffer: Buffer) -> Option<u32> {
+pub fn postfix_row(map: &'static Ends, slot: u32, len: u32, buffer: Buffer) -> Option<u32> {
     // SAFETY: every index is masked to the size of its array.
     unsafe {
         let data = (&raw const (*buffer.0).data).cast::<u8>();
         let key = (&raw mut (*buffer.0).reversed).cast::<u8>();
-        let end = text.start + text.len;
         for i in 0..=POSTFIX_BYTES as u32 {
-            let byte = if i < text.len { *data.add(((end - 1 - i) & 0x1fff).min(END) as usize) } else { 0 };
+            let byte = if i < len { *data.add(((len - 1 - i) & LONGEST) as usize) } else { 0 };
             *key.add((HEAD + i) as usize) = byte;
             if byte == 0 {
                 break;
@@ -246,7 +258,7 @@ pub fn postfix_row(map: &'static Texts, slot: u32, text: Text, buffer: Buffer) -
 ///
 /// 260 bytes of the same map value begin at `key`.
 #[inline(always)]
-unsafe fn lookup(map: &'static Texts, key: *mut u8, slot: u32) -> Option<u32> {
+unsafe fn lookup(map: &'static Ends, key: *mut u8, slot: u32) -> Option<u32> {
     const BITS: [u8; 4] = (8 * 256_u32).to_ne_bytes();
     // SAFETY: the caller's promise; rows are u32.
     unsafe {

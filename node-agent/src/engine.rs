@@ -322,7 +322,8 @@ impl Engine {
         while least <= most {
             let tried = least.midpoint(most);
             let more = by_policy.iter().take(tried);
-            let members: Vec<Member> = base.iter().chain(more.flat_map(|(_, members)| members)).cloned().collect();
+            let members: Vec<Member> =
+                base.iter().chain(more.flat_map(|(_, members)| members)).cloned().collect();
             let loaded = self
                 .tables(site, &members)
                 .map_err(Failure::from)

@@ -109,7 +109,10 @@ fn number(ctx: &BtfTracePointContext) -> u64 {
 #[inline(always)]
 fn program(binprm: u64, buffer: Buffer) -> u64 {
     let file: u64 = memory::read(binprm + offset!(binprm_file));
-    let Some(text) = path::walk(file + offset!(file_path), buffer) else { return 0 };
+    if !path::walk(file + offset!(file_path), buffer) {
+        return 0;
+    }
+    let Some(len) = path::whole(buffer) else { return 0 };
     let Some(binary) = BINARY.get_ptr_mut(0) else { return 0 };
     // SAFETY: a field of a map's value.
     let binary = unsafe { &raw mut (*binary).binary };
@@ -120,15 +123,12 @@ fn program(binprm: u64, buffer: Buffer) -> u64 {
             // Volatile, or the compiler makes a memset of it, which is a loop over bytes here.
             core::ptr::write_volatile(words.add(i), 0);
         }
-        (*binary).len = text.len;
-        let kept = if text.len > BINARY_PATH_BYTES as u32 { BINARY_PATH_BYTES as u32 } else { text.len };
-        let start = text.start & 0x1fff;
-        if start > gatewatch_ebpf::text::END {
-            return 0;
-        }
-        let from = (&raw const (*buffer.as_ptr()).data).cast::<u8>().add(start as usize);
-        bpf_probe_read_kernel((&raw mut (*binary).path).cast(), masked::<0x1ff>(kept), from.cast());
-        let mut id = mix(frozen!(HASH_KEY), u64::from(text.len));
+        (*binary).len = len;
+        let kept = if len > BINARY_PATH_BYTES as u32 { BINARY_PATH_BYTES as u32 } else { len };
+        let from = (&raw const (*buffer.as_ptr()).data).cast();
+        let kept = masked::<0x1ff>(u64::from(kept));
+        bpf_probe_read_kernel((&raw mut (*binary).path).cast(), kept as u32, from);
+        let mut id = mix(frozen!(HASH_KEY), u64::from(len));
         for i in 0..BINARY_PATH_BYTES / 8 {
             if i * 8 >= kept as usize {
                 break;

@@ -71,7 +71,7 @@ impl Counts {
     /// Goes on with the places that an earlier agent released.
     fn wait_again(&mut self) -> Result<(), LoadError> {
         let mut used = HashSet::new();
-        for entry in self.places.iter() {
+        for entry in &self.places {
             used.insert(entry.map_err(failed("COUNTS"))?.1);
         }
         let now = Instant::now();
@@ -124,7 +124,7 @@ impl Counts {
         // As many as the last time, and some more.
         let before = usize::try_from(self.len()).unwrap_or(0);
         let mut all = Vec::with_capacity(before + before / 16);
-        for entry in self.places.iter() {
+        for entry in &self.places {
             let (key, place) = entry.map_err(failed("COUNTS"))?;
             let values = self.values.get(&place, 0).map_err(failed("VALUES"))?;
             all.push((key, values.iter().sum()));
@@ -142,7 +142,7 @@ impl Counts {
     pub(super) fn remove(&mut self, gone: impl Fn(&CountKey) -> bool) -> Result<bool, LoadError> {
         self.reuse()?;
         let mut found = Vec::new();
-        for entry in self.places.iter() {
+        for entry in &self.places {
             let (key, place) = entry.map_err(failed("COUNTS"))?;
             if gone(&key) {
                 found.push((key, place));

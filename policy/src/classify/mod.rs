@@ -13,12 +13,13 @@ mod binaries;
 mod integers;
 mod rows;
 mod simulate;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod texts;
 
 use gatewatch_abi::{
-    BitAction, ExactKey, Spec,
+    BitAction, ExactKey, Spec, Step,
     consts::{
         ACTION_COUNT, ADDR_SLOTS, FOLLOW_SLOTS, INT_SLOTS, MAX_SELECTORS, TEXT_BYTES, TEXT_SLOTS, WORD_BITS,
     },
@@ -53,8 +54,8 @@ pub struct Tables {
     pub direct: Vec<u32>,
     /// Contents of `BREAKS`.
     pub breaks: Vec<[u64; 2]>,
-    /// Contents of `PREFIX`: slot, bytes (with a NUL at the end: the whole string), row.
-    pub prefixes: Vec<(u8, Vec<u8>, u32)>,
+    /// Contents of `PREFIX`.
+    pub prefixes: Vec<Step>,
     /// Contents of `POSTFIX`: slot, bytes backwards, row.
     pub postfixes: Vec<(u8, Vec<u8>, u32)>,
     /// Contents of `ADDRESSES`: slot, network, row.

@@ -10,7 +10,10 @@ use gatewatch_abi::{
     row_first, row_last, row_number,
 };
 
-use super::{Tables, texts::may_begin};
+use super::{
+    Tables,
+    steps::{self, Place},
+};
 use crate::{
     evaluate::{Event, Value},
     plan::Field,
@@ -56,8 +59,12 @@ impl Tables {
             let forwards = text.as_ref().map(|text| [text.as_slice(), b"\0"].concat());
             let backwards = text.map(|text| text.into_iter().rev().collect::<Vec<u8>>());
             if slot.tables & TEXT_HAS_PREFIX != 0 {
-                let forwards = forwards.filter(|text| may_begin(&slot.filter, text));
-                and(&self.named(longest(&self.prefixes, i, forwards).unwrap_or(slot.prefix_row)));
+                let begin = Place { from: slot.from, to: slot.to };
+                let found = |text: &[u8]| {
+                    let (row, _) = steps::follow(&self.prefixes, begin, &text[slot.skip as usize..]);
+                    row.unwrap_or(slot.begin_row)
+                };
+                and(&self.named(forwards.as_deref().map_or(slot.prefix_row, found)));
             }
             if slot.tables & TEXT_HAS_POSTFIX != 0 {
                 and(&self.named(longest(&self.postfixes, i, backwards).unwrap_or(slot.postfix_row)));

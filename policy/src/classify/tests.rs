@@ -121,7 +121,8 @@ fn sample() -> impl Strategy<Value = Sample> {
             let mut values = HashMap::new();
             values.insert(UNSIGNED, Value::Int(unsigned));
             values.extend(signed.map(|v| (SIGNED, Value::Int(v))));
-            values.extend(file.map(|v| (Field::File(0), Value::Text(v))));
+            // A path begins with a slash.
+            values.extend(file.map(|v| (Field::File(0), Value::Text([b"/".as_slice(), &v].concat()))));
             values.extend(binary.map(|v| (Field::Binary, Value::Text(v))));
             values.extend(address.map(|v| (Field::DestinationAddress(2), Value::Address(v))));
             Sample { values, ancestors }

@@ -1,16 +1,16 @@
-//! Tables of strings: tries of beginnings (a whole string is one that ends with its NUL) and of ends.
+//! Tables of strings: trees of beginnings (a whole string is one that ends with its NUL) and of ends.
 //!
 //! The kernel finds the longest entry that fits; an entry's row therefore answers for the shorter ones too.
 
 use gatewatch_abi::{
     TextSlot,
     consts::{
-        FILTER_BYTES, FILTER_FROM, POSTFIX_BYTES, TEXT_BINARY, TEXT_BINPRM, TEXT_BYTES, TEXT_FILE,
-        TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL, TEXT_NONE, TEXT_PATH, TEXT_USER,
+        POSTFIX_BYTES, TEXT_BINARY, TEXT_BINPRM, TEXT_BYTES, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX,
+        TEXT_KERNEL, TEXT_NONE, TEXT_PATH, TEXT_USER,
     },
 };
 
-use super::{Builder, Excess, negated};
+use super::{Builder, Excess, negated, steps};
 use crate::plan::{Field, Test, TextOp};
 
 /// The bytes of an entry for a value.
@@ -44,8 +44,14 @@ impl Builder<'_> {
         if let Some((default, entries)) = self.trie(field, begins, TEXT_BYTES)? {
             slot.tables |= TEXT_HAS_PREFIX;
             slot.prefix_row = default;
-            slot.filter = filter(entries.iter().map(|(bytes, _)| bytes.as_slice()));
-            self.tables.prefixes.extend(entries.into_iter().map(|(bytes, row)| (number, bytes, row)));
+            // The empty beginning is every string's, and a slash every path's.
+            let empty = entries.iter().find(|(bytes, _)| bytes.is_empty()).map(|(_, row)| *row);
+            let known: &[u8] = if is_path(slot.source) { b"/" } else { b"" };
+            let begin = steps::add(&mut self.tables.prefixes, number, &entries);
+            let (row, begin) = steps::follow(&self.tables.prefixes, begin, known);
+            slot.begin_row = row.or(empty).unwrap_or(default);
+            slot.skip = u32::from(!known.is_empty());
+            (slot.from, slot.to) = (begin.from, begin.to);
         }
         if let Some((default, entries)) = self.trie(field, ends, POSTFIX_BYTES)? {
             slot.tables |= TEXT_HAS_POSTFIX;
@@ -96,25 +102,9 @@ impl Builder<'_> {
     }
 }
 
-/// Which values some bytes of the entries have. An entry that ends before such a byte says nothing of it.
-fn filter<'a>(entries: impl Iterator<Item = &'a [u8]>) -> [[u64; 4]; FILTER_BYTES] {
-    let mut filter = [[0; 4]; FILTER_BYTES];
-    for bytes in entries {
-        for (i, values) in filter.iter_mut().enumerate() {
-            match bytes.get(FILTER_FROM + i) {
-                Some(byte) => values[usize::from(byte >> 6)] |= 1 << (byte & 63),
-                None => *values = [u64::MAX; 4],
-            }
-        }
-    }
-    filter
-}
-
-/// Whether an entry may be what the text, with its NUL, begins with, by the filter alone.
-pub(super) fn may_begin(filter: &[[u64; 4]; FILTER_BYTES], text: &[u8]) -> bool {
-    // What is behind the NUL may be anything.
-    let known = text.get(FILTER_FROM..).unwrap_or_default();
-    filter.iter().zip(known).all(|(values, byte)| values[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1)
+/// Whether the kernel half puts the string together itself, from a file.
+fn is_path(source: u32) -> bool {
+    matches!(source, TEXT_FILE | TEXT_PATH | TEXT_BINPRM)
 }
 
 /// Where the string comes from.

@@ -17,7 +17,7 @@ use crate::{
     paths,
 };
 
-const POD_LIMIT: &str = "--timeout=420s";
+const POD_LIMIT: &str = "--timeout=900s";
 /// How long what was done may take to be seen in the node's numbers or in the cluster's objects.
 const SEEN_LIMIT: Duration = Duration::from_mins(5);
 

@@ -4,7 +4,7 @@ use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, LpmTrie, lpm_trie::Key},
 };
-use gatewatch_abi::{AddrKey, BitAction, ExactKey, TextKey, binary_id, consts::TEXT_BYTES};
+use gatewatch_abi::{AddrKey, BitAction, ExactKey, Step, TextKey, binary_id, consts::TEXT_BYTES};
 use gatewatch_policy::classify::Tables;
 
 use super::LoadError;
@@ -74,14 +74,17 @@ pub(super) fn fill(ebpf: &mut Ebpf, tables: &Tables, hash_key: u64) -> Result<()
     for (path, row) in &tables.binaries {
         binaries.insert(binary_id(hash_key, path), row, 0).map_err(failed("BINARY_ROWS"))?;
     }
-    for (name, entries) in [("PREFIX", &tables.prefixes), ("POSTFIX", &tables.postfixes)] {
-        let mut trie = trie::<TextKey>(ebpf, name)?;
-        for (slot, bytes, row) in entries {
-            let mut text = [0; TEXT_BYTES];
-            text[..bytes.len()].copy_from_slice(bytes);
-            let bits = u32::try_from(8 * (bytes.len() + 1)).unwrap_or(0);
-            trie.insert(&Key::new(bits, TextKey { slot: *slot, text }), row, 0).map_err(failed(name))?;
-        }
+    let mut steps = array::<Step>(ebpf, "PREFIX")?;
+    // Those of nobody are zeros, as the kernel made them.
+    for (i, step) in (0..).zip(&tables.prefixes).filter(|(_, step)| step.from != 0) {
+        steps.set(i, step, 0).map_err(failed("PREFIX"))?;
+    }
+    let mut ends = trie::<TextKey>(ebpf, "POSTFIX")?;
+    for (slot, bytes, row) in &tables.postfixes {
+        let mut text = [0; TEXT_BYTES];
+        text[..bytes.len()].copy_from_slice(bytes);
+        let bits = u32::try_from(8 * (bytes.len() + 1)).unwrap_or(0);
+        ends.insert(&Key::new(bits, TextKey { slot: *slot, text }), row, 0).map_err(failed("POSTFIX"))?;
     }
     let mut addresses = trie::<AddrKey>(ebpf, "ADDRESSES")?;
     for (slot, network, row) in &tables.addresses {
