@@ -75,8 +75,9 @@ pub fn event<C: Context, R: Rows>(ctx: C) {
     if !follow_sets(sets, rows) || !rows.any() || !addresses(ctx, rows) || !strings(ctx, binary, rows) {
         return;
     }
-    rows.each(|bits, first| {
-        if R::WIDE && bits & (bits - 1) == 0 {
+    // SAFETY: as above.
+    rows.each(|bits, first| unsafe {
+        if R::WIDE && bits.is_power_of_two() {
             count_one(bits, first, task);
         } else if R::WIDE {
             count::<true>(bits, first, task);

@@ -22,8 +22,12 @@ const NOEXIST: u64 = 1;
 
 /// Counts each bit of a word that is left, once for each policy hook: the first selector takes the event. `APART`: for the
 /// verifier's sake, see [`increment_apart`].
+///
+/// # Safety
+///
+/// `task` is a map's value, or on the stack.
 #[inline(never)]
-pub fn count<const APART: bool>(mut bits: u64, first: u32, task: *mut Task) {
+pub unsafe fn count<const APART: bool>(mut bits: u64, first: u32, task: *mut Task) {
     for _ in 0..64 {
         if bits == 0 {
             break;
@@ -34,22 +38,28 @@ pub fn count<const APART: bool>(mut bits: u64, first: u32, task: *mut Task) {
         bits &= !action.siblings;
         if action.flags & ACTION_COUNT != 0 {
             if APART {
-                // SAFETY: a map's value, or on the stack.
+                // SAFETY: the caller's promise.
                 let (cgroup, binary) = unsafe { ((*task).cgroup, (*task).binary) };
                 increment_apart(action.hook, cgroup, binary);
             } else {
-                increment(task, action.hook);
+                // SAFETY: the caller's promise.
+                unsafe { increment(task, action.hook) }
             }
         }
     }
 }
 
-/// Counts the one bit of a word that is left, which is what most events leave. Apart from [`count`], where `APART` costs.
+/// Counts the one bit of a word that is left, which is what most events leave: without what `APART` costs in [`count`].
+///
+/// # Safety
+///
+/// `task` is a map's value, or on the stack.
 #[inline(never)]
-pub fn count_one(bits: u64, first: u32, task: *mut Task) {
+pub unsafe fn count_one(bits: u64, first: u32, task: *mut Task) {
     let Some(action) = ACTIONS.get(first + lowest(bits)) else { return };
     if action.flags & ACTION_COUNT != 0 {
-        increment(task, action.hook);
+        // SAFETY: the caller's promise.
+        unsafe { increment(task, action.hook) }
     }
 }
 
@@ -130,9 +140,13 @@ unsafe fn remember(hot: *mut u64, hook: u32, place: u32) {
 }
 
 /// Adds one to the hook's count for this task's cgroup and program.
+///
+/// # Safety
+///
+/// `task` is a map's value, or on the stack.
 #[inline(always)]
-fn increment(task: *mut Task, hook: u32) {
-    // SAFETY: a map's value, or on the stack; inside the array.
+unsafe fn increment(task: *mut Task, hook: u32) {
+    // SAFETY: the caller's promise; inside the array.
     unsafe {
         let hot = (&raw mut (*task).hot).cast::<u64>().add((hook & 1) as usize);
         let mut place = remembered(core::ptr::read_volatile(hot), hook);

@@ -59,6 +59,7 @@ pub fn walk(path: u64, buffer: Buffer) -> bool {
 ///
 /// `path` is a pointer that the verifier knows the type of.
 #[inline(always)]
+#[allow(clippy::cast_ptr_alignment, reason = "the kernel's structures are aligned")]
 pub unsafe fn walk_typed(path: *const u8, task: bool, buffer: Buffer) -> bool {
     let scratch = buffer.as_ptr();
     // SAFETY: the caller's promise; and fields of a map's value.
@@ -108,6 +109,7 @@ pub unsafe fn walk_typed(path: *const u8, task: bool, buffer: Buffer) -> bool {
 ///
 /// `base` is a pointer that the verifier knows the type of, and the kernel's structure has a pointer at `offset`.
 #[inline(always)]
+#[allow(clippy::cast_ptr_alignment, reason = "the kernel's structures are aligned")]
 unsafe fn field(base: *const u8, offset: u32) -> *const u8 {
     // SAFETY: the caller's promise.
     unsafe { base.add(offset as usize).cast::<*const u8>().read_volatile() }

@@ -216,6 +216,7 @@ impl Wide {
     }
 }
 
+#[allow(clippy::explicit_counter_loop, reason = "the verifier wants to see how often a loop turns at most")]
 impl Rows for Wide {
     const WIDE: bool = true;
 

@@ -1,46 +1,37 @@
-//! What a hooked call costs: instructions per call, beside the same call unhooked and with empty programs.
+//! What a hooked call costs: instructions per call of `pread`, beside the same call unhooked and with empty programs.
 
 use std::{
     fs::{self, File},
+    io::Write as _,
     time::Duration,
 };
 
 use rustix::time::{ClockId, clock_gettime};
 
+use super::table::{Line, Table};
 use crate::{calls, kernel::Kernel, programs::Empty};
 
-/// Calls in one measurement.
-const CALLS: u64 = 20_000;
-/// Measurements of which the least is taken: an interrupt can only add.
-const ROUNDS: usize = 3;
+/// Calls in one measurement: few, so that some measurements are without what the kernel does now and then.
+const CALLS: u64 = 2_000;
+/// Measurements of which the least is taken: what comes in between can only add.
+const ROUNDS: usize = 20;
+/// Calls before them, so that nothing is done for the first time.
+const WARM: u64 = 2_000;
 
-/// The first line of each call: what it costs as a whole. All other lines say what comes on top.
-const UNHOOKED: &str = "unhooked: the whole call";
-
-/// One line of the table.
-struct Line {
-    call: &'static str,
-    program: String,
-    added: f64,
-    budget: Option<f64>,
-}
-
-/// Measures and prints.
-pub fn run(json: bool) {
-    let mut lines = Vec::new();
-    integer(&mut lines);
-    file(&mut lines);
-    print(&lines, json);
+/// Measures calls of an integer function and of a file function.
+pub(super) fn measure(table: &mut Table) {
+    integer(table);
+    file(table);
 }
 
 /// Processor time of this thread per call, in nanoseconds: instructions, under icount.
 #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
-fn measure(call: &dyn Fn(u64)) -> f64 {
+fn cost(call: &dyn Fn(u64)) -> f64 {
     let now = || {
         let time = clock_gettime(ClockId::ThreadCPUTime);
         Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
     };
-    call(CALLS / 10);
+    call(WARM);
     (0..ROUNDS)
         .map(|_| {
             let begun = now();
@@ -50,58 +41,119 @@ fn measure(call: &dyn Fn(u64)) -> f64 {
         .fold(f64::INFINITY, f64::min)
 }
 
-/// A policy on `__sys_setgid` for an id.
-fn setgid_policy(name: &str, id: u32, pods: bool) -> String {
+/// How many calls one [`cost`] makes.
+const fn calls_made() -> u64 {
+    WARM + CALLS * ROUNDS as u64
+}
+
+/// What programs on one function add to a call, beside an empty kprobe.
+struct Added<'a> {
+    table: &'a mut Table,
+    /// What is looked at.
+    call: &'static str,
+    /// The call without any: what is measured next is beside that.
+    unhooked: f64,
+    /// What an empty kprobe adds.
+    floor: Option<f64>,
+}
+
+impl<'a> Added<'a> {
+    fn to(table: &'a mut Table, call: &'static str, made: &dyn Fn(u64)) -> Self {
+        let unhooked = cost(made);
+        table.add(&Line::new(format!("{call}: the whole call, unhooked"), unhooked, UNIT));
+        Self { table, call, unhooked, floor: None }
+    }
+
+    /// With empty programs on the function.
+    fn by_empty(&mut self, function: &'static str, made: &dyn Fn(u64)) {
+        {
+            let _kprobe = Empty::kprobe(function);
+            let added = self.by("empty kprobe", made, None);
+            self.floor = Some(added);
+        }
+        if let Some(_fentry) = Empty::fentry(function) {
+            self.by("empty fentry", made, None);
+        }
+    }
+
+    fn by(&mut self, program: &str, made: &dyn Fn(u64), budget: Option<f64>) -> f64 {
+        let added = cost(made) - self.unhooked;
+        let mut line = Line::new(format!("{}: {program}", self.call), added, UNIT);
+        if let Some(floor) = self.floor {
+            line = line.floor(floor);
+        }
+        if let Some(budget) = budget {
+            line = line.budget(budget, NOISE);
+        }
+        self.table.add(&line);
+        added
+    }
+}
+
+const UNIT: &str = "instructions";
+/// Runs differ by some instructions.
+const NOISE: f64 = 0.02;
+
+/// The function that is hooked: security modules are asked by it before each read, with the file and with what is to be
+/// done to it, a mask. Reading an open file allocates nothing and frees nothing, so each call takes as long as the others.
+const FUNCTION: &str = "security_file_permission";
+/// `MAY_READ`, include/linux/fs.h: the mask of a read.
+const READ: u32 = 4;
+
+/// A policy that wants this mask.
+fn mask_policy(name: &str, mask: u32, pods: bool) -> String {
     let selector = if pods { "  podSelector:\n    matchLabels: {never: matches}\n" } else { "" };
     format!(
         "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: {name}}}\nspec:\n{selector}  kprobes:\n  \
-         - call: __sys_setgid\n    syscall: false\n    args: [{{index: 0, type: uint32}}]\n    selectors:\n    - \
-         matchArgs: [{{index: 0, operator: Equal, values: [\"{id}\"]}}]\n---\n"
+         - call: {FUNCTION}\n    syscall: false\n    args: [{{index: 1, type: int}}]\n    selectors:\n    - \
+         matchArgs: [{{index: 1, operator: Equal, values: [\"{mask}\"]}}]\n---\n"
     )
 }
 
-fn integer(lines: &mut Vec<Line>) {
-    const CALL: &str = "setgid";
-    let matching = |times| calls::setgid(0, times);
-    let base = measure(&matching);
-    lines.push(Line { call: CALL, program: UNHOOKED.to_owned(), added: base, budget: None });
-    let mut add = |program: &str, call: &dyn Fn(u64), budget| {
-        let added = measure(call) - base;
-        lines.push(Line { call: CALL, program: program.to_owned(), added, budget });
-    };
-    {
-        let _kprobe = Empty::kprobe("__sys_setgid");
-        add("empty kprobe", &matching, None);
+fn integer(table: &mut Table) {
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(b"x").expect("a byte");
+    let read = |times| calls::pread(&file, times);
+    let mut added = Added::to(table, "integer", &read);
+    added.by_empty(FUNCTION, &read);
+    let mut matched = Vec::new();
+    for policies in [1_u32, 10, 100, 1_000] {
+        let count = if policies == 1 { "1 policy".to_owned() } else { format!("{policies} policies") };
+        for matches in [true, false] {
+            let mut kernel = Kernel::load();
+            // One policy wants what is done, or none; the others want something else each.
+            let masks = (0..policies).map(|i| if i == 0 && matches { READ } else { READ + 1 + i });
+            let text: String = masks.map(|mask| mask_policy(&format!("p{mask}"), mask, false)).collect();
+            let plans = kernel.compile(&text);
+            assert!(kernel.apply(plans).is_empty(), "all policies load");
+            if matches {
+                let counted =
+                    |kernel: &mut Kernel| kernel.counts().get(&format!("p{READ}")).copied().unwrap_or(0);
+                let before = counted(&mut kernel);
+                // Of more policies the budget is a ratio, see below.
+                let budget = (policies <= 10).then_some(500.0);
+                matched.push(added.by(&format!("{count}, one matches"), &read, budget));
+                // Whoever else reads is counted, too: the machine's few other programs.
+                let more = counted(&mut kernel) - before;
+                assert!((calls_made()..calls_made() + 100).contains(&more), "{more} of {}", calls_made());
+            } else {
+                added.by(&format!("{count}, none matches"), &read, Some(300.0));
+            }
+        }
     }
-    if let Some(_fentry) = Empty::fentry("__sys_setgid") {
-        add("empty fentry", &matching, None);
-    }
-    for policies in [1_u32, 10, 100] {
-        let mut kernel = Kernel::load();
-        // One policy wants the id that is called with, the others ids of their own.
-        let text: String = (0..policies).map(|i| setgid_policy(&format!("p{i}"), i, false)).collect();
-        let plans = kernel.compile(&text);
-        assert!(kernel.apply(plans).is_empty(), "all policies load");
-        add(&format!("{policies} policies, one matches"), &matching, Some(500.0));
-        assert_eq!(kernel.counts()["p0"], calls_made(), "every call is counted");
-        add(&format!("{policies} policies, none matches"), &|times| calls::setgid(5_000, times), Some(300.0));
-    }
-    calls::setgid(0, 1);
     // All policies want pods, and this process is the host's.
     let mut kernel = Kernel::load();
-    let plans = kernel.compile(&setgid_policy("pods", 0, true));
+    let plans = kernel.compile(&mask_policy("pods", READ, true));
     assert!(kernel.apply(plans).is_empty(), "the policy loads");
-    add("no policy selects the cgroup", &matching, Some(150.0));
+    added.by("no policy selects the cgroup", &read, Some(150.0));
     assert_eq!(kernel.counts().get("pods").copied().unwrap_or(0), 0, "nothing is counted");
+    if let [one, _, hundred, _] = matched[..] {
+        let line = Line::new("integer: 100 policies beside one", hundred / one, "times");
+        table.add(&line.budget(1.2, NOISE));
+    }
 }
 
-/// How many calls one [`measure`] makes.
-const fn calls_made() -> u64 {
-    CALLS / 10 + CALLS * ROUNDS as u64
-}
-
-fn file(lines: &mut Vec<Line>) {
-    const CALL: &str = "pread";
+fn file(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir_all("/etc/gatewatch-bench/a/b").expect("a folder in /etc");
     fs::write("/etc/gatewatch-bench/a/b/inside", "x").expect("a file");
@@ -109,18 +161,9 @@ fn file(lines: &mut Vec<Line>) {
     let inside = File::open("/etc/gatewatch-bench/a/b/inside").expect("a file");
     let outside = File::open(folder.path().join("outside")).expect("a file");
     let (in_call, out_call) = (|times| calls::pread(&inside, times), |times| calls::pread(&outside, times));
-    let (base_in, base_out) = (measure(&in_call), measure(&out_call));
-    lines.push(Line { call: CALL, program: UNHOOKED.to_owned(), added: base_in, budget: None });
-    let mut add = |program: &str, added: f64, budget| {
-        lines.push(Line { call: CALL, program: program.to_owned(), added, budget });
-    };
-    {
-        let _kprobe = Empty::kprobe("security_file_permission");
-        add("empty kprobe", measure(&in_call) - base_in, None);
-    }
-    if let Some(_fentry) = Empty::fentry("security_file_permission") {
-        add("empty fentry", measure(&in_call) - base_in, None);
-    }
+    let mut added = Added::to(table, "path", &in_call);
+    added.by_empty(FUNCTION, &in_call);
+    let (unhooked_in, unhooked_out) = (added.unhooked, cost(&out_call));
     let text = fs::read_to_string("/policies/application/application-file-system-access.yaml")
         .expect("the shipped policy")
         // For the host's processes too: this is one.
@@ -130,43 +173,11 @@ fn file(lines: &mut Vec<Line>) {
         let plans = kernel.compile(&text);
         assert!(kernel.apply(plans).is_empty(), "the policy loads");
         let by = if fentry { "fentry" } else { "kprobe" };
-        add(&format!("file policy by {by}, match"), measure(&in_call) - base_in, fentry.then_some(1_400.0));
+        added.unhooked = unhooked_in;
+        added.by(&format!("file policy by {by}, match"), &in_call, fentry.then_some(1_400.0));
         assert_eq!(kernel.counts()["application-file-system-access"], calls_made(), "every call is counted");
-        add(
-            &format!("file policy by {by}, no match"),
-            measure(&out_call) - base_out,
-            fentry.then_some(1_000.0),
-        );
+        added.unhooked = unhooked_out;
+        added.by(&format!("file policy by {by}, no match"), &out_call, fentry.then_some(1_000.0));
     }
     let _ = fs::remove_dir_all("/etc/gatewatch-bench");
-}
-
-#[allow(clippy::print_stdout, reason = "this is what a bench is for")]
-fn print(lines: &[Line], json: bool) {
-    if !json {
-        println!(
-            "{:<8} {:<34} {:>12} {:>16} {:>8}",
-            "call", "program", "instructions", "× empty kprobe", "budget"
-        );
-    }
-    for line in lines {
-        let floor = lines
-            .iter()
-            .find(|floor| floor.call == line.call && floor.program == "empty kprobe")
-            .map_or(f64::NAN, |floor| floor.added);
-        let ratio = line.added / floor;
-        if json {
-            println!(
-                "{{\"bench\":\"event\",\"call\":\"{}\",\"program\":\"{}\",\"instructions\":{:.1},\"empty_kprobes\":{ratio:.2},\
-                 \"budget\":{}}}",
-                line.call,
-                line.program,
-                line.added,
-                line.budget.map_or("null".to_owned(), |budget| budget.to_string())
-            );
-        } else {
-            let budget = line.budget.map_or_else(String::new, |budget| budget.to_string());
-            println!("{:<8} {:<34} {:>12.0} {ratio:>16.2} {budget:>8}", line.call, line.program, line.added);
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! Benches.
 
-pub mod event;
+mod event;
 mod flood;
 mod memory;
 mod program;
@@ -17,6 +17,8 @@ pub use program::execute;
 /// What the agent is measured for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
+    /// Instructions of a hooked call.
+    Event,
     /// Memory by policies, pods and series.
     Memory,
     /// Time until all policies count.
@@ -30,6 +32,7 @@ pub enum Subject {
 /// Measures and prints; false if a budget is broken.
 pub fn run(subject: Subject, json: bool) -> bool {
     let (name, measure): (_, fn(&mut Table)) = match subject {
+        Subject::Event => ("event", event::measure),
         Subject::Memory => ("memory", memory::measure),
         Subject::Startup => ("startup", startup::measure),
         Subject::Scale => ("scale", scale::measure),

@@ -10,7 +10,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use gatewatch_tests::bench::{self, Subject, event};
+use gatewatch_tests::bench::{self, Subject};
 
 /// Measures the kernel half and the agent.
 #[derive(Debug, Parser)]
@@ -49,10 +49,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let kept = match Arguments::parse().bench {
-        Bench::Event(Form { json }) => {
-            event::run(json);
-            true
-        }
+        Bench::Event(Form { json }) => bench::run(Subject::Event, json),
         Bench::Memory(Form { json }) => bench::run(Subject::Memory, json),
         Bench::Startup(Form { json }) => bench::run(Subject::Startup, json),
         Bench::Scale(Form { json }) => bench::run(Subject::Scale, json),

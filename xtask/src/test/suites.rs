@@ -18,6 +18,7 @@ use crate::{
 
 /// The program of the crate `gatewatch-tests` that runs in VMs.
 const VM_TESTS: &str = "gatewatch-vm-tests";
+const BENCH: &str = "gatewatch-bench";
 
 pub(super) fn format(_: &Context) -> Result<Counts> {
     let workspace = passes(cargo("fmt").args(["--all", "--check"]))?;
@@ -102,6 +103,18 @@ pub(super) fn vm(context: &Context, kernel: Kernel) -> Result<Counts> {
 /// Those of them that take long.
 pub(super) fn load(context: &Context, kernel: Kernel) -> Result<Counts> {
     in_vm(context, kernel, &[LOAD], VM_LIMIT)
+}
+
+/// What an event costs, counted in instructions, and held against its budgets.
+pub(super) fn cost(context: &Context, kernel: Kernel) -> Result<Counts> {
+    let built = context.built()?;
+    built.program(BENCH)?;
+    let machine = Vm { icount: true, cpus: 1, timeout: VM_LIMIT, ..Vm::new(kernel) };
+    let ended = machine.run(&[BENCH, "event"], built, &context.tools.cache, &mut pass_through)?;
+    if let Some(failure) = &ended.failure {
+        println!("error: {failure}");
+    }
+    Ok(Counts::one("an event costs no more than its budget", ended.status == 0))
 }
 
 /// Everything at random, for half an hour unless `GATEWATCH_ENDURANCE_MINUTES` says otherwise.
