@@ -20,7 +20,7 @@ pub use hash::{binary_id, mix};
 pub use layout::Layout;
 pub use maps::{AddrKey, Binary, BitAction, CountKey, ExactKey, Process, Step, Task, TextKey};
 pub use row::{row_first, row_last, row_name, row_number};
-pub use spec::{AddrSlot, FollowSlot, IntSlot, Spec, TextSlot};
+pub use spec::{AddrSlot, FollowSlot, IntSlot, Spec, TextSlot, is_path};
 pub use task::{generation_slot, task_slot};
 
 /// Constants of the tables: their sizes, and the codes in [`Spec`].

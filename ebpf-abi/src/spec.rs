@@ -9,7 +9,9 @@
 //! well ([`row_name`](crate::row_name)): a value that one selector wants leaves one word to look at. The rows of classes,
 //! of `TABLE_INLINE` and of `TABLE_MASK` have numbers alone.
 
-use crate::consts::{ADDR_SLOTS, FOLLOW_SLOTS, INLINE_VALUES, INT_SLOTS, TEXT_SLOTS};
+use crate::consts::{
+    ADDR_SLOTS, FOLLOW_SLOTS, INLINE_VALUES, INT_SLOTS, TEXT_BINPRM, TEXT_FILE, TEXT_PATH, TEXT_SLOTS,
+};
 
 /// An integer that is looked at.
 #[repr(C)]
@@ -70,6 +72,12 @@ pub struct TextSlot {
     pub from: u32,
     /// Where the steps behind it are; 0: there are none.
     pub to: u32,
+}
+
+/// Whether a [`TextSlot::source`] is a file or a path, which the kernel half puts together itself, from a slash on.
+#[inline]
+pub const fn is_path(source: u32) -> bool {
+    matches!(source, TEXT_FILE | TEXT_PATH | TEXT_BINPRM)
 }
 
 /// An address that is looked at.

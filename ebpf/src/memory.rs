@@ -8,8 +8,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 /// nothing; the verifier, which forgets bounds where two ways through a program meet, needs to see it right before
 /// the value is used.
 #[inline(always)]
-pub fn masked<const MASK: u32>(value: u64) -> u64 {
-    let mut value = value;
+pub fn masked<const MASK: u32>(mut value: u64) -> u64 {
     // SAFETY: an operation on one register.
     unsafe {
         asm!("{value} &= {mask}", value = inout(reg) value, mask = const MASK, options(pure, nomem, nostack));

@@ -29,7 +29,7 @@ const COMPLETE: u32 = 1;
 const CUT: u32 = 2;
 
 /// Components that are followed by typed pointers; a deeper path goes on without.
-const TYPED_DEPTH: u32 = 16;
+const TYPED_DEPTH: u64 = 16;
 
 /// Gathers the names of the path of the `struct path` at `path`, as the calling process sees it. They are still to be
 /// copied. False: there is no path, or it is too deep.
@@ -53,7 +53,7 @@ pub fn walk(path: u64, buffer: Buffer) -> bool {
 }
 
 /// The same for a `struct path` of which the verifier knows that it is one: fields are then read by plain loads, which the
-/// kernel makes safe, and not by a call each. `task`: so is the current task. A file three components deep costs a third.
+/// kernel makes safe, and not by a call each. `task`: so is the current task. A read under the shipped file policy costs half.
 ///
 /// # Safety
 ///
@@ -77,7 +77,7 @@ pub unsafe fn walk_typed(path: *const u8, task: bool, buffer: Buffer) -> bool {
         let mount_root = field(mount, frozen!(LAYOUT.vfsmount_root)) as u64;
         let at_root = mount as u64 == (*scratch).root_mount;
         let root = (*scratch).root_dentry;
-        for i in 0..u64::from(TYPED_DEPTH) {
+        for i in 0..TYPED_DEPTH {
             let this = dentry as u64;
             if at_root && this == root {
                 core::ptr::write_volatile(&raw mut (*scratch).done, COMPLETE);

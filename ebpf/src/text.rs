@@ -14,6 +14,7 @@ use gatewatch_abi::{
         TEXT_BINPRM, TEXT_BYTES, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_KERNEL, TEXT_PATH, TEXT_USER, TYPED_NOT,
         TYPED_TASK,
     },
+    is_path,
 };
 
 use crate::{
@@ -105,8 +106,7 @@ pub fn with_scratch(f: impl FnOnce(Buffer)) -> bool {
 /// Whether a slot's string is a path of which only the beginning is asked for: then names are copied while it is looked up.
 #[inline(always)]
 fn is_lazy(slot: &'static TextSlot) -> bool {
-    let path = matches!(frozen!(slot.source), TEXT_FILE | TEXT_PATH | TEXT_BINPRM);
-    path && frozen!(slot.tables) & TEXT_HAS_POSTFIX == 0
+    is_path(frozen!(slot.source)) && frozen!(slot.tables) & TEXT_HAS_POSTFIX == 0
 }
 
 /// Brings the string of a slot into the buffer, and gives its length; of a path of which only the beginning is asked for, no

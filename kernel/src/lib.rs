@@ -18,6 +18,7 @@ mod arch;
 mod ctype;
 mod layout;
 mod nearest;
+mod release;
 mod shipped;
 
 pub use arch::Arch;
@@ -26,3 +27,4 @@ pub use ctype::{CType, Kind, Param, Pointee, Prototype};
 pub use host::{HostError, HostKernel, host, host_to};
 pub use layout::{MissingField, layout};
 pub use profile::{Attach, Facts, Function, Obstacle, Parts, Profile, ProfileError, Syscall};
+pub use release::version;

@@ -19,7 +19,7 @@ use std::{
 };
 
 use gatewatch_abi::consts::{CLASS_HOST, CLASS_PENDING, TEXT_FILE, TEXT_PATH, TYPED_ARG, TYPED_TASK};
-use gatewatch_kernel::{Kind, Param, Pointee, Profile};
+use gatewatch_kernel::{Kind, Param, Pointee, Profile, version};
 use gatewatch_policy::{
     classify::{self, Excess, Tables},
     plan::{HookPlan, Plan, Scope},
@@ -407,9 +407,7 @@ impl Engine {
 
 /// Whether the kernel has the helper `bpf_get_current_task_btf`: since Linux 5.11.
 fn gives_typed_task(release: &str) -> bool {
-    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    let (Some(Ok(major)), Some(Ok(minor))) = (parts.next(), parts.next()) else { return false };
-    (major, minor) >= (5, 11)
+    version(release).is_some_and(|version| version >= (5, 11))
 }
 
 /// Whether the verifier, which goes by the function's prototype, knows a file or a path as such.

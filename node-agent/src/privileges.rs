@@ -57,9 +57,8 @@ fn locks_memory() -> bool {
 
 fn before_5_11() -> bool {
     let release = rustix::system::uname();
-    let mut numbers = release.release().to_str().unwrap_or_default().split(['.', '-']);
-    let mut number = || numbers.next().and_then(|number| number.parse::<u32>().ok());
-    matches!((number(), number()), (Some(major), Some(minor)) if (major, minor) < (5, 11))
+    gatewatch_kernel::version(release.release().to_str().unwrap_or_default())
+        .is_some_and(|version| version < (5, 11))
 }
 
 fn missing(effective: CapabilitySet, locks_memory: bool) -> Option<Missing> {

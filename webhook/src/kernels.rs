@@ -206,9 +206,8 @@ impl Kernels {
 
 /// The shipped profile for a release: of the same version (`6.12` of `6.12.117+deb13-cloud-amd64`) and architecture.
 fn fitting<'a>(release: &str, arch: &str, shipped: &'a Shipped) -> Option<(&'static str, &'a Arc<Profile>)> {
-    let mut parts = release.split(['.', '-', '+']);
-    let version = format!("{}.{}", parts.next()?, parts.next()?);
-    let (name, profile) = shipped.get_key_value(version.as_str())?;
+    let (major, minor) = gatewatch_kernel::version(release)?;
+    let (name, profile) = shipped.get_key_value(format!("{major}.{minor}").as_str())?;
     let wanted = match arch {
         "arm64" => Arch::from_machine("aarch64"),
         _ => Arch::from_machine("x86_64"),

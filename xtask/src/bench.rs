@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The program that measures, run in the VM.
-const PROGRAM: &str = "gatewatch-bench";
+pub(crate) const PROGRAM: &str = "gatewatch-bench";
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -8,6 +8,7 @@ use gatewatch_abi::{
         POSTFIX_BYTES, TEXT_BINARY, TEXT_BINPRM, TEXT_BYTES, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX,
         TEXT_KERNEL, TEXT_NONE, TEXT_PATH, TEXT_USER,
     },
+    is_path,
 };
 
 use super::{Builder, Excess, negated, steps};
@@ -100,11 +101,6 @@ impl Builder<'_> {
         }
         Ok(Some((default, rows)))
     }
-}
-
-/// Whether the kernel half puts the string together itself, from a file.
-fn is_path(source: u32) -> bool {
-    matches!(source, TEXT_FILE | TEXT_PATH | TEXT_BINPRM)
 }
 
 /// Where the string comes from.

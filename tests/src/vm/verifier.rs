@@ -16,8 +16,8 @@ fn looked_at(kernel: &Kernel, about: &str) {
     }
 }
 
-/// The greatest classifiers that there are: a thousand policies on one function, and the shipped file policy, whose
-/// paths are walked in four functions.
+/// The greatest classifiers that there are: a thousand policies on one function, and the shipped file policy, which walks
+/// a path in each of its functions, and two in one.
 pub(super) fn head_room() {
     for trampolines in [true, false] {
         let by = if trampolines { "fentry" } else { "kprobe" };

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use super::{Context, counts::Counts};
 use crate::{
-    build, gate,
+    bench, build, gate,
     image::Kernel,
     paths, process,
     vm::{Stream, Vm, pass_through},
@@ -18,7 +18,6 @@ use crate::{
 
 /// The program of the crate `gatewatch-tests` that runs in VMs.
 const VM_TESTS: &str = "gatewatch-vm-tests";
-const BENCH: &str = "gatewatch-bench";
 
 pub(super) fn format(_: &Context) -> Result<Counts> {
     let workspace = passes(cargo("fmt").args(["--all", "--check"]))?;
@@ -108,9 +107,9 @@ pub(super) fn load(context: &Context, kernel: Kernel) -> Result<Counts> {
 /// What an event costs, counted in instructions, and held against its budgets.
 pub(super) fn cost(context: &Context, kernel: Kernel) -> Result<Counts> {
     let built = context.built()?;
-    built.program(BENCH)?;
+    built.program(bench::PROGRAM)?;
     let machine = Vm { icount: true, cpus: 1, timeout: VM_LIMIT, ..Vm::new(kernel) };
-    let ended = machine.run(&[BENCH, "event"], built, &context.tools.cache, &mut pass_through)?;
+    let ended = machine.run(&[bench::PROGRAM, "event"], built, &context.tools.cache, &mut pass_through)?;
     if let Some(failure) = &ended.failure {
         println!("error: {failure}");
     }
