@@ -123,6 +123,31 @@ pub(super) fn required(stage: &mut Stage) -> Result<()> {
     stage.must(&["apply", "-f", &at("policies/standard")], "").map(drop)
 }
 
+/// A node's agent says that it can't load a policy.
+fn node_fails(stage: &mut Stage) -> Result<()> {
+    let node = "apiVersion: gatewatch.dev/v1alpha1\nkind: NodeTracing\nmetadata: {name: unable}\nspec: {agentVersion: x, \
+        kernel: {arch: x86_64, release: 6.1.0-z}, profile: {hash: h}}\n";
+    let status = r#"{"status": {"failed": 1, "policies": [{"name": "external-http-call", "namespace": "",
+        "state": "Failed", "reason": "the verifier refuses it"}]}}"#;
+    stage.must(&["apply", "-f", "-"], node)?;
+    stage.must(
+        &["patch", "nodetracing", "unable", "--subresource=status", "--type=merge", "-p", status],
+        "",
+    )?;
+    stage.eventually("an Event on the policy tells of the node and its reason", |stage| {
+        let of = [
+            "get",
+            "events",
+            "-A",
+            "--field-selector",
+            "reason=NodeFailed,involvedObject.name=external-http-call",
+        ];
+        let said = stage.must(&of, "")?;
+        Ok(said.contains("unable") && said.contains("the verifier refuses it"))
+    })?;
+    stage.must(&["delete", "nodetracing", "unable"], "").map(drop)
+}
+
 pub(super) fn object(stage: &mut Stage) -> Result<()> {
     let get = ["get", "policycoverage", "external-http-call", "--no-headers"];
     stage.eventually("a policy's coverage is written", |stage| {
@@ -145,6 +170,7 @@ pub(super) fn object(stage: &mut Stage) -> Result<()> {
         text.lines().next().is_some_and(|head| head.contains("PODS") && head.contains("FAILED")),
         "{text}"
     );
+    node_fails(stage)?;
     // What belongs to no policy goes.
     stage.must(&["delete", "tracingpolicy", "external-http-call"], "")?;
     stage.eventually("a deleted policy's coverage is deleted", |stage| Ok(!stage.kubectl(&get, "")?.ok))?;
