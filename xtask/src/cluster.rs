@@ -33,6 +33,7 @@ use crate::{
     oci::Image,
     paths,
     progress::{Step, say},
+    setup::qemu::Qemu,
 };
 
 /// What the node runs, besides what the control plane needs.
@@ -105,7 +106,8 @@ impl Cluster {
 
         let step = Step::begin("starting the node's VM (a minute or two)");
         let api_server = plane.port();
-        let start = || node::Node::start(folder, &initramfs, &disk, ports, api_server, life);
+        let emulator = Qemu::ready(cache)?;
+        let start = || node::Node::start(folder, &emulator, &initramfs, &disk, ports, api_server, life);
         let mut cluster = Self { plane, node: start()? };
         let mut ready = cluster.wait_node_ready(&step);
         if ready.is_err() && !cluster.node.has_begun() {

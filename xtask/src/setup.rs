@@ -3,6 +3,7 @@
 mod bpf_linker;
 pub(crate) mod chart;
 mod packages;
+pub(crate) mod qemu;
 mod rust_src;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -47,6 +48,7 @@ pub(crate) fn tools() -> Result<Tools> {
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let tools = tools()?;
     Userland::ready(&tools.cache)?;
+    qemu::Qemu::ready(&tools.cache)?;
     for kernel in &arguments.kernels {
         image::kernel_files(*kernel, &tools.cache)?;
     }

@@ -14,6 +14,7 @@ use crate::{
     cache::Cache,
     image::{self, Kernel, Userland},
     progress::say,
+    setup::qemu::Qemu,
 };
 
 /// The exit code of a VM whose command did not end in time, as timeout(1) has it.
@@ -76,6 +77,7 @@ impl Vm {
     ) -> Result<Output> {
         let userland = Userland::ready(cache)?;
         let kernel = image::kernel_files(self.kernel, cache)?;
+        let emulator = Qemu::ready(cache)?;
         let task = Task {
             argv: argv.iter().map(|&word| word.to_owned()).collect(),
             env: self.env.clone(),
@@ -87,13 +89,13 @@ impl Vm {
             built,
             share: self.share.as_deref(),
         };
-        let mut output = self.attempt(&initramfs, &kernel, &task, sink)?;
+        let mut output = self.attempt(&emulator, &initramfs, &kernel, &task, sink)?;
         if output.boot.is_none()
             && let Some(failure) = &output.failure
         {
             say(&format!("{failure}"));
             say("trying once more");
-            output = self.attempt(&initramfs, &kernel, &task, sink)?;
+            output = self.attempt(&emulator, &initramfs, &kernel, &task, sink)?;
         }
         if let Some(folder) = &self.out {
             initramfs::unpack_out(&output.archive, folder)?;
@@ -103,13 +105,14 @@ impl Vm {
 
     fn attempt(
         &self,
+        emulator: &Qemu,
         initramfs: &initramfs::Initramfs<'_>,
         kernel: &image::KernelFiles,
         task: &Task,
         sink: &mut Sink<'_>,
     ) -> Result<Output> {
         let folder = initramfs.write(task)?;
-        qemu::Machine::start(self, kernel, folder)?.watch(self.timeout, sink)
+        qemu::Machine::start(self, emulator, kernel, folder)?.watch(self.timeout, sink)
     }
 }
 
@@ -156,6 +159,14 @@ pub(crate) struct Output {
 pub(crate) struct Failure {
     what: String,
     console: String,
+}
+
+impl Failure {
+    /// Whether the kernel ran into a breakpoint that was not there any more: what QEMU does to it now and then, see
+    /// [`Qemu`].
+    pub(crate) fn is_stale_breakpoint(&self) -> bool {
+        self.console.contains("int3: 0000 [#")
+    }
 }
 
 impl fmt::Display for Failure {

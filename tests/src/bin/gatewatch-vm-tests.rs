@@ -7,6 +7,9 @@ use std::process::ExitCode;
 use gatewatch_tests::{pod::Container, vm};
 use libtest_mimic::{Arguments, Trial};
 
+/// What the name of the first test comes after, on the command line.
+const FIRST: &str = "--first=";
+
 fn main() -> ExitCode {
     Container::enter();
     if let Some(code) = vm::helper() {
@@ -14,10 +17,18 @@ fn main() -> ExitCode {
     }
     // What isn't libtest's: how long and by which seed `endurance` goes on.
     let own = |word: &String| vm::endurance::set(word);
-    let words: Vec<String> = std::env::args().filter(|word| !own(word)).collect();
+    let mut words: Vec<String> = std::env::args().filter(|word| !own(word)).collect();
+    // Nor this: the test to begin with, of those that are asked for.
+    let first = words.iter().position(|word| word.starts_with(FIRST)).map(|index| words.remove(index));
+    let first = first.as_deref().and_then(|word| word.strip_prefix(FIRST));
+    let begin = first.map_or(Some(0), |first| vm::ALL.iter().position(|(name, _)| *name == first));
+    let Some(begin) = begin else {
+        eprintln!("there is no test {}", first.unwrap_or_default());
+        return ExitCode::FAILURE;
+    };
     let mut arguments = Arguments::from_iter(words);
     arguments.test_threads = Some(1);
-    let trials = vm::ALL.iter().map(|(name, test)| {
+    let trials = vm::ALL[begin..].iter().map(|(name, test)| {
         Trial::test(*name, move || {
             test();
             Ok(())

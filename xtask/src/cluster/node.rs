@@ -16,6 +16,7 @@ use super::{Cluster, initramfs::Initramfs};
 use crate::{
     kube::{ADDRESS_FROM_VM, Daemon, Life, free_ports},
     progress::Step,
+    setup::qemu::Qemu,
 };
 
 /// Its name in Kubernetes.
@@ -63,6 +64,7 @@ impl Node {
     /// Starts the VM. Of this machine it can reach the API server's port, and nothing else.
     pub(super) fn start(
         folder: &Path,
+        emulator: &Qemu,
         initramfs: &Initramfs,
         disk: &Path,
         ports: Ports,
@@ -72,8 +74,7 @@ impl Node {
         let this = env::current_exe().context("cannot tell where this program is")?;
         let shown = |path: &Path| path.display().to_string();
         let forward = |port: u16, inside: u16| format!("hostfwd=tcp:127.0.0.1:{port}-{ADDRESS}:{inside}");
-        let argv = [
-            "qemu-system-x86_64",
+        let options = [
             "-accel",
             "tcg,thread=multi",
             "-cpu",
@@ -111,9 +112,9 @@ impl Node {
             ),
             "-device",
             "virtio-net-pci,netdev=n0,romfile=",
-        ]
-        .map(ToOwned::to_owned)
-        .to_vec();
+        ];
+        let mut argv = emulator.argv();
+        argv.extend(options.map(ToOwned::to_owned));
         let qemu = Daemon::start("node", argv, &folder.join("logs"), life)?;
         let node = Self { folder: folder.to_owned(), ports, qemu };
         let state = serde_json::to_string_pretty(&node).context("cannot serialize the node's state")?;

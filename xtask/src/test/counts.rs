@@ -33,6 +33,23 @@ impl Counts {
         if self.passed + self.failed == 0 { Self::failure("no test was run") } else { self }
     }
 
+    /// Of a test program that was ended from outside: what it told of, and the test that was running.
+    pub(super) fn of_broken_off(output: &str) -> (Self, Option<String>) {
+        let (mut counts, mut running) = (Self::default(), None);
+        for line in output.lines().map(str::trim) {
+            // A test that prints something has its outcome on a line of its own.
+            let mut outcome = line;
+            if let Some((name, rest)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ...")) {
+                (running, outcome) = (Some(name.trim_end()), rest.trim_start());
+            }
+            if let (Some(name), "ok" | "FAILED") = (running, outcome) {
+                counts = counts.and(Self::one(name, outcome == "ok"));
+                running = None;
+            }
+        }
+        (counts, running.map(ToOwned::to_owned))
+    }
+
     /// Reads what Rust's test programs print (libtest, and what imitates it): `test NAME ... ok` or `... FAILED` for
     /// each test, and at the end of each program `test result: ok. 3 passed; 0 failed; …`.
     ///
@@ -97,6 +114,15 @@ mod tests {
         assert_eq!(counts("test a ... ok\n", true), (1, 1));
         assert_eq!(counts("", false), (0, 1));
         assert_eq!(counts("test result: ok. 2 passed; 0 failed;\n", false), (2, 1));
+    }
+
+    #[test]
+    fn a_program_that_was_ended_is_gone_on_with_where_it_was() {
+        let output = "running 9 tests\ntest a   ... ok\ntest b ... took 3 s\nok\ntest c ... FAILED\ntest d  ... said so\n";
+        let (counts, running) = Counts::of_broken_off(output);
+        assert_eq!(counts, Counts { passed: 2, failed: 1, failures: vec!["c".into()] });
+        assert_eq!(running.as_deref(), Some("d"));
+        assert_eq!(Counts::of_broken_off("test a ... ok\n").1, None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use gatewatch_guest_init::{Decoder, Frame, Kind};
 use tempfile::TempDir;
 
 use super::{BROKEN, Failure, Output, Sink, Stream, TIMED_OUT, Vm, initramfs};
-use crate::image::KernelFiles;
+use crate::{image::KernelFiles, setup::qemu::Qemu};
 
 /// A machine under heavy load boots in a third of this.
 const BOOT_LIMIT: Duration = Duration::from_mins(1);
@@ -51,7 +51,7 @@ pub(super) struct Machine {
 
 impl Machine {
     /// Starts qemu with the initramfs in `folder`.
-    pub(super) fn start(vm: &Vm, kernel: &KernelFiles, folder: TempDir) -> Result<Self> {
+    pub(super) fn start(vm: &Vm, emulator: &Qemu, kernel: &KernelFiles, folder: TempDir) -> Result<Self> {
         let socket = folder.path().join("channel");
         let listener =
             UnixListener::bind(&socket).with_context(|| format!("cannot make {}", socket.display()))?;
@@ -60,7 +60,7 @@ impl Machine {
         let errors = writer.try_clone().context("cannot make a pipe")?;
         // setpriv sees to it that qemu does not outlive this process, however it ends.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
+        command.args(["--pdeathsig", "KILL"]).args(emulator.argv());
         command.args(["-accel", "tcg", "-cpu", "max", "-nodefaults", "-no-reboot", "-display", "none"]);
         command.args(["-smp", &vm.cpus.to_string(), "-m", &vm.memory.to_string()]);
         if vm.icount {
