@@ -106,7 +106,7 @@ impl Cluster {
 
         let step = Step::begin("starting the node's VM (a minute or two)");
         let api_server = plane.port();
-        let emulator = Qemu::ready(cache)?;
+        let emulator = Qemu::ready(node::CPUS, cache)?;
         let start = || node::Node::start(folder, &emulator, &initramfs, &disk, ports, api_server, life);
         let mut cluster = Self { plane, node: start()? };
         let mut ready = cluster.wait_node_ready(&step);

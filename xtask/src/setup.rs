@@ -48,7 +48,7 @@ pub(crate) fn tools() -> Result<Tools> {
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let tools = tools()?;
     Userland::ready(&tools.cache)?;
-    qemu::Qemu::ready(&tools.cache)?;
+    qemu::Qemu::ready(2, &tools.cache)?;
     for kernel in &arguments.kernels {
         image::kernel_files(*kernel, &tools.cache)?;
     }

@@ -77,7 +77,7 @@ impl Vm {
     ) -> Result<Output> {
         let userland = Userland::ready(cache)?;
         let kernel = image::kernel_files(self.kernel, cache)?;
-        let emulator = Qemu::ready(cache)?;
+        let emulator = Qemu::ready(self.cpus, cache)?;
         let task = Task {
             argv: argv.iter().map(|&word| word.to_owned()).collect(),
             env: self.env.clone(),

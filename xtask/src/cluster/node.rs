@@ -31,6 +31,9 @@ const LOGS_PORT: u16 = 8079;
 /// On two loaded cores a node has been ready after a minute.
 const READY_LIMIT: Duration = Duration::from_mins(6);
 
+/// Its processors.
+pub(super) const CPUS: u32 = 2;
+
 /// How long a command on the node may be silent.
 const COMMAND_LIMIT: Duration = Duration::from_mins(3);
 
@@ -80,7 +83,7 @@ impl Node {
             "-cpu",
             "max",
             "-smp",
-            "2",
+            &CPUS.to_string(),
             "-m",
             "3072",
             "-nodefaults",

@@ -42,12 +42,12 @@ pub(crate) struct Qemu {
 }
 
 impl Qemu {
-    /// The machine's emulator where it is new enough, else one from the backports of the machine's Debian release,
+    /// For VMs with this many processors. The machine's emulator where it is new enough or there is but one, else one from the backports of the machine's Debian release,
     /// which is fetched when the cache does not have it. Where there is none, the machine's, and a word of it.
-    pub(crate) fn ready(cache: &Cache) -> Result<Self> {
+    pub(crate) fn ready(cpus: u32, cache: &Cache) -> Result<Self> {
         let own = Self { root: None };
         let version = own.version()?;
-        if version >= SOUND {
+        if version >= SOUND || cpus == 1 {
             return Ok(own);
         }
         let Some(release) = release() else { return Ok(own) };
