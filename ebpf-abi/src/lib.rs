@@ -39,6 +39,9 @@ pub mod consts {
     pub const GENERATIONS: usize = 64;
     /// Entries of a hook's table of cgroups that no policy watches. A power of two.
     pub const UNWATCHED: usize = 512;
+    /// What stands in `attach_fentry` and `attach_fexit` for the offsets of `task_struct.cgroups`, `css_set.dfl_cgrp`,
+    /// `cgroup.kn` and `kernfs_node.id`: offsets of instructions, which the user half writes before it loads them.
+    pub const CGROUP_STEPS: [i16; 4] = [0x7c01, 0x7c02, 0x7c03, 0x7c04];
     /// The name of a row without a bit.
     pub const NO_ROW: u32 = u32::MAX;
 

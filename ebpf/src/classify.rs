@@ -72,11 +72,27 @@ pub fn event<C: Context, R: Rows>(ctx: C) {
     }
     // SAFETY: as above.
     let (binary, sets) = unsafe { ((*task).binary, (*task).follow) };
-    if !follow_sets(sets, rows) || !rows.any() || !addresses(ctx, rows) || !strings(ctx, binary, rows) {
+    if !follow_sets(sets, rows) {
         return;
     }
-    // SAFETY: as above.
-    rows.each(|bits, first| unsafe {
+    if frozen!(SPEC.addrs[0].source) == ADDR_NONE && frozen!(SPEC.texts[0].source) == TEXT_NONE {
+        // SAFETY: as above.
+        rows.each::<false>(|bits, first| unsafe { count_word::<R>(bits, first, task) });
+    } else if rows.any() && addresses(ctx, rows) && strings(ctx, binary, rows) {
+        // SAFETY: as above.
+        rows.each::<true>(|bits, first| unsafe { count_word::<R>(bits, first, task) });
+    }
+}
+
+/// Counts a word of what is left.
+///
+/// # Safety
+///
+/// `task` is a map's value, or on the stack.
+#[inline(always)]
+unsafe fn count_word<R: Rows>(bits: u64, first: u32, task: *mut Task) {
+    // SAFETY: the caller's promise.
+    unsafe {
         if R::WIDE && bits.is_power_of_two() {
             count_one(bits, first, task);
         } else if R::WIDE {
@@ -84,7 +100,7 @@ pub fn event<C: Context, R: Rows>(ctx: C) {
         } else {
             count::<false>(bits, first, task);
         }
-    });
+    }
 }
 
 /// Slots in their order, up to the first that isn't used: what isn't asked of the others isn't paid for.

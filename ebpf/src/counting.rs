@@ -54,7 +54,7 @@ pub unsafe fn count<const APART: bool>(mut bits: u64, first: u32, task: *mut Tas
 /// # Safety
 ///
 /// `task` is a map's value, or on the stack.
-#[inline(never)]
+#[inline(always)]
 pub unsafe fn count_one(bits: u64, first: u32, task: *mut Task) {
     let Some(action) = ACTIONS.get(first + lowest(bits)) else { return };
     if action.flags & ACTION_COUNT != 0 {

@@ -48,10 +48,10 @@ pub trait Rows {
     fn class(&mut self, class: u32) -> bool;
     /// Takes a value whose bits have a row each.
     fn mask(&mut self, slot: usize, value: u64) -> bool;
-    /// Whether anything is left: asked before what costs much.
+    /// Whether anything is left: asked before the fields that cost much.
     fn any(&mut self) -> bool;
-    /// Gives each word that isn't 0, and the number of its first bit.
-    fn each(&self, f: impl FnMut(u64, u32));
+    /// Gives each word that isn't 0, and the number of its first bit. `ALL`: whether fields were looked at that cost much.
+    fn each<const ALL: bool>(&self, f: impl FnMut(u64, u32));
 }
 
 /// One word of a row.
@@ -120,7 +120,7 @@ impl Rows for Narrow {
     }
 
     #[inline(always)]
-    fn each(&self, mut f: impl FnMut(u64, u32)) {
+    fn each<const ALL: bool>(&self, mut f: impl FnMut(u64, u32)) {
         f(self.0, 0);
     }
 }
@@ -167,9 +167,9 @@ impl Wide {
         self.first <= self.last
     }
 
-    /// What is left of word `w`; of the fields that cost much only `ALL`.
-    #[inline(never)]
-    fn left<const ALL: bool>(&self, w: u32) -> u64 {
+    /// What is left of word `w` by the fields that cost little.
+    #[inline(always)]
+    fn left(&self, w: u32) -> u64 {
         let words = frozen!(SPEC.words);
         let mut left = word(self.class * words + w);
         macro_rules! each {
@@ -194,9 +194,21 @@ impl Wide {
                 left &= self.row(FOLLOW + i, words, w);
             }
         }
-        if !ALL {
-            return left;
-        }
+        left
+    }
+
+    /// The same in a function of its own: older verifiers follow every combination of what it finds with what comes before
+    /// and after, and where paths do they don't come to an end.
+    #[inline(never)]
+    fn left_apart(&self, w: u32) -> u64 {
+        self.left(w)
+    }
+
+    /// What is left of word `w` by all fields.
+    #[inline(never)]
+    fn left_of_all(&self, w: u32) -> u64 {
+        let words = frozen!(SPEC.words);
+        let mut left = self.left(w);
         for i in 0..ADDR_SLOTS {
             if frozen!(SPEC.addrs[i].source) != ADDR_NONE {
                 left &= self.row(ADDRESS + i, words, w);
@@ -259,15 +271,12 @@ impl Rows for Wide {
 
     #[inline(always)]
     fn any(&mut self) -> bool {
-        if frozen!(SPEC.addrs[0].source) == ADDR_NONE && frozen!(SPEC.texts[0].source) == TEXT_NONE {
-            return true;
-        }
         let mut w = self.first;
         for _ in 0..MAX_WORDS {
             if w > self.last {
                 break;
             }
-            if self.left::<false>(w) != 0 {
+            if self.left_apart(w) != 0 {
                 return true;
             }
             w += 1;
@@ -276,13 +285,13 @@ impl Rows for Wide {
     }
 
     #[inline(always)]
-    fn each(&self, mut f: impl FnMut(u64, u32)) {
+    fn each<const ALL: bool>(&self, mut f: impl FnMut(u64, u32)) {
         let mut w = self.first;
         for _ in 0..MAX_WORDS {
             if w > self.last {
                 break;
             }
-            let left = self.left::<true>(w);
+            let left = if ALL { self.left_of_all(w) } else { self.left(w) };
             if left != 0 {
                 f(left, w * 64);
             }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use gatewatch_agent::agent::{Agent, host_namespaces};
 use gatewatch_agent::engine::Engine;
-use gatewatch_agent::kernel_half::{self, Interruptible, KernelHalf, Node, Trampolines};
+use gatewatch_agent::kernel_half::{self, Interruptible, KernelHalf, Node, Trampolines, cgroup_steps};
 use gatewatch_agent::profile::SavedProfile;
 use gatewatch_agent::series::SERIES_PER_POLICY;
 use gatewatch_agent::sources::{Files, Source};
@@ -140,6 +140,7 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     let node = Node {
         layout: kernel.profile.layout()?,
+        cgroup_steps: cgroup_steps(&kernel.profile),
         trampolines: if arguments.no_fentry {
             Trampolines::NONE
         } else {

@@ -12,7 +12,7 @@ use gatewatch_agent::{
     attribution::Attribution,
     cgroup,
     engine::{Engine, Failure, PolicyKey},
-    kernel_half::{Interruptible, KernelHalf, Node, Trampolines},
+    kernel_half::{Interruptible, KernelHalf, Node, Trampolines, cgroup_steps},
 };
 use gatewatch_kernel::host::{Depth, Features, HostKernel, host_to};
 use gatewatch_policy::{
@@ -52,6 +52,7 @@ impl Kernel {
         let host: HostKernel = host_to(Depth::Attach).expect("a kernel with BTF");
         let node = Node {
             layout: host.profile.layout().expect("every field"),
+            cgroup_steps: cgroup_steps(&host.profile),
             trampolines: choose(&host.features),
             interruptible: Interruptible::new(&host.features),
             pins: pins(),

@@ -144,6 +144,14 @@ impl Profile {
         }
     }
 
+    /// Offset in bytes of a member of a structure: `css_set`, `dfl_cgrp`. A saved profile has those of the layout only.
+    pub fn offset_of(&self, structure: &str, path: &str) -> Option<u32> {
+        match &self.types {
+            Types::Live(live) => live.types.offset_of(structure, path),
+            Types::Saved(saved) => saved.offset_of(structure, path),
+        }
+    }
+
     /// The types as tables.
     fn saved(&self) -> Cow<'_, Saved> {
         match &self.types {

@@ -91,7 +91,11 @@ impl Saved {
     }
 
     pub(super) fn layout(&self) -> Result<Layout, MissingField> {
-        crate::layout::resolve(|structure, path| find(&self.fields, &format!("{structure}.{path}")).copied())
+        crate::layout::resolve(|structure, path| self.offset_of(structure, path))
+    }
+
+    pub(super) fn offset_of(&self, structure: &str, path: &str) -> Option<u32> {
+        find(&self.fields, &format!("{structure}.{path}")).copied()
     }
 
     /// Whether every index points at something, and what is searched is sorted.

@@ -20,7 +20,7 @@ use gatewatch_abi::consts::{ADDR_NONE, INT_ARG, INT_SOCK, TEXT_BINARY, TEXT_NONE
 use gatewatch_policy::classify::Tables;
 
 use self::tables::{OWN, array, fill};
-use super::{LoadError, Node, Site, bpffs, bpffs::Pins, objects};
+use super::{LoadError, Node, Site, bpffs, bpffs::Pins, objects, stub::Stub};
 
 /// Name of the map that holds the classifier.
 const SLOT: &str = "CLASSIFIER";
@@ -50,10 +50,13 @@ impl By {
         }
     }
 
-    const fn stub(self) -> &'static str {
+    /// The program that sits on the function.
+    const fn stub(self, typed: bool) -> &'static str {
         match self {
-            Self::Fentry => "attach_fentry",
-            Self::Fexit => "attach_fexit",
+            Self::Fentry if typed => "attach_fentry",
+            Self::Fexit if typed => "attach_fexit",
+            Self::Fentry => "attach_fentry_by_helper",
+            Self::Fexit => "attach_fexit_by_helper",
             Self::Kprobe => "attach_kprobe",
             Self::Kretprobe => "attach_kretprobe",
         }
@@ -122,7 +125,13 @@ enum Hold {
 impl Function {
     /// Attaches to a function: by a trampoline where that works, else by a kprobe. Events pass until there is a
     /// classifier.
-    pub(super) fn attach(node: &Node, pins: &Pins, btf: &Btf, site: &Site) -> Result<Self, LoadError> {
+    pub(super) fn attach(
+        node: &Node,
+        stub: &Stub,
+        pins: &Pins,
+        btf: &Btf,
+        site: &Site,
+    ) -> Result<Self, LoadError> {
         let (symbol, on_return) = site;
         let (allowed, trampoline, probe) = if *on_return {
             (node.trampolines.exit, By::Fexit, By::Kretprobe)
@@ -130,19 +139,19 @@ impl Function {
             (node.trampolines.entry, By::Fentry, By::Kprobe)
         };
         if allowed {
-            match Self::attach_by(trampoline, pins, btf, symbol) {
+            match Self::attach_by(trampoline, stub, pins, btf, symbol) {
                 Ok(function) => return Ok(function),
                 Err(error) => tracing::debug!(symbol, %error, "no trampoline; trying a kprobe"),
             }
         }
-        Self::attach_by(probe, pins, btf, symbol)
+        Self::attach_by(probe, stub, pins, btf, symbol)
     }
 
-    fn attach_by(by: By, pins: &Pins, btf: &Btf, symbol: &str) -> Result<Self, LoadError> {
+    fn attach_by(by: By, stub: &Stub, pins: &Pins, btf: &Btf, symbol: &str) -> Result<Self, LoadError> {
+        let name = by.stub(stub.is_typed());
         let mut stub = EbpfLoader::new()
-            .load(objects::built(objects::ATTACH)?)
+            .load(stub.object())
             .map_err(|source| LoadError::Object { object: "attaching", source })?;
-        let name = by.stub();
         let failed = |source| LoadError::Program { program: name, target: symbol.to_owned(), source };
         let map = stub.take_map(SLOT).ok_or(LoadError::Missing(SLOT))?;
         let globals = stub.take_map(GLOBALS).ok_or(LoadError::Missing(GLOBALS))?;
@@ -205,7 +214,7 @@ impl Function {
     fn adopt(folder: &Path) -> Result<Self, LoadError> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let (symbol, by) = parse_name(&name).ok_or(LoadError::Missing("a hook of this name"))?;
-        let failed = |source| LoadError::Program { program: by.stub(), target: symbol.clone(), source };
+        let failed = |source| LoadError::Program { program: by.name(), target: symbol.clone(), source };
         // It is the name that keeps the link, not the descriptor.
         PinnedLink::from_pin(folder.join("link"))
             .map_err(|source| LoadError::Link { symbol: symbol.clone(), source })?;
@@ -368,7 +377,7 @@ impl Function {
 
 /// Attaches a loaded program; gives the link if it is to be kept, which it then must be able to.
 fn attach(program: &mut Program, by: By, symbol: &str, kept: bool) -> Result<Option<FdLink>, LoadError> {
-    let failed = |source| LoadError::Program { program: by.stub(), target: symbol.to_owned(), source };
+    let failed = |source| LoadError::Program { program: by.name(), target: symbol.to_owned(), source };
     let link = match program {
         Program::FEntry(program) => {
             let id = program.attach().map_err(failed)?;
@@ -384,7 +393,7 @@ fn attach(program: &mut Program, by: By, symbol: &str, kept: bool) -> Result<Opt
             let unkept = |source| LoadError::Link { symbol: symbol.to_owned(), source };
             link.map(FdLink::try_from).transpose().map_err(unkept)?
         }
-        _ => return Err(LoadError::Missing(by.stub())),
+        _ => return Err(LoadError::Missing(by.name())),
     };
     Ok(link)
 }

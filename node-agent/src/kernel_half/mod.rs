@@ -12,6 +12,7 @@ mod function;
 mod objects;
 pub mod processes;
 mod shared;
+mod stub;
 mod tracker;
 mod types;
 mod undisturbed;
@@ -25,13 +26,16 @@ use gatewatch_abi::{CountKey, Layout};
 use gatewatch_kernel::host::{Features, Preemption, Support};
 use gatewatch_policy::classify::Tables;
 
-use self::{alive::Alive, bpffs::Pins, function::Function, shared::Shared, tracker::Tracker, types::Types};
+use self::{
+    alive::Alive, bpffs::Pins, function::Function, shared::Shared, stub::Stub, tracker::Tracker, types::Types,
+};
 pub use self::{
     bpffs::cleanup,
     error::LoadError,
     function::{Missed, Prepared},
     objects::empty_programs,
     shared::{CgroupChanges, Usage},
+    stub::cgroup_steps,
     undisturbed::Interruptible,
 };
 
@@ -43,6 +47,9 @@ pub type Site = (String, bool);
 pub struct Node {
     /// Where the kernel's structures have their fields.
     pub layout: Layout,
+    /// Offsets of `task_struct.cgroups`, `css_set.dfl_cgrp`, `cgroup.kn` and `kernfs_node.id`, see [`cgroup_steps`]; without
+    /// them a helper is called, which takes longer.
+    pub cgroup_steps: Option<[u32; 4]>,
     /// How functions may be attached to.
     pub trampolines: Trampolines,
     /// Whether another task can come in the middle of a system call on a map.
@@ -106,6 +113,7 @@ const KEY: &str = "key";
 pub struct KernelHalf {
     node: Node,
     types: Types,
+    stub: Stub,
     hash_key: u64,
     shared: Shared,
     tracker: Tracker,
@@ -134,6 +142,7 @@ impl KernelHalf {
         }
         drop(undisturbed);
         tracker.attach(types.get()?, &pins)?;
+        let stub = Stub::new(node.cgroup_steps, types.get()?)?;
         let undisturbed = node.interruptible.undisturbed();
         shared.scan_processes(hash_key)?;
         drop(undisturbed);
@@ -141,7 +150,7 @@ impl KernelHalf {
             if pins.taken { Function::adopt_all(&pins).into_iter().collect() } else { BTreeMap::new() };
         let adopted = functions.keys().cloned().collect();
         let alive = pins.kept().then(|| Alive::open(pins.dir())).flatten();
-        Ok(Self { node, types, hash_key, shared, tracker, functions, adopted, alive, pins })
+        Ok(Self { node, types, stub, hash_key, shared, tracker, functions, adopted, alive, pins })
     }
 
     /// Whether this function was hooked by an earlier agent and counted while there was none.
@@ -189,7 +198,7 @@ impl KernelHalf {
         }
         drop(undisturbed);
         if !self.functions.contains_key(site) {
-            let function = Function::attach(&self.node, &self.pins, self.types.get()?, site)?;
+            let function = Function::attach(&self.node, &self.stub, &self.pins, self.types.get()?, site)?;
             self.functions.insert(site.clone(), function);
         }
         let Some(function) = self.functions.get(site) else {

@@ -16,19 +16,22 @@ fn looked_at(kernel: &Kernel, about: &str) {
     }
 }
 
+/// A policy of one selector on a function of which the argument at `index` is an integer.
+fn one_of_many(call: &str, index: u32, id: u32) -> String {
+    let hook = format!(
+        "  - call: {call}\n    syscall: false\n    args: [{{index: {index}, type: uint32}}]\n    selectors:\n    - matchArgs: \
+         [{{index: {index}, operator: Equal, values: [\"{id}\"]}}]"
+    );
+    policy(&format!("p{id}"), &hook)
+}
+
 /// The greatest classifiers that there are: a thousand policies on one function, and the shipped file policy, which walks
-/// a path in each of its functions, and two in one.
+/// a path in each of its functions, and two in one; by itself, and among so many others that a word doesn't hold them.
 pub(super) fn head_room() {
     for trampolines in [true, false] {
         let by = if trampolines { "fentry" } else { "kprobe" };
         let mut kernel = Kernel::load_with(trampolines);
-        let text: String = (0..1_000)
-            .map(|id| {
-                let hook = "  - call: __sys_setgid\n    syscall: false\n    args: [{index: 0, type: uint32}]\n    selectors:\n    \
-                            - matchArgs: [{index: 0, operator: Equal, values: [\"ID\"]}]";
-                policy(&format!("p{id}"), &hook.replace("ID", &id.to_string()))
-            })
-            .collect();
+        let text: String = (0..1_000).map(|id| one_of_many("__sys_setgid", 0, id)).collect();
         let plans = kernel.compile(&text);
         let failed = kernel.apply(plans);
         assert!(failed.is_empty(), "{failed:?}");
@@ -39,8 +42,13 @@ pub(super) fn head_room() {
         drop(kernel);
         let mut kernel = Kernel::load_with(trampolines);
         let path = "/policies/application/application-file-system-access.yaml";
-        let plans = kernel.compile(&fs::read_to_string(path).expect("the shipped policy"));
+        let shipped = fs::read_to_string(path).expect("the shipped policy");
+        let plans = kernel.compile(&shipped);
         assert!(kernel.apply(plans).is_empty(), "the file policy loads");
         looked_at(&kernel, &format!("the file policy by {by}"));
+        let others: String = (0..70).map(|id| one_of_many("security_file_permission", 1, id)).collect();
+        let plans = kernel.compile(&format!("{shipped}\n---\n{others}"));
+        assert!(kernel.apply(plans).is_empty(), "the file policy loads among others");
+        looked_at(&kernel, &format!("the file policy among others by {by}"));
     }
 }
