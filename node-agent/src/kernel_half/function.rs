@@ -168,7 +168,7 @@ impl Function {
             globals.pin(folder.join("globals")).map_err(unpinned)?;
             program.pin(folder.join("program")).map_err(unpinned)?;
         }
-        let link = attach(program, by, symbol, folder.is_some())?;
+        let link = attach(program, name, symbol, folder.is_some())?;
         let hold = match (folder, link) {
             (Some(folder), Some(link)) => {
                 let path = folder.join("link");
@@ -375,9 +375,14 @@ impl Function {
     }
 }
 
-/// Attaches a loaded program; gives the link if it is to be kept, which it then must be able to.
-fn attach(program: &mut Program, by: By, symbol: &str, kept: bool) -> Result<Option<FdLink>, LoadError> {
-    let failed = |source| LoadError::Program { program: by.name(), target: symbol.to_owned(), source };
+/// Attaches a loaded program of this name; gives the link if it is to be kept, which it then must be able to.
+fn attach(
+    program: &mut Program,
+    name: &'static str,
+    symbol: &str,
+    kept: bool,
+) -> Result<Option<FdLink>, LoadError> {
+    let failed = |source| LoadError::Program { program: name, target: symbol.to_owned(), source };
     let link = match program {
         Program::FEntry(program) => {
             let id = program.attach().map_err(failed)?;
@@ -393,7 +398,7 @@ fn attach(program: &mut Program, by: By, symbol: &str, kept: bool) -> Result<Opt
             let unkept = |source| LoadError::Link { symbol: symbol.to_owned(), source };
             link.map(FdLink::try_from).transpose().map_err(unkept)?
         }
-        _ => return Err(LoadError::Missing(by.name())),
+        _ => return Err(LoadError::Missing(name)),
     };
     Ok(link)
 }

@@ -74,6 +74,15 @@ impl Suite {
         packages_in(folder)
     }
 
+    /// Fetches packages, by themselves, and puts their files into `folder`.
+    pub(crate) fn unpack(&self, packages: &[&str], folder: &Path, step: &Step) -> Result<()> {
+        let scratch = tempfile::tempdir().context("cannot make a folder to fetch into")?;
+        for package in self.download(packages, scratch.path(), step)? {
+            process::run(Command::new("dpkg-deb").arg("-x").arg(package).arg(folder), step)?;
+        }
+        Ok(())
+    }
+
     /// Fetches `packages` and all they depend on into `folder`. Those in `absent`, and what only they need, stay out.
     pub(crate) fn download_closure(
         &self,

@@ -1,14 +1,13 @@
 //! The programs that the chart is tested with: helm, and Debian's Prometheus and Alertmanager.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::{
     cache::Cache,
     debian::Suite,
     kube::{self, Program},
-    process,
     progress::Step,
 };
 
@@ -80,10 +79,7 @@ fn prometheus(cache: &Cache) -> Result<PathBuf> {
     let suite = Suite::open(cache, SUITE)?;
     let step = Step::begin(format!("fetching Prometheus and Alertmanager from {suite}"));
     let folder = cache.make_folder(&relative, |folder| {
-        let scratch = tempfile::tempdir().context("cannot make a folder for packages")?;
-        for package in suite.download(PACKAGES, scratch.path(), &step)? {
-            process::run(Command::new("dpkg-deb").arg("-x").arg(package).arg(folder), &step)?;
-        }
+        suite.unpack(PACKAGES, folder, &step)?;
         fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
         Ok(())
     })?;

@@ -7,13 +7,9 @@
 //! holds a page's lock while it translates from the page, and only the time between the end of the old translation
 //! and the write is left.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::PathBuf, process::Command};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     cache::Cache,
@@ -42,33 +38,38 @@ pub(crate) struct Qemu {
 }
 
 impl Qemu {
-    /// For VMs with this many processors. The machine's emulator where it is new enough or there is but one, else one from the backports of the machine's Debian release,
-    /// which is fetched when the cache does not have it. Where there is none, the machine's, and a word of it.
+    /// For VMs with this many processors. The machine's emulator where it is new enough or there is but one, else one from
+    /// the backports of the machine's Debian release, which is fetched when the cache does not have it. Where there is
+    /// none, the machine's, and a word of it.
     pub(crate) fn ready(cpus: u32, cache: &Cache) -> Result<Self> {
         let own = Self { root: None };
-        let version = own.version()?;
-        if version >= SOUND || cpus == 1 {
+        if cpus == 1 {
             return Ok(own);
         }
-        let Some(release) = release() else { return Ok(own) };
-        let relative = format!("qemu/{release}-backports");
-        let backported = Self { root: Some(cache.path(&relative)) };
-        if cache.path(&relative).is_dir() {
-            return Ok(backported);
+        let (major, minor) = own.version()?;
+        if (major, minor) >= SOUND {
+            return Ok(own);
         }
-        let _lock = cache.lock()?;
-        if cache.path(&relative).is_dir() {
-            return Ok(backported);
-        }
-        if let Err(error) = unpack(cache, &release, &relative) {
+        Self::backported(cache).or_else(|error| {
             say(&format!(
-                "QEMU {}.{} can break a guest's kernel down while it writes its own code, and there is no newer one: \
-                 {error:#}. Going on with it",
-                version.0, version.1
+                "QEMU {major}.{minor} can break a guest's kernel down while it writes its own code, and there is no \
+                 newer one: {error:#}. Going on with it"
             ));
-            return Ok(own);
+            Ok(own)
+        })
+    }
+
+    fn backported(cache: &Cache) -> Result<Self> {
+        let release = release().context("this machine runs no release of Debian")?;
+        let relative = format!("qemu/{release}-backports");
+        let root = cache.path(&relative);
+        if !root.is_dir() {
+            let _lock = cache.lock()?;
+            if !root.is_dir() {
+                fetch(cache, &release, &relative)?;
+            }
         }
-        Ok(backported)
+        Ok(Self { root: Some(root) })
     }
 
     /// The program and the arguments that every use of it begins with.
@@ -98,24 +99,17 @@ fn release() -> Option<String> {
     (field("ID=")? == "debian").then(|| field("VERSION_CODENAME="))?.map(ToOwned::to_owned)
 }
 
-fn unpack(cache: &Cache, release: &str, relative: &str) -> Result<()> {
+/// Makes the folder `relative` in the cache, with an emulator in it that runs here and is new enough.
+fn fetch(cache: &Cache, release: &str, relative: &str) -> Result<()> {
     let suite = Suite::open(cache, &format!("{release}-backports"))?;
     let step = Step::begin(format!("fetching QEMU from {suite}"));
     cache.make_folder(relative, |folder| {
-        let scratch = tempfile::tempdir().context("cannot make a folder to fetch into")?;
-        for package in suite.download(PACKAGES, scratch.path(), &step)? {
-            process::run(Command::new("dpkg-deb").arg("-x").arg(package).arg(folder), &step)?;
-        }
-        is_sound(folder)
+        suite.unpack(PACKAGES, folder, &step)?;
+        let (major, minor) = Qemu { root: Some(folder.to_owned()) }.version()?;
+        ensure!((major, minor) >= SOUND, "the one in {suite} is {major}.{minor}");
+        Ok(())
     })?;
     step.done();
-    Ok(())
-}
-
-/// Fails unless the emulator in `root` runs here and is new enough.
-fn is_sound(root: &Path) -> Result<()> {
-    let (major, minor) = Qemu { root: Some(root.to_owned()) }.version()?;
-    anyhow::ensure!((major, minor) >= SOUND, "the one in the backports is {major}.{minor}");
     Ok(())
 }
 

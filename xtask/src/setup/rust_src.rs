@@ -62,9 +62,7 @@ fn from_debian(cache: &Cache, place: &Path) -> Result<()> {
     };
     let step = Step::begin(format!("installing rust-src {same} from {suite}"));
     let scratch = tempfile::tempdir().context("cannot make a folder to unpack in")?;
-    for package in suite.download(&[&format!("rust-src={same}")], scratch.path(), &step)? {
-        process::run(Command::new("dpkg-deb").arg("-x").arg(package).arg(scratch.path()), &step)?;
-    }
+    suite.unpack(&[&format!("rust-src={same}")], scratch.path(), &step)?;
     let library = scratch.path().join(format!("usr/src/rustc-{version}/library"));
     fs::create_dir_all(place).with_context(|| format!("cannot make {}", place.display()))?;
     process::run(Command::new("cp").arg("-a").arg(library).arg(place), &step)?;
