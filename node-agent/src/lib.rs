@@ -12,8 +12,10 @@
 //! * [`kernel_half`], [`engine`]: the programs and maps in the kernel, kept in step with the policies
 //! * [`profile`]: what this kernel offers, for the gate
 //! * [`privileges`]: what the process must be allowed to do
+//! * [`allocator`]: memory that isn't needed goes back
 //! * [`agent`]: all of this together
 pub mod agent;
+pub mod allocator;
 pub mod attribution;
 pub mod cgroup;
 pub mod engine;

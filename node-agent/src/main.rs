@@ -15,7 +15,7 @@ use gatewatch_agent::kernel_half::{self, Interruptible, KernelHalf, Node, Trampo
 use gatewatch_agent::profile::SavedProfile;
 use gatewatch_agent::series::SERIES_PER_POLICY;
 use gatewatch_agent::sources::{Files, Source};
-use gatewatch_agent::{http, kubernetes, policy_dir, privileges, profile};
+use gatewatch_agent::{allocator, http, kubernetes, policy_dir, privileges, profile};
 use gatewatch_kernel::host::{Depth, Features, Support, host_to};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -65,6 +65,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    allocator::begin();
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_env("GATEWATCH_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()

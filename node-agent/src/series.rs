@@ -12,11 +12,13 @@ mod samples;
 mod saved;
 mod totals;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+// Ten thousand keys are looked up in each scrape, and the standard hash takes as long as all else.
+use foldhash::{HashMap, HashSet};
 use gatewatch_policy::plan::Scope;
 
 use crate::attribution::{Attribution, CgroupKey, Forgotten};
@@ -126,11 +128,11 @@ impl Series {
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
-            of_policy: HashMap::new(),
-            last: HashMap::new(),
-            held: HashMap::new(),
-            binaries: HashMap::new(),
-            exported: HashMap::new(),
+            of_policy: HashMap::default(),
+            last: HashMap::default(),
+            held: HashMap::default(),
+            binaries: HashMap::default(),
+            exported: HashMap::default(),
             names: Names::default(),
         }
     }
@@ -162,8 +164,7 @@ impl Series {
             let added = count.value.checked_sub(*last).unwrap_or(count.value);
             *last = count.value;
             if added > 0 {
-                let of =
-                    Held { hook: count.hook, cgroup: attribution.key(count.cgroup), binary: count.binary };
+                let of = Held { hook: count.hook, cgroup: places.cgroup(count.cgroup), binary: count.binary };
                 if self.place(&mut places, of, added).is_pending() {
                     *held.entry(of).or_default() += added;
                 }
@@ -215,7 +216,7 @@ impl Series {
             .filter_map(|hook| Some((self.names.find(&hook.policy)?, self.names.find(&hook.label())?)))
             .collect();
         let names = &self.names;
-        let mut exists: HashMap<Name, bool> = HashMap::new();
+        let mut exists: HashMap<Name, bool> = HashMap::default();
         let mut lives = |uid: Name| {
             *exists
                 .entry(uid)

@@ -6,13 +6,12 @@
 
 use std::{
     collections::HashSet,
-    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, MapError, PerCpuArray, PerCpuValues, Queue},
+    maps::{MapData, MapError, PerCpuArray, PerCpuValues, Queue},
     util::nr_cpus,
 };
 use gatewatch_abi::{
@@ -22,6 +21,7 @@ use gatewatch_abi::{
 
 use super::{
     LoadError,
+    batch::{self, Table},
     shared::{NOEXIST, ignore_missing, take},
 };
 
@@ -31,14 +31,12 @@ const UNUSED: Duration = Duration::from_secs(10);
 
 /// See the module's documentation.
 pub(super) struct Counts {
-    places: HashMap<MapData, CountKey, u32>,
+    places: Table<CountKey, u32>,
     values: PerCpuArray<MapData, u64>,
     free: Queue<MapData, u32>,
-    released: HashMap<MapData, u32, u32>,
+    released: Table<u32, u32>,
     /// Those in `released`, and since when.
     waiting: Vec<(u32, Instant)>,
-    /// How many counts there were at the last look; reading them all again for their number would double a scrape.
-    entries: AtomicU64,
     cpus: usize,
 }
 
@@ -50,12 +48,11 @@ impl Counts {
     /// Takes the maps out of the object that was loaded first. If they aren't an earlier agent's, all places are free.
     pub(super) fn take(ebpf: &mut Ebpf, adopted: bool) -> Result<Self, LoadError> {
         let mut counts = Self {
-            places: take(ebpf, "COUNTS")?,
+            places: Table::take(ebpf, "COUNTS")?,
             values: take(ebpf, "VALUES")?,
             free: take(ebpf, "FREE")?,
-            released: take(ebpf, "RELEASED")?,
+            released: Table::take(ebpf, "RELEASED")?,
             waiting: Vec::new(),
-            entries: AtomicU64::new(0),
             cpus: nr_cpus().map_err(|(path, source)| LoadError::Pins { path: path.into(), source })?,
         };
         if adopted {
@@ -71,11 +68,11 @@ impl Counts {
     /// Goes on with the places that an earlier agent released.
     fn wait_again(&mut self) -> Result<(), LoadError> {
         let mut used = HashSet::new();
-        for entry in &self.places {
-            used.insert(entry.map_err(failed("COUNTS"))?.1);
-        }
+        self.places.visit(|_, place| {
+            used.insert(place);
+        })?;
         let now = Instant::now();
-        for place in super::shared::keys(&self.released, "RELEASED")? {
+        for place in self.released.all_keys()? {
             if used.contains(&place) {
                 // It ended before it had taken the count away.
                 ignore_missing(self.released.remove(&place), "RELEASED")?;
@@ -123,31 +120,31 @@ impl Counts {
     pub(super) fn read(&self) -> Result<Vec<(CountKey, u64)>, LoadError> {
         // As many as the last time, and some more.
         let before = usize::try_from(self.len()).unwrap_or(0);
-        let mut all = Vec::with_capacity(before + before / 16);
-        for entry in &self.places {
-            let (key, place) = entry.map_err(failed("COUNTS"))?;
-            let values = self.values.get(&place, 0).map_err(failed("VALUES"))?;
-            all.push((key, values.iter().sum()));
-        }
-        self.entries.store(u64::try_from(all.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        Ok(all)
+        let room = before + before / 16;
+        let (mut keys, mut places) = (Vec::with_capacity(room), Vec::with_capacity(room));
+        self.places.visit(|key, place| {
+            keys.push(key);
+            places.push(place);
+        })?;
+        // After the places: a number is at least as new as what it belongs to.
+        let sums = batch::sums(&self.values, "VALUES", &places, self.cpus)?;
+        Ok(keys.into_iter().zip(sums).collect())
     }
 
     /// How many there were at the last look.
     pub(super) fn len(&self) -> u64 {
-        self.entries.load(Ordering::Relaxed)
+        self.places.len()
     }
 
     /// Takes counts away; tells whether there were any. What classifiers remember must then be made void.
     pub(super) fn remove(&mut self, gone: impl Fn(&CountKey) -> bool) -> Result<bool, LoadError> {
         self.reuse()?;
         let mut found = Vec::new();
-        for entry in &self.places {
-            let (key, place) = entry.map_err(failed("COUNTS"))?;
+        self.places.visit(|key, place| {
             if gone(&key) {
                 found.push((key, place));
             }
-        }
+        })?;
         let now = Instant::now();
         for (key, place) in &found {
             // In this order: a place is never in neither.

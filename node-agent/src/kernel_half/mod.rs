@@ -4,6 +4,7 @@
 //! that is hooked; what its classifier looks at comes as [`Tables`] from the policy engine.
 
 mod alive;
+mod batch;
 mod blob;
 mod bpffs;
 mod counts;

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use aya::{
-    Ebpf, Pod,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
+    Ebpf,
+    maps::{Array, Map, MapData, MapError, PerCpuArray},
 };
 use gatewatch_abi::{
     Binary, CountKey, Process, binary_id,
@@ -14,7 +14,7 @@ use gatewatch_abi::{
     },
 };
 
-use super::{LoadError, counts::Counts, processes};
+use super::{LoadError, batch::Table, counts::Counts, processes};
 
 /// `BPF_NOEXIST`, include/uapi/linux/bpf.h.
 pub(super) const NOEXIST: u64 = 1;
@@ -52,12 +52,12 @@ struct Told {
 pub(super) struct Shared {
     pub(super) counts: Counts,
     generations: Array<MapData, [u64; GENERATIONS]>,
-    processes: HashMap<MapData, u32, Process>,
-    binaries: HashMap<MapData, u64, Binary>,
-    cgroups: HashMap<MapData, u64, u32>,
-    follow: HashMap<MapData, u64, u64>,
-    cgroup_paths: HashMap<MapData, u64, [u8; 512]>,
-    cgroups_gone: HashMap<MapData, u64, u32>,
+    processes: Table<u32, Process>,
+    binaries: Table<u64, Binary>,
+    cgroups: Table<u64, u32>,
+    follow: Table<u64, u64>,
+    cgroup_paths: Table<u64, [u8; 512]>,
+    cgroups_gone: Table<u64, u32>,
     stats: PerCpuArray<MapData, u64>,
     /// Cgroups that were made and removed, as far as they were given out and stand in the maps still.
     told: Told,
@@ -99,12 +99,12 @@ impl Shared {
             capacities,
             counts: Counts::take(ebpf, adopted)?,
             generations: take(ebpf, "GENERATIONS")?,
-            processes: take(ebpf, "PROCESSES")?,
-            binaries: take(ebpf, "BINARIES")?,
-            cgroups: take(ebpf, "CGROUPS")?,
-            follow: take(ebpf, "FOLLOW")?,
-            cgroup_paths: take(ebpf, "CGROUP_PATHS")?,
-            cgroups_gone: take(ebpf, "CGROUPS_GONE")?,
+            processes: Table::take(ebpf, "PROCESSES")?,
+            binaries: Table::take(ebpf, "BINARIES")?,
+            cgroups: Table::take(ebpf, "CGROUPS")?,
+            follow: Table::take(ebpf, "FOLLOW")?,
+            cgroup_paths: Table::take(ebpf, "CGROUP_PATHS")?,
+            cgroups_gone: Table::take(ebpf, "CGROUPS_GONE")?,
             stats: take(ebpf, "STATS")?,
             told: Told::default(),
             sets: Vec::new(),
@@ -206,8 +206,8 @@ impl Shared {
         let mut changes = CgroupChanges::default();
         // In this order: whatever is in the first list is in the second, too, so none is told of as gone, and as made the
         // next time.
-        let gone = keys(&self.cgroups_gone, "CGROUPS_GONE")?;
-        for id in keys(&self.cgroup_paths, "CGROUP_PATHS")? {
+        let gone = self.cgroups_gone.all_keys()?;
+        for id in self.cgroup_paths.all_keys()? {
             if self.told.made.contains(&id) {
                 continue;
             }
@@ -245,10 +245,9 @@ impl Shared {
 
     /// The classes of cgroups, as an earlier agent has set them.
     pub(super) fn cgroup_classes(&self) -> Result<Vec<(u64, u32)>, LoadError> {
-        self.cgroups
-            .iter()
-            .collect::<Result<_, _>>()
-            .map_err(|source| LoadError::Map { map: "CGROUPS", source })
+        let mut classes = Vec::new();
+        self.cgroups.visit(|cgroup, class| classes.push((cgroup, class)))?;
+        Ok(classes)
     }
 
     /// The sets of programs that are followed, in the order of their bits.
@@ -277,7 +276,7 @@ impl Shared {
     pub(super) fn clear_free_bits(&mut self) -> Result<(), LoadError> {
         let set_bits = self.sets.iter().enumerate().filter(|(_, set)| !set.is_empty());
         let known = set_bits.fold(0_u64, |known, (bit, _)| known | 1 << bit);
-        for id in keys(&self.follow, "FOLLOW")? {
+        for id in self.follow.all_keys()? {
             let masks = self.follow.get(&id, 0).unwrap_or(0);
             if masks & !known != 0 {
                 self.follow
@@ -288,7 +287,7 @@ impl Shared {
         // A process that is made meanwhile has its parent's bits: until none is left that has any.
         for _ in 0..CLEARED_WITHIN {
             let mut any = false;
-            for id in keys(&self.processes, "PROCESSES")? {
+            for id in self.processes.all_keys()? {
                 if let Ok(mut process) = self.processes.get(&id, 0)
                     && process.follow & !known != 0
                 {
@@ -305,14 +304,13 @@ impl Shared {
     }
 
     pub(super) fn usage(&self) -> Usage {
-        let count = |keys: usize| u64::try_from(keys).unwrap_or(u64::MAX);
         let stat = |stat| self.stats.get(&stat, 0).map_or(0, |values| values.iter().sum());
         Usage {
             maps: vec![
                 ("counts", self.counts.len(), u64::from(PLACES)),
-                ("processes", count(self.processes.keys().count()), self.capacities[0]),
-                ("binaries", count(self.binaries.keys().count()), self.capacities[1]),
-                ("cgroups", count(self.cgroups.keys().count()), self.capacities[2]),
+                ("processes", self.processes.count(), self.capacities[0]),
+                ("binaries", self.binaries.count(), self.capacities[1]),
+                ("cgroups", self.cgroups.count(), self.capacities[2]),
             ],
             left_out: vec![
                 ("processes", stat(STAT_PROCESSES_FULL)),
@@ -325,11 +323,4 @@ impl Shared {
             ],
         }
     }
-}
-
-pub(super) fn keys<K: Pod, V: Pod>(
-    map: &HashMap<MapData, K, V>,
-    name: &'static str,
-) -> Result<Vec<K>, LoadError> {
-    map.keys().collect::<Result<_, _>>().map_err(|source| LoadError::Map { map: name, source })
 }

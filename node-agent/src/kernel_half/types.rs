@@ -4,6 +4,7 @@
 use aya::Btf;
 
 use super::error::LoadError;
+use crate::allocator;
 
 /// See the module's documentation.
 #[derive(Default)]
@@ -28,7 +29,7 @@ impl Types {
         if !std::mem::take(&mut self.used) {
             self.parsed = None;
         }
-        trim();
+        allocator::give_back();
     }
 
     /// Lets go of them.
@@ -36,13 +37,4 @@ impl Types {
         self.used = false;
         self.rest();
     }
-}
-
-/// Gives memory that is free back to the kernel. The allocator does that by itself only with what lies at the heap's end,
-/// and of 150,000 types in as many pieces little does.
-#[allow(unsafe_code, reason = "no maintained crate wraps malloc_trim")]
-fn trim() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim takes no pointer, and may be called by any thread at any time (malloc_trim(3)).
-    let _ = unsafe { libc::malloc_trim(0) };
 }

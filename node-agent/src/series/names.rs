@@ -3,8 +3,9 @@
 //! A node has some hundred names (pods, workloads, policies, programs) and ten thousand series made of them: a series
 //! holds six numbers, and here is what they stand for.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 /// Stands for a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,7 +1,8 @@
 //! Which series a count belongs to.
 
-use std::collections::HashMap;
 use std::time::Instant;
+
+use foldhash::HashMap;
 
 use super::entry::Key;
 use super::names::{Name, Names};
@@ -13,6 +14,7 @@ pub(super) struct Places<'a> {
     hooks: &'a Hooks,
     attribution: &'a Attribution,
     now: Instant,
+    cgroups: HashMap<u64, CgroupKey>,
     owners: HashMap<CgroupKey, (Owner, Option<Whose>)>,
     /// The names of a hook's policy and of its label.
     labels: HashMap<u32, (Name, Name)>,
@@ -44,14 +46,26 @@ impl Placed {
 
 impl<'a> Places<'a> {
     pub(super) fn new(hooks: &'a Hooks, attribution: &'a Attribution, now: Instant) -> Self {
-        Self { hooks, attribution, now, owners: HashMap::new(), labels: HashMap::new() }
+        Self {
+            hooks,
+            attribution,
+            now,
+            cgroups: HashMap::default(),
+            owners: HashMap::default(),
+            labels: HashMap::default(),
+        }
+    }
+
+    /// The cgroup that has this id now.
+    pub(super) fn cgroup(&mut self, id: u64) -> CgroupKey {
+        *self.cgroups.entry(id).or_insert_with(|| self.attribution.key(id))
     }
 }
 
 impl Series {
     /// Gives a count to its series, or drops it, where that can be decided.
     pub(super) fn place(&mut self, places: &mut Places<'_>, held: Held, count: u64) -> Placed {
-        let Places { hooks, attribution, now, owners, labels } = places;
+        let Places { hooks, attribution, now, owners, labels, .. } = places;
         let Some(hook) = hooks.get(&held.hook) else { return Placed::Decided };
         let (owner, whose) =
             owners.entry(held.cgroup).or_insert_with(|| (attribution.owner(held.cgroup, *now), None));

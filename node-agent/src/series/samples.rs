@@ -61,7 +61,7 @@ impl Samples {
         rows.extend(
             series.map(|(key, entry)| Row { labels: key.names().map(|n| place(n.0)), value: entry.value }),
         );
-        rows.sort_unstable_by_key(|row: &Row| row.labels);
+        rows.sort_by_cached_key(|row: &Row| in_two(row.labels));
         Self { texts, rows }
     }
 
@@ -95,10 +95,16 @@ impl Samples {
     }
 }
 
+/// Labels as two numbers that are ordered as they are: quicker to compare, ten thousand times over.
+fn in_two(labels: [u32; 6]) -> (u128, u64) {
+    let two = |i: usize| u64::from(labels[i]) << 32 | u64::from(labels[i + 1]);
+    (u128::from(two(0)) << 64 | u128::from(two(2)), two(4))
+}
+
 /// What has the same labels is summed.
 impl<'a> FromIterator<Sample<'a>> for Samples {
     fn from_iter<I: IntoIterator<Item = Sample<'a>>>(samples: I) -> Self {
-        let (mut names, mut series) = (Names::default(), std::collections::HashMap::<Key, Entry>::new());
+        let (mut names, mut series) = (Names::default(), foldhash::HashMap::<Key, Entry>::default());
         for Sample { labels: l, value } in samples {
             let texts = [l.binary, l.hook, l.namespace, l.pod, l.policy, l.workload];
             series.entry(Key::new(texts.map(|text| names.name(text)))).or_default().value += value;
