@@ -3,24 +3,47 @@
 
 use std::{env, fs, path::Path};
 
+use object::{
+    build::elf::{Builder, SectionData},
+    elf::SHT_STRTAB,
+};
+
 fn main() {
-    println!("cargo:rerun-if-env-changed=GATEWATCH_EBPF_DIR");
+    println!("cargo::rerun-if-env-changed=GATEWATCH_EBPF_DIR");
     let out = env::var("OUT_DIR").unwrap_or_default();
-    for object in ["attach", "classify", "classify_wide", "track"] {
+    for object in ["attach", "classify", "classify_integers", "classify_paths", "classify_wide", "track"] {
         let target = Path::new(&out).join(object);
         let bytes = match env::var("GATEWATCH_EBPF_DIR") {
             Ok(dir) => {
                 let source = Path::new(&dir).join(object);
-                println!("cargo:rerun-if-changed={}", source.display());
-                fs::read(&source).unwrap_or_else(|error| {
-                    println!("cargo:error=cannot read {}: {error}", source.display());
+                println!("cargo::rerun-if-changed={}", source.display());
+                without_debugging(&source).unwrap_or_else(|error| {
+                    println!("cargo::error=cannot read {}: {error}", source.display());
                     Vec::new()
                 })
             }
             Err(_) => Vec::new(),
         };
         if let Err(error) = fs::write(&target, bytes) {
-            println!("cargo:error=cannot write {}: {error}", target.display());
+            println!("cargo::error=cannot write {}: {error}", target.display());
         }
     }
+}
+
+/// An object without what only a debugger reads: four fifths of it, which the agent would carry about and go through each
+/// time that it loads a classifier. The kernel's own form of it (`.BTF`) is not that.
+fn without_debugging(source: &Path) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let bytes = fs::read(source)?;
+    let mut object = Builder::read(bytes.as_slice())?;
+    for section in &mut object.sections {
+        section.delete |= section.name.starts_with(b".debug_") || section.name.starts_with(b".rel.debug_");
+    }
+    // LLVM keeps the names of sections among those of symbols; the writer wants them by themselves.
+    let names = object.sections.add();
+    names.name = b".shstrtab".as_slice().into();
+    names.sh_type = SHT_STRTAB;
+    names.data = SectionData::SectionString;
+    let mut smaller = Vec::new();
+    object.write(&mut smaller)?;
+    Ok(smaller)
 }

@@ -13,6 +13,7 @@ mod hash;
 mod layout;
 mod maps;
 mod row;
+mod shape;
 mod spec;
 mod task;
 
@@ -20,8 +21,9 @@ pub use hash::{binary_id, mix};
 pub use layout::Layout;
 pub use maps::{AddrKey, Binary, BitAction, CountKey, ExactKey, Process, Step, Task, TextKey};
 pub use row::{row_first, row_last, row_name, row_number};
+pub use shape::Shape;
 pub use spec::{AddrSlot, FollowSlot, IntSlot, Spec, TextSlot, is_path};
-pub use task::{generation_slot, task_slot};
+pub use task::{UNWATCHED_MASK, generation_slot, task_slot, unwatched_slot};
 
 /// Constants of the tables: their sizes, and the codes in [`Spec`].
 pub mod consts {
@@ -37,7 +39,8 @@ pub mod consts {
     pub const TASKS: u32 = 256;
     /// Numbers in `GENERATIONS`. A power of two.
     pub const GENERATIONS: usize = 64;
-    /// Entries of a hook's table of cgroups that no policy watches. A power of two.
+    /// Entries of a hook's table of cgroups that no policy watches, see [`unwatched_slot`](crate::unwatched_slot). A power of
+    /// two.
     pub const UNWATCHED: usize = 512;
     /// What stands in `attach_fentry` and `attach_fexit` for the offsets of `task_struct.cgroups`, `css_set.dfl_cgrp`,
     /// `cgroup.kn` and `kernfs_node.id`: offsets of instructions, which the user half writes before it loads them.
@@ -201,4 +204,4 @@ pub mod consts {
 
 /// Numbers the meaning of everything that outlives an agent in pinned maps, what the agents themselves write there
 /// included. Shapes of maps needn't be numbered: a hash over them stands beside this in the folder's name.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;

@@ -72,6 +72,10 @@ pub struct TextSlot {
     pub from: u32,
     /// Where the steps behind it are; 0: there are none.
     pub to: u32,
+    /// Bytes of the longest entry of `PREFIX`: what the verifier has to follow, too.
+    pub longest: u32,
+    /// Bytes of the longest entry of `POSTFIX`.
+    pub longest_end: u32,
 }
 
 /// Whether a [`TextSlot::source`] is a file or a path, which the kernel half puts together itself, from a slash on.
@@ -126,6 +130,10 @@ pub struct Spec {
     /// Not 0: what is known of a task is remembered in `TASKS`. Only where no other task can come in the middle of the
     /// program.
     pub remember: u32,
+    /// Bits of a row that can be set.
+    pub bits: u32,
+    /// Always 0.
+    pub pad: u32,
     /// Integers.
     pub ints: [IntSlot; INT_SLOTS],
     /// `followChildren` sets.

@@ -20,6 +20,17 @@ pub const fn generation_slot(task: u64) -> u32 {
     spread(task) >> (32 - crate::consts::GENERATIONS.trailing_zeros())
 }
 
+/// Where a cgroup stands in a hook's table of those that no policy watches. Ids count a directory's files too, of which a
+/// cgroup has dozens: their lowest bits tell nothing, and without them this is a single operation on the id.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "what is left fits")]
+pub const fn unwatched_slot(cgroup: u64) -> usize {
+    (cgroup as usize & UNWATCHED_MASK) / size_of::<u64>()
+}
+
+/// The bits of an id that say where it stands, in bytes.
+pub const UNWATCHED_MASK: usize = (crate::consts::UNWATCHED - 1) * size_of::<u64>();
+
 #[cfg(test)]
 mod tests {
     use super::{generation_slot, task_slot};

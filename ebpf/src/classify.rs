@@ -8,7 +8,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, lpm_trie::Key},
 };
 use gatewatch_abi::{
-    AddrKey, ExactKey, IntSlot, Step, Task, TextKey, TextSlot,
+    AddrKey, ExactKey, IntSlot, Shape, Step, Task, TextKey, TextSlot,
     consts::{
         ADDR_NONE, ADDR_SOCK_SOURCE, INLINE_VALUES, INT_NONE, NO_ROW, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE,
         TABLE_MASK, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_NONE,
@@ -47,14 +47,32 @@ static POSTFIX: LpmTrie<TextKey, u32> = LpmTrie::with_max_entries(1, 0);
 #[map]
 static ADDRESSES: LpmTrie<AddrKey, u32> = LpmTrie::with_max_entries(1, 0);
 
+/// What a classifier can look at.
+pub trait Shaped {
+    /// Which fields.
+    const SHAPE: Shape;
+}
+
+macro_rules! shapes {
+    ($($name:ident: $shape:ident,)*) => {$(
+        #[doc = concat!("[`Shape::", stringify!($shape), "`]")]
+        pub struct $name;
+
+        impl Shaped for $name {
+            const SHAPE: Shape = Shape::$shape;
+        }
+    )*};
+}
+shapes!(Integers: INTEGERS, Paths: PATHS, Everything: EVERYTHING,);
+
 /// Looks at one event and counts it for every policy that it matches. `C` is the way of attaching, `R` what keeps the
-/// rows.
+/// rows, `S` what can be looked at.
 #[inline(never)]
-pub fn event<C: Context, R: Rows>(ctx: C) {
+pub fn event<C: Context, R: Rows, S: Shaped>(ctx: C) {
     let mut rows = MaybeUninit::uninit();
     let rows = R::begin(&mut rows);
     // What costs least first: most events end at an argument.
-    if !ints(ctx, rows) {
+    if !ints::<C, R, S>(ctx, rows) {
         return;
     }
     let mut own = MaybeUninit::<Task>::uninit();
@@ -75,10 +93,12 @@ pub fn event<C: Context, R: Rows>(ctx: C) {
     if !follow_sets(sets, rows) {
         return;
     }
-    if frozen!(SPEC.addrs[0].source) == ADDR_NONE && frozen!(SPEC.texts[0].source) == TEXT_NONE {
+    let addresses_are_wanted = S::SHAPE.addrs > 0 && frozen!(SPEC.addrs[0].source) != ADDR_NONE;
+    let strings_are_wanted = S::SHAPE.texts > 0 && frozen!(SPEC.texts[0].source) != TEXT_NONE;
+    if !addresses_are_wanted && !strings_are_wanted {
         // SAFETY: as above.
         rows.each::<false>(|bits, first| unsafe { count_word::<R>(bits, first, task) });
-    } else if rows.any() && addresses(ctx, rows) && strings(ctx, binary, rows) {
+    } else if rows.any() && addresses::<C, R, S>(ctx, rows) && strings::<C, R, S>(ctx, binary, rows) {
         // SAFETY: as above.
         rows.each::<true>(|bits, first| unsafe { count_word::<R>(bits, first, task) });
     }
@@ -119,10 +139,10 @@ macro_rules! in_order {
 }
 
 #[inline(always)]
-fn ints<C: Context, R: Rows>(ctx: C, rows: &mut R) -> bool {
+fn ints<C: Context, R: Rows, S: Shaped>(ctx: C, rows: &mut R) -> bool {
     macro_rules! slot {
         ($($i:literal)*) => {
-            in_order!($(frozen!(SPEC.ints[$i].source) != INT_NONE => int::<C, R, $i>(ctx, rows)),*)
+            in_order!($($i < S::SHAPE.ints && frozen!(SPEC.ints[$i].source) != INT_NONE => int::<C, R, $i>(ctx, rows)),*)
         };
     }
     slot!(0 1 2 3 4 5 6 7)
@@ -139,20 +159,20 @@ fn follow_sets<R: Rows>(sets: u64, rows: &mut R) -> bool {
 }
 
 #[inline(always)]
-fn addresses<C: Context, R: Rows>(ctx: C, rows: &mut R) -> bool {
+fn addresses<C: Context, R: Rows, S: Shaped>(ctx: C, rows: &mut R) -> bool {
     macro_rules! slot {
         ($($i:literal)*) => {
-            in_order!($(frozen!(SPEC.addrs[$i].source) != ADDR_NONE => address::<C, R, $i>(ctx, rows)),*)
+            in_order!($($i < S::SHAPE.addrs && frozen!(SPEC.addrs[$i].source) != ADDR_NONE => address::<C, R, $i>(ctx, rows)),*)
         };
     }
     slot!(0 1)
 }
 
 #[inline(always)]
-fn strings<C: Context, R: Rows>(ctx: C, binary: u64, rows: &mut R) -> bool {
+fn strings<C: Context, R: Rows, S: Shaped>(ctx: C, binary: u64, rows: &mut R) -> bool {
     macro_rules! slot {
         ($($i:literal)*) => {
-            in_order!($(frozen!(SPEC.texts[$i].source) != TEXT_NONE => string::<C, R, $i>(ctx, binary, rows)),*)
+            in_order!($($i < S::SHAPE.texts && frozen!(SPEC.texts[$i].source) != TEXT_NONE => string::<C, R, S, $i>(ctx, binary, rows)),*)
         };
     }
     slot!(0 1 2)
@@ -263,19 +283,20 @@ fn network_row(address: &[u8; 16], slot: u32, default: u32) -> u32 {
 
 /// One string slot. Not inlined, for its places on the stack.
 #[inline(never)]
-fn string<C: Context, R: Rows, const I: usize>(ctx: C, binary: u64, rows: &mut R) -> bool {
+fn string<C: Context, R: Rows, S: Shaped, const I: usize>(ctx: C, binary: u64, rows: &mut R) -> bool {
     let slot: &'static TextSlot = &SPEC.texts[I];
     let tables = frozen!(SPEC.texts[I].tables);
     let (mut prefix, mut postfix) = (frozen!(SPEC.texts[I].prefix_row), frozen!(SPEC.texts[I].postfix_row));
     text::with_scratch(|scratch| {
-        let Some(len) = text::fetch(ctx, slot, binary, scratch) else { return };
+        let Some(len) = text::fetch::<C, S>(ctx, slot, binary, scratch) else { return };
         if tables & TEXT_HAS_PREFIX != 0 {
-            prefix = text::prefix_row(&PREFIX, slot, scratch);
+            prefix = text::prefix_row::<S>(&PREFIX, slot, scratch);
         }
-        if tables & TEXT_HAS_POSTFIX != 0 {
-            postfix = text::postfix_row(&POSTFIX, I as u32, len, scratch).unwrap_or(postfix);
+        if !S::SHAPE.beginnings && tables & TEXT_HAS_POSTFIX != 0 {
+            postfix = text::postfix_row(&POSTFIX, I as u32, frozen!(SPEC.texts[I].longest_end), len, scratch)
+                .unwrap_or(postfix);
         }
     });
     (tables & TEXT_HAS_PREFIX == 0 || rows.and(PREFIXES + I, prefix))
-        && (tables & TEXT_HAS_POSTFIX == 0 || rows.and(POSTFIXES + I, postfix))
+        && (S::SHAPE.beginnings || tables & TEXT_HAS_POSTFIX == 0 || rows.and(POSTFIXES + I, postfix))
 }

@@ -28,8 +28,9 @@ const NOEXIST: u64 = 1;
 /// `task` is a map's value, or on the stack.
 #[inline(never)]
 pub unsafe fn count<const APART: bool>(mut bits: u64, first: u32, task: *mut Task) {
-    for _ in 0..64 {
-        if bits == 0 {
+    // No more turns than there are bits: the verifier goes through all.
+    for turn in 0..64 {
+        if turn >= frozen!(SPEC.bits) || bits == 0 {
             break;
         }
         let bit = lowest(bits);

@@ -1,4 +1,4 @@
-//! The kernel half of Gatewatch: three objects, one for each bin.
+//! The kernel half of Gatewatch: an object for each bin.
 //!
 //! * `track` follows processes and cgroups: which program a process runs, which directory a cgroup is. Loaded once.
 //! * `attach` is what sits on a kernel function: it jumps to the function's classifier, so that a classifier can be

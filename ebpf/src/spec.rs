@@ -13,6 +13,8 @@ pub static SPEC: Spec = Spec {
     binary: 0,
     binary_row: 0,
     remember: 0,
+    bits: 0,
+    pad: 0,
     ints: [IntSlot {
         source: 0,
         arg: 0,
@@ -39,6 +41,8 @@ pub static SPEC: Spec = Spec {
         skip: 0,
         from: 0,
         to: 0,
+        longest: 0,
+        longest_end: 0,
     }; 3],
     addrs: [AddrSlot { source: 0, arg: 0, default_row: 0, pad: 0 }; 2],
 };

@@ -18,6 +18,7 @@ use gatewatch_abi::{
 };
 
 use crate::{
+    classify::Shaped,
     context::{Context, syscall_arg},
     frozen,
     memory::{self, masked},
@@ -105,18 +106,23 @@ pub fn with_scratch(f: impl FnOnce(Buffer)) -> bool {
 
 /// Whether a slot's string is a path of which only the beginning is asked for: then names are copied while it is looked up.
 #[inline(always)]
-fn is_lazy(slot: &'static TextSlot) -> bool {
-    is_path(frozen!(slot.source)) && frozen!(slot.tables) & TEXT_HAS_POSTFIX == 0
+fn is_lazy<S: Shaped>(slot: &'static TextSlot) -> bool {
+    S::SHAPE.beginnings || is_path(frozen!(slot.source)) && frozen!(slot.tables) & TEXT_HAS_POSTFIX == 0
 }
 
 /// Brings the string of a slot into the buffer, and gives its length; of a path of which only the beginning is asked for, no
 /// more than the names' addresses, and 0. `None`: there is no such string.
 #[inline(always)]
-pub fn fetch<C: Context>(ctx: C, slot: &'static TextSlot, binary: u64, buffer: Buffer) -> Option<u32> {
+pub fn fetch<C: Context, S: Shaped>(
+    ctx: C,
+    slot: &'static TextSlot,
+    binary: u64,
+    buffer: Buffer,
+) -> Option<u32> {
     let source = frozen!(slot.source);
     let index = frozen!(slot.arg);
     let found = match source {
-        TEXT_BINARY => return from_binary(binary, buffer),
+        TEXT_BINARY if !S::SHAPE.beginnings => return from_binary(binary, buffer),
         _ if C::TYPED && frozen!(slot.typed) != TYPED_NOT => {
             let (arg, task) = (ctx.typed_arg(index), frozen!(slot.typed) == TYPED_TASK);
             // SAFETY: the user half has seen the function's prototype, and the verifier sees it, too.
@@ -139,7 +145,9 @@ pub fn fetch<C: Context>(ctx: C, slot: &'static TextSlot, binary: u64, buffer: B
                 TEXT_BINPRM => {
                     path::walk(memory::read::<u64>(arg + offset!(binprm_file)) + offset!(file_path), buffer)
                 }
-                TEXT_KERNEL | TEXT_USER => return copy(arg, source == TEXT_USER, buffer),
+                TEXT_KERNEL | TEXT_USER if !S::SHAPE.beginnings => {
+                    return copy(arg, source == TEXT_USER, buffer);
+                }
                 _ => false,
             }
         }
@@ -147,7 +155,7 @@ pub fn fetch<C: Context>(ctx: C, slot: &'static TextSlot, binary: u64, buffer: B
     if !found {
         return None;
     }
-    if is_lazy(slot) { Some(0) } else { path::whole(buffer) }
+    if is_lazy::<S>(slot) { Some(0) } else { path::whole(buffer) }
 }
 
 /// A C string. The type `string` doesn't say whose memory it is in: the likelier one is tried first.
@@ -194,8 +202,8 @@ fn from_binary(binary: u64, buffer: Buffer) -> Option<u32> {
 /// The row of the longest entry of `PREFIX` that the string begins with which [`fetch`] has found. It ends with the first
 /// byte that no entry has there: of most paths one name is copied.
 #[inline(always)]
-pub fn prefix_row(map: &'static Array<Step>, slot: &'static TextSlot, buffer: Buffer) -> u32 {
-    let lazy = is_lazy(slot);
+pub fn prefix_row<S: Shaped>(map: &'static Array<Step>, slot: &'static TextSlot, buffer: Buffer) -> u32 {
+    let lazy = is_lazy::<S>(slot);
     let scratch = buffer.as_ptr();
     // SAFETY: fields of a map's value; what is read of `data` is inside it.
     unsafe {
@@ -205,17 +213,23 @@ pub fn prefix_row(map: &'static Array<Step>, slot: &'static TextSlot, buffer: Bu
         core::ptr::write_volatile(&raw mut (*scratch).from, u64::from(frozen!(slot.from)));
         core::ptr::write_volatile(&raw mut (*scratch).to, u64::from(frozen!(slot.to)));
         core::ptr::write_volatile(&raw mut (*scratch).row, frozen!(slot.begin_row));
-        for _ in 0..if lazy { TEXT_BYTES + NAMES } else { TEXT_BYTES } {
+        // A turn for each byte; no more than the entries here have, since the verifier goes through all turns.
+        let longest = frozen!(slot.longest) as usize;
+        for turn in 0..TEXT_BYTES {
+            if turn >= longest {
+                break;
+            }
             let to = core::ptr::read_volatile(&raw const (*scratch).to);
             if to == 0 {
                 break;
             }
             let next = core::ptr::read_volatile(&raw const (*scratch).next);
-            if lazy && next >= core::ptr::read_volatile(&raw const (*scratch).known) {
-                if !path::copy_name(scratch) {
-                    break;
-                }
-                continue;
+            // A name brings a byte at least, the slash or NUL behind it.
+            if lazy
+                && next >= core::ptr::read_volatile(&raw const (*scratch).known)
+                && !path::copy_name(scratch)
+            {
+                break;
             }
             let place = to + u64::from(text.add(masked::<0xff>(next) as usize).read_volatile());
             let Some(step) = map.get(place as u32) else { break };
@@ -235,14 +249,19 @@ pub fn prefix_row(map: &'static Array<Step>, slot: &'static TextSlot, buffer: Bu
 
 /// The row of the longest entry of `POSTFIX` that the text ends with.
 #[inline(always)]
-pub fn postfix_row(map: &'static Ends, slot: u32, len: u32, buffer: Buffer) -> Option<u32> {
+pub fn postfix_row(map: &'static Ends, slot: u32, longest: u32, len: u32, buffer: Buffer) -> Option<u32> {
     // SAFETY: every index is masked to the size of its array.
     unsafe {
         let data = (&raw const (*buffer.0).data).cast::<u8>();
         let key = (&raw mut (*buffer.0).reversed).cast::<u8>();
-        for i in 0..=POSTFIX_BYTES as u32 {
+        for i in 0..POSTFIX_BYTES as u32 {
+            // What stands in the key behind that is compared with no entry.
+            if i >= longest {
+                break;
+            }
             let byte = if i < len { *data.add(((len - 1 - i) & LONGEST) as usize) } else { 0 };
-            *key.add((HEAD + i) as usize) = byte;
+            // Masked, since the compiler knows that this is `len` where the string ends, and the verifier doesn't know that.
+            *key.add(HEAD as usize + masked::<{ POSTFIX_BYTES as u32 }>(u64::from(i)) as usize) = byte;
             if byte == 0 {
                 break;
             }

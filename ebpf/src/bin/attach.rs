@@ -14,23 +14,24 @@ use aya_ebpf::{
     maps::ProgramArray,
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
-use gatewatch_abi::consts;
+use gatewatch_abi::{UNWATCHED_MASK, consts};
 
 /// The classifier. Until there is one, events pass.
 #[map]
 static CLASSIFIER: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
-/// Cgroups that no policy on this function watches, each at its id's last bits: written by the user half. Here, and not
-/// in a map of its own, since a global is read without a look-up.
+/// Cgroups that no policy on this function watches, each at its [slot](gatewatch_abi::unwatched_slot): written by the user
+/// half. Here, and not in a map of its own, since a global is read without a look-up.
 #[unsafe(no_mangle)]
 static mut UNWATCHED: [u64; consts::UNWATCHED] = [0; consts::UNWATCHED];
 
 /// Hands the event to the classifier, unless no policy watches the cgroup.
 #[inline(always)]
 fn classify<C: EbpfContext>(ctx: &C, cgroup: u64) {
-    let index = cgroup as usize & (consts::UNWATCHED - 1);
-    // SAFETY: inside the array. Volatile: user space writes it.
-    let unwatched = unsafe { (&raw const UNWATCHED).cast::<u64>().add(index).read_volatile() };
+    // SAFETY: inside the array, at a multiple of eight. Volatile: user space writes it.
+    let unwatched = unsafe {
+        (&raw const UNWATCHED).byte_add(cgroup as usize & UNWATCHED_MASK).cast::<u64>().read_volatile()
+    };
     if unwatched != cgroup {
         // SAFETY: the program in the map is of the same type, for the same function.
         unsafe { CLASSIFIER.tail_call(ctx, 0) };

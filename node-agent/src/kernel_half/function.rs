@@ -9,7 +9,7 @@ use std::{
 };
 
 use aya::{
-    Btf, Ebpf, EbpfLoader,
+    Btf, Ebpf,
     maps::{Array, Map, MapData, ProgramArray},
     programs::{
         FEntry, FExit, KProbe, Program, ProgramError, ProgramFd, ProgramInfo,
@@ -17,10 +17,17 @@ use aya::{
     },
 };
 use gatewatch_abi::consts::{ADDR_NONE, INT_ARG, INT_SOCK, TEXT_BINARY, TEXT_NONE, UNWATCHED};
+use gatewatch_abi::unwatched_slot;
 use gatewatch_policy::classify::Tables;
 
 use self::tables::{OWN, array, fill};
-use super::{LoadError, Node, Site, bpffs, bpffs::Pins, objects, stub::Stub};
+use super::{
+    LoadError, Node, Site, bpffs,
+    bpffs::Pins,
+    loader::{Loader, With},
+    objects,
+    stub::Stub,
+};
 
 /// Name of the map that holds the classifier.
 const SLOT: &str = "CLASSIFIER";
@@ -28,7 +35,7 @@ const SLOT: &str = "CLASSIFIER";
 /// Name of the map that holds the globals of the program on a function.
 const GLOBALS: &str = ".bss";
 
-/// The cgroups that no policy on a function watches, each at its id's last bits.
+/// The cgroups that no policy on a function watches, each at its slot.
 type Unwatched = [u64; UNWATCHED];
 
 /// How a program is attached.
@@ -129,7 +136,7 @@ impl Function {
         node: &Node,
         stub: &Stub,
         pins: &Pins,
-        btf: &Btf,
+        (loader, btf): (&mut Loader, &Btf),
         site: &Site,
     ) -> Result<Self, LoadError> {
         let (symbol, on_return) = site;
@@ -139,19 +146,23 @@ impl Function {
             (node.trampolines.entry, By::Fentry, By::Kprobe)
         };
         if allowed {
-            match Self::attach_by(trampoline, stub, pins, btf, symbol) {
+            match Self::attach_by(trampoline, stub, pins, (&mut *loader, btf), symbol) {
                 Ok(function) => return Ok(function),
                 Err(error) => tracing::debug!(symbol, %error, "no trampoline; trying a kprobe"),
             }
         }
-        Self::attach_by(probe, stub, pins, btf, symbol)
+        Self::attach_by(probe, stub, pins, (loader, btf), symbol)
     }
 
-    fn attach_by(by: By, stub: &Stub, pins: &Pins, btf: &Btf, symbol: &str) -> Result<Self, LoadError> {
+    fn attach_by(
+        by: By,
+        stub: &Stub,
+        pins: &Pins,
+        (loader, btf): (&mut Loader, &Btf),
+        symbol: &str,
+    ) -> Result<Self, LoadError> {
         let name = by.stub(stub.is_typed());
-        let mut stub = EbpfLoader::new()
-            .load(stub.object())
-            .map_err(|source| LoadError::Object { object: "attaching", source })?;
+        let mut stub = loader.load("attaching", stub.object(), &With::default())?;
         let failed = |source| LoadError::Program { program: name, target: symbol.to_owned(), source };
         let map = stub.take_map(SLOT).ok_or(LoadError::Missing(SLOT))?;
         let globals = stub.take_map(GLOBALS).ok_or(LoadError::Missing(GLOBALS))?;
@@ -251,8 +262,7 @@ impl Function {
     pub(super) fn prepare(
         &self,
         node: &Node,
-        pins: &Pins,
-        btf: &Btf,
+        (loader, btf): (&mut Loader, &Btf),
         hash_key: u64,
         mut tables: Tables,
     ) -> Result<Prepared, LoadError> {
@@ -261,25 +271,24 @@ impl Function {
         }
         // The program of a kprobe can't be interrupted by another task.
         tables.spec.remember = u32::from(!self.by.is_trampoline() || !node.interruptible.is_so());
-        let object = if tables.spec.words == 1 { objects::CLASSIFY } else { objects::CLASSIFY_WIDE };
+        let object = objects::classifier(&tables.spec)?;
         // Loading an object writes its `.rodata`, which is a map too.
         let undisturbed = node.interruptible.undisturbed();
         let size = |len: usize| u32::try_from(len.max(1)).unwrap_or(u32::MAX);
-        let mut ebpf = EbpfLoader::new()
-            .default_map_pin_directory(pins.dir())
-            .override_global("LAYOUT", bytemuck::bytes_of(&node.layout), true)
-            .override_global("SPEC", bytemuck::bytes_of(&tables.spec), true)
-            .map_max_entries("ROWS", size(tables.rows.len()))
-            .map_max_entries("ACTIONS", size(tables.actions.len()))
-            .map_max_entries("EXACT", size(tables.exact.len()))
-            .map_max_entries("DIRECT", size(tables.direct.len()))
-            .map_max_entries("BREAKS", size(tables.breaks.len()))
-            .map_max_entries("BINARY_ROWS", size(tables.binaries.len()))
-            .map_max_entries("PREFIX", size(tables.prefixes.len()))
-            .map_max_entries("POSTFIX", size(tables.postfixes.len()))
-            .map_max_entries("ADDRESSES", size(tables.addresses.len()))
-            .load(objects::built(object)?)
-            .map_err(|source| LoadError::Object { object: "classifying", source })?;
+        let globals: &[(_, &[u8])] =
+            &[("LAYOUT", bytemuck::bytes_of(&node.layout)), ("SPEC", bytemuck::bytes_of(&tables.spec))];
+        let entries = &[
+            ("ROWS", size(tables.rows.len())),
+            ("ACTIONS", size(tables.actions.len())),
+            ("EXACT", size(tables.exact.len())),
+            ("DIRECT", size(tables.direct.len())),
+            ("BREAKS", size(tables.breaks.len())),
+            ("BINARY_ROWS", size(tables.binaries.len())),
+            ("PREFIX", size(tables.prefixes.len())),
+            ("POSTFIX", size(tables.postfixes.len())),
+            ("ADDRESSES", size(tables.addresses.len())),
+        ];
+        let mut ebpf = loader.load("classifying", object, &With { globals, entries })?;
         fill(&mut ebpf, &tables, hash_key)?;
         drop(undisturbed);
         let name = self.by.classifier();
@@ -323,7 +332,7 @@ impl Function {
     pub(super) fn set_unwatched(&mut self, cgroups: impl Iterator<Item = u64>) -> Result<(), LoadError> {
         let mut unwatched = Box::new([0; UNWATCHED]);
         for cgroup in cgroups {
-            unwatched[usize::try_from(cgroup % UNWATCHED as u64).unwrap_or(0)] = cgroup;
+            unwatched[unwatched_slot(cgroup)] = cgroup;
         }
         if unwatched != self.unwatched {
             self.globals.set(0, *unwatched, 0).map_err(|source| LoadError::Map { map: GLOBALS, source })?;

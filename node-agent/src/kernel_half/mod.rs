@@ -10,6 +10,7 @@ mod bpffs;
 mod counts;
 pub mod error;
 mod function;
+mod loader;
 mod objects;
 pub mod processes;
 mod shared;
@@ -28,7 +29,8 @@ use gatewatch_kernel::host::{Features, Preemption, Support};
 use gatewatch_policy::classify::Tables;
 
 use self::{
-    alive::Alive, bpffs::Pins, function::Function, shared::Shared, stub::Stub, tracker::Tracker, types::Types,
+    alive::Alive, bpffs::Pins, function::Function, loader::Loader, shared::Shared, stub::Stub,
+    tracker::Tracker, types::Types,
 };
 pub use self::{
     bpffs::cleanup,
@@ -114,6 +116,7 @@ const KEY: &str = "key";
 pub struct KernelHalf {
     node: Node,
     types: Types,
+    loader: Loader,
     stub: Stub,
     hash_key: u64,
     shared: Shared,
@@ -135,7 +138,8 @@ impl KernelHalf {
         // An earlier agent's hooks count meanwhile.
         let undisturbed = node.interruptible.undisturbed();
         let hash_key = key(&mut pins)?;
-        let mut tracker = Tracker::load(&node, &pins, hash_key)?;
+        let mut loader = Loader::new(pins.dir());
+        let mut tracker = Tracker::load(&node, &mut loader, hash_key)?;
         let mut shared = Shared::take(tracker.ebpf_mut(), pins.taken)?;
         if pins.kept() && !pins.taken {
             // Last: a folder with a key in it is whole.
@@ -151,7 +155,7 @@ impl KernelHalf {
             if pins.taken { Function::adopt_all(&pins).into_iter().collect() } else { BTreeMap::new() };
         let adopted = functions.keys().cloned().collect();
         let alive = pins.kept().then(|| Alive::open(pins.dir())).flatten();
-        Ok(Self { node, types, stub, hash_key, shared, tracker, functions, adopted, alive, pins })
+        Ok(Self { node, types, loader, stub, hash_key, shared, tracker, functions, adopted, alive, pins })
     }
 
     /// Whether this function was hooked by an earlier agent and counted while there was none.
@@ -199,13 +203,14 @@ impl KernelHalf {
         }
         drop(undisturbed);
         if !self.functions.contains_key(site) {
-            let function = Function::attach(&self.node, &self.stub, &self.pins, self.types.get()?, site)?;
+            let load = (&mut self.loader, self.types.get()?);
+            let function = Function::attach(&self.node, &self.stub, &self.pins, load, site)?;
             self.functions.insert(site.clone(), function);
         }
         let Some(function) = self.functions.get(site) else {
             return Err(LoadError::NotAttached(site.0.clone()));
         };
-        function.prepare(&self.node, &self.pins, self.types.get()?, self.hash_key, tables)
+        function.prepare(&self.node, (&mut self.loader, self.types.get()?), self.hash_key, tables)
     }
 
     /// Gives back memory that only loading programs needs, if none was loaded since the last call, and what counts that

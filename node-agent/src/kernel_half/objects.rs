@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aya_obj::{Object, maps::PinningType};
-use gatewatch_abi::VERSION;
+use gatewatch_abi::{Shape, Spec, VERSION};
 
 use super::LoadError;
 
@@ -16,11 +16,23 @@ macro_rules! object {
 /// Sits on functions.
 pub(super) static ATTACH: &[u8] = object!("attach");
 /// Classifies events, up to 64 selectors.
-pub(super) static CLASSIFY: &[u8] = object!("classify");
+static CLASSIFY: &[u8] = object!("classify");
+/// The same for less, and smaller.
+static CLASSIFY_INTEGERS: &[u8] = object!("classify_integers");
+/// As is this.
+static CLASSIFY_PATHS: &[u8] = object!("classify_paths");
 /// Classifies events, up to 1,024 selectors.
-pub(super) static CLASSIFY_WIDE: &[u8] = object!("classify_wide");
+static CLASSIFY_WIDE: &[u8] = object!("classify_wide");
 /// Follows processes and cgroups.
 pub(super) static TRACK: &[u8] = object!("track");
+
+/// The smallest object whose classifiers can look at what a spec wants.
+pub(super) fn classifier(spec: &Spec) -> Result<&'static [u8], LoadError> {
+    let shapes =
+        [(Shape::INTEGERS, CLASSIFY_INTEGERS), (Shape::PATHS, CLASSIFY_PATHS), (Shape::EVERYTHING, CLASSIFY)];
+    let smallest = shapes.into_iter().find(|(shape, _)| spec.words == 1 && shape.can_do(spec));
+    built(smallest.map_or(CLASSIFY_WIDE, |(_, object)| object))
+}
 
 /// The object with programs that do nothing, `empty_kprobe` and `empty_fentry`: the floor that benches measure against.
 pub fn empty_programs() -> &'static [u8] {

@@ -3,11 +3,16 @@
 use std::{fs, path::Path};
 
 use aya::{
-    Btf, Ebpf, EbpfLoader,
+    Btf, Ebpf,
     programs::{BtfTracePoint, links::FdLink},
 };
 
-use super::{LoadError, Node, bpffs::Pins, objects};
+use super::{
+    LoadError, Node,
+    bpffs::Pins,
+    loader::{Loader, With},
+    objects,
+};
 
 /// Program and tracepoint. Processes first: what they do is looked at by everything else.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -25,14 +30,11 @@ pub(super) struct Tracker {
 }
 
 impl Tracker {
-    pub(super) fn load(node: &Node, pins: &Pins, hash_key: u64) -> Result<Self, LoadError> {
-        let ebpf = EbpfLoader::new()
-            .default_map_pin_directory(pins.dir())
-            .override_global("LAYOUT", bytemuck::bytes_of(&node.layout), true)
-            .override_global("HASH_KEY", &hash_key, true)
-            .load(objects::built(objects::TRACK)?)
-            .map_err(|source| LoadError::Object { object: "tracking", source })?;
-        Ok(Self { ebpf })
+    pub(super) fn load(node: &Node, loader: &mut Loader, hash_key: u64) -> Result<Self, LoadError> {
+        let globals: &[(_, &[u8])] =
+            &[("LAYOUT", bytemuck::bytes_of(&node.layout)), ("HASH_KEY", &hash_key.to_ne_bytes())];
+        let with = With { globals, ..With::default() };
+        Ok(Self { ebpf: loader.load("tracking", objects::built(objects::TRACK)?, &with)? })
     }
 
     pub(super) fn ebpf_mut(&mut self) -> &mut Ebpf {

@@ -61,7 +61,9 @@ impl Tables {
             if slot.tables & TEXT_HAS_PREFIX != 0 {
                 let begin = Place { from: slot.from, to: slot.to };
                 let found = |text: &[u8]| {
-                    let (row, _) = steps::follow(&self.prefixes, begin, &text[slot.skip as usize..]);
+                    let end = text.len().min(slot.longest.max(slot.skip) as usize);
+                    let text = &text[slot.skip as usize..end];
+                    let (row, _) = steps::follow(&self.prefixes, begin, text);
                     row.unwrap_or(slot.begin_row)
                 };
                 and(&self.named(forwards.as_deref().map_or(slot.prefix_row, found)));

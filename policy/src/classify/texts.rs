@@ -53,10 +53,12 @@ impl Builder<'_> {
             slot.begin_row = row.or(empty).unwrap_or(default);
             slot.skip = u32::from(!known.is_empty());
             (slot.from, slot.to) = (begin.from, begin.to);
+            slot.longest = longest(&entries);
         }
         if let Some((default, entries)) = self.trie(field, ends, POSTFIX_BYTES)? {
             slot.tables |= TEXT_HAS_POSTFIX;
             slot.postfix_row = default;
+            slot.longest_end = longest(&entries);
             self.tables.postfixes.extend(entries.into_iter().map(|(bytes, row)| (number, bytes, row)));
         }
         if slot.tables != 0 {
@@ -101,6 +103,11 @@ impl Builder<'_> {
         }
         Ok(Some((default, rows)))
     }
+}
+
+/// Bytes of the longest entry.
+fn longest(entries: &[(Vec<u8>, u32)]) -> u32 {
+    entries.iter().map(|(bytes, _)| u32::try_from(bytes.len()).unwrap_or(u32::MAX)).max().unwrap_or(0)
 }
 
 /// Where the string comes from.

@@ -30,7 +30,8 @@ fn one_of_many(call: &str, index: u32, id: u32) -> String {
 }
 
 /// The greatest classifiers that there are: a thousand policies on one function, and the shipped file policy, which walks
-/// a path in each of its functions, and two in one; by itself, and among so many others that a word doesn't hold them.
+/// a path in each of its functions, and two in one; by itself, with a beginning as long as may be, and among so many others
+/// that a word doesn't hold them.
 pub(super) fn head_room() {
     for trampolines in [true, false] {
         let by = if trampolines { "fentry" } else { "kprobe" };
@@ -50,6 +51,10 @@ pub(super) fn head_room() {
         let plans = kernel.compile(&shipped);
         assert!(kernel.apply(plans).is_empty(), "the file policy loads");
         looked_at(&kernel, &format!("the file policy by {by}"), MOST);
+        // What is looked at ends with the longest entry, and this is as long as one may be.
+        let plans = kernel.compile(&shipped.replace("\"/boot", &format!("\"/{}", "x".repeat(250))));
+        assert!(kernel.apply(plans).is_empty(), "the file policy loads with a long beginning");
+        looked_at(&kernel, &format!("the file policy with a long beginning by {by}"), MOST);
         let others: String = (0..70).map(|id| one_of_many("security_file_permission", 1, id)).collect();
         let plans = kernel.compile(&format!("{shipped}\n---\n{others}"));
         assert!(kernel.apply(plans).is_empty(), "the file policy loads among others");

@@ -1,0 +1,81 @@
+//! What a classifier's code can look at. The kernel keeps a program as it was loaded, with all that its [`Spec`] has no use
+//! for; so there are some that can do less, and each function gets the smallest that can do what its policies want.
+
+use crate::{
+    Spec, TextSlot,
+    consts::{ADDR_NONE, ADDR_SLOTS, INT_NONE, INT_SLOTS, TEXT_HAS_POSTFIX, TEXT_NONE, TEXT_SLOTS},
+    is_path,
+};
+
+/// See the module's documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Integer slots.
+    pub ints: usize,
+    /// String slots.
+    pub texts: usize,
+    /// Address slots.
+    pub addrs: usize,
+    /// Whether strings are paths of which only the beginning is looked at.
+    pub beginnings: bool,
+}
+
+impl Shape {
+    /// A few integers.
+    pub const INTEGERS: Self = Self { ints: 3, texts: 0, addrs: 0, beginnings: true };
+    /// Beginnings of one or two paths, and few integers.
+    pub const PATHS: Self = Self { ints: 2, texts: 2, addrs: 0, beginnings: true };
+    /// All that a spec can hold.
+    pub const EVERYTHING: Self =
+        Self { ints: INT_SLOTS, texts: TEXT_SLOTS, addrs: ADDR_SLOTS, beginnings: false };
+
+    /// Whether a classifier of this shape can look at all that a spec wants. Slots are used in their order.
+    pub fn can_do(&self, spec: &Spec) -> bool {
+        let ints = spec.ints.iter().filter(|slot| slot.source != INT_NONE).count();
+        let addrs = spec.addrs.iter().filter(|slot| slot.source != ADDR_NONE).count();
+        let texts = || spec.texts.iter().filter(|slot| slot.source != TEXT_NONE);
+        let is_beginning = |slot: &TextSlot| is_path(slot.source) && slot.tables & TEXT_HAS_POSTFIX == 0;
+        ints <= self.ints
+            && addrs <= self.addrs
+            && texts().count() <= self.texts
+            && (!self.beginnings || texts().all(is_beginning))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Shape;
+    use crate::{
+        Spec, TextSlot,
+        consts::{INT_ARG, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL},
+    };
+
+    fn ints(count: usize) -> Spec {
+        let mut spec = Spec::default();
+        spec.ints.iter_mut().take(count).for_each(|slot| slot.source = INT_ARG);
+        spec
+    }
+
+    fn text(source: u32, tables: u32) -> Spec {
+        let mut spec = ints(1);
+        spec.texts[0] = TextSlot { source, tables, ..TextSlot::default() };
+        spec
+    }
+
+    #[test]
+    fn what_is_wanted_must_be_there() {
+        for (spec, integers, paths) in [
+            (ints(0), true, true),
+            (ints(2), true, true),
+            (ints(3), true, false),
+            (ints(4), false, false),
+            (text(TEXT_FILE, TEXT_HAS_PREFIX), false, true),
+            (text(TEXT_FILE, TEXT_HAS_PREFIX | TEXT_HAS_POSTFIX), false, false),
+            (text(TEXT_KERNEL, TEXT_HAS_PREFIX), false, false),
+        ] {
+            assert_eq!(Shape::INTEGERS.can_do(&spec), integers, "{spec:?}");
+            assert_eq!(Shape::PATHS.can_do(&spec), paths, "{spec:?}");
+            assert!(Shape::EVERYTHING.can_do(&spec));
+        }
+    }
+}
