@@ -28,7 +28,7 @@ pub(crate) const PROGRAM: &str = "gatewatch-bench";
 enum Subject {
     /// Instructions that one call of a watched kernel function takes
     Event,
-    /// Instructions that a scrape and a policy more take, with 200 and 500 pods and 100 policies
+    /// Instructions that a scrape and a policy more take, with 200 and 300 pods and 100 policies
     Scale,
     /// Calls flat out on two processors, 100,000 programs, and a full map: exactness, throughput, processor time
     Flood,

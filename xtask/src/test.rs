@@ -75,16 +75,16 @@ const SUITES: &[Suite] = &[
         about: "on Debian's newest kernel",
         run: |context| suites::vm(context, Kernel::V7_3),
     },
-];
-
-/// Suites that run only where they are named: they take long, or hold goals against what is.
-const BY_NAME: &[Suite] = &[
-    Suite { name: "cluster", about: "on a Kubernetes cluster whose node is a VM", run: cluster::run },
     Suite {
         name: "cost-6.12",
         about: "what an event costs, in instructions, on Debian 13's kernel",
         run: |context| suites::cost(context, Kernel::V6_12),
     },
+];
+
+/// Suites that run only where they are named: they take long.
+const BY_NAME: &[Suite] = &[
+    Suite { name: "cluster", about: "on a Kubernetes cluster whose node is a VM", run: cluster::run },
     Suite {
         name: "load-6.12",
         about: "long: floods, starved and stopped agents, on Debian 13's kernel",

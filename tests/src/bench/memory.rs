@@ -1,10 +1,10 @@
 //! What the agent and its kernel half keep in memory.
 
-use std::{path::Path, thread::sleep, time::Duration};
+use std::{collections::BTreeMap, path::Path, thread::sleep, time::Duration};
 
 use super::{
     table::{Line, Table},
-    usage::{Memory, kernel_memory, memory},
+    usage::{Memory, Part, grown, kernel_memory, kernel_parts, memory},
     world::{World, series},
 };
 use crate::{agent::Agent, pod, scrape};
@@ -35,10 +35,14 @@ fn agent(table: &mut Table, what: &str, memory: Memory, floor: Option<f64>, budg
 pub(super) fn measure(table: &mut Table) {
     let mut floor = None;
     let mut in_kernel = Vec::new();
+    let mut parts = Vec::new();
     for policies in [0_u32, 1, 10, 100, 1_000] {
         let world = World::new(table, policies, 0);
         let used = memory(world.agent.id());
         in_kernel.push((f64::from(policies), kernel_memory(world.agent.id())));
+        if policies <= 1 {
+            parts.push(kernel_parts(world.agent.id()));
+        }
         let what = format!("agent, {policies} policies");
         agent(table, &what, used, floor, policies <= 100);
         floor.get_or_insert(used.resident / MIB);
@@ -46,6 +50,8 @@ pub(super) fn measure(table: &mut Table) {
             share(table, "100 policies on one function", &world.agent);
         }
     }
+    say_parts(table, "the kernel keeps for no policy", &BTreeMap::new(), &parts[0]);
+    say_parts(table, "and for the first one", &parts[0], &parts[1]);
     let first = in_kernel[0].1;
     table.add(&Line::new("kernel, 0 policies", first / KIB, "KiB"));
     for pair in in_kernel.windows(2) {
@@ -54,7 +60,21 @@ pub(super) fn measure(table: &mut Table) {
         table.add(&Line::new(what, (more - less) / (many - few) / KIB, "KiB").budget(POLICY, NOISE));
     }
     table.progress("starting an agent with the policies that are shipped");
-    share(table, "the shipped policies", &Agent::start_on(Path::new("/policies"), &pod::list(&[])));
+    let shipped = Agent::start_on(Path::new("/policies"), &pod::list(&[]));
+    let with_shipped = kernel_parts(shipped.id());
+    say_parts(table, "and for the policies that are shipped", &parts[0], &with_shipped);
+    let grown = grown(&parts[0], &with_shipped);
+    // Each function has a slot for its classifier, of a type that nothing else has (BPF_MAP_TYPE_PROG_ARRAY).
+    let functions =
+        grown.iter().filter(|(kind, _)| kind.starts_with("map of type 3,")).map(|(_, part)| part.count);
+    let (functions, all) =
+        (f64::from(functions.sum::<u32>()), grown.iter().map(|(_, part)| part.bytes).sum::<f64>());
+    table.add(&Line::new("the shipped policies: functions", functions, ""));
+    table.add(
+        &Line::new("kernel, the shipped policies: a function", all / functions / KIB, "KiB")
+            .budget(POLICY, NOISE),
+    );
+    drop(shipped);
 
     let hundred = in_kernel[3].1;
     for pods in [100_u32, 500] {
@@ -64,6 +84,13 @@ pub(super) fn measure(table: &mut Table) {
         table.add(&Line::new(format!("kernel, a pod more, of {pods}"), more / f64::from(pods) / KIB, "KiB"));
     }
     with_series(table, floor);
+}
+
+/// Where the kernel's memory is, for whoever wants less of it.
+fn say_parts(table: &Table, what: &str, before: &BTreeMap<String, Part>, after: &BTreeMap<String, Part>) {
+    for (kind, Part { count, bytes }) in grown(before, after) {
+        table.progress(&format!("{what}: {:.1} KiB, {count} × {kind}", bytes / KIB));
+    }
 }
 
 /// Each policy's share of what the kernel needs for the functions that it hooks, as the agent exports it: the greatest.

@@ -17,6 +17,7 @@ pub(super) struct Line {
     value: f64,
     unit: &'static str,
     floor: Option<f64>,
+    goal: Option<f64>,
     budget: Option<f64>,
     noise: f64,
 }
@@ -35,6 +36,15 @@ impl Line {
     /// an error.
     pub(super) fn budget(self, budget: f64, noise: f64) -> Self {
         Self { budget: Some(budget), noise, ..self }
+    }
+
+    /// What is aimed at, below the budget: it is said where that is missed, and that is no error.
+    pub(super) fn goal(self, goal: f64) -> Self {
+        Self { goal: Some(goal), ..self }
+    }
+
+    fn misses_goal(&self) -> bool {
+        self.goal.is_some_and(|goal| self.value > goal * (1.0 + self.noise))
     }
 
     fn is_over(&self) -> bool {
@@ -60,7 +70,7 @@ impl Table {
     }
 
     pub(super) fn add(&mut self, line: &Line) {
-        let Line { what, value, unit, floor, budget, .. } = line;
+        let Line { what, value, unit, floor, goal, budget, .. } = line;
         let ratio = floor.map(|floor| value / floor);
         let mut text = String::new();
         // Writing to a String can't fail.
@@ -69,10 +79,11 @@ impl Table {
             write!(
                 text,
                 "{{\"bench\":\"{}\",\"what\":\"{what}\",\"value\":{value},\"unit\":\"{unit}\",\"floor\":{},\"ratio\":{},\
-                 \"budget\":{},\"over\":{}}}",
+                 \"goal\":{},\"budget\":{},\"over\":{}}}",
                 self.bench,
                 or_null(*floor),
                 or_null(ratio),
+                or_null(*goal),
                 or_null(*budget),
                 line.is_over()
             )
@@ -85,7 +96,11 @@ impl Table {
                 or_nothing(*floor),
                 ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
                 or_nothing(*budget),
-                if line.is_over() { " over" } else { "" }
+                match (line.is_over(), line.misses_goal()) {
+                    (true, _) => " over".to_owned(),
+                    (false, true) => format!(" (goal: {})", number(goal.unwrap_or_default())),
+                    (false, false) => String::new(),
+                }
             )
         };
         println!("{text}");
@@ -119,6 +134,7 @@ mod tests {
         table.add(&Line::new("less", 10.0, "s").budget(10.0, 0.0));
         table.add(&Line::new("no more than noise", 10.4, "s").floor(2.0).budget(10.0, 0.05));
         table.add(&Line::new("without", 1e9, "s"));
+        table.add(&Line::new("a goal is missed", 12.0, "s").goal(10.0).budget(15.0, 0.05));
         assert!(table.over.is_empty());
         table.add(&Line::new("more", 10.6, "s").budget(10.0, 0.05));
         assert!(!table.end());

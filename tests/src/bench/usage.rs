@@ -29,8 +29,20 @@ pub(super) fn memory(id: u32) -> Memory {
 
 /// What a process's maps and programs take in the kernel, in bytes: `memlock` of each, once.
 pub(super) fn kernel_memory(id: u32) -> f64 {
+    kernel_parts(id).values().map(|part| part.bytes).sum()
+}
+
+/// Maps or programs of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Part {
+    pub(super) count: u32,
+    pub(super) bytes: f64,
+}
+
+/// The same by kind: a map's type (`enum bpf_map_type`, include/uapi/linux/bpf.h), sizes of key and value, and capacity.
+pub(super) fn kernel_parts(id: u32) -> BTreeMap<String, Part> {
     let mut seen = HashSet::new();
-    let mut sum = 0.0;
+    let mut parts = BTreeMap::<String, Part>::new();
     for entry in fs::read_dir(format!("/proc/{id}/fdinfo")).expect("the process is there").flatten() {
         let text = fs::read_to_string(entry.path()).unwrap_or_default();
         let value = |name: &str| {
@@ -39,10 +51,37 @@ pub(super) fn kernel_memory(id: u32) -> f64 {
         // A link of a program's has its id, too, and no memory.
         let Some(bytes) = value("memlock:").and_then(|bytes| bytes.parse::<f64>().ok()) else { continue };
         if seen.insert((value("map_id:"), value("prog_id:"))) {
-            sum += bytes;
+            let number = |name| value(name).unwrap_or_default();
+            let what = match value("map_type:") {
+                Some(kind) => format!(
+                    "map of type {kind}, {} bytes to {}, {} entries",
+                    number("key_size:"),
+                    number("value_size:"),
+                    number("max_entries:")
+                ),
+                None => format!("program of type {}", number("prog_type:")),
+            };
+            let part = parts.entry(what).or_default();
+            part.count += 1;
+            part.bytes += bytes;
         }
     }
-    sum
+    parts
+}
+
+/// What `after` has more than `before`, the greatest first.
+pub(super) fn grown(before: &BTreeMap<String, Part>, after: &BTreeMap<String, Part>) -> Vec<(String, Part)> {
+    let mut grown: Vec<(String, Part)> = after
+        .iter()
+        .map(|(what, part)| {
+            let less = before.get(what).copied().unwrap_or_default();
+            let more = Part { count: part.count.saturating_sub(less.count), bytes: part.bytes - less.bytes };
+            (what.clone(), more)
+        })
+        .filter(|(_, part)| part.bytes > 0.0)
+        .collect();
+    grown.sort_by(|(_, a), (_, b)| b.bytes.total_cmp(&a.bytes));
+    grown
 }
 
 /// Processor time of a process so far, in nanoseconds, by thread: under icount that is instructions.

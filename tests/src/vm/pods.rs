@@ -112,8 +112,8 @@ pub(super) fn two_hundred_and_a_hundred_policies() {
         "a scrape of 10,000 series took {took:.3} s here; the agent has {now} KiB ({own} of its own, {program} of its \
          program), at most {most} KiB"
     );
-    // What is aimed at is 30 MiB, of an optimised program; this one isn't, and was at 35 MiB when this was written.
-    assert!(now <= 45 * 1024, "the agent has {now} KiB");
+    // Optimised it has 23 MiB (`bench memory`), and may have 30. This one isn't optimised, and its file is larger.
+    assert!(now <= 36 * 1024, "the agent has {now} KiB");
     // An emulated processor takes about ten times as long, and on a busy machine longer.
     assert!(took <= 2.0, "a scrape took {took} s");
     let per_policy = scrape::samples(&text, "gatewatch_policy_kernel_memory_bytes");
