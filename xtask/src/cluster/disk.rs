@@ -21,6 +21,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("containerd.toml", include_str!("guest/containerd.toml")),
     ("kube-proxy.yaml", include_str!("guest/kube-proxy.yaml")),
     ("kubelet.yaml", include_str!("guest/kubelet.yaml")),
+    ("seccomp.json", include_str!("../../../charts/gatewatch/seccomp/agent.json")),
 ];
 
 /// What goes onto the disk.

@@ -85,17 +85,26 @@ impl<'a> Story<'a> {
 
     /// Installs the chart with the images that the node has.
     pub(crate) fn install(&self) -> Result<()> {
+        self.install_with(&[])
+    }
+
+    /// The same with values, each as `--set` takes it.
+    pub(crate) fn install_with(&self, values: &[&str]) -> Result<()> {
         let chart = paths::root().join("charts/gatewatch");
+        let verb = if values.is_empty() { "install" } else { "upgrade" };
+        let set: Vec<String> = values.iter().map(|value| format!(" --set {value}")).collect();
         println!(
-            "$ helm install gatewatch charts/gatewatch --namespace {NAMESPACE} --create-namespace --wait"
+            "$ helm {verb} gatewatch charts/gatewatch --namespace {NAMESPACE} --create-namespace --wait{}",
+            set.concat()
         );
         let mut helm = Command::new(&self.helm);
         helm.arg("--kubeconfig").arg(self.cluster.kubectl().kubeconfig());
         helm.args(["upgrade", "--install", "gatewatch"]).arg(&chart);
         helm.args(["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", POD_LIMIT]);
         // An emulated CPU answers in seconds what takes another milliseconds.
-        for seconds in ["webhook.policies.timeoutSeconds=20", "webhook.workloads.timeoutSeconds=20"] {
-            helm.args(["--set", seconds]);
+        let seconds = ["webhook.policies.timeoutSeconds=20", "webhook.workloads.timeoutSeconds=20"];
+        for value in seconds.iter().chain(values) {
+            helm.args(["--set", value]);
         }
         let said = process::text(&mut helm).map_err(|error| self.why_not(error))?;
         println!("{}", first_lines(&said, 6));

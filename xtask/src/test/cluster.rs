@@ -28,6 +28,7 @@ const TESTS: &[(&str, Test)] = &[
     ("the story of the README", story),
     ("a service answers at its address", service),
     ("the gate answers through its Service", gate),
+    ("the agent runs under a seccomp profile of its own", confined),
     ("labels of running pods are followed", pods::relabelled),
     ("pods that live for a moment are counted whole, each under its name", pods::short_lived),
     ("a policy that cannot load is told of, and the others run", unloadable),
@@ -90,6 +91,22 @@ fn gate(cluster: &mut Cluster, _: &cluster::Programs) -> Result<()> {
         "--dry-run=server",
     ])?;
     ensure!(said.contains("Warning: GW") && said.contains("external-http-call"), "the gate said: {said}");
+    Ok(())
+}
+
+/// All that comes after this runs under it. A profile that the node doesn't have, or that doesn't let the agent start, would
+/// be the end of the roll-out.
+fn confined(cluster: &mut Cluster, programs: &cluster::Programs) -> Result<()> {
+    let story = Story::new(cluster, programs);
+    let before = sudo(&story.scrape()?)?;
+    story.install_with(&[
+        "agent.seccompProfile.type=Localhost",
+        "agent.seccompProfile.localhostProfile=gatewatch/agent.json",
+    ])?;
+    let agent = ["daemonset/gatewatch-agent", "--namespace=gatewatch"];
+    cluster.kubectl().text(&[&["rollout", "status", POD_LIMIT], &agent[..]].concat())?;
+    run_sudo(cluster)?;
+    ensure!(sudo(&story.scrape()?)? > before, "sudo isn't counted under the profile");
     Ok(())
 }
 

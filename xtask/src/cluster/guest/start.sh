@@ -21,6 +21,9 @@ done
 mount --make-rshared /
 mkdir -p /node/logs /etc/cni/net.d /run/containerd /var/log/pods /var/log/containers
 cp /node/etc/cni.conflist /etc/cni/net.d/10-gatewatch.conflist
+# Where the kubelet looks for profiles of type Localhost.
+mkdir -p /var/lib/kubelet/seccomp/gatewatch
+cp /node/etc/seccomp.json /var/lib/kubelet/seccomp/gatewatch/agent.json
 
 # QEMU passes nothing on but what goes to the API server, so there is no default route either.
 echo 1 >/proc/sys/net/ipv4/ip_forward
