@@ -112,10 +112,10 @@ pub(super) fn two_hundred_and_a_hundred_policies() {
         "a scrape of 10,000 series took {took:.3} s here; the agent has {now} KiB ({own} of its own, {program} of its \
          program), at most {most} KiB"
     );
-    // Optimised it has 23 MiB (`bench memory`), and may have 30. This one isn't optimised, and its file is larger.
-    assert!(now <= 36 * 1024, "the agent has {now} KiB");
-    // An emulated processor takes about ten times as long, and on a busy machine longer.
-    assert!(took <= 2.0, "a scrape took {took} s");
+    // What it may have. Optimised it has 23 MiB (`bench memory`); not optimised, as it is here, 26 when this was written.
+    assert!(now <= 30 * 1024, "the agent has {now} KiB");
+    // It may take 0.05 s of a real processor, which is ten times as quick; this took 0.07 s here, and more on a busy machine.
+    assert!(took <= 1.0, "a scrape took {took} s");
     let per_policy = scrape::samples(&text, "gatewatch_policy_kernel_memory_bytes");
     assert_eq!(per_policy.len(), POLICIES as usize);
     for (labels, bytes) in per_policy {
