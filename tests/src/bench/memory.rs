@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, thread::sleep, time::Duration};
 
 use super::{
     table::{Line, Table},
-    usage::{Memory, Part, grown, kernel_memory, kernel_parts, memory},
+    usage::{Memory, Part, grown, kernel_memory, kernel_parts, memory, sum},
     world::{World, series},
 };
 use crate::{agent::Agent, pod, scrape};
@@ -39,10 +39,9 @@ pub(super) fn measure(table: &mut Table) {
     for policies in [0_u32, 1, 10, 100, 1_000] {
         let world = World::new(table, policies, 0);
         let used = memory(world.agent.id());
-        in_kernel.push((f64::from(policies), kernel_memory(world.agent.id())));
-        if policies <= 1 {
-            parts.push(kernel_parts(world.agent.id()));
-        }
+        let kept = kernel_parts(world.agent.id());
+        in_kernel.push((f64::from(policies), sum(&kept)));
+        parts.push(kept);
         let what = format!("agent, {policies} policies");
         agent(table, &what, used, floor, policies <= 100);
         floor.get_or_insert(used.resident / MIB);
@@ -61,14 +60,14 @@ pub(super) fn measure(table: &mut Table) {
     }
     table.progress("starting an agent with the policies that are shipped");
     let shipped = Agent::start_on(Path::new("/policies"), &pod::list(&[]));
+    share(table, "the shipped policies", &shipped);
     let with_shipped = kernel_parts(shipped.id());
     say_parts(table, "and for the policies that are shipped", &parts[0], &with_shipped);
     let grown = grown(&parts[0], &with_shipped);
     // Each function has a slot for its classifier, of a type that nothing else has (BPF_MAP_TYPE_PROG_ARRAY).
     let functions =
         grown.iter().filter(|(kind, _)| kind.starts_with("map of type 3,")).map(|(_, part)| part.count);
-    let (functions, all) =
-        (f64::from(functions.sum::<u32>()), grown.iter().map(|(_, part)| part.bytes).sum::<f64>());
+    let (functions, all) = (f64::from(functions.sum::<u32>()), sum(&with_shipped) - sum(&parts[0]));
     table.add(&Line::new("the shipped policies: functions", functions, ""));
     table.add(
         &Line::new("kernel, the shipped policies: a function", all / functions / KIB, "KiB")

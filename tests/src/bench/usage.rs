@@ -29,7 +29,12 @@ pub(super) fn memory(id: u32) -> Memory {
 
 /// What a process's maps and programs take in the kernel, in bytes: `memlock` of each, once.
 pub(super) fn kernel_memory(id: u32) -> f64 {
-    kernel_parts(id).values().map(|part| part.bytes).sum()
+    sum(&kernel_parts(id))
+}
+
+/// The bytes of all parts.
+pub(super) fn sum(parts: &BTreeMap<String, Part>) -> f64 {
+    parts.values().map(|part| part.bytes).sum()
 }
 
 /// Maps or programs of one kind.

@@ -103,10 +103,19 @@ fn confined(cluster: &mut Cluster, programs: &cluster::Programs) -> Result<()> {
         "agent.seccompProfile.type=Localhost",
         "agent.seccompProfile.localhostProfile=gatewatch/agent.json",
     ])?;
-    let agent = ["daemonset/gatewatch-agent", "--namespace=gatewatch"];
-    cluster.kubectl().text(&[&["rollout", "status", POD_LIMIT], &agent[..]].concat())?;
+    // Helm's own wait lets a single agent be away.
+    rolled_out(cluster)?;
     run_sudo(cluster)?;
     ensure!(sudo(&story.scrape()?)? > before, "sudo isn't counted under the profile");
+    Ok(())
+}
+
+/// The agents' `DaemonSet`, as kubectl takes it.
+const AGENT: [&str; 2] = ["daemonset/gatewatch-agent", "--namespace=gatewatch"];
+
+/// Waits until each node has the agent as the `DaemonSet` wants it.
+fn rolled_out(cluster: &Cluster) -> Result<()> {
+    cluster.kubectl().text(&[&["rollout", "status", POD_LIMIT], &AGENT[..]].concat())?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use anyhow::{Result, ensure};
 
-use super::{POD_LIMIT, run_sudo, sudo, until};
+use super::{AGENT, rolled_out, run_sudo, sudo, until};
 use crate::cluster::{self, Cluster, Story};
 
 /// While there is no agent, and when there is another, each use of sudo is counted.
@@ -17,13 +17,12 @@ pub(super) fn agent(cluster: &mut Cluster, programs: &cluster::Programs) -> Resu
     ensure!(each >= 1.0, "one use of sudo is counted {each} times");
 
     let kubectl = cluster.kubectl();
-    let agent = ["daemonset/gatewatch-agent", "--namespace=gatewatch"];
-    kubectl.text(&[&["rollout", "restart"], &agent[..]].concat())?;
+    kubectl.text(&[&["rollout", "restart"], &AGENT[..]].concat())?;
     for _ in 0..5 {
         run_sudo(cluster)?;
         thread::sleep(Duration::from_secs(1));
     }
-    kubectl.text(&[&["rollout", "status", POD_LIMIT], &agent[..]].concat())?;
+    rolled_out(cluster)?;
     let wanted = before + 5.0 * each;
     reaches("another agent goes on with the numbers", wanted, count)?;
 
