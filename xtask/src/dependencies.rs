@@ -83,11 +83,6 @@ impl Dependencies {
         })
     }
 
-    /// All packages, also those that only build or test.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Package> {
-        self.packages.values()
-    }
-
     /// The package of this name of ours, and what is linked into it: itself first.
     pub(crate) fn linked_into(&self, name: &str) -> Result<Vec<&Package>> {
         let ours = |package: &&Package| package.name == name && package.source.is_none();

@@ -1,7 +1,9 @@
 //! `cargo xtask setup`: installs what is missing, says what, and does nothing when nothing is.
 
 mod bpf_linker;
+mod cargo_deny;
 pub(crate) mod chart;
+mod crates;
 mod packages;
 pub(crate) mod qemu;
 mod rust_src;
@@ -18,6 +20,7 @@ use crate::{
 };
 
 pub(crate) use bpf_linker::{LLVM_PREFIX, path_with};
+pub(crate) use cargo_deny::install_missing as cargo_deny;
 
 /// Options of `cargo xtask setup`.
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 mod chart;
 mod cluster;
 mod counts;
-mod licences;
+mod deny;
 mod modules;
 mod style;
 mod suites;
@@ -50,6 +50,7 @@ struct Suite {
 const SUITES: &[Suite] = &[
     Suite { name: "fmt", about: "formatting, by rustfmt", run: suites::format },
     Suite { name: "tidy", about: "what no other tool checks of the sources", run: tidy::run },
+    Suite { name: "deny", about: "licences, sources and versions of what we are made of", run: deny::run },
     Suite { name: "lint", about: "clippy without a warning", run: suites::lint },
     Suite { name: "unit", about: "the tests that need no kernel", run: suites::unit },
     Suite { name: "chart", about: "the helm chart, its alerts and its dashboard", run: chart::run },
@@ -82,8 +83,13 @@ const SUITES: &[Suite] = &[
     },
 ];
 
-/// Suites that run only where they are named: they take long.
+/// Suites that run only where they are named: they take long, or want more than a machine.
 const BY_NAME: &[Suite] = &[
+    Suite {
+        name: "advisories",
+        about: "known holes in what we are made of; fetches RustSec's database",
+        run: deny::advisories,
+    },
     Suite { name: "cluster", about: "on a Kubernetes cluster whose node is a VM", run: cluster::run },
     Suite {
         name: "load-6.12",

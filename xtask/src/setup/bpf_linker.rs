@@ -9,7 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{cache::Cache, paths, process, progress::Step};
+use super::crates::Program;
+use crate::{cache::Cache, process};
 
 const VERSION: &str = "0.13.0";
 
@@ -21,26 +22,23 @@ pub(crate) const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 
 /// The cached bpf-linker; built when it is not there.
 pub(crate) fn install_missing(cache: &Cache) -> Result<PathBuf> {
-    let folder = cache.path(format!("tools/bpf-linker-{VERSION}-llvm-{LLVM}"));
-    let program = folder.join("bin/bpf-linker");
-    if process::succeeds(Command::new(&program).arg("--version")) {
-        return Ok(program);
+    let features = format!("llvm-{LLVM}");
+    let program = Program {
+        name: "bpf-linker",
+        version: VERSION,
+        folder: format!("bpf-linker-{VERSION}-llvm-{LLVM}"),
+        about: format!("bpf-linker {VERSION} with LLVM {LLVM} (one to three minutes)"),
+        options: &["--no-default-features", "--features", &features],
+        environment: vec![
+            ("LLVM_PREFIX", LLVM_PREFIX.into()),
+            ("PATH", path_with(&[&Path::new(LLVM_PREFIX).join("bin")])?),
+        ],
+    };
+    if let Some(cached) = program.cached(cache) {
+        return Ok(cached);
     }
     check_llvm()?;
-    let step = Step::begin(format!("building bpf-linker {VERSION} with LLVM {LLVM} (one to three minutes)"));
-    let mut cargo = Command::new(paths::cargo());
-    cargo.args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force"]);
-    cargo.args(["--no-default-features", "--features", &format!("llvm-{LLVM}"), "--root"]).arg(&folder);
-    cargo.env("LLVM_PREFIX", LLVM_PREFIX).env("PATH", path_with(&[&Path::new(LLVM_PREFIX).join("bin")])?);
-    for name in ["CARGO_TARGET_DIR", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
-        cargo.env_remove(name);
-    }
-    process::run(&mut cargo, &step)?;
-    if !process::succeeds(Command::new(&program).arg("--version")) {
-        bail!("bpf-linker was built but does not run: {}", program.display());
-    }
-    step.done();
-    Ok(program)
+    program.install(cache)
 }
 
 /// `PATH` with these folders first.

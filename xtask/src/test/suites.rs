@@ -173,10 +173,11 @@ fn cargo(sub_command: &str) -> Command {
 }
 
 /// Runs a program with its output shown. The answer is whether it succeeded.
-fn passes(command: &mut Command) -> Result<bool> {
-    let status = command.stdin(Stdio::null()).status().context("cannot run cargo")?;
+pub(super) fn passes(command: &mut Command) -> Result<bool> {
+    let program = command.get_program().display().to_string();
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run {program}"))?;
     if !status.success() {
-        println!("cargo {}", process::ending(status));
+        println!("{program} {}", process::ending(status));
     }
     Ok(status.success())
 }

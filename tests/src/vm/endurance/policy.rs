@@ -10,8 +10,9 @@ use crate::vm::this;
 
 pub(super) const NAMESPACES: [&str; 2] = ["red", "blue"];
 pub(super) const ORGS: [&str; 3] = ["a", "b", "c"];
-/// Beyond what a function's classifier has room for.
-const TOO_MANY: u32 = 1_100;
+/// Hooks on one function, with as many selectors as a hook may have: together more than its classifier has room for.
+const TOO_MANY: usize = 17;
+const SELECTORS: u32 = 64;
 
 /// Whom a policy watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,10 +208,10 @@ impl Spec {
         spec
     }
 
-    /// One that can't be loaded beside any other.
+    /// One that is right, and can't be loaded.
     pub(super) fn too_big(name: &str) -> Self {
-        let hook = Hook { on: On::Gid, values: vec![0], followed: None, filler: TOO_MANY };
-        Self { name: name.to_owned(), whom: Whom::Org(ORGS[0]), tag: 0, hooks: vec![hook] }
+        let hook = Hook { on: On::Gid, values: vec![0], followed: None, filler: SELECTORS - 1 };
+        Self { name: name.to_owned(), whom: Whom::Org(ORGS[0]), tag: 0, hooks: vec![hook; TOO_MANY] }
     }
 
     pub(super) fn text(&self) -> String {
