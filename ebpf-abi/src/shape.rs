@@ -2,8 +2,11 @@
 //! for; so there are some that can do less, and each function gets the smallest that can do what its policies want.
 
 use crate::{
-    Spec, TextSlot,
-    consts::{ADDR_NONE, ADDR_SLOTS, INT_NONE, INT_SLOTS, TEXT_HAS_POSTFIX, TEXT_NONE, TEXT_SLOTS},
+    IntSlot, Spec, TextSlot,
+    consts::{
+        ADDR_NONE, ADDR_SLOTS, INT_ARG, INT_NONE, INT_RETURN, INT_SLOTS, TABLE_DIRECT, TABLE_HASH,
+        TABLE_INLINE, TEXT_HAS_POSTFIX, TEXT_NONE, TEXT_SLOTS,
+    },
     is_path,
 };
 
@@ -12,6 +15,8 @@ use crate::{
 pub struct Shape {
     /// Integer slots.
     pub ints: usize,
+    /// Whether integers are arguments and results that are looked up value by value.
+    pub plain: bool,
     /// String slots.
     pub texts: usize,
     /// Address slots.
@@ -22,20 +27,25 @@ pub struct Shape {
 
 impl Shape {
     /// A few integers.
-    pub const INTEGERS: Self = Self { ints: 3, texts: 0, addrs: 0, beginnings: true };
-    /// Beginnings of one or two paths, and few integers.
-    pub const PATHS: Self = Self { ints: 2, texts: 2, addrs: 0, beginnings: true };
+    pub const INTEGERS: Self = Self { ints: 3, plain: false, texts: 0, addrs: 0, beginnings: true };
+    /// Beginnings of one or two paths, and a plain integer.
+    pub const PATHS: Self = Self { ints: 1, plain: true, texts: 2, addrs: 0, beginnings: true };
     /// All that a spec can hold.
     pub const EVERYTHING: Self =
-        Self { ints: INT_SLOTS, texts: TEXT_SLOTS, addrs: ADDR_SLOTS, beginnings: false };
+        Self { ints: INT_SLOTS, plain: false, texts: TEXT_SLOTS, addrs: ADDR_SLOTS, beginnings: false };
 
     /// Whether a classifier of this shape can look at all that a spec wants. Slots are used in their order.
     pub fn can_do(&self, spec: &Spec) -> bool {
-        let ints = spec.ints.iter().filter(|slot| slot.source != INT_NONE).count();
+        let ints = || spec.ints.iter().filter(|slot| slot.source != INT_NONE);
         let addrs = spec.addrs.iter().filter(|slot| slot.source != ADDR_NONE).count();
         let texts = || spec.texts.iter().filter(|slot| slot.source != TEXT_NONE);
+        let is_plain = |slot: &IntSlot| {
+            matches!(slot.source, INT_ARG | INT_RETURN)
+                && matches!(slot.table, TABLE_INLINE | TABLE_HASH | TABLE_DIRECT)
+        };
         let is_beginning = |slot: &TextSlot| is_path(slot.source) && slot.tables & TEXT_HAS_POSTFIX == 0;
-        ints <= self.ints
+        ints().count() <= self.ints
+            && (!self.plain || ints().all(is_plain))
             && addrs <= self.addrs
             && texts().count() <= self.texts
             && (!self.beginnings || texts().all(is_beginning))
@@ -46,8 +56,11 @@ impl Shape {
 mod tests {
     use super::Shape;
     use crate::{
-        Spec, TextSlot,
-        consts::{INT_ARG, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL},
+        IntSlot, Spec, TextSlot,
+        consts::{
+            INT_ARG, INT_NAMESPACE, TABLE_HASH, TABLE_MASK, TABLE_RANGE, TEXT_FILE, TEXT_HAS_POSTFIX,
+            TEXT_HAS_PREFIX, TEXT_KERNEL,
+        },
     };
 
     fn ints(count: usize) -> Spec {
@@ -62,13 +75,23 @@ mod tests {
         spec
     }
 
+    fn int(source: u32, table: u32) -> Spec {
+        let mut spec = Spec::default();
+        spec.ints[0] = IntSlot { source, table, ..IntSlot::default() };
+        spec
+    }
+
     #[test]
     fn what_is_wanted_must_be_there() {
         for (spec, integers, paths) in [
             (ints(0), true, true),
-            (ints(2), true, true),
+            (ints(1), true, true),
             (ints(3), true, false),
             (ints(4), false, false),
+            (int(INT_ARG, TABLE_HASH), true, true),
+            (int(INT_ARG, TABLE_MASK), true, false),
+            (int(INT_ARG, TABLE_RANGE), true, false),
+            (int(INT_NAMESPACE, TABLE_HASH), true, false),
             (text(TEXT_FILE, TEXT_HAS_PREFIX), false, true),
             (text(TEXT_FILE, TEXT_HAS_PREFIX | TEXT_HAS_POSTFIX), false, false),
             (text(TEXT_KERNEL, TEXT_HAS_PREFIX), false, false),

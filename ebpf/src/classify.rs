@@ -142,7 +142,7 @@ macro_rules! in_order {
 fn ints<C: Context, R: Rows, S: Shaped>(ctx: C, rows: &mut R) -> bool {
     macro_rules! slot {
         ($($i:literal)*) => {
-            in_order!($($i < S::SHAPE.ints && frozen!(SPEC.ints[$i].source) != INT_NONE => int::<C, R, $i>(ctx, rows)),*)
+            in_order!($($i < S::SHAPE.ints && frozen!(SPEC.ints[$i].source) != INT_NONE => int::<C, R, S, $i>(ctx, rows)),*)
         };
     }
     slot!(0 1 2 3 4 5 6 7)
@@ -180,9 +180,9 @@ fn strings<C: Context, R: Rows, S: Shaped>(ctx: C, binary: u64, rows: &mut R) ->
 
 /// One integer slot.
 #[inline(always)]
-fn int<C: Context, R: Rows, const I: usize>(ctx: C, rows: &mut R) -> bool {
+fn int<C: Context, R: Rows, S: Shaped, const I: usize>(ctx: C, rows: &mut R) -> bool {
     let slot = &SPEC.ints[I];
-    let Some(value) = integer::value(ctx, slot) else {
+    let Some(value) = integer::value::<C, S>(ctx, slot) else {
         return rows.and(I, frozen!(SPEC.ints[I].absent_row));
     };
     match frozen!(SPEC.ints[I].table) {
@@ -198,6 +198,7 @@ fn int<C: Context, R: Rows, const I: usize>(ctx: C, rows: &mut R) -> bool {
             };
             rows.and(I, row)
         }
+        _ if S::SHAPE.plain => false,
         TABLE_MASK => rows.mask(I, value),
         _ => {
             let flip = if frozen!(SPEC.ints[I].signed) != 0 { 1 << 63 } else { 0 };

@@ -1,5 +1,7 @@
 //! Counting what matched.
 
+use core::num::NonZero;
+
 use aya_ebpf::{helpers::bpf_get_current_task, macros::map, maps::Array};
 use gatewatch_abi::{
     BitAction, CountKey, Task,
@@ -96,25 +98,11 @@ pub extern "C" fn increment_apart(hook: u32, cgroup: u64, binary: u64) -> u32 {
     0
 }
 
-/// The number of the lowest bit that is set. The processor has an instruction for it that BPF hasn't; this is a third of
-/// what the compiler makes of `trailing_zeros`.
+/// The number of the lowest bit that is set; there is one. (The compiler multiplies and looks into a table, as the processor's
+/// instruction isn't to be had.)
 #[inline(always)]
 fn lowest(bits: u64) -> u32 {
-    /// Its upper six bits, shifted left by 0 to 63, are all different: a de Bruijn sequence (Leiserson, Prokop and Randall,
-    /// "Using de Bruijn sequences to index a 1 in a computer word", 1998).
-    const SEQUENCE: u64 = 0x03f7_9d71_b4cb_0a89;
-    static PLACES: [u8; 64] = {
-        let mut places = [0; 64];
-        let mut bit = 0;
-        while bit < 64 {
-            places[((SEQUENCE << bit) >> 58) as usize] = bit;
-            bit += 1;
-        }
-        places
-    };
-    let index = ((bits & bits.wrapping_neg()).wrapping_mul(SEQUENCE) >> 58) as usize;
-    // SAFETY: six bits.
-    u32::from(unsafe { core::ptr::read_volatile((&raw const PLACES).cast::<u8>().add(index)) })
+    NonZero::new(bits).map_or(0, NonZero::<u64>::trailing_zeros)
 }
 
 /// No place.

@@ -11,6 +11,7 @@ use gatewatch_abi::{
 };
 
 use crate::{
+    classify::Shaped,
     context::{Context, syscall_arg},
     frozen, memory, offset,
     spec::{LAYOUT, SPEC},
@@ -25,7 +26,7 @@ const UPID_SIZE: u64 = 16;
 
 /// The value of a slot, sign-extended to 64 bits. `None`: there is no such value.
 #[inline(always)]
-pub fn value<C: Context>(ctx: C, slot: &'static IntSlot) -> Option<u64> {
+pub fn value<C: Context, S: Shaped>(ctx: C, slot: &'static IntSlot) -> Option<u64> {
     let part = frozen!(slot.part);
     match frozen!(slot.source) {
         INT_ARG => {
@@ -34,6 +35,7 @@ pub fn value<C: Context>(ctx: C, slot: &'static IntSlot) -> Option<u64> {
             Some(extend(raw, slot))
         }
         INT_RETURN => Some(extend(ctx.result(frozen!(SPEC.params)), slot)),
+        _ if S::SHAPE.plain => None,
         INT_PID => Some(bpf_get_current_pid_tgid() >> 32),
         INT_NS_PID => Some(ns_pid()),
         INT_NAMESPACE => Some(namespace(part)),
@@ -47,14 +49,16 @@ pub fn value<C: Context>(ctx: C, slot: &'static IntSlot) -> Option<u64> {
 #[inline(always)]
 fn extend(raw: u64, slot: &'static IntSlot) -> u64 {
     let signed = frozen!(slot.signed) != 0;
-    match frozen!(slot.bits) {
-        8 if signed => raw as i8 as u64,
-        8 => u64::from(raw as u8),
-        16 if signed => raw as i16 as u64,
-        16 => u64::from(raw as u16),
+    let bits = frozen!(slot.bits);
+    match bits {
         32 if signed => raw as i32 as u64,
         32 => u64::from(raw as u32),
-        _ => raw,
+        // Seldom, so by two shifts, and not by a conversion for each width: the kernel would keep them all.
+        _ => {
+            let unused = u64::from(64 - bits) & 63;
+            let upper = raw << unused;
+            if signed { (upper as i64 >> unused) as u64 } else { upper >> unused }
+        }
     }
 }
 

@@ -11,8 +11,7 @@ use gatewatch_abi::{
     Step, TextKey, TextSlot,
     consts::{
         BINARY_PATH_BYTES, PATH_BYTES, POSTFIX_BYTES, STAT_NESTED, STAT_STRINGS_UNREADABLE, TEXT_BINARY,
-        TEXT_BINPRM, TEXT_BYTES, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_KERNEL, TEXT_PATH, TEXT_USER, TYPED_NOT,
-        TYPED_TASK,
+        TEXT_BINPRM, TEXT_BYTES, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_KERNEL, TEXT_USER, TYPED_NOT, TYPED_TASK,
     },
     is_path,
 };
@@ -121,36 +120,31 @@ pub fn fetch<C: Context, S: Shaped>(
 ) -> Option<u32> {
     let source = frozen!(slot.source);
     let index = frozen!(slot.arg);
-    let found = match source {
-        TEXT_BINARY if !S::SHAPE.beginnings => return from_binary(binary, buffer),
-        _ if C::TYPED && frozen!(slot.typed) != TYPED_NOT => {
-            let (arg, task) = (ctx.typed_arg(index), frozen!(slot.typed) == TYPED_TASK);
-            // SAFETY: the user half has seen the function's prototype, and the verifier sees it, too.
-            unsafe {
-                match source {
-                    TEXT_FILE => path::walk_typed(arg.add(frozen!(LAYOUT.file_path) as usize), task, buffer),
-                    TEXT_PATH => path::walk_typed(arg, task, buffer),
-                    _ => false,
-                }
-            }
+    let found = if C::TYPED && frozen!(slot.typed) != TYPED_NOT {
+        let inside = if source == TEXT_FILE { frozen!(LAYOUT.file_path) } else { 0 };
+        // SAFETY: the user half has seen the function's prototype, and the verifier sees it, too.
+        unsafe {
+            let path = ctx.typed_arg(index).add(inside as usize);
+            path::walk_typed(path, frozen!(slot.typed) == TYPED_TASK, buffer)
         }
-        _ => {
-            let arg = if frozen!(SPEC.syscall) != 0 { syscall_arg(ctx, index) } else { ctx.arg(index) };
-            if arg == 0 {
-                return None;
-            }
-            match source {
-                TEXT_FILE => path::walk(arg + offset!(file_path), buffer),
-                TEXT_PATH => path::walk(arg, buffer),
-                TEXT_BINPRM => {
-                    path::walk(memory::read::<u64>(arg + offset!(binprm_file)) + offset!(file_path), buffer)
-                }
-                TEXT_KERNEL | TEXT_USER if !S::SHAPE.beginnings => {
-                    return copy(arg, source == TEXT_USER, buffer);
-                }
-                _ => false,
-            }
+    } else {
+        if source == TEXT_BINARY && !S::SHAPE.beginnings {
+            return from_binary(binary, buffer);
         }
+        let arg = if frozen!(SPEC.syscall) != 0 { syscall_arg(ctx, index) } else { ctx.arg(index) };
+        if arg == 0 {
+            return None;
+        }
+        // One walk for all of them: each would have a copy of its code.
+        let path = match source {
+            TEXT_KERNEL | TEXT_USER if !S::SHAPE.beginnings => {
+                return copy(arg, source == TEXT_USER, buffer);
+            }
+            TEXT_FILE => arg + offset!(file_path),
+            TEXT_BINPRM => memory::read::<u64>(arg + offset!(binprm_file)) + offset!(file_path),
+            _ => arg,
+        };
+        path::walk(path, buffer)
     };
     if !found {
         return None;

@@ -146,7 +146,9 @@ pub(crate) fn kernel_half_cargo(tools: &Tools, sub_command: &str) -> Result<Comm
     cargo.args(["-Z", "build-std=core", "--target", EBPF_TARGET, "--target-dir"]).arg(target);
     // build-std is unstable, and the one unstable thing that compiling for BPF needs.
     cargo.env("RUSTC_BOOTSTRAP", "1").env("PATH", path_with(&[linker_folder, &llvm_folder])?);
-    cargo.env("RUSTFLAGS", "-C linker=bpf-linker -C link-arg=--btf -C debuginfo=2");
+    // With 32-bit arithmetic and jumps, which every kernel that we run on knows (since 5.1): fewer instructions.
+    let flags = "-C target-cpu=v3 -C linker=bpf-linker -C link-arg=--btf -C debuginfo=2";
+    cargo.env("RUSTFLAGS", flags);
     cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
     Ok(cargo)
 }
