@@ -112,6 +112,11 @@ const BY_NAME: &[Suite] = &[
         run: |context| suites::load(context, Kernel::V7_3),
     },
     Suite {
+        name: "endurance-cluster",
+        about: "long: the same on a cluster whose API server is restarted, too",
+        run: cluster::endurance,
+    },
+    Suite {
         name: "endurance-6.12",
         about: "long: everything at random for half an hour, on Debian 13's kernel",
         run: |context| suites::endurance(context, Kernel::V6_12),

@@ -1,11 +1,11 @@
 //! What the agent and its kernel half keep in memory.
 
-use std::{collections::BTreeMap, path::Path, thread::sleep, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, thread::sleep, time::Duration};
 
 use super::{
     table::{Line, Table},
     usage::{Memory, Part, grown, kernel_memory, kernel_parts, memory, sum},
-    world::{World, series},
+    world::{World, series, start},
 };
 use crate::{agent::Agent, pod, scrape};
 
@@ -14,6 +14,7 @@ const KIB: f64 = 1_024.0;
 /// What an agent with 100 policies may have, and a policy in the kernel.
 const AGENT: f64 = 30.0;
 const POLICY: f64 = 64.0;
+const HUNDRED: u32 = 100;
 /// By which runs differ: where the allocator finds room depends on the moment.
 const NOISE: f64 = 0.03;
 /// Until the agent has given back what it needed at the start or for a scrape: it does that every 30 s.
@@ -45,8 +46,9 @@ pub(super) fn measure(table: &mut Table) {
         let what = format!("agent, {policies} policies");
         agent(table, &what, used, floor, policies <= 100);
         floor.get_or_insert(used.resident / MIB);
-        if policies == 100 {
-            share(table, "100 policies on one function", &world.agent);
+        if policies == HUNDRED {
+            let line = share("100 policies on one function", &world.agent);
+            table.add(&line.budget(POLICY, NOISE));
         }
     }
     say_parts(table, "the kernel keeps for no policy", &BTreeMap::new(), &parts[0]);
@@ -60,7 +62,8 @@ pub(super) fn measure(table: &mut Table) {
     }
     table.progress("starting an agent with the policies that are shipped");
     let shipped = Agent::start_on(Path::new("/policies"), &pod::list(&[]));
-    share(table, "the shipped policies", &shipped);
+    // One policy that is alone on all of its functions pays for them alone.
+    table.add(&share("the shipped policies", &shipped).goal(POLICY));
     let with_shipped = kernel_parts(shipped.id());
     say_parts(table, "and for the policies that are shipped", &parts[0], &with_shipped);
     let grown = grown(&parts[0], &with_shipped);
@@ -74,6 +77,7 @@ pub(super) fn measure(table: &mut Table) {
             .budget(POLICY, NOISE),
     );
     drop(shipped);
+    hundred_of_shipped(table, first);
 
     let hundred = in_kernel[3].1;
     for pods in [100_u32, 500] {
@@ -93,13 +97,48 @@ fn say_parts(table: &Table, what: &str, before: &BTreeMap<String, Part>, after: 
 }
 
 /// Each policy's share of what the kernel needs for the functions that it hooks, as the agent exports it: the greatest.
-fn share(table: &mut Table, what: &str, agent: &Agent) {
+fn share(what: &str, agent: &Agent) -> Line {
     let shares = scrape::samples(&agent.metrics(), "gatewatch_policy_kernel_memory_bytes");
     assert!(!shares.is_empty(), "{}", agent.log());
     let most = shares.into_iter().map(|(_, bytes)| bytes).fold(0.0, f64::max);
+    Line::new(format!("kernel, {what}: the greatest share"), most / KIB, "KiB")
+}
+
+/// A hundred policies on as many functions as the shipped ones: these again and again, by other names and for other pods.
+fn hundred_of_shipped(table: &mut Table, without: f64) {
+    table.progress("starting an agent with a hundred policies made of those that are shipped");
+    let texts = shipped_texts(Path::new("/policies"));
+    let numbered = (0..HUNDRED).map(|number| {
+        let text = &texts[number as usize % texts.len()];
+        let name = format!("metadata:\n  name: p{number}-");
+        let text =
+            text.replace("metadata:\n  name: ", &name).replace("\"empire\"", &format!("\"empire-{number}\""));
+        (format!("{number}.yaml"), text)
+    });
+    let agent = start(&numbered.collect::<Vec<_>>(), &pod::list(&[]));
+    let running = agent.sum("gatewatch_policies", &[("state", "running")]);
+    assert_eq!(running, u64::from(HUNDRED), "{}", agent.log());
+    let each = (kernel_memory(agent.id()) - without) / f64::from(HUNDRED);
     table.add(
-        &Line::new(format!("kernel, {what}: the greatest share"), most / KIB, "KiB").budget(POLICY, NOISE),
+        &Line::new("kernel, a policy of 100 made of the shipped ones", each / KIB, "KiB")
+            .budget(POLICY, NOISE),
     );
+    let line = share("100 made of the shipped ones", &agent);
+    table.add(&line.budget(POLICY, NOISE));
+}
+
+/// The texts of the policies in a folder and those in it.
+fn shipped_texts(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                shipped_texts(&path)
+            } else {
+                vec![fs::read_to_string(path).expect("a policy")]
+            }
+        })
+        .collect()
 }
 
 fn with_series(table: &mut Table, floor: Option<f64>) {

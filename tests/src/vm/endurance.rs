@@ -2,7 +2,7 @@
 //!
 //! What the load generator makes it enters in a [ledger](ledger::Ledger), by a model of its own of what policies and
 //! pods mean; what a scrape shows must be that, series by series. Restarts of an API server are not among what
-//! happens: there is none in these VMs, and policies and pods come from files. The suite `cluster` has them.
+//! happens: there is none in these VMs, and policies and pods come from files. The suite `endurance-cluster` has them.
 
 mod calls;
 mod ledger;

@@ -1,5 +1,6 @@
 //! The suite `cluster`: Gatewatch, installed by its chart, on a real Kubernetes cluster.
 
+mod endurance;
 mod outages;
 mod pods;
 
@@ -21,6 +22,8 @@ const POD_LIMIT: &str = "--timeout=900s";
 /// How long what was done may take to be seen in the node's numbers or in the cluster's objects.
 const SEEN_LIMIT: Duration = Duration::from_mins(5);
 
+pub(super) use endurance::run as endurance;
+
 type Test = fn(&mut Cluster, &cluster::Programs) -> Result<()>;
 
 /// In the order in which they run: the first installs what the others test.
@@ -37,13 +40,19 @@ const TESTS: &[(&str, Test)] = &[
     ("nothing of the chart is in the way when it is gone", uninstall),
 ];
 
-pub(super) fn run(context: &Context) -> Result<Counts> {
+/// A cluster with nothing of ours on it, and the programs that talk to it.
+fn up(context: &Context) -> Result<(Cluster, cluster::Programs)> {
     let built = context.built()?;
     let cache = &context.tools.cache;
     let programs = cluster::programs(cache)?;
     let folder = paths::target().join("cluster-test");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let mut cluster = Cluster::up(cache, built, &cluster::images(built)?, &folder, Life::WithParent)?;
+    let cluster = Cluster::up(cache, built, &cluster::images(built)?, &folder, Life::WithParent)?;
+    Ok((cluster, programs))
+}
+
+pub(super) fn run(context: &Context) -> Result<Counts> {
+    let (mut cluster, programs) = up(context)?;
     let mut counts = Counts::default();
     for (name, test) in TESTS {
         let begun = Instant::now();

@@ -117,12 +117,17 @@ pub(super) fn cost(context: &Context, kernel: Kernel) -> Result<Counts> {
     Ok(Counts::one("an event costs no more than its budget", ended.status == 0))
 }
 
-/// Everything at random, for half an hour unless `GATEWATCH_ENDURANCE_MINUTES` says otherwise.
+/// How many minutes everything is done at random: half an hour, unless `GATEWATCH_ENDURANCE_MINUTES` says otherwise.
+pub(super) fn endurance_minutes() -> Result<u64> {
+    match std::env::var("GATEWATCH_ENDURANCE_MINUTES") {
+        Ok(minutes) => minutes.parse().context("GATEWATCH_ENDURANCE_MINUTES is no number of minutes"),
+        Err(_) => Ok(30),
+    }
+}
+
+/// Everything at random.
 pub(super) fn endurance(context: &Context, kernel: Kernel) -> Result<Counts> {
-    let minutes = match std::env::var("GATEWATCH_ENDURANCE_MINUTES") {
-        Ok(minutes) => minutes.parse().context("GATEWATCH_ENDURANCE_MINUTES is no number of minutes")?,
-        Err(_) => 30,
-    };
+    let minutes = endurance_minutes()?;
     // Before and after it there are things to wait for, and the last round is brought to its end.
     let limit = VM_LIMIT + Duration::from_mins(minutes);
     in_vm(context, kernel, &[ENDURANCE, &format!("--minutes={minutes}")], limit)

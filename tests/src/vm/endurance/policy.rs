@@ -13,6 +13,8 @@ pub(super) const ORGS: [&str; 3] = ["a", "b", "c"];
 /// Hooks on one function, with as many selectors as a hook may have: together more than its classifier has room for.
 const TOO_MANY: usize = 17;
 const SELECTORS: u32 = 64;
+/// A hook that every agent refuses.
+pub(super) const UNKNOWN_FUNCTION: &str = "  - call: no_such_function\n    syscall: false\n";
 
 /// Whom a policy watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +99,8 @@ impl Hook {
             }
         };
         let followed = random.percent(15).then(|| random.below(1_000));
-        let filler = if random.percent(15) { 20 + random.below(40) } else { 0 };
+        // Encoded, forty are what a hook may have of selectors, whatever they look at.
+        let filler = if random.percent(15) { 10 + random.below(30) } else { 0 };
         Self { on, values, followed, filler }
     }
 
@@ -215,6 +218,16 @@ impl Spec {
     }
 
     pub(super) fn text(&self) -> String {
+        let hooks: String = self.hooks.iter().map(|hook| hook.text(self.tag)).collect();
+        self.document(&hooks)
+    }
+
+    /// The same policy with one hook, on a function that no kernel has.
+    pub(super) fn of_unknown_function(&self) -> String {
+        self.document(UNKNOWN_FUNCTION)
+    }
+
+    fn document(&self, hooks: &str) -> String {
         let kind =
             if let Whom::Namespace(_) = self.whom { "TracingPolicyNamespaced" } else { "TracingPolicy" };
         let namespace = match self.whom {
@@ -227,16 +240,10 @@ impl Spec {
             Whom::Org(org) => format!("  podSelector: {{matchLabels: {{org: {org}}}}}\n"),
             Whom::Main => "  containerSelector: {matchLabels: {name: main}}\n".to_owned(),
         };
-        let hooks: String = self.hooks.iter().map(|hook| hook.text(self.tag)).collect();
         format!(
             "apiVersion: cilium.io/v1alpha1\nkind: {kind}\nmetadata:\n  name: {}\n{namespace}spec:\n{selector}  kprobes:\n{hooks}",
             self.name
         )
-    }
-
-    /// The same with a function that no kernel has in the first hook's place.
-    pub(super) fn unknown_function(name: &str) -> String {
-        super::super::policy(name, "  - call: no_such_function\n    syscall: false")
     }
 
     pub(super) fn symbols<'a>(&self, offers: &'a Offers) -> Vec<&'a str> {

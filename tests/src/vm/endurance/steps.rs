@@ -63,6 +63,8 @@ impl World {
         };
         let kept = now.as_ref().and_then(|file| file.in_force.clone());
         let lasts = kept.is_none();
+        // A policy of another kind or namespace would be another policy, and the one that runs would go.
+        let unknown = kept.as_ref().unwrap_or(&spec).of_unknown_function();
         let (what, text, file) = match self.random.below(if now.is_some() { 100 } else { 80 }) {
             0..62 => {
                 let file =
@@ -71,7 +73,7 @@ impl World {
             }
             62..68 => {
                 let file = File { state: Some("refused"), broken: false, in_force: kept, lasts };
-                ("of an unknown function", Some(Spec::unknown_function(&name)), Some(file))
+                ("of an unknown function", Some(unknown), Some(file))
             }
             68..76 => {
                 let state = kept.as_ref().map(|_| "running");

@@ -12,7 +12,7 @@ use std::{
 use super::{
     calls::{self, Background, Call},
     ledger::{Key, Ledger},
-    policy::{Caller, Offers, Spec},
+    policy::{Caller, Offers, Spec, UNKNOWN_FUNCTION},
     random::Random,
 };
 use crate::{
@@ -134,7 +134,7 @@ impl World {
             let _ = fs::remove_file(self.agent.policies.join(last));
             self.next_marker += 1;
             let name = format!("marker-{}", self.next_marker);
-            self.write(&format!("{name}.yaml"), &Spec::unknown_function(&name));
+            self.write(&format!("{name}.yaml"), &policy(&name, UNKNOWN_FUNCTION));
             let sign = format!("policy=\"{name}\"");
             self.wait("the agent doesn't look at its folder", |text| text.contains(&sign));
         }

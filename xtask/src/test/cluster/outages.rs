@@ -26,12 +26,17 @@ pub(super) fn agent(cluster: &mut Cluster, programs: &cluster::Programs) -> Resu
     let wanted = before + 5.0 * each;
     reaches("another agent goes on with the numbers", wanted, count)?;
 
+    kill_agent(cluster)?;
+    run_sudo(cluster)?;
+    reaches("the agent that was killed is back with its numbers", wanted + each, count)
+}
+
+pub(super) fn kill_agent(cluster: &Cluster) -> Result<()> {
     let (code, output) = cluster.run_on_node(
         "for p in /proc/[0-9]*; do [ \"$(cat $p/comm)\" != gatewatch-agent ] || kill -9 ${p#/proc/}; done",
     )?;
     ensure!(code == 0, "the agent can't be killed: {output}");
-    run_sudo(cluster)?;
-    reaches("the agent that was killed is back with its numbers", wanted + each, count)
+    Ok(())
 }
 
 /// Waits until a count is as high as it is to be, and fails if it is higher.
@@ -48,21 +53,35 @@ fn reaches(what: &str, wanted: f64, count: impl Fn() -> Result<f64>) -> Result<(
 
 /// For a minute: long enough for watches to notice, and to try again.
 pub(super) fn api_server(cluster: &mut Cluster, programs: &cluster::Programs) -> Result<()> {
-    let path = "jsonpath={.spec.clusterIP}";
-    let service = ["get", "service", "gatewatch-agent", "--namespace", "gatewatch", "--output", path];
-    let address = cluster.kubectl().text(&service)?;
-    let scrape = format!("curl -sS -m 30 http://{address}:2112/metrics");
+    let agent = Address::of(cluster)?;
     let before = sudo(&Story::new(cluster, programs).scrape()?)?;
     cluster.plane().stop_api_server()?;
     let observed = (|| -> Result<f64> {
         run_sudo(cluster)?;
         thread::sleep(Duration::from_mins(1));
-        let (code, output) = cluster.run_on_node(&scrape)?;
-        ensure!(code == 0, "the agent can't be scraped: {output}");
-        sudo(&output)
+        sudo(&agent.scrape(cluster)?)
     })();
     cluster.plane().start_api_server()?;
     let during = observed?;
     ensure!(during > before, "{before} before, {during} after sudo was run without an API server");
     Ok(())
+}
+
+/// Where the agent's Service is: asked for while there is an API server.
+pub(super) struct Address(String);
+
+impl Address {
+    pub(super) fn of(cluster: &Cluster) -> Result<Self> {
+        let path = "jsonpath={.spec.clusterIP}";
+        let service = ["get", "service", "gatewatch-agent", "--namespace", "gatewatch", "--output", path];
+        Ok(Self(cluster.kubectl().text(&service)?))
+    }
+
+    /// What the agent exports.
+    pub(super) fn scrape(&self, cluster: &Cluster) -> Result<String> {
+        let (code, output) =
+            cluster.run_on_node(&format!("curl -sS -m 30 http://{}:2112/metrics", self.0))?;
+        ensure!(code == 0, "the agent can't be scraped: {output}");
+        Ok(output)
+    }
 }
