@@ -24,7 +24,7 @@ use anyhow::{Context as _, Result};
 
 pub(crate) use crate::kube::Programs;
 pub(crate) use command::{Arguments, command, images, up};
-pub(crate) use story::Story;
+pub(crate) use story::{Address, Story};
 
 use crate::{
     build::Built,

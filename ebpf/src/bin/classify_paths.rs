@@ -1,4 +1,4 @@
-//! The same for the beginnings of paths and a few plain integers: a third of its size.
+//! The same for the beginnings of paths and a plain integer: a third of its size.
 #![no_std]
 #![no_main]
 #![allow(missing_docs, reason = "aya's macros drop the documentation of programs")]

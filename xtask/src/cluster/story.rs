@@ -172,15 +172,9 @@ impl<'a> Story<'a> {
 
     /// What the agent exports, fetched on the node from its Service's address.
     pub(crate) fn scrape(&self) -> Result<String> {
-        let path = "jsonpath={.spec.clusterIP}";
-        let service = ["get", "service", "gatewatch-agent", "--namespace", NAMESPACE, "--output", path];
-        let address = self.cluster.kubectl().text(&service)?;
-        println!("\nnode$ curl {address}:2112/metrics | grep {}", samples::EVENTS);
-        let (code, text) =
-            self.cluster.run_on_node(&format!("curl -sS -m 30 http://{address}:2112/metrics"))?;
-        if code != 0 {
-            bail!("cannot scrape: curl ended with code {code}: {text}");
-        }
+        let agent = Address::of(self.cluster)?;
+        println!("\nnode$ curl {}:2112/metrics | grep {}", agent.0, samples::EVENTS);
+        let text = agent.scrape(self.cluster)?;
         for line in text.lines().filter(|line| line.starts_with(samples::EVENTS)) {
             println!("{line}");
         }
@@ -231,6 +225,26 @@ impl<'a> Story<'a> {
             let _ = write!(said, "\n$ kubectl {}\n{}", arguments.join(" "), last_lines(&text, 25));
         }
         error.context(said)
+    }
+}
+
+/// Where the agent's Service is: asked for while there is an API server.
+pub(crate) struct Address(String);
+
+impl Address {
+    pub(crate) fn of(cluster: &Cluster) -> Result<Self> {
+        let path = "jsonpath={.spec.clusterIP}";
+        let service = ["get", "service", "gatewatch-agent", "--namespace", NAMESPACE, "--output", path];
+        Ok(Self(cluster.kubectl().text(&service)?))
+    }
+
+    /// What the agent exports, fetched on the node.
+    pub(crate) fn scrape(&self, cluster: &Cluster) -> Result<String> {
+        let (code, text) = cluster.run_on_node(&format!("curl -sS -m 30 http://{}:2112/metrics", self.0))?;
+        if code != 0 {
+            bail!("cannot scrape: curl ended with code {code}: {text}");
+        }
+        Ok(text)
     }
 }
 

@@ -15,12 +15,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use fastrand::Rng;
 
 use super::{
-    AGENT, POD_LIMIT, on_node,
-    outages::{Address, kill_agent},
-    rolled_out, run_sudo, sudo, until, up,
+    AGENT, POD_LIMIT, on_node, outages::kill_agent, pods::reader, rolled_out, run_sudo, sudo, until, up,
 };
 use crate::{
-    cluster::{self, Cluster, Story, app::READER, samples},
+    cluster::{self, Address, Cluster, Story, samples},
     test::{Context, counts::Counts, suites::endurance_minutes},
 };
 
@@ -180,11 +178,7 @@ impl World<'_> {
             let (name, kind) = (format!("reader-{}", self.next), KINDS[self.random.usize(0..KINDS.len())]);
             let reads = self.random.u32(1..1_000);
             self.note(format!("{name} of kind {kind} reads {reads} times"));
-            write!(
-                text,
-                "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: reader, kind: {kind}}}}}\nspec:\n  \
-                 restartPolicy: Never\n  containers: [{{name: reader, image: \"{READER}\", args: [\"{reads}\"]}}]\n"
-            )?;
+            text += &reader(&name, &format!(", kind: {kind}"), reads);
             let counting = self.policies.iter().filter(|(_, of)| of.is_none_or(|of| of == kind));
             let reads = counting.map(|(policy, _)| (policy.clone(), f64::from(reads))).collect();
             self.pods.insert(name.clone(), Pod { kind, reads });

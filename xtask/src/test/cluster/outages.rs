@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 use anyhow::{Result, ensure};
 
 use super::{AGENT, rolled_out, run_sudo, sudo, until};
-use crate::cluster::{self, Cluster, Story};
+use crate::cluster::{self, Address, Cluster, Story};
 
 /// While there is no agent, and when there is another, each use of sudo is counted.
 pub(super) fn agent(cluster: &mut Cluster, programs: &cluster::Programs) -> Result<()> {
@@ -65,23 +65,4 @@ pub(super) fn api_server(cluster: &mut Cluster, programs: &cluster::Programs) ->
     let during = observed?;
     ensure!(during > before, "{before} before, {during} after sudo was run without an API server");
     Ok(())
-}
-
-/// Where the agent's Service is: asked for while there is an API server.
-pub(super) struct Address(String);
-
-impl Address {
-    pub(super) fn of(cluster: &Cluster) -> Result<Self> {
-        let path = "jsonpath={.spec.clusterIP}";
-        let service = ["get", "service", "gatewatch-agent", "--namespace", "gatewatch", "--output", path];
-        Ok(Self(cluster.kubectl().text(&service)?))
-    }
-
-    /// What the agent exports.
-    pub(super) fn scrape(&self, cluster: &Cluster) -> Result<String> {
-        let (code, output) =
-            cluster.run_on_node(&format!("curl -sS -m 30 http://{}:2112/metrics", self.0))?;
-        ensure!(code == 0, "the agent can't be scraped: {output}");
-        Ok(output)
-    }
 }

@@ -1,6 +1,6 @@
 //! Pods that change, and pods that are hardly there.
 
-use std::{fmt::Write as _, ops::Range};
+use std::ops::Range;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -67,15 +67,19 @@ pub(super) fn short_lived(cluster: &mut Cluster, programs: &cluster::Programs) -
     Ok(())
 }
 
+/// A pod that reads so many times and ends. `labels` come behind `app: reader`, each after a comma.
+pub(super) fn reader(name: &str, labels: &str, reads: u32) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: reader{labels}}}}}\nspec:\n  \
+         restartPolicy: Never\n  containers: [{{name: reader, image: \"{READER}\", args: [\"{reads}\"]}}]\n"
+    )
+}
+
 fn batch(cluster: &Cluster, programs: &cluster::Programs, numbers: Range<u32>) -> Result<()> {
     let kubectl = cluster.kubectl();
     let mut pods = String::new();
     for number in numbers.clone() {
-        write!(
-            pods,
-            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: reader-{number}, labels: {{app: reader}}}}\nspec:\n  \
-             restartPolicy: Never\n  containers: [{{name: reader, image: \"{READER}\", args: [\"{READS}\"]}}]\n"
-        )?;
+        pods += &reader(&format!("reader-{number}"), "", READS);
     }
     kubectl.apply(&pods)?;
     let done = "--for=jsonpath={.status.phase}=Succeeded";
