@@ -54,18 +54,18 @@ pub trait Rows {
     fn each<const ALL: bool>(&self, f: impl FnMut(u64, u32));
 }
 
-/// One word of a row.
+/// One word of a row. There is one: who finds none goes no further, which is one way less for the verifier to follow.
 #[inline(always)]
-fn word(index: u32) -> u64 {
-    ROWS.get(index).copied().unwrap_or(0)
+fn word(index: u32) -> Option<u64> {
+    ROWS.get(index).copied()
 }
 
 /// Word `w` of what a mask's slot makes of a value: the rows of the bits that are set, OR-ed, and flipped for the
 /// selectors that want none of them.
 #[inline(always)]
-fn masked(slot: usize, value: u64, words: u32, w: u32) -> u64 {
-    let flipped = word(frozen!(SPEC.ints[slot].default_row) * words + w);
-    flipped ^ hits(value, frozen!(SPEC.ints[slot].rows), words, w)
+fn masked(slot: usize, value: u64, words: u32, w: u32) -> Option<u64> {
+    let flipped = word(frozen!(SPEC.ints[slot].default_row) * words + w)?;
+    Some(flipped ^ hits(value, frozen!(SPEC.ints[slot].rows), words, w))
 }
 
 #[inline(never)]
@@ -77,7 +77,7 @@ fn hits(mut value: u64, first: u32, words: u32, w: u32) -> u64 {
         }
         let bit = value.trailing_zeros() & 63;
         value &= value - 1;
-        hits |= word((first + bit) * words + w);
+        hits |= word((first + bit) * words + w).unwrap_or(0);
     }
     hits
 }
@@ -98,19 +98,19 @@ impl Rows for Narrow {
         if name == NO_ROW {
             return false;
         }
-        self.0 &= word(name);
+        self.0 &= word(name).unwrap_or(0);
         self.0 != 0
     }
 
     #[inline(always)]
     fn class(&mut self, class: u32) -> bool {
-        self.0 &= word(class);
+        self.0 &= word(class).unwrap_or(0);
         self.0 != 0
     }
 
     #[inline(always)]
     fn mask(&mut self, slot: usize, value: u64) -> bool {
-        self.0 &= masked(slot, value, 1, 0);
+        self.0 &= masked(slot, value, 1, 0).unwrap_or(0);
         self.0 != 0
     }
 
@@ -151,7 +151,7 @@ impl Wide {
     }
 
     #[inline(always)]
-    fn row(&self, field: usize, words: u32, w: u32) -> u64 {
+    fn row(&self, field: usize, words: u32, w: u32) -> Option<u64> {
         word(row_number(self.name(field)) * words + w)
     }
 
@@ -167,64 +167,75 @@ impl Wide {
         self.first <= self.last
     }
 
-    /// What is left of word `w` by the fields that cost little.
+    /// What is left of word `w` by the fields that cost little. Slots in their order, up to the first that isn't used: asking
+    /// each costs as much as a row.
     #[inline(always)]
-    fn left(&self, w: u32) -> u64 {
+    fn left(&self, w: u32) -> Option<u64> {
         let words = frozen!(SPEC.words);
-        let mut left = word(self.class * words + w);
-        macro_rules! each {
-            ($($i:literal)*) => {$(
-                if frozen!(SPEC.ints[$i].source) != INT_NONE {
+        let mut left = word(self.class * words + w)?;
+        macro_rules! ints {
+            ($($i:literal)*) => {
+                'ints: {$(
+                    if frozen!(SPEC.ints[$i].source) == INT_NONE {
+                        break 'ints;
+                    }
                     if frozen!(SPEC.ints[$i].table) == TABLE_MASK && self.name($i) == MASKED {
                         // SAFETY: written where the name was.
                         let value = unsafe { core::ptr::read_volatile(self.values.as_ptr().cast::<u64>().add($i)) };
-                        left &= masked($i, value, words, w);
+                        left &= masked($i, value, words, w)?;
                     } else {
-                        left &= self.row($i, words, w);
+                        left &= self.row($i, words, w)?;
                     }
-                }
-            )*};
+                )*}
+            };
         }
-        each!(0 1 2 3 4 5 6 7);
+        ints!(0 1 2 3 4 5 6 7);
         if frozen!(SPEC.binary) != 0 {
-            left &= self.row(BINARY, words, w);
+            left &= self.row(BINARY, words, w)?;
         }
         for i in 0..FOLLOW_SLOTS {
-            if frozen!(SPEC.follow[i].mask) != 0 {
-                left &= self.row(FOLLOW + i, words, w);
+            if frozen!(SPEC.follow[i].mask) == 0 {
+                break;
             }
+            left &= self.row(FOLLOW + i, words, w)?;
         }
-        left
+        Some(left)
     }
 
     /// The same in a function of its own: older verifiers follow every combination of what it finds with what comes before
     /// and after, and where paths do they don't come to an end.
     #[inline(never)]
     fn left_apart(&self, w: u32) -> u64 {
-        self.left(w)
+        self.left(w).unwrap_or(0)
     }
 
     /// What is left of word `w` by all fields.
-    #[inline(never)]
-    fn left_of_all(&self, w: u32) -> u64 {
+    #[inline(always)]
+    fn left_of_all(&self, w: u32) -> Option<u64> {
         let words = frozen!(SPEC.words);
-        let mut left = self.left(w);
+        let mut left = self.left(w)?;
         for i in 0..ADDR_SLOTS {
             if frozen!(SPEC.addrs[i].source) != ADDR_NONE {
-                left &= self.row(ADDRESS + i, words, w);
+                left &= self.row(ADDRESS + i, words, w)?;
             }
         }
         for i in 0..TEXT_SLOTS {
             if frozen!(SPEC.texts[i].source) != TEXT_NONE {
                 if frozen!(SPEC.texts[i].tables) & TEXT_HAS_PREFIX != 0 {
-                    left &= self.row(PREFIXES + i, words, w);
+                    left &= self.row(PREFIXES + i, words, w)?;
                 }
                 if frozen!(SPEC.texts[i].tables) & TEXT_HAS_POSTFIX != 0 {
-                    left &= self.row(POSTFIXES + i, words, w);
+                    left &= self.row(POSTFIXES + i, words, w)?;
                 }
             }
         }
-        left
+        Some(left)
+    }
+
+    /// The same in a function of its own, for the verifier's sake.
+    #[inline(never)]
+    fn left_of_all_apart(&self, w: u32) -> u64 {
+        self.left_of_all(w).unwrap_or(0)
     }
 }
 
@@ -291,7 +302,7 @@ impl Rows for Wide {
             if w > self.last {
                 break;
             }
-            let left = if ALL { self.left_of_all(w) } else { self.left(w) };
+            let left = if ALL { self.left_of_all_apart(w) } else { self.left(w).unwrap_or(0) };
             if left != 0 {
                 f(left, w * 64);
             }
