@@ -62,26 +62,34 @@ impl World {
             None => Spec::random(&name, &mut self.random, &self.offers),
         };
         let kept = now.as_ref().and_then(|file| file.in_force.clone());
-        let lasts = kept.is_none();
+        let too_big = now.as_ref().is_some_and(|file| file.too_big);
+        let lasts = kept.is_none() && !too_big;
         // A policy of another kind or namespace would be another policy, and the one that runs would go.
         let unknown = kept.as_ref().unwrap_or(&spec).of_unknown_function();
         let (what, text, file) = match self.random.below(if now.is_some() { 100 } else { 80 }) {
             0..62 => {
-                let file =
-                    File { state: Some("running"), broken: false, in_force: Some(spec.clone()), lasts: true };
+                let file = File {
+                    state: Some("running"),
+                    broken: false,
+                    in_force: Some(spec.clone()),
+                    too_big: false,
+                    lasts: true,
+                };
                 ("good", Some(spec.text()), Some(file))
             }
             62..68 => {
-                let file = File { state: Some("refused"), broken: false, in_force: kept, lasts };
+                let file = File { state: Some("refused"), broken: false, in_force: kept, too_big, lasts };
                 ("of an unknown function", Some(unknown), Some(file))
             }
             68..76 => {
-                let state = kept.as_ref().map(|_| "running");
-                let file = File { state, broken: true, in_force: kept, lasts };
+                // What was there before stays, also where it was too much for the kernel half.
+                let state = if too_big { Some("failed") } else { kept.as_ref().map(|_| "running") };
+                let file = File { state, broken: true, in_force: kept, too_big, lasts };
                 ("no YAML", Some("kind: [TracingPolicy\n".to_owned()), Some(file))
             }
             76..80 => {
-                let file = File { state: Some("failed"), broken: false, in_force: None, lasts: true };
+                let file =
+                    File { state: Some("failed"), broken: false, in_force: None, too_big: true, lasts: true };
                 ("too big", Some(Spec::too_big(&name).text()), Some(file))
             }
             _ => ("removed", None, None),
@@ -269,7 +277,7 @@ impl World {
             .filter(|(_, file)| !file.lasts)
             .map(|(name, file)| {
                 let state = if file.broken { None } else { file.state };
-                (name.clone(), File { state, in_force: None, lasts: true, ..file.clone() })
+                (name.clone(), File { state, in_force: None, too_big: false, lasts: true, ..file.clone() })
             })
             .collect();
         for (name, file) in lost {

@@ -36,6 +36,8 @@ pub(super) struct File {
     pub(super) broken: bool,
     /// What counts: also that of a file that has become wrong, until the agent ends.
     pub(super) in_force: Option<Spec>,
+    /// Whether the one that would be in force is too big to be loaded.
+    pub(super) too_big: bool,
     /// Whether the next agent will load what counts now.
     pub(super) lasts: bool,
 }
