@@ -4,6 +4,8 @@ pub(crate) mod command;
 mod initramfs;
 mod qemu;
 
+pub(crate) use qemu::COMMAND_LINE;
+
 use std::{fmt, io, path::PathBuf, time::Duration};
 
 use anyhow::Result;

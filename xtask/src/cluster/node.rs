@@ -17,6 +17,7 @@ use crate::{
     kube::{ADDRESS_FROM_VM, Daemon, Life, free_ports},
     progress::Step,
     setup::qemu::Qemu,
+    vm,
 };
 
 /// Its name in Kubernetes.
@@ -95,7 +96,7 @@ impl Node {
             "-initrd",
             &shown(&initramfs.archive),
             "-append",
-            "console=ttyS0 quiet panic=-1",
+            vm::COMMAND_LINE,
             "-serial",
             &format!("file:{}", shown(&console(folder))),
             // The line on which the VM's first process reports; here nobody listens.
