@@ -146,23 +146,27 @@ impl Function {
             (node.trampolines.entry, By::Fentry, By::Kprobe)
         };
         if allowed {
-            match Self::attach_by(trampoline, stub, pins, (&mut *loader, btf), symbol) {
+            match Self::attach_by(trampoline, node, stub, pins, (&mut *loader, btf), symbol) {
                 Ok(function) => return Ok(function),
                 Err(error) => tracing::debug!(symbol, %error, "no trampoline; trying a kprobe"),
             }
         }
-        Self::attach_by(probe, stub, pins, (loader, btf), symbol)
+        Self::attach_by(probe, node, stub, pins, (loader, btf), symbol)
     }
 
     fn attach_by(
         by: By,
+        node: &Node,
         stub: &Stub,
         pins: &Pins,
         (loader, btf): (&mut Loader, &Btf),
         symbol: &str,
     ) -> Result<Self, LoadError> {
         let name = by.stub(stub.is_typed());
+        // Loading an object writes its globals, which are a map too.
+        let undisturbed = node.interruptible.undisturbed();
         let mut stub = loader.load("attaching", stub.object(), &With::default())?;
+        drop(undisturbed);
         let failed = |source| LoadError::Program { program: name, target: symbol.to_owned(), source };
         let map = stub.take_map(SLOT).ok_or(LoadError::Missing(SLOT))?;
         let globals = stub.take_map(GLOBALS).ok_or(LoadError::Missing(GLOBALS))?;
@@ -272,7 +276,7 @@ impl Function {
         // The program of a kprobe can't be interrupted by another task.
         tables.spec.remember = u32::from(!self.by.is_trampoline() || !node.interruptible.is_so());
         let object = objects::classifier(&tables.spec)?;
-        // Loading an object writes its `.rodata`, which is a map too.
+        // As in `attach_by`.
         let undisturbed = node.interruptible.undisturbed();
         let size = |len: usize| u32::try_from(len.max(1)).unwrap_or(u32::MAX);
         let globals: &[(_, &[u8])] =

@@ -133,10 +133,10 @@ impl KernelHalf {
     /// Loads what follows processes and cgroups, and reads the processes that run already. Nothing is hooked that
     /// wasn't before: hooks of an earlier agent go on counting as they did.
     pub fn load(node: Node) -> Result<Self, LoadError> {
-        let mut pins = Pins::prepare(&node.pins, node.keep)?;
         let mut types = Types::default();
         // An earlier agent's hooks count meanwhile.
         let undisturbed = node.interruptible.undisturbed();
+        let mut pins = Pins::prepare(&node.pins, node.keep)?;
         let hash_key = key(&mut pins)?;
         let mut loader = Loader::new(pins.dir());
         let mut tracker = Tracker::load(&node, &mut loader, hash_key)?;
@@ -150,9 +150,9 @@ impl KernelHalf {
         let stub = Stub::new(node.cgroup_steps, types.get()?)?;
         let undisturbed = node.interruptible.undisturbed();
         shared.scan_processes(hash_key)?;
-        drop(undisturbed);
         let functions: BTreeMap<Site, Function> =
             if pins.taken { Function::adopt_all(&pins).into_iter().collect() } else { BTreeMap::new() };
+        drop(undisturbed);
         let adopted = functions.keys().cloned().collect();
         let alive = pins.kept().then(|| Alive::open(pins.dir())).flatten();
         Ok(Self { node, types, loader, stub, hash_key, shared, tracker, functions, adopted, alive, pins })
@@ -228,6 +228,7 @@ impl KernelHalf {
 
     /// Puts a prepared classifier in the place of the one before: from one event to the next.
     pub fn install(&mut self, site: &Site, prepared: Prepared) -> Result<(), LoadError> {
+        let _undisturbed = self.node.interruptible.undisturbed();
         match self.functions.get_mut(site) {
             Some(function) => function.install(prepared),
             None => Err(LoadError::NotAttached(site.0.clone())),

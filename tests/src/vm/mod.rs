@@ -11,6 +11,7 @@ mod pods;
 mod privileges;
 mod restart;
 mod shipped;
+mod undisturbed;
 mod updates;
 mod verifier;
 
@@ -62,6 +63,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("shipped::host_policies", shipped::host_policies),
     ("shipped::application_policies", shipped::application_policies),
     ("shipped::late_pods", shipped::late_pods),
+    ("undisturbed::whenever_a_map_is_touched", undisturbed::whenever_a_map_is_touched),
     ("updates::without_a_gap", updates::without_a_gap),
     ("updates::followed_one_after_the_other", updates::followed_one_after_the_other),
     ("updates::series_go_with_their_policy", updates::series_go_with_their_policy),
