@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command, thread::sleep, time::Duration};
 
 use rustix::process::Signal;
 
-use super::{CALLS, callers, counts_setuid, finish, this};
+use super::{CALLS, Callers, counts_setuid, this};
 use crate::{
     agent::{Agent, sum},
     calls,
@@ -28,9 +28,9 @@ pub(super) fn agent_starved() {
     fs::create_dir(cgroup).expect("a cgroup");
     fs::write(cgroup.join("cpu.max"), "5000 100000").expect("a limit");
     fs::write(cgroup.join("cgroup.procs"), agent.id().to_string()).expect("joined");
-    let (stop, workers) = callers(&agent);
+    let callers = Callers::start(&agent);
     sleep(Duration::from_mins(1));
-    let made = finish(&stop, workers);
+    let made = callers.finish();
     fs::write("/sys/fs/cgroup/cgroup.procs", agent.id().to_string()).expect("joined");
     exact(&agent, made);
     drop(agent);
@@ -40,13 +40,13 @@ pub(super) fn agent_starved() {
 /// The agent stands still for a minute while two processes call flat out.
 pub(super) fn agent_stopped() {
     let agent = counts_setuid();
-    let (stop, workers) = callers(&agent);
+    let callers = Callers::start(&agent);
     sleep(Duration::from_secs(2));
     agent.signal(Signal::STOP);
     sleep(Duration::from_mins(1));
     agent.signal(Signal::CONT);
     sleep(Duration::from_secs(2));
-    exact(&agent, finish(&stop, workers));
+    exact(&agent, callers.finish());
 }
 
 /// More different programs than the kernel half can remember: each call is counted, and memory has its bound.

@@ -131,31 +131,48 @@ pub fn policy(name: &str, hook: &str) -> String {
     )
 }
 
-/// Two processes that call `setuid(0)` flat out until [`finish`].
-fn callers(agent: &Agent) -> (PathBuf, Vec<Child>) {
-    let stop = agent.pods.with_file_name("stop");
-    let workers = (0..2)
-        .map(|_| {
-            Command::new(this())
-                .args([CALLS, "setuid-until"])
-                .arg(&stop)
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("a process that makes calls")
-        })
-        .collect();
-    (stop, workers)
+/// Two processes that call `setuid(0)` flat out. They end with this: a test that fails leaves none behind.
+struct Callers {
+    /// Where they see that they are to end.
+    stop: PathBuf,
+    workers: Vec<Child>,
 }
 
-/// Ends the callers; gives the number of calls that they made.
-fn finish(stop: &Path, workers: Vec<Child>) -> u64 {
-    fs::write(stop, "").expect("written");
-    workers
-        .into_iter()
-        .map(|worker| {
-            let output = worker.wait_with_output().expect("its output");
-            let number = String::from_utf8_lossy(&output.stdout).trim().parse::<u64>();
-            number.unwrap_or_else(|_| panic!("a caller printed no number: {output:?}"))
-        })
-        .sum()
+impl Callers {
+    fn start(agent: &Agent) -> Self {
+        let stop = agent.pods.with_file_name("stop");
+        let workers = (0..2)
+            .map(|_| {
+                Command::new(this())
+                    .args([CALLS, "setuid-until"])
+                    .arg(&stop)
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .expect("a process that makes calls")
+            })
+            .collect();
+        Self { stop, workers }
+    }
+
+    /// Ends them; gives the number of calls that they made.
+    fn finish(mut self) -> u64 {
+        fs::write(&self.stop, "").expect("written");
+        std::mem::take(&mut self.workers)
+            .into_iter()
+            .map(|worker| {
+                let output = worker.wait_with_output().expect("its output");
+                let number = String::from_utf8_lossy(&output.stdout).trim().parse::<u64>();
+                number.unwrap_or_else(|_| panic!("a caller printed no number: {output:?}"))
+            })
+            .sum()
+    }
+}
+
+impl Drop for Callers {
+    fn drop(&mut self) {
+        for worker in &mut self.workers {
+            let _ = worker.kill();
+            let _ = worker.wait();
+        }
+    }
 }

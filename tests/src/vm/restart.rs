@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use super::{CALLS, SETUID, callers, finish, policy, this};
+use super::{CALLS, Callers, SETUID, policy, this};
 use crate::{
     agent::{Agent, cleanup, sum},
     calls, pod,
@@ -28,7 +28,7 @@ pub(super) fn killed_with_kprobes() {
 fn killed(rounds: u32, arguments: &[&str]) {
     let all = policy("all", SETUID);
     let mut agent = Agent::start_with(&[("all.yaml", &all)], &pod::list(&[]), arguments);
-    let (stop, workers) = callers(&agent);
+    let callers = Callers::start(&agent);
     write_other(&agent.policies, 0);
     assert!(agent.wait(|text| text.contains("policies{state=\"running\"} 2")), "{}", agent.log());
     let mut hash = set_hash(&agent.metrics());
@@ -44,7 +44,7 @@ fn killed(rounds: u32, arguments: &[&str]) {
         assert!(agent.wait(|text| set_hash(text) != hash), "round {round}:\n{}", agent.log());
         hash = set_hash(&agent.metrics());
     }
-    let made = finish(&stop, workers);
+    let made = callers.finish();
     assert!(made > 10_000, "only {made} calls were made");
     let text = agent.metrics();
     let counted = sum(&text, EVENTS, &[("policy", "all")]);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{SETUID, callers, finish, policy, this};
+use super::{Callers, SETUID, policy, this};
 use crate::{agent::Agent, agent::sum, calls, kernel::Kernel, pod, scrape::EVENTS};
 
 /// Two processes call flat out; meanwhile policies on the same function are added, changed and removed. The policy
@@ -11,7 +11,7 @@ pub(super) fn without_a_gap() {
     const CHANGES: u32 = 9;
     let all = policy("all", SETUID);
     let agent = Agent::start(&[("all.yaml", &all)], &pod::list(&[]));
-    let (stop, workers) = callers(&agent);
+    let callers = Callers::start(&agent);
     let file = agent.policies.join("other.yaml");
     for change in 0..CHANGES {
         // A file that is gone is believed at the second look only.
@@ -32,7 +32,7 @@ pub(super) fn without_a_gap() {
             agent.log()
         );
     }
-    let made = finish(&stop, workers);
+    let made = callers.finish();
     assert!(made > 10_000, "only {made} calls were made");
     let text = agent.metrics();
     assert_eq!(sum(&text, EVENTS, &[("policy", "all")]), made, "{text}\n{}", agent.log());

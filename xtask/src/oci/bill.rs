@@ -12,8 +12,8 @@ use crate::{
 
 /// What Rust programs for this are linked for, and what BPF ones are.
 const TARGETS: [(&str, &str, &str); 2] = [
-    ("Cargo.toml", "x86_64-unknown-linux-gnu", ""),
-    ("ebpf/Cargo.toml", "bpfel-unknown-none", "gatewatch-ebpf"),
+    (paths::MANIFESTS[0], "x86_64-unknown-linux-gnu", ""),
+    (paths::MANIFESTS[1], "bpfel-unknown-none", "gatewatch-ebpf"),
 ];
 
 /// The document for a program of ours, with the kernel half where it holds that.

@@ -7,9 +7,6 @@ use anyhow::Result;
 use super::{Context, counts::Counts, suites::passes};
 use crate::{paths, setup};
 
-/// The workspace, and the kernel half, which cannot be a member of it.
-const MANIFESTS: [&str; 2] = ["Cargo.toml", "ebpf/Cargo.toml"];
-
 /// What needs nothing but the lock files.
 pub(super) fn run(context: &Context) -> Result<Counts> {
     check(context, &["bans", "licenses", "sources"])
@@ -23,7 +20,7 @@ pub(super) fn advisories(context: &Context) -> Result<Counts> {
 fn check(context: &Context, checks: &[&str]) -> Result<Counts> {
     let program = setup::cargo_deny(&context.tools.cache)?;
     let mut counts = Counts::default();
-    for manifest in MANIFESTS {
+    for manifest in paths::MANIFESTS {
         let mut deny = Command::new(&program);
         deny.arg("--config").arg(paths::root().join("deny.toml"));
         deny.arg("--manifest-path").arg(paths::root().join(manifest)).arg("--locked");

@@ -51,8 +51,10 @@ fn verdict(name: &str, faults: &[String]) -> Counts {
 
 /// The source files that no crate compiles.
 fn unreached(root: &Path, files: &[PathBuf]) -> Result<Vec<String>> {
-    let mut roots = crate_roots(&root.join("Cargo.toml"))?;
-    roots.extend(crate_roots(&root.join("ebpf/Cargo.toml"))?);
+    let mut roots = Vec::new();
+    for manifest in paths::MANIFESTS {
+        roots.extend(crate_roots(&root.join(manifest))?);
+    }
     let reached = modules::reachable(&roots)?;
     let sources = files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs"));
     Ok(sources
