@@ -11,7 +11,15 @@ use object::{
 fn main() {
     println!("cargo::rerun-if-env-changed=GATEWATCH_EBPF_DIR");
     let out = env::var("OUT_DIR").unwrap_or_default();
-    for object in ["attach", "classify", "classify_integers", "classify_paths", "classify_wide", "track"] {
+    for object in [
+        "attach",
+        "classify",
+        "classify_double",
+        "classify_integers",
+        "classify_paths",
+        "classify_wide",
+        "track",
+    ] {
         let target = Path::new(&out).join(object);
         let bytes = match env::var("GATEWATCH_EBPF_DIR") {
             Ok(dir) => {

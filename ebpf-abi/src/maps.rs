@@ -124,6 +124,7 @@ pub struct AddrKey {
 /// Value of `ACTIONS`, one for each bit of the bitmaps: what a selector that matches does.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct BitAction {
     /// The selectors of this word that belong to the same policy hook: the first one that matches takes the
     /// event from the others.

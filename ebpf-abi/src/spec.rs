@@ -9,8 +9,11 @@
 //! well ([`row_name`](crate::row_name)): a value that one selector wants leaves one word to look at. The rows of classes,
 //! of `TABLE_INLINE` and of `TABLE_MASK` have numbers alone.
 
-use crate::consts::{
-    ADDR_SLOTS, FOLLOW_SLOTS, INLINE_VALUES, INT_SLOTS, TEXT_BINPRM, TEXT_FILE, TEXT_PATH, TEXT_SLOTS,
+use crate::{
+    BitAction,
+    consts::{
+        ADDR_SLOTS, FOLLOW_SLOTS, INLINE_VALUES, INT_SLOTS, TEXT_BINPRM, TEXT_FILE, TEXT_PATH, TEXT_SLOTS,
+    },
 };
 
 /// An integer that is looked at.
@@ -134,6 +137,8 @@ pub struct Spec {
     pub bits: u32,
     /// Always 0.
     pub pad: u32,
+    /// Where `bits` is 1: its entry of `ACTIONS`, which needn't be looked up then.
+    pub only: BitAction,
     /// Integers.
     pub ints: [IntSlot; INT_SLOTS],
     /// `followChildren` sets.

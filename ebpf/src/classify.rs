@@ -17,7 +17,6 @@ use gatewatch_abi::{
 
 use crate::{
     context::Context,
-    counting::{count, count_one},
     frozen, integer,
     rows::{ADDRESS, BINARY, FOLLOW, POSTFIXES, PREFIXES, Rows},
     spec::SPEC,
@@ -67,7 +66,7 @@ shapes!(Integers: INTEGERS, Paths: PATHS, Everything: EVERYTHING,);
 
 /// Looks at one event and counts it for every policy that it matches. `C` is the way of attaching, `R` what keeps the
 /// rows, `S` what can be looked at.
-#[inline(never)]
+#[inline(always)]
 pub fn event<C: Context, R: Rows, S: Shaped>(ctx: C) {
     let mut rows = MaybeUninit::uninit();
     let rows = R::begin(&mut rows);
@@ -97,29 +96,10 @@ pub fn event<C: Context, R: Rows, S: Shaped>(ctx: C) {
     let strings_are_wanted = S::SHAPE.texts > 0 && frozen!(SPEC.texts[0].source) != TEXT_NONE;
     if !addresses_are_wanted && !strings_are_wanted {
         // SAFETY: as above.
-        rows.each::<false>(|bits, first| unsafe { count_word::<R>(bits, first, task) });
+        unsafe { rows.count::<false>(task) }
     } else if rows.any() && addresses::<C, R, S>(ctx, rows) && strings::<C, R, S>(ctx, binary, rows) {
         // SAFETY: as above.
-        rows.each::<true>(|bits, first| unsafe { count_word::<R>(bits, first, task) });
-    }
-}
-
-/// Counts a word of what is left.
-///
-/// # Safety
-///
-/// `task` is a map's value, or on the stack.
-#[inline(always)]
-unsafe fn count_word<R: Rows>(bits: u64, first: u32, task: *mut Task) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if R::WIDE && bits.is_power_of_two() {
-            count_one(bits, first, task);
-        } else if R::WIDE {
-            count::<true>(bits, first, task);
-        } else {
-            count::<false>(bits, first, task);
-        }
+        unsafe { rows.count::<true>(task) }
     }
 }
 

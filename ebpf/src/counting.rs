@@ -29,7 +29,7 @@ const NOEXIST: u64 = 1;
 ///
 /// `task` is a map's value, or on the stack.
 #[inline(never)]
-pub unsafe fn count<const APART: bool>(mut bits: u64, first: u32, task: *mut Task) {
+unsafe fn count<const APART: bool>(mut bits: u64, first: u32, task: *mut Task) {
     // No more turns than there are bits: the verifier goes through all.
     for turn in 0..64 {
         if turn >= frozen!(SPEC.bits) || bits == 0 {
@@ -52,17 +52,25 @@ pub unsafe fn count<const APART: bool>(mut bits: u64, first: u32, task: *mut Tas
     }
 }
 
-/// Counts the one bit of a word that is left, which is what most events leave: without what `APART` costs in [`count`].
+/// Counts a word of what is left. Most events leave one bit, which needs no loop.
 ///
 /// # Safety
 ///
 /// `task` is a map's value, or on the stack.
 #[inline(always)]
-pub unsafe fn count_one(bits: u64, first: u32, task: *mut Task) {
-    let Some(action) = ACTIONS.get(first + lowest(bits)) else { return };
-    if action.flags & ACTION_COUNT != 0 {
+pub unsafe fn count_word<const APART: bool>(bits: u64, first: u32, task: *mut Task) {
+    let (hook, flags) = if frozen!(SPEC.bits) == 1 {
+        (frozen!(SPEC.only.hook), frozen!(SPEC.only.flags))
+    } else if bits.is_power_of_two() {
+        let Some(action) = ACTIONS.get(first + lowest(bits)) else { return };
+        (action.hook, action.flags)
+    } else {
         // SAFETY: the caller's promise.
-        unsafe { increment(task, action.hook) }
+        return unsafe { count::<APART>(bits, first, task) };
+    };
+    if flags & ACTION_COUNT != 0 {
+        // SAFETY: the caller's promise.
+        unsafe { increment(task, hook) }
     }
 }
 

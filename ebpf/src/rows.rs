@@ -4,6 +4,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::{macros::map, maps::Array};
 use gatewatch_abi::{
+    Task,
     consts::{
         ADDR_NONE, ADDR_SLOTS, FOLLOW_SLOTS, INT_NONE, INT_SLOTS, MAX_WORDS, NO_ROW, TABLE_MASK,
         TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_NONE, TEXT_SLOTS,
@@ -11,11 +12,14 @@ use gatewatch_abi::{
     row_first, row_last, row_number,
 };
 
-use crate::{frozen, spec::SPEC};
+use crate::{counting::count_word, frozen, spec::SPEC};
 
 /// All rows, one after the other. Rows 0, 1, … are those of the cgroup classes.
 #[map]
 static ROWS: Array<u64> = Array::with_max_entries(64, 0);
+/// The same for [`Double`], which finds both words of a row in one step.
+#[map]
+static PAIRS: Array<[u64; 2]> = Array::with_max_entries(1, 0);
 
 /// The field of the program's id. Integers come first, at the numbers of their slots.
 pub const BINARY: usize = INT_SLOTS;
@@ -35,9 +39,6 @@ const MASKED: u32 = NO_ROW - 1;
 
 /// The rows of an event's fields. Every method that takes one is false when nothing is left for sure.
 pub trait Rows {
-    /// Whether there may be several words.
-    const WIDE: bool;
-
     /// No field was looked at. In place: a copy on its way would have a place on the stack of its own.
     fn begin(place: &mut MaybeUninit<Self>) -> &mut Self
     where
@@ -50,8 +51,12 @@ pub trait Rows {
     fn mask(&mut self, slot: usize, value: u64) -> bool;
     /// Whether anything is left: asked before the fields that cost much.
     fn any(&mut self) -> bool;
-    /// Gives each word that isn't 0, and the number of its first bit. `ALL`: whether fields were looked at that cost much.
-    fn each<const ALL: bool>(&self, f: impl FnMut(u64, u32));
+    /// Counts what is left. `ALL`: whether fields were looked at that cost much.
+    ///
+    /// # Safety
+    ///
+    /// `task` is a map's value, or on the stack.
+    unsafe fn count<const ALL: bool>(&self, task: *mut Task);
 }
 
 /// One word of a row. There is one: who finds none goes no further, which is one way less for the verifier to follow.
@@ -60,37 +65,88 @@ fn word(index: u32) -> Option<u64> {
     ROWS.get(index).copied()
 }
 
+/// Word `w` of a row, of `ROWS` or of `PAIRS`.
+#[inline(always)]
+fn word_of<const PAIRED: bool>(number: u32, words: u32, w: u32) -> Option<u64> {
+    if PAIRED { PAIRS.get(number).map(|pair| pair[w as usize & 1]) } else { word(number * words + w) }
+}
+
 /// Word `w` of what a mask's slot makes of a value: the rows of the bits that are set, OR-ed, and flipped for the
 /// selectors that want none of them.
 #[inline(always)]
-fn masked(slot: usize, value: u64, words: u32, w: u32) -> Option<u64> {
-    let flipped = word(frozen!(SPEC.ints[slot].default_row) * words + w)?;
-    Some(flipped ^ hits(value, frozen!(SPEC.ints[slot].rows), words, w))
+fn masked<const PAIRED: bool>(slot: usize, value: u64, words: u32, w: u32) -> Option<u64> {
+    let flipped = word_of::<PAIRED>(frozen!(SPEC.ints[slot].default_row), words, w)?;
+    let first = frozen!(SPEC.ints[slot].rows);
+    Some(flipped ^ if PAIRED { hits_in_pairs(value, first, w) } else { hits(value, first, words, w) })
 }
 
+/// The rows from `first` on of the bits that are set, OR-ed: word `w` of them. A function that other objects could call, as
+/// its name says, is looked at by the verifier once, and not with all its turns for each mask and each word.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn hits(mut value: u64, first: u32, words: u32, w: u32) -> u64 {
-    let mut hits = 0;
+pub extern "C" fn hits(value: u64, first: u32, words: u32, w: u32) -> u64 {
+    any_of(value, |bit| word_of::<false>(first + bit, words, w))
+}
+
+/// The same in `PAIRS`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn hits_in_pairs(value: u64, first: u32, w: u32) -> u64 {
+    any_of(value, |bit| word_of::<true>(first + bit, 2, w))
+}
+
+/// The words of the bits that are set, OR-ed.
+#[inline(always)]
+fn any_of(mut value: u64, word: impl Fn(u32) -> Option<u64>) -> u64 {
+    let mut any = 0;
     for _ in 0..64 {
         if value == 0 {
             break;
         }
         let bit = value.trailing_zeros() & 63;
         value &= value - 1;
-        hits |= word((first + bit) * words + w).unwrap_or(0);
+        any |= word(bit).unwrap_or(0);
     }
-    hits
+    any
 }
 
-/// Up to 64 selectors: the usual case. The bitmap stays in a register.
-pub struct Narrow(u64);
+/// Up to 64 selectors for each of one word or two, which stay in registers.
+pub struct Narrow<const WORDS: usize>([u64; WORDS]);
 
-impl Rows for Narrow {
-    const WIDE: bool = false;
+/// Up to 64 selectors: the usual case.
+pub type Single = Narrow<1>;
+/// Up to 128: what more costs is the other word of each row, and not [`Wide`]'s way to any of sixteen.
+pub type Double = Narrow<2>;
+
+impl<const WORDS: usize> Narrow<WORDS> {
+    /// Takes a word for each that there is. Without one nothing is left.
+    #[inline(always)]
+    fn take(&mut self, word: impl Fn(usize) -> Option<u64>) -> bool {
+        let mut any = 0;
+        for w in 0..WORDS {
+            let Some(word) = word(w) else { return false };
+            self.0[w] &= word;
+            any |= self.0[w];
+        }
+        any != 0
+    }
 
     #[inline(always)]
+    fn row(&mut self, number: u32) -> bool {
+        if WORDS == 1 {
+            return self.take(|_| word(number));
+        }
+        match PAIRS.get(number) {
+            Some(pair) => self.take(|w| Some(pair[w])),
+            None => false,
+        }
+    }
+}
+
+impl<const WORDS: usize> Rows for Narrow<WORDS> {
+    #[inline(always)]
     fn begin(place: &mut MaybeUninit<Self>) -> &mut Self {
-        place.write(Self(u64::MAX))
+        place.write(Self([u64::MAX; WORDS]))
     }
 
     #[inline(always)]
@@ -98,20 +154,24 @@ impl Rows for Narrow {
         if name == NO_ROW {
             return false;
         }
-        self.0 &= word(name).unwrap_or(0);
-        self.0 != 0
+        // Where there is one word, the name is the number.
+        self.row(if WORDS == 1 { name } else { row_number(name) })
     }
 
     #[inline(always)]
     fn class(&mut self, class: u32) -> bool {
-        self.0 &= word(class).unwrap_or(0);
-        self.0 != 0
+        self.row(class)
     }
 
     #[inline(always)]
     fn mask(&mut self, slot: usize, value: u64) -> bool {
-        self.0 &= masked(slot, value, 1, 0).unwrap_or(0);
-        self.0 != 0
+        self.take(|w| {
+            if WORDS == 1 {
+                masked::<false>(slot, value, 1, 0)
+            } else {
+                masked::<true>(slot, value, 2, w as u32)
+            }
+        })
     }
 
     #[inline(always)]
@@ -120,8 +180,13 @@ impl Rows for Narrow {
     }
 
     #[inline(always)]
-    fn each<const ALL: bool>(&self, mut f: impl FnMut(u64, u32)) {
-        f(self.0, 0);
+    unsafe fn count<const ALL: bool>(&self, task: *mut Task) {
+        for w in 0..WORDS {
+            if WORDS == 1 || self.0[w] != 0 {
+                // SAFETY: the caller's promise.
+                unsafe { count_word::<false>(self.0[w], w as u32 * 64, task) }
+            }
+        }
     }
 }
 
@@ -182,7 +247,7 @@ impl Wide {
                     if frozen!(SPEC.ints[$i].table) == TABLE_MASK && self.name($i) == MASKED {
                         // SAFETY: written where the name was.
                         let value = unsafe { core::ptr::read_volatile(self.values.as_ptr().cast::<u64>().add($i)) };
-                        left &= masked($i, value, words, w)?;
+                        left &= masked::<false>($i, value, words, w)?;
                     } else {
                         left &= self.row($i, words, w)?;
                     }
@@ -241,8 +306,6 @@ impl Wide {
 
 #[allow(clippy::explicit_counter_loop, reason = "the verifier wants to see how often a loop turns at most")]
 impl Rows for Wide {
-    const WIDE: bool = true;
-
     #[inline(always)]
     fn begin(place: &mut MaybeUninit<Self>) -> &mut Self {
         let all = place.as_mut_ptr();
@@ -296,7 +359,7 @@ impl Rows for Wide {
     }
 
     #[inline(always)]
-    fn each<const ALL: bool>(&self, mut f: impl FnMut(u64, u32)) {
+    unsafe fn count<const ALL: bool>(&self, task: *mut Task) {
         let mut w = self.first;
         for _ in 0..MAX_WORDS {
             if w > self.last {
@@ -304,7 +367,8 @@ impl Rows for Wide {
             }
             let left = if ALL { self.left_of_all_apart(w) } else { self.left(w).unwrap_or(0) };
             if left != 0 {
-                f(left, w * 64);
+                // SAFETY: the caller's promise.
+                unsafe { count_word::<true>(left, w * 64, task) }
             }
             w += 1;
         }

@@ -2,7 +2,7 @@
 //! the verifier reads them as constants. So they must be read with `read_volatile`: the compiler would otherwise
 //! take the zeros for the values.
 
-use gatewatch_abi::{AddrSlot, FollowSlot, IntSlot, Layout, Spec, TextSlot};
+use gatewatch_abi::{AddrSlot, BitAction, FollowSlot, IntSlot, Layout, Spec, TextSlot};
 
 /// What the classifier looks at.
 #[unsafe(no_mangle)]
@@ -15,6 +15,7 @@ pub static SPEC: Spec = Spec {
     remember: 0,
     bits: 0,
     pad: 0,
+    only: BitAction { siblings: 0, hook: 0, flags: 0 },
     ints: [IntSlot {
         source: 0,
         arg: 0,

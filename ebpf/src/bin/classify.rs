@@ -3,4 +3,4 @@
 #![no_main]
 #![allow(missing_docs, reason = "aya's macros drop the documentation of programs")]
 
-gatewatch_ebpf::classifier!(Narrow, Everything);
+gatewatch_ebpf::classifier!(Single, Everything);

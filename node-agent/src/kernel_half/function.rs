@@ -20,7 +20,7 @@ use gatewatch_abi::consts::{ADDR_NONE, INT_ARG, INT_SOCK, TEXT_BINARY, TEXT_NONE
 use gatewatch_abi::unwatched_slot;
 use gatewatch_policy::classify::Tables;
 
-use self::tables::{OWN, array, fill};
+use self::tables::{OWN, fill, write_rows};
 use super::{
     LoadError, Node, Site, bpffs,
     bpffs::Pins,
@@ -105,6 +105,7 @@ pub struct Missed {
 pub struct Prepared {
     ebpf: Ebpf,
     words: usize,
+    in_pairs: bool,
 }
 
 /// A hooked function.
@@ -278,11 +279,13 @@ impl Function {
         let object = objects::classifier(&tables.spec)?;
         // As in `attach_by`.
         let undisturbed = node.interruptible.undisturbed();
+        let in_pairs = objects::in_pairs(&tables.spec);
         let size = |len: usize| u32::try_from(len.max(1)).unwrap_or(u32::MAX);
         let globals: &[(_, &[u8])] =
             &[("LAYOUT", bytemuck::bytes_of(&node.layout)), ("SPEC", bytemuck::bytes_of(&tables.spec))];
         let entries = &[
-            ("ROWS", size(tables.rows.len())),
+            ("ROWS", size(if in_pairs { 0 } else { tables.rows.len() })),
+            ("PAIRS", size(if in_pairs { tables.rows.len() / 2 } else { 0 })),
             ("ACTIONS", size(tables.actions.len())),
             ("EXACT", size(tables.exact.len())),
             ("DIRECT", size(tables.direct.len())),
@@ -302,7 +305,7 @@ impl Function {
             target: self.symbol.clone(),
             source,
         })?;
-        Ok(Prepared { ebpf, words: tables.spec.words as usize })
+        Ok(Prepared { ebpf, words: tables.spec.words as usize, in_pairs })
     }
 
     /// Puts a classifier in the place of the one before, which goes when the last event has left it.
@@ -324,12 +327,8 @@ impl Function {
         let Some(classifier) = &mut self.classifier else {
             return Err(LoadError::NotAttached(self.symbol.clone()));
         };
-        let first = row * u32::try_from(classifier.words).unwrap_or(1);
-        let mut rows = array::<u64>(&mut classifier.ebpf, "ROWS")?;
-        for (index, word) in (first..).zip(words) {
-            rows.set(index, word, 0).map_err(|source| LoadError::Map { map: "ROWS", source })?;
-        }
-        Ok(())
+        let first_word = row * u32::try_from(classifier.words).unwrap_or(1);
+        write_rows(&mut classifier.ebpf, first_word, words, classifier.in_pairs)
     }
 
     /// Says which cgroups the classifier needn't look at. Where two stand at the same place, it looks at one of them.

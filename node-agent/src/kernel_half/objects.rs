@@ -21,6 +21,8 @@ static CLASSIFY: &[u8] = object!("classify");
 static CLASSIFY_INTEGERS: &[u8] = object!("classify_integers");
 /// As is this.
 static CLASSIFY_PATHS: &[u8] = object!("classify_paths");
+/// The same as `CLASSIFY_INTEGERS`, up to 128 selectors.
+static CLASSIFY_DOUBLE: &[u8] = object!("classify_double");
 /// Classifies events, up to 1,024 selectors.
 static CLASSIFY_WIDE: &[u8] = object!("classify_wide");
 /// Follows processes and cgroups.
@@ -28,10 +30,17 @@ pub(super) static TRACK: &[u8] = object!("track");
 
 /// The smallest object whose classifiers can look at what a spec wants.
 pub(super) fn classifier(spec: &Spec) -> Result<&'static [u8], LoadError> {
-    let shapes =
-        [(Shape::INTEGERS, CLASSIFY_INTEGERS), (Shape::PATHS, CLASSIFY_PATHS), (Shape::EVERYTHING, CLASSIFY)];
-    let smallest = shapes.into_iter().find(|(shape, _)| spec.words == 1 && shape.can_do(spec));
-    built(smallest.map_or(CLASSIFY_WIDE, |(_, object)| object))
+    let shapes = [(Shape::INTEGERS, CLASSIFY_INTEGERS), (Shape::PATHS, CLASSIFY_PATHS)];
+    built(match spec.words {
+        1 => shapes.into_iter().find(|(shape, _)| shape.can_do(spec)).map_or(CLASSIFY, |(_, object)| object),
+        _ if in_pairs(spec) => CLASSIFY_DOUBLE,
+        _ => CLASSIFY_WIDE,
+    })
+}
+
+/// Whether the classifier for a spec takes its rows from `PAIRS`.
+pub(super) fn in_pairs(spec: &Spec) -> bool {
+    spec.words == 2 && Shape::INTEGERS.can_do(spec)
 }
 
 /// The object with programs that do nothing, `empty_kprobe` and `empty_fentry`: the floor that benches measure against.

@@ -124,11 +124,13 @@ pub const fn class_rows(classes: usize) -> usize {
 pub fn classify(hooks: &[Hook<'_>], classes: &[Vec<bool>], params: u32) -> Result<Tables, Excess> {
     let (numbered, actions) = number(hooks)?;
     let (bits, words) = (actions.len(), actions.len().div_ceil(WORD_BITS as usize).max(1));
+    let only = if let [only] = actions[..] { only } else { BitAction::default() };
     let mut builder = Builder {
         rows: Rows::new(words),
         selectors: &numbered,
         tables: Tables { actions, ..Tables::default() },
     };
+    builder.tables.spec.only = only;
     builder.tables.spec.words = u32::try_from(words).unwrap_or(u32::MAX);
     builder.tables.spec.bits = u32::try_from(bits).unwrap_or(u32::MAX);
     builder.tables.spec.syscall = u32::from(hooks.iter().any(|hook| hook.plan.syscall));

@@ -136,7 +136,11 @@ fn integer(table: &mut Table) {
                     |kernel: &mut Kernel| kernel.counts().get(&format!("p{READ}")).copied().unwrap_or(0);
                 let before = counted(&mut kernel);
                 // Of more policies the budget is a ratio, see below.
-                let budget = (policies <= 10).then_some(500.0);
+                let budget = match policies {
+                    1 => Some(345.0),
+                    10 => Some(400.0),
+                    _ => None,
+                };
                 matched.push(added.by(&format!("{count}, one matches"), &read, budget));
                 // Whoever else reads is counted, too: the machine's few other programs.
                 let more = counted(&mut kernel) - before;

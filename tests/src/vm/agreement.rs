@@ -247,13 +247,30 @@ pub(super) fn integers() {
     calls::setgid(0, 1);
 }
 
-/// So many policies that a row has several words.
-pub(super) fn many_policies() {
-    let simple = (any::<bool>(), id()).prop_map(|(negated, id)| Filter {
-        field: GID,
-        test: Test::Int { negated, ranges: vec![(i128::from(id), i128::from(id))] },
+/// One selector alone on a function: what it does stands in the program.
+pub(super) fn one_selector() {
+    let one = hook("__sys_setgid", false, false, id_filter()).prop_map(|mut hook| {
+        hook.selectors.truncate(1);
+        hook
     });
-    agree("many", hook("__sys_setgid", false, false, simple), 150, make_ids);
+    agree("one", one, 1, make_ids);
+    calls::setgid(0, 1);
+}
+
+/// So many policies that a row has two words, or several.
+pub(super) fn many_policies() {
+    let equal = || {
+        (any::<bool>(), id()).prop_map(|(negated, id)| Filter {
+            field: GID,
+            test: Test::Int { negated, ranges: vec![(i128::from(id), i128::from(id))] },
+        })
+    };
+    let masked = (any::<bool>(), id())
+        .prop_map(|(negated, id)| Filter { field: GID, test: Test::Mask { negated, mask: u64::from(id) } });
+    let equal_or_masked = prop_oneof![3 => equal(), 1 => masked];
+    // One to four selectors each: 90 or so.
+    agree("two words", hook("__sys_setgid", false, false, equal_or_masked), 36, make_ids);
+    agree("many", hook("__sys_setgid", false, false, equal()), 150, make_ids);
     calls::setgid(0, 1);
 }
 

@@ -26,6 +26,7 @@ use crate::agent::Agent;
 /// Name and function of every test.
 pub const ALL: &[(&str, fn())] = &[
     ("agreement::integers", agreement::integers),
+    ("agreement::one_selector", agreement::one_selector),
     ("agreement::paths", agreement::paths),
     ("agreement::strings_and_results", agreement::strings_and_results),
     ("agreement::sockets", agreement::sockets),

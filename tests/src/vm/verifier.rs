@@ -17,22 +17,22 @@ fn looked_at(kernel: &Kernel, about: &str) {
 }
 
 /// A policy of one selector on a function of which the argument at `index` is an integer.
-fn one_of_many(call: &str, index: u32, id: u32) -> String {
+fn one_of_many(call: &str, index: u32, operator: &str, id: u32) -> String {
     let hook = format!(
         "  - call: {call}\n    syscall: false\n    args: [{{index: {index}, type: uint32}}]\n    selectors:\n    - matchArgs: \
-         [{{index: {index}, operator: Equal, values: [\"{id}\"]}}]"
+         [{{index: {index}, operator: {operator}, values: [\"{id}\"]}}]"
     );
     policy(&format!("p{id}"), &hook)
 }
 
-/// The greatest classifiers that there are: a thousand policies on one function, and the shipped file policy, which walks
+/// The greatest classifiers that there are: a thousand policies on one function, a hundred with masks, and the shipped file policy, which walks
 /// a path in each of its functions, and two in one; by itself, with a beginning as long as may be, and among so many others
 /// that a word doesn't hold them.
 pub(super) fn head_room() {
     for trampolines in [true, false] {
         let by = if trampolines { "fentry" } else { "kprobe" };
         let mut kernel = Kernel::load_with(trampolines);
-        let text: String = (0..1_000).map(|id| one_of_many("__sys_setgid", 0, id)).collect();
+        let text: String = (0..1_000).map(|id| one_of_many("__sys_setgid", 0, "Equal", id)).collect();
         let plans = kernel.compile(&text);
         let failed = kernel.apply(plans);
         assert!(failed.is_empty(), "{failed:?}");
@@ -40,6 +40,16 @@ pub(super) fn head_room() {
         assert_eq!(kernel.counts()["p999"], 7);
         crate::calls::setgid(0, 1);
         looked_at(&kernel, &format!("a thousand policies by {by}"));
+        // A mask is a loop over the bits of a value, for each word of a row.
+        let operators = ["Equal", "Mask"].into_iter().cycle();
+        let text: String = (1..=100)
+            .zip(operators)
+            .map(|(id, operator)| one_of_many("__sys_setgid", 0, operator, id))
+            .collect();
+        let plans = kernel.compile(&text);
+        let failed = kernel.apply(plans);
+        assert!(failed.is_empty(), "{failed:?}");
+        looked_at(&kernel, &format!("a hundred policies, half of them with masks, by {by}"));
         drop(kernel);
         let mut kernel = Kernel::load_with(trampolines);
         let path = "/policies/application/application-file-system-access.yaml";
@@ -51,7 +61,8 @@ pub(super) fn head_room() {
         let plans = kernel.compile(&shipped.replace("\"/boot", &format!("\"/{}", "x".repeat(250))));
         assert!(kernel.apply(plans).is_empty(), "the file policy loads with a long beginning");
         looked_at(&kernel, &format!("the file policy with a long beginning by {by}"));
-        let others: String = (0..70).map(|id| one_of_many("security_file_permission", 1, id)).collect();
+        let others: String =
+            (0..70).map(|id| one_of_many("security_file_permission", 1, "Equal", id)).collect();
         let plans = kernel.compile(&format!("{shipped}\n---\n{others}"));
         assert!(kernel.apply(plans).is_empty(), "the file policy loads among others");
         looked_at(&kernel, &format!("the file policy among others by {by}"));

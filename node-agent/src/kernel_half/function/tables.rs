@@ -7,11 +7,12 @@ use aya::{
 use gatewatch_abi::{AddrKey, BitAction, ExactKey, Step, TextKey, binary_id, consts::TEXT_BYTES};
 use gatewatch_policy::classify::Tables;
 
-use super::LoadError;
+use super::{LoadError, objects};
 
 /// Their names. The other maps of a classifier are shared.
-pub(super) const OWN: [&str; 10] = [
+pub(super) const OWN: [&str; 11] = [
     "ROWS",
+    "PAIRS",
     "ACTIONS",
     "EXACT",
     "DIRECT",
@@ -47,13 +48,31 @@ fn trie<'a, K: Pod>(
     LpmTrie::try_from(map).map_err(|source| LoadError::Map { map: name, source })
 }
 
+/// Writes the words of rows, from a row's first word on.
+pub(super) fn write_rows(
+    ebpf: &mut Ebpf,
+    first_word: u32,
+    words: &[u64],
+    in_pairs: bool,
+) -> Result<(), LoadError> {
+    if in_pairs {
+        let mut pairs = array::<[u64; 2]>(ebpf, "PAIRS")?;
+        for (index, pair) in (first_word / 2..).zip(words.as_chunks::<2>().0) {
+            pairs.set(index, pair, 0).map_err(|source| LoadError::Map { map: "PAIRS", source })?;
+        }
+    } else {
+        let mut rows = array::<u64>(ebpf, "ROWS")?;
+        for (index, word) in (first_word..).zip(words) {
+            rows.set(index, word, 0).map_err(|source| LoadError::Map { map: "ROWS", source })?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes the tables into the classifier's own maps.
 pub(super) fn fill(ebpf: &mut Ebpf, tables: &Tables, hash_key: u64) -> Result<(), LoadError> {
     let failed = |map| move |source| LoadError::Map { map, source };
-    let mut rows = array::<u64>(ebpf, "ROWS")?;
-    for (i, word) in (0..).zip(&tables.rows) {
-        rows.set(i, word, 0).map_err(failed("ROWS"))?;
-    }
+    write_rows(ebpf, 0, &tables.rows, objects::in_pairs(&tables.spec))?;
     let mut actions = array::<BitAction>(ebpf, "ACTIONS")?;
     for (i, action) in (0..).zip(&tables.actions) {
         actions.set(i, action, 0).map_err(failed("ACTIONS"))?;
