@@ -52,13 +52,15 @@ pub(crate) const NETWORK: &str = "for module in failover net_failover virtio_net
     ip address add 10.0.2.15/24 dev eth0 && ip link set eth0 up";
 
 impl Vm {
-    /// Two CPUs, 1 GiB, five minutes.
+    /// Two CPUs, 2 GiB, five minutes.
     pub(crate) fn new(kernel: Kernel) -> Self {
         let timeout = Duration::from_mins(5);
         Self {
             kernel,
             cpus: 2,
-            memory: 1024,
+            // What is freed is free when all processors have gone on, and each may wait for its host: at a hundred thousand
+            // calls a second that has come to a gibibyte.
+            memory: 2048,
             icount: false,
             timeout,
             env: Vec::new(),

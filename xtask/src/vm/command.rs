@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     icount: bool,
     /// Memory in MiB
-    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    #[arg(long, default_value_t = 2048, value_name = "MIB")]
     memory: u32,
     /// CPUs [default: 2, with --icount 1]
     #[arg(long, value_name = "N")]

@@ -23,10 +23,12 @@ const BOOT_LIMIT: Duration = Duration::from_mins(1);
 /// How long a kernel that breaks down may go on to tell why.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// What the kernel is told. A fault of its own is its end, and not only that of the process that it happens to be working
-/// for: who waits for that process learns why. A processor that stands still for twenty seconds is a breakdown on a real
-/// machine; an emulated one stands still while its host has other things to do, so it is given a minute.
-pub(crate) const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 oops=panic watchdog_thresh=30";
+/// What the kernel is told. A fault of its own, or no memory left, is its end, and not only that of the process that it
+/// happens to be working for, or to choose: who waits for that process learns why. A processor that stands still for twenty
+/// seconds is a breakdown on a real machine; an emulated one stands still while its host has other things to do, so it is
+/// given a minute.
+pub(crate) const COMMAND_LINE: &str =
+    "console=ttyS0 quiet panic=-1 oops=panic sysctl.vm.panic_on_oom=1 watchdog_thresh=30";
 
 /// What the console says when nothing good will come any more.
 const BREAKDOWNS: &[&str] = &["Kernel panic - not syncing", "BUG: soft lockup", "BUG: hard lockup"];
