@@ -2,8 +2,8 @@
 //! `.rodata`; the verifier then knows every field of it and removes what isn't used.
 //!
 //! A *row* is a bitmap over the selectors of all policies that hook the function; row `r` is the words
-//! `ROWS[r * words .. (r + 1) * words]`. Every table maps the value of a field to a row; the rows of all fields
-//! are AND-ed, and each bit that is left is a selector that matches.
+//! `ROWS[r * words .. (r + 1) * words]`, or `PAIRS[r]` where a classifier takes both of two together. Every table maps
+//! the value of a field to a row; the rows of all fields are AND-ed, and each bit that is left is a selector that matches.
 //!
 //! A row is named by its number, and where rows have several words, by the first and the last of them that isn't 0 as
 //! well ([`row_name`](crate::row_name)): a value that one selector wants leaves one word to look at. The rows of classes,

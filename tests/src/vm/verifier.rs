@@ -25,9 +25,9 @@ fn one_of_many(call: &str, index: u32, operator: &str, id: u32) -> String {
     policy(&format!("p{id}"), &hook)
 }
 
-/// The greatest classifiers that there are: a thousand policies on one function, a hundred with masks, and the shipped file policy, which walks
-/// a path in each of its functions, and two in one; by itself, with a beginning as long as may be, and among so many others
-/// that a word doesn't hold them.
+/// The greatest classifiers that there are: a thousand policies on one function, a hundred with masks, and the shipped file
+/// policy, which walks a path in each of its functions, and two in one; by itself, with a beginning as long as may be, and
+/// among so many others that a word doesn't hold them.
 pub(super) fn head_room() {
     for trampolines in [true, false] {
         let by = if trampolines { "fentry" } else { "kprobe" };
