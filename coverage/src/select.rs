@@ -91,7 +91,9 @@ impl Classes {
         let mut selection = Selection::default();
         let candidates = self.candidates(scope);
         if candidates.is_some() || scope.containers.is_some() {
-            for class in self.selected(scope).into_iter().filter_map(|id| self.class(id)) {
+            let candidates = candidates.unwrap_or_else(|| self.within(scope));
+            let classes = candidates.into_iter().filter_map(|id| self.class(id));
+            for class in classes.filter(|class| class.shape.is_selected_by(scope)) {
                 selection.add(&class.shape.namespace, class.tally);
             }
             return selection;
@@ -115,13 +117,16 @@ impl Classes {
 
     /// The classes that a scope selects.
     pub(crate) fn selected(&self, scope: &PodScope) -> BTreeSet<u32> {
-        let candidates = self.candidates(scope).unwrap_or_else(|| {
-            let within = |name: &str| scope.namespace.as_ref().is_none_or(|wanted| wanted == name);
-            let namespaces = self.namespaces.iter().filter(|(name, _)| within(name));
-            namespaces.flat_map(|(_, namespace)| namespace.classes.iter().copied()).collect()
-        });
+        let candidates = self.candidates(scope).unwrap_or_else(|| self.within(scope));
         let selects = |id: &u32| self.class(*id).is_some_and(|class| class.shape.is_selected_by(scope));
         candidates.into_iter().filter(selects).collect()
+    }
+
+    /// The classes of the namespace that a scope is for, or all.
+    fn within(&self, scope: &PodScope) -> Ids {
+        let within = |name: &str| scope.namespace.as_ref().is_none_or(|wanted| wanted == name);
+        let namespaces = self.namespaces.iter().filter(|(name, _)| within(name));
+        namespaces.flat_map(|(_, namespace)| namespace.classes.iter().copied()).collect()
     }
 
     /// The fewest classes among which all are that a scope selects; `None` where it asks for nothing in particular.
