@@ -6,7 +6,7 @@ use std::ops::{AddAssign, SubAssign};
 use gatewatch_policy::model::{LabelOperator, LabelSelector};
 use gatewatch_policy::scope::PodScope;
 
-use crate::classes::Classes;
+use crate::classes::{Class, Classes};
 use crate::table::Ids;
 use crate::watch::{is_synthetic, required_keys, terms};
 
@@ -91,9 +91,7 @@ impl Classes {
         let mut selection = Selection::default();
         let candidates = self.candidates(scope);
         if candidates.is_some() || scope.containers.is_some() {
-            let candidates = candidates.unwrap_or_else(|| self.within(scope));
-            let classes = candidates.into_iter().filter_map(|id| self.class(id));
-            for class in classes.filter(|class| class.shape.is_selected_by(scope)) {
+            for (_, class) in self.selected_of(candidates, scope) {
                 selection.add(&class.shape.namespace, class.tally);
             }
             return selection;
@@ -117,16 +115,18 @@ impl Classes {
 
     /// The classes that a scope selects.
     pub(crate) fn selected(&self, scope: &PodScope) -> BTreeSet<u32> {
-        let candidates = self.candidates(scope).unwrap_or_else(|| self.within(scope));
-        let selects = |id: &u32| self.class(*id).is_some_and(|class| class.shape.is_selected_by(scope));
-        candidates.into_iter().filter(selects).collect()
+        self.selected_of(self.candidates(scope), scope).map(|(id, _)| id).collect()
     }
 
-    /// The classes of the namespace that a scope is for, or all.
-    fn within(&self, scope: &PodScope) -> Ids {
-        let within = |name: &str| scope.namespace.as_ref().is_none_or(|wanted| wanted == name);
-        let namespaces = self.namespaces.iter().filter(|(name, _)| within(name));
-        namespaces.flat_map(|(_, namespace)| namespace.classes.iter().copied()).collect()
+    /// The classes that a scope selects of its [candidates](Self::candidates); without such, of its namespace or of all.
+    fn selected_of(&self, candidates: Option<Ids>, scope: &PodScope) -> impl Iterator<Item = (u32, &Class)> {
+        let candidates = candidates.unwrap_or_else(|| {
+            let within = |name: &str| scope.namespace.as_ref().is_none_or(|wanted| wanted == name);
+            let namespaces = self.namespaces.iter().filter(|(name, _)| within(name));
+            namespaces.flat_map(|(_, namespace)| namespace.classes.iter().copied()).collect()
+        });
+        let classes = candidates.into_iter().filter_map(|id| Some((id, self.class(id)?)));
+        classes.filter(|(_, class)| class.shape.is_selected_by(scope))
     }
 
     /// The fewest classes among which all are that a scope selects; `None` where it asks for nothing in particular.
