@@ -11,6 +11,8 @@ use crate::table::{Ids, Table};
 #[derive(Clone, Debug)]
 pub(crate) struct Class {
     pub(crate) shape: Arc<Shape>,
+    /// The shape's, beside the tally: what is only counted by namespace is counted without a look at the shape.
+    pub(crate) namespace: Arc<str>,
     pub(crate) tally: Tally,
 }
 
@@ -60,13 +62,13 @@ impl Classes {
             return;
         }
         self.delete(kind, namespace, name);
-        let id = self.intern(&workload.shape);
-        let one = Tally::one(workload.is_pod());
-        let kind = self.kind(kind);
         let key: Arc<str> = match self.namespaces.get_key_value(namespace.as_str()) {
             Some((known, _)) => known.clone(),
             None => namespace.as_str().into(),
         };
+        let id = self.intern(&workload.shape, &key);
+        let one = Tally::one(workload.is_pod());
+        let kind = self.kind(kind);
         let place = self.namespaces.entry(key).or_default();
         place.classes.insert(id);
         place.tally += one;
@@ -119,12 +121,12 @@ impl Classes {
         }
     }
 
-    fn intern(&mut self, shape: &Shape) -> u32 {
+    fn intern(&mut self, shape: &Shape, namespace: &Arc<str>) -> u32 {
         if let Some(id) = self.by_shape.get(shape) {
             return *id;
         }
         let shape = Arc::new(shape.clone());
-        let class = Class { shape: shape.clone(), tally: Tally::default() };
+        let class = Class { shape: shape.clone(), namespace: namespace.clone(), tally: Tally::default() };
         let id = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             // Four thousand million shapes don't fit into memory.

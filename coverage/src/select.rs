@@ -6,7 +6,7 @@ use std::ops::{AddAssign, SubAssign};
 use gatewatch_policy::model::{LabelOperator, LabelSelector};
 use gatewatch_policy::scope::PodScope;
 
-use crate::classes::{Class, Classes};
+use crate::classes::{Class, Classes, Namespace};
 use crate::table::Ids;
 use crate::watch::{is_synthetic, required_keys, terms};
 
@@ -85,29 +85,58 @@ impl Selection {
     }
 }
 
+/// What a scope asks for, as sets of classes: a question that is answered without a look at what is in them costs a
+/// small part of one for which each class's labels are fetched from wherever they are in memory.
+#[derive(Default)]
+struct Asked<'a> {
+    /// Of each a class has to be in one.
+    wanted: Vec<Vec<&'a Ids>>,
+    /// It may be in none of these.
+    unwanted: Vec<&'a Ids>,
+    /// It may be in one of these, if its shape says so.
+    doubtful: Vec<&'a Ids>,
+    /// Whether the sets let through what isn't selected, so that shapes have to be looked at.
+    loose: bool,
+}
+
+impl Asked<'_> {
+    /// The classes that the sets let through, of those that the fewest are asked for. `None` where nothing has to be
+    /// there.
+    fn found(&self) -> Option<Ids> {
+        let size = |sets: &[&Ids]| sets.iter().map(|ids| ids.len()).sum::<usize>();
+        let (first, fewest) = self.wanted.iter().enumerate().min_by_key(|(_, sets)| size(sets))?;
+        let lets_through = |id: &u32| {
+            let mut others = self.wanted.iter().enumerate().filter(|(i, _)| *i != first);
+            others.all(|(_, sets)| sets.iter().any(|ids| ids.contains(id)))
+                && !self.unwanted.iter().any(|ids| ids.contains(id))
+        };
+        Some(fewest.iter().flat_map(|ids| ids.iter()).copied().filter(lets_through).collect())
+    }
+}
+
 impl Classes {
     /// What a scope selects.
     pub(crate) fn select(&self, scope: &PodScope) -> Selection {
         let mut selection = Selection::default();
-        let candidates = self.candidates(scope);
-        if candidates.is_some() || scope.containers.is_some() {
-            for (_, class) in self.selected_of(candidates, scope) {
-                selection.add(&class.shape.namespace, class.tally);
+        let asked = self.asked(scope);
+        if !asked.wanted.is_empty() || scope.containers.is_some() {
+            for (_, class) in self.selected_of(&asked, scope) {
+                selection.add(&class.namespace, class.tally);
             }
             return selection;
         }
         // Nothing has to be there: everything, without what must not be.
-        for (name, namespace) in &self.namespaces {
-            if scope.namespace.as_ref().is_none_or(|wanted| **wanted == **name) {
-                selection.add(name, namespace.tally);
-            }
+        for (name, namespace) in self.within(scope) {
+            selection.add(name, namespace.tally);
         }
-        let excluded = scope.pods.as_ref().map(|selector| self.excluded(selector)).unwrap_or_default();
-        for class in excluded.into_iter().filter_map(|id| self.class(id)) {
-            let namespace = &class.shape.namespace;
-            let counted = scope.namespace.as_ref().is_none_or(|wanted| wanted == namespace);
-            if counted && !class.shape.is_selected_by(scope) {
-                selection.subtract(namespace, class.tally);
+        let excluded: Ids =
+            asked.unwanted.iter().chain(&asked.doubtful).flat_map(|ids| ids.iter()).copied().collect();
+        let excluded = excluded.into_iter().filter_map(|id| self.class(id));
+        let counted =
+            |class: &&Class| scope.namespace.as_ref().is_none_or(|wanted| **wanted == *class.namespace);
+        for class in excluded.filter(counted) {
+            if !asked.loose || !class.shape.is_selected_by(scope) {
+                selection.subtract(&class.namespace, class.tally);
             }
         }
         selection
@@ -115,77 +144,85 @@ impl Classes {
 
     /// The classes that a scope selects.
     pub(crate) fn selected(&self, scope: &PodScope) -> BTreeSet<u32> {
-        self.selected_of(self.candidates(scope), scope).map(|(id, _)| id).collect()
+        self.selected_of(&self.asked(scope), scope).map(|(id, _)| id).collect()
     }
 
-    /// The classes that a scope selects of its [candidates](Self::candidates); without such, of its namespace or of all.
-    fn selected_of(&self, candidates: Option<Ids>, scope: &PodScope) -> impl Iterator<Item = (u32, &Class)> {
-        let candidates = candidates.unwrap_or_else(|| {
-            let within = |name: &str| scope.namespace.as_ref().is_none_or(|wanted| wanted == name);
-            let namespaces = self.namespaces.iter().filter(|(name, _)| within(name));
-            namespaces.flat_map(|(_, namespace)| namespace.classes.iter().copied()).collect()
-        });
-        let classes = candidates.into_iter().filter_map(|id| Some((id, self.class(id)?)));
-        classes.filter(|(_, class)| class.shape.is_selected_by(scope))
+    /// The classes that a scope selects of those that are [asked](Self::asked) for.
+    fn selected_of(&self, asked: &Asked<'_>, scope: &PodScope) -> impl Iterator<Item = (u32, &Class)> {
+        let (found, loose) = match asked.found() {
+            Some(found) => (found, asked.loose),
+            None => {
+                (self.within(scope).flat_map(|(_, namespace)| &namespace.classes).copied().collect(), true)
+            }
+        };
+        let classes = found.into_iter().filter_map(|id| Some((id, self.class(id)?)));
+        classes.filter(move |(_, class)| !loose || class.shape.is_selected_by(scope))
     }
 
-    /// The fewest classes among which all are that a scope selects; `None` where it asks for nothing in particular.
-    fn candidates(&self, scope: &PodScope) -> Option<Ids> {
-        let in_namespace = |name: &str| self.namespaces.get(name).map(|namespace| &namespace.classes);
-        let mut choices: Vec<Vec<&Ids>> = Vec::new();
+    /// The namespaces that a scope is for.
+    fn within(&self, scope: &PodScope) -> impl Iterator<Item = (&str, &Namespace)> {
+        let namespaces = self.namespaces.iter().map(|(name, namespace)| (&**name, namespace));
+        namespaces.filter(|(name, _)| scope.namespace.as_ref().is_none_or(|wanted| wanted == name))
+    }
+
+    /// A scope as sets. What they say has to be what [`PodScope`] says of each pod: tests/reference.rs.
+    fn asked(&self, scope: &PodScope) -> Asked<'_> {
+        let mut asked = Asked { loose: scope.containers.is_some(), ..Asked::default() };
         if let Some(selector) = &scope.pods {
-            for term in terms(selector) {
-                let mut ids: Vec<&Ids> =
-                    term.values.iter().filter_map(|value| self.labels.get(term.key, value)).collect();
-                if is_synthetic(term.key) {
-                    ids.extend(term.values.iter().filter_map(|value| in_namespace(value)));
-                }
-                choices.push(ids);
-            }
-            for key in required_keys(selector).filter(|key| !is_synthetic(key)) {
-                choices.push(self.labels.key(key).map(|key| &key.ids).into_iter().collect());
-            }
+            self.asked_of_labels(selector, &mut asked);
         }
+        // A pod is selected for one container that has all, and the sets tell which pods have each in some container.
         for term in scope.containers.iter().flat_map(terms) {
             let ids = term.values.iter().filter_map(|value| self.containers.get(term.key, value));
-            choices.push(ids.chain([&self.unknown_containers]).collect());
+            asked.wanted.push(ids.chain([&self.unknown_containers]).collect());
         }
+        // Of a namespace alone it is known how much there is.
         if let Some(namespace) = &scope.namespace
-            && !(choices.is_empty() && scope.pods.is_none())
+            && !(asked.wanted.is_empty() && scope.pods.is_none())
         {
-            choices.push(in_namespace(namespace).into_iter().collect());
+            asked.wanted.push(
+                self.namespaces.get(namespace.as_str()).map(|found| &found.classes).into_iter().collect(),
+            );
         }
-        let size = |choice: &Vec<&Ids>| choice.iter().map(|ids| ids.len()).sum::<usize>();
-        let fewest = choices.into_iter().min_by_key(size)?;
-        Some(fewest.into_iter().flatten().copied().collect())
+        asked
     }
 
-    /// The classes that the entries of a selector may exclude which ask for something not to be there.
-    fn excluded(&self, selector: &LabelSelector) -> Ids {
-        let mut found = Ids::new();
+    /// Adds what a selector of labels asks for. A label of the synthetic key wins over the namespace that the key
+    /// stands for, which no set tells.
+    fn asked_of_labels<'a>(&'a self, selector: &LabelSelector, asked: &mut Asked<'a>) {
+        let in_namespace = |name: &str| self.namespaces.get(name).map(|namespace| &namespace.classes);
+        for term in terms(selector) {
+            let mut ids: Vec<&Ids> =
+                term.values.iter().filter_map(|value| self.labels.get(term.key, value)).collect();
+            if is_synthetic(term.key) {
+                ids.extend(term.values.iter().filter_map(|value| in_namespace(value)));
+                asked.loose = true;
+            }
+            asked.wanted.push(ids);
+        }
+        // Every pod has the synthetic key.
+        for key in required_keys(selector).filter(|key| !is_synthetic(key)) {
+            asked.wanted.push(self.labels.key(key).map(|key| &key.ids).into_iter().collect());
+        }
         for expression in &selector.match_expressions {
             let key = &expression.key;
             match expression.operator {
                 LabelOperator::DoesNotExist if is_synthetic(key) => {
-                    // Every pod has it.
-                    found.extend(self.namespaces.values().flat_map(|n| &n.classes));
+                    asked.unwanted.extend(self.namespaces.values().map(|namespace| &namespace.classes));
                 }
                 LabelOperator::DoesNotExist => {
-                    found.extend(self.labels.key(key).into_iter().flat_map(|key| &key.ids));
+                    asked.unwanted.extend(self.labels.key(key).map(|key| &key.ids));
                 }
                 LabelOperator::NotIn => {
-                    for value in &expression.values {
-                        found.extend(self.labels.get(key, value).into_iter().flatten());
-                        if is_synthetic(key)
-                            && let Some(namespace) = self.namespaces.get(value.as_str())
-                        {
-                            found.extend(&namespace.classes);
-                        }
+                    let values = expression.values.iter();
+                    asked.unwanted.extend(values.clone().filter_map(|value| self.labels.get(key, value)));
+                    if is_synthetic(key) {
+                        asked.doubtful.extend(values.filter_map(|value| in_namespace(value)));
+                        asked.loose = true;
                     }
                 }
                 LabelOperator::In | LabelOperator::Exists => {}
             }
         }
-        found
     }
 }
