@@ -44,8 +44,8 @@ impl Index {
 
     /// What the pods look like that a policy selects.
     fn shapes(&self, watch: &Watch) -> Vec<&Shape> {
-        let ids = watch.scope.pods.as_ref().map(|scope| self.classes.selected(scope)).unwrap_or_default();
-        ids.into_iter().filter_map(|id| self.classes.class(id)).map(|class| &*class.shape).collect()
+        let scope = watch.scope.pods.iter();
+        scope.flat_map(|scope| self.classes.selected(scope)).map(|class| &*class.shape).collect()
     }
 
     /// Other policies of the same name, of another namespace or of the cluster.

@@ -46,6 +46,11 @@ impl Classes {
         self.slots.get(id as usize)?.as_ref()
     }
 
+    /// The classes of a namespace.
+    pub(crate) fn in_namespace(&self, name: &str) -> Option<&Ids> {
+        self.namespaces.get(name).map(|namespace| &namespace.classes)
+    }
+
     /// The shape of an object that is known.
     pub(crate) fn shape_of(&self, kind: &str, namespace: &str, name: &str) -> Option<&Shape> {
         let id = self.namespaces.get(namespace)?.members.get(kind)?.get(name)?;

@@ -145,9 +145,8 @@ impl Index {
 
     /// What of a namespace no policy selects.
     pub(crate) fn uncovered_in(&self, namespace: &str) -> impl Iterator<Item = &Class> {
-        let classes =
-            self.classes.namespaces.get(namespace).into_iter().flat_map(|namespace| &namespace.classes);
-        let classes = classes.filter_map(|id| self.classes.class(*id));
+        let ids = self.classes.in_namespace(namespace).into_iter().flatten();
+        let classes = ids.filter_map(|id| self.classes.class(*id));
         classes.filter(|class| self.policies.selecting(&class.shape).is_empty())
     }
 }

@@ -25,7 +25,7 @@ impl Index {
         if after == Some(scope) {
             return loss;
         }
-        for class in self.classes.selected(scope).into_iter().filter_map(|id| self.classes.class(id)) {
+        for class in self.classes.selected(scope) {
             if after.is_some_and(|scope| class.shape.is_selected_by(scope)) {
                 continue;
             }

@@ -162,7 +162,7 @@ impl Index {
         let selector = scope.containers.as_ref()?;
         let pods = gatewatch_policy::scope::PodScope { containers: None, ..scope.clone() };
         let mut names = std::collections::BTreeMap::<&str, usize>::new();
-        for class in self.classes.selected(&pods).into_iter().filter_map(|id| self.classes.class(id)) {
+        for class in self.classes.selected(&pods) {
             if class.shape.is_selected_by(scope) {
                 return None;
             }

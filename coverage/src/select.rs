@@ -1,6 +1,6 @@
 //! What a policy selects.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::{AddAssign, SubAssign};
 
 use gatewatch_policy::model::{LabelOperator, LabelSelector};
@@ -99,18 +99,17 @@ struct Asked<'a> {
     loose: bool,
 }
 
-impl Asked<'_> {
-    /// The classes that the sets let through, of those that the fewest are asked for. `None` where nothing has to be
-    /// there.
-    fn found(&self) -> Option<Ids> {
+impl<'a> Asked<'a> {
+    /// Takes out what has the fewest classes of all that is wanted. `None` where nothing has to be there.
+    fn take_fewest(&mut self) -> Option<Vec<&'a Ids>> {
         let size = |sets: &[&Ids]| sets.iter().map(|ids| ids.len()).sum::<usize>();
-        let (first, fewest) = self.wanted.iter().enumerate().min_by_key(|(_, sets)| size(sets))?;
-        let lets_through = |id: &u32| {
-            let mut others = self.wanted.iter().enumerate().filter(|(i, _)| *i != first);
-            others.all(|(_, sets)| sets.iter().any(|ids| ids.contains(id)))
-                && !self.unwanted.iter().any(|ids| ids.contains(id))
-        };
-        Some(fewest.iter().flat_map(|ids| ids.iter()).copied().filter(lets_through).collect())
+        let (fewest, _) = self.wanted.iter().enumerate().min_by_key(|(_, sets)| size(sets))?;
+        Some(self.wanted.swap_remove(fewest))
+    }
+
+    fn lets_through(&self, id: u32) -> bool {
+        let among = |sets: &[&Ids]| sets.iter().any(|ids| ids.contains(&id));
+        self.wanted.iter().all(|sets| among(sets)) && !among(&self.unwanted)
     }
 }
 
@@ -120,7 +119,7 @@ impl Classes {
         let mut selection = Selection::default();
         let asked = self.asked(scope);
         if !asked.wanted.is_empty() || scope.containers.is_some() {
-            for (_, class) in self.selected_of(&asked, scope) {
+            for class in self.selected_of(asked, scope) {
                 selection.add(&class.namespace, class.tally);
             }
             return selection;
@@ -129,12 +128,9 @@ impl Classes {
         for (name, namespace) in self.within(scope) {
             selection.add(name, namespace.tally);
         }
-        let excluded: Ids =
-            asked.unwanted.iter().chain(&asked.doubtful).flat_map(|ids| ids.iter()).copied().collect();
-        let excluded = excluded.into_iter().filter_map(|id| self.class(id));
-        let counted =
-            |class: &&Class| scope.namespace.as_ref().is_none_or(|wanted| **wanted == *class.namespace);
-        for class in excluded.filter(counted) {
+        // Where there is a selector of labels, a namespace would be among what has to be there. So these are of all.
+        let excluded: Ids = asked.unwanted.into_iter().chain(asked.doubtful).flatten().copied().collect();
+        for class in excluded.into_iter().filter_map(|id| self.class(id)) {
             if !asked.loose || !class.shape.is_selected_by(scope) {
                 selection.subtract(&class.namespace, class.tally);
             }
@@ -143,20 +139,19 @@ impl Classes {
     }
 
     /// The classes that a scope selects.
-    pub(crate) fn selected(&self, scope: &PodScope) -> BTreeSet<u32> {
-        self.selected_of(&self.asked(scope), scope).map(|(id, _)| id).collect()
+    pub(crate) fn selected(&self, scope: &PodScope) -> impl Iterator<Item = &Class> {
+        self.selected_of(self.asked(scope), scope)
     }
 
-    /// The classes that a scope selects of those that are [asked](Self::asked) for.
-    fn selected_of(&self, asked: &Asked<'_>, scope: &PodScope) -> impl Iterator<Item = (u32, &Class)> {
-        let (found, loose) = match asked.found() {
-            Some(found) => (found, asked.loose),
-            None => {
-                (self.within(scope).flat_map(|(_, namespace)| &namespace.classes).copied().collect(), true)
-            }
-        };
-        let classes = found.into_iter().filter_map(|id| Some((id, self.class(id)?)));
-        classes.filter(move |(_, class)| !loose || class.shape.is_selected_by(scope))
+    fn selected_of(&self, mut asked: Asked<'_>, scope: &PodScope) -> impl Iterator<Item = &Class> {
+        let candidates = asked
+            .take_fewest()
+            .unwrap_or_else(|| self.within(scope).map(|(_, namespace)| &namespace.classes).collect());
+        // Put together, since one class may be in several of them.
+        let found: Ids =
+            candidates.into_iter().flatten().copied().filter(|id| asked.lets_through(*id)).collect();
+        let classes = found.into_iter().filter_map(|id| self.class(id));
+        classes.filter(move |class| !asked.loose || class.shape.is_selected_by(scope))
     }
 
     /// The namespaces that a scope is for.
@@ -180,9 +175,7 @@ impl Classes {
         if let Some(namespace) = &scope.namespace
             && !(asked.wanted.is_empty() && scope.pods.is_none())
         {
-            asked.wanted.push(
-                self.namespaces.get(namespace.as_str()).map(|found| &found.classes).into_iter().collect(),
-            );
+            asked.wanted.push(self.in_namespace(namespace).into_iter().collect());
         }
         asked
     }
@@ -190,12 +183,11 @@ impl Classes {
     /// Adds what a selector of labels asks for. A label of the synthetic key wins over the namespace that the key
     /// stands for, which no set tells.
     fn asked_of_labels<'a>(&'a self, selector: &LabelSelector, asked: &mut Asked<'a>) {
-        let in_namespace = |name: &str| self.namespaces.get(name).map(|namespace| &namespace.classes);
         for term in terms(selector) {
             let mut ids: Vec<&Ids> =
                 term.values.iter().filter_map(|value| self.labels.get(term.key, value)).collect();
             if is_synthetic(term.key) {
-                ids.extend(term.values.iter().filter_map(|value| in_namespace(value)));
+                ids.extend(term.values.iter().filter_map(|value| self.in_namespace(value)));
                 asked.loose = true;
             }
             asked.wanted.push(ids);
@@ -217,7 +209,7 @@ impl Classes {
                     let values = expression.values.iter();
                     asked.unwanted.extend(values.clone().filter_map(|value| self.labels.get(key, value)));
                     if is_synthetic(key) {
-                        asked.doubtful.extend(values.filter_map(|value| in_namespace(value)));
+                        asked.doubtful.extend(values.filter_map(|value| self.in_namespace(value)));
                         asked.loose = true;
                     }
                 }
