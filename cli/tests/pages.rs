@@ -1,77 +1,79 @@
-//! The examples on the pages of diagnostics that are about policies and workloads together: the bad one gives the code,
-//! the corrected one neither the code nor an error or warning.
-//!
-//! Beside `policy` and `workloads` such an example may have a block `before`: what one of the objects was.
+//! Pages in docs/ show what the program prints: the text between two marks is a snapshot of `transcripts.rs`.
+//! `GATEWATCH_WRITE_DOCS=1 cargo test -p gatewatch --test pages` writes it anew.
 #![allow(clippy::expect_used, reason = "helpers of tests are not tests to clippy")]
 
-use gatewatch_coverage::{Index, Watch, Workload, read};
-use gatewatch_policy::analysis::analyze;
-use gatewatch_policy::codes::ALL;
-use gatewatch_policy::diagnostic::{Diagnostic, Severity};
-use gatewatch_policy::pages::{self, Example};
-use gatewatch_policy::source::parse;
+use std::{env, fs, path::Path};
 
-#[derive(Default)]
-struct Objects {
-    policies: Vec<Watch>,
-    workloads: Vec<Workload>,
+/// A mark names the snapshot that follows it.
+const BEGIN: &str = "<!-- transcript: ";
+const BEGIN_END: &str = " -->\n";
+const END: &str = "<!-- end of transcript -->\n";
+
+/// The console block of a snapshot: the command, its output, and the exit status that a shell shows.
+fn block(snapshot: &str) -> String {
+    let (header, body) =
+        snapshot.trim_start_matches("---\n").split_once("\n---\n").expect("a header and a body");
+    let arguments = header.split_once("&[").and_then(|(_, rest)| rest.split_once(']')).expect("arguments").0;
+    let arguments = arguments.replace(['"', '\\', ','], "");
+    let (output, status) = body.trim_end().rsplit_once("exit status ").expect("an exit status");
+    format!("```console\n$ gatewatch {arguments}\n{output}$ echo $?\n{status}\n```\n")
 }
 
-fn objects(texts: &[&str], index: &mut Index) -> Objects {
-    let mut found = Objects::default();
-    for document in texts.iter().flat_map(|text| parse(text)) {
-        if let Some((name, annotations)) = read::namespace(&document.root) {
-            index.apply_namespace(&name, &annotations);
-        }
-        found.workloads.extend(read::workload(&document.root, "default").map(|(workload, _)| workload));
-        found.policies.extend(analyze(&document).policy.map(|policy| Watch::new(&policy, "default")));
+/// The page with every transcript replaced by the snapshot that its mark names, and how many there are.
+fn current(page: &str, snapshot: impl Fn(&str) -> String) -> (String, usize) {
+    let mut parts = page.split(BEGIN);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    let mut transcripts = 0;
+    for part in parts {
+        let (name, rest) = part.split_once(BEGIN_END).expect("the mark has an end");
+        let (_, rest) = rest.split_once(END).expect("the transcript has an end");
+        text.push_str(&[BEGIN, name, BEGIN_END, "\n", &block(&snapshot(name)), "\n", END, rest].concat());
+        transcripts += 1;
     }
-    found
-}
-
-/// All that is said of an example.
-fn said(example: &Example<'_>) -> Vec<Diagnostic> {
-    let mut index = Index::new();
-    let texts = |kinds: &[&str]| -> Vec<&str> { kinds.iter().flat_map(|kind| example.of(kind)).collect() };
-    let now = objects(&texts(&["policy", "workloads"]), &mut index);
-    let before = objects(&texts(&["before"]), &mut index);
-    for workload in &now.workloads {
-        index.apply_workload(workload);
-    }
-    index.reset_policies(now.policies.iter().cloned());
-    let mut all = Vec::new();
-    for policy in &now.policies {
-        all.extend(index.on_policy(policy));
-        let was = before.policies.iter().find(|was| was.id == policy.id);
-        all.extend(was.map(|was| index.on_policy_change(was, Some(policy))).unwrap_or_default());
-    }
-    for workload in &now.workloads {
-        all.extend(index.on_workload(workload));
-        let was = before.workloads.iter().find(|was| was.name == workload.name);
-        all.extend(was.map(|was| index.on_relabel(&was.shape, workload)).unwrap_or_default());
-    }
-    all
+    (text, transcripts)
 }
 
 #[test]
-fn examples_are_what_they_say_they_are() {
-    let mut wrong = Vec::new();
-    let mut seen = 0;
-    for code in ALL {
-        let page = pages::parse(code.page).expect("a page");
-        if !page.bad.has("workloads") {
+fn pages_show_what_the_program_prints() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let snapshot = |name: &str| {
+        let file = root.join(format!("tests/snapshots/transcripts__{name}.snap"));
+        fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    };
+    let mut transcripts = 0;
+    for entry in fs::read_dir(root.join("../docs")).expect("docs").flatten() {
+        let path = entry.path();
+        if path.extension().is_none_or(|extension| extension != "md") {
             continue;
         }
-        seen += 1;
-        let (bad, corrected) = (said(&page.bad), said(&page.corrected));
-        if !bad.iter().any(|d| d.code.id == code.id) {
-            wrong.push(format!("{}: the bad example doesn't give it, but {bad:?}", code.id));
+        let page = fs::read_to_string(&path).expect("a page");
+        let (current, found) = current(&page, snapshot);
+        transcripts += found;
+        if env::var_os("GATEWATCH_WRITE_DOCS").is_some() {
+            fs::write(&path, &current).expect("written");
+            continue;
         }
-        let other = |d: &&Diagnostic| d.is_error() && d.code.id != code.id;
-        wrong.extend(bad.iter().find(other).map(|d| format!("{}: bad example: {d}", code.id)));
-        let unclean = |d: &&Diagnostic| d.code.id == code.id || d.severity > Severity::Note;
-        wrong.extend(corrected.iter().find(unclean).map(|d| format!("{}: corrected: {d}", code.id)));
+        assert!(
+            current == page,
+            "{} differs from the snapshots; GATEWATCH_WRITE_DOCS=1 with this test writes it",
+            path.display()
+        );
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(seen >= 12, "only {seen} pages have workloads");
+    assert!(transcripts >= 5, "{transcripts} transcripts");
+}
+
+#[test]
+fn a_transcript_is_replaced_by_its_snapshot() {
+    let snapshot = "---\nsource: s\nexpression: \"run(&f, &[\\\"lint\\\", \\\"a.yaml\\\"])\"\n---\nfine\nexit status 0\n";
+    let page = "before\n<!-- transcript: x -->\nold\n<!-- end of transcript -->\nafter\n";
+    let (text, transcripts) = current(page, |name| {
+        assert_eq!(name, "x");
+        snapshot.to_owned()
+    });
+    assert_eq!(transcripts, 1);
+    assert_eq!(
+        text,
+        "before\n<!-- transcript: x -->\n\n```console\n$ gatewatch lint a.yaml\nfine\n$ echo $?\n0\n```\n\n\
+         <!-- end of transcript -->\nafter\n"
+    );
 }
