@@ -12,7 +12,7 @@ use super::{Tests, render::passes};
 use crate::{chart, paths, setup::chart::Programs};
 
 /// Headings of a runbook page, in this order.
-const HEADINGS: &[&str] = &["## What it means", "## What to look at", "## What to do"];
+const HEADINGS: &[&str] = &["## Meaning", "## Diagnosis", "## Mitigation"];
 
 pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
     let folder = chart::folder();
