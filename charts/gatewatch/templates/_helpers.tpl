@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 42 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Beginning of all object names. At most 42 characters, so that what is put behind it fits into 63. */}}
+{{/* Prefix of all object names. At most 42 characters, so that it fits into 63 with a suffix. */}}
 {{- define "gatewatch.fullname" -}}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | trunc 42 | trimSuffix "-" }}
@@ -13,7 +13,7 @@
 {{- end }}
 {{- end }}
 
-{{/* Labels by which pods are selected; these never change. Takes (dict "root" $ "component" "agent"). */}}
+{{/* Labels that select pods; they never change. Takes (dict "root" $ "component" "agent"). */}}
 {{- define "gatewatch.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "gatewatch.name" .root }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -46,7 +46,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- define "gatewatch.modes" -}}{{ include "gatewatch.fullname" . }}-modes{{- end }}
 {{- define "gatewatch.certificate" -}}{{ include "gatewatch.webhook" . }}-tls{{- end }}
 
-{{/* The standard and application policies that are switched on, as a JSON list of names. */}}
+{{/* The enabled standard and application policies, as a JSON list of names. */}}
 {{- define "gatewatch.policies" -}}
 {{- $names := list }}
 {{- range $name, $on := .Values.policies.standard }}

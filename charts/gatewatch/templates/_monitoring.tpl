@@ -1,5 +1,5 @@
-{{/* How a monitor scrapes. Labels namespace and pod are those of who made an event, so they are not to be overwritten by
-those of the target; the target's node gets a label of its own. */}}
+{{/* The scrape endpoint of a monitor. The labels namespace and pod name the event's pod, so those of the target must not
+overwrite them. The target's node has its own label. */}}
 {{- define "gatewatch.endpoint" -}}
 path: /metrics
 honorLabels: true

@@ -1,4 +1,4 @@
-{{/* Arguments of the gate: where its objects are. */}}
+{{/* Arguments of the gate: the names of its objects. */}}
 {{- define "gatewatch.webhookArguments" -}}
 - serve
 - --listen={{ .Values.webhook.listenAddress }}:{{ .Values.webhook.port }}
