@@ -1,5 +1,6 @@
-//! Pages in docs/ show what the program prints: the text between two marks is a snapshot of `transcripts.rs`.
-//! `GATEWATCH_WRITE_DOCS=1 cargo test -p gatewatch --test pages` writes it anew.
+//! Pages are true: those in docs/ show the program's real output, and ARCHITECTURE.md names files and functions that
+//! exist. The text between two marks is a snapshot of `transcripts.rs`; `GATEWATCH_WRITE_DOCS=1 cargo test -p gatewatch
+//! --test pages` writes it again.
 #![allow(clippy::expect_used, reason = "helpers of tests are not tests to clippy")]
 
 use std::{env, fs, path::Path};
@@ -75,5 +76,51 @@ fn a_transcript_is_replaced_by_its_snapshot() {
         text,
         "before\n<!-- transcript: x -->\n\n```console\n$ gatewatch lint a.yaml\nfine\n$ echo $?\n0\n```\n\n\
          <!-- end of transcript -->\nafter\n"
+    );
+}
+
+/// What ARCHITECTURE.md names and the tree at `root` does not have: files and folders as `a/b.rs` or `a/`, and functions
+/// as `name()`, which belong to the file named last.
+fn dead_names(page: &str, root: &Path) -> Vec<String> {
+    let is_path = |name: &str| {
+        name.contains('/') && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_./".contains(letter))
+    };
+    let mut dead = Vec::new();
+    let mut file = ("", String::new());
+    // Between every other pair of back-ticks is code; blocks of code have none inside.
+    for name in page.split('`').skip(1).step_by(2) {
+        if is_path(name) {
+            let path = root.join(name);
+            if !path.exists() {
+                dead.push(format!("there is no {name}"));
+            } else if path.is_file() {
+                file = (name, fs::read_to_string(path).unwrap_or_default());
+            }
+        } else if let Some(function) = name.strip_suffix("()") {
+            let (named, text) = &file;
+            if !text.contains(&format!("fn {function}(")) && !text.contains(&format!("fn {function}<")) {
+                dead.push(format!("{named} has no function {function}"));
+            }
+        }
+    }
+    dead
+}
+
+#[test]
+fn the_architecture_names_files_and_functions_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("a page");
+    assert_eq!(dead_names(&page, &root), Vec::<String>::new());
+    // The walks name their functions one by one.
+    assert!(page.matches("()`").count() >= 50, "{}", page.matches("()`").count());
+}
+
+#[test]
+fn dead_names_are_found() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = "`src/main.rs`: `main()` calls `vanished()`, and `src/vanished.rs` is `not/a path`";
+    assert_eq!(
+        dead_names(page, root),
+        ["src/main.rs has no function vanished", "there is no src/vanished.rs"]
     );
 }
