@@ -65,7 +65,8 @@ fn pages_show_what_the_program_prints() {
 
 #[test]
 fn a_transcript_is_replaced_by_its_snapshot() {
-    let snapshot = "---\nsource: s\nexpression: \"run(&f, &[\\\"lint\\\", \\\"a.yaml\\\"])\"\n---\nfine\nexit status 0\n";
+    let snapshot = "---\nsource: s\nexpression: \"run(&f, &[\\\"lint\\\", \\\"a.yaml\\\"])\"\n---\n\
+                    fine\nexit status 0\n";
     let page = "before\n<!-- transcript: x -->\nold\n<!-- end of transcript -->\nafter\n";
     let (text, transcripts) = current(page, |name| {
         assert_eq!(name, "x");
@@ -79,15 +80,16 @@ fn a_transcript_is_replaced_by_its_snapshot() {
     );
 }
 
-/// What ARCHITECTURE.md names and the tree at `root` does not have: files and folders as `a/b.rs` or `a/`, and functions
-/// as `name()`, which belong to the file named last.
+/// Names in a page that the tree at `root` does not have: files and folders such as `a/b.rs` or `a/`, and functions such
+/// as `name()`, which belong to the last file before them.
 fn dead_names(page: &str, root: &Path) -> Vec<String> {
     let is_path = |name: &str| {
-        name.contains('/') && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_./".contains(letter))
+        name.contains('/')
+            && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_./".contains(letter))
     };
     let mut dead = Vec::new();
     let mut file = ("", String::new());
-    // Between every other pair of back-ticks is code; blocks of code have none inside.
+    // Every other part is code. Blocks of code have an even number of back-ticks.
     for name in page.split('`').skip(1).step_by(2) {
         if is_path(name) {
             let path = root.join(name);

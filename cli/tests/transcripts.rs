@@ -234,3 +234,12 @@ fn other_formats_and_colours() {
     assert!(run(&folder, &["lint", "policy.yaml", "--color", "always"]).contains('\u{1b}'));
     assert!(run(&folder, &["--color", "always", "fix", "--diff", "policy.yaml"]).contains("\u{1b}[32m+"));
 }
+
+#[test]
+fn the_quickstart_shows_these_files() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/quickstart.md"));
+    let page = page.expect("the quickstart");
+    for file in [POLICY, APP] {
+        assert!(page.contains(&format!("```yaml\n{file}```\n")), "docs/quickstart.md lacks {file}");
+    }
+}
