@@ -83,8 +83,10 @@ fn a_transcript_is_replaced_by_its_snapshot() {
 /// Names in a page that the tree at `root` does not have: files and folders such as `a/b.rs` or `a/`, and functions such
 /// as `name()`, which belong to the last file before them.
 fn dead_names(page: &str, root: &Path) -> Vec<String> {
+    // What begins with a slash is a path of a URL.
     let is_path = |name: &str| {
         name.contains('/')
+            && !name.starts_with('/')
             && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_./".contains(letter))
     };
     let mut dead = Vec::new();
