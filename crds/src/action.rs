@@ -4,15 +4,15 @@ use crate::cel;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What to do with a call that matched.
+/// One action on a call that matched.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[schemars(extend("x-kubernetes-validations" = cel::validations(&[cel::ONE_NEW_PLACE])))]
 #[serde(rename_all = "camelCase")]
 pub struct Action {
-    /// The action.
+    /// Name of the action.
     pub action: ActionKind,
 
-    /// Override: the error that the call returns, negative as the kernel has it (-1 is EPERM).
+    /// Override: the error that the call returns, as a negative number (-1 is EPERM).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arg_error: Option<i32>,
 
@@ -20,7 +20,7 @@ pub struct Action {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arg_fqdn: Option<String>,
 
-    /// Set: index of the argument that is written.
+    /// Set: index of the argument to write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arg_index: Option<i32>,
 
@@ -36,7 +36,7 @@ pub struct Action {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arg_new_symbol: Option<String>,
 
-    /// Override in a uprobe: registers to set, as `rax=0`.
+    /// Override in a uprobe: registers to set, for example `rax=0`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arg_regs: Vec<String>,
 
@@ -52,43 +52,43 @@ pub struct Action {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arg_url: Option<String>,
 
-    /// Set: the value that is written.
+    /// Set: the value to write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arg_value: Option<i32>,
 
-    /// Post, in an LSM hook: add the hash that IMA keeps of the file.
+    /// Post in an LSM hook: add IMA's hash of the file.
     #[serde(default, skip_serializing_if = "crate::is_false")]
     pub ima_hash: bool,
 
-    /// Post: add the stack of the kernel.
+    /// Post: add the kernel stack.
     #[serde(default, skip_serializing_if = "crate::is_false")]
     pub kernel_stack_trace: bool,
 
-    /// Post: at most one event of equal arguments in this time: a number with s, m or h (a bare number is seconds).
+    /// Post: at most one event with equal arguments in this time. A number with s, m or h; without a unit, seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<String>,
 
-    /// Post: what a rate limit is kept for: thread (when absent), process or global.
+    /// Post: scope of the rate limit: thread (default), process or global.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit_scope: Option<String>,
 
-    /// Post: add the stack of the process.
+    /// Post: add the user stack of the process.
     #[serde(default, skip_serializing_if = "crate::is_false")]
     pub user_stack_trace: bool,
 }
 
-/// The actions of the language.
+/// The actions of the policy language.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum ActionKind {
-    /// Report the event; what happens without any action.
+    /// Report the event. The default without an action.
     Post,
     /// Kill the process.
     Sigkill,
-    /// Let the call return an error instead of running.
+    /// Return an error instead of running the call.
     Override,
     /// Request a URL from the agent.
     GetUrl,
-    /// Look a name up from the agent.
+    /// Look up a name from the agent.
     DnsLookup,
     /// Do not report the event.
     NoPost,
@@ -98,9 +98,9 @@ pub enum ActionKind {
     TrackSock,
     /// Stop following a socket.
     UntrackSock,
-    /// Hand the call to the enforcer of the policy.
+    /// Notify the policy's enforcer of the call.
     NotifyEnforcer,
-    /// Take back what was handed to the enforcer.
+    /// Remove a notification from the policy's enforcer.
     CleanupEnforcerNotification,
     /// Write an argument of a USDT probe.
     Set,

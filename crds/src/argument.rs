@@ -3,15 +3,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One value that a hook reads: an argument of the function, a datum from elsewhere, or what the function returned.
+/// One value that a hook reads: an argument of the function, a datum from another source, or the returned value.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Argument {
-    /// Name of the kernel's type, where it cannot be told from the function.
+    /// Name of the kernel's type, if the function does not determine it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub btf_type: Option<String>,
 
-    /// Module whose type information holds btfType.
+    /// Module whose BTF contains btfType.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub btf_type_module: Option<String>,
 
@@ -22,15 +22,15 @@ pub struct Argument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
 
-    /// `char_buf`: read as much as can be read (327,360 bytes, kernel 5.4 and later), not 4,096 bytes.
+    /// `char_buf`: read up to 327,360 bytes (kernel 5.4 and later) instead of 4,096 bytes.
     #[serde(default)]
     pub max_data: bool,
 
-    /// Path from the argument to the value that is meant, as `mm.owner.pid` or `fd[2].file`; at most 10 steps.
+    /// Path from the argument to the value, for example `mm.owner.pid` or `fd[2].file`. At most 10 steps.
     #[serde(default)]
     pub resolve: String,
 
-    /// `char_buf`, `char_iovec`: read the buffer when the function returns, when the kernel has filled it.
+    /// `char_buf`, `char_iovec`: read the buffer when the function returns, after the kernel has filled it.
     #[serde(default)]
     pub return_copy: bool,
 
@@ -38,20 +38,20 @@ pub struct Argument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_arg_index: Option<u32>,
 
-    /// Only in data: where the value comes from, `current_task` or `pt_regs`.
+    /// Only in data: source of the value, `current_task` or `pt_regs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 
-    /// How the value is read.
+    /// Type of the value.
     #[serde(default, rename = "type")]
     pub kind: ArgumentType,
 }
 
-/// How a value is read.
+/// The types of values.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ArgumentType {
-    /// As the tracepoint's format says; only for tracepoints.
+    /// The type in the tracepoint's format. Only for tracepoints.
     #[default]
     Auto,
     /// 32 bits, signed.
@@ -122,7 +122,7 @@ pub enum ArgumentType {
     Filename,
     /// `struct path`.
     Path,
-    /// Nothing is read.
+    /// Do not read the value.
     Nop,
     /// `union bpf_attr`.
     BpfAttr,
@@ -134,7 +134,7 @@ pub enum ArgumentType {
     UserNamespace,
     /// The number of a capability.
     Capability,
-    /// `struct kiocb`: the file that is read or written.
+    /// `struct kiocb`: the file to read or write.
     Kiocb,
     /// `struct iov_iter`.
     IovIter,
@@ -142,7 +142,7 @@ pub enum ArgumentType {
     Cred,
     /// A buffer of fixed length in a tracepoint's record.
     ConstBuf,
-    /// `struct load_info`: a module that is being loaded.
+    /// `struct load_info`: a module while it is loaded.
     LoadInfo,
     /// `struct module`.
     Module,
@@ -158,7 +158,7 @@ pub enum ArgumentType {
     CapEffective,
     /// `struct linux_binprm`: the file that is executed.
     LinuxBinprm,
-    /// A string of variable place in a tracepoint's record.
+    /// A string at a variable position in a tracepoint's record.
     DataLoc,
     /// `struct net_device`.
     NetDevice,

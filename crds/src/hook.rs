@@ -6,117 +6,117 @@ use crate::selector::Selector;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A function of the kernel that is watched: an entry of kprobes or of fentries.
+/// A hook on a kernel function: an entry of kprobes or fentries.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[schemars(extend("x-kubernetes-validations" = cel::validations(&[cel::RETURN_NEEDS_ARGUMENT])))]
 #[serde(rename_all = "camelCase")]
 pub struct FunctionHook {
-    /// The arguments that are read.
+    /// The arguments to read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<Argument>,
 
-    /// Name of the function, or list: and the name of a list.
+    /// Name of the function, or list: followed by the name of a list.
     pub call: String,
 
-    /// Values that are read from elsewhere than the arguments.
+    /// Values to read from other sources than the arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<Argument>,
 
-    /// What is no error.
+    /// Conditions that are not an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignore: Option<FunctionIgnore>,
 
-    /// A sentence for people that goes with each event, 2 to 256 characters.
+    /// A message in each event, 2 to 256 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 
-    /// Whether the returned value is read too.
+    /// Whether to read the returned value too.
     #[serde(default, rename = "return")]
     pub returns: bool,
 
-    /// How the returned value is read.
+    /// Type of the returned value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub return_arg: Option<Argument>,
 
-    /// What is done with the returned value: `TrackSock` or `UntrackSock`.
+    /// Action on the returned value: `TrackSock` or `UntrackSock`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub return_arg_action: Option<String>,
 
-    /// Which calls are meant. Without any, all.
+    /// Selectors of calls. Without a selector, every call matches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub selectors: Vec<Selector>,
 
-    /// Whether call is a system call, so that its name gets the prefix of the architecture.
+    /// Whether call is a system call. Its name then gets the prefix of the architecture.
     #[serde(default = "crate::yes")]
     pub syscall: bool,
 
-    /// Words that go with each event, 2 to 128 characters each.
+    /// Tags in each event, 2 to 128 characters each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub tags: Vec<String>,
 }
 
-/// What is no error of a function hook.
+/// Conditions that are not an error of a function hook.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FunctionIgnore {
-    /// Load the rest of the policy where the kernel does not have the function.
+    /// Load the other hooks of the policy if the kernel does not have the function.
     #[serde(default, skip_serializing_if = "crate::is_false")]
     pub call_not_found: bool,
 }
 
-/// A tracepoint of the kernel that is watched.
+/// A hook on a kernel tracepoint.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tracepoint {
-    /// The fields that are read; index is the position in the tracepoint's format.
+    /// The fields to read. index is the position in the tracepoint's format.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<Argument>,
 
     /// Name of the event.
     pub event: String,
 
-    /// A sentence for people that goes with each event, 2 to 256 characters.
+    /// A message in each event, 2 to 256 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 
-    /// Whether the arguments are the tracepoint's own, and not the fields of its format.
+    /// Whether args are the tracepoint's raw arguments instead of the fields of its format.
     #[serde(default, skip_serializing_if = "crate::is_false")]
     pub raw: bool,
 
-    /// Which events are meant. Without any, all.
+    /// Selectors of events. Without a selector, every event matches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub selectors: Vec<Selector>,
 
     /// Name of the group of the event.
     pub subsystem: String,
 
-    /// Words that go with each event, 2 to 128 characters each.
+    /// Tags in each event, 2 to 128 characters each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub tags: Vec<String>,
 }
 
-/// A hook of the kernel's security modules that is watched.
+/// A hook of the kernel's security modules (LSM).
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LsmHook {
-    /// The arguments that are read.
+    /// The arguments to read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<Argument>,
 
     /// Name of the hook.
     pub hook: String,
 
-    /// A sentence for people that goes with each event, 2 to 256 characters.
+    /// A message in each event, 2 to 256 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 
-    /// Which calls are meant. Without any, all.
+    /// Selectors of calls. Without a selector, every call matches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub selectors: Vec<Selector>,
 
-    /// Words that go with each event, 2 to 128 characters each.
+    /// Tags in each event, 2 to 128 characters each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub tags: Vec<String>,

@@ -14,12 +14,12 @@ use std::collections::BTreeMap;
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelector {
-    /// Labels that the object must carry, key and value. Same as an expression with `In` and one value.
+    /// Labels that the object must have, as key and value. Equivalent to an expression with `In` and one value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "label_values")]
     pub match_labels: BTreeMap<String, String>,
 
-    /// Conditions on label keys, all of which must hold.
+    /// Conditions on label keys. All must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub match_expressions: Vec<LabelExpression>,
@@ -39,23 +39,23 @@ pub struct LabelExpression {
     /// Key of the label.
     pub key: String,
 
-    /// How the label is compared. In and `NotIn` take values; Exists and `DoesNotExist` take none.
+    /// Operator of the comparison. In and `NotIn` take values; Exists and `DoesNotExist` take none.
     pub operator: LabelOperator,
 
-    /// Values to compare with.
+    /// Values to compare the label with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub values: Vec<String>,
 }
 
-/// How a label expression compares.
+/// The operators of label expressions.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum LabelOperator {
-    /// The label is there, with one of the values.
+    /// The label exists with one of the values.
     In,
     /// The label is absent, or has none of the values.
     NotIn,
-    /// The label is there.
+    /// The label exists.
     Exists,
     /// The label is absent.
     DoesNotExist,

@@ -6,30 +6,31 @@
 //! | [`NodeTracing`] | `gatewatch.dev/v1alpha1` | the agent of the node | webhook, users |
 //! | [`PolicyCoverage`] | `gatewatch.dev/v1alpha1` | the webhook's leader | users |
 //!
-//! The kinds of `cilium.io` are those of Tetragon: whatever Tetragon's own definition of the kind admits is admitted by
-//! the schema here, and read by the types here, and what it refuses is refused. A cluster that has that definition
-//! already keeps it. The schema says little about a policy's meaning: that is the work of `gatewatch-policy`, which reads
-//! policies from text or JSON itself, so that it can point at the place of a mistake and name what it does not know.
-//! These types are for those who need typed objects: caches, clients and tests.
+//! The kinds of `cilium.io` are Tetragon's. The schema admits what Tetragon's own definitions admit, refuses what they
+//! refuse, and the types read everything that they admit. A cluster that already has these definitions keeps them.
 //!
-//! Beside objects that are written by others, watch with `kube`'s `DeserializeGuard`: a newer definition may admit an
-//! argument type or an operator that is not known here, and such an object must not stop the watch.
+//! The schema checks little of a policy's meaning. `gatewatch-policy` does that. It reads policies from text or JSON
+//! itself, so that it can report the position of a mistake and the name of an unknown field. The types of this crate
+//! are for code that needs typed objects: caches, clients and tests.
+//!
+//! Watch objects of other writers with `kube`'s `DeserializeGuard`. A newer definition may admit an argument type or an
+//! operator that these types do not know, and such an object must not end the watch.
 //!
 //! # Numbers
 //!
-//! Where the schema has `int32` or `int64` without a minimum, the types are signed, though the kernel's values may not be:
-//! an object that the API server admitted must be read, whatever it says. Positions in argument lists have a minimum of 0
-//! and are `u32`.
+//! If the schema has `int32` or `int64` without a minimum, the types are signed, even if the kernel's values are not.
+//! Every object that the API server admitted must be readable. Positions in argument lists have a minimum of 0 and are
+//! `u32`.
 //!
 //! # Absent and empty
 //!
-//! A selector that is absent ([`None`]) and one that is `{}` mean different things. A list that is absent and an empty
-//! one mean the same, and an empty one is not written.
+//! An absent selector ([`None`]) and an empty one (`{}`) have different meanings. An absent list and an empty one have
+//! the same meaning, and an empty list is not written.
 //!
 //! # Manifests
 //!
-//! `crds/manifests/` holds one `CustomResourceDefinition` a kind, written by `cargo run -p gatewatch-crds --bin crdgen`
-//! from [`manifest::definitions`]; a test fails when they differ.
+//! `crds/manifests/` contains one `CustomResourceDefinition` for each kind. `cargo run -p gatewatch-crds --bin crdgen`
+//! writes them from [`manifest::definitions`], and a test fails if they differ.
 #![allow(clippy::duplicated_attributes, reason = "each `printcolumn` of kube's derive has a `type_`")]
 
 pub mod action;

@@ -1,20 +1,20 @@
-//! What one node offers, and which policies run there.
+//! The features of one node, and the policies that run there.
 
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Characters in a reason. A reason is one sentence; the API server refuses a longer one.
+/// Maximum number of characters in a reason. A reason is one sentence; the API server refuses a longer one.
 pub const MAX_REASON: u32 = 512;
 
-/// Policies in one [`NodeTracing`]: with reasons of ordinary length this stays below half of etcd's 1.5 MiB an object.
+/// Maximum number of policies in one [`NodeTracing`]. With reasons of usual length this is less than half of etcd's
+/// limit of 1.5 MiB per object.
 pub const MAX_POLICIES: u32 = 4000;
 
-/// Features in one [`NodeTracing`].
+/// Maximum number of features in one [`NodeTracing`].
 pub const MAX_FEATURES: u32 = 64;
 
-/// What the node offers: its kernel, and what the kernel can do. Changes when the node boots another kernel or the agent
-/// is upgraded.
+/// The node's kernel and its features. Changes when the node boots another kernel or the agent is upgraded.
 #[derive(Clone, CustomResource, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[kube(
     group = "gatewatch.dev",
@@ -24,7 +24,7 @@ pub const MAX_FEATURES: u32 = 64;
     shortname = "gwnode",
     category = "gatewatch",
     status = "NodeTracingStatus",
-    doc = "What one node offers to policies, and which run there. Named as its node; written by the node's agent.",
+    doc = "One node's features and policies. Has the name of its node, and is written by the node's agent.",
     derive = "PartialEq",
     printcolumn(name = "Kernel", type_ = "string", json_path = ".spec.kernel.release"),
     printcolumn(name = "Arch", type_ = "string", json_path = ".spec.kernel.arch"),
@@ -40,7 +40,7 @@ pub struct NodeTracingSpec {
     #[schemars(length(max = 64))]
     pub agent_version: String,
 
-    /// What the kernel can and cannot do.
+    /// Features that the kernel has or lacks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = MAX_FEATURES),
@@ -48,10 +48,10 @@ pub struct NodeTracingSpec {
     )]
     pub features: Vec<Feature>,
 
-    /// The kernel that runs.
+    /// The running kernel.
     pub kernel: Kernel,
 
-    /// The kernel's profile: what policies are compiled against.
+    /// The kernel's profile, which policies are compiled against.
     pub profile: Profile,
 }
 
@@ -59,30 +59,30 @@ pub struct NodeTracingSpec {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Kernel {
-    /// Architecture as the kernel names it: `x86_64`, `aarch64`.
+    /// Architecture in the kernel's notation: `x86_64`, `aarch64`.
     #[schemars(length(max = 16))]
     pub arch: String,
 
-    /// Release as uname -r prints it.
+    /// Release, as uname -r prints it.
     #[schemars(length(max = 64))]
     pub release: String,
 }
 
-/// Where a kernel's profile is had, and how it is known.
+/// The hash of a kernel's profile, and the URL that serves it.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Profile {
-    /// URL from which the agent gives the profile. Absent where it gives none.
+    /// URL at which the agent serves the profile. Absent if it serves none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub endpoint: Option<String>,
 
-    /// Hash of the profile. Nodes of the same hash take the same policies.
+    /// Hash of the profile. Nodes with the same hash accept the same policies.
     #[schemars(length(min = 1, max = 128))]
     pub hash: String,
 }
 
-/// Something that a kernel can or cannot do.
+/// A feature that a kernel has or lacks.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Feature {
@@ -93,7 +93,7 @@ pub struct Feature {
     /// Whether the kernel has it.
     pub support: Support,
 
-    /// Why not, in one sentence.
+    /// Reason why the kernel lacks the feature, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_REASON))]
     pub reason: Option<String>,
@@ -102,15 +102,15 @@ pub struct Feature {
 /// Whether a kernel has a feature.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Support {
-    /// It has.
+    /// The kernel has the feature.
     Yes,
-    /// It has not.
+    /// The kernel lacks the feature.
     No,
-    /// The agent could not tell.
+    /// The agent could not find out.
     Unknown,
 }
 
-/// Which policies run on the node. Written when it changes, never as a sign of life.
+/// The policies that run on the node. Written only when it changes, not as a heartbeat.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeTracingStatus {
@@ -118,12 +118,11 @@ pub struct NodeTracingStatus {
     #[serde(default)]
     pub loaded: u32,
 
-    /// Number of policies that count in part or not at all, and should.
+    /// Number of policies that should count, but count in part or not at all.
     #[serde(default)]
     pub failed: u32,
 
-    /// Hash over the policies that the agent has taken up, in whatever state. Nodes with different hashes run different
-    /// policies.
+    /// Hash of the agent's policies in every state. Nodes with different hashes run different policies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub policy_set_hash: Option<String>,
@@ -138,9 +137,9 @@ pub struct NodeTracingStatus {
 }
 
 impl NodeTracingStatus {
-    /// A status of these policies. Counts them, and sorts them by namespace and name, so that equal states are equal
-    /// objects. Reasons that are too long are cut. Of more than [`MAX_POLICIES`], those that failed are kept first; the
-    /// counts are of all.
+    /// Returns a status of these policies. Counts them, and sorts them by namespace and name, so that equal states are
+    /// equal objects. Truncates long reasons. Of more than [`MAX_POLICIES`] it keeps failed ones first; the counts
+    /// include all.
     pub fn new(policy_set_hash: String, mut policies: Vec<PolicyOnNode>) -> Self {
         let count = |states: &[PolicyState]| {
             let number = policies.iter().filter(|p| states.contains(&p.state)).count();
@@ -169,21 +168,21 @@ pub struct PolicyOnNode {
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 
-    /// Namespace of the policy; empty for a policy of the cluster.
+    /// Namespace of the policy. Empty for a cluster-wide policy.
     #[serde(default)]
     #[schemars(length(max = 63))]
     pub namespace: String,
 
-    /// The metadata.generation of the policy that the state is about.
+    /// The metadata.generation of the policy that the state describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Why it is in this state, in one sentence. Absent when it is Loaded.
+    /// Reason for the state, in one sentence. Absent if the state is Loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_REASON))]
     pub reason: Option<String>,
 
-    /// Whether it counts.
+    /// State of the policy.
     pub state: PolicyState,
 }
 
@@ -193,21 +192,21 @@ impl PolicyOnNode {
     }
 }
 
-/// Whether a policy counts on a node.
+/// The state of a policy on a node.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum PolicyState {
-    /// It counts.
+    /// The policy counts.
     Loaded,
-    /// Some of its hooks count; others are missing, and the policy says that this is no error.
+    /// Some of its hooks count. Others are missing, and the policy declares that this is not an error.
     Partial,
-    /// It does not count, and should.
+    /// The policy should count, but does not.
     Failed,
-    /// It is not for this node.
+    /// The policy does not select this node.
     Skipped,
 }
 
 impl PolicyState {
-    /// What is kept first where not all fits.
+    /// Order in which policies are kept if not all fit.
     fn rank(self) -> u8 {
         match self {
             Self::Failed => 0,
@@ -218,7 +217,8 @@ impl PolicyState {
     }
 }
 
-/// At most `limit` characters of a text; a cut one ends in `…`. Characters are what the API server counts in `maxLength`.
+/// Returns at most `limit` characters of a text. A truncated text ends in `…`. Characters are counted as the API
+/// server does for `maxLength`.
 pub(crate) fn shorten(mut text: String, limit: u32) -> String {
     let limit = limit as usize;
     if text.chars().nth(limit).is_none() {

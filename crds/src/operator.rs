@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How a filter compares an argument, a datum or a returned value. Which operators fit which argument types is
-/// checked by the policy engine, not by the schema.
+/// The operators on an argument, a datum or a returned value. The policy engine, not the schema, checks which
+/// operators fit which argument types.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum ArgumentOperator {
     /// Equal to one of the values.
@@ -63,7 +63,7 @@ pub enum ArgumentOperator {
     InMap,
     /// None of many numbers.
     NotInMap,
-    /// The second capability set has capabilities that the first has not.
+    /// The second capability set has capabilities that the first does not have.
     CapabilitiesGained,
     /// In one of the ranges.
     InRange,
@@ -71,7 +71,7 @@ pub enum ArgumentOperator {
     NotInRange,
     /// Contains one of the values.
     SubString,
-    /// Contains one of the values, whatever their case.
+    /// Contains one of the values, ignoring case.
     SubStringIgnCase,
     /// An expression over the arguments is true.
     CelExpr,
@@ -81,7 +81,7 @@ pub enum ArgumentOperator {
     NotFileType,
 }
 
-/// How a binary is compared.
+/// The operators on a binary.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum BinaryOperator {
     /// Is one of the paths.
@@ -98,7 +98,7 @@ pub enum BinaryOperator {
     NotPostfix,
 }
 
-/// Whether a set must hold a value or must not.
+/// Whether a set must contain a value.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum SetOperator {
     /// One of the values.

@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What a policy watches, for whom, and what is counted. One of the sections kprobes, fentries, tracepoints, lsmhooks,
-/// uprobes and usdts is given.
+/// The hooks of a policy, the pods that it selects, and its actions. A policy has one of the sections kprobes,
+/// fentries, tracepoints, lsmhooks, uprobes and usdts.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[kube(
     group = "cilium.io",
@@ -20,29 +20,30 @@ use std::collections::BTreeMap;
     plural = "tracingpolicies",
     shortname = "tgtp",
     category = "tetragon",
-    doc = "A policy for the whole cluster: which calls into the kernel are watched, and for which pods.",
+    doc = "A cluster-wide policy: the kernel calls to watch, and the pods to watch.",
     derive = "PartialEq"
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TracingPolicySpec {
-    /// Selects containers by name and repo, in the pods that are selected.
+    /// Selects containers by name and repo, in the selected pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_selector: Option<LabelSelector>,
 
-    /// Calls that can be stopped by the action `NotifyEnforcer`; one entry.
+    /// Calls that the action `NotifyEnforcer` can stop. At most one entry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub enforcers: Vec<Enforcer>,
 
-    /// Kernel functions, watched by fentry programs.
+    /// Hooks on kernel functions, attached by fentry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fentries: Vec<FunctionHook>,
 
-    /// Selects the host: absent or {}. Absent beside another selector, the host is not watched.
+    /// Selects the host: absent or {}. If it is absent and another selector is given, the policy does not watch the
+    /// host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = cel::validations(&[cel::HOST_SELECTOR_EMPTY])))]
     pub host_selector: Option<LabelSelector>,
 
-    /// Kernel functions, watched by kprobes.
+    /// Hooks on kernel functions, attached by kprobe.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kprobes: Vec<FunctionHook>,
 
@@ -50,15 +51,15 @@ pub struct TracingPolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lists: Vec<List>,
 
-    /// Whether the loading of libraries is reported.
+    /// Whether to report the loading of libraries.
     #[serde(default, skip_serializing_if = "crate::is_false")]
     pub loader: bool,
 
-    /// Hooks of the kernel's security modules.
+    /// Hooks of the kernel's security modules (LSM).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lsmhooks: Vec<LsmHook>,
 
-    /// Selects the nodes on which the policy is loaded. Absent means all.
+    /// Selects the nodes that load the policy. Absent means all nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_selector: Option<LabelSelector>,
 
@@ -70,26 +71,26 @@ pub struct TracingPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_selector: Option<LabelSelector>,
 
-    /// Named filters that selectors take over by their field macros.
+    /// Named filters that selectors include by their field macros.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub selectors_macros: BTreeMap<String, Selector>,
 
-    /// Tracepoints of the kernel.
+    /// Hooks on kernel tracepoints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tracepoints: Vec<Tracepoint>,
 
-    /// Functions of programs and libraries.
+    /// Hooks on functions of programs and libraries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uprobes: Vec<Uprobe>,
 
-    /// Probes that programs and libraries define themselves.
+    /// Hooks on probes that programs and libraries define (USDT).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub usdts: Vec<Usdt>,
 }
 
-/// What a policy of a namespace watches: the same language, for the pods of the namespace alone. Has no hostSelector.
+/// A policy for the pods of one namespace, in the same language. It has no hostSelector.
 //
-// A type of its own because a kind is derived from the type of its spec; in JSON and in the schema it is the same.
+// A separate type, because a kind is derived from the type of its spec. JSON and schema are the same.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[kube(
     group = "cilium.io",
@@ -99,16 +100,16 @@ pub struct TracingPolicySpec {
     shortname = "tgtpn",
     category = "tetragon",
     namespaced,
-    doc = "A policy for the pods of its namespace: which of their calls into the kernel are watched.",
+    doc = "A policy for the pods of its namespace: the kernel calls to watch.",
     derive = "PartialEq"
 )]
 pub struct TracingPolicyNamespacedSpec(pub TracingPolicySpec);
 
-/// Calls that can be stopped.
+/// Calls that an enforcer can stop.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Enforcer {
-    /// Names of functions, or list: and the name of a list.
+    /// Names of functions, or list: followed by the name of a list.
     pub calls: Vec<String>,
 }
 
@@ -116,18 +117,18 @@ pub struct Enforcer {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
-    /// The name that hooks use, after list:.
+    /// Name of the list, which hooks use after list:.
     pub name: String,
 
-    /// `generated_ftrace`: pattern of the names of functions.
+    /// `generated_ftrace`: pattern of the function names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
 
-    /// What the list is of. Absent means names of functions.
+    /// Type of the list. Absent means function names.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<ListKind>,
 
-    /// Internal to the agent that loads the policy; leave it out.
+    /// Internal to the agent that loads the policy. Do not set it.
     #[serde(default, skip_serializing_if = "crate::is_false")]
     pub validated: bool,
 
@@ -136,11 +137,11 @@ pub struct List {
     pub values: Vec<String>,
 }
 
-/// What a list is of, and where it comes from.
+/// The type of a list, and the source of its entries.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ListKind {
-    /// System calls, as given.
+    /// The given system calls.
     Syscalls,
     /// All system calls of the kernel.
     GeneratedSyscalls,
@@ -156,7 +157,7 @@ pub struct PolicyOption {
     /// sleepable-preload-size.
     pub name: String,
 
-    /// Its value.
+    /// Value of the setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }

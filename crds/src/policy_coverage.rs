@@ -1,4 +1,4 @@
-//! Whether a policy watches what its author thinks, everywhere.
+//! The pods that a policy selects, and the nodes that run it.
 
 use crate::node_tracing::{MAX_REASON, shorten};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -6,10 +6,11 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Entries of each list in a [`PolicyCoverage`]. Numbers beside the lists are of all, so that nothing is hidden by the cut.
+/// Maximum number of entries in each list of a [`PolicyCoverage`]. The numbers next to the lists include all entries,
+/// so that truncation hides nothing.
 pub const MAX_LISTED: u32 = 20;
 
-/// The policy that this is about.
+/// The policy that the coverage describes.
 #[derive(Clone, CustomResource, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[kube(
     group = "gatewatch.dev",
@@ -20,7 +21,7 @@ pub const MAX_LISTED: u32 = 20;
     shortname = "gwcov",
     category = "gatewatch",
     status = "PolicyCoverageStatus",
-    doc = "Which pods a policy selects, on which nodes it runs, and what is wrong with it. Written by Gatewatch.",
+    doc = "The pods that a policy selects, the nodes that run it, and its diagnostics. Written by Gatewatch.",
     derive = "PartialEq",
     printcolumn(name = "Pods", type_ = "integer", json_path = ".status.pods"),
     printcolumn(name = "Nodes", type_ = "integer", json_path = ".status.nodes.loaded"),
@@ -40,7 +41,7 @@ pub struct PolicyCoverageSpec {
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 
-    /// Namespace of the policy; absent for a policy of the cluster.
+    /// Namespace of the policy. Absent for a cluster-wide policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub namespace: Option<String>,
@@ -49,13 +50,13 @@ pub struct PolicyCoverageSpec {
 /// The kinds of policies.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 pub enum PolicyKind {
-    /// A policy of the cluster.
+    /// A cluster-wide policy.
     TracingPolicy,
-    /// A policy of a namespace.
+    /// A policy of one namespace.
     TracingPolicyNamespaced,
 }
 
-/// The name of the policy's coverage would be longer than Kubernetes allows.
+/// The name of the policy's coverage is longer than Kubernetes allows.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "the coverage of policy {policy} is not recorded: its object would be named with {length} characters, and \
@@ -74,12 +75,12 @@ const OF_NAMESPACE: &str = ".namespaced";
 const OF_CLUSTER: &str = ".cluster";
 
 impl PolicyCoverageSpec {
-    /// A reference to a policy of the cluster.
+    /// A reference to a cluster-wide policy.
     pub fn of_cluster(name: impl Into<String>) -> Self {
         Self { kind: PolicyKind::TracingPolicy, name: name.into(), namespace: None }
     }
 
-    /// A reference to a policy of a namespace.
+    /// A reference to a policy of one namespace.
     pub fn of_namespace(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
             kind: PolicyKind::TracingPolicyNamespaced,
@@ -88,11 +89,11 @@ impl PolicyCoverageSpec {
         }
     }
 
-    /// The name of the policy's [`PolicyCoverage`]: the policy's own for one of the cluster, and
-    /// `NAMESPACE.NAME.namespaced` for one of a namespace.
+    /// Returns the name of the policy's [`PolicyCoverage`]: the policy's own name for a cluster-wide policy, and
+    /// `NAMESPACE.NAME.namespaced` for a policy of a namespace.
     ///
-    /// No two policies share one, whatever they are called: a namespace has no dot in its name, and a policy of the
-    /// cluster whose own name ends in `.namespaced` or `.cluster` gets `.cluster` behind it.
+    /// No two policies share a name. A namespace has no dot in its name. A cluster-wide policy whose name ends in
+    /// `.namespaced` or `.cluster` gets the suffix `.cluster`.
     pub fn object_name(&self) -> Result<String, NameTooLong> {
         let name = match &self.namespace {
             Some(namespace) => format!("{namespace}.{}{OF_NAMESPACE}", self.name),
@@ -112,11 +113,11 @@ impl PolicyCoverageSpec {
     }
 }
 
-/// What the policy watches now.
+/// The policy's current coverage.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyCoverageStatus {
-    /// Conditions of the policy, as the condition Covered.
+    /// Conditions of the policy, for example Covered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
@@ -124,26 +125,26 @@ pub struct PolicyCoverageStatus {
     )]
     pub conditions: Vec<Condition>,
 
-    /// What is said about the policy, the worst first; at most 20.
+    /// Diagnostics of the policy, the most severe first. At most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_LISTED), extend("x-kubernetes-list-type" = "atomic"))]
     pub diagnostics: Vec<CoverageDiagnostic>,
 
-    /// Nodes that do not run the policy and should; at most 20.
+    /// Nodes that should run the policy, but do not. At most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_LISTED), extend("x-kubernetes-list-type" = "atomic"))]
     pub failed_nodes: Vec<FailedNode>,
 
-    /// Number of pods by namespace, the most first; at most 20.
+    /// Number of pods by namespace, the largest first. At most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_LISTED), extend("x-kubernetes-list-type" = "atomic"))]
     pub namespaces: Vec<NamespaceCoverage>,
 
-    /// Numbers of nodes.
+    /// Number of nodes by the policy's state.
     #[serde(default)]
     pub nodes: NodeCounts,
 
-    /// The metadata.generation of the policy that this is about.
+    /// The metadata.generation of the policy that the status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
@@ -155,14 +156,14 @@ pub struct PolicyCoverageStatus {
     #[serde(default)]
     pub warnings: u32,
 
-    /// Number of workloads whose template the policy selects.
+    /// Number of workloads whose pod template the policy selects.
     #[serde(default)]
     pub workloads: u32,
 }
 
 impl PolicyCoverageStatus {
-    /// Brings the lists and texts within the schema's bounds: lists are cut behind their first [`MAX_LISTED`], texts at
-    /// their limits. Order the lists by weight before; the numbers stay as they are.
+    /// Truncates the lists to [`MAX_LISTED`] entries and the texts to the schema's limits. Sort the lists by importance
+    /// before. The numbers do not change.
     pub fn bound(&mut self) {
         let listed = MAX_LISTED as usize;
         self.diagnostics.truncate(listed);
@@ -178,36 +179,36 @@ impl PolicyCoverageStatus {
     }
 }
 
-/// On how many nodes a policy is in which state.
+/// Number of nodes by the policy's state.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeCounts {
-    /// Nodes that should run it and do not, or only in part.
+    /// Nodes that should run the policy, but run it in part or not at all.
     #[serde(default)]
     pub failed: u32,
 
-    /// Nodes that run it in full.
+    /// Nodes that run the policy in full.
     #[serde(default)]
     pub loaded: u32,
 
-    /// Nodes that have not reported on it yet.
+    /// Nodes that have not reported the policy's state yet.
     #[serde(default)]
     pub pending: u32,
 
-    /// Nodes that it is not for.
+    /// Nodes that the policy does not select.
     #[serde(default)]
     pub skipped: u32,
 }
 
-/// One thing said about a policy.
+/// One diagnostic of a policy.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CoverageDiagnostic {
-    /// Code of the diagnostic, as GW106.
+    /// Code of the diagnostic, for example GW106.
     #[schemars(regex(pattern = "^GW[0-9]{3}$"))]
     pub code: String,
 
-    /// What is wrong, and what will happen.
+    /// The problem and its effect.
     #[schemars(length(max = MAX_REASON))]
     pub message: String,
 
@@ -216,22 +217,22 @@ pub struct CoverageDiagnostic {
     #[schemars(length(max = MAX_REASON))]
     pub path: Option<String>,
 
-    /// How bad it is.
+    /// Severity of the diagnostic.
     pub severity: CoverageSeverity,
 }
 
-/// How bad a diagnostic is.
+/// The severities of diagnostics.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum CoverageSeverity {
-    /// The policy does not do what it says.
+    /// The policy does not work as written.
     Error,
-    /// The policy probably does not do what its author wants.
+    /// The policy probably does not work as intended.
     Warning,
-    /// Worth knowing.
+    /// Information.
     Note,
 }
 
-/// A node that does not run a policy and should.
+/// A node that should run a policy, but does not.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailedNode {
@@ -239,7 +240,7 @@ pub struct FailedNode {
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 
-    /// Why, in one sentence.
+    /// Reason, in one sentence.
     #[schemars(length(max = MAX_REASON))]
     pub reason: String,
 }

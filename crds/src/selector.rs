@@ -7,8 +7,8 @@ use crate::operator::{ArgumentOperator, BinaryOperator, SetOperator};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Filters that must all hold, and what happens then. The selectors of a hook are tried in order; the first that holds
-/// is taken.
+/// Filters that must all hold, and the actions on a match. The selectors of a hook are tried in order, and the first
+/// match applies.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Selector {
@@ -16,11 +16,11 @@ pub struct Selector {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
 
-    /// Names of entries of spec.selectorsMacros whose filters are added here.
+    /// Names of entries of spec.selectorsMacros whose filters this selector includes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub macros: Vec<String>,
 
-    /// What happens when the filters hold. Without any, the event is reported.
+    /// Actions when the filters hold. Without an action, the event is reported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub match_actions: Vec<Action>,
 
@@ -28,7 +28,7 @@ pub struct Selector {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub match_args: Vec<ArgumentFilter>,
 
-    /// A filter on the binary of the process that calls.
+    /// A filter on the binary of the calling process.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1))]
     pub match_binaries: Vec<BinaryFilter>,
@@ -62,15 +62,15 @@ pub struct Selector {
     #[schemars(length(max = 1))]
     pub match_parent_binaries: Vec<BinaryFilter>,
 
-    /// What happens when the filters on the returned value hold.
+    /// Actions when the filters on the returned value hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub match_return_actions: Vec<Action>,
 
-    /// Filters on the returned value. They work only in a hook with return: true.
+    /// Filters on the returned value. They need a hook with return: true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub match_return_args: Vec<ArgumentFilter>,
 
-    /// Labels of the pods and containers that this selector is for.
+    /// Labels of the pods and containers to which this selector applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub match_workloads: Option<WorkloadFilter>,
 }
@@ -79,7 +79,7 @@ pub struct Selector {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ArgumentFilter {
-    /// Positions of several arguments, for operators that compare two.
+    /// Positions of the arguments, for operators that compare two.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<u32>,
 
@@ -87,10 +87,10 @@ pub struct ArgumentFilter {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<u32>,
 
-    /// How it is compared.
+    /// Operator of the comparison.
     pub operator: ArgumentOperator,
 
-    /// What it is compared with. Numbers stand here as strings.
+    /// Values to compare with. Write numbers as strings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
 }
@@ -103,10 +103,10 @@ pub struct BinaryFilter {
     #[serde(default)]
     pub follow_children: bool,
 
-    /// How the path is compared.
+    /// Operator of the comparison.
     pub operator: BinaryOperator,
 
-    /// Paths, or beginnings or ends of paths.
+    /// Paths, or prefixes or suffixes of paths.
     pub values: Vec<String>,
 }
 
@@ -114,28 +114,28 @@ pub struct BinaryFilter {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CapabilityFilter {
-    /// Only where the process is not in the host's user namespace.
+    /// Match only processes outside the host's user namespace.
     #[serde(default)]
     pub is_namespace_capability: bool,
 
-    /// Whether one of the values must be in the set, or none.
+    /// In: one of the values must be in the set. `NotIn`: none of them.
     pub operator: SetOperator,
 
-    /// Which set is looked at.
+    /// The set that the filter reads.
     #[serde(default, rename = "type")]
     pub set: CapabilitySet,
 
-    /// Names of capabilities, as `CAP_SYS_ADMIN`.
+    /// Names of capabilities, for example `CAP_SYS_ADMIN`.
     pub values: Vec<String>,
 }
 
-/// The capability sets of a process that a filter can look at.
+/// The capability sets of a process that a filter can read.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum CapabilitySet {
     /// The capabilities that the kernel checks.
     #[default]
     Effective,
-    /// The capabilities that are kept over execve.
+    /// The capabilities that execve keeps.
     Inheritable,
     /// The capabilities that the process can make effective.
     Permitted,
@@ -145,7 +145,7 @@ pub enum CapabilitySet {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceChangeFilter {
-    /// Whether one of the values must have changed, or none.
+    /// In: one of the values must have changed. `NotIn`: none of them.
     pub operator: SetOperator,
 
     /// Kinds of namespaces: Uts, Ipc, Mnt, Pid, `PidForChildren`, Net, Time, `TimeForChildren`, Cgroup, User.
@@ -159,10 +159,10 @@ pub struct NamespaceFilter {
     /// Kind of the namespace.
     pub namespace: NamespaceKind,
 
-    /// Whether the namespace must be one of the values, or none.
+    /// In: the namespace must be one of the values. `NotIn`: none of them.
     pub operator: SetOperator,
 
-    /// Inode numbers of namespaces, or `host_ns` for the host's.
+    /// Inode numbers of namespaces, or `host_ns` for the host's namespace.
     pub values: Vec<String>,
 }
 
@@ -199,11 +199,11 @@ pub struct PidFilter {
     #[serde(default)]
     pub follow_forks: bool,
 
-    /// Whether the values are ids as the process's own namespace has them, and not the host's.
+    /// Whether the values are ids in the process's own namespace instead of the host's.
     #[serde(default, rename = "isNamespacePID")]
     pub is_namespace_pid: bool,
 
-    /// Whether the id must be one of the values, or none.
+    /// In: the id must be one of the values. `NotIn`: none of them.
     pub operator: SetOperator,
 
     /// Process ids.
@@ -212,7 +212,7 @@ pub struct PidFilter {
     pub values: Vec<i32>,
 }
 
-/// Which pods and containers a selector is for, by labels.
+/// The pods and containers to which a selector applies, by labels.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadFilter {
