@@ -50,12 +50,12 @@ pub fn check(last_applied: &str, object: &Value) -> Vec<Diagnostic> {
                 _ => "it",
             };
             let message = format!(
-                "`{name}` was written and isn't in the object: the API server doesn't know it and dropped it, and the \
-                 policy means something else without it"
+                "`{name}` is missing from the stored object: the API server does not know the field and dropped it, \
+                 which changes what the policy means"
             );
             Diagnostic::new(&DROPPED_FIELD, path.clone(), message)
                 .at_key()
-                .help("correct the name, or install the definition of the kind that has the field")
+                .help("correct the name, or install a CustomResourceDefinition that has the field")
         })
         .collect()
 }

@@ -68,12 +68,12 @@ pub fn check(selector: &LabelSelector, subject: Subject, path: &FieldPath) -> Ve
             let mut diagnostic = Diagnostic::new(
                 &BAD_LABEL_VALUE,
                 at(),
-                format!("{value:?} can't be a label's value, so the API server refuses the policy: {e}"),
+                format!("invalid label value {value:?}: {e}; the API server rejects the policy"),
             );
             if subject == Subject::Container {
                 diagnostic = diagnostic.help(format!(
-                    "`matchLabels` takes legal label values only; write it under `matchExpressions`: \
-                     `{{key: {key}, operator: In, values: [{value:?}]}}`"
+                    "`matchLabels` accepts only valid label values; use `matchExpressions`: `{{key: {key}, operator: \
+                     In, values: [{value:?}]}}`"
                 ));
             }
             found.push(diagnostic);
@@ -99,13 +99,13 @@ fn check_expression(
     match operator {
         LabelOperator::In | LabelOperator::NotIn if expression.values.is_empty() => {
             let effect = if operator == LabelOperator::In {
-                "so nothing would ever be selected"
+                "so it never selects anything"
             } else {
-                "so it would exclude nothing"
+                "so it excludes nothing"
             };
             found.push(
                 Diagnostic::new(&LABEL_ARITY, path.clone(), format!("`{operator}` has no values, {effect}"))
-                    .help("write the values, or take the expression away"),
+                    .help("add values, or remove the expression"),
             );
         }
         LabelOperator::Exists | LabelOperator::DoesNotExist if !expression.values.is_empty() => {
@@ -114,11 +114,11 @@ fn check_expression(
                 Diagnostic::new(
                     &LABEL_ARITY,
                     values.clone(),
-                    format!("`{operator}` looks at the key alone, and these values would be ignored"),
+                    format!("`{operator}` checks only the key; these values are ignored"),
                 )
-                .help(format!("use `{meant}` to look at values, or take them away"))
+                .help(format!("use `{meant}` to match values, or remove them"))
                 .fix(Fix {
-                    title: "take the values away".to_owned(),
+                    title: "remove the values".to_owned(),
                     path: values,
                     edit: Edit::Remove,
                     safe: false,
@@ -133,7 +133,10 @@ fn check_expression(
             found.push(Diagnostic::new(
                 &BAD_LABEL_VALUE,
                 values.index(i),
-                format!("{value:?} can't be a value of `{}`, so no object has it: {reason}", expression.key),
+                format!(
+                    "{value:?} is not a valid value of `{}`, so no object has it: {reason}",
+                    expression.key
+                ),
             ));
         }
     }
@@ -162,16 +165,16 @@ fn check_key(
         Subject::Container => Diagnostic::new(
             &BAD_LABEL_KEY,
             path(),
-            format!("containers have no `{key}`: `containerSelector` knows `name` and `repo` alone"),
+            format!("containers have no `{key}`: `containerSelector` supports only `name` and `repo`"),
         )
-        .help("select by the pod's labels in `podSelector`"),
+        .help("to select by pod labels, use `podSelector`"),
         Subject::Pod | Subject::Node => match names::label_key(key) {
             Ok(()) => return,
             Err(e) => {
                 let diagnostic = Diagnostic::new(
                     &BAD_LABEL_KEY,
                     path(),
-                    format!("{key:?} can't be a label's key, so no object has it: {e}"),
+                    format!("invalid label key {key:?}, so no object has it: {e}"),
                 );
                 match repaired(key) {
                     Some(better) => diagnostic.help(format!("did you mean `{better}`?")).fix(Fix {
@@ -221,13 +224,13 @@ impl<'a> Demand<'a> {
     /// names, so that exclusion alone never contradicts.
     fn contradiction(&self) -> Option<&'static str> {
         if self.present && self.absent {
-            return Some("must be there and must not be there");
+            return Some("must exist and must not exist");
         }
         let allowed = self.allowed.as_ref()?;
         if allowed.is_empty() {
             return Some("must have several different values at once");
         }
-        allowed.is_subset(&self.excluded).then_some("has all of its allowed values excluded again")
+        allowed.is_subset(&self.excluded).then_some("has all its allowed values excluded")
     }
 }
 
@@ -262,9 +265,9 @@ fn contradictions(selector: &LabelSelector, path: &FieldPath, found: &mut Vec<Di
             Diagnostic::new(
                 &LABEL_CONTRADICTION,
                 at,
-                format!("nothing can be selected: the label `{key}` {why}"),
+                format!("nothing can be selected: label `{key}` {why}"),
             )
-            .help("entries of a selector must all hold together; write two policies for one or the other"),
+            .help("all entries of a selector must match; for alternatives, use two policies"),
         );
     }
 }

@@ -15,7 +15,7 @@ pub enum NameError {
     #[error("it is empty")]
     Empty,
     /// Too many bytes.
-    #[error("it has {len} bytes, and {max} are allowed")]
+    #[error("it has {len} bytes, but at most {max} are allowed")]
     TooLong {
         /// Bytes it has.
         len: usize,
@@ -23,7 +23,7 @@ pub enum NameError {
         max: usize,
     },
     /// A character that isn't allowed anywhere.
-    #[error("it has {found:?}, and only {allowed} are allowed")]
+    #[error("it contains {found:?}, but only {allowed} are allowed")]
     Character {
         /// The first such character.
         found: char,
@@ -31,19 +31,19 @@ pub enum NameError {
         allowed: &'static str,
     },
     /// A character that isn't allowed at an end.
-    #[error("it begins or ends with {found:?}, where a letter or a digit must stand")]
+    #[error("it starts or ends with {found:?} instead of a letter or digit")]
     End {
         /// That character.
         found: char,
     },
     /// `a..b`, or a part that begins or ends with `-`.
-    #[error("the parts between its dots must begin and end with a letter or a digit")]
+    #[error("each part between dots must start and end with a letter or digit")]
     Part,
     /// More than one `/`.
-    #[error("it has more than one \"/\"")]
+    #[error("it contains more than one \"/\"")]
     Slashes,
     /// What is before the `/` is wrong.
-    #[error("its prefix {prefix:?} is no DNS name: {reason}")]
+    #[error("its prefix {prefix:?} is not a valid DNS name: {reason}")]
     Prefix {
         /// The text before the `/`.
         prefix: String,
@@ -51,11 +51,11 @@ pub enum NameError {
         reason: Box<NameError>,
     },
     /// What is after the `/` is wrong.
-    #[error("its part after the \"/\": {0}")]
+    #[error("in the part after the \"/\": {0}")]
     AfterPrefix(Box<NameError>),
 }
 
-const LOWER: &str = "lower-case letters, digits, \"-\" and \".\"";
+const LOWER: &str = "lowercase letters, digits, \"-\" and \".\"";
 const ANY: &str = "letters, digits, \"-\", \"_\" and \".\"";
 
 /// Checks a DNS-1123 subdomain, as `metadata.name` must be: parts of lower-case letters, digits and `-`, joined by
@@ -71,7 +71,7 @@ pub fn subdomain(text: &str) -> Result<(), NameError> {
 /// Checks a DNS-1123 label, as a namespace's or a container's name must be.
 pub fn dns_label(text: &str) -> Result<(), NameError> {
     length(text, MAX_LABEL)?;
-    characters(text, "lower-case letters, digits and \"-\"", |c| {
+    characters(text, "lowercase letters, digits and \"-\"", |c| {
         c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
     })?;
     ends(text)

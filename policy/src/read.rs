@@ -93,12 +93,12 @@ fn nothing_known(root: &Node, base: &FieldPath) -> Diagnostic {
         .collect();
     let message = match root.value {
         crate::source::Value::Map(_) => {
-            format!("this is no Kubernetes object: it has no `{}`", missing.join("` and no `"))
+            format!("not a Kubernetes object: missing `{}`", missing.join("` and `"))
         }
-        _ => format!("this is {}, not a Kubernetes object", root.kind()),
+        _ => format!("expected a Kubernetes object, found {}", root.kind()),
     };
     Diagnostic::new(&NOT_A_POLICY, base.clone(), message)
-        .help(format!("a policy begins with `apiVersion: {API_VERSION}` and `kind: TracingPolicy`"))
+        .help(format!("a policy starts with `apiVersion: {API_VERSION}` and `kind: TracingPolicy`"))
 }
 
 /// Slips in `apiVersion` and `kind` of what is a policy otherwise.
@@ -113,7 +113,7 @@ fn identity_mistakes(root: &Node, kind: Kind, base: &FieldPath) -> Vec<Diagnosti
                 Diagnostic::new(
                     &NOT_A_POLICY,
                     path.clone(),
-                    format!("there is no `{field}` {text:?} of policies"),
+                    format!("{text:?} is not a valid `{field}` of a policy"),
                 )
                 .fix(Fix {
                     title: format!("write `{expected}`"),
@@ -123,8 +123,8 @@ fn identity_mistakes(root: &Node, kind: Kind, base: &FieldPath) -> Vec<Diagnosti
                 }),
             ),
             None => found.push(
-                Diagnostic::new(&MISSING_FIELD, path, format!("`{field}` is missing, so this is no object"))
-                    .help(format!("write `{field}: {expected}`")),
+                Diagnostic::new(&MISSING_FIELD, path, format!("missing `{field}`: not a Kubernetes object"))
+                    .help(format!("add `{field}: {expected}`")),
             ),
         }
     }

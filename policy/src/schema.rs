@@ -42,10 +42,10 @@ pub enum SchemaError {
     #[error("{0}")]
     Unreadable(String),
     /// There is none in the input.
-    #[error("there is no CustomResourceDefinition in it with a schema for the version v1alpha1")]
+    #[error("no CustomResourceDefinition of a policy with a schema for version v1alpha1 found")]
     NoDefinition,
     /// Its schema isn't one.
-    #[error("the schema of {kind} can't be used: {reason}")]
+    #[error("the schema of {kind} cannot be used: {reason}")]
     Unusable {
         /// The kind.
         kind: String,
@@ -113,7 +113,7 @@ impl Schemas {
         errors
             .map(|error| {
                 let path = located(error.instance_path().as_str(), object);
-                Diagnostic::new(&SCHEMA, path, format!("the API server refuses the policy: {error}"))
+                Diagnostic::new(&SCHEMA, path, format!("the API server rejects the policy: {error}"))
             })
             .collect()
     }

@@ -48,7 +48,7 @@ pub struct Located {
 pub fn parse(text: &str) -> Vec<Document> {
     if text.len() > MAX_BYTES {
         return vec![unreadable(
-            format!("the input has {} bytes, and {MAX_BYTES} are read at the most", text.len()),
+            format!("the input has {} bytes, but at most {MAX_BYTES} are supported", text.len()),
             0,
         )];
     }
@@ -61,7 +61,7 @@ pub fn parse_bytes(bytes: &[u8]) -> Vec<Document> {
         Ok(text) => parse(text),
         Err(e) => {
             let at = e.valid_up_to();
-            vec![unreadable(format!("the input is no UTF-8 text: byte {at} is part of no character"), at)]
+            vec![unreadable(format!("the input is not valid UTF-8: invalid byte at offset {at}"), at)]
         }
     }
 }

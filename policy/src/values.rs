@@ -10,13 +10,13 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ValueError {
     /// Not an integer at all.
-    #[error("{0:?} is no integer (decimal, `0x` hexadecimal, `0` octal, `0b` binary)")]
+    #[error("invalid integer {0:?}: expected decimal, `0x` hexadecimal, `0` octal or `0b` binary")]
     NotInteger(String),
     /// An integer of more than 127 bits.
-    #[error("{0:?} is larger than any integer of the kernel")]
+    #[error("{0:?} is larger than any kernel integer")]
     Huge(String),
     /// An integer outside its type.
-    #[error("{text:?} is outside {min} to {max}, which is all that {} integer of {bits} bits holds", if *.signed { "a signed" } else { "an unsigned" })]
+    #[error("{text:?} is out of range: {} integer of {bits} bits holds {min} to {max}", if *.signed { "a signed" } else { "an unsigned" })]
     Outside {
         /// The value as written.
         text: String,
@@ -30,10 +30,10 @@ pub enum ValueError {
         max: i128,
     },
     /// A range without its colon.
-    #[error("{0:?} is no range: write `min:max`, both ends included")]
+    #[error("invalid range {0:?}: expected `min:max`, both inclusive")]
     NotRange(String),
     /// A range whose end is before its beginning.
-    #[error("the range {text:?} is empty, since {min} is greater than {max}")]
+    #[error("empty range {text:?}: {min} is greater than {max}")]
     Reversed {
         /// The value as written.
         text: String,
@@ -43,10 +43,10 @@ pub enum ValueError {
         max: i128,
     },
     /// Not a port.
-    #[error("{0:?} is no port: ports are 0 to 65535")]
+    #[error("invalid port {0:?}: expected 0 to 65535")]
     NotPort(String),
     /// Not an address or network.
-    #[error("{text:?} is no IPv4 or IPv6 address or network: {reason}")]
+    #[error("invalid IP address or CIDR {text:?}: {reason}")]
     NotNetwork {
         /// The value as written.
         text: String,
@@ -54,7 +54,7 @@ pub enum ValueError {
         reason: &'static str,
     },
     /// A name that isn't in its table.
-    #[error("{text:?} is no {what}{}", .nearest.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+    #[error("unknown {what} {text:?}{}", .nearest.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
     Unknown {
         /// The value as written.
         text: String,
@@ -64,10 +64,10 @@ pub enum ValueError {
         nearest: Option<&'static str>,
     },
     /// Neither `host_ns` nor an inode number.
-    #[error("{0:?} is no namespace: write its inode number, or `host_ns` for the host's own")]
+    #[error("invalid namespace {0:?}: expected an inode number, or `host_ns` for the host's own")]
     NotNamespace(String),
     /// A rate limit that isn't `N`, `Ns`, `Nm` or `Nh`.
-    #[error("{0:?} is no interval: write a number of seconds, or one with `s`, `m` or `h` after it")]
+    #[error("invalid interval {0:?}: expected a number of seconds, or a number with `s`, `m` or `h`")]
     NotInterval(String),
 }
 
@@ -266,10 +266,7 @@ mod tests {
         assert!(integer_of("-1", 32, false).is_err());
         assert_eq!(integer_of("0xffffffffffffffff", 64, false), Ok(u64::MAX.into()));
         let sentence = integer_of("300", 8, false).unwrap_err().to_string();
-        assert_eq!(
-            sentence,
-            "\"300\" is outside 0 to 255, which is all that an unsigned integer of 8 bits holds"
-        );
+        assert_eq!(sentence, "\"300\" is out of range: an unsigned integer of 8 bits holds 0 to 255");
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                     Diagnostic::new(
                         &RETURN_FILTER,
                         path.field("matchReturnActions"),
-                        "`matchReturnActions` needs `return: true`; without it they are dropped without a word",
+                        "`matchReturnActions` requires `return: true`; without it, the actions are silently ignored",
                     )
                     .at_key(),
                 );
@@ -58,7 +58,7 @@ fn lengths(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
                     &OVER_LIMIT,
                     path.field(name),
                     format!(
-                        "{} actions: Tetragon's nodes take {ACTIONS_MAX} and refuse the policy",
+                        "{} actions in one selector; Tetragon accepts at most {ACTIONS_MAX} and rejects the policy",
                         actions.len()
                     ),
                 )
@@ -79,10 +79,10 @@ fn fields(action: &Action, path: &FieldPath, found: &mut Vec<Diagnostic>) {
             Some(signal) if (1..=i64::from(SIGNAL_MAX)).contains(&signal) => {}
             Some(0) | None => say(
                 "argSig",
-                "`Signal` sends signal 0, which does nothing to the process".to_owned(),
-                "write `argSig: 9` for SIGKILL, `argSig: 19` for SIGSTOP",
+                "`Signal` sends signal 0, which has no effect on the process".to_owned(),
+                "write `argSig: 9` for SIGKILL or `argSig: 19` for SIGSTOP",
             ),
-            Some(signal) => say("argSig", format!("there is no signal {signal}"), "signals are 1 to 64"),
+            Some(signal) => say("argSig", format!("invalid signal {signal}"), "valid signals are 1 to 64"),
         },
         "Override" => {
             let replaced = ["argRegs", "argNewSymbol", "argNewAddr", "argNewOffset"];
@@ -90,26 +90,27 @@ fn fields(action: &Action, path: &FieldPath, found: &mut Vec<Diagnostic>) {
             if ways > 1 {
                 say(
                     "action",
-                    "`Override` with more than one of `argRegs`, `argNewSymbol`, `argNewAddr` and `argNewOffset`".to_owned(),
-                    "write one of them",
+                    "`Override` has more than one of `argRegs`, `argNewSymbol`, `argNewAddr` and `argNewOffset`".to_owned(),
+                    "keep exactly one of them",
                 );
             }
             match number("argError") {
                 None | Some(0) if ways == 0 => say(
                     "argError",
-                    "`Override` without an error makes the call report success and do nothing".to_owned(),
+                    "`Override` without an error number makes the call report success and do nothing".to_owned(),
                     "write `argError: -1` for \"operation not permitted\"",
                 ),
                 Some(error) if error < -ERRNO_MAX => say(
                     "argError",
-                    format!("{error} is no error: those are -1 to -{ERRNO_MAX}"),
-                    "-1 is \"operation not permitted\", -13 \"permission denied\"",
+                    format!("invalid error number {error}: expected -1 to -{ERRNO_MAX}"),
+                    "-1 is \"operation not permitted\", -13 is \"permission denied\"",
                 ),
                 Some(value) if value > 0 => found.push(
                     Diagnostic::new(
                         &ACTION_FIELD,
                         path.field("argError"),
-                        format!("the call will return {value}, which most programs take for success: errors are negative"),
+                        format!("the call will return {value}, which most programs treat as success; error numbers \
+                                 are negative"),
                     )
                     .severity(Severity::Warning)
                     .help(format!("write `argError: -{value}`")),
@@ -130,10 +131,13 @@ fn rate_limit(place: &Place<'_>, action: &Action, path: &FieldPath, found: &mut 
             found.push(Diagnostic::new(
                 &RATE_LIMIT,
                 at,
-                format!("only `Post` can be limited, not `{}`: every node refuses the policy", action.action),
+                format!(
+                    "`rateLimit` works only with `Post`, not with `{}`; every node rejects the policy",
+                    action.action
+                ),
             ));
         } else if let Err(e) = values::interval(limit) {
-            found.push(Diagnostic::new(&RATE_LIMIT, at, format!("{e}; every node refuses the policy")));
+            found.push(Diagnostic::new(&RATE_LIMIT, at, format!("{e}; every node rejects the policy")));
         } else if scope.is_none()
             && place.hook.args.iter().any(|arg| matches!(arg.ty, ArgType::File | ArgType::Path))
         {
@@ -141,8 +145,8 @@ fn rate_limit(place: &Place<'_>, action: &Action, path: &FieldPath, found: &mut 
                 Diagnostic::new(
                     &RATE_LIMIT,
                     at,
-                    "the limit counts for each thread and each file by itself, so a process that walks a directory isn't \
-                     slowed by it",
+                    "the limit applies to each thread and file separately, so it does not limit a process that walks \
+                     a directory",
                 )
                 .severity(Severity::Note)
                 .help("write `rateLimitScope: process` or `global`"),
@@ -153,15 +157,16 @@ fn rate_limit(place: &Place<'_>, action: &Action, path: &FieldPath, found: &mut 
     let at = path.field("rateLimitScope");
     if limit.is_none() {
         found.push(
-            Diagnostic::new(&RATE_LIMIT, at, "`rateLimitScope` without `rateLimit` is never looked at")
+            Diagnostic::new(&RATE_LIMIT, at, "`rateLimitScope` has no effect without `rateLimit`")
                 .severity(Severity::Warning),
         );
     } else if !SCOPES.contains(&scope.as_str()) {
         let help = match nearest(scope, SCOPES) {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("write one of `{}`", SCOPES.join("`, `")),
+            None => format!("expected one of `{}`", SCOPES.join("`, `")),
         };
-        found.push(Diagnostic::new(&RATE_LIMIT, at, format!("there is no scope {scope:?}")).help(help));
+        found
+            .push(Diagnostic::new(&RATE_LIMIT, at, format!("unknown rate limit scope {scope:?}")).help(help));
     }
 }
 
@@ -186,7 +191,7 @@ fn position(
         found.push(Diagnostic::new(
             &ACTION_PLACE,
             at.clone(),
-            format!("`{name}` doesn't work in `{}`: every node refuses the policy", section.name()),
+            format!("`{name}` is not supported in `{}`; every node rejects the policy", section.name()),
         ));
         return;
     }
@@ -201,7 +206,7 @@ fn position(
         found.push(Diagnostic::new(
             &ACTION_PLACE,
             path.field(field),
-            format!("`{field}` doesn't work in `{}`: every node refuses the policy", section.name()),
+            format!("`{field}` is not supported in `{}`; every node rejects the policy", section.name()),
         ));
     }
     if name == "NotifyEnforcer" && policy.spec.enforcers.is_empty() {
@@ -209,9 +214,9 @@ fn position(
             Diagnostic::new(
                 &NO_ENFORCER,
                 at.clone(),
-                "`NotifyEnforcer` without `spec.enforcers` has nobody to notify: every node refuses the policy",
+                "`NotifyEnforcer` requires `spec.enforcers`, which is missing; every node rejects the policy",
             )
-            .help("name the calls under `enforcers`"),
+            .help("list the calls under `spec.enforcers`"),
         );
     }
     if name == "Override" {
@@ -235,8 +240,8 @@ fn overridable(policy: &Policy, place: &Place<'_>, at: FieldPath, found: &mut Ve
                 &NOT_OVERRIDABLE,
                 at,
                 format!(
-                    "`{call}` can be overridden only with the option `disable-kprobe-multi`: nodes with Linux 5.18 or \
-                     later refuse the policy"
+                    "`{call}` can be overridden only with the option `disable-kprobe-multi`; nodes with Linux 5.18 or \
+                     later reject the policy"
                 ),
             )
             .help("add `{name: disable-kprobe-multi, value: \"true\"}` to `spec.options`")
@@ -250,9 +255,10 @@ fn overridable(policy: &Policy, place: &Place<'_>, at: FieldPath, found: &mut Ve
             Diagnostic::new(
                 &NOT_OVERRIDABLE,
                 at,
-                format!("{what} can't be overridden, only system calls and `security_*` functions: every node refuses the policy"),
+                format!("{what} cannot be overridden, only system calls and `security_*` functions can; every node \
+                         rejects the policy"),
             )
-            .help("hook the `security_*` function that decides about it")
+            .help("hook the `security_*` function that makes the decision")
         }
     };
     found.push(diagnostic);
@@ -269,7 +275,7 @@ fn hidden_enforcement(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
             found.push(Diagnostic::new(
                 &RETURN_ACTION,
                 path.field("matchReturnActions").index(i).field("action"),
-                "Tetragon looks for enforcement in `matchActions` alone: it would run this policy as a monitor",
+                "Tetragon looks for enforcement only in `matchActions`, so it would run this policy as a monitor",
             ));
         }
     }

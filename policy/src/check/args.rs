@@ -21,7 +21,8 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                 found.push(Diagnostic::new(
                     &ARG_FIELD,
                     path.field("source"),
-                    format!("`source: {source}` is for entries of `data`; an argument comes from the call"),
+                    format!("`source: {source}` is valid only in `data`; entries of `args` read the arguments of the \
+                             call"),
                 ));
             }
             typed(place, arg, &path, found);
@@ -33,14 +34,11 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                     Diagnostic::new(
                         &DUPLICATE_ARG,
                         path.field("index"),
-                        format!(
-                            "argument {} is declared already; a filter on it could mean either",
-                            arg.index
-                        ),
+                        format!("argument {} is declared twice, so a filter on it is ambiguous", arg.index),
                     )
-                    .help("keep one of them")
+                    .help("keep one of the two declarations")
                     .fix(Fix {
-                        title: "take this one away".to_owned(),
+                        title: "remove this declaration".to_owned(),
                         path: path.clone(),
                         edit: Edit::Remove,
                         safe: first == arg,
@@ -57,9 +55,9 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                     Diagnostic::new(
                         &ARG_FIELD,
                         path.field("source"),
-                        format!("there is no source of data {source:?}"),
+                        format!("unknown data source {source:?}"),
                     )
-                    .help("write `current_task` or `pt_regs`"),
+                    .help("use `current_task` or `pt_regs`"),
                 );
             }
             form(arg, &path, found);
@@ -75,7 +73,8 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                 Diagnostic::new(
                     &OVER_LIMIT,
                     place.path.field(if hook.args.len() > ARGS_MAX { "args" } else { "data" }),
-                    format!("{count} entries in `args` and `data`: Tetragon reads {ARGS_MAX} and refuses the policy"),
+                    format!("{count} entries in `args` and `data`; Tetragon reads at most {ARGS_MAX} and rejects the \
+                             policy"),
                 )
                 .at_key()
                 .severity(Severity::Warning),
@@ -90,23 +89,19 @@ fn typed(place: &Place<'_>, arg: &Arg, path: &FieldPath, found: &mut Vec<Diagnos
         (Section::Kprobes | Section::Fentries | Section::LsmHooks, ArgType::Auto)
             if arg.resolve.is_none() =>
         {
-            "`type` is `auto`, as it is where none is written; it works for tracepoints alone"
+            "`type` is `auto` (the default), which works only for tracepoints"
         }
         (Section::Kprobes | Section::Fentries | Section::LsmHooks, ArgType::Syscall64) => {
-            "`syscall64` is the first field of the tracepoints raw_syscalls/*; nothing else has it"
+            "`syscall64` works only for the first field of the tracepoints raw_syscalls/*"
         }
         (_, ArgType::ConstBuf) => {
-            "`const_buf` is what Tetragon makes of arrays in tracepoints; it can't be written"
+            "`const_buf` cannot be written in a policy; Tetragon uses it for arrays in tracepoints"
         }
         _ => return,
     };
     found.push(
-        Diagnostic::new(
-            &UNTYPED_ARG,
-            path.field("type"),
-            format!("{reason}, and every node refuses the policy"),
-        )
-        .help("write the type that the argument has in the function's prototype"),
+        Diagnostic::new(&UNTYPED_ARG, path.field("type"), format!("{reason}; every node rejects the policy"))
+            .help("use the type that the argument has in the function's prototype"),
     );
 }
 
@@ -118,16 +113,17 @@ fn form(arg: &Arg, path: &FieldPath, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &ARG_FIELD,
                 path.field("type"),
-                format!("nothing says how long the `{}` is: every node refuses the policy", arg.ty),
+                format!("the length of the `{}` is unknown; every node rejects the policy", arg.ty),
             )
-            .help("write `sizeArgIndex: N` (the first argument is 1), or `returnCopy: true` where the result says it"),
+            .help("add `sizeArgIndex: N` (the first argument is 1), or `returnCopy: true` if the return value is the \
+                   length"),
         );
     }
     if arg.size_arg_index > SIZE_INDEX_MAX {
         found.push(Diagnostic::new(
             &ARG_FIELD,
             path.field("sizeArgIndex"),
-            format!("there is no argument {}: `sizeArgIndex` is 1 to {SIZE_INDEX_MAX}", arg.size_arg_index),
+            format!("invalid `sizeArgIndex` {}: expected 1 to {SIZE_INDEX_MAX}", arg.size_arg_index),
         ));
     }
     if arg.max_data && arg.ty != ArgType::CharBuf {
@@ -135,7 +131,7 @@ fn form(arg: &Arg, path: &FieldPath, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &ARG_FIELD,
                 path.field("maxData"),
-                format!("`maxData` is for `char_buf` alone and is ignored for a `{}`", arg.ty),
+                format!("`maxData` works only for `char_buf` and is ignored for a `{}`", arg.ty),
             )
             .severity(Severity::Warning),
         );
@@ -146,7 +142,7 @@ fn form(arg: &Arg, path: &FieldPath, found: &mut Vec<Diagnostic>) {
             found.push(Diagnostic::new(
                 &ARG_FIELD,
                 path.field("resolve"),
-                format!("{resolve:?} is no path of 1 to {RESOLVE_MAX} fields joined by dots"),
+                format!("invalid `resolve` path {resolve:?}: expected 1 to {RESOLVE_MAX} field names separated by dots"),
             ));
         }
     }
@@ -165,7 +161,7 @@ fn index(place: &Place<'_>, arg: &Arg, path: &FieldPath, found: &mut Vec<Diagnos
         found.push(Diagnostic::new(
             &ARG_INDEX,
             path.field("index"),
-            format!("argument {} can't be read: the index is 0 to {limit}", arg.index),
+            format!("argument {} cannot be read: expected an index from 0 to {limit}", arg.index),
         ));
     }
 }

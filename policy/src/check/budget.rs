@@ -27,10 +27,13 @@ fn settings(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &AGENT_SETTING,
                 path.field("matchParentBinaries"),
-                "Tetragon's agents refuse the policy unless they were started with `--parents-map-enabled`",
+                "Tetragon agents reject the policy unless they run with `--parents-map-enabled`",
             )
             .at_key()
-            .help("set `parents-map-enabled` on all of them first, or name the programs themselves with `followChildren`"),
+            .help(
+                "set `parents-map-enabled` on all agents first, or match the programs themselves with \
+                 `followChildren`",
+            ),
         );
     }
 }
@@ -54,9 +57,9 @@ fn stacks(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                         Diagnostic::new(
                             &NODE_BUDGET,
                             path.field(name).index(i).field(field),
-                            "stack traces cost the memory of a table of about 34 MB on every node",
+                            "stack traces allocate a table of about 34 MB on every node",
                         )
-                        .help("take it away when the cause is found"),
+                        .help("remove it when the cause is found"),
                     );
                     return;
                 }
@@ -73,10 +76,10 @@ fn buffers(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                     Diagnostic::new(
                         &NODE_BUDGET,
                         place.path.field(name).index(i).field("maxData"),
-                        "`maxData` lets every event carry up to 327,360 bytes: a busy process fills the ring buffer, and \
-                         events of all policies are lost",
+                        "`maxData` allows 327,360 bytes per event: a busy process fills the ring buffer, and events \
+                         of all policies are lost",
                     )
-                    .help("keep it only while the data are needed, with `matchBinaries` and a `rateLimit`"),
+                    .help("use it only while you need the data, with `matchBinaries` and a `rateLimit`"),
                 );
             }
         }
@@ -94,9 +97,10 @@ fn shared(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &NODE_BUDGET,
                 path.field("matchBinaries"),
-                format!("a node follows the children of {FOLLOWED_MAX} sets of programs, for all policies together; this is one more"),
+                format!("a node supports {FOLLOWED_MAX} program sets with `followChildren` for all policies together; \
+                         this is one more"),
             )
-            .help("name the programs of several selectors in one list"),
+            .help("merge the programs of several selectors into one list"),
         );
     }
     let scoped = places.selectors().filter(|(selector, _)| !selector.match_workloads.is_empty());
@@ -105,7 +109,7 @@ fn shared(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &NODE_BUDGET,
                 path.field("matchWorkloads"),
-                format!("a node has {WORKLOADS_MAX} filters of workloads for all policies together; this is one more"),
+                format!("a node supports {WORKLOADS_MAX} workload filters for all policies together; this is one more"),
             )
             .help("select workloads by a common label instead of one by one"),
         );
@@ -122,11 +126,11 @@ fn node_labels(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &NODE_LABELS,
                 spec().field("nodeSelector"),
-                "where a node's labels don't match, nothing is enforced: whoever may change labels of nodes can turn this \
+                "nodes whose labels do not match enforce nothing: anyone who can change node labels can turn this \
                  policy off",
             )
             .at_key()
-            .help("leave `nodeSelector` out of policies that enforce, or watch who may change nodes"),
+            .help("remove `nodeSelector` from policies that enforce, or monitor who can change nodes"),
         );
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &SELECTOR_BYTES,
                 path,
-                format!("encoded, these selectors take {bytes} bytes or more: Tetragon's compiler panics beyond {BUFFER}"),
+                format!("the encoded selectors take at least {bytes} bytes; Tetragon's compiler panics above {BUFFER}"),
             )
             .severity(Severity::Error)
         } else {
@@ -41,16 +41,14 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                 &SELECTOR_BYTES,
                 path,
                 format!(
-                    "encoded, these selectors take {bytes} bytes or more: Tetragon's kernel half reaches the first \
-                     {ADDRESSABLE} and takes them again for what comes behind"
+                    "the encoded selectors take at least {bytes} bytes; Tetragon's BPF programs address only the \
+                     first {ADDRESSABLE} and reread them for the rest"
                 ),
             )
         };
-        found.push(
-            diagnostic
-                .at_key()
-                .help("write fewer selectors a hook, and one filter with several values instead of several"),
-        );
+        found.push(diagnostic.at_key().help(
+            "use fewer selectors per hook, and one filter with several values instead of several filters",
+        ));
     }
 }
 

@@ -138,15 +138,15 @@ impl Class {
                 "use one of Equal, NotEqual, Prefix, NotPrefix, Postfix, NotPostfix, SubString, FileType, NotFileType"
             }
             Self::Socket => {
-                "use one of SAddr, DAddr, SPort, DPort and their Nots, SPortPriv, DPortPriv and their Nots, Protocol, \
-                 Family, State"
+                "use one of SAddr, DAddr, SPort, DPort and their Not forms, SPortPriv, DPortPriv and their Not forms, \
+                 Protocol, Family, State"
             }
             Self::Address => "use one of SAddr, NotSAddr, SPort, NotSPort, SPortPriv, NotSportPriv, Family",
             Self::UnixSocket => "use one of Equal, NotEqual, Prefix, NotPrefix, Family",
             Self::Capabilities => "use one of Equal, NotEqual, Mask, CapabilitiesGained",
             Self::Syscall => "use InMap or NotInMap with `list:NAME`",
             Self::Opaque | Self::Any => {
-                "no filter works on this type: filter on another argument, or on `data`"
+                "no filter works on this type: filter on another argument or on `data`"
             }
         }
     }

@@ -31,26 +31,26 @@ fn judge(action: &Action, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     let target = action.fields.get(field).map(String::as_str).unwrap_or_default();
     let host = if url { host(target) } else { Some(target) };
     let (severity, message) = match host.filter(|host| !host.is_empty()) {
-        None => (Severity::Error, format!("`{}` has no target: {field} is {target:?}", action.action)),
+        None => (Severity::Error, format!("`{}` has no target: `{field}` is {target:?}", action.action)),
         Some(host) if internal(host) => (
             Severity::Error,
             format!(
-                "`{}` makes the agent of every node call `{host}`, inside of the cluster or the node: whoever can write \
-                 policies could reach what only the nodes may",
+                "`{}` makes the agent on every node contact `{host}` inside the cluster or node: policy authors could \
+                 reach what only nodes can",
                 action.action
             ),
         ),
         Some(host) => (
             Severity::Warning,
             format!(
-                "`{}` makes the privileged agent of every node talk to `{host}` on each match",
+                "`{}` makes the privileged agent on every node contact `{host}` on each match",
                 action.action
             ),
         ),
     };
     let diagnostic = Diagnostic::new(&EGRESS, path.field(field), message).severity(severity);
     found.push(if severity == Severity::Warning && url && !target.starts_with("https://") {
-        diagnostic.help("at least use https, so that nobody on the way can read or change it")
+        diagnostic.help("use HTTPS at least, so that nobody can read or change the traffic in transit")
     } else {
         diagnostic.help("count the match and alert on the counter instead")
     });

@@ -15,9 +15,9 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &OVER_LIMIT,
                 path.index(1),
-                "a second entry in `enforcers`: every node refuses the policy",
+                "second entry in `enforcers`; every node rejects the policy",
             )
-            .help("write all calls in one entry"),
+            .help("put all calls into one entry"),
         );
     }
     for (i, calls) in enforcers.iter().enumerate() {
@@ -31,9 +31,9 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                     Diagnostic::new(
                         &NO_ENFORCER,
                         path.index(i).field("calls").index(k),
-                        format!("`{call}` can't be enforced: every node refuses the policy"),
+                        format!("`{call}` cannot be enforced; every node rejects the policy"),
                     )
-                    .help("name system calls (`sys_…`), `security_*` functions or a `list:`"),
+                    .help("use system calls (`sys_…`), `security_*` functions or a `list:`"),
                 );
             }
         }

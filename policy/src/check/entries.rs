@@ -24,7 +24,8 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                 Diagnostic::new(
                     &OVER_LIMIT,
                     place.path.field("selectors"),
-                    format!("{count} selectors: Tetragon's nodes take {SELECTORS_MAX} a hook and refuse the policy"),
+                    format!("{count} selectors; Tetragon accepts at most {SELECTORS_MAX} per hook and rejects the \
+                             policy"),
                 )
                 .at_key()
                 .severity(Severity::Warning),
@@ -56,9 +57,9 @@ fn counts(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
                 Diagnostic::new(
                     &OVER_LIMIT,
                     path.field(name).index(1),
-                    format!("a second entry in `{name}`: the API server takes one and refuses the policy"),
+                    format!("second entry in `{name}`; the API server accepts one and rejects the policy"),
                 )
-                .help("write all programs as values of one entry"),
+                .help("list all programs as values of one entry"),
             );
         }
     }
@@ -68,7 +69,8 @@ fn counts(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &OVER_LIMIT,
                 path.field(if selector.match_args.len() > FILTERS_MAX { "matchArgs" } else { "matchData" }),
-                format!("{filters} filters in one selector: Tetragon's nodes take {FILTERS_MAX} and refuse the policy"),
+                format!("{filters} filters in one selector; Tetragon accepts at most {FILTERS_MAX} and rejects the \
+                         policy"),
             )
             .at_key()
             .severity(Severity::Warning),
@@ -82,7 +84,7 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     let mut say = |at: FieldPath, message: String| {
         found.push(
             Diagnostic::new(&UNREAD_ENTRIES, at, message)
-                .help("write them in one entry, or in another policy"),
+                .help("put them into one entry, or into another policy"),
         );
     };
     for (name, count) in [
@@ -95,7 +97,7 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
             say(
                 path.field(name).index(1),
                 format!(
-                    "`{name}` has {count} entries: Tetragon reads the first and takes the others for something else"
+                    "`{name}` has {count} entries; Tetragon reads the first and misinterprets the others"
                 ),
             );
         }
@@ -104,7 +106,7 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
         say(
             path.field("matchPIDs").index(i).field("values").index(VALUES_MAX),
             format!(
-                "{} process ids: Tetragon reads {VALUES_MAX} and takes the others for something else",
+                "{} process IDs; Tetragon reads {VALUES_MAX} and misinterprets the others",
                 filter.values.len()
             ),
         );
@@ -113,7 +115,7 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
         say(
             path.field("matchNamespaces").index(NAMESPACES_MAX),
             format!(
-                "{} entries in `matchNamespaces`: Tetragon takes {NAMESPACES_MAX}",
+                "{} entries in `matchNamespaces`; Tetragon accepts at most {NAMESPACES_MAX}",
                 selector.match_namespaces.len()
             ),
         );
@@ -122,7 +124,7 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
         if filter.values.len() > VALUES_MAX {
             say(
                 path.field("matchNamespaces").index(i).field("values").index(VALUES_MAX),
-                format!("{} namespaces: Tetragon takes {VALUES_MAX}", filter.values.len()),
+                format!("{} namespaces; Tetragon accepts at most {VALUES_MAX}", filter.values.len()),
             );
         }
     }
@@ -135,9 +137,10 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
                 Diagnostic::new(
                     &NAMESPACE_INODE,
                     path.field("matchNamespaces").index(i).field("values").index(k),
-                    format!("{value} is a namespace's number on one node until it boots again; on others it is none or another"),
+                    format!("{value} identifies a namespace on one node until the next reboot; on other nodes it is \
+                             another namespace or none"),
                 )
-                .help("write `host_ns` for the node's own, or select pods instead"),
+                .help("use `host_ns` for the node's own namespace, or select pods instead"),
             );
         }
     }
@@ -174,7 +177,11 @@ fn numbers(filter: &ArgFilter, list: impl Fn() -> FieldPath, found: &mut Vec<Dia
                         Diagnostic::new(
                             &TETRAGON_NUMBER,
                             list().index(i),
-                            format!("for `{}` Tetragon reads decimal numbers alone, not `{value}`, and refuses the policy", filter.operator),
+                            format!(
+                                "Tetragon accepts only decimal numbers for `{}`; it rejects `{value}` and \
+                                 therefore the policy",
+                                filter.operator
+                            ),
                         )
                         .fix(in_decimal(value, list().index(i))),
                     );
@@ -186,7 +193,10 @@ fn numbers(filter: &ArgFilter, list: impl Fn() -> FieldPath, found: &mut Vec<Dia
                         Diagnostic::new(
                             &WIDE_RANGE,
                             list().index(i),
-                            format!("Tetragon makes an entry of a map for each of {} numbers", max - min + 1),
+                            format!(
+                                "Tetragon creates a map entry for each of the {} numbers in this range",
+                                max - min + 1
+                            ),
                         )
                         .help("use `InRange` or `NotInRange`"),
                     );
@@ -198,12 +208,12 @@ fn numbers(filter: &ArgFilter, list: impl Fn() -> FieldPath, found: &mut Vec<Dia
                 &OVER_LIMIT,
                 list().index(1),
                 format!(
-                    "values of `{}` are alternatives, so only the widest of them means something",
+                    "the values of `{}` are alternatives, so only the widest one has an effect",
                     filter.operator
                 ),
             )
             .severity(Severity::Warning)
-            .help("write one value"),
+            .help("keep one value"),
         ),
         Operator::Equal | Operator::NotEqual | Operator::Mask | Operator::InRange | Operator::NotInRange => {
             let number = |v: &String| values::integer(v).is_ok() || values::range(v).is_ok();
@@ -213,12 +223,12 @@ fn numbers(filter: &ArgFilter, list: impl Fn() -> FieldPath, found: &mut Vec<Dia
                         &OVER_LIMIT,
                         list().index(VALUES_MAX),
                         format!(
-                            "{} numbers: Tetragon's nodes take {VALUES_MAX} and refuse the policy",
+                            "{} numbers; Tetragon accepts at most {VALUES_MAX} and rejects the policy",
                             filter.values.len()
                         ),
                     )
                     .severity(Severity::Warning)
-                    .help("use `InMap` or `NotInMap`, which take any number of them"),
+                    .help("use `InMap` or `NotInMap`, which accept any number of values"),
                 );
             }
         }

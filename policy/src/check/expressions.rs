@@ -22,7 +22,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                         found.push(Diagnostic::new(
                             &OVER_LIMIT,
                             path.field("operator"),
-                            format!("more than {EXPRESSIONS_MAX} expressions in one policy: Tetragon's nodes refuse it"),
+                            format!("more than {EXPRESSIONS_MAX} CEL expressions in one policy; Tetragon rejects it"),
                         ));
                     }
                     expression(place, filter, &path, found);
@@ -41,7 +41,7 @@ fn expression(place: &Place<'_>, filter: &ArgFilter, path: &FieldPath, found: &m
         say(
             list.index(1),
             format!(
-                "{} expressions: `CelExpr` takes one, and every node refuses the policy",
+                "{} expressions, but `CelExpr` accepts one; every node rejects the policy",
                 filter.values.len()
             ),
             "join them with `||`",
@@ -51,8 +51,8 @@ fn expression(place: &Place<'_>, filter: &ArgFilter, path: &FieldPath, found: &m
     if let Some(reason) = unbalanced(text) {
         say(
             list.index(0),
-            format!("this is no expression: {reason}; every node refuses the policy"),
-            "it looks like `arg0 > 1024 && arg1 != 0`",
+            format!("invalid CEL expression: {reason}; every node rejects the policy"),
+            "an expression looks like `arg0 > 1024 && arg1 != 0`",
         );
         return;
     }
@@ -60,8 +60,8 @@ fn expression(place: &Place<'_>, filter: &ArgFilter, path: &FieldPath, found: &m
         if !place.hook.args.iter().any(|arg| u64::from(arg.index) == number) {
             say(
                 list.index(0),
-                format!("`arg{number}` is not declared in `args`: every node refuses the policy"),
-                "declare it",
+                format!("`arg{number}` is not declared in `args`; every node rejects the policy"),
+                "declare it in `args`",
             );
             return;
         }
@@ -79,17 +79,17 @@ fn unbalanced(text: &str) -> Option<&'static str> {
             '(' => depth += 1,
             ')' => match depth.checked_sub(1) {
                 Some(less) => depth = less,
-                None => return Some("a bracket is closed that isn't open"),
+                None => return Some("a closing bracket has no opening bracket"),
             },
             _ => {}
         }
     }
     if depth > 0 {
-        return Some("a bracket isn't closed");
+        return Some("a bracket is not closed");
     }
     let end = text.trim_end().chars().next_back();
     let joins = |letter: char| matches!(letter, '&' | '|' | '+' | '-' | '=' | '<' | '>' | '!');
-    end.is_some_and(joins).then_some("something is missing at its end")
+    end.is_some_and(joins).then_some("it is incomplete at the end")
 }
 
 /// The numbers of the arguments that it names.

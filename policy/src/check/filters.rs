@@ -60,7 +60,7 @@ fn arguments(place: &Place<'_>, selector: &Selector, path: &FieldPath, found: &m
                     &UNDECLARED_ARG,
                     path.field(if filter.args.is_empty() { "index" } else { "args" }),
                     format!(
-                        "argument {missing} is not declared in `args`; this filter could never be evaluated"
+                        "argument {missing} is not declared in `args`, so this filter cannot be evaluated"
                     ),
                 )
                 .help(format!("declare it: `- {{index: {missing}, type: …}}`")),
@@ -76,7 +76,7 @@ fn arguments(place: &Place<'_>, selector: &Selector, path: &FieldPath, found: &m
             _ => found.push(Diagnostic::new(
                 &RETURN_FILTER,
                 path,
-                "`matchReturnArgs` needs `return: true` and `returnArg`; without them it is dropped without a word",
+                "`matchReturnArgs` requires `return: true` and `returnArg`; without them it is silently ignored",
             )),
         }
     }
@@ -91,7 +91,11 @@ fn data(place: &Place<'_>, selector: &Selector, path: &FieldPath, found: &mut Ve
             None => found.push(Diagnostic::new(
                 &UNDECLARED_ARG,
                 path.field("index"),
-                format!("`data` has {} entries, so none at position {}", place.hook.data.len(), filter.index),
+                format!(
+                    "`data` has {} entries, so there is none at position {}",
+                    place.hook.data.len(),
+                    filter.index
+                ),
             )),
         }
     }
@@ -103,15 +107,15 @@ pub(crate) fn argument(ty: ArgType, filter: &ArgFilter, path: &FieldPath, found:
     let operator = filter.operator;
     if !class.takes(operator) {
         let effect = if class.always_matches(operator) {
-            "Tetragon would take every call for a match"
+            "Tetragon would match every call"
         } else {
-            "it could never be evaluated"
+            "it cannot be evaluated"
         };
         found.push(
             Diagnostic::new(
                 &OPERATOR_TYPE,
                 path.field("operator"),
-                format!("`{operator}` doesn't work on a `{ty}`: {effect}"),
+                format!("operator `{operator}` does not work on type `{ty}`: {effect}"),
             )
             .help(class.help()),
         );
@@ -132,7 +136,7 @@ pub(crate) fn argument(ty: ArgType, filter: &ArgFilter, path: &FieldPath, found:
     if matches!(operator, Operator::FileType | Operator::NotFileType) && filter.values.len() > FILE_TYPES_MAX
     {
         let message = format!(
-            "{} types of file: every node takes {FILE_TYPES_MAX} and refuses the policy",
+            "{} file types; every node accepts at most {FILE_TYPES_MAX} and rejects the policy",
             filter.values.len()
         );
         found.push(Diagnostic::new(&OVER_LIMIT, list.index(FILE_TYPES_MAX), message));
@@ -142,9 +146,9 @@ pub(crate) fn argument(ty: ArgType, filter: &ArgFilter, path: &FieldPath, found:
             Diagnostic::new(
                 &UNDECLARED_ARG,
                 path.clone(),
-                "`CapabilitiesGained` compares two arguments: every node refuses the policy",
+                "`CapabilitiesGained` requires two arguments; every node rejects the policy",
             )
-            .help("write `args: [NEW, OLD]`, the indices of two sets of capabilities"),
+            .help("write `args: [NEW, OLD]` with the indices of two capability sets"),
         );
     }
     for (i, value) in filter.values.iter().enumerate() {
@@ -199,7 +203,7 @@ pub(crate) fn host_bits(text: &str, written: &address::Written, path: FieldPath)
     Diagnostic::new(
         &BAD_ADDRESS,
         path.clone(),
-        format!("`{text}` has bits after its prefix; the whole network `{network}` is meant by it"),
+        format!("`{text}` has host bits set; it matches the whole network `{network}`"),
     )
     .severity(Severity::Warning)
     // The one address may have been meant.
@@ -214,7 +218,7 @@ fn no_values(path: &FieldPath) -> Diagnostic {
     Diagnostic::new(
         &NO_VALUES,
         path.clone(),
-        "the filter has no values: Tetragon would leave it out, and every call would pass",
+        "the filter has no values; Tetragon would ignore it, and every call would match",
     )
 }
 
@@ -271,11 +275,11 @@ fn bad_text(operator: Operator, value: &str) -> Option<String> {
         _ => 4096,
     };
     let reason = if value.is_empty() && !matches!(operator, Operator::Equal | Operator::NotEqual) {
-        "every string has the empty one in it".to_owned()
+        "every string contains the empty string".to_owned()
     } else if value.contains('\0') {
-        "a string of the kernel ends at its first NUL, so none has one".to_owned()
+        "kernel strings end at the first NUL byte, so no string contains one".to_owned()
     } else if value.len() > limit {
-        format!("{} bytes are more than the {limit} that `{operator}` takes", value.len())
+        format!("the value has {} bytes; `{operator}` accepts at most {limit}", value.len())
     } else {
         return None;
     };
@@ -316,11 +320,11 @@ fn changes(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
             let diagnostic = Diagnostic::new(
                 &UNKNOWN_CONSTANT,
                 path.field("values").index(k),
-                format!("there is no kind of namespace {kind:?}: every node refuses the policy"),
+                format!("unknown namespace kind {kind:?}; every node rejects the policy"),
             );
             found.push(match nearest(kind, NamespaceKind::NAMES.iter().copied()) {
                 Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")),
-                None => diagnostic.help(format!("write one of `{}`", NamespaceKind::NAMES.join("`, `"))),
+                None => diagnostic.help(format!("expected one of `{}`", NamespaceKind::NAMES.join("`, `"))),
             });
         }
     }
@@ -351,18 +355,18 @@ fn programs(filters: &[BinaryFilter], path: &FieldPath, name: &str, found: &mut 
             found.push(Diagnostic::new(
                 &OPERATOR_TYPE,
                 path.field("followChildren"),
-                format!("`followChildren` works with In and NotIn only, not with {}", filter.operator),
+                format!("`followChildren` works only with In and NotIn, not with {}", filter.operator),
             ));
         }
         let from_start = !matches!(filter.operator, Operator::Postfix | Operator::NotPostfix);
         for (k, value) in filter.values.iter().enumerate() {
             let reason = if from_start && !value.starts_with('/') {
                 Some(format!(
-                    "`{value}` is no absolute path; programs are known by theirs, so it would match none"
+                    "`{value}` is not an absolute path; programs are matched by absolute path, so it never matches"
                 ))
             } else if whole && value.len() > PATH_MAX {
                 Some(format!(
-                    "{} bytes are more than the {PATH_MAX} that a program's path can have here",
+                    "the value has {} bytes; a program path can have at most {PATH_MAX} here",
                     value.len()
                 ))
             } else {

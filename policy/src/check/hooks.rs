@@ -82,11 +82,11 @@ fn duplicates(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                     &DUPLICATE_HOOK,
                     place.path.field(field(place.hook)),
                     format!(
-                        "`{shown}` is hooked by {first} already: an event that both select counts twice, and Tetragon \
-                         refuses such a policy unless `disable-kprobe-multi` is set"
+                        "`{shown}` is already hooked by {first}: an event that both select counts twice, and Tetragon \
+                         rejects the policy unless `disable-kprobe-multi` is set"
                     ),
                 )
-                .help("write the selectors of both under one of them"),
+                .help("merge the selectors of both hooks into one of them"),
             );
         }
     }
@@ -103,9 +103,10 @@ fn names(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
                     Diagnostic::new(
                         &ARCH_NAME,
                         path(),
-                        format!("`{call}` exists on one architecture only; on nodes of another the policy isn't loaded"),
+                        format!("`{call}` exists on one architecture only; nodes of other architectures do not load \
+                                 the policy"),
                     )
-                    .help(format!("write `call: {bare}` with `syscall: true`, which means it on all of them"))
+                    .help(format!("write `call: {bare}` with `syscall: true`, which works on every architecture"))
                     .fix(Fix {
                         title: format!("write `{bare}`"),
                         path: path(),
@@ -118,12 +119,13 @@ fn names(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
             // Of kprobes the compiler says it, which knows the kernel's names too.
             let plain = !call.starts_with("sys_") && !call.starts_with("__") && !call.starts_with("list:");
             if place.section == Section::Fentries && *syscall && plain && !call.is_empty() {
-                let reason = if *syscall_written { "" } else { ", as it is unless written otherwise" };
+                let reason = if *syscall_written { "" } else { " by default" };
                 found.push(
                     Diagnostic::new(
                         &SYSCALL_NAME,
                         path(),
-                        format!("`{call}` is no system call, but `syscall` is true{reason}; no kernel has such a function"),
+                        format!("`{call}` is not a system call, but `syscall` is true{reason}; no kernel has such a \
+                                 function"),
                     )
                     .help("write `syscall: false`"),
                 );
@@ -137,7 +139,7 @@ fn names(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
                     Diagnostic::new(
                         &LSM_NAME,
                         path.clone(),
-                        format!("LSM hooks are written without a prefix: no kernel has `bpf_lsm_{hook}`"),
+                        format!("LSM hook names have no prefix: no kernel has `bpf_lsm_{hook}`"),
                     )
                     .fix(Fix {
                         title: format!("write `{bare}`"),
@@ -177,7 +179,7 @@ fn hot(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &HOT_HOOK,
                 place.path.field(field(place.hook)),
-                format!("every process calls `{bare}` all the time, and nothing filters it: each call would be an event"),
+                format!("every process calls `{bare}` constantly, and no filter limits it: every call would be an event"),
             )
             .help("add `matchArgs` or `matchBinaries` to every selector"),
         );
@@ -198,10 +200,15 @@ fn exec_caller(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &EXEC_CALLER,
                 path.field("matchBinaries"),
-                format!("at the entry of `{call}` a process is still its old program: this means that {program} runs something"),
+                format!(
+                    "at the entry of `{call}` the process still runs its old program: this matches {program} \
+                     starting a program"
+                ),
             )
             .at_key()
-            .help(format!("to see that {program} is run, hook `security_bprm_check` and filter its argument")),
+            .help(format!(
+                "to match the start of {program}, hook `security_bprm_check` and filter on its argument"
+            )),
         );
     }
 }
@@ -232,8 +239,8 @@ fn racy(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
                     &RACY_HOOK,
                     path.field("matchArgs").index(i),
                     format!(
-                        "`{call}` reads this argument from the program's memory again after the filter has seen it: \
-                         another thread can change it in between and get past the policy"
+                        "`{call}` reads this argument from user memory again after the filter: another thread can \
+                         change it in between and bypass the policy"
                     ),
                 )
                 .help("hook the `security_*` function or LSM hook behind it, which sees the kernel's own copy"),

@@ -16,7 +16,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
             found.push(Diagnostic::new(
                 &BAD_LIST,
                 path.field("name"),
-                format!("there is a list `{}` already; `list:{0}` would mean only one of them", list.name),
+                format!("duplicate list name `{}`: `list:{0}` would refer to only one of them", list.name),
             ));
         }
     }
@@ -51,29 +51,35 @@ fn definition(list: &List, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     if generated && !list.values.is_empty() {
         say(
             "values",
-            format!("a list of type `{}` makes its values itself: every node refuses the policy", list.ty),
-            "take the values away, or the type",
+            format!("a list of type `{}` generates its own values; every node rejects the policy", list.ty),
+            "remove the values or the type",
         );
     }
     if list.ty == "generated_ftrace" && list.pattern.as_ref().is_none_or(String::is_empty) {
         say(
             "pattern",
-            "a list of type `generated_ftrace` needs a pattern: every node refuses the policy".to_owned(),
-            "write `pattern: …`, with `*` for any letters",
+            "a list of type `generated_ftrace` requires a pattern; every node rejects the policy".to_owned(),
+            "add `pattern: …`, where `*` stands for any characters",
         );
     }
     if list.ty != "generated_ftrace" && list.pattern.is_some() {
         say(
             "pattern",
-            "only a list of type `generated_ftrace` has a pattern; this one would be ignored".to_owned(),
-            "take it away",
+            "`pattern` works only in lists of type `generated_ftrace`; it is ignored here".to_owned(),
+            "remove it",
         );
     }
     if !generated && list.values.is_empty() {
-        say("values", format!("the list `{}` is empty", list.name), "write its values");
+        say("values", format!("the list `{}` is empty", list.name), "add values");
     }
     if list.validated {
-        say("validated", "`validated: true` makes Tetragon skip the check of the list: names that no kernel has would go through".to_owned(), "take it away");
+        say(
+            "validated",
+            "`validated: true` disables Tetragon's check of the list, so it accepts names that no kernel \
+             has"
+            .to_owned(),
+            "remove it",
+        );
     }
     if list.ty == "syscalls" {
         for (i, value) in list.values.iter().enumerate() {
@@ -82,9 +88,9 @@ fn definition(list: &List, path: &FieldPath, found: &mut Vec<Diagnostic>) {
                     Diagnostic::new(
                         &BAD_LIST,
                         path.field("values").index(i),
-                        format!("`{value}` is no system call's name: every node refuses the policy"),
+                        format!("`{value}` is not a system call name; every node rejects the policy"),
                     )
-                    .help("write `sys_NAME`, or `ABI/sys_NAME` as in `i386/sys_open`"),
+                    .help("write `sys_NAME` or `ABI/sys_NAME`, for example `i386/sys_open`"),
                 );
             }
         }
@@ -113,7 +119,7 @@ fn named(lists: &[List], value: &str, path: impl FnOnce() -> FieldPath, found: &
     let diagnostic = Diagnostic::new(
         &BAD_LIST,
         path.clone(),
-        format!("there is no list `{name}` in this policy: every node refuses it"),
+        format!("unknown list `{name}`; every node rejects the policy"),
     );
     found.push(match nearest(name, lists.iter().take(64).map(|list| list.name.as_str())) {
         Some(meant) => diagnostic.help(format!("did you mean `list:{meant}`?")).fix(Fix {

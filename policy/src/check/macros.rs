@@ -14,9 +14,9 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                 Diagnostic::new(
                     &BAD_MACRO,
                     path.field("macros"),
-                    "a macro can't use macros: every node refuses the policy",
+                    "a macro cannot use macros; every node rejects the policy",
                 )
-                .help("write the filters out"),
+                .help("write the filters in the macro itself"),
             );
         }
         if !selector.match_workloads.is_empty() {
@@ -24,10 +24,10 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                 Diagnostic::new(
                     &BAD_MACRO,
                     path.field("matchWorkloads"),
-                    "`matchWorkloads` in a macro is dropped without a word: every workload would match",
+                    "`matchWorkloads` is silently ignored in a macro, so every workload would match",
                 )
                 .at_key()
-                .help("write it in the selector itself"),
+                .help("move it to the selector"),
             );
         }
     }
@@ -39,7 +39,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                     let diagnostic = Diagnostic::new(
                         &BAD_MACRO,
                         at.clone(),
-                        format!("there is no macro `{name}` in this policy: every node refuses it"),
+                        format!("unknown macro `{name}`; every node rejects the policy"),
                     );
                     found.push(match nearest(name, macros.keys().take(64).map(String::as_str)) {
                         Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")).fix(Fix {
@@ -58,9 +58,10 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                         Diagnostic::new(
                             &BAD_MACRO,
                             at.clone(),
-                            format!("the macro `{name}` has `{field}`, which the selector has already: every node refuses the policy"),
+                            format!("macro `{name}` has `{field}`, which the selector already has; every node rejects \
+                                     the policy"),
                         )
-                        .help(format!("write all of `{field}` in one place")),
+                        .help(format!("put all of `{field}` in one place")),
                     );
                 }
             }

@@ -28,7 +28,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
             let diagnostic = Diagnostic::new(
                 &BAD_OPTION,
                 at.clone(),
-                format!("there is no option {name:?}; it would be ignored without a word"),
+                format!("unknown option {name:?}; it is silently ignored"),
             );
             found.push(match nearest(name, OPTIONS.iter().map(|(known, _)| *known)) {
                 Some(meant) => diagnostic.fix(Fix {
@@ -57,9 +57,9 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                 Diagnostic::new(
                     &BAD_OPTION,
                     path.field("value"),
-                    format!("the option `{name}` can't be {value:?}: every node refuses the policy"),
+                    format!("invalid value {value:?} for option `{name}`; every node rejects the policy"),
                 )
-                .help(format!("write {wanted}")),
+                .help(format!("expected {wanted}")),
             );
         }
     }

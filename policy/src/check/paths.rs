@@ -87,8 +87,8 @@ fn values(operator: Operator, values: &[String], path: impl Fn() -> FieldPath, f
                 &PATH_ALIAS,
                 list.index(i),
                 format!(
-                    "on most systems `{link}` is a link, and the kernel says `{real}` instead of `{value}`: there the \
-                     filter would never see it"
+                    "`{link}` is a link on most systems: the kernel reports `{real}` instead of `{value}`, so the \
+                     filter never matches there"
                 ),
             )
             .fix(Fix {

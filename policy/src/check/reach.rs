@@ -91,7 +91,7 @@ fn never(prover: &Prover, conditions: &[Condition]) -> Option<Diagnostic> {
                     condition.path.clone(),
                     "no value can pass this filter, so its selector never matches",
                 )
-                .help("write values that there can be, or take the selector away"),
+                .help("correct the values, or remove the selector"),
             );
         }
         let same = || conditions[..i].iter().filter(|other| other.key == condition.key);
@@ -107,9 +107,11 @@ fn never(prover: &Prover, conditions: &[Condition]) -> Option<Diagnostic> {
                 Diagnostic::new(
                     &NEVER_MATCHES,
                     condition.path.clone(),
-                    format!("what passes this filter can't pass {other}, so the selector never matches"),
+                    format!(
+                        "values that pass this filter cannot pass {other}, so the selector never matches"
+                    ),
                 )
-                .help("filters of a selector must all hold together; write alternatives as selectors of their own"),
+                .help("all filters of a selector must match; for alternatives, use separate selectors"),
             );
         }
     }
@@ -120,7 +122,7 @@ fn never(prover: &Prover, conditions: &[Condition]) -> Option<Diagnostic> {
 fn useful(prover: &Prover, conditions: Vec<Condition>, found: &mut Vec<Diagnostic>) -> Vec<Condition> {
     let mut useful: Vec<Condition> = Vec::with_capacity(conditions.len());
     let remove = |condition: &Condition, safe| Fix {
-        title: "take the filter away".to_owned(),
+        title: "remove the filter".to_owned(),
         path: condition.path.clone(),
         edit: Edit::Remove,
         safe,
@@ -131,7 +133,7 @@ fn useful(prover: &Prover, conditions: Vec<Condition>, found: &mut Vec<Diagnosti
                 Diagnostic::new(
                     &ALWAYS_HOLDS,
                     condition.path.clone(),
-                    "every value there is passes this filter: it leaves nothing out",
+                    "every possible value passes this filter, so it has no effect",
                 )
                 // It may have been meant to.
                 .fix(remove(&condition, false)),
@@ -152,7 +154,7 @@ fn useful(prover: &Prover, conditions: Vec<Condition>, found: &mut Vec<Diagnosti
                 Diagnostic::new(
                     &REDUNDANT_FILTER,
                     condition.path.clone(),
-                    format!("whatever passes `{by}` passes this filter too: it leaves nothing more out"),
+                    format!("every value that passes `{by}` also passes this filter, so it has no effect"),
                 )
                 .fix(remove(condition, true)),
             );
@@ -175,19 +177,22 @@ fn dead(prover: &Prover, before: &[Live<'_>], later: &Live<'_>, path: &FieldPath
         }
     };
     let (code, why) = match (all, takers.as_slice()) {
-        (Some(i), _) => (
-            &DEAD_SELECTOR,
-            format!("{} has no filter that leaves anything out, and takes every call", name(i)),
-        ),
+        (Some(i), _) => {
+            (&DEAD_SELECTOR, format!("{} has no effective filter and matches every call", name(i)))
+        }
         (None, [i]) if before[*i].allowed == later.allowed => {
-            (&SUBSUMED_SELECTOR, format!("{} asks for the same and comes first", name(*i)))
+            (&SUBSUMED_SELECTOR, format!("{} has the same filters and comes first", name(*i)))
         }
-        (None, [i]) => {
-            (&SUBSUMED_SELECTOR, format!("{} asks for less and takes all that this one would", name(*i)))
-        }
+        (None, [i]) => (
+            &SUBSUMED_SELECTOR,
+            format!("{} has weaker filters and matches everything that this one matches", name(*i)),
+        ),
         (None, several) => {
             let names: Vec<String> = several.iter().map(|i| name(*i)).collect();
-            (&SUBSUMED_SELECTOR, format!("{} together take all that it would", names.join(" and ")))
+            (
+                &SUBSUMED_SELECTOR,
+                format!("{} together match everything that this one matches", names.join(" and ")),
+            )
         }
     };
     let same_actions = |i: &usize| {
@@ -195,7 +200,7 @@ fn dead(prover: &Prover, before: &[Live<'_>], later: &Live<'_>, path: &FieldPath
         a.match_actions == b.match_actions && a.match_return_actions == b.match_return_actions
     };
     let fix = Fix {
-        title: "take the selector away".to_owned(),
+        title: "remove the selector".to_owned(),
         path: path.clone(),
         edit: Edit::Remove,
         // With other actions, something else was meant to happen.
@@ -203,7 +208,9 @@ fn dead(prover: &Prover, before: &[Live<'_>], later: &Live<'_>, path: &FieldPath
     };
     Some(
         Diagnostic::new(code, path.clone(), format!("this selector is never reached: {why}"))
-            .help("the first selector that matches takes the event: put the narrower one first, or take it away")
+            .help(
+                "the first selector that matches handles the event: put the narrower one first, or remove it",
+            )
             .fix(fix),
     )
 }

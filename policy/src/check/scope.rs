@@ -28,9 +28,9 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &HOST_SELECTOR,
                 path.field("hostSelector"),
-                "a policy of a namespace can't watch the host, so the API server refuses it",
+                "a namespaced policy cannot have a `hostSelector`; the API server rejects it",
             )
-            .help("take `hostSelector` away, or make it a `TracingPolicy`"),
+            .help("remove `hostSelector`, or use kind `TracingPolicy`"),
         );
     }
     ignored_namespace(policy, found);
@@ -55,10 +55,10 @@ fn check_workload(
             Diagnostic::new(
                 &HOST_SELECTOR,
                 path.field("hostSelector"),
-                "hosts have no labels here: `hostSelector` is `{}` (watch the host) or absent, and the API server \
-                 refuses anything else",
+                "`hostSelector` must be `{}` (the host) or absent, because hosts have no labels here; the API server \
+                 rejects anything else",
             )
-            .help("to choose nodes, use `nodeSelector`"),
+            .help("to select nodes, use `nodeSelector`"),
         );
     }
 }
@@ -72,9 +72,9 @@ fn namespace_labels(selector: &LabelSelector, path: &FieldPath, found: &mut Vec<
         Diagnostic::new(
             &NAMESPACE_LABEL,
             at.clone(),
-            format!("`{key}` is a label of namespaces, which pods don't have: the selector looks at pods' labels alone"),
+            format!("`{key}` is a namespace label, which pods do not have; the selector matches against pod labels only"),
         )
-        .help(format!("a pod's namespace can be selected by its name with the key `{NAMESPACE_KEY}`"))
+        .help(format!("to select pods by namespace name, use the key `{NAMESPACE_KEY}`"))
         .fix(Fix { title: format!("write `{NAMESPACE_KEY}`"), path: at, edit, safe: false })
     };
     for key in selector.match_labels.keys().filter(|key| suspicious(key)) {
@@ -94,10 +94,10 @@ fn ignored_namespace(policy: &Policy, found: &mut Vec<Diagnostic>) {
         Diagnostic::new(
             &NAMESPACE_IGNORED,
             FieldPath::root().field("metadata").field("namespace"),
-            format!("a `TracingPolicy` has no namespace: it watches all of them, not `{namespace}` alone"),
+            format!("a `TracingPolicy` is not namespaced: it applies to all namespaces, not only to `{namespace}`"),
         )
         .help(format!(
-            "make it a `TracingPolicyNamespaced`, or select pods by `{NAMESPACE_KEY}: {namespace}` and take this away"
+            "use kind `TracingPolicyNamespaced`, or select pods by `{NAMESPACE_KEY}: {namespace}` and remove this field"
         )),
     );
 }
@@ -122,12 +122,12 @@ fn everywhere(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                 &ENFORCED_EVERYWHERE,
                 path.field("matchActions").index(i).field("action"),
                 format!(
-                    "`{}` reaches every process of every pod{}: the policy names no workload and no program",
+                    "`{}` affects every process of every pod{}: the policy selects no workloads and no programs",
                     selector.match_actions[i].action,
                     if parts.pod_selector.is_none() { " and of the nodes themselves" } else { "" }
                 ),
             )
-            .help("name the workloads with `podSelector`, or the programs with `matchBinaries`"),
+            .help("select workloads with `podSelector`, or programs with `matchBinaries`"),
         );
     }
 }

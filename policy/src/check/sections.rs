@@ -10,8 +10,8 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     let used: Vec<Section> = Section::ALL.into_iter().filter(|s| !s.hooks(policy).is_empty()).collect();
     if used.is_empty() && !policy.spec.loader {
         found.push(
-            Diagnostic::new(&NO_HOOK, spec(), "the policy has no hook: it would be loaded and watch nothing")
-                .help("write one of `kprobes`, `tracepoints`, `lsmhooks`, `uprobes`, `usdts`"),
+            Diagnostic::new(&NO_HOOK, spec(), "the policy has no hooks, so it observes nothing")
+                .help("add one of `kprobes`, `tracepoints`, `lsmhooks`, `uprobes`, `usdts`"),
         );
     }
     for section in used.iter().skip(1) {
@@ -20,13 +20,13 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                 &MANY_SECTIONS,
                 spec().field(section.name()),
                 format!(
-                    "`{}` beside `{}`: Tetragon's nodes load one kind of hook a policy, and refuse this one",
+                    "`{}` together with `{}`: Tetragon loads one kind of hook per policy and rejects this one",
                     section.name(),
                     used[0].name()
                 ),
             )
             .at_key()
-            .help("make a policy of each"),
+            .help("create one policy for each"),
         );
     }
     for section in [Section::Uprobes, Section::Usdts] {
@@ -35,10 +35,10 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                 Diagnostic::new(
                     &SECTION_KIND,
                     spec().field(section.name()),
-                    format!("a policy of a namespace can't have `{}`: every node refuses it", section.name()),
+                    format!("a namespaced policy cannot have `{}`; every node rejects it", section.name()),
                 )
                 .at_key()
-                .help("make it a `TracingPolicy` with a `podSelector`"),
+                .help("use kind `TracingPolicy` with a `podSelector`"),
             );
         }
     }
@@ -53,9 +53,9 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                 Diagnostic::new(
                     &CONFLICTING_FIELDS,
                     spec().field("uprobes").index(i),
-                    format!("{what} of `symbols`, `offsets` and `addrs`: the policy is refused"),
+                    format!("{what} of `symbols`, `offsets` and `addrs` is set; the policy is rejected"),
                 )
-                .help("write exactly one of them"),
+                .help("set exactly one of them"),
             );
         }
     }
@@ -77,7 +77,7 @@ fn loader(policy: &Policy, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &LOADER_SCOPE,
                 spec().field(name),
-                format!("`loader` can't be limited by `{name}`: every node refuses the policy"),
+                format!("`loader` cannot be limited by `{name}`; every node rejects the policy"),
             )
             .at_key(),
         );
@@ -86,7 +86,7 @@ fn loader(policy: &Policy, found: &mut Vec<Diagnostic>) {
         found.push(Diagnostic::new(
             &LOADER_SCOPE,
             spec().field("loader"),
-            "`loader` can't be limited to a namespace: every node refuses the policy",
+            "`loader` cannot be limited to a namespace; every node rejects the policy",
         ));
     }
 }

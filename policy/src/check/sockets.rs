@@ -21,7 +21,7 @@ fn return_arg_action(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
         return;
     };
     let at = place.path.field("returnArgAction");
-    let message = format!("there is no action {action:?} for results: every node refuses the policy");
+    let message = format!("unknown action {action:?} for return values; every node rejects the policy");
     let diagnostic = Diagnostic::new(&UNKNOWN_NAME, at.clone(), message);
     found.push(match nearest(action, KNOWN) {
         Some(meant) => diagnostic.fix(Fix {
@@ -30,7 +30,7 @@ fn return_arg_action(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
             edit: Edit::Replace(meant.to_owned()),
             safe: false,
         }),
-        None => diagnostic.help("write `TrackSock` or `UntrackSock`"),
+        None => diagnostic.help("use `TrackSock` or `UntrackSock`"),
     });
 }
 
@@ -57,15 +57,15 @@ fn sockets(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     }
     let (path, message) = match first {
         [Some(path), None] => {
-            (path, "sockets are tracked here and untracked nowhere: the table of them fills up")
+            (path, "sockets are tracked but never untracked, so the tracking table fills up")
         }
-        [None, Some(path)] => (path, "sockets are untracked here and tracked nowhere, so this does nothing"),
+        [None, Some(path)] => (path, "sockets are untracked but never tracked, so this has no effect"),
         _ => return,
     };
-    found.push(
-        Diagnostic::new(&SOCKET_TRACKING, path, message)
-            .help("`TrackSock` and `UntrackSock` belong together in one policy: where a socket is made, and where it is closed"),
-    );
+    found.push(Diagnostic::new(&SOCKET_TRACKING, path, message).help(
+        "use `TrackSock` and `UntrackSock` together in one policy: where a socket is created, and where it \
+         is closed",
+    ));
 }
 
 #[cfg(test)]

@@ -31,8 +31,8 @@ fn directory(policy: &Policy, found: &mut Vec<Diagnostic>) {
                 &NAME_TOO_LONG,
                 FieldPath::root().field("metadata").field("name"),
                 format!(
-                    "`namespace:name` has {length} bytes; the directory of that name that the policy needs on every \
-                     node can have {NAME_MAX}, so it would be loaded nowhere"
+                    "`namespace:name` has {length} bytes, but at most {NAME_MAX} fit: it names a directory on the \
+                     nodes, so no node could load the policy"
                 ),
             )
             .help("choose a shorter name"),
@@ -45,25 +45,21 @@ fn message(message: Option<&str>, path: &FieldPath, found: &mut Vec<Diagnostic>)
     let at = || path.field("message");
     match message.map_or(0, str::len) {
         0 => found.push(
-            Diagnostic::new(
-                &NO_MESSAGE,
-                at(),
-                "the hook has no message: who reads an event of it must know why",
-            )
-            .help("write `message: …` in a few words"),
+            Diagnostic::new(&NO_MESSAGE, at(), "missing `message`: events of this hook have no description")
+                .help("add a short `message`; it appears in every event of this hook"),
         ),
         1 => found.push(
             Diagnostic::new(
                 &MESSAGE_LENGTH,
                 at(),
-                "a message of one byte: Tetragon's nodes refuse the whole policy",
+                "the message has one byte; Tetragon rejects the whole policy",
             )
             .severity(Severity::Error),
         ),
         length if length > MESSAGE_MAX => found.push(Diagnostic::new(
             &MESSAGE_LENGTH,
             at(),
-            format!("the message has {length} bytes and is cut after {MESSAGE_MAX}"),
+            format!("the message has {length} bytes and is truncated after {MESSAGE_MAX}"),
         )),
         _ => {}
     }
@@ -75,7 +71,7 @@ fn tags(tags: &[String], path: &FieldPath, found: &mut Vec<Diagnostic>) {
         found.push(Diagnostic::new(
             &OVER_LIMIT,
             path.clone(),
-            format!("{} tags: the API server takes {TAGS_MAX} and refuses the policy", tags.len()),
+            format!("{} tags; the API server accepts at most {TAGS_MAX} and rejects the policy", tags.len()),
         ));
     }
     for (i, tag) in tags.iter().enumerate() {
@@ -85,14 +81,14 @@ fn tags(tags: &[String], path: &FieldPath, found: &mut Vec<Diagnostic>) {
                 Diagnostic::new(
                     &MESSAGE_LENGTH,
                     at,
-                    format!("{tag:?} is shorter than two bytes: Tetragon's nodes refuse the whole policy"),
+                    format!("tag {tag:?} is shorter than two bytes; Tetragon rejects the whole policy"),
                 )
                 .severity(Severity::Error),
             ),
             length if length > TAG_MAX => found.push(Diagnostic::new(
                 &MESSAGE_LENGTH,
                 at,
-                format!("the tag has {length} bytes and is cut after {TAG_MAX}"),
+                format!("the tag has {length} bytes and is truncated after {TAG_MAX}"),
             )),
             _ => {}
         }

@@ -76,31 +76,29 @@ pub struct Tables {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Excess {
     /// Too many selectors.
-    #[error("the policies on this function have more than {MAX_SELECTORS} selectors together")]
+    #[error("the policies on this function have more than {MAX_SELECTORS} selectors in total")]
     Selectors,
     /// Too many integers.
-    #[error("the policies on this function look at more than {INT_SLOTS} integers together")]
+    #[error("the policies on this function filter on more than {INT_SLOTS} integers in total")]
     Integers,
     /// Too many strings.
-    #[error("the policies on this function look at more than {TEXT_SLOTS} strings or paths together")]
+    #[error("the policies on this function filter on more than {TEXT_SLOTS} strings or paths in total")]
     Texts,
     /// Too many addresses.
-    #[error("the policies on this function look at more than {ADDR_SLOTS} addresses together")]
+    #[error("the policies on this function filter on more than {ADDR_SLOTS} addresses in total")]
     Addresses,
     /// Too many sets of programs.
     #[error(
-        "the policies on this function follow the children of more than {FOLLOW_SLOTS} sets of programs together"
+        "the policies on this function follow the children of more than {FOLLOW_SLOTS} program sets in total"
     )]
     FollowSets,
     /// Too many ranges of one integer.
-    #[error(
-        "the policies on this function divide one integer into more than {} ranges",
-        integers::MAX_BREAKS
-    )]
+    #[error("the policies on this function split one integer into more than {} ranges", integers::MAX_BREAKS)]
     Ranges,
     /// A string that is too long for a table.
     #[error(
-        "a string has more than {TEXT_BYTES} bytes (an end more than 127), which the kernel's tables don't hold"
+        "a string has more than {TEXT_BYTES} bytes (a suffix more than 127), which the kernel's match tables cannot \
+         hold"
     )]
     TextLength,
 }

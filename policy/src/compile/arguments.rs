@@ -143,7 +143,7 @@ impl Compiler<'_> {
             if let Some(function) = function
                 && let Some(ret) = &function.ret
             {
-                let what = format_args!("the result of `{function}`");
+                let what = format_args!("the return value of `{function}`");
                 self.fits(arg.ty, ret, what, &path.field("returnArg"), true);
             }
             let readable = match integer(arg.ty) {
@@ -178,15 +178,15 @@ impl Compiler<'_> {
         };
         if let Some(severity) = problem.filter(|severity| *severity != Severity::Note) {
             let consequence = if severity == Severity::Error {
-                "something else would be read"
+                "a different value would be read"
             } else {
-                "a part of the value would be read"
+                "only part of the value would be read"
             };
             let at = path.field("type");
             let diagnostic = Diagnostic::new(
                 code,
                 at.clone(),
-                format!("`{}` is declared, but {what} is a `{}`; {consequence}", ty.name(), real.text),
+                format!("declared as `{}`, but {what} is a `{}`; {consequence}", ty.name(), real.text),
             )
             .severity(severity);
             self.report(match written(real) {
@@ -218,7 +218,7 @@ impl Compiler<'_> {
                 &codes::UNDECLARED_ARG,
                 path.field("index"),
                 format!(
-                    "argument {} is not declared in `args` (declared: {declared}); this filter could never be evaluated",
+                    "argument {} is not declared in `args` (declared: {declared}), so this filter cannot be evaluated",
                     filter.index
                 ),
             );
@@ -238,7 +238,7 @@ impl Compiler<'_> {
             self.report(Diagnostic::new(
                 &codes::RETURN_FILTER,
                 path.clone(),
-                "`matchReturnArgs` needs `return: true`; without it there is no result to look at",
+                "`matchReturnArgs` requires `return: true`; without it there is no return value to match",
             ));
             return None;
         }
@@ -246,7 +246,7 @@ impl Compiler<'_> {
             self.report(Diagnostic::new(
                 &codes::RETURN_FILTER,
                 path.clone(),
-                "`matchReturnArgs` needs `returnArg`, which says what type the result has",
+                "`matchReturnArgs` requires `returnArg`, which declares the type of the return value",
             ));
         }
         arguments.result

@@ -27,14 +27,15 @@ impl Compiler<'_> {
                     &codes::ENUM_NUMBER,
                     path,
                     format!(
-                        "`{value}` is {name} of `enum {tag}` on the kernel {release}; another release may number it otherwise"
+                        "`{value}` is {name} of `enum {tag}` on kernel {release}; other releases may number it \
+                         differently"
                     ),
                 ),
                 None => Diagnostic::new(
                     &codes::ENUM_NUMBER,
                     path,
                     format!(
-                        "`{value}` is no constant of `enum {tag}` on the kernel {release}: no call has it"
+                        "`{value}` is not a constant of `enum {tag}` on kernel {release}; no call has it"
                     ),
                 )
                 .severity(Severity::Warning),

@@ -61,8 +61,8 @@ impl Compiler<'_> {
             Readable::Int { .. } => "Equal, NotEqual, GT, LT, Mask, InMap, NotInMap, InRange, NotInRange",
             Readable::Text(_) => "Equal, NotEqual, Prefix, NotPrefix, Postfix, NotPostfix",
             Readable::Sock(_) => {
-                "SAddr, DAddr, SPort, DPort and their Nots, SPortPriv, DPortPriv and their Nots, Protocol, Family, \
-                 State"
+                "SAddr, DAddr, SPort, DPort and their Not forms, SPortPriv, DPortPriv and their Not forms, Protocol, \
+                 Family, State"
             }
             Readable::Opaque => return,
         };
@@ -71,7 +71,7 @@ impl Compiler<'_> {
                 &codes::OPERATOR_TYPE,
                 path.field("operator"),
                 format!(
-                    "`{}` doesn't work on a `{}`: Tetragon would let every call pass, or none",
+                    "operator `{}` does not work on type `{}`; Tetragon would match every call, or none",
                     filter.operator, argument.ty
                 ),
             )
@@ -150,15 +150,18 @@ impl Compiler<'_> {
         for (i, value) in values.iter().enumerate() {
             let problem = if value.is_empty() {
                 Some(match op {
-                    TextOp::Equal => "an empty string equals nothing that the kernel gives".to_owned(),
+                    TextOp::Equal => "an empty string equals no value from the kernel".to_owned(),
                     TextOp::Prefix | TextOp::Postfix => {
-                        "every string begins and ends with the empty one".to_owned()
+                        "every string starts and ends with the empty string".to_owned()
                     }
                 })
             } else if value.contains('\0') {
-                Some("a string with a NUL equals nothing: strings of the kernel end there".to_owned())
+                Some("a string with a NUL byte never matches, because kernel strings end there".to_owned())
             } else if value.len() > limit {
-                Some(format!("{} bytes are more than the {limit} that the kernel's table holds", value.len()))
+                Some(format!(
+                    "the value has {} bytes; the kernel's match tables hold at most {limit}",
+                    value.len()
+                ))
             } else {
                 None
             };
@@ -198,7 +201,7 @@ impl Compiler<'_> {
                     self.report(Diagnostic::new(
                         &codes::NO_VALUES,
                         path.field("values"),
-                        format!("`{operator}` takes no values: it means the ports 0 to 1023"),
+                        format!("`{operator}` takes no values: it means ports 0 to 1023"),
                     ));
                     return None;
                 }
@@ -271,7 +274,7 @@ impl Compiler<'_> {
             self.report(Diagnostic::new(
                 &codes::NO_VALUES,
                 path.clone(),
-                "the filter has no values: Tetragon would leave it out, and every call would pass",
+                "the filter has no values; Tetragon would ignore it, and every call would match",
             ));
         }
         !values.is_empty()

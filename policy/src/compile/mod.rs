@@ -75,7 +75,7 @@ impl Compiler<'_> {
         self.report(Diagnostic::new(
             &codes::NOT_RUN_HERE,
             path,
-            format!("this agent doesn't run {what} yet, so the whole policy is left out"),
+            format!("this agent does not support {what} yet, so it does not load the policy"),
         ));
     }
 
@@ -121,7 +121,7 @@ impl Compiler<'_> {
     fn hook(&mut self, hook: &Hook, path: &FieldPath) -> Option<HookPlan> {
         let Target::Function { call, syscall, syscall_written } = &hook.target else { return None };
         if call.starts_with("list:") {
-            self.not_run(path.field("call"), "`list:` as a call");
+            self.not_run(path.field("call"), "`list:` in `call`");
             return None;
         }
         let function = self.function(call, *syscall, *syscall_written, hook.ignore_failure, path)?;
@@ -153,13 +153,13 @@ impl Compiler<'_> {
         let named_as_syscall = call.starts_with("sys_") || call.starts_with(prefix);
         if syscall && !named_as_syscall {
             let symbol = kernel.syscall_symbol(call);
-            let reason = if written { "" } else { ", which it is unless `syscall: false` is written" };
+            let reason = if written { "" } else { " by default" };
             self.report(
                 Diagnostic::new(
                     &codes::SYSCALL_NAME,
                     path.field("call"),
                     format!(
-                        "`{call}` is no system call, but `syscall` is true{reason}; no kernel has `{symbol}`"
+                        "`{call}` is not a system call, but `syscall` is true{reason}; no kernel has `{symbol}`"
                     ),
                 )
                 .fix(Fix {
@@ -181,8 +181,7 @@ impl Compiler<'_> {
                     &codes::SYSCALL_NAME,
                     path.field("call"),
                     format!(
-                        "`{call}` is a system call's name; with `syscall: false` the kernel would be asked for a \
-                         function `{call}`, which it doesn't have"
+                        "`{call}` is a system call name, but `syscall` is false; the kernel has no function `{call}`"
                     ),
                 )
                 .fix(Fix {
@@ -202,7 +201,7 @@ impl Compiler<'_> {
                     &codes::NOT_ATTACHABLE,
                     path.field("call"),
                     format!(
-                        "the kernel {} doesn't let `{symbol}` be probed{why}; the policy would see nothing",
+                        "kernel {} does not allow probing `{symbol}`{why}; the hook would never fire",
                         kernel.release
                     ),
                 ));
@@ -222,7 +221,7 @@ impl Compiler<'_> {
         let mut diagnostic = Diagnostic::new(
             &codes::UNKNOWN_FUNCTION,
             path.field("call"),
-            format!("the kernel {} has no function `{symbol}`; this hook would see nothing", kernel.release),
+            format!("kernel {} has no function `{symbol}`; this hook would never fire", kernel.release),
         );
         if let Some(best) = nearest.first() {
             let written =
@@ -298,9 +297,7 @@ impl Compiler<'_> {
                         self.report(Diagnostic::new(
                             &codes::NO_EFFECT,
                             path.field(name),
-                            format!(
-                                "`{name}` shapes events; a match is counted in the kernel whatever it says"
-                            ),
+                            format!("`{name}` affects only events; the kernel counts every match regardless"),
                         ));
                     }
                 }

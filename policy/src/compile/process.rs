@@ -30,7 +30,7 @@ impl Compiler<'_> {
                 self.report(Diagnostic::new(
                     &codes::OPERATOR_TYPE,
                     path.field("followChildren"),
-                    format!("`followChildren` works with In and NotIn only, not with {}", filter.operator),
+                    format!("`followChildren` works only with In and NotIn, not with {}", filter.operator),
                 ));
                 continue;
             }
@@ -52,7 +52,7 @@ impl Compiler<'_> {
                 &codes::BAD_TEXT,
                 path.field("values").index(i),
                 format!(
-                    "`{value}` is no absolute path; programs are known by theirs, so it would match none"
+                    "`{value}` is not an absolute path; programs are matched by absolute path, so it never matches"
                 ),
             ));
         }
@@ -70,7 +70,7 @@ impl Compiler<'_> {
                 self.report(Diagnostic::new(
                     &codes::NO_VALUES,
                     path,
-                    "the filter has no values: it would do nothing",
+                    "the filter has no values, so it has no effect",
                 ));
                 continue;
             }
@@ -148,7 +148,7 @@ impl Compiler<'_> {
             Diagnostic::new(
                 &codes::OPERATOR_TYPE,
                 path.field("operator"),
-                format!("`{operator}` doesn't work here"),
+                format!("operator `{operator}` is not supported here"),
             )
             .help(format!("use one of {allowed}")),
         );

@@ -25,12 +25,12 @@ impl Compiler<'_> {
                         &codes::TOO_MANY_SELECTORS,
                         path.index(hook.0).field("selectors"),
                         format!(
-                            "{} selectors: a hook has at most {most}, so the policy isn't loaded",
+                            "{} selectors; a hook supports at most {most}, so the policy is not loaded",
                             hook.1.selectors.len()
                         ),
                     )
                     .at_key()
-                    .help("write several values in one filter, or make two policies of it"),
+                    .help("put several values into one filter, or split the policy"),
                 );
                 continue;
             }
@@ -43,10 +43,10 @@ impl Compiler<'_> {
                     Diagnostic::new(
                         &codes::TOO_MANY_FIELDS,
                         path.index(at).field("selectors"),
-                        format!("{excess} (`{symbol}`), so this one isn't loaded"),
+                        format!("{excess} (`{symbol}`), so this policy is not loaded"),
                     )
                     .at_key()
-                    .help("look at fewer arguments, or hook another function for some of them"),
+                    .help("filter on fewer arguments, or hook another function for some of them"),
                 );
             }
         }

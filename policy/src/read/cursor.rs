@@ -88,16 +88,16 @@ impl<'a> Cursor<'a> {
 
     fn wrong_type(&self, wanted: &str) -> Diagnostic {
         let shown = match &self.node.value {
-            Value::String(text) if text.chars().count() <= 40 => format!("{text:?} is a string"),
+            Value::String(text) if text.chars().count() <= 40 => format!("a string ({text:?})"),
             Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
-                format!("`{}` is {}", self.node.written, self.node.kind())
+                format!("{} (`{}`)", self.node.kind(), self.node.written)
             }
-            _ => format!("this is {}", self.node.kind()),
+            _ => self.node.kind().to_owned(),
         };
         Diagnostic::new(
             &WRONG_TYPE,
             self.path(),
-            format!("{shown}, but {wanted} must stand here, so the API server refuses the policy"),
+            format!("expected {wanted}, found {shown}; the API server rejects the policy"),
         )
     }
 
@@ -136,7 +136,7 @@ impl<'a> Cursor<'a> {
         let value = match &self.node.value {
             Value::Int(n) => *n,
             Value::String(text) if integer(text).is_ok() => {
-                self.retyped("an integer", "take the quotes away", text.clone());
+                self.retyped("an integer", "remove the quotes", text.clone());
                 integer(text).ok()?
             }
             _ => {
@@ -146,7 +146,9 @@ impl<'a> Cursor<'a> {
         };
         let (min, max) = (i128::from(min), i128::from(max));
         if !(min..=max).contains(&value) {
-            let message = format!("{value} is outside {min} to {max}, so the API server refuses the policy");
+            let message = format!(
+                "{value} is out of range: expected {min} to {max}; the API server rejects the policy"
+            );
             self.say(Diagnostic::new(&WRONG_TYPE, self.path(), message));
             return None;
         }
@@ -159,7 +161,7 @@ impl<'a> Cursor<'a> {
             Value::Bool(b) => Some(*b),
             Value::String(text) if matches!(text.to_ascii_lowercase().as_str(), "true" | "false") => {
                 let bare = text.to_ascii_lowercase();
-                self.retyped("a boolean", "take the quotes away", bare.clone());
+                self.retyped("a boolean", "remove the quotes", bare.clone());
                 Some(bare == "true")
             }
             _ => {
@@ -177,18 +179,18 @@ impl<'a> Cursor<'a> {
             }
             Value::String(text) => {
                 self.retyped(
-                    "an array",
-                    "make it one",
+                    "a list",
+                    "write it as a list",
                     format!("[{}]", serde_json::Value::from(text.as_str())),
                 );
                 vec![element(self)]
             }
             Value::Int(_) | Value::Bool(_) | Value::Float(_) => {
-                self.say(self.wrong_type("an array"));
+                self.say(self.wrong_type("a list"));
                 Vec::new()
             }
             Value::Map(_) => {
-                self.say(self.wrong_type("an array").help("begin its first line with `- `"));
+                self.say(self.wrong_type("a list").help("start its first line with `- `"));
                 vec![element(self)]
             }
             Value::Null => Vec::new(),
@@ -205,7 +207,7 @@ impl<'a> Cursor<'a> {
         let diagnostic = Diagnostic::new(
             &UNKNOWN_NAME,
             self.path(),
-            format!("there is no {what} {text:?}, so the API server refuses the policy"),
+            format!("unknown {what} {text:?}; the API server rejects the policy"),
         );
         self.say(match meant {
             Some(word) => diagnostic.help(format!("did you mean `{word}`?")).fix(Fix {
@@ -214,7 +216,7 @@ impl<'a> Cursor<'a> {
                 edit: Edit::Replace(word.to_owned()),
                 safe: word.eq_ignore_ascii_case(&text),
             }),
-            None if words.len() <= 16 => diagnostic.help(format!("write one of `{}`", words.join("`, `"))),
+            None if words.len() <= 16 => diagnostic.help(format!("expected one of `{}`", words.join("`, `"))),
             None => diagnostic,
         });
         // `nearest` borrows from a table that lives as long as the program.
@@ -226,7 +228,7 @@ impl<'a> Cursor<'a> {
         if let Value::Map(entries) = &self.node.value {
             return Some(super::fields::Object::new(self, entries, known));
         }
-        self.say(self.wrong_type("an object"));
+        self.say(self.wrong_type("a mapping"));
         None
     }
 }

@@ -46,9 +46,9 @@ impl<'a> Object<'a> {
             let diagnostic = Diagnostic::new(
                 &MISSING_FIELD,
                 path.field(name),
-                format!("`{name}` is missing, so the API server refuses the policy"),
+                format!("missing `{name}`; the API server rejects the policy"),
             )
-            .help(format!("write `{name}: {example}`"));
+            .help(format!("add `{name}: {example}`"));
             self.cursor.say(diagnostic);
         }
         found
@@ -88,7 +88,7 @@ fn unknown(cursor: &Cursor<'_>, entry: &Entry, free: &[&str]) -> Diagnostic {
     let diagnostic = Diagnostic::new(
         &UNKNOWN_FIELD,
         path.clone(),
-        format!("there is no field `{}` here; the API server drops it without a word", entry.key),
+        format!("unknown field `{}`; the API server silently drops it", entry.key),
     )
     .at_key();
     if let Some(name) = nearest(&entry.key, free.iter().copied()) {
@@ -109,10 +109,10 @@ fn unknown(cursor: &Cursor<'_>, entry: &Entry, free: &[&str]) -> Diagnostic {
 fn home(name: &str) -> Option<&'static str> {
     const HOMES: [(&[&str], &str); 5] = [
         (super::policy::SPEC, "directly under `spec`"),
-        (super::selectors::SELECTOR, "into an entry of `selectors`"),
+        (super::selectors::SELECTOR, "in an entry of `selectors`"),
         (super::selectors::LABEL_SELECTOR, "under `podSelector`, `containerSelector` or `nodeSelector`"),
-        (super::actions::ACTION, "into an entry of `matchActions`"),
-        (super::hooks::ARG, "into an entry of `args`"),
+        (super::actions::ACTION, "in an entry of `matchActions`"),
+        (super::hooks::ARG, "in an entry of `args`"),
     ];
     HOMES.iter().find(|(fields, _)| fields.contains(&name)).map(|(_, place)| *place)
 }

@@ -114,9 +114,9 @@ fn digest(cursor: &Cursor<'_>) {
             Diagnostic::new(
                 &UNKNOWN_NAME,
                 cursor.path(),
-                format!("{text:?} is no digest: every node refuses the policy"),
+                format!("invalid digest {text:?}; every node rejects the policy"),
             )
-            .help("write `ALGORITHM:HEXADECIMAL`, as in `sha256:9f86d0…`"),
+            .help("write `ALGORITHM:HEXADECIMAL`, for example `sha256:9f86d0…`"),
         );
     }
 }
@@ -153,9 +153,9 @@ fn hook(object: &Object<'_>, target: Target) -> Hook {
             Diagnostic::new(
                 &MISSING_FIELD,
                 cursor.path().field("returnArg"),
-                "`return: true` without `returnArg`, so the API server refuses the policy",
+                "`return: true` requires `returnArg`; the API server rejects the policy",
             )
-            .help("write `returnArg: {index: 0, type: int}`, with the type of the function's result"),
+            .help("add `returnArg: {index: 0, type: int}` with the type of the function's return value"),
         );
     }
     hook

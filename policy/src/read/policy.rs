@@ -85,10 +85,7 @@ fn read_metadata(metadata: &Object<'_>, policy: &mut Policy) {
         let diagnostic = Diagnostic::new(
             &BAD_NAME,
             name.path(),
-            format!(
-                "{:?} can't be the name of an object, so the API server refuses the policy: {e}",
-                policy.name
-            ),
+            format!("invalid object name {:?}: {e}; the API server rejects the policy", policy.name),
         );
         let better: String = policy
             .name
@@ -154,11 +151,7 @@ fn list(cursor: &Cursor<'_>) -> List {
     let Some(object) = cursor.object(LIST) else { return List::default() };
     List {
         name: object.required_text("name", "…"),
-        ty: object
-            .get("type")
-            .and_then(|c| c.word("type of list", LIST_TYPES))
-            .unwrap_or_default()
-            .to_owned(),
+        ty: object.get("type").and_then(|c| c.word("list type", LIST_TYPES)).unwrap_or_default().to_owned(),
         values: object.texts("values"),
         pattern: object.text("pattern"),
         validated: object.flag("validated"),

@@ -128,7 +128,7 @@ fn namespace_filter(cursor: &Cursor<'_>) -> NamespaceFilter {
     NamespaceFilter {
         namespace: object
             .required("namespace", "Pid")
-            .and_then(|c| c.word("kind of namespace", NamespaceKind::NAMES))
+            .and_then(|c| c.word("namespace kind", NamespaceKind::NAMES))
             .and_then(NamespaceKind::from_name)
             .unwrap_or(NamespaceKind::Pid),
         operator: operator(&object, MEMBERSHIP),
@@ -149,7 +149,7 @@ fn capability_filter(cursor: &Cursor<'_>) -> CapabilityFilter {
     CapabilityFilter {
         set: object
             .get("type")
-            .and_then(|c| c.word("set of capabilities", CapabilitySet::NAMES))
+            .and_then(|c| c.word("capability set", CapabilitySet::NAMES))
             .and_then(CapabilitySet::from_name)
             .unwrap_or(CapabilitySet::Effective),
         operator: operator(&object, MEMBERSHIP),

@@ -229,10 +229,7 @@ fn fixes_say_what_to_write() {
 #[test]
 fn misplaced_fields_are_sent_home() {
     let help = |spec: &str| read_text(&with_spec(spec)).1.remove(0).help.unwrap();
-    assert_eq!(
-        help("kprobes: [{call: f, matchArgs: []}]"),
-        "`matchArgs` belongs into an entry of `selectors`"
-    );
+    assert_eq!(help("kprobes: [{call: f, matchArgs: []}]"), "`matchArgs` belongs in an entry of `selectors`");
     let top =
         "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: p}\nkprobes: []\nspec: {}\n";
     assert_eq!(read_text(top).1[0].help.as_deref(), Some("`kprobes` belongs directly under `spec`"));

@@ -35,15 +35,15 @@ fn people_see_the_line() {
     let file = File::new("policies/files.yaml", POLICY);
     let shown: Vec<String> = findings(POLICY).iter().map(|f| human::render(&file, f, false)).collect();
     insta::assert_snapshot!(shown.join("\n\n"), @r##"
-    error[GW103]: `In` has no values, so nothing would ever be selected
+    error[GW103]: `In` has no values, so it never selects anything
      --> policies/files.yaml:8:7
       |
     8 |     - {key: app, operator: In, values: []}
       |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
       |
-      = help: write the values, or take the expression away
+      = help: add values, or remove the expression
 
-    error[GW003]: there is no field `sycall` here; the API server drops it without a word
+    error[GW003]: unknown field `sycall`; the API server silently drops it
       --> policies/files.yaml:11:5
        |
     11 |     sycall: false  # a slip
@@ -51,7 +51,7 @@ fn people_see_the_line() {
        |
        = help: did you mean `syscall`?
 
-    error[GW004]: `5` is an integer, but a string must stand here, so the API server refuses the policy
+    error[GW004]: expected a string, found an integer (`5`); the API server rejects the policy
       --> policies/files.yaml:20:24
        |
     20 |         values: [/etc, 5]
@@ -74,9 +74,9 @@ fn one_line_each() {
     let file = File::new("policies/files.yaml", POLICY);
     let shown: Vec<String> = findings(POLICY).iter().map(|f| human::one_line(&file, f)).collect();
     insta::assert_snapshot!(shown.join("\n"), @r##"
-    policies/files.yaml:8:7: error[GW103]: `In` has no values, so nothing would ever be selected; write the values, or take the expression away
-    policies/files.yaml:11:5: error[GW003]: there is no field `sycall` here; the API server drops it without a word; did you mean `syscall`?
-    policies/files.yaml:20:24: error[GW004]: `5` is an integer, but a string must stand here, so the API server refuses the policy; quote it: `"5"`
+    policies/files.yaml:8:7: error[GW103]: `In` has no values, so it never selects anything; add values, or remove the expression
+    policies/files.yaml:11:5: error[GW003]: unknown field `sycall`; the API server silently drops it; did you mean `syscall`?
+    policies/files.yaml:20:24: error[GW004]: expected a string, found an integer (`5`); the API server rejects the policy; quote it: `"5"`
     "##);
 }
 
@@ -85,9 +85,9 @@ fn programs_get_objects() {
     let file = File::new("policies/files.yaml", POLICY);
     let shown: Vec<String> = findings(POLICY).iter().map(|f| json::render(&file, f)).collect();
     insta::assert_snapshot!(shown.join("\n"), @r##"
-    {"code":"GW103","severity":"error","message":"`In` has no values, so nothing would ever be selected","help":"write the values, or take the expression away","file":"policies/files.yaml","line":8,"column":7,"path":"spec.podSelector.matchExpressions[0]"}
-    {"code":"GW003","severity":"error","message":"there is no field `sycall` here; the API server drops it without a word","help":"did you mean `syscall`?","file":"policies/files.yaml","line":11,"column":5,"path":"spec.kprobes[0].sycall","fix":{"title":"write `syscall`","path":"spec.kprobes[0].sycall","safe":false,"edit":"rename","value":"syscall"}}
-    {"code":"GW004","severity":"error","message":"`5` is an integer, but a string must stand here, so the API server refuses the policy","help":"quote it: `\"5\"`","file":"policies/files.yaml","line":20,"column":24,"path":"spec.kprobes[0].selectors[0].matchArgs[0].values[1]","fix":{"title":"quote it: `\"5\"`","path":"spec.kprobes[0].selectors[0].matchArgs[0].values[1]","safe":true,"edit":"replace","value":"\"5\""}}
+    {"code":"GW103","severity":"error","message":"`In` has no values, so it never selects anything","help":"add values, or remove the expression","file":"policies/files.yaml","line":8,"column":7,"path":"spec.podSelector.matchExpressions[0]"}
+    {"code":"GW003","severity":"error","message":"unknown field `sycall`; the API server silently drops it","help":"did you mean `syscall`?","file":"policies/files.yaml","line":11,"column":5,"path":"spec.kprobes[0].sycall","fix":{"title":"write `syscall`","path":"spec.kprobes[0].sycall","safe":false,"edit":"rename","value":"syscall"}}
+    {"code":"GW004","severity":"error","message":"expected a string, found an integer (`5`); the API server rejects the policy","help":"quote it: `\"5\"`","file":"policies/files.yaml","line":20,"column":24,"path":"spec.kprobes[0].selectors[0].matchArgs[0].values[1]","fix":{"title":"quote it: `\"5\"`","path":"spec.kprobes[0].selectors[0].matchArgs[0].values[1]","safe":true,"edit":"replace","value":"\"5\""}}
     "##);
 }
 
@@ -99,7 +99,7 @@ fn without_a_text_the_path_says_where() {
     let findings = analyze(&Document::from_json(&value)).findings;
     let file = File::new("request", "");
     insta::assert_snapshot!(human::render(&file, &findings[0], false), @r##"
-    error[GW003]: there is no field `loder` here; the API server drops it without a word
+    error[GW003]: unknown field `loder`; the API server silently drops it
     --> request
      = note: at spec.loder
      = help: did you mean `loader`?

@@ -112,9 +112,9 @@ impl<'a> Builder<'a> {
         let line_start = before.rfind('\n').map_or(0, |i| i + 1);
         let line = self.text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
         error.diagnostic.help = if line.contains("{{") {
-            Some("this looks like a template of Helm: render it first, with `helm template`".to_owned())
+            Some("this looks like a Helm template: render it first with `helm template`".to_owned())
         } else if line.trim_start_matches(' ').starts_with('\t') {
-            Some("YAML is indented with spaces; replace the tab".to_owned())
+            Some("YAML requires spaces for indentation; replace the tab".to_owned())
         } else {
             None
         };
@@ -138,7 +138,7 @@ impl<'a> Builder<'a> {
             Event::SequenceEnd | Event::MappingEnd => self.close(span),
             Event::Alias(id) => self.alias(id, span),
             Event::UnresolvedAlias(name) => {
-                self.say(span, format!("the alias `*{name}` has no anchor `&{name}` before it"));
+                self.say(span, format!("alias `*{name}` has no anchor `&{name}` before it"));
                 self.complete(Node::null(span), 0, 1, 0)
             }
             _ => Ok(()),
@@ -188,13 +188,13 @@ impl<'a> Builder<'a> {
 
     fn alias(&mut self, id: usize, span: Span) -> Result<(), Box<Located>> {
         let Some(anchored) = self.anchors.get(&id) else {
-            return Err(self.error(span, "an alias inside of its own anchor would have no end".to_owned()));
+            return Err(self.error(span, "an alias inside its own anchor never ends".to_owned()));
         };
         let (nodes, depth) = (anchored.nodes, anchored.depth);
         if self.frames.len() + depth > MAX_DEPTH {
             return Err(self.error(
                 span,
-                format!("with this alias the document is nested deeper than {MAX_DEPTH} levels"),
+                format!("with this alias, the document is nested deeper than {MAX_DEPTH} levels"),
             ));
         }
         self.charge(nodes, span)?;
@@ -209,7 +209,7 @@ impl<'a> Builder<'a> {
         if self.aliased <= MAX_ALIASED {
             return Ok(());
         }
-        Err(self.error(span, format!("anchors and aliases stand for more than {MAX_ALIASED} values")))
+        Err(self.error(span, format!("anchors and aliases expand to more than {MAX_ALIASED} values")))
     }
 
     /// Puts a whole value where it belongs.
@@ -235,7 +235,7 @@ impl<'a> Builder<'a> {
             Open::Map { entries, places, key, merged } => match key.take() {
                 None => {
                     let Some(name) = scalar::key(&node.value, &node.written) else {
-                        let message = format!("{} can't be a key", node.kind());
+                        let message = format!("{} cannot be used as a key", node.kind());
                         return Err(self.error(node.span, message));
                     };
                     *key = Some((name, node.span));
@@ -281,10 +281,10 @@ impl<'a> Builder<'a> {
         let diagnostic = Diagnostic::new(
             &DUPLICATE_KEY,
             self.path().field(name),
-            format!("`{name}` is written twice: the one on line {line} would be dropped without a word"),
+            format!("duplicate key `{name}`: the one on line {line} would be silently ignored"),
         )
-        .label("again here")
-        .help("keep one of them; what is to hold together belongs into one list")
+        .label("second occurrence")
+        .help("keep one of them; combine what belongs together into one list")
         .at_key();
         self.find(Located { diagnostic, span: Some(second) });
     }
@@ -307,7 +307,7 @@ impl<'a> Builder<'a> {
 
     fn syntax_error(&self, e: &ScanError) -> Box<Located> {
         let at = e.marker().byte_offset().unwrap_or(self.text.len()).min(self.text.len());
-        self.error(Span::at(at), format!("the document is no YAML: {}", e.info()))
+        self.error(Span::at(at), format!("invalid YAML: {}", e.info()))
     }
 }
 

@@ -62,7 +62,7 @@ impl<'de> Visitor<'de> for Reader {
     type Value = Node;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value of JSON")
+        f.write_str("any JSON value")
     }
 
     fn visit_unit<E>(self) -> Result<Node, E> {

@@ -150,7 +150,7 @@ impl Node {
         }
     }
 
-    /// What it is, for a person: "a string", "an object".
+    /// What it is, for a person: "a string", "a mapping".
     pub fn kind(&self) -> &'static str {
         match &self.value {
             Value::Null => "null",
@@ -158,8 +158,8 @@ impl Node {
             Value::Int(_) => "an integer",
             Value::Float(_) => "a number",
             Value::String(_) => "a string",
-            Value::Seq(_) => "an array",
-            Value::Map(_) => "an object",
+            Value::Seq(_) => "a list",
+            Value::Map(_) => "a mapping",
         }
     }
 }

@@ -81,7 +81,7 @@ fn syntax_errors_have_a_place() {
     let tab = one("a:\n\tb: 1\n");
     assert_eq!(
         tab.findings[0].diagnostic.help.as_deref(),
-        Some("YAML is indented with spaces; replace the tab")
+        Some("YAML requires spaces for indentation; replace the tab")
     );
     let helm = one("a: {{ .Values.x }}\nb: 1\n");
     assert!(!helm.findings.is_empty());

@@ -24,7 +24,7 @@ pub fn network(text: &str) -> Result<Written, ValueError> {
         None => (text, None),
     };
     let address: IpAddr =
-        address.parse().map_err(|_| not("it must look like 10.0.0.0/8 or 2001:db8::/32"))?;
+        address.parse().map_err(|_| not("expected, for example, 10.0.0.0/8 or 2001:db8::/32"))?;
     let (bytes, width) = match address {
         IpAddr::V4(v4) => (v4.to_ipv6_mapped().octets(), 32_u8),
         IpAddr::V6(v6) => (v6.octets(), 128),
@@ -33,9 +33,9 @@ pub fn network(text: &str) -> Result<Written, ValueError> {
         None => width,
         Some(digits) => parse_length(digits, width).ok_or_else(|| {
             not(if width == 32 {
-                "the part after \"/\" must be 0 to 32"
+                "the prefix length must be 0 to 32"
             } else {
-                "the part after \"/\" must be 0 to 128"
+                "the prefix length must be 0 to 128"
             })
         })?,
     };

@@ -233,7 +233,7 @@ pub fn tcp_state(text: &str) -> Result<u32, ValueError> {
 
 /// Reads a file's type, as its `S_IF*` bits.
 pub fn file_type(text: &str) -> Result<u32, ValueError> {
-    named(FILE_TYPES, "type of file", text)
+    named(FILE_TYPES, "file type", text)
 }
 
 #[cfg(test)]
