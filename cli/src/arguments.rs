@@ -8,72 +8,71 @@ use clap_complete::Shell;
 
 use crate::top::Top;
 
-/// Looks at `TracingPolicy` objects, and at the workloads beside them, before a cluster does
+/// Check `TracingPolicy` objects and workloads before you apply them to a cluster
 #[derive(Debug, Parser)]
 #[command(name = "gatewatch", version)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// When to use colours
+    /// When to use colors
     #[arg(long, value_enum, default_value_t, global = true)]
     pub(crate) color: Color,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Says everything that is wrong with policies, and with workloads that are given beside them
+    /// Report all problems in policies, and in workloads passed along with them
     ///
-    /// Exits with 0 where there is no error, with 1 where there is, and with 2 where an input can't be read.
+    /// Exit status: 0 without errors, 1 with errors, 2 if an input cannot be read.
     Lint(Lint),
-    /// Mends what can be mended without being looked at first, and keeps comments and layout
+    /// Apply all safe fixes and keep comments and layout
     ///
-    /// Exits with 0 when it is done; with --diff with 1 where there is something to mend; with 2 where an input can't
-    /// be read.
+    /// Exit status: 0 when done (with --diff: 1 if there is something to fix), 2 if an input cannot be read.
     Fix(Fix),
-    /// Explains a policy in plain words, or the code of a diagnostic
+    /// Explain a policy in plain words, or a diagnostic code
     Explain(Explain),
-    /// Runs unit tests of policies: events, and whether each is to be counted
+    /// Run unit tests of policies: events, and whether a policy counts each
     ///
-    /// Exits with 0 where all pass, with 1 where one fails, and with 2 where one can't be run.
+    /// Exit status: 0 if all tests pass, 1 if a test fails, 2 if a test cannot run.
     Test(Test),
-    /// Shows which policies watch which workloads
+    /// Show which policies select which workloads
     Coverage(Coverage),
-    /// Writes down what the running kernel offers, for `lint --kernel` on another machine
+    /// Save a profile of the running kernel, for `lint --kernel` on another machine
     ///
-    /// Run it as root: some of the kernel's lists are open to root only. What couldn't be read is said.
+    /// Run it as root: only root can read some of the kernel's lists. A warning names each list that cannot be read.
     Profile {
-        /// Where to write it; without this, to standard output
+        /// Output file; without it, standard output
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Shows what agents count, as it happens, by policy, workload or binary
+    /// Show live counts of agents by policy, workload or binary
     Top(Top),
-    /// Writes a script that completes commands and options in a shell
+    /// Print a completion script for a shell
     Completions {
-        /// Which shell
+        /// The shell
         shell: Shell,
     },
-    /// Writes the manual page
+    /// Print the manual page
     Man {
-        /// Of this command alone
+        /// Only the page of this command
         command: Option<String>,
     },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Kernels {
-    /// A kernel to check for, several times if need be: a file that `gatewatch profile` made, `host` for the running
-    /// one, or the name of one that comes with the program. Without this, all of those that come with it
+    /// Kernel to check for: a file from `gatewatch profile`, `host` for the running kernel, or the name of a shipped
+    /// kernel. Repeat the option for several kernels. Default: all shipped kernels
     #[arg(long = "kernel", value_name = "FILE|host|NAME")]
     pub(crate) kernels: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Inputs {
-    /// The namespace of objects that name none
+    /// Namespace of objects that do not set one
     #[arg(long, short, default_value = "default")]
     pub(crate) namespace: String,
-    /// Files, directories (every .yaml, .yml and .json file in them and below), or - for standard input
+    /// Files, directories (searched recursively for .yaml, .yml and .json files), or - for standard input
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub(crate) inputs: Vec<PathBuf>,
 }
@@ -82,17 +81,16 @@ pub(crate) struct Inputs {
 pub(crate) struct Lint {
     #[command(flatten)]
     pub(crate) kernels: Kernels,
-    /// How to say it
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
-    /// What counts as an error, too
+    /// Treat these findings as errors too
     #[arg(long, value_enum)]
     pub(crate) deny: Option<Deny>,
-    /// The definitions of `TracingPolicy` as they are installed (`kubectl get crd -o yaml NAME…`), to be checked
-    /// against in place of those that come with the program
+    /// Check against these CustomResourceDefinitions (`kubectl get crd -o yaml NAME…`) instead of the shipped ones
     #[arg(long, value_name = "FILE")]
     pub(crate) crd: Option<PathBuf>,
-    /// Explains each code that was said, below
+    /// Print the page of each reported code at the end
     #[arg(long)]
     pub(crate) explain: bool,
     #[command(flatten)]
@@ -103,10 +101,10 @@ pub(crate) struct Lint {
 pub(crate) struct Fix {
     #[command(flatten)]
     pub(crate) kernels: Kernels,
-    /// Shows what would be changed, and changes nothing
+    /// Show the changes without making them
     #[arg(long)]
     pub(crate) diff: bool,
-    /// Files, directories, or - to mend standard input to standard output
+    /// Files, directories, or - to read standard input and write to standard output
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub(crate) inputs: Vec<PathBuf>,
 }
@@ -115,24 +113,24 @@ pub(crate) struct Fix {
 pub(crate) struct Explain {
     #[command(flatten)]
     pub(crate) kernels: Kernels,
-    /// A code, as GW303, or files with policies; without it, all codes are listed
+    /// A code such as GW303, or files with policies; without it, list all codes
     #[arg(value_name = "CODE|FILE")]
     pub(crate) subjects: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Test {
-    /// A kernel to run the tests for that name none; without this, the newest that comes with the program
+    /// Kernel for test files that do not set one. Default: the newest shipped kernel
     #[arg(long, value_name = "FILE|host|NAME")]
     pub(crate) kernel: Option<String>,
-    /// Files of tests
+    /// Test files
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Coverage {
-    /// How to show it
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: TableFormat,
     #[command(flatten)]
@@ -141,14 +139,14 @@ pub(crate) struct Coverage {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people: the line and what is wrong in it
+    /// For people: the line and what is wrong with it
     #[default]
     Human,
-    /// For programs: one object a line
+    /// For programs: one JSON object per line
     Json,
-    /// For code scanning: one document in SARIF 2.1.0
+    /// For code scanning: one SARIF 2.1.0 document
     Sarif,
-    /// For GitHub's actions: workflow commands
+    /// For GitHub Actions: workflow commands
     Github,
 }
 
@@ -157,7 +155,7 @@ pub(crate) enum TableFormat {
     /// A table for people
     #[default]
     Human,
-    /// For programs: one object a line, for each workload
+    /// For programs: one JSON object per line and workload
     Json,
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &Coverage) -> Result<()> {
     }
     output.flush()?;
     if survey.unreadable > 0 {
-        bail!("{} left out", counted(survey.unreadable, "input was", "inputs were"));
+        bail!("{} skipped", counted(survey.unreadable, "input was", "inputs were"));
     }
     Ok(())
 }
@@ -66,7 +66,7 @@ fn human(survey: &Survey) -> String {
     if wide {
         rows[0].extend(policies.iter().map(|(id, _)| id.to_string()));
     } else {
-        rows[0].push("WATCHED BY".to_owned());
+        rows[0].push("SELECTED BY".to_owned());
     }
     let mut unwatched = 0;
     for workload in &workloads {
@@ -86,11 +86,11 @@ fn human(survey: &Survey) -> String {
     if policies.iter().any(|(_, host)| *host) {
         let hosts: Vec<String> =
             policies.iter().filter(|(_, host)| *host).map(|(id, _)| id.to_string()).collect();
-        text = format!("{text}\nThe nodes' own processes are watched by {}.\n", hosts.join(", "));
+        text = format!("{text}\nHost processes are selected by {}.\n", hosts.join(", "));
     }
     if unwatched > 0 {
         let many = counted(unwatched, "workload is", "workloads are");
-        text = format!("{text}\n{many} watched by no policy.\n");
+        text = format!("{text}\n{many} not selected by any policy.\n");
     }
     text
 }

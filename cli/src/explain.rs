@@ -39,12 +39,12 @@ pub(crate) fn run(arguments: &Explain) -> Result<()> {
             }
         }
         if texts.is_empty() && unreadable == 0 {
-            bail!("there is no policy to explain; `gatewatch lint` says why");
+            bail!("no policy to explain; run `gatewatch lint` to see why");
         }
     }
     io::stdout().write_all(texts.join("\n").as_bytes())?;
     if unreadable > 0 {
-        bail!("not all files could be read");
+        bail!("some files could not be read");
     }
     Ok(())
 }
@@ -62,9 +62,11 @@ fn find(wanted: &str) -> Result<&'static Code> {
         Some(code) => Ok(code),
         None => match nearest(&id, codes::ALL.iter().map(|code| code.id)) {
             Some(near) => {
-                bail!("there is no diagnostic {wanted}; did you mean {near}? `gatewatch explain` lists all")
+                bail!(
+                    "unknown diagnostic code {wanted}; did you mean {near}? `gatewatch explain` lists all codes"
+                )
             }
-            None => bail!("there is no diagnostic {wanted}; `gatewatch explain` lists all"),
+            None => bail!("unknown diagnostic code {wanted}; `gatewatch explain` lists all codes"),
         },
     }
 }

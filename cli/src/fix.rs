@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &Fix, color: Color) -> Result<ExitCode> {
             }
         };
         let Ok(text) = std::str::from_utf8(&input.bytes) else {
-            complain(&format!("error: {} is no UTF-8 text, so it is left as it is", input.name));
+            complain(&format!("error: {} is not UTF-8 text; it is left unchanged", input.name));
             return Ok(ExitCode::from(FAILED));
         };
         let (new, count) = mended(text, &rules);
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &Fix, color: Color) -> Result<ExitCode> {
     }
     let verb = if arguments.diff { "to make" } else { "made" };
     complain(&match made {
-        0 => "nothing to mend that is safe to".to_owned(),
+        0 => "no safe fixes to apply".to_owned(),
         _ => format!("{} {verb} in {}", counted(made, "change", "changes"), counted(files, "file", "files")),
     });
     Ok(if !unreadable.is_empty() {
@@ -68,7 +68,7 @@ fn write(place: &Place, old: &str, new: &str, diff: bool, name: &str, color: Col
     } else if place.path() == Path::new("-") {
         io::stdout().write_all(new.as_bytes())?;
     } else if old != new {
-        fs::write(place.path(), new).with_context(|| format!("{name} can't be written"))?;
+        fs::write(place.path(), new).with_context(|| format!("cannot write {name}"))?;
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ impl Input {
 
 /// Something that couldn't be read.
 #[derive(Debug, thiserror::Error)]
-#[error("{name} can't be read: {source}")]
+#[error("cannot read {name}: {source}")]
 pub(crate) struct Unreadable {
     name: String,
     source: io::Error,
@@ -133,7 +133,7 @@ fn bounded(from: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > MAX_BYTES {
-        let message = format!("it is larger than {} MiB, and that is no manifest", MAX_BYTES >> 20);
+        let message = format!("larger than {} MiB, which is too large for a manifest", MAX_BYTES >> 20);
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
     Ok(bytes)

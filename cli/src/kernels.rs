@@ -82,12 +82,11 @@ fn profile(name: &str) -> Result<Profile> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let names: Vec<&str> = Profile::shipped_names().collect();
             bail!(
-                "there is no kernel {name}: {} come with the program, `host` is the running one, and no file of that \
-                 name exists",
+                "unknown kernel {name}: expected a profile file, `host` or a shipped kernel ({})",
                 names.join(", ")
             );
         }
-        bytes => bytes.with_context(|| format!("{name} can't be read"))?,
+        bytes => bytes.with_context(|| format!("cannot read {name}"))?,
     };
     Profile::from_bytes(&bytes).with_context(|| name.to_owned())
 }

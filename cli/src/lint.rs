@@ -29,7 +29,7 @@ impl Rules {
         let schemas = match definitions {
             Some(path) => {
                 let text =
-                    fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
+                    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
                 Some(Schemas::from_definitions(&text).with_context(|| path.display().to_string())?)
             }
             None => None,

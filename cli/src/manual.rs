@@ -25,7 +25,7 @@ pub(crate) fn page(command: Option<&str>) -> Result<()> {
         None => clap_mangen::Man::new(all),
         Some(name) => match all.find_subcommand(name) {
             Some(command) => clap_mangen::Man::new(command.clone()).title(format!("gatewatch-{name}")),
-            None => bail!("there is no command {name}"),
+            None => bail!("unknown command {name}"),
         },
     };
     let mut text = Vec::new();

@@ -12,15 +12,15 @@ use crate::complain;
 /// Writes the running kernel's profile to a file or to standard output.
 pub(crate) fn run(output: Option<&Path>) -> Result<()> {
     if output.is_none() && io::stdout().is_terminal() {
-        bail!("a profile is no text for a terminal; write `gatewatch profile --output FILE`");
+        bail!("a profile is binary and not written to a terminal; use `gatewatch profile --output FILE`");
     }
     let kernel = host()?;
     for gap in &kernel.gaps {
         complain(&format!("warning: {gap}"));
     }
-    let bytes = kernel.profile.to_bytes().context("the profile can't be packed")?;
+    let bytes = kernel.profile.to_bytes().context("cannot compress the profile")?;
     match output {
-        Some(path) => fs::write(path, &bytes).with_context(|| format!("{} can't be written", path.display())),
-        None => io::stdout().write_all(&bytes).context("the profile can't be written"),
+        Some(path) => fs::write(path, &bytes).with_context(|| format!("cannot write {}", path.display())),
+        None => io::stdout().write_all(&bytes).context("cannot write the profile"),
     }
 }

@@ -117,7 +117,7 @@ impl Total {
         for (count, one, many) in [
             (self.errors, "error", "errors"),
             (self.warnings, "warning", "warnings"),
-            (self.unreadable, "input that can't be read", "inputs that can't be read"),
+            (self.unreadable, "unreadable input", "unreadable inputs"),
         ] {
             if count > 0 {
                 sentence = format!("{sentence}, {}", counted(count, one, many));

@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &Test) -> Result<ExitCode> {
     output.flush()?;
     let mut sentence = format!("{passed} passed, {failed} failed");
     if broken > 0 {
-        sentence = format!("{sentence}, {broken} could not be run");
+        sentence = format!("{sentence}, {broken} could not run");
     }
     complain(&sentence);
     Ok(match (failed, broken) {
@@ -85,20 +85,20 @@ struct Compiled {
 }
 
 fn run_file(path: &Path, kernel: Option<&str>) -> Result<Vec<(String, Outcome)>> {
-    let text = fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let file: TestFile = serde_saphyr::from_str(&text).with_context(|| path.display().to_string())?;
     // The newest comes last.
     let newest = || Profile::shipped_names().last().unwrap_or("host").to_owned();
     let kernel = file.kernel.clone().or_else(|| kernel.map(str::to_owned)).unwrap_or_else(newest);
     let kernels = Kernels::load(&[kernel])?;
-    let Some(target) = kernels.iter().next() else { bail!("there is no kernel to test for") };
+    let Some(target) = kernels.iter().next() else { bail!("no kernel to test for") };
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut compiled = Vec::new();
     for name in &file.policies {
         compiled.extend(policies(&folder.join(name), target.environment)?);
     }
     if compiled.is_empty() {
-        bail!("{}: there is no policy in the files that `policies` names", path.display());
+        bail!("{}: the files in `policies` contain no policy", path.display());
     }
     let outcome = |case: &Case| outcome(case, &compiled, target.environment);
     Ok(file.tests.iter().map(|case| (case.name.clone(), outcome(case))).collect())
@@ -106,7 +106,7 @@ fn run_file(path: &Path, kernel: Option<&str>) -> Result<Vec<(String, Outcome)>>
 
 /// The policies of a file.
 fn policies(path: &Path, environment: Environment<'_>) -> Result<Vec<Compiled>> {
-    let text = fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut found = Vec::new();
     for document in source::parse(&text) {
         let analysis = analyze(&document);
@@ -114,7 +114,7 @@ fn policies(path: &Path, environment: Environment<'_>) -> Result<Vec<Compiled>> 
         let (plan, said) = compile(&policy, environment);
         let mut errors = analysis.findings.into_iter().map(|found| found.diagnostic).chain(said);
         if let Some(error) = errors.find(Diagnostic::is_error) {
-            bail!("{}: the policy doesn't run on this kernel: {error}", path.display());
+            bail!("{}: the policy does not run on this kernel: {error}", path.display());
         }
         let watch = Watch::new(&policy, objects::DEFAULT_NAMESPACE);
         found.extend(plan.map(|plan| Compiled { watch, plan }));
@@ -133,7 +133,7 @@ fn outcome(case: &Case, policies: &[Compiled], environment: Environment<'_>) -> 
     let mut reasons = Vec::new();
     for Compiled { watch, plan } in policies {
         if !given.is_watched_by(&watch.scope) {
-            reasons.push(format!("`{}` doesn't watch {}", watch.id, given.whose()));
+            reasons.push(format!("`{}` does not select {}", watch.id, given.whose()));
             continue;
         }
         for (i, hook) in plan.hooks.iter().enumerate().filter(|(_, hook)| is_called(hook, case, environment))
@@ -142,7 +142,7 @@ fn outcome(case: &Case, policies: &[Compiled], environment: Environment<'_>) -> 
                 Verdict::Counted(_) => _ = counting.insert(watch.id.to_string()),
                 Verdict::Dropped(n) => {
                     reasons.push(format!(
-                        "selector {n} of hook {i} of `{}` takes it and doesn't count it",
+                        "selector {n} of hook {i} of `{}` matches first and does not count",
                         watch.id
                     ));
                 }
@@ -153,11 +153,11 @@ fn outcome(case: &Case, policies: &[Compiled], environment: Environment<'_>) -> 
         }
     }
     if let Some(missing) = given.missing() {
-        return Outcome::Broken(format!("a policy looks at {missing}, which the test doesn't give"));
+        return Outcome::Broken(format!("a policy reads {missing}, which the test does not set"));
     }
     if !known {
         // Else a misspelt name would make a test of what isn't counted pass.
-        return Outcome::Broken(format!("no policy here has a hook on `{}`", case.call));
+        return Outcome::Broken(format!("no policy in this test hooks `{}`", case.call));
     }
     let as_expected = match &case.counted {
         Expected::Any(any) => *any != counting.is_empty(),

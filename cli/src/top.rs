@@ -20,16 +20,16 @@ use table::{Row, rows};
 /// What `gatewatch top` is asked for.
 #[derive(Debug, Args)]
 pub(crate) struct Top {
-    /// What to add counts up by, at first
+    /// What to group counts by at the start
     #[arg(long, value_enum, default_value_t)]
     by: By,
-    /// Seconds between two looks
+    /// Seconds between two scrapes
     #[arg(long, default_value_t = 2.0, value_name = "SECONDS", value_parser = seconds)]
     interval: f64,
-    /// Print the counts of one interval as a table and end, as is done where there is no terminal
+    /// Print the counts of one interval as a table and exit (the default without a terminal)
     #[arg(long)]
     once: bool,
-    /// Where agents serve their metrics; several are added up
+    /// Metrics endpoints of agents; the counts of several are added up
     #[arg(default_value = "http://localhost:2112/metrics", value_name = "URL")]
     urls: Vec<String>,
 }
@@ -37,12 +37,12 @@ pub(crate) struct Top {
 /// What counts are added up by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum By {
-    /// The policy
+    /// Policy
     #[default]
     Policy,
-    /// Namespace and workload; the host's processes are one
+    /// Namespace and workload; host processes are one group
     Workload,
-    /// The program
+    /// Program
     Binary,
 }
 
@@ -65,8 +65,8 @@ impl By {
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
-    let seconds: f64 = text.parse().map_err(|_| format!("{text} is no number"))?;
-    if (0.1..=3600.0).contains(&seconds) { Ok(seconds) } else { Err("from 0.1 to 3600".into()) }
+    let seconds: f64 = text.parse().map_err(|_| format!("{text} is not a number"))?;
+    if (0.1..=3600.0).contains(&seconds) { Ok(seconds) } else { Err("expected 0.1 to 3600".into()) }
 }
 
 /// Looks until the person has seen enough.

@@ -59,7 +59,7 @@ fn an_agent_that_does_not_answer_is_an_error() {
 fn wrong_options_are_explained() {
     let output = top(&["--interval", "0"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("from 0.1 to 3600"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("expected 0.1 to 3600"));
     let output = top(&["--once", "https://localhost/metrics"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("kubectl port-forward"));
 }

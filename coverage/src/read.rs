@@ -129,7 +129,7 @@ fn labels(node: Option<&Node>, path: &FieldPath, found: &mut Vec<Diagnostic>) ->
                 let path = path.field(&entry.key);
                 let quoted = format!("\"{written}\"");
                 let message = format!(
-                    "`{written}` is {}, but a label's value is a string, so the API server refuses the object",
+                    "expected a string as label value, found {} (`{written}`); the API server rejects the object",
                     entry.value.kind()
                 );
                 found.push(Diagnostic::new(&WRONG_TYPE, path.clone(), message).fix(Fix {

@@ -71,7 +71,7 @@ fn pods_are_told_of_slips_and_of_policies_that_lose_them() {
     assert_eq!(
         create(json!({"org": "empre"})).warnings,
         [
-            "GW106 metadata.labels.org: \"empre\" matches no policy; did you mean \"empire\"? (1 policy would watch this pod)"
+            "GW106 metadata.labels.org: \"empre\" matches no policy; did you mean \"empire\"? (1 policy would select this pod)"
         ]
     );
     let relabel = |old: Value, new: Value| {

@@ -34,22 +34,26 @@ pub(super) fn caveats(policy: &Policy, scope: &Scope, somewhere_not: bool) -> Ve
     let mut found = Vec::new();
     whom(scope, &mut found);
     if somewhere_not {
-        found.push("anything on nodes with a kernel that it doesn't run on (see above)".to_owned());
+        found.push("events on nodes with a kernel on which the policy does not run (see above)".to_owned());
     }
     if policy.spec.node_selector.is_some() {
-        found.push("anything on nodes that its `nodeSelector` doesn't name".to_owned());
+        found.push("events on nodes that its `nodeSelector` does not select".to_owned());
     }
     let calls = calls(policy);
     for row in ALIKE {
         let watched: Vec<&str> = row.iter().copied().filter(|call| calls.contains(call)).collect();
         let missed: Vec<&str> = row.iter().copied().filter(|call| !calls.contains(call)).collect();
         if !watched.is_empty() && !missed.is_empty() {
-            found.push(format!("the same done by {} instead of {}", listed(&missed), listed(&watched)));
+            found.push(format!(
+                "the same operation through {} instead of {}",
+                listed(&missed),
+                listed(&watched)
+            ));
         }
     }
     if calls.iter().any(|call| call.starts_with("sys_")) {
         found.push(
-            "system calls of 32-bit programs, which have entries of their own, and what is done by io_uring"
+            "system calls of 32-bit programs, which have separate entry points, and operations through io_uring"
                 .to_owned(),
         );
     }
@@ -58,7 +62,9 @@ pub(super) fn caveats(policy: &Policy, scope: &Scope, somewhere_not: bool) -> Ve
         filters(hook, selector, &calls, &mut found);
     }
     if policy.spec.kprobes.iter().any(|hook| hook.on_return) {
-        found.push("calls that are still running, since results are known at the end".to_owned());
+        found.push(
+            "calls that are still running, because the return value is known only at the end".to_owned(),
+        );
     }
     found.push("what a process did before the policy was loaded".to_owned());
     let mut seen = std::collections::BTreeSet::new();
@@ -68,16 +74,19 @@ pub(super) fn caveats(policy: &Policy, scope: &Scope, somewhere_not: bool) -> Ve
 
 fn whom(scope: &Scope, found: &mut Vec<String>) {
     if !scope.host {
-        found.push("the nodes' own processes".to_owned());
+        found.push("host processes".to_owned());
     }
     match &scope.pods {
         None => found.push("processes in pods".to_owned()),
         Some(pods) => {
             if pods.pods.is_some() || pods.namespace.is_some() {
-                found.push("pods other than those named above, nor those that lose the label".to_owned());
+                found.push("other pods, and pods that lose the label".to_owned());
             }
             if pods.containers.is_some() {
-                found.push("the other containers of the same pods, sidecars and `kubectl debug`".to_owned());
+                found.push(
+                    "other containers of the same pods, such as sidecars and `kubectl debug` containers"
+                        .to_owned(),
+                );
             }
         }
     }
@@ -101,14 +110,12 @@ fn filters(hook: &Hook, selector: &Selector, calls: &[&str], found: &mut Vec<Str
         };
         if matches!(call, "sys_execve" | "sys_execveat") && !calls.contains(&"security_bprm_check") {
             found.push(
-                "the start of the named programs: at the entry of execve the program is still the one that calls \
-                 it"
+                "the start of the named programs: at the entry of execve, the process still runs the calling program"
                 .to_owned(),
             );
         }
         found.push(
-            "the same program under another path, copied or hard-linked, and scripts, of which the interpreter is \
-             the program"
+            "the same program under another path (copied or hard-linked), and scripts, whose program is the interpreter"
                 .to_owned(),
         );
     }
@@ -128,13 +135,13 @@ fn filters(hook: &Hook, selector: &Selector, calls: &[&str], found: &mut Vec<Str
                 if matches!(filter.operator, Operator::DAddr | Operator::SAddr)
                     && filter.values.iter().all(|value| !value.contains(':')) =>
             {
-                found.push("IPv6: only IPv4 addresses are named".to_owned());
+                found.push("IPv6: only IPv4 addresses are listed".to_owned());
             }
             Some(ArgType::String | ArgType::Filename | ArgType::CharBuf) if matches!(&hook.target, Target::Function { call, .. } if call.starts_with("sys_")) =>
             {
                 found.push(
-                    "a string that the program changes after the system call was entered (it is read from the \
-                     program's own memory)"
+                    "a string that the program changes after it entered the system call (the string is read from user \
+                     memory)"
                     .to_owned(),
                 );
             }
@@ -142,6 +149,6 @@ fn filters(hook: &Hook, selector: &Selector, calls: &[&str], found: &mut Vec<Str
         }
     }
     if selector.match_actions.iter().any(|action| action.action == "NoPost") {
-        found.push("events that a selector with `NoPost` takes from the ones below it".to_owned());
+        found.push("events that a selector with `NoPost` handles before the selectors below it".to_owned());
     }
 }

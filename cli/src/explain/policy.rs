@@ -20,11 +20,11 @@ pub(crate) fn explain(policy: &Policy, watch: &Watch, file: &str, kernels: &Kern
     let (runs, fails) = on_kernels(policy, kernels);
     let mut text = String::new();
     let kind = match (&policy.kind, &watch.id.namespace) {
-        (Kind::Namespaced, Some(namespace)) => format!("a policy of namespace `{namespace}`"),
-        _ => "a policy of the whole cluster".to_owned(),
+        (Kind::Namespaced, Some(namespace)) => format!("a policy in namespace `{namespace}`"),
+        _ => "a cluster-wide policy".to_owned(),
     };
     let _ = writeln!(text, "{}, {kind} ({file})\n", watch.id.name);
-    let _ = writeln!(text, "It counts in tetragon_policy_events_total{{policy=\"{}\"}}:", watch.id.name);
+    let _ = writeln!(text, "Events counted in tetragon_policy_events_total{{policy=\"{}\"}}:", watch.id.name);
     for (i, hook) in hooks(policy).enumerate() {
         let symbol = runs.first().and_then(|run| run.plan.hooks.get(i)).map(|hook| hook.symbol.as_str());
         let function = symbol.and_then(|symbol| {
@@ -33,8 +33,8 @@ pub(crate) fn explain(policy: &Policy, watch: &Watch, file: &str, kernels: &Kern
         });
         text.push_str(&counted(i + 1, hook, function.as_ref()));
     }
-    let _ = writeln!(text, "\nFor whom:\n  {}", whom(&watch.scope));
-    text.push_str("\nOn which kernels:\n");
+    let _ = writeln!(text, "\nApplies to:\n  {}", whom(&watch.scope));
+    text.push_str("\nRuns on kernels:\n");
     if !runs.is_empty() {
         let names: Vec<&str> = runs.iter().map(|run| run.kernel).collect();
         let _ = writeln!(text, "  {}", listed(&names));
@@ -85,15 +85,15 @@ fn counted(number: usize, hook: &Hook, function: Option<&Function>) -> String {
     text.push('\n');
     let subject = Subject { hook, function };
     if hook.selectors.is_empty() {
-        text.push_str("     each time\n");
+        text.push_str("     every time\n");
     }
     for (i, selector) in hook.selectors.iter().enumerate() {
         let conditions = words::conditions(selector, &subject);
         let lead = match (i, conditions.is_empty()) {
-            (0, true) => "each time",
-            (0, false) => "where ",
-            (_, true) => "or, where none of these held, each time",
-            (_, false) => "or, where none of these held, where ",
+            (0, true) => "every time",
+            (0, false) => "if ",
+            (_, true) => "otherwise, every time",
+            (_, false) => "otherwise, if ",
         };
         let _ = writeln!(text, "     {lead}{}", conditions.join("\n       and "));
         for note in words::actions(selector) {
@@ -104,7 +104,7 @@ fn counted(number: usize, hook: &Hook, function: Option<&Function>) -> String {
 }
 
 fn target(hook: &Hook, function: Option<&Function>) -> String {
-    let when = if hook.on_return { "returns from " } else { "calls of " };
+    let when = if hook.on_return { "returns from " } else { "calls to " };
     match &hook.target {
         Target::Function { call, .. } => match function.and_then(|f| Some((f, f.params.as_ref()?))) {
             // A system call's own parameters are in the registers that its one parameter points to.
@@ -117,15 +117,15 @@ fn target(hook: &Hook, function: Option<&Function>) -> String {
             None => format!("{when}{call}"),
         },
         Target::Tracepoint { subsystem, event, .. } => format!("the tracepoint {subsystem}/{event}"),
-        Target::Lsm { hook } => format!("the security hook {hook}"),
+        Target::Lsm { hook } => format!("the LSM hook {hook}"),
         Target::Uprobe { path, symbols, .. } => format!("{when}{} in {path}", symbols.join(", ")),
-        Target::Usdt { path, provider, name } => format!("the probe {provider}:{name} of {path}"),
+        Target::Usdt { path, provider, name } => format!("the USDT probe {provider}:{name} of {path}"),
     }
 }
 
 fn whom(scope: &Scope) -> String {
     let Some(pods) = &scope.pods else {
-        return "the nodes' own processes, and no pod".to_owned();
+        return "host processes, but no pods".to_owned();
     };
     let mut who = match &pods.pods {
         Some(selector) => format!("pods with {}", words::labels(selector)),
@@ -136,8 +136,8 @@ fn whom(scope: &Scope) -> String {
         None => who.push_str(" in every namespace"),
     }
     if let Some(selector) = &pods.containers {
-        who = format!("{who}, of these the containers with {}", words::labels(selector));
+        who = format!("{who}, only containers with {}", words::labels(selector));
     }
-    let host = if scope.host { "and the nodes' own processes" } else { "but not the nodes' own processes" };
+    let host = if scope.host { "and host processes" } else { "but not host processes" };
     format!("{who}, {host}")
 }

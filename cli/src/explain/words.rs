@@ -34,47 +34,46 @@ pub(super) fn labels(selector: &LabelSelector) -> String {
 pub(super) fn conditions(selector: &Selector, subject: &Subject<'_>) -> Vec<String> {
     let mut found = Vec::new();
     for filter in &selector.match_binaries {
-        found.push(format!("the calling program's path {}", binaries(filter)));
+        found.push(format!("the path of the calling program {}", binaries(filter)));
     }
     for filter in &selector.match_parent_binaries {
-        found.push(format!("its parent's program's path {}", binaries(filter)));
+        found.push(format!("the path of the parent's program {}", binaries(filter)));
     }
     for filter in &selector.match_args {
         found.push(format!("{} {}", argument(filter, subject), values(filter.operator, &filter.values)));
     }
     for filter in &selector.match_data {
-        found.push(format!("the value data[{}] {}", filter.index, values(filter.operator, &filter.values)));
+        found.push(format!("the value `data[{}]` {}", filter.index, values(filter.operator, &filter.values)));
     }
     for filter in &selector.match_return_args {
-        found.push(format!("the result {}", values(filter.operator, &filter.values)));
+        found.push(format!("the return value {}", values(filter.operator, &filter.values)));
     }
     for filter in &selector.match_pids {
-        let which = if filter.is_namespace_pid { "as it sees it itself " } else { "" };
+        let which = if filter.is_namespace_pid { "(in its own PID namespace) " } else { "" };
         let ids: Vec<String> = filter.values.iter().map(ToString::to_string).collect();
-        found.push(format!("its process id {which}{}", values(filter.operator, &ids)));
+        found.push(format!("its process ID {which}{}", values(filter.operator, &ids)));
     }
     for filter in &selector.match_namespaces {
         let namespace = filter.namespace.name().to_lowercase();
-        let host: Vec<String> =
-            filter.values.iter().map(|v| v.replace("host_ns", "the node's own")).collect();
+        let host: Vec<String> = filter.values.iter().map(|v| v.replace("host_ns", "the host's")).collect();
         found.push(format!("its {namespace} namespace {}", values(filter.operator, &host)));
     }
     for filter in &selector.match_capabilities {
         let set = filter.set.name().to_lowercase();
         let negated = if filter.operator == Operator::NotIn { "none" } else { "one" };
-        found.push(format!("{negated} of {} is among its {set} capabilities", either(&filter.values)));
+        found.push(format!("{negated} of {} is in its {set} capabilities", either(&filter.values)));
     }
     for (present, what) in [
         (
             !selector.match_namespace_changes.is_empty(),
-            "its namespaces changed as `matchNamespaceChanges` says",
+            "its namespaces change as `matchNamespaceChanges` describes",
         ),
         (
             !selector.match_capability_changes.is_empty(),
-            "its capabilities changed as `matchCapabilityChanges` says",
+            "its capabilities change as `matchCapabilityChanges` describes",
         ),
-        (!selector.match_workloads.is_empty(), "its pod is one of those that `matchWorkloads` names"),
-        (!selector.macros.is_empty(), "what its macros say holds"),
+        (!selector.match_workloads.is_empty(), "its pod matches `matchWorkloads`"),
+        (!selector.macros.is_empty(), "the filters of its macros match"),
     ] {
         if present {
             found.push(what.to_owned());
@@ -89,15 +88,17 @@ pub(super) fn actions(selector: &Selector) -> Vec<String> {
     actions
         .filter_map(|action| match action.action.as_str() {
             "Post" => None,
-            "NoPost" => Some("these are not counted, and not looked at further".to_owned()),
-            other => Some(format!("and does `{other}`")),
+            "NoPost" => {
+                Some("these events are not counted, and later selectors are not evaluated".to_owned())
+            }
+            other => Some(format!("also performs `{other}`")),
         })
         .collect()
 }
 
 fn binaries(filter: &BinaryFilter) -> String {
     let text = values(filter.operator, &quoted(&filter.values));
-    if filter.follow_children { format!("{text}, or that of a program it descends from") } else { text }
+    if filter.follow_children { format!("{text}, or that of an ancestor's program") } else { text }
 }
 
 /// An argument by its name in the kernel, where that is known.
@@ -128,13 +129,13 @@ fn values(operator: Operator, values: &[String]) -> String {
         Operator::Equal | Operator::In | Operator::InMap => format!("is {any}"),
         Operator::NotEqual | Operator::NotIn | Operator::NotInMap => format!("is not {any}"),
         Operator::Gt => format!("is greater than {any}"),
-        Operator::Lt => format!("is less than {any}"),
+        Operator::Lt => format!("has a bit in common with {any}"),
         Operator::Mask => format!("shares a bit with {any}"),
-        Operator::Prefix => format!("begins with {any}"),
-        Operator::NotPrefix => format!("does not begin with {any}"),
+        Operator::Prefix => format!("starts with {any}"),
+        Operator::NotPrefix => format!("does not start with {any}"),
         Operator::Postfix => format!("ends with {any}"),
         Operator::NotPostfix => format!("does not end with {any}"),
-        Operator::SubString | Operator::SubStringIgnCase => format!("has in it {any}"),
+        Operator::SubString | Operator::SubStringIgnCase => format!("contains {any}"),
         Operator::InRange => format!("is in {any}"),
         Operator::NotInRange => format!("is not in {any}"),
         Operator::SAddr => format!("source address is in {any}"),
@@ -152,9 +153,9 @@ fn values(operator: Operator, values: &[String]) -> String {
         Operator::Protocol => format!("protocol is {any}"),
         Operator::Family => format!("address family is {any}"),
         Operator::State => format!("state is {any}"),
-        Operator::FileType => format!("kind of file is {any}"),
-        Operator::NotFileType => format!("kind of file is not {any}"),
-        Operator::CapabilitiesGained => "has capabilities that it had not before".to_owned(),
+        Operator::FileType => format!("file type is {any}"),
+        Operator::NotFileType => format!("file type is not {any}"),
+        Operator::CapabilitiesGained => "has capabilities that it did not have before".to_owned(),
         Operator::CelExpr => format!("satisfies {any}"),
     }
 }

@@ -59,7 +59,7 @@ impl<'a> Given<'a> {
     }
 
     pub(super) fn whose(&self) -> &'static str {
-        if self.shape.is_some() { "this pod" } else { "the node's own processes" }
+        if self.shape.is_some() { "this pod" } else { "host processes" }
     }
 
     /// What a policy looked at that the test doesn't give.
@@ -129,7 +129,7 @@ impl<'a> Given<'a> {
             None | Some(Some(Json::Null)) => Ok(None),
             Some(Some(value)) => {
                 let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                read(&text).map(Some).ok_or_else(|| anyhow!("`args[{index}].{name}`, which can't be {text}"))
+                read(&text).map(Some).ok_or_else(|| anyhow!("`args[{index}].{name}`, which cannot be {text}"))
             }
             Some(None) => bail!("`args[{index}].{name}`"),
         }
@@ -164,7 +164,7 @@ fn whole(value: &Json, bits: u8, signed: bool) -> Result<Value> {
         Json::String(text) => integer(text).ok(),
         _ => None,
     };
-    let number = number.context("it is no whole number")?;
+    let number = number.context("expected an integer")?;
     let modulus = 1i128 << bits.min(64);
     let unsigned = number.rem_euclid(modulus);
     Ok(Value::Int(if signed && unsigned >= modulus / 2 { unsigned - modulus } else { unsigned }))
@@ -187,11 +187,12 @@ fn capabilities(process: &Process) -> Result<BTreeMap<CapabilitySet, i128>> {
     let mut found = BTreeMap::new();
     for (set, names) in sets {
         let set = CapabilitySet::from_name(set).with_context(|| {
-            format!("there is no set of capabilities {set:?}: {}", CapabilitySet::NAMES.join(", "))
+            format!("unknown capability set {set:?}: expected one of {}", CapabilitySet::NAMES.join(", "))
         })?;
         let mut bits = 0;
         for name in names {
-            bits |= 1 << constants::capability(name).with_context(|| format!("{name:?} is no capability"))?;
+            bits |=
+                1 << constants::capability(name).with_context(|| format!("unknown capability {name:?}"))?;
         }
         found.insert(set, bits);
     }
@@ -202,7 +203,7 @@ fn namespaces(process: &Process, environment: Environment<'_>) -> Result<BTreeMa
     let mut found = BTreeMap::new();
     for (kind, value) in process.namespaces.iter().flatten() {
         let kind = NamespaceKind::from_name(kind).with_context(|| {
-            format!("there is no kind of namespace {kind:?}: {}", NamespaceKind::NAMES.join(", "))
+            format!("unknown namespace kind {kind:?}: expected one of {}", NamespaceKind::NAMES.join(", "))
         })?;
         let inode = match value {
             Json::String(text) if text == "host_ns" => environment
@@ -210,10 +211,10 @@ fn namespaces(process: &Process, environment: Environment<'_>) -> Result<BTreeMa
                 .get(&kind)
                 .copied()
                 .map(i128::from)
-                .context("the host has none of these")?,
+                .context("the host has no namespace of this kind")?,
             Json::String(text) if text == "other" => OTHER_NAMESPACE,
-            Json::Number(number) => number.as_u64().map(i128::from).context("no number of a namespace")?,
-            _ => bail!("a namespace is `host_ns`, `other` or a number, not {value}"),
+            Json::Number(number) => number.as_u64().map(i128::from).context("invalid namespace number")?,
+            _ => bail!("invalid namespace {value}: expected `host_ns`, `other` or a number"),
         };
         found.insert(kind, inode);
     }

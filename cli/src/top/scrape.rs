@@ -42,7 +42,7 @@ impl Client {
         for url in &self.urls {
             match self.get(url) {
                 Ok(text) => look.counts.add(&text),
-                Err(error) => look.failures.push(format!("{url} gives no metrics: {error}")),
+                Err(error) => look.failures.push(format!("{url} returns no metrics: {error}")),
             }
         }
         look
@@ -55,11 +55,11 @@ impl Client {
 
 fn whole(url: &str) -> Result<String> {
     if url.starts_with("https://") {
-        bail!("{url}: agents serve plain http; through a proxy with TLS use `kubectl port-forward`");
+        bail!("{url}: agents serve plain HTTP; behind a TLS proxy, use `kubectl port-forward`");
     }
     let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
     let Some(place) = url.strip_prefix("http://").filter(|place| !place.is_empty()) else {
-        bail!("{url} is not a URL that begins with http://");
+        bail!("invalid URL {url}: expected http://…");
     };
     Ok(if place.contains('/') { url } else { format!("{url}/metrics") })
 }

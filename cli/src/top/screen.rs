@@ -34,7 +34,7 @@ struct View {
 
 /// Shows the screen until it is left.
 pub(super) fn run(client: &Client, interval: Duration, by: By) -> Result<()> {
-    let mut terminal = ratatui::try_init().context("this terminal can't be drawn on; try --once")?;
+    let mut terminal = ratatui::try_init().context("cannot draw on this terminal; use --once")?;
     thread::scope(|scope| {
         let (sender, looks) = mpsc::sync_channel(1);
         scope.spawn(move || {
@@ -128,7 +128,7 @@ impl View {
         });
         let widths = [Constraint::Min(20), Constraint::Length(10), Constraint::Length(12)];
         frame.render_widget(Table::new(lines, widths).header(heading), body);
-        let keys = "q leave · tab, p policy, w workload, b binary · space hold · ↑↓ scroll";
+        let keys = "q quit · tab, p policy, w workload, b binary · space pause · ↑↓ scroll";
         frame.render_widget(Paragraph::new(keys).style(Style::new().fg(Color::DarkGray)), foot);
     }
 
@@ -141,7 +141,7 @@ impl View {
             Span::styled(format!("  lost: {lost}"), alarm(*lost > 0)),
         ];
         if self.paused {
-            first.push(Span::styled("  (held)", Style::new().fg(Color::Yellow)));
+            first.push(Span::styled("  (paused)", Style::new().fg(Color::Yellow)));
         }
         let second = self.failures.first().map_or("", String::as_str);
         vec![Line::from(first), Line::styled(second, Style::new().fg(Color::Red))]

@@ -28,7 +28,8 @@ impl Index {
         let verb = if total.pods + total.workloads == 1 { "is" } else { "are" };
         let path = FieldPath::root().field("metadata").field("annotations").field(REQUIRE_COVERAGE);
         let message = format!(
-            "{} in `{namespace}` {verb} watched by no policy: what is there stays, and nothing more of the kind is admitted",
+            "{} in `{namespace}` {verb} not selected by any policy; existing objects stay, but new ones like them are \
+             rejected",
             total.phrase()
         );
         let mut labels: Vec<String> = unwatched.iter().take(NAMED).map(|class| labels(class)).collect();
@@ -38,7 +39,7 @@ impl Index {
         vec![
             Diagnostic::new(&NOT_COVERED, path, message)
                 .severity(Severity::Warning)
-                .help(format!("apply a policy for {}", labels.join(", "))),
+                .help(format!("apply a policy that selects {}", labels.join(", "))),
         ]
     }
 }
@@ -48,7 +49,7 @@ fn labels(class: &Class) -> String {
     let count = class.tally.pods + class.tally.workloads;
     let pairs: Vec<String> = class.shape.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     if pairs.is_empty() {
-        return format!("what has no labels ({count})");
+        return format!("objects without labels ({count})");
     }
     format!("`{}` ({count})", pairs.join(","))
 }

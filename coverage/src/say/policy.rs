@@ -53,25 +53,24 @@ impl Index {
     fn on_other_policies(&self, watch: &Watch, found: &mut Vec<Diagnostic>) {
         for clash in self.clashes(watch) {
             let message = format!(
-                "{} has the same hook with the same filters for some of the same pods, so each of these events is \
-                 counted once for every policy",
+                "same hook and filters as {} for some of the same pods: every policy counts each of these events",
                 text::policies(&clash.others)
             );
             found.push(
                 Diagnostic::new(&COUNTED_TWICE, clash.hook, message)
-                    .help("keep it in one of them, or sum up only one policy's counter"),
+                    .help("keep the hook in one of them, or sum only one policy's counter"),
             );
         }
         let namesakes = self.namesakes(&watch.id);
         if !namesakes.is_empty() {
             let message = format!(
-                "{} has the same name, and the counter's label `policy` has no namespace: their counts can't be told \
-                 apart",
+                "same name as {}: the counter's label `policy` has no namespace, so their counts cannot be \
+                 distinguished",
                 text::policies(namesakes)
             );
             found.push(
                 Diagnostic::new(&SHARED_NAME, FieldPath::root().field("metadata").field("name"), message)
-                    .help("give one of them another name"),
+                    .help("rename one of them"),
             );
         }
     }
@@ -88,23 +87,24 @@ impl Index {
             None => FieldPath::root().field("metadata").field("name"),
         };
         let unwatched = match loss.unwatched.total() {
-            none if none.is_empty() => "another policy still watches each of them".to_owned(),
-            all if all == loss.lost.total() => "no other policy watches them".to_owned(),
-            some => format!("no other policy watches {} of them", some.phrase()),
+            none if none.is_empty() => "another policy still selects each of them".to_owned(),
+            all if all == loss.lost.total() => "no other policy selects them".to_owned(),
+            some => format!("not selected by any other policy: {}", some.phrase()),
         };
         let Tally { pods, workloads } = loss.lost.total();
         let verb = if pods + workloads == 1 { "is" } else { "are" };
         let gone = loss.lost.phrase();
         let message = match becomes {
-            Some(_) => format!("{gone} {verb} no longer watched by this policy; {unwatched}"),
-            None => format!("{gone} {verb} watched by this policy, which goes; {unwatched}"),
+            Some(_) => format!("{gone} {verb} no longer selected by this policy; {unwatched}"),
+            None => format!("{gone} {verb} selected by this policy, which is being deleted; {unwatched}"),
         };
         let mut diagnostic = Diagnostic::new(&LEFT_BY_POLICY, path, message);
         if !loss.required.is_empty() {
             diagnostic = diagnostic
                 .severity(Severity::Error)
                 .help(format!(
-                    "{} must be watched, as the annotation {REQUIRE_COVERAGE} says: apply another policy for them first",
+                    "{} must be selected because of the annotation {REQUIRE_COVERAGE}: apply another policy for them \
+                     first",
                     loss.required.phrase()
                 ));
         }
@@ -129,9 +129,9 @@ impl Index {
         let Some(selector) = &scope.pods else {
             let message = match &scope.namespace {
                 Some(namespace) => {
-                    format!("there is no pod in namespace `{namespace}`: this policy counts nothing")
+                    format!("namespace `{namespace}` has no pods, so this policy counts nothing")
                 }
-                None => "there are no pods that this policy selects".to_owned(),
+                None => "no pods exist that this policy selects".to_owned(),
             };
             return Diagnostic::new(&SELECTS_NOTHING, selector_path(scope), message);
         };
@@ -139,8 +139,10 @@ impl Index {
             Some(namespace) => format!(" in namespace `{namespace}`"),
             None => String::new(),
         };
-        let message =
-            format!("no pod{place} has `{}`, so this policy counts nothing now", text::selector(selector));
+        let message = format!(
+            "no pod{place} has `{}`, so this policy currently counts nothing",
+            text::selector(selector)
+        );
         let diagnostic = Diagnostic::new(&SELECTS_NOTHING, pod_selector(), message);
         if let Some(near) = self.near_pods(watch).first() {
             return suggested(diagnostic, near);
@@ -157,14 +159,16 @@ impl Index {
         if let Some(namespace) = &scope.namespace {
             let anywhere = self.classes.select(&PodScope { namespace: None, ..scope.clone() });
             if !anywhere.is_empty() {
-                let why =
-                    format!("{} would match, but this policy is for `{namespace}` alone", anywhere.phrase());
+                let why = format!(
+                    "{} would match, but this policy applies only to `{namespace}`",
+                    anywhere.phrase()
+                );
                 return Some((pod_selector(), why));
             }
         }
         for key in terms(selector).map(|term| term.key).chain(required_keys(selector)) {
             if self.classes.labels.key(key).is_none() && !crate::watch::is_synthetic(key) {
-                return Some((pod_selector(), format!("no pod has a label `{key}` at all")));
+                return Some((pod_selector(), format!("no pod has a label `{key}`")));
             }
         }
         let reach = |term: &crate::watch::Term<'_>| {
@@ -184,10 +188,10 @@ impl Index {
             let listed: Vec<String> =
                 values.iter().take(LISTED).map(|(value, _)| format!("`{value}`")).collect();
             let rest = if values.len() > LISTED { " and others" } else { "" };
-            return Some((path, format!("the values of `{}` are {}{rest}", term.key, listed.join(", "))));
+            return Some((path, format!("existing values of `{}`: {}{rest}", term.key, listed.join(", "))));
         }
         (terms(selector).count() > 1)
-            .then(|| (pod_selector(), "each of these labels occurs, but no pod has all of them".to_owned()))
+            .then(|| (pod_selector(), "each of these labels exists, but no pod has all of them".to_owned()))
     }
 }
 
@@ -221,12 +225,12 @@ fn nearly(near: &NearPods) -> Diagnostic {
     let total = near.missed.total();
     let verb = if total.pods + total.workloads == 1 { "has" } else { "have" };
     let message = format!(
-        "{} {verb} `{key}={value}` and would be selected with `{wanted_key}={wanted}`",
+        "{} {verb} `{key}={value}`, a likely typo of `{wanted_key}={wanted}`, which this policy selects",
         near.missed.phrase()
     );
     let help = match total.workloads {
-        0 => format!("if that is a slip, label {} anew, or name both values here", counted_them(total.pods)),
-        _ => "if that is a slip, mend their templates, or name both values here".to_owned(),
+        0 => format!("if it is a typo, relabel {}; if not, list both values here", counted_them(total.pods)),
+        _ => "if it is a typo, fix their templates; if not, list both values here".to_owned(),
     };
     Diagnostic::new(&NEARLY_SELECTED, in_policy(&near.place), message).help(help)
 }

@@ -64,23 +64,23 @@ fn a_slip_in_a_label_names_what_was_meant() {
     for (labels, expected) in [
         (
             "org: empre",
-            "warning GW106 metadata.labels.org: \"empre\" matches no policy; did you mean \"empire\"? \
-             (2 policies would watch this pod)",
+            "warning GW106 metadata.labels.org: \"empre\" matches no policy; did you mean \"empire\"? (2 policies \
+             would select this pod)",
         ),
         (
             "Org: rebels",
-            "warning GW106 metadata.labels.Org: no policy selects by \"Org\"; did you mean \"org\"? \
-             (1 policy would watch this pod)",
+            "warning GW106 metadata.labels.Org: no policy selects by \"Org\"; did you mean \"org\"? (1 policy would \
+             select this pod)",
         ),
         (
             "empire: org",
             "warning GW106 metadata.labels.empire: \"empire: org\" matches no policy; did you mean \"org: empire\"? \
-             (2 policies would watch this pod)",
+             (2 policies would select this pod)",
         ),
         (
             "Org: Empire",
-            "warning GW106 metadata.labels.Org: no policy selects by \"Org\"; did you mean \"org: empire\"? \
-             (2 policies would watch this pod)",
+            "warning GW106 metadata.labels.Org: no policy selects by \"Org\"; did you mean \"org: empire\"? (2 \
+             policies would select this pod)",
         ),
     ] {
         assert_eq!(said(&index.on_workload(&pod("p", labels))), [expected]);
@@ -106,28 +106,28 @@ fn a_policy_without_pods_says_what_there_is() {
         (
             "{matchLabels: {org: empire}}",
             format!(
-                "{nothing}.matchLabels.org: no pod has `org=empire`, so this policy counts nothing now; \
+                "{nothing}.matchLabels.org: no pod has `org=empire`, so this policy currently counts nothing; \
                  did you mean `org=Empire`? 2 pods in `test` would match"
             ),
         ),
         (
             "{matchExpressions: [{key: orgs, operator: Exists}]}",
             format!(
-                "{nothing}: no pod has `orgs`, so this policy counts nothing now; no pod has a label `orgs` at all"
+                "{nothing}: no pod has `orgs`, so this policy currently counts nothing; no pod has a label `orgs`"
             ),
         ),
         (
             "{matchLabels: {team: red}}",
             format!(
-                "{nothing}.matchLabels.team: no pod has `team=red`, so this policy counts nothing now; \
-                 the values of `team` are `blue`"
+                "{nothing}.matchLabels.team: no pod has `team=red`, so this policy currently counts nothing; existing \
+                 values of `team`: `blue`"
             ),
         ),
         (
             "{matchLabels: {team: blue, class: x}}",
             format!(
-                "{nothing}: no pod has `class=x,team=blue`, so this policy counts nothing now; \
-                 each of these labels occurs, but no pod has all of them"
+                "{nothing}: no pod has `class=x,team=blue`, so this policy currently counts nothing; each of these labels \
+                 exists, but no pod has all of them"
             ),
         ),
     ] {
@@ -156,8 +156,8 @@ fn a_policy_says_whom_it_watches_and_misses() {
         said(&index.on_policy(&selecting("open", "{matchLabels: {org: empire}}"))),
         [
             "note GW118 spec.podSelector: this policy selects 1 pod and 1 workload in `test`",
-            "warning GW112 spec.podSelector.matchLabels.org: 1 pod in `test` has `org=empre` and would be selected with \
-             `org=empire`; if that is a slip, label it anew, or name both values here",
+            "warning GW112 spec.podSelector.matchLabels.org: 1 pod in `test` has `org=empre`, a likely typo of \
+             `org=empire`, which this policy selects; if it is a typo, relabel it; if not, list both values here",
         ]
     );
     // The host's policies have no pods to miss.
@@ -174,8 +174,8 @@ fn another_namespace_is_named() {
     assert_eq!(
         said(&index.on_policy(&watch)),
         [
-            "warning GW110 spec.podSelector: no pod in namespace `test` has `a=b`, so this policy counts nothing now; \
-          1 pod in `prod` would match, but this policy is for `test` alone"
+            "warning GW110 spec.podSelector: no pod in namespace `test` has `a=b`, so this policy currently counts \
+             nothing; 1 pod in `prod` would match, but this policy applies only to `test`"
         ]
     );
 }
@@ -188,8 +188,8 @@ fn required_coverage_is_denied_without() {
     require(&mut index);
     assert_eq!(
         said(&index.on_workload(&lone)),
-        ["error GW113 metadata.labels: no policy watches this pod, and namespace `test` requires it \
-          (gatewatch.dev/require-coverage); policies select `org=empire` (`open`)"]
+        ["error GW113 metadata.labels: no policy selects this pod, but namespace `test` requires it \
+          (gatewatch.dev/require-coverage); existing policies select `org=empire` (`open`)"]
     );
     assert_eq!(said(&index.on_workload(&pod("p", "org: empire"))), [""; 0]);
 }
@@ -209,16 +209,16 @@ fn changes_say_what_they_take_out_of_sight() {
     assert_eq!(
         said(&index.on_policy_change(&one, None)),
         [
-            "warning GW115 metadata.name: 2 pods in `test` are watched by this policy, which goes; no other policy \
-          watches 1 pod of them"
+            "warning GW115 metadata.name: 2 pods in `test` are selected by this policy, which is being deleted; not \
+             selected by any other policy: 1 pod"
         ]
     );
     let narrower = selecting("open", "{matchLabels: {org: empire, class: x}}");
     assert_eq!(
         said(&index.on_policy_change(&one, Some(&narrower))),
         [
-            "warning GW115 spec.podSelector: 1 pod in `test` is no longer watched by this policy; no other policy \
-          watches them"
+            "warning GW115 spec.podSelector: 1 pod in `test` is no longer selected by this policy; no other policy \
+             selects them"
         ]
     );
     let wider = selecting("open", "{}");
@@ -236,13 +236,12 @@ fn labels_in_the_wrong_place_and_siblings() {
     let stray = deployment("api", "org: empire", "app: api");
     assert_eq!(
         said(&index.on_workload(&stray)),
-        [
-            "warning GW116 metadata.labels.org: `org=empire` is on this object alone and not on its pods, which are what \
-          policies look at: `open` would watch them; write it under `spec.template.metadata.labels`, too"
-        ]
+        ["warning GW116 metadata.labels.org: `org=empire` is set only on this object, not on the pods that \
+             policies match: `open` would select them; add it under `spec.template.metadata.labels` too"]
     );
-    let sibling = "warning GW117 spec.template.metadata.labels: the pods of Deployment `web` have `org=empire` and are \
-                   watched by `open`; these have no `org` and aren't; if both are to be watched, add `org=empire`";
+    let sibling = "warning GW117 spec.template.metadata.labels: the pods of Deployment `web` have `org=empire` and \
+                   are selected by `open`; these pods have no `org` and are not; if a policy should select both, add \
+                   `org=empire`";
     assert_eq!(said(&index.on_workload(&deployment("web-canary", "", "app: web"))), [sibling]);
     // Another value is meant to differ, and another application is another one.
     assert_eq!(said(&index.on_workload(&deployment("web-v2", "", "app: web, org: alliance"))), [""; 0]);
@@ -258,11 +257,10 @@ fn policies_that_count_twice() {
     assert_eq!(
         said(&index.on_policy(&selecting("open", "{matchLabels: {a: b}}"))),
         [
-            "warning GW216 spec.kprobes[0]: `twin` has the same hook with the same filters for some of the same pods, \
-             so each of these events is counted once for every policy; keep it in one of them, or sum up only one \
-             policy's counter",
-            "warning GW217 metadata.name: `test/open` has the same name, and the counter's label `policy` has no \
-             namespace: their counts can't be told apart; give one of them another name",
+            "warning GW216 spec.kprobes[0]: same hook and filters as `twin` for some of the same pods: every policy \
+             counts each of these events; keep the hook in one of them, or sum only one policy's counter",
+            "warning GW217 metadata.name: same name as `test/open`: the counter's label `policy` has no namespace, so \
+             their counts cannot be distinguished; rename one of them",
         ]
     );
     assert_eq!(said(&index.on_policy(&selecting("dup", "{}"))), [""; 0]);
@@ -284,8 +282,8 @@ fn a_namespace_that_begins_to_require_coverage_is_told_what_is_not_watched() {
         said(&index.on_coverage_required("test")),
         [
             "warning GW113 metadata.annotations[gatewatch.dev/require-coverage]: 3 pods and 1 workload in `test` are \
-             watched by no policy: what is there stays, and nothing more of the kind is admitted; apply a policy for \
-             `app=web` (2), what has no labels (1), `app=db` (1)"
+             not selected by any policy; existing objects stay, but new ones like them are rejected; apply a policy \
+             that selects `app=web` (2), objects without labels (1), `app=db` (1)"
         ]
     );
     assert_eq!(said(&index.on_coverage_required("elsewhere")), [""; 0]);

@@ -20,12 +20,9 @@ impl Index {
         let mut found: Vec<Diagnostic> = near.iter().map(|near| near_miss(near, workload, &labels)).collect();
         for stray in self.strays(workload) {
             let (path, place) = if stray.in_selector {
-                (FieldPath::root().field("spec").field("selector"), "in this object's own selector")
+                (FieldPath::root().field("spec").field("selector"), "in this object's selector")
             } else {
-                (
-                    FieldPath::root().field("metadata").field("labels").field(&stray.key),
-                    "on this object alone",
-                )
+                (FieldPath::root().field("metadata").field("labels").field(&stray.key), "on this object")
             };
             let label = format!("{}={}", stray.key, stray.value);
             found.push(
@@ -33,12 +30,11 @@ impl Index {
                     &LABEL_NOT_ON_PODS,
                     path,
                     format!(
-                        "`{label}` is {place} and not on its pods, which are what policies look at: {} would watch \
-                         them",
+                        "`{label}` is set only {place}, not on the pods that policies match: {} would select them",
                         text::policies(&stray.gained)
                     ),
                 )
-                .help(format!("write it under `{labels}`, too"))
+                .help(format!("add it under `{labels}` too"))
                 .fix(Fix {
                     title: format!("add `{label}` to the template"),
                     path: labels.clone(),
@@ -57,14 +53,14 @@ impl Index {
                     &SIBLING_DIFFERS,
                     labels.clone(),
                     format!(
-                        "the pods of {} `{}` have `{label}` and are watched by {}; these have no `{}` and aren't",
+                        "the pods of {} `{}` have `{label}` and are selected by {}; these pods have no `{}` and are not",
                         sibling.kind,
                         sibling.name,
                         text::policies(&sibling.gained),
                         sibling.key
                     ),
                 )
-                .help(format!("if both are to be watched, add `{label}`")),
+                .help(format!("if a policy should select both, add `{label}`")),
             );
         }
         found.extend(self.not_covered(workload, &near));
@@ -79,7 +75,7 @@ impl Index {
             return Vec::new();
         }
         let count = counted(left.len(), "policy", "policies");
-        let verb = if left.len() == 1 { "watches" } else { "watch" };
+        let verb = if left.len() == 1 { "selects" } else { "select" };
         let message = format!(
             "with these labels {count} no longer {verb} {}: {}",
             becomes.pods(),
@@ -88,7 +84,7 @@ impl Index {
         let mut diagnostic = Diagnostic::new(&LEFT_BY_RELABEL, becomes.labels_path(), message);
         if self.must_be_covered(becomes) {
             diagnostic = diagnostic.severity(Severity::Error).help(format!(
-                "namespace `{}` requires that every pod is watched, and no policy would be left",
+                "namespace `{}` requires that a policy selects every pod, and no policy would be left",
                 becomes.shape.namespace
             ));
         }
@@ -106,7 +102,7 @@ impl Index {
         }
         let namespace = &workload.shape.namespace;
         let message = format!(
-            "no policy watches {}, and namespace `{namespace}` requires it ({REQUIRE_COVERAGE})",
+            "no policy selects {}, but namespace `{namespace}` requires it ({REQUIRE_COVERAGE})",
             workload.pods()
         );
         let diagnostic = Diagnostic::new(&NOT_COVERED, workload.labels_path(), message);
@@ -117,7 +113,7 @@ impl Index {
         Some(if wanted.is_empty() {
             diagnostic.help("apply a policy that selects it first")
         } else {
-            diagnostic.help(format!("policies select {}", wanted.join(", ")))
+            diagnostic.help(format!("existing policies select {}", wanted.join(", ")))
         })
     }
 
@@ -145,7 +141,7 @@ fn adds(fix: &Fix, label: &str) -> bool {
 fn near_miss(near: &NearMiss, workload: &Workload, labels: &FieldPath) -> Diagnostic {
     let NearMiss { key, value, meant_key, meant_value, gained } = near;
     let watching =
-        format!("({} would watch {})", counted(gained.len(), "policy", "policies"), workload.pods());
+        format!("({} would select {})", counted(gained.len(), "policy", "policies"), workload.pods());
     let path = labels.field(key);
     let fix = |edit, title| Fix { title, path: path.clone(), edit, safe: false };
     if key == meant_key {

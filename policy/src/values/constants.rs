@@ -271,11 +271,11 @@ mod tests {
     #[test]
     fn unknown_names_say_what_was_meant() {
         let sentence = capability("CAP_SYSADMIN").unwrap_err().to_string();
-        assert_eq!(sentence, "\"CAP_SYSADMIN\" is no capability; did you mean `CAP_SYS_ADMIN`?");
-        assert_eq!(family("TCP").unwrap_err().to_string(), "\"TCP\" is no address family");
+        assert_eq!(sentence, "unknown capability \"CAP_SYSADMIN\"; did you mean `CAP_SYS_ADMIN`?");
+        assert_eq!(family("TCP").unwrap_err().to_string(), "unknown address family \"TCP\"");
         assert_eq!(
             protocol("tcp").unwrap_err().to_string(),
-            "\"tcp\" is no protocol; did you mean `IPPROTO_TCP`?"
+            "unknown protocol \"tcp\"; did you mean `IPPROTO_TCP`?"
         );
     }
 }

@@ -29,8 +29,8 @@ pub(super) fn near_miss(stage: &mut Stage) -> Result<()> {
     said.expect(
         true,
         &[
-            "Warning: GW106 metadata.labels.org: \"empre\" matches no policy; did you mean \"empire\"? (2 policies would \
-             watch this pod)",
+            "Warning: GW106 metadata.labels.org: \"empre\" matches no policy; did you mean \"empire\"? (2 policies \
+             would select this pod)",
             "pod/slip created",
         ],
     )?;
