@@ -161,7 +161,7 @@ fn a_saved_profile_is_a_kernel() {
     assert!(message.starts_with(&format!("on {saved}: the kernel has no function")), "{message}");
     let run = lint(&folder, &["--kernel", "no.profile", "newer.yaml"]);
     assert_eq!(run.status, 2);
-    assert!(run.stderr.contains("no.profile: this is no kernel profile"), "{}", run.stderr);
+    assert!(run.stderr.contains("no.profile: not a kernel profile"), "{}", run.stderr);
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn an_agent_that_does_not_answer_is_an_error() {
     let output = top(&["--once", "--interval", "0.1", "127.0.0.1:1"]);
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("http://127.0.0.1:1/metrics gives no metrics"), "{text}");
+    assert!(text.contains("http://127.0.0.1:1/metrics returns no metrics"), "{text}");
 }
 
 #[test]

@@ -11,30 +11,30 @@ pub(crate) struct Rule {
 
 pub(crate) const HOST_SELECTOR_EMPTY: Rule = Rule {
     rule: "!has(self.matchLabels) && !has(self.matchExpressions)",
-    message: "hostSelector is either absent or {}: a host has no labels to select by",
+    message: "hostSelector must be absent or {}: a host has no labels to select by",
 };
 
 pub(crate) const NO_HOST_SELECTOR: Rule = Rule {
     rule: "!has(self.spec.hostSelector)",
-    message: "a TracingPolicyNamespaced cannot have spec.hostSelector: the host is in no namespace",
+    message: "a TracingPolicyNamespaced cannot have spec.hostSelector: the host has no namespace",
 };
 
 pub(crate) const RETURN_NEEDS_ARGUMENT: Rule = Rule {
     rule: "!has(self.return) || (!self.return || has(self.returnArg))",
-    message: "return: true needs returnArg, which gives the type of the returned value",
+    message: "return: true requires returnArg, which declares the type of the return value",
 };
 
 pub(crate) const ONE_PLACE_IN_BINARY: Rule = Rule {
     rule: "!(has(self.symbols) && has(self.addrs)) && !(has(self.symbols) && has(self.offsets)) \
            && !(has(self.addrs) && has(self.offsets))",
-    message: "give at most one of symbols, offsets and addrs",
+    message: "set at most one of symbols, offsets and addrs",
 };
 
 pub(crate) const ONE_NEW_PLACE: Rule = Rule {
     rule: "!(has(self.argNewSymbol) && has(self.argNewAddr)) \
            && !(has(self.argNewSymbol) && has(self.argNewOffset)) \
            && !(has(self.argNewAddr) && has(self.argNewOffset))",
-    message: "give at most one of argNewSymbol, argNewAddr and argNewOffset",
+    message: "set at most one of argNewSymbol, argNewAddr and argNewOffset",
 };
 
 /// The value of `x-kubernetes-validations`.

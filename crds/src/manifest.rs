@@ -11,7 +11,7 @@ use std::path::Path;
 /// How to write the manifests anew.
 pub const COMMAND: &str = "cargo run -p gatewatch-crds --bin crdgen";
 
-const HEADER: &str = "# Generated from the types in crds/src; write it anew with\n#   ";
+const HEADER: &str = "# Generated from the types in crds/src; regenerate with\n#   ";
 
 /// The folder of the manifests in the source tree this was built from.
 pub fn folder() -> &'static Path {

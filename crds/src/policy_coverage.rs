@@ -59,8 +59,8 @@ pub enum PolicyKind {
 /// The name of the policy's coverage is longer than Kubernetes allows.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "the coverage of policy {policy} is not recorded: its object would be named with {length} characters, and \
-     Kubernetes allows {MAX_OBJECT_NAME}; give the policy a shorter name"
+    "cannot record the coverage of policy {policy}: its object name would have {length} characters, but Kubernetes \
+     allows {MAX_OBJECT_NAME}; use a shorter policy name"
 )]
 pub struct NameTooLong {
     /// The policy, as namespace/name or name.

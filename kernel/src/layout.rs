@@ -7,8 +7,8 @@ use crate::KernelTypes;
 /// A field that the kernel half can't do without, and that this kernel's types don't have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this kernel has no `{path}` in `struct {structure}` (or not as whole bytes); it is older than 5.10, or newer \
-     than this version knows"
+    "the kernel has no `{path}` in `struct {structure}` (or not as whole bytes); it is older than 5.10, or newer than \
+     this version supports"
 )]
 pub struct MissingField {
     /// The structure's tag.

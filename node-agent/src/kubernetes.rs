@@ -29,15 +29,13 @@ const FIELD_MANAGER: &str = "gatewatch-agent";
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The kubeconfig can't be used.
-    #[error("the kubeconfig can't be used: {0}")]
+    #[error("cannot use the kubeconfig: {0}")]
     Kubeconfig(#[from] kube::config::KubeconfigError),
     /// Neither a service account nor a kubeconfig.
-    #[error(
-        "no way to the API server is known: run in a pod with a service account, or give --kubeconfig ({0})"
-    )]
+    #[error("no API server is configured: run in a pod with a service account, or pass --kubeconfig ({0})")]
     Nothing(#[from] kube::config::InferConfigError),
     /// What was found can't be used.
-    #[error("the API server can't be used: {0}")]
+    #[error("cannot use the API server: {0}")]
     Client(#[from] kube::Error),
 }
 

@@ -90,7 +90,7 @@ impl Contents {
     ) {
         let Some(node) = document.get(base) else { return };
         if let Identity::Other { api_version, kind } = read::identify(node) {
-            let message = format!("{origin}: a {kind} ({api_version}) is no policy; it is left alone");
+            let message = format!("{origin}: a {kind} ({api_version}) is not a policy; ignored");
             self.messages.push((Severity::Warning, message));
             return;
         }
@@ -204,7 +204,7 @@ impl Library {
                 here.insert(&found.key);
                 if let Some(first) = seen.get(&found.key) {
                     wanted.messages.push(format!(
-                        "{origin}: policy {} is in {first} too; that one runs, this one doesn't",
+                        "{origin}: policy {} is also in {first}; that one runs, this one does not",
                         found.key,
                     ));
                     continue;

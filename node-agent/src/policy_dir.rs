@@ -82,10 +82,10 @@ pub enum DirError {
     #[error("the policy directory {} does not exist; create it or choose another --policy-dir", .0.display())]
     Missing(PathBuf),
     /// It is a file.
-    #[error("{} is no directory; --policy-dir names the directory that the policies' files are in", .0.display())]
+    #[error("{} is not a directory; --policy-dir must be the directory that contains the policy files", .0.display())]
     NotADirectory(PathBuf),
     /// It can't be listed.
-    #[error("the policy directory {} can't be read: {source}", .path.display())]
+    #[error("cannot read the policy directory {}: {source}", .path.display())]
     Unreadable {
         /// The directory.
         path: PathBuf,
@@ -166,7 +166,7 @@ impl PolicyDir {
             Ok(None) => return absent(path, known, changes),
             Err(why) => {
                 let kept =
-                    if known.is_some() { "its policies keep running as they were" } else { "it is left out" };
+                    if known.is_some() { "its policies keep running unchanged" } else { "it is skipped" };
                 self.problems.insert(path.to_owned(), format!("{} {why}; {kept}", path.display()));
                 return;
             }
@@ -214,18 +214,18 @@ fn read(path: &Path) -> Result<Option<String>, String> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("can't be read: {error}")),
+        Err(error) => return Err(format!("cannot be read: {error}")),
     };
     let mut bytes = Vec::new();
     if let Err(error) = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes) {
-        return Err(format!("can't be read: {error}"));
+        return Err(format!("cannot be read: {error}"));
     }
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(format!("is larger than {} MiB", MAX_FILE_BYTES >> 20));
     }
     String::from_utf8(bytes).map(Some).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        format!("is no UTF-8 text (line {})", valid.split(|byte| *byte == b'\n').count())
+        format!("is not UTF-8 text (line {})", valid.split(|byte| *byte == b'\n').count())
     })
 }
 

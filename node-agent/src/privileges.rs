@@ -6,8 +6,8 @@ use rustix::thread::{CapabilitySet, capabilities};
 /// Capabilities that are missing.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "this process may not load programs into the kernel: it has no {}; run it as root, or give it these capabilities",
-    .0.join(" and no ")
+    "no permission to load BPF programs: missing {}; run as root, or add these capabilities",
+    .0.join(" and ")
 )]
 pub struct Missing(Vec<&'static str>);
 
@@ -23,8 +23,8 @@ pub fn lacking() -> Vec<&'static str> {
     let mut all = reservations(effective);
     if paranoid() && !effective.contains(CapabilitySet::SYS_ADMIN) {
         all.push(
-            "kernel.perf_event_paranoid is 3 or more, and with that Debian's kernels let only who has CAP_SYS_ADMIN attach \
-             kprobes: set it to 2, or give this process that capability",
+            "kernel.perf_event_paranoid is 3 or more, so Debian's kernels allow kprobes only with CAP_SYS_ADMIN: set \
+             it to 2, or add that capability",
         );
     }
     all
@@ -77,13 +77,12 @@ fn reservations(effective: CapabilitySet) -> Vec<&'static str> {
     let all = [
         (
             CapabilitySet::SYS_PTRACE,
-            "this process has no CAP_SYS_PTRACE: events of programs that run already may have no binary until they \
-             execute another",
+            "missing CAP_SYS_PTRACE: events of programs that already run may have no binary until they execute another",
         ),
         (
             CapabilitySet::SYS_RESOURCE,
-            "this process has no CAP_SYS_RESOURCE: it may have no more open files than its limit (`ulimit -n`), which is \
-             a few dozen for each kernel function that policies hook",
+            "missing CAP_SYS_RESOURCE: the process cannot exceed its limit of open files (`ulimit -n`), and each \
+             hooked kernel function needs a few dozen",
         ),
     ];
     all.into_iter().filter(|(one, _)| !effective.contains(*one)).map(|(_, sentence)| sentence).collect()
@@ -100,13 +99,13 @@ mod tests {
         let text = missing(CapabilitySet::BPF, false).unwrap().to_string();
         assert!(text.contains("CAP_PERFMON") && !text.contains("CAP_BPF"), "{text}");
         let text = missing(CapabilitySet::empty(), false).unwrap().to_string();
-        assert!(text.contains("no CAP_BPF and no CAP_PERFMON") && !text.contains("RESOURCE"), "{text}");
+        assert!(text.contains("missing CAP_BPF and CAP_PERFMON") && !text.contains("RESOURCE"), "{text}");
     }
 
     #[test]
     fn locked_memory_needs_a_resource() {
         let text = missing(CapabilitySet::SYS_ADMIN, true).unwrap().to_string();
-        assert!(text.contains("no CAP_SYS_RESOURCE;"), "{text}");
+        assert!(text.contains("missing CAP_SYS_RESOURCE;"), "{text}");
         assert!(missing(CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_RESOURCE, true).is_none());
     }
 

@@ -21,13 +21,13 @@ pub struct SavedProfile {
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// The kernel doesn't say what it offers.
-    #[error("the kernel's profile can't be made: {0}")]
+    #[error("cannot create the kernel's profile: {0}")]
     Host(#[from] HostError),
     /// The other process can't be had, or not be read.
-    #[error("the kernel's profile can't be made by another process: {0}")]
+    #[error("cannot create the kernel's profile in another process: {0}")]
     Process(#[from] io::Error),
     /// It didn't give one.
-    #[error("the kernel's profile can't be made: {0}")]
+    #[error("cannot create the kernel's profile: {0}")]
     Failed(String),
 }
 
@@ -51,7 +51,7 @@ pub fn make() -> Result<SavedProfile, ProfileError> {
     if !output.status.success() {
         return Err(ProfileError::Failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
-    split(&output.stdout).ok_or_else(|| ProfileError::Failed("what it wrote is no profile".to_owned()))
+    split(&output.stdout).ok_or_else(|| ProfileError::Failed("its output is not a profile".to_owned()))
 }
 
 fn split(written: &[u8]) -> Option<SavedProfile> {

@@ -136,6 +136,6 @@ mod tests {
         let written = json!({"spec": {"kprobez": []}}).to_string();
         let found = check(&written, &json!({"spec": {}}));
         assert_eq!(found.len(), 1);
-        assert!(found[0].message.starts_with("`kprobez` was written"), "{}", found[0]);
+        assert!(found[0].message.starts_with("`kprobez` is missing from the stored object"), "{}", found[0]);
     }
 }

@@ -61,7 +61,7 @@ pub fn parse_bytes(bytes: &[u8]) -> Vec<Document> {
         Ok(text) => parse(text),
         Err(e) => {
             let at = e.valid_up_to();
-            vec![unreadable(format!("the input is not valid UTF-8: invalid byte at offset {at}"), at)]
+            vec![unreadable(format!("the input is not valid UTF-8: byte {at} is invalid"), at)]
         }
     }
 }

@@ -69,7 +69,7 @@ impl Gate {
             return true;
         }
         remarks.push(format!(
-            "gatewatch has just started ({} of its caches are still filling): coverage was not checked",
+            "gatewatch has just started ({} of its caches are still loading): coverage was not checked",
             unsynced.len()
         ));
         false

@@ -155,18 +155,18 @@ impl Kernels {
         let nodes: usize = of(Source::Shipped).map(Kernel::nodes).sum();
         let mut parts = Vec::new();
         if of(Source::Assumed).next().is_some() {
-            parts.push("no node is known: policies are checked for all shipped kernels".to_owned());
+            parts.push("no nodes are known: policies are checked for all shipped kernels".to_owned());
         }
         if nodes > 0 {
             parts.push(format!(
-                "{nodes} nodes have no agent that gave its profile: policies are checked for shipped profiles of the \
-                 same version ({})",
+                "{nodes} nodes have no agent that reported a profile: policies are checked for shipped profiles of \
+                 the same version ({})",
                 shipped.join(", ")
             ));
         }
         if self.unknown > 0 {
             parts.push(format!(
-                "the kernels of {} nodes aren't known: policies aren't checked for them",
+                "the kernels of {} nodes are unknown: policies are not checked for them",
                 self.unknown
             ));
         }
@@ -319,7 +319,7 @@ mod tests {
     fn an_unknown_cluster_has_all_shipped_kernels() {
         let kernels = kernels(&[]);
         assert_eq!(kernels.list().len(), shipped().len());
-        assert!(kernels.caveat().unwrap().contains("no node is known"));
+        assert!(kernels.caveat().unwrap().contains("no nodes are known"));
         let said = said(&kernels, "kprobes: [{call: securty_file_permission, syscall: false}]");
         assert!(said[0].contains("on all shipped kernels"), "{said:?}");
     }

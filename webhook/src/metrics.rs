@@ -77,34 +77,34 @@ impl Metrics {
             Ok::<_, prometheus::Error>(gauge)
         };
         let (name, help) =
-            ("gatewatch_admission_duration_seconds", "Time from a whole request to its answer.");
+            ("gatewatch_admission_duration_seconds", "Time from receiving a whole request to answering it.");
         note(name, "histogram", &[], help);
         let duration = Histogram::with_opts(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec()))?;
         registry.register(Box::new(duration.clone()))?;
         let (name, help) = (
             "gatewatch_certificate_not_after_timestamp_seconds",
-            "When the certificate that is shown ends; 0 while there is none.",
+            "Expiry time of the certificate in use; 0 while there is none.",
         );
         note(name, "gauge", &[], help);
         let certificate_ends = Gauge::new(name, help)?;
         registry.register(Box::new(certificate_ends.clone()))?;
-        let build = gauges("gatewatch_build_info", "1, with the version.", &["version"])?;
+        let build = gauges("gatewatch_build_info", "Version of the webhook; the value is 1.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self {
             requests: counters(
                 "gatewatch_admission_requests_total",
-                "Requests answered, by what was asked about and what was answered.",
+                "Answered requests, by endpoint and result.",
                 &["kind", "operation", "verdict"],
             )?,
             unreadable: counters(
                 "gatewatch_admission_bad_requests_total",
-                "Requests that were no AdmissionReview that can be answered.",
+                "Requests that were not a valid AdmissionReview.",
                 &["reason"],
             )?,
             duration,
             diagnostics: counters(
                 "gatewatch_admission_diagnostics_total",
-                "Diagnostics found in requests, by code and by what was done about them.",
+                "Diagnostics found in requests, by code and the mode that was applied.",
                 &["code", "mode"],
             )?,
             cache_synced: gauges(
@@ -115,54 +115,54 @@ impl Metrics {
             cache_objects: gauges("gatewatch_cache_objects", "Objects in a cache.", &["cache"])?,
             cache_age: gauges(
                 "gatewatch_cache_age_seconds",
-                "Seconds since a change of the cache's kind was last heard of.",
+                "Seconds since the last event of the cache's kind.",
                 &["cache"],
             )?,
             cache_unreadable: gauges(
                 "gatewatch_cache_unreadable_objects",
-                "Objects that couldn't be read and were left out, since the start.",
+                "Objects skipped because they could not be read, since the start.",
                 &["cache"],
             )?,
             cache_errors: gauges(
                 "gatewatch_cache_watch_errors",
-                "Times that a cache's watch broke, since the start.",
+                "Interruptions of a cache's watch, since the start.",
                 &["cache"],
             )?,
             cache_lists: gauges(
                 "gatewatch_cache_lists",
-                "Times that all objects of a cache were listed, since the start: once, and again whenever the API server had \
-                 forgotten what came since.",
+                "Full lists of a cache's objects, since the start: one, and another one whenever the API server no \
+                 longer has the changes since the last.",
                 &["cache"],
             )?,
             certificate_ends,
             certificates_taken: gauge(
                 "gatewatch_certificate_reloads",
-                "Certificates that were taken up, since the start.",
+                "Certificates loaded, since the start.",
             )?,
             certificates_refused: gauge(
                 "gatewatch_certificate_reload_errors",
-                "Certificates that were refused, since the start; the one before stayed.",
+                "Certificates rejected, since the start; the previous one stays in use.",
             )?,
             policies_without_pods: gauge(
                 "gatewatch_policies_without_pods",
-                "Policies for pods that select none now.",
+                "Policies for pods that currently select none.",
             )?,
             pods_without_required_coverage: gauge(
                 "gatewatch_pods_without_required_coverage",
-                "Pods that no policy selects, in namespaces that require it.",
+                "Pods that no policy selects, in namespaces that require coverage.",
             )?,
             kernels: gauges(
                 "gatewatch_preflight_nodes",
-                "Nodes that policies are checked for, by kernel and by where its profile comes from.",
+                "Nodes that policies are checked for, by kernel and source of its profile.",
                 &["kernel", "source"],
             )?,
             kernels_unknown: gauge(
                 "gatewatch_preflight_nodes_unknown",
-                "Nodes whose kernel isn't known: policies are not checked for them.",
+                "Nodes whose kernel is unknown; policies are not checked for them.",
             )?,
             modes_refused: gauge(
                 "gatewatch_modes_refused",
-                "1 while the ConfigMap of modes can't be used and the table before it is in force.",
+                "1 while the ConfigMap of modes is invalid and the previous modes stay in force.",
             )?,
             leader: gauge("gatewatch_leader", "Whether this replica writes PolicyCoverage and Events.")?,
             reference: reference.take(),

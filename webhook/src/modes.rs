@@ -125,10 +125,10 @@ enum Word {
 #[derive(Debug, thiserror::Error)]
 pub enum BadModes {
     /// No YAML, or not of this form.
-    #[error("the modes can't be read: {0}")]
+    #[error("cannot read the modes: {0}")]
     Form(String),
     /// A mode that there isn't.
-    #[error("{place}: {word:?} is no mode; there are off, audit, warn and deny")]
+    #[error("{place}: invalid mode {word:?}: expected off, audit, warn or deny")]
     Mode {
         /// Where.
         place: String,
@@ -137,7 +137,8 @@ pub enum BadModes {
     },
     /// A code that there isn't.
     #[error(
-        "{place}: there is no code or group {code:?}; a code is as GW106, a group as GW1xx, and all is \"*\""
+        "{place}: unknown code or group {code:?}: expected a code such as GW106, a group such as GW1xx, or \"*\" for \
+         all"
     )]
     Code {
         /// Where.
@@ -275,11 +276,11 @@ exempt:
     #[test]
     fn a_bad_table_is_refused_with_a_reason() {
         let said = |text: &str| Modes::parse(text).unwrap_err().to_string();
-        assert!(said("modes: {GW105: maybe}").contains("modes.GW105: \"maybe\" is no mode"));
-        assert!(said("namespaces: {pay: {GW999: off}}").contains("namespaces.pay.GW999: there is no code"));
+        assert!(said("modes: {GW105: maybe}").contains("modes.GW105: invalid mode \"maybe\""));
+        assert!(said("namespaces: {pay: {GW999: off}}").contains("namespaces.pay.GW999: unknown code"));
         assert!(said("mode: {GW105: off}").contains("mode"));
-        assert!(said("- a").contains("can't be read"));
-        assert!(said("modes: {GW105: on}").contains("no mode"));
+        assert!(said("- a").contains("cannot read"));
+        assert!(said("modes: {GW105: on}").contains("invalid mode"));
         assert_eq!(Modes::parse("").unwrap(), Modes::default());
         assert_eq!(Modes::parse("# nothing\n").unwrap(), Modes::default());
     }

@@ -131,14 +131,14 @@ pub enum BadReview {
     NotJson(serde_json::Error),
     /// JSON of another kind or version.
     #[error(
-        "the body is {found}, and this server answers {KIND} of {API_VERSION} alone: set admissionReviewVersions to [v1]"
+        "the body is {found}, but this server accepts only {KIND} of {API_VERSION}: set admissionReviewVersions to [v1]"
     )]
     Other {
         /// What it says that it is.
         found: String,
     },
     /// Not as a review should be.
-    #[error("the {KIND} can't be read: {0}")]
+    #[error("cannot read the {KIND}: {0}")]
     Malformed(serde_json::Error),
     /// A review without a request.
     #[error("the {KIND} has no request")]
@@ -285,7 +285,11 @@ mod tests {
         assert!(said(&none).contains("no request"));
         let mut wrong = review();
         wrong["request"]["operation"] = json!("EAT");
-        assert!(said(&wrong).contains("can't be read: unknown variant `EAT`"), "{}", said(&wrong));
+        assert!(
+            said(&wrong).contains("cannot read the AdmissionReview: unknown variant `EAT`"),
+            "{}",
+            said(&wrong)
+        );
         assert!(said(&json!({})).contains("without apiVersion"));
         assert!(parse(b"<html>").unwrap_err().to_string().contains("not JSON"));
         assert!(parse(br#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","reque"#).is_err());

@@ -93,15 +93,19 @@ fn condition(
     now: Time,
 ) -> Condition {
     let (holds, reason, message) = if let Some(error) = diagnostics.iter().find(|d| d.is_error()) {
-        ("False", "Invalid", format!("the policy doesn't run: {error}"))
+        ("False", "Invalid", format!("the policy does not run: {error}"))
     } else if nodes.failed > 0 {
-        ("False", "NodesFailed", format!("{} nodes don't run it in full", nodes.failed))
+        ("False", "NodesFailed", format!("{} nodes do not run it in full", nodes.failed))
     } else if for_pods && pods == 0 {
-        ("False", "NoPods", "it selects no pod that exists now".to_owned())
+        ("False", "NoPods", "it selects no existing pod".to_owned())
     } else if nodes.pending > 0 {
-        ("Unknown", "NodesPending", format!("{} nodes have not said yet whether they run it", nodes.pending))
+        (
+            "Unknown",
+            "NodesPending",
+            format!("{} nodes have not yet reported whether they run it", nodes.pending),
+        )
     } else {
-        ("True", "Covered", "it is loaded wherever it should be".to_owned())
+        ("True", "Covered", "it is loaded on every node that should run it".to_owned())
     };
     Condition {
         type_: "Covered".to_owned(),
@@ -131,7 +135,7 @@ fn on_nodes(stored: &Stored, Nodes { nodes, agents }: Nodes<'_>) -> (NodeCounts,
                 let reason = reported.and_then(|policy| policy.reason.clone());
                 failed.push(FailedNode {
                     name: name.clone(),
-                    reason: reason.unwrap_or_else(|| "the agent says no reason".to_owned()),
+                    reason: reason.unwrap_or_else(|| "the agent reported no reason".to_owned()),
                 });
             }
             Some(PolicyState::Skipped) => counts.skipped += 1,

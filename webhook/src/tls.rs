@@ -26,16 +26,16 @@ use rustls::sign::CertifiedKey;
 #[derive(Debug, thiserror::Error)]
 pub enum BadPair {
     /// No certificate in the file.
-    #[error("tls.crt holds no certificate that can be read: {0}")]
+    #[error("tls.crt contains no readable certificate: {0}")]
     Certificate(String),
     /// No key in the file.
-    #[error("tls.key holds no private key that can be read: {0}")]
+    #[error("tls.key contains no readable private key: {0}")]
     Key(String),
     /// They don't belong together, or the key is of a kind that isn't known.
-    #[error("tls.crt and tls.key can't be used together: {0}")]
+    #[error("tls.crt and tls.key do not work together: {0}")]
     Together(rustls::Error),
     /// Its time is over.
-    #[error("the certificate in tls.crt is expired")]
+    #[error("the certificate in tls.crt has expired")]
     Expired,
 }
 
@@ -58,10 +58,10 @@ impl Pair {
             .collect::<Result<_, _>>()
             .map_err(|error| BadPair::Certificate(error.to_string()))?;
         let Some(leaf) = chain.first() else {
-            return Err(BadPair::Certificate("there is no BEGIN CERTIFICATE in it".to_owned()));
+            return Err(BadPair::Certificate("it has no BEGIN CERTIFICATE line".to_owned()));
         };
         let not_after =
-            expiry(leaf).ok_or_else(|| BadPair::Certificate("it is no X.509 certificate".to_owned()))?;
+            expiry(leaf).ok_or_else(|| BadPair::Certificate("it is not an X.509 certificate".to_owned()))?;
         if not_after <= now {
             return Err(BadPair::Expired);
         }

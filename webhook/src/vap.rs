@@ -32,7 +32,7 @@ fn rules() -> [Rule; 4] {
             expression: format!(
                 "variables.labels.all(m, m.all(k, {key})) && variables.expressions.all(e, [e.key].all(k, {key}))"
             ),
-            message: "a selector has a key that no label can have, so it would never match",
+            message: "a selector has an invalid label key, so it would never match",
         },
         Rule {
             code: &BAD_LABEL_VALUE,
@@ -40,21 +40,21 @@ fn rules() -> [Rule; 4] {
                 "variables.expressions.all(e, !has(e.values) || e.values.all(v, v == '' || \
                  (size(v) <= 63 && v.matches('^{PART}$'))))"
             ),
-            message: "a selector has a value that no label can have, so it would never match",
+            message: "a selector has an invalid label value, so it would never match",
         },
         Rule {
             code: &LABEL_ARITY,
             expression: "variables.expressions.all(e, !(e.operator in ['In', 'NotIn']) || \
                          (has(e.values) && size(e.values) > 0))"
                 .to_owned(),
-            message: "In and NotIn need values: without them nothing, or everything, would be selected",
+            message: "In and NotIn require values; without them, they select nothing or everything",
         },
         Rule {
             code: &LABEL_ARITY,
             expression: "variables.expressions.all(e, !(e.operator in ['Exists', 'DoesNotExist']) || \
                          !has(e.values) || size(e.values) == 0)"
                 .to_owned(),
-            message: "Exists and DoesNotExist look at the key alone: their values would be ignored",
+            message: "Exists and DoesNotExist check only the key; their values would be ignored",
         },
     ]
 }

@@ -120,15 +120,15 @@ fn a_namespace_is_told_what_it_requires() {
     };
     let required = change(&plain, &namespace("true"));
     assert!(
-        required.contains("GW113") && required.contains("1 pod in `test` is watched by no policy"),
+        required.contains("GW113") && required.contains("1 pod in `test` is not selected by any policy"),
         "{required}"
     );
     assert!(required.contains("`org=alliance` (1)"), "{required}");
     // Other changes say nothing.
     assert_eq!(change(&namespace("true"), &namespace("true")), "");
     assert_eq!(change(&plain, &plain), "");
-    assert!(change(&namespace("true"), &plain).contains("may go out of sight"));
-    assert!(change(&plain, &namespace("True")).contains("\"True\" requires nothing"));
+    assert!(change(&namespace("true"), &plain).contains("may run without a policy"));
+    assert!(change(&plain, &namespace("True")).contains("\"True\" has no effect"));
     let mut ending = namespace("true");
     ending["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     assert_eq!(change(&plain, &ending), "");

@@ -184,7 +184,7 @@ async fn other_kinds_are_admitted_with_a_word() {
     }
     let odd = server.review("/validate/workloads", &review("Pod", "", &json!({"metadata": "text"}))).await;
     assert_eq!(odd["response"]["allowed"], true);
-    assert!(odd["response"]["warnings"][0].as_str().unwrap().contains("can't read"), "{odd}");
+    assert!(odd["response"]["warnings"][0].as_str().unwrap().contains("cannot read"), "{odd}");
 }
 
 #[tokio::test]

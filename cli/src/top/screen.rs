@@ -180,10 +180,10 @@ mod tests {
     #[test]
     fn keys_change_what_is_shown() {
         let mut view = View::new(By::Policy);
-        view.take(look(TEXT, &["http://a gives no metrics"]), Duration::ZERO);
+        view.take(look(TEXT, &["http://a returns no metrics"]), Duration::ZERO);
         assert!(!view.leaves(KeyEvent::from(KeyCode::Tab)));
         let text = drawn(&mut view);
-        assert!(text.contains("test/a") && text.contains("gives no metrics"), "{text}");
+        assert!(text.contains("test/a") && text.contains("returns no metrics"), "{text}");
         view.leaves(KeyEvent::from(KeyCode::Char('b')));
         // Scrolled further than there are rows, the last is still there.
         (0..9).for_each(|_| assert!(!view.leaves(KeyEvent::from(KeyCode::Down))));

@@ -21,24 +21,19 @@ use crate::{Param, Prototype};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BtfError {
     /// Something else altogether.
-    #[error("this is no BTF: it doesn't begin with its magic number 0xeb9f")]
+    #[error("not BTF: the data does not start with the magic number 0xeb9f")]
     NoMagic,
     /// From a big-endian machine.
-    #[error(
-        "this BTF is from a big-endian machine, and only little-endian ones (amd64, arm64) are supported"
-    )]
+    #[error("this BTF is from a big-endian machine; only little-endian ones (amd64, arm64) are supported")]
     BigEndian,
     /// A header that is too short to name both sections.
-    #[error("the header of this BTF has {0} bytes, which is less than the 24 that every version has")]
+    #[error("the BTF header has {0} bytes, fewer than the 24 of every version")]
     Header(usize),
     /// A section or a type ends behind the end of the data.
-    #[error("this BTF is cut off: a section or a type ends behind the end of the data")]
+    #[error("truncated BTF: a section or a type ends after the end of the data")]
     Truncated,
     /// A kind of type from a later version of the format.
-    #[error(
-        "type {id} of this BTF is of kind {kind}, which this version doesn't know; the kernel is newer than this \
-         program"
-    )]
+    #[error("BTF type {id} has the unknown kind {kind}; the kernel is newer than this program")]
     UnknownKind {
         /// The type's number.
         id: usize,
@@ -46,7 +41,7 @@ pub enum BtfError {
         kind: u32,
     },
     /// More types than any kernel has.
-    #[error("this BTF has more than four million types, so it is no kernel's")]
+    #[error("the BTF has more than four million types, so it is not from a kernel")]
     TooManyTypes,
 }
 

@@ -82,7 +82,7 @@ impl Features {
         };
         let fentry = match (evidence.jit.map(str::trim), &config, evidence.direct_calls) {
             (Some("0"), ..) => Support::No(
-                "the kernel's BPF compiler is switched off; `sysctl net.core.bpf_jit_enable=1` turns it on",
+                "the kernel's BPF JIT compiler is disabled; enable it with `sysctl net.core.bpf_jit_enable=1`",
             ),
             (_, Some(config), _) => config.needs(&[
                 ("BPF_JIT", "the kernel is built without CONFIG_BPF_JIT"),
@@ -100,10 +100,10 @@ impl Features {
         let lsm = match (evidence.lsm, &config) {
             (Some(list), _) if list.trim().split(',').any(|name| name == "bpf") => Support::Yes,
             (Some(_), Some(config)) if config.is_on("BPF_LSM") => {
-                Support::No("the kernel's command line leaves `bpf` out of `lsm=`")
+                Support::No("the kernel's command line omits `bpf` in `lsm=`")
             }
             (Some(_), _) => Support::No(
-                "the kernel is built without CONFIG_BPF_LSM, or its command line leaves `bpf` out of `lsm=`",
+                "the kernel is built without CONFIG_BPF_LSM, or its command line omits `bpf` in `lsm=`",
             ),
             (None, Some(config)) if !config.is_on("BPF_LSM") => {
                 Support::No("the kernel is built without CONFIG_BPF_LSM")

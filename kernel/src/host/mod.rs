@@ -32,26 +32,24 @@ pub struct HostKernel {
 pub enum HostError {
     /// The kernel was built without type information.
     #[error(
-        "the kernel {release} has no type information ({BTF} doesn't exist), so no function can be attached to: it \
-         must be built with CONFIG_DEBUG_INFO_BTF=y, as those of the major distributions are"
+        "the kernel {release} has no type information ({BTF} does not exist), so no function can be attached to; it \
+         must be built with CONFIG_DEBUG_INFO_BTF=y, as in the major distributions"
     )]
     NoBtf {
         /// `uname -r`.
         release: String,
     },
     /// The type information couldn't be read.
-    #[error(
-        "{BTF} can't be read: {0}; it is open to everyone on most machines, in a container /sys must be mounted"
-    )]
+    #[error("cannot read {BTF}: {0}; most machines allow every user to read it; in a container, mount /sys")]
     Unreadable(#[source] io::Error),
     /// A machine that isn't supported.
-    #[error("this machine is a {0}; amd64 (x86_64) and arm64 (aarch64) are supported")]
+    #[error("unsupported machine {0}: expected amd64 (x86_64) or arm64 (aarch64)")]
     Machine(String),
     /// The type information isn't understood.
     #[error(transparent)]
     Profile(#[from] ProfileError),
     /// The type information isn't understood.
-    #[error("{BTF} can't be read: {0}")]
+    #[error("cannot read {BTF}: {0}")]
     Btf(#[from] BtfError),
 }
 
@@ -218,34 +216,38 @@ fn config(release: &str) -> Option<String> {
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let consequence = match self.list {
-            List::Symbols => "functions that have no type information are not known",
-            List::Attachable => "it isn't known which functions can be probed, so every one is tried",
-            List::Blacklist => "functions in which the kernel forbids probes are not known beforehand",
-            List::Syscalls => "the parameters of most system calls are not known",
+            List::Symbols => "functions without type information are unknown",
+            List::Attachable => "it is unknown which functions can be probed, so every one is tried",
+            List::Blacklist => "functions in which the kernel forbids probes are not known in advance",
+            List::Syscalls => "the parameters of most system calls are unknown",
         };
         let path = self.path.display();
         match (self.reason, self.list) {
             (io::ErrorKind::PermissionDenied, _) => {
-                write!(f, "{path} may not be read (root may, or who has CAP_DAC_READ_SEARCH): {consequence}")
+                write!(
+                    f,
+                    "no permission to read {path} (requires root or CAP_DAC_READ_SEARCH): {consequence}"
+                )
             }
             (io::ErrorKind::NotFound, List::Attachable | List::Syscalls) => write!(
                 f,
-                "{path} doesn't exist (is the tracing file system mounted? `mount -t tracefs tracefs {}`): \
+                "{path} does not exist (is the tracing file system mounted? `mount -t tracefs tracefs {}`): \
                  {consequence}",
                 TRACING[0]
             ),
             (io::ErrorKind::NotFound, List::Blacklist) => write!(
                 f,
-                "{path} doesn't exist (is the debug file system mounted? `mount -t debugfs debugfs {DEBUG}`): \
+                "{path} does not exist (is the debug file system mounted? `mount -t debugfs debugfs {DEBUG}`): \
                  {consequence}"
             ),
             (io::ErrorKind::NotFound, List::Symbols) => {
                 write!(
                     f,
-                    "{path} doesn't exist (is /proc mounted, and the kernel built with CONFIG_KALLSYMS?): {consequence}"
+                    "{path} does not exist (is /proc mounted, and the kernel built with CONFIG_KALLSYMS?): \
+                     {consequence}"
                 )
             }
-            (reason, _) => write!(f, "{path} can't be read ({reason}): {consequence}"),
+            (reason, _) => write!(f, "cannot read {path} ({reason}): {consequence}"),
         }
     }
 }

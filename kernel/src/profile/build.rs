@@ -64,13 +64,13 @@ impl<'a> Parts<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
     /// The kernel's types can't be read.
-    #[error("the kernel's type information can't be read: {0}")]
+    #[error("cannot read the kernel's type information: {0}")]
     Btf(#[from] BtfError),
     /// There is type information, but it isn't a kernel's.
-    #[error("the type information has no function in it; it is not that of a kernel")]
+    #[error("the type information contains no function; it is not from a kernel")]
     NoFunctions,
     /// A list of symbols without a function.
-    #[error("the list of symbols names no function; is it the text of /proc/kallsyms?")]
+    #[error("the symbol list contains no function; is it the content of /proc/kallsyms?")]
     NoSymbols,
 }
 

@@ -31,19 +31,21 @@ const NAMES: usize = 16 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     /// Something else altogether.
-    #[error("this is no kernel profile: such a file begins with \"GWPROFIL\"; `gatewatch profile` makes one")]
+    #[error(
+        "not a kernel profile: the file does not start with \"GWPROFIL\"; create one with `gatewatch profile`"
+    )]
     NotAProfile,
     /// Of a later version.
     #[error(
-        "this kernel profile has format {0} and this program reads format {VERSION}; make it again with \
-         `gatewatch profile` of this version"
+        "the kernel profile has format {0}, but this program reads format {VERSION}; create it again with `gatewatch \
+         profile` of this version"
     )]
     Version(u8),
     /// Cut off or changed.
-    #[error("this kernel profile is damaged; make it again with `gatewatch profile`")]
+    #[error("the kernel profile is damaged; create it again with `gatewatch profile`")]
     Damaged,
     /// Unpacks to more than any profile.
-    #[error("this kernel profile unpacks to more than {} MiB, so it is none", UNPACKED >> 20)]
+    #[error("the kernel profile unpacks to more than {} MiB, so it is not valid", UNPACKED >> 20)]
     TooLarge,
 }
 

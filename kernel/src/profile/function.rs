@@ -121,12 +121,12 @@ impl fmt::Display for Syscall {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotTraceable => f.write_str("it was built without a place for a probe"),
+            Self::NotTraceable => f.write_str("it was built without room for a probe"),
             Self::Blacklisted => {
-                f.write_str("a probe in it could bring the kernel down, so the kernel refuses")
+                f.write_str("the kernel forbids probes in it, because they could crash the kernel")
             }
             Self::Ambiguous { symbols } => {
-                write!(f, "{symbols} functions have this name, and the kernel can't be told which is meant")
+                write!(f, "{symbols} functions have this name, and the kernel cannot tell them apart")
             }
             Self::Clone { symbol } => {
                 write!(f, "the compiler left only `{symbol}`, whose arguments may be in other places")

@@ -186,7 +186,7 @@ fn what_the_lists_do_not_say_is_unknown() {
 
     assert_eq!(with_lists(Some("no symbols"), None, None).unwrap_err(), ProfileError::NoSymbols);
     let error = Profile::from_parts(&Parts::new("1", Arch::Amd64, b"no types")).unwrap_err();
-    assert!(error.to_string().contains("no BTF"), "{error}");
+    assert!(error.to_string().contains("not BTF"), "{error}");
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Pins {
             let earlier = Alive::read(&entry.path());
             alive = alive.max(earlier);
             if entry.file_name() != name.as_str() {
-                tracing::info!("removing {}, which is of another layout", entry.path().display());
+                tracing::info!("removing {}, which has another layout version", entry.path().display());
                 remove_all(&entry.path()).map_err(failed)?;
             }
         }
@@ -119,7 +119,7 @@ impl Drop for Pins {
         if !self.kept()
             && let Err(error) = remove_all(&self.root)
         {
-            tracing::warn!(path = %self.root.display(), %error, "cannot remove the maps' names");
+            tracing::warn!(path = %self.root.display(), %error, "cannot remove the names of the maps");
         }
     }
 }

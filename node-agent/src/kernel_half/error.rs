@@ -8,10 +8,11 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// The agent was built without the kernel half.
-    #[error("this agent was built without its kernel half; build it with `cargo xtask build`")]
+    #[error("this agent was built without its BPF programs; build it with `cargo xtask build`")]
     NotBuilt,
     /// There is no bpf file system, and none could be mounted.
-    #[error("{} is not on a bpf file system and none could be mounted there ({source}); run `mount -t bpf bpf /sys/fs/bpf`, or give the agent CAP_SYS_ADMIN", path.display())]
+    #[error("{} is not on a BPF file system, and none could be mounted there ({source}); run `mount -t bpf bpf \
+             /sys/fs/bpf`, or give the agent CAP_SYS_ADMIN", path.display())]
     NoBpffs {
         /// Where it should be.
         path: PathBuf,
@@ -35,7 +36,7 @@ pub enum LoadError {
         source: aya::pin::PinError,
     },
     /// A hook has no link that can be kept or gone on with.
-    #[error("the hook of `{symbol}` can't be kept: {}", chain(source))]
+    #[error("cannot keep the hook of `{symbol}`: {}", chain(source))]
     Link {
         /// The kernel function.
         symbol: String,
@@ -43,7 +44,7 @@ pub enum LoadError {
         source: aya::programs::links::LinkError,
     },
     /// Another agent has it.
-    #[error("{} is in use by another agent; end that one first", .0.display())]
+    #[error("{} is in use by another agent; stop that agent first", .0.display())]
     Locked(PathBuf),
     /// The kernel's type information can't be read.
     #[error("cannot read the kernel's BTF: {0}; the kernel needs CONFIG_DEBUG_INFO_BTF")]
@@ -57,7 +58,7 @@ pub enum LoadError {
         source: aya::EbpfError,
     },
     /// A program can't be loaded or attached.
-    #[error("the kernel refuses the program `{program}` for `{target}`: {}", chain(source))]
+    #[error("the kernel rejects the program `{program}` for `{target}`: {}", chain(source))]
     Program {
         /// The program.
         program: &'static str,
@@ -68,7 +69,8 @@ pub enum LoadError {
     },
     /// A kretprobe doesn't see arguments.
     #[error(
-        "`{0}` can be probed on return by kretprobe only, which doesn't see the arguments any more; look at the result alone, or use a kernel with fexit"
+        "`{0}` can be probed on return only with a kretprobe, which does not see the arguments; filter only on the \
+         return value, or use a kernel with fexit"
     )]
     ArgumentsOnReturn(String),
     /// A map can't be used.
@@ -80,19 +82,19 @@ pub enum LoadError {
         source: aya::maps::MapError,
     },
     /// A part is missing from the object.
-    #[error("the kernel half has no `{0}`; agent and kernel half are not of one build")]
+    #[error("the BPF programs have no `{0}`; the agent and its BPF programs are from different builds")]
     Missing(&'static str),
     /// What is remembered beyond the agent's end can't be written or read.
-    #[error("what an agent leaves for the next one can't be written or read: {0}")]
+    #[error("cannot write or read the state for the next agent: {0}")]
     Memory(#[source] serde_json::Error),
     /// A function that should be attached isn't.
     #[error("`{0}` is not attached")]
     NotAttached(String),
     /// No more sets can be followed.
-    #[error("policies follow the children of more than 64 different sets of programs")]
+    #[error("policies follow the children of more than 64 different program sets")]
     FollowSets,
     /// No random numbers.
-    #[error("the kernel gives no random numbers: {0}")]
+    #[error("the kernel provides no random numbers: {0}")]
     Random(#[source] io::Error),
 }
 

@@ -35,9 +35,9 @@ impl Interruptible {
         let raised = schedule(libc::SCHED_FIFO, 1);
         if !raised && !SAID.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "this process may not become a real-time task (it has no CAP_SYS_NICE, or its cgroup has no real-time \
-                 budget): events can go by uncounted while it reads and writes its maps; how many is in \
-                 gatewatch_events_missed_total"
+                "this process cannot become a real-time task (it has no CAP_SYS_NICE, or its cgroup has no real-time \
+                 budget): events can be missed while it reads and writes its maps; gatewatch_events_missed_total \
+                 counts them"
             );
         }
         Undisturbed { raised }

@@ -27,7 +27,7 @@ impl Handler<Meta> for Node {
         if objects.is_empty() {
             let name = &self.name;
             tracing::warn!(
-                "the cluster has no node {name}; is --node-name right? It has no pods then, and no labels"
+                "the cluster has no node {name}, so the agent knows no pods and no labels; check --node-name"
             );
         }
         for object in objects {

@@ -53,7 +53,7 @@ impl Owners {
                 return None;
             }
             Err(_) => {
-                self.pause("no answer in time");
+                self.pause("no response in time");
                 return None;
             }
         };
@@ -68,7 +68,9 @@ impl Owners {
 
     fn pause(&mut self, why: &str) {
         self.paused = Some(Instant::now());
-        tracing::warn!("cannot ask who owns a pod's owner ({why}); workloads are named by rule for a while");
+        tracing::warn!(
+            "cannot look up the owner of a pod's owner ({why}); for now, workload names are derived by rule"
+        );
     }
 
     /// The owner's metadata; `None` where there is no such object any more.

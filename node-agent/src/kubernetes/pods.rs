@@ -38,7 +38,7 @@ impl Pods {
             }
             Err(invalid) => {
                 let name = invalid.metadata.name.unwrap_or_default();
-                tracing::error!("pod {name} can't be read: {}; it goes by its uid", invalid.error);
+                tracing::error!("cannot read pod {name}: {}; it is identified by its UID", invalid.error);
                 None
             }
         }

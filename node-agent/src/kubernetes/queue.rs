@@ -61,7 +61,7 @@ impl Queue {
         let before = self.inner().problems.insert(objects, why.to_owned());
         if before.as_deref() != Some(why) {
             let what = objects.as_str();
-            tracing::error!("cannot watch {what}: {why}; what is known of them stays in force");
+            tracing::error!("cannot watch {what}: {why}; the last known state stays in force");
         }
     }
 

@@ -62,7 +62,7 @@ pub async fn write(client: Client, node: Node, mut policies: watch::Receiver<Pol
                 match put(&client, &api, &node.name, &wanted).await {
                     Ok(()) => written = Some(wanted.clone()),
                     Err(error) => {
-                        tracing::warn!("cannot write NodeTracing {}: {error}; trying again", node.name);
+                        tracing::warn!("cannot write NodeTracing {}, retrying: {error}", node.name);
                         tokio::time::sleep(wait).await;
                         wait = (wait * 2).min(RETRY.1);
                     }

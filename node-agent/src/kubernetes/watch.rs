@@ -55,8 +55,10 @@ pub(super) async fn watch<K>(
                     Some(404) => {
                         handler.all(Vec::new()).await;
                         queue.listed(objects);
-                        queue
-                            .problem(objects, "the cluster doesn't have this kind; install Gatewatch's CRDs");
+                        queue.problem(
+                            objects,
+                            "the cluster does not have this kind; install Gatewatch's CRDs",
+                        );
                     }
                     // Whatever a node selector says, it can't be known: so it is taken to match.
                     Some(403) if objects == Objects::Node => {

@@ -18,7 +18,7 @@ pub struct PodFile {
 #[derive(Debug, thiserror::Error)]
 pub enum PodFileError {
     /// There is nothing in it; a list without pods is something else.
-    #[error("the file is empty: it should hold what `kubectl get pods -A -o yaml` prints")]
+    #[error("the file is empty; expected the output of `kubectl get pods -A -o yaml`")]
     Empty,
     /// No part of it is YAML or JSON.
     #[error("line {line}: {message}")]
@@ -29,7 +29,7 @@ pub enum PodFileError {
         message: String,
     },
     /// It holds other things than pods.
-    #[error("it holds no pods but {found}: it should hold what `kubectl get pods -A -o yaml` prints")]
+    #[error("expected the output of `kubectl get pods -A -o yaml`, found no pods but {found}")]
     NoPods {
         /// What was found, `a Service` or the like.
         found: String,
@@ -68,7 +68,7 @@ pub fn parse_pods(text: &str) -> Result<PodFile, PodFileError> {
     file.problems.extend(
         syntax
             .into_iter()
-            .map(|(line, message)| format!("line {line}: {message}; pods of this document are unknown")),
+            .map(|(line, message)| format!("line {line}: {message}; the pods of this document are unknown")),
     );
     Ok(file)
 }
@@ -140,7 +140,7 @@ fn collect(mut value: Value, line: u64, file: &mut PodFile, strangers: &mut Vec<
             }
         }
         Value::Null => {}
-        _ => file.problems.push(format!("the `items` of the list on line {line} are no list: ignored")),
+        _ => file.problems.push(format!("the `items` of the list on line {line} are not a list: ignored")),
     }
 }
 
@@ -161,13 +161,13 @@ fn one(item: Value, at: &str, file: &mut PodFile, strangers: &mut Vec<(String, S
     let pod = match serde_json::from_value::<core::Pod>(item) {
         Ok(pod) => Pod::from(&pod),
         Err(error) => {
-            return file.problems.push(format!("{called} is no pod as Kubernetes writes them: {error}"));
+            return file.problems.push(format!("{called} is not a valid pod: {error}"));
         }
     };
     if pod.uid.is_empty() || pod.name.is_empty() {
         let missing = if pod.name.is_empty() { "name" } else { "uid" };
         return file.problems.push(format!(
-            "{called} has no `metadata.{missing}`, so its events can't be told from others': ignored"
+            "{called} has no `metadata.{missing}`, so its events cannot be distinguished from others: ignored"
         ));
     }
     let namespace = if pod.namespace.is_empty() { "default".to_owned() } else { pod.namespace };

@@ -132,7 +132,7 @@ fn visit(paths: Vec<PathBuf>, directories: &mut HashSet<FileId>, found: &mut Fou
 
 fn problem(path: &Path, error: &io::Error) -> String {
     format!(
-        "{} can't be read: {error}; policies that were read from there before keep running as they were",
+        "cannot read {}: {error}; policies that were read from there before keep running unchanged",
         path.display()
     )
 }

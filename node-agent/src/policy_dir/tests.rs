@@ -188,14 +188,14 @@ fn what_cannot_be_read_keeps_its_content() {
         problems,
         [
             format!(
-                "{} is no UTF-8 text (line 2); its policies keep running as they were",
+                "{} is not UTF-8 text (line 2); its policies keep running unchanged",
                 place.at("a.yaml").display()
             ),
             format!(
-                "{} is larger than 3 MiB; its policies keep running as they were",
+                "{} is larger than 3 MiB; its policies keep running unchanged",
                 place.at("b.yaml").display()
             ),
-            format!("{} is no UTF-8 text (line 1); it is left out", place.at("c.yaml").display()),
+            format!("{} is not UTF-8 text (line 1); it is skipped", place.at("c.yaml").display()),
         ]
     );
     place.write("a.yaml", "1");
@@ -246,7 +246,7 @@ fn the_directory_itself() {
     }
     let unreadable =
         DirError::Unreadable { path: "/p".into(), source: io::ErrorKind::PermissionDenied.into() };
-    assert_eq!(unreadable.to_string(), "the policy directory /p can't be read: permission denied");
+    assert_eq!(unreadable.to_string(), "cannot read the policy directory /p: permission denied");
     // It goes away while we run: an error, and what was known stays.
     let mut place = Place::new();
     place.write("p/a.yaml", "1");

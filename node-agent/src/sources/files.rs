@@ -49,7 +49,7 @@ impl Source for Files {
             Ok(changes) => changes,
             Err(error) if found.is_empty() => return Err(error),
             Err(error) => {
-                tracing::error!("{error}; the policies stay as they are");
+                tracing::error!("{error}; the policies stay unchanged");
                 return Ok(found);
             }
         };
@@ -82,7 +82,7 @@ impl PodsFile {
             Err(error) => {
                 if !self.broken {
                     tracing::error!(
-                        "cannot read the pods in {}: {error}; they stay as they are",
+                        "cannot read the pods in {}: {error}; the known pods stay unchanged",
                         self.path.display()
                     );
                 }
@@ -105,7 +105,7 @@ impl PodsFile {
                 Some(Change::Pods(pods.pods))
             }
             Err(error) => {
-                tracing::error!("{}: {error}; the pods stay as they are", self.path.display());
+                tracing::error!("{}: {error}; the known pods stay unchanged", self.path.display());
                 self.broken = true;
                 None
             }

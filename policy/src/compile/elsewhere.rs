@@ -52,14 +52,14 @@ impl Compiler<'_> {
             self.report(Diagnostic::new(
                 &codes::UNKNOWN_FUNCTION,
                 at,
-                format!("kernel {release} is built without BPF LSM; this hook would never fire"),
+                format!("the kernel {release} is built without BPF LSM; this hook would never fire"),
             ));
             return;
         }
         let diagnostic = Diagnostic::new(
             &codes::UNKNOWN_FUNCTION,
             at.clone(),
-            format!("kernel {release} has no LSM hook `{name}`; this hook would never fire"),
+            format!("the kernel {release} has no LSM hook `{name}`; this hook would never fire"),
         );
         let nearest = self.nearest(&symbol, 1);
         self.report(match nearest.first().and_then(|best| best.strip_prefix(LSM_PREFIX)) {

@@ -27,7 +27,7 @@ impl Compiler<'_> {
                     &codes::ENUM_NUMBER,
                     path,
                     format!(
-                        "`{value}` is {name} of `enum {tag}` on kernel {release}; other releases may number it \
+                        "`{value}` is {name} of `enum {tag}` on the kernel {release}; other releases may number it \
                          differently"
                     ),
                 ),
@@ -35,7 +35,7 @@ impl Compiler<'_> {
                     &codes::ENUM_NUMBER,
                     path,
                     format!(
-                        "`{value}` is not a constant of `enum {tag}` on kernel {release}; no call has it"
+                        "`{value}` is not a constant of `enum {tag}` on the kernel {release}; no call has it"
                     ),
                 )
                 .severity(Severity::Warning),

@@ -201,7 +201,7 @@ impl Compiler<'_> {
                     &codes::NOT_ATTACHABLE,
                     path.field("call"),
                     format!(
-                        "kernel {} does not allow probing `{symbol}`{why}; the hook would never fire",
+                        "the kernel {} does not allow probing `{symbol}`{why}; the hook would never fire",
                         kernel.release
                     ),
                 ));
@@ -221,7 +221,7 @@ impl Compiler<'_> {
         let mut diagnostic = Diagnostic::new(
             &codes::UNKNOWN_FUNCTION,
             path.field("call"),
-            format!("kernel {} has no function `{symbol}`; this hook would never fire", kernel.release),
+            format!("the kernel {} has no function `{symbol}`; this hook would never fire", kernel.release),
         );
         if let Some(best) = nearest.first() {
             let written =

@@ -70,7 +70,7 @@ pub async fn follow<K, T>(
                     kind = cache.name(),
                     namespace = name.namespace,
                     name = name.name,
-                    "an object that can't be read is left out: {error}"
+                    "skipping an unreadable object: {error}"
                 );
                 names.remove(&name);
                 None
@@ -108,7 +108,7 @@ pub async fn follow<K, T>(
             }
             Err(error) => {
                 health.errors.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(kind = cache.name(), "the watch broke and is begun again: {error}");
+                tracing::warn!(kind = cache.name(), "the watch was interrupted and restarts: {error}");
                 continue;
             }
         }

@@ -53,7 +53,7 @@ fn policies(watches: &mut JoinSet<()>, client: &Client, cluster: &Arc<Cluster>) 
                 let mut value = serde_json::to_value(&object).map_err(|error| error.to_string())?;
                 value["apiVersion"] = "cilium.io/v1alpha1".into();
                 value["kind"] = cache.name().into();
-                Stored::read(&value).map(Some).ok_or_else(|| "it is no policy".to_owned())
+                Stored::read(&value).map(Some).ok_or_else(|| "not a valid policy".to_owned())
             };
             follow(api, Config::default(), (cache, cluster.health(cache)), read, |change| {
                 cluster.policies_changed(change, namespaced);

@@ -44,16 +44,19 @@ impl Gate {
             (false, true) if self.knows_coverage(&mut found.remarks) => {
                 found.diagnostics = self.cluster.ask(|index| index.on_coverage_required(&request.name));
             }
-            (true, false) => found
-                .remarks
-                .push(format!("{REQUIRE_COVERAGE}: pods of this namespace may go out of sight from now on")),
+            (true, false) => found.remarks.push(format!(
+                "{REQUIRE_COVERAGE}: from now on, pods in this namespace may run without a policy that \
+                 selects them"
+            )),
             _ => {}
         }
         if let Some(value) =
             now.get(REQUIRE_COVERAGE).filter(|value| !["true", "false"].contains(&value.as_str()))
         {
             let value: String = value.chars().take(20).collect();
-            found.remarks.push(format!("{REQUIRE_COVERAGE}: {value:?} requires nothing; only \"true\" does"));
+            found.remarks.push(format!(
+                "{REQUIRE_COVERAGE}: {value:?} has no effect; only \"true\" requires coverage"
+            ));
         }
     }
 }

@@ -20,9 +20,10 @@ impl Gate {
     pub(super) fn policy(&self, request: &Request) -> Findings {
         let mut found = Findings::default();
         if request.kind.group != "cilium.io" || !KINDS.contains(&request.kind.kind.as_str()) {
-            found
-                .remarks
-                .push(format!("gatewatch was asked about a {}, which is no policy", request.kind.kind));
+            found.remarks.push(format!(
+                "gatewatch received a {}, which is not a policy; nothing was checked",
+                request.kind.kind
+            ));
             return found;
         }
         let (object, old) = (read(request.object.as_deref()), read(request.old_object.as_deref()));

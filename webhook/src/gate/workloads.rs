@@ -30,7 +30,9 @@ impl Gate {
             return found;
         }
         if !KINDS.contains(&(kind, request.kind.group.as_str())) {
-            found.remarks.push(format!("gatewatch was asked about a {kind}, which has no pods"));
+            found
+                .remarks
+                .push(format!("gatewatch received a {kind}, which has no pods; nothing was checked"));
             return found;
         }
         // With a workload that is deleted nothing goes out of sight that is still there.
@@ -47,7 +49,7 @@ impl Gate {
             Some(Err(error)) => {
                 found
                     .remarks
-                    .push(format!("gatewatch can't read this {kind}, so nothing of it was checked: {error}"));
+                    .push(format!("gatewatch cannot read this {kind}, so nothing was checked: {error}"));
                 return found;
             }
             None => return found,

@@ -19,10 +19,10 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The URL.
-    #[error("{0:?} is no URL of an agent: it has to be http:// with a host and a port")]
+    #[error("invalid agent URL {0:?}: expected http:// with a host and a port")]
     Url(String),
     /// Nobody there, or something went wrong on the way.
-    #[error("{url} can't be reached: {reason}")]
+    #[error("cannot reach {url}: {reason}")]
     Unreachable {
         /// The URL.
         url: String,
@@ -30,7 +30,7 @@ pub enum FetchError {
         reason: String,
     },
     /// Another answer than a profile.
-    #[error("{url} answers {status}")]
+    #[error("{url} returned {status}")]
     Status {
         /// The URL.
         url: String,
@@ -38,7 +38,7 @@ pub enum FetchError {
         status: StatusCode,
     },
     /// Bytes that are no profile.
-    #[error("what {url} gives is no profile: {reason}")]
+    #[error("{url} did not return a kernel profile: {reason}")]
     Format {
         /// The URL.
         url: String,
@@ -46,7 +46,7 @@ pub enum FetchError {
         reason: String,
     },
     /// The profile of another kernel than the agent reported.
-    #[error("{url} gives a profile with the hash {found}, and the node's NodeTracing says {expected}")]
+    #[error("{url} returned a profile with hash {found}, but the node's NodeTracing reports {expected}")]
     Hash {
         /// The URL.
         url: String,
@@ -65,7 +65,7 @@ pub async fn fetch(url: &str, hash: &str) -> Result<Profile, FetchError> {
     };
     let bytes = tokio::time::timeout(TIMEOUT, get(url))
         .await
-        .map_err(|_| unreachable(&format_args!("no answer within {} s", TIMEOUT.as_secs())))??;
+        .map_err(|_| unreachable(&format_args!("no response within {} s", TIMEOUT.as_secs())))??;
     let format = |reason: &dyn std::fmt::Display| FetchError::Format {
         url: url.to_owned(),
         reason: reason.to_string(),
@@ -154,18 +154,20 @@ mod tests {
         let url = agent(Router::new().route("/profile", get(async move || bytes))).await;
         assert_eq!(fetch(&url, &hash).await.unwrap().release, profile.release);
         let error = fetch(&url, "other").await.unwrap_err().to_string();
-        assert!(error.contains("NodeTracing says other"), "{error}");
+        assert!(error.contains("NodeTracing reports other"), "{error}");
     }
 
     #[tokio::test]
     async fn anything_else_is_refused_with_a_reason() {
         let url = agent(Router::new().route("/profile", get(async || "hello"))).await;
-        assert!(fetch(&url, "h").await.unwrap_err().to_string().contains("is no profile"));
+        assert!(fetch(&url, "h").await.unwrap_err().to_string().contains("did not return a kernel profile"));
         let missing = url.replace("/profile", "/other");
         assert!(fetch(&missing, "h").await.unwrap_err().to_string().contains("404"));
         for url in ["https://127.0.0.1:1/profile", "file:///etc/passwd", "http://127.0.0.1/profile", "x"] {
             assert!(matches!(fetch(url, "h").await, Err(FetchError::Url(_))), "{url}");
         }
-        assert!(fetch("http://127.0.0.1:1/profile", "h").await.unwrap_err().to_string().contains("reached"));
+        assert!(
+            fetch("http://127.0.0.1:1/profile", "h").await.unwrap_err().to_string().contains("cannot reach")
+        );
     }
 }

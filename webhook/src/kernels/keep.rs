@@ -49,14 +49,14 @@ async fn round(
         for endpoint in endpoints.iter().take(3) {
             match fetch(endpoint, &hash).await {
                 Ok(profile) => {
-                    tracing::info!(kernel = profile.release, hash, "took a kernel's profile");
+                    tracing::info!(kernel = profile.release, hash, "loaded a kernel profile");
                     found = Some(profile);
                     break;
                 }
                 Err(error) => {
                     let text = error.to_string();
                     if said.insert(text.clone()) {
-                        tracing::warn!("a kernel's profile is missing: {text}");
+                        tracing::warn!("a kernel profile is missing: {text}");
                     }
                 }
             }

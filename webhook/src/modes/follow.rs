@@ -37,7 +37,7 @@ pub async fn follow(client: Client, namespace: String, name: String, cluster: Ar
             Ok(Event::Apply(map)) => Some(map),
             Ok(Event::Delete(_)) => None,
             Err(error) => {
-                tracing::warn!("the watch of the modes broke and is begun again: {error}");
+                tracing::warn!("the watch of the modes was interrupted and restarts: {error}");
                 continue;
             }
         };
@@ -62,7 +62,7 @@ fn take(map: Option<&ConfigMap>, cluster: &Cluster) -> Result<(), BadModes> {
             Ok(())
         }
         Err(error) => {
-            tracing::error!("the modes stay as they were: {error}");
+            tracing::error!("invalid modes, the previous ones stay in force: {error}");
             Err(error)
         }
     }
@@ -72,7 +72,7 @@ fn take(map: Option<&ConfigMap>, cluster: &Cluster) -> Result<(), BadModes> {
 async fn say(api: &Api<ConfigMap>, map: &ConfigMap, name: &str, table: Result<(), BadModes>) {
     let state = match table {
         Ok(()) => "in force".to_owned(),
-        Err(error) => format!("refused, the table before stays in force: {error}"),
+        Err(error) => format!("rejected, the previous modes stay in force: {error}"),
     };
     let annotations = map.metadata.annotations.as_ref();
     if annotations.and_then(|annotations| annotations.get(STATE)) == Some(&state) {
@@ -80,6 +80,6 @@ async fn say(api: &Api<ConfigMap>, map: &ConfigMap, name: &str, table: Result<()
     }
     let patch = json!({"metadata": {"annotations": {STATE: state}}});
     if let Err(error) = api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
-        tracing::warn!("cannot write on the ConfigMap {name} whether it is in force: {error}");
+        tracing::warn!("cannot annotate the ConfigMap {name} with the state of its modes: {error}");
     }
 }

@@ -83,7 +83,7 @@ impl Writer {
                     led = true;
                     done = Some((version, Instant::now()));
                 }
-                Err(error) => tracing::warn!("PolicyCoverage can't be written, and is tried again: {error}"),
+                Err(error) => tracing::warn!("cannot write PolicyCoverage, retrying: {error}"),
             }
         }
     }
@@ -193,14 +193,11 @@ impl Writer {
     async fn tell(&self, stored: &Stored, before: &PolicyCoverageStatus, now: &PolicyCoverageStatus) {
         let mut news = Vec::new();
         if before.pods > 0 && now.pods == 0 {
-            news.push(("CoverageLost", format!("it selected {} pods, and selects none now", before.pods)));
+            news.push(("CoverageLost", format!("it selected {} pods and now selects none", before.pods)));
         }
         let known: BTreeSet<&str> = before.failed_nodes.iter().map(|node| node.name.as_str()).collect();
         for node in now.failed_nodes.iter().filter(|node| !known.contains(node.name.as_str())).take(5) {
-            news.push((
-                "NodeFailed",
-                format!("the node {} doesn't run it in full: {}", node.name, node.reason),
-            ));
+            news.push(("NodeFailed", format!("node {} does not run it in full: {}", node.name, node.reason)));
         }
         let target = spec(&stored.id);
         let reference = ObjectReference {
@@ -220,7 +217,7 @@ impl Writer {
                 secondary: None,
             };
             if let Err(error) = self.recorder.publish(&event, &reference).await {
-                tracing::warn!("an Event can't be written: {error}");
+                tracing::warn!("cannot write an Event: {error}");
             }
         }
     }

@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum BadFolder {
     /// A file can't be read.
-    #[error("{path} can't be read: {source}")]
+    #[error("cannot read {path}: {source}")]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -80,7 +80,7 @@ impl Folder {
                 Err(error) => {
                     let text = error.to_string();
                     if text != complaint {
-                        tracing::error!("the certificate stays as it was: {text}");
+                        tracing::error!("the previous certificate stays in use: {text}");
                         complaint = text;
                     }
                 }
@@ -153,7 +153,7 @@ mod tests {
         let mixed = Signed { certificate: pair().certificate, key: pair().key };
         publish(mount.path(), "..2", &mixed);
         let error = folder.look(&certificates, SystemTime::now()).unwrap_err();
-        assert!(error.to_string().contains("can't be used together"), "{error}");
+        assert!(error.to_string().contains("do not work together"), "{error}");
         assert!(!folder.look(&certificates, SystemTime::now()).unwrap());
         assert_eq!((certificates.counts(), certificates.not_after()), ((1, 1), before));
         publish(mount.path(), "..3", &pair());

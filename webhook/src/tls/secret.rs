@@ -34,7 +34,7 @@ pub enum Failed {
     #[error(transparent)]
     Sign(#[from] CannotSign),
     /// What the Secret holds can't be shown.
-    #[error("what the Secret {secret} holds can't be used: {source}")]
+    #[error("cannot use the Secret {secret}: {source}")]
     Pair {
         /// The Secret.
         secret: String,

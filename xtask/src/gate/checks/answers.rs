@@ -149,7 +149,7 @@ pub(super) fn modes(stage: &mut Stage) -> Result<()> {
     let path = r"jsonpath={.metadata.annotations.gatewatch\.dev/modes}";
     let annotation = ["-n", "gatewatch", "get", "configmap", "gatewatch-modes", "-o", path];
     stage.eventually("a bad table is refused on the ConfigMap", |stage| {
-        Ok(stage.must(&annotation, "")?.contains("\"perhaps\" is no mode"))
+        Ok(stage.must(&annotation, "")?.contains("invalid mode \"perhaps\""))
     })?;
     ensure!(
         all(stage, &|ok, text| !ok && text.contains("GW106"))?,

@@ -149,7 +149,7 @@ fn admission_policy(programs: &Programs, kubectl: &Kubectl) -> Result<()> {
             Ok(()) => thread::sleep(Duration::from_millis(500)),
         }
     };
-    if !said.contains("GW1") || !said.contains("need values") {
+    if !said.contains("GW1") || !said.contains("require values") {
         bail!("the answer doesn't say what is wrong: {said}");
     }
     dry_run(kubectl, &[policy("Exists")], NAMESPACE)?;
