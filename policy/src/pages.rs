@@ -1,7 +1,7 @@
 //! The pages on diagnostics, as they are written: `docs/codes/GWnnn.md`.
 //!
 //! ```text
-//! # GW303: a filter on an argument that isn't declared
+//! # GW303: filter on an undeclared argument
 //! Usually: an error.
 //! ## What it says
 //! ## Why it matters

@@ -204,7 +204,7 @@ fn changes_say_what_they_take_out_of_sight() {
     let was = &workloads[0].shape;
     assert_eq!(
         said(&index.on_relabel(was, &relabelled)),
-        ["warning GW114 metadata.labels: with these labels 1 policy no longer watches this pod: `open`"]
+        ["warning GW114 metadata.labels: with these labels 1 policy no longer selects this pod: `open`"]
     );
     assert_eq!(
         said(&index.on_policy_change(&one, None)),

@@ -305,7 +305,7 @@ metadata:
         assert_eq!(names(&file), ["a", "z"]);
         let said = file.problems.join("\n");
         for want in [
-            "items[1] (test/bad) is no pod",
+            "items[1] (test/bad) is not a valid pod",
             "items[2] (test/nouid) has no `metadata.uid`",
             "items[3] is a \"Service\"",
             "items[4] has no `metadata.name`",
