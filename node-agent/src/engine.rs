@@ -213,13 +213,13 @@ impl Engine {
             self.installed.values().flat_map(|installed| &installed.tables.follow).collect();
         let freed = self.kernel.free_follow_sets(|set| followed.contains(set));
         if let Err(error) = self.save() {
-            tracing::error!(%error, "cannot write down what the kernel's numbers stand for");
+            tracing::error!(%error, "cannot save the meaning of the kernel's numbers");
         }
         if freed && let Err(error) = self.kernel.clear_free_follow_sets() {
-            tracing::error!(%error, "cannot forget programs that are followed no more");
+            tracing::error!(%error, "cannot remove programs that are no longer followed");
         }
         if let Err(error) = self.classify_cgroups(attribution, now) {
-            tracing::error!(%error, "cannot tell the kernel which policies watch which cgroups");
+            tracing::error!(%error, "cannot assign policies to cgroups in the kernel");
         }
         failed
     }
@@ -348,7 +348,7 @@ impl Engine {
         failed: &mut BTreeMap<PolicyKey, Failure>,
     ) {
         let text = failure.to_string();
-        tracing::error!(function = site.0, error = text, "a function's policies can't be loaded together");
+        tracing::error!(function = site.0, error = text, "cannot load the policies of a function together");
         let on_site =
             |plan: &Plan| plan.hooks.iter().any(|hook| (&hook.symbol, hook.on_return) == (&site.0, site.1));
         let last = wanted
@@ -399,7 +399,7 @@ impl Engine {
         if !gone.is_empty()
             && let Err(error) = self.kernel.remove_hooks(&gone)
         {
-            tracing::warn!(%error, "cannot forget the counts of policies that are gone");
+            tracing::warn!(%error, "cannot remove the counts of deleted policies");
         }
         self.plans = wanted;
     }

@@ -217,7 +217,7 @@ impl Function {
                     adopted.push(((function.symbol.clone(), function.by.on_return()), function));
                 }
                 Err(error) => {
-                    tracing::warn!("cannot go on with the hook {}: {error}", folder.display());
+                    tracing::warn!("cannot continue with the hook {}: {error}", folder.display());
                     if let Err(error) = bpffs::remove_all(&folder) {
                         tracing::warn!("cannot remove {}: {error}", folder.display());
                     }
@@ -254,7 +254,7 @@ impl Function {
         if let Hold::Kept(folder) = &self.hold
             && let Err(error) = bpffs::remove_all(folder)
         {
-            tracing::warn!("cannot take the hook {} away: {error}", folder.display());
+            tracing::warn!("cannot remove the hook {}: {error}", folder.display());
         }
     }
 
