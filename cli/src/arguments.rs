@@ -1,4 +1,4 @@
-//! The options.
+//! The command-line options.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;

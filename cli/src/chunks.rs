@@ -1,5 +1,5 @@
-//! A long text in parts that are read one after the other: what holds ten thousand objects is read in proportion to
-//! it, and no tree of all of them is ever in memory.
+//! Splits a long text into parts that are read one after the other. Time grows in proportion to the text, and the
+//! trees of all objects are never in memory at once.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! `gatewatch coverage`: which policies watch which workloads.
+//! `gatewatch coverage`: the policies that select each workload.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};

@@ -1,4 +1,4 @@
-//! A fix as a change of the text: only the bytes that it is about change, so comments and layout stay.
+//! A fix as a change of the text: only the affected bytes change, so comments and layout stay.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! `gatewatch explain`: what a code means, or what a policy does.
+//! `gatewatch explain`: the meaning of a code, or a policy in plain words.
 
 mod caveats;
 mod policy;

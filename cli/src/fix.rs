@@ -1,4 +1,4 @@
-//! `gatewatch fix`: applies what is safe to apply.
+//! `gatewatch fix`: applies the safe fixes.
 
 use std::fmt::Write as _;
 use std::fs;

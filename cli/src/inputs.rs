@@ -1,4 +1,4 @@
-//! The files to look at.
+//! The input files.
 
 use std::collections::HashSet;
 use std::fs::{self, File};

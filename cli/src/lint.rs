@@ -1,4 +1,4 @@
-//! One policy: it is read, checked, and compiled for every kernel.
+//! One policy: read, checked, and compiled for every kernel.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,7 +1,7 @@
-//! `gatewatch`: looks at policies before a node does.
+//! `gatewatch`: checks policies before a node loads them.
 //!
-//! Exits with 0 where there is nothing to complain about, with 1 where policies have errors, and with 2 where it
-//! couldn't do what was asked: a wrong option, a file that can't be read.
+//! Exit status: 0 without errors, 1 if policies have errors, 2 if the command cannot be carried out, for example
+//! because of an invalid option or an unreadable file.
 
 mod arguments;
 mod chunks;

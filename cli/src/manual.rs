@@ -1,4 +1,4 @@
-//! What is written for shells and for `man`.
+//! Shell completions and manual pages.
 
 use std::io::{self, Write as _};
 

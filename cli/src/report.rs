@@ -1,4 +1,4 @@
-//! `gatewatch lint`: reads, lints, says what was found.
+//! `gatewatch lint`: reads and checks the inputs and reports the findings.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};

@@ -1,4 +1,4 @@
-//! All inputs together: each object is read and dropped again, and what is kept is what has to be known of the others.
+//! All inputs together: each object is read and dropped again. Only what other objects need to know is kept.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

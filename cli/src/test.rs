@@ -1,5 +1,5 @@
-//! `gatewatch test`: unit tests of policies. Each test is an event and whether it is to be counted; what a policy
-//! makes of it is said by the reference evaluator, which the kernel half agrees with.
+//! `gatewatch test`: unit tests of policies. Each test is an event and whether a policy should count it. The
+//! reference evaluator decides, and the BPF programs agree with it.
 
 mod event;
 mod file;

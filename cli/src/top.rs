@@ -1,4 +1,4 @@
-//! `gatewatch top`: what agents count, as it happens.
+//! `gatewatch top`: live counts of agents.
 
 mod counts;
 mod scrape;

@@ -1,4 +1,4 @@
-//! Policies that count one thing twice, or under one name.
+//! Policies that count the same events, or share a name.
 
 use std::cell::LazyCell;
 

@@ -1,4 +1,4 @@
-//! Pods and templates, put together by what selectors see of them.
+//! Pods and templates, grouped by everything that selectors can match.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a change takes out of sight.
+//! Pods that a change leaves no longer selected.
 
 use crate::index::Index;
 use crate::select::Selection;

@@ -1,4 +1,4 @@
-//! Labels that are one slip away from a policy's, asked from both sides.
+//! Labels that are a likely typo of a policy's, from the pod's and from the policy's side.
 
 use gatewatch_policy::diagnostic::FieldPath;
 

@@ -1,4 +1,4 @@
-//! Policies, found by the labels that they ask for.
+//! Policies, indexed by the labels that they select.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,4 +1,4 @@
-//! Pods, workloads and namespaces out of documents, whether they were YAML or an admission request.
+//! Pods, workloads and namespaces from documents: YAML or an admission request.
 
 use std::collections::BTreeMap;
 

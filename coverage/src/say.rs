@@ -1,4 +1,4 @@
-//! The answers as diagnostics.
+//! The results as diagnostics.
 
 mod namespace;
 mod policy;

@@ -1,4 +1,4 @@
-//! What a policy selects.
+//! The pods and workloads that a policy selects.
 
 use std::collections::BTreeMap;
 use std::ops::{AddAssign, SubAssign};

@@ -1,4 +1,4 @@
-//! What selectors see of a pod, and the objects that have it.
+//! The properties of a pod that selectors match, and the objects that have them.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Labels that are on a workload and not on its pods, and workloads of one application that differ.
+//! Labels that are on a workload but not on its pods, and workloads of one application that differ.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

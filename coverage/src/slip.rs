@@ -1,4 +1,4 @@
-//! Words that somebody may have written in place of another.
+//! Likely typos of a word.
 
 use std::collections::HashMap;
 use std::sync::Arc;

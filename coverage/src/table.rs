@@ -1,4 +1,4 @@
-//! An inverted table of labels: from a key and a value to whatever has it.
+//! An inverted index of labels: from a key and a value to everything that has it.
 
 use std::collections::BTreeSet;
 

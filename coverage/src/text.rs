@@ -1,4 +1,4 @@
-//! Phrases.
+//! Phrases used in several messages.
 
 use gatewatch_policy::model::{LabelOperator, LabelSelector};
 

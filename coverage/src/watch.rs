@@ -1,4 +1,4 @@
-//! What coverage needs to know of a policy.
+//! The properties of a policy that coverage needs.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

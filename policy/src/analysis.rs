@@ -1,4 +1,4 @@
-//! All that can be said of a document without a kernel: form, then rules.
+//! All findings about a document that need no kernel: form first, then rules.
 
 use std::collections::BTreeSet;
 

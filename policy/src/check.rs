@@ -1,7 +1,7 @@
-//! What is wrong with a policy whatever the kernel: a rule a function, rules of one subject in one file.
+//! Rules that hold on every kernel: one function per rule, one file per subject.
 //!
-//! [`compile`](crate::compile) judges what it gives a meaning to: the operators, values and arguments of `kprobes`.
-//! These rules judge the rest, and those filters that it doesn't run yet.
+//! [`compile`](crate::compile) checks what it translates: the operators, values and arguments of `kprobes`. These
+//! rules check the rest, and the filters that `compile` does not support yet.
 
 mod actions;
 mod args;

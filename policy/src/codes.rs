@@ -1,6 +1,6 @@
-//! The registry of diagnostics: every code that Gatewatch can say, in one table. A code is never used again for
-//! something else. Groups: `GW0xx` form, `GW1xx` label selectors and coverage, `GW2xx` hooks and kernels, `GW3xx` event
-//! filters, `GW4xx` limits and cost, `GW5xx` rights.
+//! The registry of diagnostics: every code that Gatewatch can report, in one table. A code is never reused with
+//! another meaning. Groups: `GW0xx` form, `GW1xx` label selectors and coverage, `GW2xx` hooks and kernels, `GW3xx`
+//! event filters, `GW4xx` limits and cost, `GW5xx` rights.
 
 use crate::diagnostic::Severity;
 

@@ -1,5 +1,5 @@
-//! One thing said about a policy or a workload: a stable code, how bad it is, where it is, what is wrong and what
-//! will happen, and what to do.
+//! A finding about a policy or a workload: a stable code, a severity, a path, the problem and its effect, and the
+//! fix.
 
 use std::fmt;
 

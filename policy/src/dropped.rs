@@ -1,7 +1,8 @@
-//! Fields that were written and aren't in the object any more.
+//! Fields of a manifest that are missing from the stored object.
 //!
-//! The API server drops fields that its schema doesn't know before anything else sees the object: `matchArgz` is gone,
-//! and what is left matches more than was meant. `kubectl apply` leaves what was written in an annotation, which tells.
+//! The API server drops fields that its schema does not know before it calls any webhook. Without `matchArgz`, a
+//! policy matches more than intended. `kubectl apply` keeps the manifest in an annotation, which shows the
+//! difference.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Label selectors: which labels they match, and whether they are written as Kubernetes wants them.
+//! Label selectors: matching labels, and checking the syntax that Kubernetes requires.
 
 use std::collections::{BTreeMap, BTreeSet};
 

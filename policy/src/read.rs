@@ -1,8 +1,8 @@
-//! Tree to model: what stands in a document, as a [`Policy`], and every mistake of form in it.
+//! Document tree to model: reads a [`Policy`] and reports every error of form.
 //!
-//! Reading never fails. A field that can't be read is reported and left out or, where it is clear what was meant
-//! (a number without its quotes, a word with a slip in it), read as that, so that one mistake hides no other. Arrays
-//! keep their length whatever is in them: an index in the model is the index in the document.
+//! Reading never fails. A field that cannot be read is reported. It is then left out or, if its meaning is clear (a
+//! number without its quotes, a name with a typo), read with that meaning, so that one error hides no other. Lists
+//! keep their length whatever they contain: an index in the model is the index in the document.
 
 mod actions;
 mod cursor;

@@ -1,9 +1,9 @@
-//! The schema of the kinds, as the API server checks it: what it refuses never becomes an object.
+//! The schema of the policy kinds, as the API server checks it: no object exists that it rejects.
 //!
-//! Most of it is said better by [`read`](crate::read) and [`check`](crate::check), which know what was meant. So
-//! its findings count only where they have nothing to say. A schema is taken from a `CustomResourceDefinition`: the
-//! shipped ones, or that of a cluster. `x-kubernetes-validations` (rules in CEL) are not looked at: the rules of the
-//! shipped definitions are rules here too.
+//! [`read`](crate::read) and [`check`](crate::check) report most errors better, because they know the intended
+//! meaning. So the findings of the schema count only if those report nothing. A schema comes from a
+//! `CustomResourceDefinition`: a shipped one, or that of a cluster. `x-kubernetes-validations` (rules in CEL) are
+//! not evaluated: the rules of the shipped definitions are rules here too.
 
 mod dialect;
 

@@ -1,7 +1,7 @@
-//! Bytes to documents: a tree of values in which every value and every key knows where it stands.
+//! Bytes to documents: a tree in which every value and every key knows its position in the text.
 //!
-//! YAML is read as kubectl reads it (the scalars of YAML 1.1: `yes` is true, `0755` is 493), and JSON as the YAML
-//! that it is. A mistake in one document of a file spoils that document alone.
+//! YAML is read as kubectl reads it (with the scalars of YAML 1.1: `yes` is true, `0755` is 493). JSON is read as
+//! YAML. An error in one document of a file affects only that document.
 
 mod build;
 mod json;

@@ -1,5 +1,5 @@
-//! How the text of a filter's value is read. The checker and the compiler share these readers, so that nothing can
-//! be found good by one and mean something else to the other. All are pure and total.
+//! Parsers for the values of filters. The checker and the compiler share them, so that both accept the same values
+//! with the same meaning. All of them are pure and total.
 
 pub mod address;
 pub mod constants;

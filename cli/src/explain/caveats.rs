@@ -1,4 +1,4 @@
-//! What a policy doesn't catch, as far as that can be known from what is written in it.
+//! Events that a policy does not catch, as far as the policy itself shows it.
 
 use gatewatch_policy::model::{ArgType, Hook, Operator, Policy, Selector, Target};
 use gatewatch_policy::scope::Scope;

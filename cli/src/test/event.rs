@@ -1,4 +1,4 @@
-//! The event of a test, as the evaluator asks for it.
+//! The event of a test, in the form that the evaluator reads.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! A file of tests.
+//! The format of test files.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

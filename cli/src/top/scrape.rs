@@ -1,4 +1,4 @@
-//! Asks agents for their metrics.
+//! Scrapes the metrics of agents.
 
 use std::time::Duration;
 

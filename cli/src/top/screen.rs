@@ -1,4 +1,4 @@
-//! The screen: a table that is drawn anew after each look, and the keys.
+//! The screen: a table, redrawn after each scrape, and the keys.
 
 use std::sync::mpsc;
 use std::thread;

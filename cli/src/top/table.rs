@@ -1,4 +1,4 @@
-//! Counts added up, with their rates.
+//! Sums of counts and their rates.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is said of a namespace that begins to require coverage.
+//! Findings about a namespace that starts to require coverage.
 
 use gatewatch_policy::codes::NOT_COVERED;
 use gatewatch_policy::diagnostic::{Diagnostic, FieldPath, Severity};

@@ -1,4 +1,4 @@
-//! What is said of a policy that is applied, changed or deleted.
+//! Findings about a policy that is applied, changed or deleted.
 
 use gatewatch_policy::codes::{
     COUNTED_TWICE, LEFT_BY_POLICY, NEARLY_SELECTED, NO_CONTAINER, SELECTED_PODS, SELECTS_NOTHING, SHARED_NAME,

@@ -1,4 +1,4 @@
-//! What is said of a pod or a workload that is applied or relabelled.
+//! Findings about a pod or a workload that is applied or relabelled.
 
 use gatewatch_policy::codes::{LABEL_NOT_ON_PODS, LEFT_BY_RELABEL, NEAR_MISS, NOT_COVERED, SIBLING_DIFFERS};
 use gatewatch_policy::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};

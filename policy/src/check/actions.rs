@@ -1,4 +1,4 @@
-//! Actions: what they need, where they can stand, what they do.
+//! Rules for actions: required arguments, allowed positions, effects.
 
 use super::{Place, Places, Section, enforces};
 use crate::codes::{

@@ -1,4 +1,4 @@
-//! What costs a node running Tetragon much memory, or of which it has few for all policies together.
+//! Features that cost a node running Tetragon much memory, or that all policies of a node share.
 
 use super::{Places, enforces, spec};
 use crate::codes::{AGENT_SETTING, NODE_BUDGET, NODE_LABELS};

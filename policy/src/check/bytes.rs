@@ -1,8 +1,8 @@
-//! How long the selectors of a hook are in Tetragon's encoding.
+//! The length of a hook's selectors in Tetragon's encoding.
 //!
-//! Tetragon writes all selectors of a hook into one buffer of 4,096 bytes, and its kernel half masks offsets into it
-//! with 0x3ff (`INDEX_MASK`): what lies behind the first 1,024 bytes is misread, and what lies behind the buffer panics
-//! the compiler. Counted here is what each part takes at the least, so that nothing is said of selectors that fit.
+//! Tetragon writes all selectors of a hook into one buffer of 4,096 bytes, and its BPF programs mask offsets into
+//! it with 0x3ff (`INDEX_MASK`). They misread everything after the first 1,024 bytes, and the compiler panics
+//! beyond the buffer. This rule counts a lower bound for each part, so that it never reports selectors that fit.
 
 use super::Places;
 use crate::codes::SELECTOR_BYTES;

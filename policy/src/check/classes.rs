@@ -1,4 +1,4 @@
-//! Which operators work on which types of arguments.
+//! Operators by argument type.
 
 use crate::model::{ArgType, Operator};
 

@@ -1,5 +1,4 @@
-//! `GetUrl` and `DnsLookup`: the agent, privileged on every node, is made to talk to the network by whoever may write
-//! policies.
+//! `GetUrl` and `DnsLookup`: policy authors make the agent, which is privileged on every node, access the network.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! How many there may be of what: entries of filters, values, selectors.
+//! Limits on the number of filter entries, values and selectors.
 
 use super::Places;
 use crate::codes::{NAMESPACE_INODE, OVER_LIMIT, TETRAGON_NUMBER, UNREAD_ENTRIES, WIDE_RANGE};

@@ -1,4 +1,5 @@
-//! Filters that the compiler doesn't judge: those of other hooks than kprobes, on `data`, on changes, in macros.
+//! Filters that the compiler does not check: those of hooks other than kprobes, on `data`, on changes, and in
+//! macros.
 
 use super::classes::{Class, class};
 use super::{Place, Places, Section};

@@ -1,4 +1,4 @@
-//! What a policy hooks, as far as that can be judged without a kernel.
+//! Rules for hooks that need no kernel.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

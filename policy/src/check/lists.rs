@@ -1,4 +1,4 @@
-//! `lists`, and where they are named.
+//! `lists` and the references to them.
 
 use super::{Places, spec};
 use crate::codes::BAD_LIST;

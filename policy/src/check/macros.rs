@@ -1,4 +1,4 @@
-//! `selectorsMacros`, and where they are used.
+//! `selectorsMacros` and the references to them.
 
 use super::Places;
 use crate::codes::BAD_MACRO;

@@ -1,4 +1,4 @@
-//! `options`: Tetragon ignores names that it doesn't know, so a slip turns enforcement on or off.
+//! `options`: Tetragon ignores unknown names, so a typo turns enforcement on or off.
 
 use super::{Places, spec};
 use crate::codes::BAD_OPTION;

@@ -1,5 +1,5 @@
-//! Filters and selectors that are proved to do nothing: never to hold, always to hold, to be implied by others, to
-//! come after one that takes all of their events. See [`prove`](crate::prove).
+//! Filters and selectors that provably have no effect: they never match, always match, are implied by others, or
+//! follow a selector that handles all of their events. See [`prove`](crate::prove).
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Whom a policy watches: its selectors of pods, containers, hosts and nodes.
+//! The scope of a policy: its selectors of pods, containers, hosts and nodes.
 
 use super::{Places, enforces, spec};
 use crate::codes::{ENFORCED_EVERYWHERE, HOST_SELECTOR, NAMESPACE_IGNORED, NAMESPACE_LABEL};

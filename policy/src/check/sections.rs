@@ -1,4 +1,4 @@
-//! Which sections a policy has, and which of them can be together.
+//! Sections of a policy and their valid combinations.
 
 use super::{Places, Section, spec};
 use crate::codes::{CONFLICTING_FIELDS, LOADER_SCOPE, MANY_SECTIONS, NO_HOOK, SECTION_KIND};

@@ -1,4 +1,4 @@
-//! Sockets that a policy follows: `TrackSock` and `UntrackSock`.
+//! Socket tracking: `TrackSock` and `UntrackSock`.
 
 use super::budget::actions;
 use super::{Place, Places};

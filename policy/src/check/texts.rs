@@ -1,4 +1,4 @@
-//! Names, messages and tags: texts that Tetragon cuts or refuses.
+//! Names, messages and tags that Tetragon truncates or rejects.
 
 use super::Places;
 use crate::codes::{MESSAGE_LENGTH, NAME_TOO_LONG, NO_MESSAGE, OVER_LIMIT};

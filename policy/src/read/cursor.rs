@@ -1,5 +1,4 @@
-//! A value and the way to it. The way is kept as links on the stack and becomes a [`FieldPath`] only when something
-//! is said.
+//! A value and its path. The path is kept as links on the stack and becomes a [`FieldPath`] only for a diagnostic.
 
 use std::cell::RefCell;
 

@@ -1,4 +1,4 @@
-//! The members of an object: which there can be, which there are, which there should be.
+//! The members of an object: allowed, present and required ones.
 
 use super::cursor::Cursor;
 use crate::codes::{MISSING_FIELD, UNKNOWN_FIELD};

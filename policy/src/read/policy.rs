@@ -1,4 +1,4 @@
-//! The object itself: `metadata` and what stands directly under `spec`.
+//! The object itself: `metadata` and the fields directly under `spec`.
 
 use std::collections::BTreeMap;
 
