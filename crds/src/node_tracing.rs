@@ -86,7 +86,7 @@ pub struct Profile {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Feature {
-    /// Name of the feature: kprobes, fentry, lsm, overrides.
+    /// Name of the feature: kprobes, fentry, fprobe, lsm, overrides.
     #[schemars(length(min = 1, max = 64))]
     pub name: String,
 

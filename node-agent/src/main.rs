@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use gatewatch_agent::agent::{Agent, host_namespaces};
 use gatewatch_agent::engine::Engine;
-use gatewatch_agent::kernel_half::{self, Interruptible, KernelHalf, Node, Trampolines, cgroup_steps};
+use gatewatch_agent::kernel_half::{self, AttachTypes, Interruptible, KernelHalf, Node, cgroup_steps};
 use gatewatch_agent::profile::SavedProfile;
 use gatewatch_agent::series::SERIES_PER_POLICY;
 use gatewatch_agent::sources::{Files, Source};
@@ -59,7 +59,7 @@ struct Arguments {
     /// Write the kernel's profile to standard output, and end
     #[arg(long, hide = true)]
     print_profile: bool,
-    /// Attach by kprobe even where the cheaper fentry would do
+    /// Attach by kprobe even where the cheaper fentry or fprobe would do
     #[arg(long)]
     no_fentry: bool,
 }
@@ -142,10 +142,10 @@ fn run(arguments: Arguments) -> Result<()> {
     let node = Node {
         layout: kernel.profile.layout()?,
         cgroup_steps: cgroup_steps(&kernel.profile),
-        trampolines: if arguments.no_fentry {
-            Trampolines::NONE
+        attach_types: if arguments.no_fentry {
+            AttachTypes::PROBES
         } else {
-            Trampolines::choose(&kernel.features)
+            AttachTypes::choose(&kernel.features)
         },
         interruptible: Interruptible::new(&kernel.features),
         pins: arguments.bpf_dir,

@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr, TcpStream},
     os::unix::fs::FileExt as _,
     path::Path,
+    time::Duration,
 };
 
 use rustix::thread::{Gid, Uid, set_thread_gid, set_thread_uid};
@@ -14,6 +15,32 @@ use rustix::thread::{Gid, Uid, set_thread_gid, set_thread_uid};
 pub fn setgid(id: u32, times: u64) {
     for _ in 0..times {
         set_thread_gid(Gid::from_raw(id)).expect("setgid");
+    }
+}
+
+/// The same, and lets another task run after each few calls.
+pub fn setgid_yielding(id: u32, times: u64) {
+    for call in 0..times {
+        setgid(id, 1);
+        if call % 16 == 0 {
+            rustix::thread::sched_yield();
+        }
+    }
+}
+
+/// The same as a real-time task that sleeps for a moment after each few calls: when it wakes it interrupts whatever runs on
+/// its processor, wherever that is.
+#[allow(unsafe_code, reason = "no maintained crate sets how a thread is scheduled")]
+pub fn setgid_interrupting(id: u32, times: u64) {
+    let parameters = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the process is this one, and the structure lives until the call returns.
+    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) };
+    assert_eq!(result, 0, "a real-time task: {}", io::Error::last_os_error());
+    for call in 0..times {
+        setgid(id, 1);
+        if call % 4 == 0 {
+            std::thread::sleep(Duration::from_micros(50));
+        }
     }
 }
 

@@ -12,15 +12,62 @@ use gatewatch_agent::{
     attribution::Attribution,
     cgroup,
     engine::{Engine, Failure, PolicyKey},
-    kernel_half::{Interruptible, KernelHalf, Node, Trampolines, cgroup_steps},
+    kernel_half::{AttachTypes, Interruptible, KernelHalf, Node, cgroup_steps},
 };
-use gatewatch_kernel::host::{Depth, Features, HostKernel, host_to};
+use gatewatch_kernel::host::{Depth, Features, HostKernel, Support, host_to};
 use gatewatch_policy::{
     compile::{Environment, compile},
     plan::Plan,
     read::read,
     source,
 };
+
+/// A way to attach, of those that are to mean the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// fentry and fexit.
+    Trampolines,
+    /// fprobe, and fexit.
+    Fprobes,
+    /// kprobe and kretprobe.
+    Probes,
+}
+
+impl Way {
+    /// Those that this kernel has.
+    pub fn all() -> Vec<Self> {
+        let host = host_to(Depth::Attach).expect("a kernel with BTF");
+        let fprobes = host.features.fprobe == Support::Yes;
+        let all = [(true, Self::Trampolines), (fprobes, Self::Fprobes), (true, Self::Probes)];
+        all.into_iter().filter_map(|(has, way)| has.then_some(way)).collect()
+    }
+
+    /// The one that the agent takes here.
+    pub fn of_this_kernel() -> Self {
+        match AttachTypes::choose(&host_to(Depth::Attach).expect("a kernel with BTF").features) {
+            AttachTypes { fentry: true, .. } => Self::Trampolines,
+            AttachTypes { fprobe: true, .. } => Self::Fprobes,
+            _ => Self::Probes,
+        }
+    }
+
+    /// How a function's entry is attached to.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Trampolines => "fentry",
+            Self::Fprobes => "fprobe",
+            Self::Probes => "kprobe",
+        }
+    }
+
+    fn attach_types(self) -> AttachTypes {
+        match self {
+            Self::Trampolines => AttachTypes { fentry: true, fprobe: false, fexit: true },
+            Self::Fprobes => AttachTypes { fentry: false, fprobe: true, fexit: true },
+            Self::Probes => AttachTypes::PROBES,
+        }
+    }
+}
 
 /// An engine on this kernel.
 pub struct Kernel {
@@ -40,20 +87,20 @@ fn pins() -> PathBuf {
 impl Kernel {
     /// Loads the kernel half.
     pub fn load() -> Self {
-        Self::load_by(Trampolines::choose)
+        Self::load_by(AttachTypes::choose)
     }
 
-    /// Loads it to attach by fentry and fexit, or by kprobe and kretprobe.
-    pub fn load_with(trampolines: bool) -> Self {
-        Self::load_by(|_| Trampolines { entry: trampolines, exit: trampolines })
+    /// Loads it to attach in this way.
+    pub fn load_with(way: Way) -> Self {
+        Self::load_by(|_| way.attach_types())
     }
 
-    fn load_by(choose: impl FnOnce(&Features) -> Trampolines) -> Self {
+    fn load_by(choose: impl FnOnce(&Features) -> AttachTypes) -> Self {
         let host: HostKernel = host_to(Depth::Attach).expect("a kernel with BTF");
         let node = Node {
             layout: host.profile.layout().expect("every field"),
             cgroup_steps: cgroup_steps(&host.profile),
-            trampolines: choose(&host.features),
+            attach_types: choose(&host.features),
             interruptible: Interruptible::new(&host.features),
             pins: pins(),
             keep: false,

@@ -1,13 +1,20 @@
 //! Programs that do nothing, as the floor to measure against.
 
+use std::os::fd::OwnedFd;
+
 use aya::{
     Btf, Ebpf,
     programs::{FEntry, KProbe},
 };
-use gatewatch_agent::kernel_half::empty_programs;
+use gatewatch_agent::kernel_half::{empty_fprobe, empty_programs};
 
 /// A program on a function; detached when dropped.
-pub struct Empty(#[allow(dead_code, reason = "held, so that it stays attached")] Ebpf);
+pub enum Empty {
+    /// One that aya has attached.
+    Aya(Ebpf),
+    /// The link of an fprobe.
+    Link(OwnedFd),
+}
 
 impl Empty {
     /// An empty kprobe program.
@@ -17,7 +24,12 @@ impl Empty {
             ebpf.program_mut("empty_kprobe").expect("in the object").try_into().expect("a kprobe");
         program.load().expect("an empty program");
         program.attach(function, 0).expect("the function can be probed");
-        Self(ebpf)
+        Self::Aya(ebpf)
+    }
+
+    /// An empty program for fprobe.
+    pub fn fprobe(function: &str) -> Self {
+        Self::Link(empty_fprobe(function).expect("the function can be probed"))
     }
 
     /// An empty fentry program; `None` where the kernel doesn't let one be attached.
@@ -28,6 +40,6 @@ impl Empty {
             ebpf.program_mut("empty_fentry").expect("in the object").try_into().expect("fentry");
         program.load(function, &btf).ok()?;
         program.attach().ok()?;
-        Some(Self(ebpf))
+        Some(Self::Aya(ebpf))
     }
 }

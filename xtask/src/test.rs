@@ -81,6 +81,11 @@ const SUITES: &[Suite] = &[
         about: "what an event costs, in instructions, on Debian 13's kernel",
         run: |context| suites::cost(context, Kernel::V6_12),
     },
+    Suite {
+        name: "cost-7.3",
+        about: "what an event costs, in instructions, on Debian's newest kernel",
+        run: |context| suites::cost(context, Kernel::V7_3),
+    },
 ];
 
 /// Suites that run only where they are named: they take long, or want more than a machine.

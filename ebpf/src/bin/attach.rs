@@ -68,7 +68,14 @@ fn pointed<const OFFSET: i16>(mut pointer: u64) -> u64 {
     pointer
 }
 
-/// Entry, by kprobe.
+/// Entry, by fprobe.
+#[kprobe]
+pub fn attach_fprobe(ctx: ProbeContext) -> u32 {
+    classify(&ctx, cgroup_by_pointers());
+    0
+}
+
+/// Entry, by kprobe; and by fprobe, where there are no typed pointers.
 #[kprobe]
 pub fn attach_kprobe(ctx: ProbeContext) -> u32 {
     classify(&ctx, cgroup());
@@ -110,7 +117,7 @@ pub fn attach_fexit(ctx: FExitContext) -> i32 {
     0
 }
 
-/// The floor to measure against: a kprobe that does nothing.
+/// The floor to measure against: a kprobe, or an fprobe, that does nothing.
 #[kprobe]
 pub fn empty_kprobe(_ctx: ProbeContext) -> u32 {
     0

@@ -37,6 +37,8 @@ pub struct Features {
     pub kprobes: Support,
     /// Programs on fentry and fexit.
     pub fentry: Support,
+    /// Programs on fprobe at a function's entry, where it comes there by ftrace alone (Linux 6.19 and later).
+    pub fprobe: Support,
     /// Programs on LSM hooks.
     pub lsm: Support,
     /// Programs that replace a function's result.
@@ -54,6 +56,8 @@ pub struct Evidence<'a> {
     pub kprobe_events: Option<bool>,
     /// Whether the kernel has the function `register_ftrace_direct`, which fentry needs.
     pub direct_calls: Option<bool>,
+    /// Whether the kernel has the function `fprobe_ftrace_entry`, by which an fprobe that looks at entries alone is called.
+    pub fprobe_by_ftrace: Option<bool>,
     /// Whether the kernel has the function `bpf_override_return`, a helper for programs.
     pub override_helper: Option<bool>,
     /// `/proc/sys/net/core/bpf_jit_enable`.
@@ -97,6 +101,13 @@ impl Features {
             }
             (_, None, None) => Support::Unknown,
         };
+        let fprobe = match evidence.fprobe_by_ftrace {
+            Some(true) => Support::Yes,
+            Some(false) => {
+                Support::No("the kernel has no fprobe that ftrace calls (Linux 6.19 and later have)")
+            }
+            None => Support::Unknown,
+        };
         let lsm = match (evidence.lsm, &config) {
             (Some(list), _) if list.trim().split(',').any(|name| name == "bpf") => Support::Yes,
             (Some(_), Some(config)) if config.is_on("BPF_LSM") => {
@@ -117,7 +128,7 @@ impl Features {
             (Some(config), None) => config.needs(&[("BPF_KPROBE_OVERRIDE", without_overrides)]),
             (None, None) => Support::Unknown,
         };
-        Self { kprobes, fentry, lsm, overrides, preemption: preemption(evidence, config.as_ref()) }
+        Self { kprobes, fentry, fprobe, lsm, overrides, preemption: preemption(evidence, config.as_ref()) }
     }
 }
 
@@ -229,6 +240,11 @@ mod tests {
         assert_eq!(features.fentry, Support::Yes);
         assert_eq!(features.lsm, Support::Yes);
         assert_eq!(features.overrides, Support::Unknown);
+        assert_eq!(features.fprobe, Support::Unknown);
+        let with = Features::new(&Evidence { fprobe_by_ftrace: Some(true), ..evidence });
+        assert_eq!(with.fprobe, Support::Yes);
+        let without = Features::new(&Evidence { fprobe_by_ftrace: Some(false), ..evidence });
+        assert!(matches!(without.fprobe, Support::No(_)));
         let evidence = Evidence { override_helper: Some(true), ..evidence };
         assert_eq!(Features::new(&evidence).overrides, Support::Yes);
         assert_eq!(features.preemption, Some(Preemption::Voluntary));

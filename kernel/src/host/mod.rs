@@ -193,6 +193,8 @@ fn features(profile: &Profile, tracing: &Path, symbols_known: bool) -> Features 
         config: config.as_deref(),
         kprobe_events,
         direct_calls: has("register_ftrace_direct"),
+        // It has types wherever it is, and no symbols are needed to know that it isn't.
+        fprobe_by_ftrace: Some(profile.has_function("fprobe_ftrace_entry")),
         override_helper: has("bpf_override_return"),
         jit: jit.as_deref(),
         lsm: lsm.as_deref(),

@@ -5,8 +5,7 @@ use std::{
     io,
     mem::zeroed,
     ops::{Deref, DerefMut},
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
-    ptr::null,
+    os::fd::{AsFd as _, BorrowedFd},
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -14,9 +13,12 @@ use aya::{
     Ebpf, Pod,
     maps::{HashMap, IterableMap, MapData, MapError, PerCpuArray},
 };
-use aya_obj::generated::{bpf_attr, bpf_cmd};
 
-use super::{LoadError, shared::take};
+use super::{
+    LoadError,
+    bpf::{self, Place},
+    maps::take,
+};
 
 /// Bytes of keys and values that one call reads, about: what is held twice while it is looked at.
 const BYTES: usize = 64 << 10;
@@ -172,8 +174,8 @@ struct Batch<K, V> {
     values: Vec<V>,
     /// Values of each key.
     each: usize,
-    /// What the kernel says of where it goes on: a number of a bucket, or a key, of which we read none that is longer.
-    place: Option<[u8; 8]>,
+    /// What the kernel says of where it goes on.
+    place: Option<Place>,
     ended: bool,
 }
 
@@ -223,36 +225,13 @@ impl<K: Pod, V: Pod> Batch<K, V> {
     }
 
     /// One system call: how many entries it has read.
-    #[allow(unsafe_code, reason = "aya has no call for several entries")]
+    #[allow(unsafe_code, reason = "aya::Pod doesn't say how long a map's keys are")]
     fn read(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
-        let mut next = [0_u8; 8];
-        // SAFETY: all fields are numbers.
-        let mut attr: bpf_attr = unsafe { zeroed() };
-        attr.batch.in_batch = self.place.as_ref().map_or(null(), |place| place.as_ptr()) as u64;
-        attr.batch.out_batch = next.as_mut_ptr() as u64;
-        attr.batch.keys = self.keys.as_mut_ptr() as u64;
-        attr.batch.values = self.values.as_mut_ptr() as u64;
-        attr.batch.count = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
-        attr.batch.map_fd = fd.as_raw_fd().cast_unsigned();
-        // SAFETY: the command is given what it takes (include/uapi/linux/bpf.h): room for `count` keys, and for as many values
-        // times the number of possible CPUs where each has its own. What it says of the place is as long as a key of an
-        // array, or the number of a bucket: four bytes.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                bpf_cmd::BPF_MAP_LOOKUP_BATCH as libc::c_long,
-                &raw mut attr,
-                size_of::<bpf_attr>(),
-            )
-        };
-        let error = io::Error::last_os_error();
-        if result < 0 && error.raw_os_error() != Some(libc::ENOENT) {
-            return Err(error);
-        }
-        // No entry: it has come to the end, and what it has read until there counts.
-        self.ended = result < 0;
-        self.place = Some(next);
-        // SAFETY: the kernel has written this field.
-        Ok(unsafe { attr.batch.count } as usize)
+        // SAFETY: aya has checked the map's keys and values against the types when it made the map, `Pod` promises that any
+        // bytes are a value, and there are values for each of the processors where each has its own.
+        let (count, place, ended) =
+            unsafe { bpf::lookup_batch(fd, self.place.as_ref(), &mut self.keys, &mut self.values) }?;
+        (self.place, self.ended) = (Some(place), ended);
+        Ok(count)
     }
 }

@@ -22,7 +22,7 @@ use gatewatch_abi::{
 use super::{
     LoadError,
     batch::{self, Table},
-    shared::{NOEXIST, ignore_missing, take},
+    maps::{NOEXIST, ignore_missing, take},
 };
 
 /// How long a place isn't used after its release. What classifiers remember is void at once; this is for one that has

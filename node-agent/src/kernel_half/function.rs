@@ -1,31 +1,33 @@
-//! One kernel function: the program that sits on it, and the classifier that it jumps to.
+//! One kernel function: the program that is attached to it, and the classifier that it jumps to.
 
+mod attach_type;
+mod classifier;
+mod program;
 mod tables;
 
 use std::{
     fs,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd as _},
     path::{Path, PathBuf},
 };
 
 use aya::{
-    Btf, Ebpf,
+    Btf,
     maps::{Array, Map, MapData, ProgramArray},
-    programs::{
-        FEntry, FExit, KProbe, Program, ProgramError, ProgramFd, ProgramInfo,
-        links::{FdLink, PinnedLink},
-    },
+    programs::{ProgramFd, ProgramInfo, links::PinnedLink},
 };
-use gatewatch_abi::consts::{ADDR_NONE, INT_ARG, INT_SOCK, TEXT_BINARY, TEXT_NONE, UNWATCHED};
-use gatewatch_abi::unwatched_slot;
+use gatewatch_abi::{consts::UNWATCHED, unwatched_slot};
 use gatewatch_policy::classify::Tables;
 
-use self::tables::{OWN, fill, write_rows};
+pub use self::classifier::Prepared;
+use self::{
+    attach_type::{AttachType, folder, parse_name},
+    program::{Link, LoadedProgram},
+};
 use super::{
     LoadError, Node, Site, bpffs,
     bpffs::Pins,
     loader::{Loader, With},
-    objects,
     stub::Stub,
 };
 
@@ -38,62 +40,6 @@ const GLOBALS: &str = ".bss";
 /// The cgroups that no policy on a function watches, each at its slot.
 type Unwatched = [u64; UNWATCHED];
 
-/// How a program is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
-    Fentry,
-    Fexit,
-    Kprobe,
-    Kretprobe,
-}
-
-impl By {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Fentry => "fentry",
-            Self::Fexit => "fexit",
-            Self::Kprobe => "kprobe",
-            Self::Kretprobe => "kretprobe",
-        }
-    }
-
-    /// The program that sits on the function.
-    const fn stub(self, typed: bool) -> &'static str {
-        match self {
-            Self::Fentry if typed => "attach_fentry",
-            Self::Fexit if typed => "attach_fexit",
-            Self::Fentry => "attach_fentry_by_helper",
-            Self::Fexit => "attach_fexit_by_helper",
-            Self::Kprobe => "attach_kprobe",
-            Self::Kretprobe => "attach_kretprobe",
-        }
-    }
-
-    const fn classifier(self) -> &'static str {
-        match self {
-            Self::Fentry => "classify_fentry",
-            Self::Fexit => "classify_fexit",
-            Self::Kprobe | Self::Kretprobe => "classify_kprobe",
-        }
-    }
-
-    /// Whether this kernel can keep such a hook when the process that made it ends. Perf's probes have links since 5.15.
-    fn can_be_kept(self) -> bool {
-        // Where perf has no such device, probes are made by the tracing file system, and have no links either.
-        self.is_trampoline()
-            || (aya::features().bpf_perf_link()
-                && Path::new("/sys/bus/event_source/devices/kprobe/type").exists())
-    }
-
-    const fn on_return(self) -> bool {
-        matches!(self, Self::Fexit | Self::Kretprobe)
-    }
-
-    const fn is_trampoline(self) -> bool {
-        matches!(self, Self::Fentry | Self::Fexit)
-    }
-}
-
 /// Events that a program did not see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Missed {
@@ -101,17 +47,10 @@ pub struct Missed {
     pub recursion: u64,
 }
 
-/// A classifier that is loaded and not in use yet.
-pub struct Prepared {
-    ebpf: Ebpf,
-    words: usize,
-    in_pairs: bool,
-}
-
 /// A hooked function.
 pub(super) struct Function {
     symbol: String,
-    by: By,
+    by: AttachType,
     program: ProgramFd,
     hold: Hold,
     slot: ProgramArray<MapData>,
@@ -127,12 +66,15 @@ enum Hold {
     /// A folder in the bpf file system: it stays when we end.
     Kept(PathBuf),
     /// We do: dropping this takes the hook away.
-    Ours(#[expect(dead_code, reason = "kept for its end")] Ebpf),
+    Ours(
+        #[expect(dead_code, reason = "kept for its end")] Link,
+        #[expect(dead_code, reason = "kept for its end")] Box<LoadedProgram>,
+    ),
 }
 
 impl Function {
-    /// Attaches to a function: by a trampoline where that works, else by a kprobe. Events pass until there is a
-    /// classifier.
+    /// Attaches to a function in the cheapest way that works and sees every call, else by a kprobe. Events pass until there
+    /// is a classifier.
     pub(super) fn attach(
         node: &Node,
         stub: &Stub,
@@ -141,39 +83,42 @@ impl Function {
         site: &Site,
     ) -> Result<Self, LoadError> {
         let (symbol, on_return) = site;
-        let (allowed, trampoline, probe) = if *on_return {
-            (node.trampolines.exit, By::Fexit, By::Kretprobe)
-        } else {
-            (node.trampolines.entry, By::Fentry, By::Kprobe)
-        };
-        if allowed {
-            match Self::attach_by(trampoline, node, stub, pins, (&mut *loader, btf), symbol) {
+        let cheaper = [
+            (!on_return && node.attach_types.fentry, AttachType::Fentry),
+            (!on_return && node.attach_types.fprobe, AttachType::Fprobe),
+            (*on_return && node.attach_types.fexit, AttachType::Fexit),
+        ];
+        for (_, by) in cheaper.into_iter().filter(|(allowed, _)| *allowed) {
+            match Self::attach_by(by, node, stub, pins, (&mut *loader, btf), symbol) {
                 Ok(function) => return Ok(function),
-                Err(error) => tracing::debug!(symbol, %error, "no trampoline; trying a kprobe"),
+                Err(error) => {
+                    tracing::debug!(symbol, %error, "cannot attach by {}", by.name());
+                    let folder = folder(pins, symbol, by);
+                    bpffs::remove_all(&folder).map_err(|source| LoadError::Pins { path: folder, source })?;
+                }
             }
         }
+        let probe = if *on_return { AttachType::Kretprobe } else { AttachType::Kprobe };
         Self::attach_by(probe, node, stub, pins, (loader, btf), symbol)
     }
 
     fn attach_by(
-        by: By,
+        by: AttachType,
         node: &Node,
         stub: &Stub,
         pins: &Pins,
         (loader, btf): (&mut Loader, &Btf),
         symbol: &str,
     ) -> Result<Self, LoadError> {
-        let name = by.stub(stub.is_typed());
         // Loading an object writes its globals, which are a map too.
         let undisturbed = node.interruptible.undisturbed();
-        let mut stub = loader.load("attaching", stub.object(), &With::default())?;
+        let ebpf = loader.load("attaching", stub.object(), &With::default())?;
         drop(undisturbed);
-        let failed = |source| LoadError::Program { program: name, target: symbol.to_owned(), source };
-        let map = stub.take_map(SLOT).ok_or(LoadError::Missing(SLOT))?;
-        let globals = stub.take_map(GLOBALS).ok_or(LoadError::Missing(GLOBALS))?;
-        let program = stub.program_mut(name).ok_or(LoadError::Missing(name))?;
-        load(program, by, symbol, btf).map_err(failed)?;
-        let fd = program_fd(program).and_then(|fd| Ok(fd.try_clone()?)).map_err(failed)?;
+        let name = by.stub(stub.is_typed());
+        let mut program = LoadedProgram::load((ebpf, stub.object()), name, by, symbol, btf, pins.dir())?;
+        let map = program.ebpf.take_map(SLOT).ok_or(LoadError::Missing(SLOT))?;
+        let globals = program.ebpf.take_map(GLOBALS).ok_or(LoadError::Missing(GLOBALS))?;
+        let fd = program.another_fd()?;
         let folder = (pins.kept() && by.can_be_kept()).then(|| folder(pins, symbol, by));
         if let Some(folder) = &folder {
             let unusable = |source| LoadError::Pins { path: folder.clone(), source };
@@ -182,18 +127,18 @@ impl Function {
             fs::create_dir(folder).map_err(unusable)?;
             map.pin(folder.join("classifier")).map_err(unpinned)?;
             globals.pin(folder.join("globals")).map_err(unpinned)?;
-            program.pin(folder.join("program")).map_err(unpinned)?;
+            program.pin(&folder.join("program"))?;
         }
-        let link = attach(program, name, symbol, folder.is_some())?;
-        let hold = match (folder, link) {
-            (Some(folder), Some(link)) => {
-                let path = folder.join("link");
-                link.pin(&path).map_err(|source| LoadError::Pin { path, source })?;
+        let link = program.attach(folder.is_some())?;
+        let hold = match folder {
+            Some(folder) => {
+                link.pin(&folder.join("link"))?;
                 Hold::Kept(folder)
             }
-            _ => Hold::Ours(stub),
+            None => Hold::Ours(link, Box::new(program)),
         };
         let (slot, (globals, globals_memory)) = (slot(map)?, array_of(globals)?);
+        tracing::debug!(symbol, "attached by {}", by.name());
         Ok(Self {
             symbol: symbol.to_owned(),
             by,
@@ -267,56 +212,17 @@ impl Function {
     pub(super) fn prepare(
         &self,
         node: &Node,
-        (loader, btf): (&mut Loader, &Btf),
+        pins: &Pins,
+        load: (&mut Loader, &Btf),
         hash_key: u64,
-        mut tables: Tables,
+        tables: Tables,
     ) -> Result<Prepared, LoadError> {
-        if self.by == By::Kretprobe && looks_at_arguments(&tables) {
-            return Err(LoadError::ArgumentsOnReturn(self.symbol.clone()));
-        }
-        // The program of a kprobe can't be interrupted by another task.
-        tables.spec.remember = u32::from(!self.by.is_trampoline() || !node.interruptible.is_so());
-        let object = objects::classifier(&tables.spec)?;
-        // As in `attach_by`.
-        let undisturbed = node.interruptible.undisturbed();
-        let in_pairs = objects::in_pairs(&tables.spec);
-        let size = |len: usize| u32::try_from(len.max(1)).unwrap_or(u32::MAX);
-        let globals: &[(_, &[u8])] =
-            &[("LAYOUT", bytemuck::bytes_of(&node.layout)), ("SPEC", bytemuck::bytes_of(&tables.spec))];
-        let entries = &[
-            ("ROWS", size(if in_pairs { 0 } else { tables.rows.len() })),
-            ("PAIRS", size(if in_pairs { tables.rows.len() / 2 } else { 0 })),
-            ("ACTIONS", size(tables.actions.len())),
-            ("EXACT", size(tables.exact.len())),
-            ("DIRECT", size(tables.direct.len())),
-            ("BREAKS", size(tables.breaks.len())),
-            ("BINARY_ROWS", size(tables.binaries.len())),
-            ("PREFIX", size(tables.prefixes.len())),
-            ("POSTFIX", size(tables.postfixes.len())),
-            ("ADDRESSES", size(tables.addresses.len())),
-        ];
-        let mut ebpf = loader.load("classifying", object, &With { globals, entries })?;
-        fill(&mut ebpf, &tables, hash_key)?;
-        drop(undisturbed);
-        let name = self.by.classifier();
-        let program = ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
-        load(program, self.by, &self.symbol, btf).map_err(|source| LoadError::Program {
-            program: name,
-            target: self.symbol.clone(),
-            source,
-        })?;
-        Ok(Prepared { ebpf, words: tables.spec.words as usize, in_pairs })
+        Prepared::load(node, pins, load, (&self.symbol, self.by), hash_key, tables)
     }
 
     /// Puts a classifier in the place of the one before, which goes when the last event has left it.
-    pub(super) fn install(&mut self, mut prepared: Prepared) -> Result<(), LoadError> {
-        let name = self.by.classifier();
-        let program = prepared.ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
-        let fd = program_fd(program).map_err(|source| LoadError::Program {
-            program: name,
-            target: self.symbol.clone(),
-            source,
-        })?;
+    pub(super) fn install(&mut self, prepared: Prepared) -> Result<(), LoadError> {
+        let fd = prepared.program.fd()?;
         self.slot.set(0, fd, 0).map_err(|source| LoadError::Map { map: SLOT, source })?;
         self.classifier = Some(prepared);
         Ok(())
@@ -324,11 +230,10 @@ impl Function {
 
     /// Writes one row of the classifier in use.
     pub(super) fn set_row(&mut self, row: u32, words: &[u64]) -> Result<(), LoadError> {
-        let Some(classifier) = &mut self.classifier else {
-            return Err(LoadError::NotAttached(self.symbol.clone()));
-        };
-        let first_word = row * u32::try_from(classifier.words).unwrap_or(1);
-        write_rows(&mut classifier.ebpf, first_word, words, classifier.in_pairs)
+        match &mut self.classifier {
+            Some(classifier) => classifier.set_row(row, words),
+            None => Err(LoadError::NotAttached(self.symbol.clone())),
+        }
     }
 
     /// Says which cgroups the classifier needn't look at. Where two stand at the same place, it looks at one of them.
@@ -351,73 +256,23 @@ impl Function {
     /// Reads what the kernel says of the attached program: `recursion_misses` in its fdinfo
     /// (kernel/bpf/syscall.c, `bpf_prog_show_fdinfo`; 5.12 and later).
     pub(super) fn missed(&self) -> Missed {
-        let path = format!("/proc/self/fdinfo/{}", self.program.as_fd().as_raw_fd());
-        let text = fs::read_to_string(path).unwrap_or_default();
-        let recursion = text
-            .lines()
-            .find_map(|line| line.strip_prefix("recursion_misses:"))
-            .and_then(|value| value.trim().parse().ok())
-            .unwrap_or(0);
-        Missed { recursion }
+        Missed { recursion: fdinfo(&self.program, "recursion_misses:") }
     }
 
     /// Bytes of the kernel's memory that this function's programs and maps take.
     pub(super) fn memory(&self) -> u64 {
-        let map_bytes = |map: &MapData| memory_of(map.fd().as_fd());
-        let own = memory_of(self.program.as_fd());
-        let classifier = self.classifier.as_ref().map_or(0, |classifier| {
-            let program = classifier
-                .ebpf
-                .program(self.by.classifier())
-                .and_then(|program| program_fd(program).ok())
-                .map_or(0, |fd| memory_of(fd.as_fd()));
-            let maps = classifier.ebpf.maps().filter(|(name, _)| OWN.contains(name));
-            let maps = maps.filter_map(|(_, map)| match map {
-                Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data) => Some(map_bytes(data)),
-                _ => None,
-            });
-            program + maps.sum::<u64>()
-        });
-        own + self.globals_memory + classifier
+        let classifier = self.classifier.as_ref().map_or(0, Prepared::memory);
+        memory_of(&self.program) + self.globals_memory + classifier
     }
 
     pub(super) fn verified_instructions(&self) -> Option<u32> {
-        let program = self.classifier.as_ref()?.ebpf.program(self.by.classifier())?;
-        program.info().ok()?.verified_instruction_count()
+        self.classifier.as_ref()?.program.verified_instructions()
     }
-}
-
-/// Attaches a loaded program of this name; gives the link if it is to be kept, which it then must be able to.
-fn attach(
-    program: &mut Program,
-    name: &'static str,
-    symbol: &str,
-    kept: bool,
-) -> Result<Option<FdLink>, LoadError> {
-    let failed = |source| LoadError::Program { program: name, target: symbol.to_owned(), source };
-    let link = match program {
-        Program::FEntry(program) => {
-            let id = program.attach().map_err(failed)?;
-            kept.then(|| program.take_link(id)).transpose().map_err(failed)?.map(FdLink::from)
-        }
-        Program::FExit(program) => {
-            let id = program.attach().map_err(failed)?;
-            kept.then(|| program.take_link(id)).transpose().map_err(failed)?.map(FdLink::from)
-        }
-        Program::KProbe(program) => {
-            let id = program.attach(symbol, 0).map_err(failed)?;
-            let link = kept.then(|| program.take_link(id)).transpose().map_err(failed)?;
-            let unkept = |source| LoadError::Link { symbol: symbol.to_owned(), source };
-            link.map(FdLink::try_from).transpose().map_err(unkept)?
-        }
-        _ => return Err(LoadError::Missing(name)),
-    };
-    Ok(link)
 }
 
 /// The globals, and the kernel's memory that they take.
 fn array_of(map: Map) -> Result<(Array<MapData, Unwatched>, u64), LoadError> {
-    let memory = if let Map::Array(data) = &map { memory_of(data.fd().as_fd()) } else { 0 };
+    let memory = if let Map::Array(data) = &map { memory_of(data.fd()) } else { 0 };
     let globals = Array::try_from(map).map_err(|source| LoadError::Map { map: GLOBALS, source })?;
     Ok((globals, memory))
 }
@@ -426,66 +281,15 @@ fn slot(map: Map) -> Result<ProgramArray<MapData>, LoadError> {
     ProgramArray::try_from(map).map_err(|source| LoadError::Map { map: SLOT, source })
 }
 
-/// The folder of a hook. Names can't have a point there, and symbols have no tilde.
-fn folder(pins: &Pins, symbol: &str, by: By) -> PathBuf {
-    pins.dir().join("sites").join(format!("{}~{}", symbol.replace('.', "~~"), by.name()))
-}
-
-/// What a folder's name says.
-fn parse_name(name: &str) -> Option<(String, By)> {
-    let (symbol, by) = name.rsplit_once('~')?;
-    let by = [By::Fentry, By::Fexit, By::Kprobe, By::Kretprobe].into_iter().find(|one| one.name() == by)?;
-    Some((symbol.replace("~~", "."), by))
-}
-
 /// What the kernel says of the memory of a program or a map.
-fn memory_of(fd: BorrowedFd<'_>) -> u64 {
-    let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
+fn memory_of(object: &impl AsFd) -> u64 {
+    fdinfo(object, "memlock:")
+}
+
+/// A number of what the kernel says of a program or a map; 0 where it doesn't.
+fn fdinfo(object: &impl AsFd, name: &str) -> u64 {
+    let path = format!("/proc/self/fdinfo/{}", object.as_fd().as_raw_fd());
     let text = fs::read_to_string(path).unwrap_or_default();
-    let value = text.lines().find_map(|line| line.strip_prefix("memlock:"));
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
     value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
-}
-
-fn looks_at_arguments(tables: &Tables) -> bool {
-    let spec = &tables.spec;
-    spec.ints.iter().any(|slot| matches!(slot.source, INT_ARG | INT_SOCK))
-        || spec.texts.iter().any(|slot| !matches!(slot.source, TEXT_NONE | TEXT_BINARY))
-        || spec.addrs.iter().any(|slot| slot.source != ADDR_NONE)
-}
-
-fn load(program: &mut Program, by: By, symbol: &str, btf: &Btf) -> Result<(), ProgramError> {
-    match by {
-        By::Fentry => <&mut FEntry>::try_from(program)?.load(symbol, btf),
-        By::Fexit => <&mut FExit>::try_from(program)?.load(symbol, btf),
-        By::Kprobe | By::Kretprobe => <&mut KProbe>::try_from(program)?.load(),
-    }
-}
-
-fn program_fd(program: &Program) -> Result<&ProgramFd, ProgramError> {
-    match program {
-        Program::FEntry(program) => program.fd(),
-        Program::FExit(program) => program.fd(),
-        Program::KProbe(program) => program.fd(),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::{By, folder, parse_name};
-    use crate::kernel_half::bpffs::Pins;
-
-    #[test]
-    fn a_folder_names_its_hook() {
-        let pins = Pins::for_test(Path::new("/x"));
-        for (symbol, by) in [("__sys_setuid", By::Fentry), ("foo.isra.0", By::Kretprobe)] {
-            let folder = folder(&pins, symbol, by);
-            let name = folder.file_name().unwrap().to_str().unwrap();
-            assert!(!name.contains('.'), "{name}");
-            assert_eq!(parse_name(name), Some((symbol.to_owned(), by)));
-        }
-        assert_eq!(parse_name("x~nothing"), None);
-    }
 }

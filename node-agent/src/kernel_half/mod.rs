@@ -6,11 +6,15 @@
 mod alive;
 mod batch;
 mod blob;
+mod bpf;
 mod bpffs;
 mod counts;
 pub mod error;
+mod fprobe;
 mod function;
 mod loader;
+mod maps;
+mod node;
 mod objects;
 pub mod processes;
 mod shared;
@@ -19,13 +23,9 @@ mod tracker;
 mod types;
 mod undisturbed;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use gatewatch_abi::{CountKey, Layout};
-use gatewatch_kernel::host::{Features, Preemption, Support};
+use gatewatch_abi::CountKey;
 use gatewatch_policy::classify::Tables;
 
 use self::{
@@ -35,7 +35,9 @@ use self::{
 pub use self::{
     bpffs::cleanup,
     error::LoadError,
+    fprobe::empty as empty_fprobe,
     function::{Missed, Prepared},
+    node::{AttachTypes, Memory, Node},
     objects::empty_programs,
     shared::{CgroupChanges, Usage},
     stub::cgroup_steps,
@@ -44,70 +46,6 @@ pub use self::{
 
 /// A hooked function: its symbol, and whether it is hooked when it returns.
 pub type Site = (String, bool);
-
-/// What the kernel half must know of the node.
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// Where the kernel's structures have their fields.
-    pub layout: Layout,
-    /// Offsets of `task_struct.cgroups`, `css_set.dfl_cgrp`, `cgroup.kn` and `kernfs_node.id`, see [`cgroup_steps`]; without
-    /// them a helper is called, which takes longer.
-    pub cgroup_steps: Option<[u32; 4]>,
-    /// How functions may be attached to.
-    pub trampolines: Trampolines,
-    /// Whether another task can come in the middle of a system call on a map.
-    pub interruptible: Interruptible,
-    /// Where the maps are pinned: a folder of its own on a bpf file system.
-    pub pins: PathBuf,
-    /// Whether hooks and counts outlive this process, for another one that goes on with them. If not, the folder is
-    /// emptied first, and all goes when the [`KernelHalf`] is dropped.
-    pub keep: bool,
-}
-
-/// Something that the agent has to remember beyond its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Memory {
-    /// What the numbers in the maps stand for. Must be saved before the kernel counts by them.
-    Engine,
-    /// What was done with the counts so far.
-    Series,
-}
-
-impl Memory {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Engine => "engine",
-            Self::Series => "series",
-        }
-    }
-}
-
-/// Where fentry and fexit are used instead of kprobes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trampolines {
-    /// fentry, at a function's entry: a quarter of a kprobe's cost.
-    pub entry: bool,
-    /// fexit, at its return: sees arguments and result together, which a kretprobe doesn't.
-    pub exit: bool,
-}
-
-impl Trampolines {
-    /// Kprobes everywhere.
-    pub const NONE: Self = Self { entry: false, exit: false };
-
-    /// What is right for a kernel.
-    ///
-    /// A trampoline lets its program run only once at a time on a processor (kernel/bpf/trampoline.c,
-    /// `__bpf_prog_enter_recur`), and where the kernel is preemptible another task can come in the middle of it: all
-    /// its calls of the function are then missed. Measured on Linux 7.3 with lazy preemption: thousands in 80,000.
-    /// A kprobe's program can't be interrupted by a task, so entries are counted by kprobes there. Returns are not,
-    /// since arguments could not be looked at; what is missed is exported.
-    pub fn choose(features: &Features) -> Self {
-        let supported = !matches!(features.fentry, Support::No(_));
-        let whole = matches!(features.preemption, Some(Preemption::None | Preemption::Voluntary));
-        Self { entry: supported && whole, exit: supported }
-    }
-}
 
 /// Name under which the key of programs' ids is kept.
 const KEY: &str = "key";
@@ -210,7 +148,7 @@ impl KernelHalf {
         let Some(function) = self.functions.get(site) else {
             return Err(LoadError::NotAttached(site.0.clone()));
         };
-        function.prepare(&self.node, (&mut self.loader, self.types.get()?), self.hash_key, tables)
+        function.prepare(&self.node, &self.pins, (&mut self.loader, self.types.get()?), self.hash_key, tables)
     }
 
     /// Gives back memory that only loading programs needs, if none was loaded since the last call, and what counts that
@@ -269,7 +207,7 @@ impl KernelHalf {
         }
     }
 
-    /// The hooked functions, and how each is attached: `fentry`, `fexit`, `kprobe` or `kretprobe`.
+    /// The hooked functions, and how each is attached: `fentry`, `fexit`, `fprobe`, `kprobe` or `kretprobe`.
     pub fn functions(&self) -> impl Iterator<Item = (&Site, &'static str)> {
         self.functions.iter().map(|(site, function)| (site, function.attached_by()))
     }

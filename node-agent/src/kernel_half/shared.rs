@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use aya::{
     Ebpf,
-    maps::{Array, Map, MapData, MapError, PerCpuArray},
+    maps::{Array, Map, MapData, PerCpuArray},
 };
 use gatewatch_abi::{
     Binary, CountKey, Process, binary_id,
@@ -14,11 +14,15 @@ use gatewatch_abi::{
     },
 };
 
-use super::{LoadError, batch::Table, counts::Counts, processes};
+use super::{
+    LoadError,
+    batch::Table,
+    counts::Counts,
+    maps::{NOEXIST, ignore_missing, take},
+    processes,
+};
 
-/// `BPF_NOEXIST`, include/uapi/linux/bpf.h.
-pub(super) const NOEXIST: u64 = 1;
-/// `BPF_EXIST`, same file.
+/// `BPF_EXIST`, include/uapi/linux/bpf.h.
 const EXIST: u64 = 2;
 
 /// So often processes are looked through for bits that are to go.
@@ -66,27 +70,11 @@ pub(super) struct Shared {
     capacities: [u64; 3],
 }
 
-pub(super) fn take<T: TryFrom<Map, Error = MapError>>(
-    ebpf: &mut Ebpf,
-    name: &'static str,
-) -> Result<T, LoadError> {
-    let map = ebpf.take_map(name).ok_or(LoadError::Missing(name))?;
-    T::try_from(map).map_err(|source| LoadError::Map { map: name, source })
-}
-
 /// How many entries a hash map holds.
 fn capacity(ebpf: &Ebpf, name: &str) -> u64 {
     match ebpf.map(name) {
         Some(Map::HashMap(data)) => data.info().map_or(0, |info| u64::from(info.max_entries())),
         _ => 0,
-    }
-}
-
-pub(super) fn ignore_missing(result: Result<(), MapError>, map: &'static str) -> Result<(), LoadError> {
-    match result {
-        Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(()),
-        Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(|source| LoadError::Map { map, source }),
     }
 }
 

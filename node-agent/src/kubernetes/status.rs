@@ -113,7 +113,7 @@ async fn owner(client: &Client, name: &str) -> Option<OwnerReference> {
 }
 
 fn spec(node: &Node) -> NodeTracingSpec {
-    let Features { kprobes, fentry, lsm, overrides, preemption: _ } = node.features;
+    let Features { kprobes, fentry, fprobe, lsm, overrides, preemption: _ } = node.features;
     let feature = |name: &str, support| {
         let (support, reason) = match support {
             host::Support::Yes => (Support::Yes, None),
@@ -126,6 +126,7 @@ fn spec(node: &Node) -> NodeTracingSpec {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         features: vec![
             feature("fentry", fentry),
+            feature("fprobe", fprobe),
             feature("kprobes", kprobes),
             feature("lsm", lsm),
             feature("overrides", overrides),

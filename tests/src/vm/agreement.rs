@@ -21,7 +21,10 @@ use proptest::{
 };
 
 use super::this;
-use crate::{calls, kernel::Kernel};
+use crate::{
+    calls,
+    kernel::{Kernel, Way},
+};
 
 /// Sets of policies in each test.
 const SETS: u64 = 4;
@@ -86,14 +89,14 @@ fn hook(
 }
 
 thread_local! {
-    /// The kernel half, loaded once: with kprobes only, and with fentry.
-    static KERNELS: RefCell<[Option<Kernel>; 2]> = const { RefCell::new([None, None]) };
+    /// The kernel half, loaded once for each way of attaching.
+    static KERNELS: RefCell<BTreeMap<Way, Kernel>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// Lends the kernel half that attaches in this way.
-fn with_kernel(fentry: bool, f: impl FnOnce(&mut Kernel)) {
+fn with_kernel(way: Way, f: impl FnOnce(&mut Kernel)) {
     KERNELS.with_borrow_mut(|kernels| {
-        let kernel = kernels[usize::from(fentry)].get_or_insert_with(|| Kernel::load_with(fentry));
+        let kernel = kernels.entry(way).or_insert_with(|| Kernel::load_with(way));
         f(kernel);
         assert!(kernel.apply([]).is_empty());
     });
@@ -106,21 +109,21 @@ fn agree(
     policies: usize,
     events: impl Fn(&mut TestRunner) -> Vec<Made>,
 ) {
-    agree_by(&[true, false], name, &hooks, policies, &events);
+    agree_by(&Way::all(), name, &hooks, policies, &events);
 }
 
 /// The same, attached in these ways.
 fn agree_by(
-    ways: &[bool],
+    ways: &[Way],
     name: &str,
     hooks: &impl Strategy<Value = HookPlan>,
     policies: usize,
     events: &impl Fn(&mut TestRunner) -> Vec<Made>,
 ) {
-    for fentry in ways {
+    for way in ways {
         for seed in 0..SETS {
-            with_kernel(*fentry, |kernel| {
-                let place = format!("{name}, seed {seed}, fentry {fentry}");
+            with_kernel(*way, |kernel| {
+                let place = format!("{name}, seed {seed}, by {}", way.name());
                 agree_once(kernel, &place, &mut runner(seed), hooks, policies, events);
             });
         }
@@ -290,7 +293,7 @@ fn tree() -> (tempfile::TempDir, Vec<PathBuf>) {
 const FILE: Field = Field::File(0);
 const MODE: Field = Field::Arg { index: 1, bits: 32, signed: true };
 
-/// Paths of files, by typed pointers (fentry) and without (kprobe).
+/// Paths of files, by typed pointers (fentry) and without (fprobe, kprobe).
 pub(super) fn paths() {
     let (folder, files) = tree();
     let root = folder.path().join("t").as_os_str().as_bytes().to_vec();
@@ -383,7 +386,13 @@ pub(super) fn strings_and_results() {
     agree("string", hook(&prefix, true, false, text.clone()), POLICIES, make);
     // A kretprobe sees the result only.
     agree("result alone", hook(&prefix, true, true, result.clone()), POLICIES, make);
-    agree_by(&[true], "result", &hook(&prefix, true, true, prop_oneof![text, result]), POLICIES, &make);
+    agree_by(
+        &[Way::Trampolines],
+        "result",
+        &hook(&prefix, true, true, prop_oneof![text, result]),
+        POLICIES,
+        &make,
+    );
     calls::chdir(Path::new("/")).expect("the root");
 }
 

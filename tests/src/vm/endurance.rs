@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use gatewatch_agent::kernel_half::Trampolines;
+use gatewatch_agent::kernel_half::AttachTypes;
 use gatewatch_kernel::host::{Depth, host_to};
 
 pub(super) use self::calls::{make, make_paced};
@@ -126,7 +126,7 @@ fn begin(seed: u64) -> World {
     let host = host_to(Depth::Attach).expect("a kernel");
     let offers = Offers {
         chdir: host.profile.syscall_symbol("sys_chdir"),
-        returns: Trampolines::choose(&host.features).entry,
+        returns: AttachTypes::choose(&host.features).fentry,
     };
     let lasting = Pod {
         name: "lasting".to_owned(),

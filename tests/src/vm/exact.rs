@@ -2,8 +2,15 @@
 
 use std::process::Command;
 
+use gatewatch_kernel::host::{Depth, Preemption, host_to};
+
 use super::{CALLS, SETUID, counts_setuid, policy, this};
-use crate::{agent::Agent, kernel::Kernel, pod, scrape::EVENTS};
+use crate::{
+    agent::Agent,
+    kernel::{Kernel, Way},
+    pod,
+    scrape::EVENTS,
+};
 
 /// Calls that match among calls that don't, on both processors at once.
 pub(super) fn two_processors() {
@@ -25,6 +32,52 @@ pub(super) fn two_processors() {
     assert_eq!(agent.events(&[("policy", "gid"), ("binary", &binary)]), 80_000);
     assert_eq!(agent.sum("gatewatch_events_missed_total", &[]), 0);
     assert_eq!(agent.sum("gatewatch_events_overflow_total", &[]), 0);
+}
+
+/// Many tasks on two processors that interrupt each other in the middle of our programs: a program that runs in one task at a
+/// time misses the calls of the others. Where the kernel is preemptible that is so by fentry, and the load must be one that
+/// shows it.
+pub(super) fn interrupted() {
+    /// Times that the load is made by fentry: it was seen in the first one always.
+    const WITHIN: usize = 20;
+    let (made, counted, missed) = under_interruption(Way::of_this_kernel());
+    assert_eq!(counted, made);
+    assert_eq!(missed, 0);
+    let host = host_to(Depth::Attach).expect("a kernel with BTF");
+    if matches!(host.features.preemption, Some(Preemption::None | Preemption::Voluntary)) {
+        return;
+    }
+    let lost =
+        (0..WITHIN).map(|_| under_interruption(Way::Trampolines)).find(|(made, counted, _)| counted < made);
+    let (made, counted, missed) = lost.expect("the load interrupts programs");
+    println!("by fentry {counted} of {made} calls were counted, and {missed} missed");
+    assert_eq!(counted + missed, made);
+}
+
+/// How many calls were made, how many of them counted, and how many the kernel says that its programs missed.
+fn under_interruption(way: Way) -> (u64, u64, u64) {
+    let load = [("setgid-yielding", 10_000_u64, 6), ("setgid-interrupting", 4_000, 4)];
+    let mut kernel = Kernel::load_with(way);
+    let hook = "  - call: __sys_setgid\n    syscall: false\n    args: [{index: 0, type: uint32}]\n    selectors:\n    - \
+                matchArgs: [{index: 0, operator: Equal, values: [\"7\"]}]";
+    let plans = kernel.compile(&policy("gid", hook));
+    assert!(kernel.apply(plans).is_empty(), "the policy loads");
+    let by: Vec<_> = kernel.engine.kernel().functions().map(|(_, by)| by).collect();
+    assert_eq!(by, [way.name()]);
+    let mut workers = Vec::new();
+    let mut made = 0;
+    for (kind, times, tasks) in load {
+        for _ in 0..tasks {
+            let worker = Command::new(this()).args([CALLS, kind, &times.to_string()]).spawn();
+            workers.push(worker.expect("a process that makes calls"));
+            made += times;
+        }
+    }
+    for mut worker in workers {
+        assert!(worker.wait().expect("an exit status").success());
+    }
+    let missed = kernel.engine.kernel().missed().into_iter().map(|(_, missed)| missed.recursion).sum();
+    (made, kernel.counts().get("gid").copied().unwrap_or(0), missed)
 }
 
 /// A shell that forks and executes between the calls: each call under the program that made it.

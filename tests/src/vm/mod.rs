@@ -38,6 +38,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("errors::unreadable_directory", errors::unreadable_directory),
     ("errors::no_privileges", errors::no_privileges),
     ("exact::two_processors", exact::two_processors),
+    ("exact::interrupted", exact::interrupted),
     ("exact::fork_and_exec_between", exact::fork_and_exec_between),
     ("exact::full_table", exact::full_table),
     ("exact::processes", exact::processes),
@@ -103,6 +104,8 @@ pub fn helper() -> Option<ExitCode> {
             match *kind {
                 "setuid" => crate::calls::setuid_root(times),
                 "setgid" => crate::calls::setgid(7, times),
+                "setgid-yielding" => crate::calls::setgid_yielding(7, times),
+                "setgid-interrupting" => crate::calls::setgid_interrupting(7, times),
                 "fork-setuid" => crate::calls::fork_setuid(times),
                 other => panic!("no calls of kind {other}"),
             }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::policy;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Way};
 
 /// A quarter of the verifier's limit (`BPF_COMPLEXITY_LIMIT_INSNS`, include/linux/bpf.h) stays free: kernels differ in
 /// how well they see that two ways through a program are the same.
@@ -29,9 +29,9 @@ fn one_of_many(call: &str, index: u32, operator: &str, id: u32) -> String {
 /// policy, which walks a path in each of its functions, and two in one; by itself, with a beginning as long as may be, and
 /// among so many others that a word doesn't hold them.
 pub(super) fn head_room() {
-    for trampolines in [true, false] {
-        let by = if trampolines { "fentry" } else { "kprobe" };
-        let mut kernel = Kernel::load_with(trampolines);
+    for way in Way::all() {
+        let by = way.name();
+        let mut kernel = Kernel::load_with(way);
         let text: String = (0..1_000).map(|id| one_of_many("__sys_setgid", 0, "Equal", id)).collect();
         let plans = kernel.compile(&text);
         let failed = kernel.apply(plans);
@@ -51,7 +51,7 @@ pub(super) fn head_room() {
         assert!(failed.is_empty(), "{failed:?}");
         looked_at(&kernel, &format!("a hundred policies, half of them with masks, by {by}"));
         drop(kernel);
-        let mut kernel = Kernel::load_with(trampolines);
+        let mut kernel = Kernel::load_with(way);
         let path = "/policies/application/application-file-system-access.yaml";
         let shipped = fs::read_to_string(path).expect("the shipped policy");
         let plans = kernel.compile(&shipped);

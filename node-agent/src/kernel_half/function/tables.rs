@@ -7,7 +7,7 @@ use aya::{
 use gatewatch_abi::{AddrKey, BitAction, ExactKey, Step, TextKey, binary_id, consts::TEXT_BYTES};
 use gatewatch_policy::classify::Tables;
 
-use super::{LoadError, objects};
+use crate::kernel_half::{LoadError, objects};
 
 /// Their names. The other maps of a classifier are shared.
 pub(super) const OWN: [&str; 11] = [

@@ -75,7 +75,7 @@ pub(super) struct Spec {
 #[derive(Clone, Debug)]
 pub(super) struct Offers {
     pub(super) chdir: String,
-    /// Whether what a return's program misses can't be much: see `Trampolines::choose` in the agent.
+    /// Whether what a return's program misses can't be much: see `AttachTypes::choose` in the agent.
     pub(super) returns: bool,
 }
 
