@@ -57,7 +57,7 @@ impl LoadedProgram {
                 .and_then(|program| program.load(symbol, btf))
                 .map_err(failed)?,
             AttachType::Kprobe | AttachType::Kretprobe => {
-                <&mut KProbe>::try_from(program).and_then(KProbe::load).map_err(failed)?
+                <&mut KProbe>::try_from(program).and_then(KProbe::load).map_err(failed)?;
             }
             AttachType::Fprobe => {
                 let fd = fprobe::load(&ebpf, object, name, symbol)?;
