@@ -1,4 +1,4 @@
-//! The definitions of the kinds, and the files they stand in.
+//! The definitions of the kinds, and the files that contain them.
 
 use crate::cel;
 use crate::{NodeTracing, PolicyCoverage, TracingPolicy, TracingPolicyNamespaced};
@@ -38,7 +38,7 @@ pub fn definitions() -> [CustomResourceDefinition; 4] {
     definitions
 }
 
-/// The name of the file a definition stands in: `GROUP_PLURAL.yaml`.
+/// The name of the file of a definition: `GROUP_PLURAL.yaml`.
 pub fn file_name(definition: &CustomResourceDefinition) -> String {
     format!("{}_{}.yaml", definition.spec.group, definition.spec.names.plural)
 }
