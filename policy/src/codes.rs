@@ -3,6 +3,7 @@
 //! event filters, `GW4xx` limits and cost, `GW5xx` rights.
 
 use crate::diagnostic::Severity;
+use crate::target::{Targets, Version, Versions};
 
 /// One rule.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct Code {
     pub title: &'static str,
     /// How bad it usually is.
     pub severity: Severity,
+    /// The programs that it is about, where a diagnostic doesn't set others.
+    pub targets: Targets,
     /// Its page for users, in Markdown: `docs/codes/GWnnn.md`. See [`pages`](crate::pages).
     pub page: &'static str,
 }
@@ -22,13 +25,24 @@ pub fn page(id: &str) -> Option<&'static str> {
     ALL.iter().find(|code| code.id.eq_ignore_ascii_case(id)).map(|code| code.page)
 }
 
+/// A code is about Gatewatch and every Tetragon unless its line says otherwise.
+macro_rules! targets {
+    () => {
+        Targets::BOTH
+    };
+    ($targets:expr) => {
+        $targets
+    };
+}
+
 macro_rules! codes {
-    ($($name:ident = $id:literal, $severity:ident, $title:literal;)*) => {
+    ($($name:ident = $id:literal, $severity:ident, $title:literal $(, $targets:expr)?;)*) => {
         $(#[doc = concat!($id, ": ", $title, ".")]
         pub static $name: Code = Code {
             id: $id,
             title: $title,
             severity: Severity::$severity,
+            targets: targets!($($targets)?),
             page: include_str!(concat!("../../docs/codes/", $id, ".md")),
         };)*
 
@@ -46,14 +60,14 @@ codes! {
     BAD_NAME = "GW006", Error, "invalid object name";
     UNKNOWN_NAME = "GW007", Error, "value is not one of the allowed names";
     NO_HOOK = "GW008", Error, "policy without hooks";
-    NOT_RUN_HERE = "GW009", Error, "policy feature that this agent does not support yet";
+    NOT_RUN_HERE = "GW009", Error, "policy feature that this agent does not support yet", Targets::GATEWATCH;
     DUPLICATE_KEY = "GW010", Error, "duplicate key";
-    MANY_SECTIONS = "GW011", Error, "more than one kind of hook in a policy";
+    MANY_SECTIONS = "GW011", Error, "more than one kind of hook in a policy", Targets::TETRAGON;
     CONFLICTING_FIELDS = "GW012", Error, "fields that are mutually exclusive, or none of them set";
-    SECTION_KIND = "GW013", Error, "section not allowed in this kind of policy";
+    SECTION_KIND = "GW013", Error, "section not allowed in this kind of policy", Targets::TETRAGON;
     BAD_OPTION = "GW014", Error, "unknown option or invalid option value";
     BAD_LIST = "GW015", Error, "invalid list";
-    BAD_MACRO = "GW016", Error, "invalid macro";
+    BAD_MACRO = "GW016", Error, "invalid macro", Targets::both(Versions::from(Version::new(1, 7)));
     DROPPED_FIELD = "GW017", Warning, "field dropped by the API server";
     SCHEMA = "GW018", Error, "rejected by the API server's schema";
     BAD_LABEL_KEY = "GW101", Error, "invalid label key";
@@ -63,7 +77,7 @@ codes! {
     NAMESPACE_IGNORED = "GW105", Warning, "namespace on a cluster-wide policy";
     NEAR_MISS = "GW106", Warning, "likely typo in a workload's label";
     HOST_SELECTOR = "GW107", Error, "invalid `hostSelector`";
-    LOADER_SCOPE = "GW108", Error, "`loader` with a workload selector";
+    LOADER_SCOPE = "GW108", Error, "`loader` with a workload selector", Targets::TETRAGON;
     NAMESPACE_LABEL = "GW109", Warning, "pods selected by a namespace label";
     SELECTS_NOTHING = "GW110", Warning, "policy selects no pods";
     NO_CONTAINER = "GW111", Warning, "container that no selected pod has";
@@ -84,7 +98,7 @@ codes! {
     HOT_HOOK = "GW208", Warning, "frequently called hook without a filter";
     EXEC_CALLER = "GW209", Note, "program filter at the entry of execve";
     RACY_HOOK = "GW210", Warning, "enforcement on a value that the program can still change";
-    UNTYPED_ARG = "GW211", Error, "argument without a readable type";
+    UNTYPED_ARG = "GW211", Error, "argument without a readable type", Targets::TETRAGON;
     DUPLICATE_ARG = "GW212", Error, "argument declared twice";
     ARG_FIELD = "GW213", Error, "argument fields that do not fit together";
     ARCH_NAME = "GW214", Warning, "name that exists on one architecture only";
@@ -102,35 +116,35 @@ codes! {
     DEAD_SELECTOR = "GW309", Warning, "selector after one that matches every call";
     NAMESPACE_INODE = "GW310", Warning, "namespace number that differs between nodes";
     PATH_ALIAS = "GW311", Warning, "path that is a link on most systems";
-    UNREAD_ENTRIES = "GW312", Error, "more entries than Tetragon reads";
-    RETURN_ACTION = "GW313", Warning, "enforcement that Tetragon does not detect";
-    TETRAGON_NUMBER = "GW314", Warning, "number format that Tetragon does not accept here";
+    UNREAD_ENTRIES = "GW312", Error, "more entries than Tetragon reads", Targets::TETRAGON;
+    RETURN_ACTION = "GW313", Warning, "enforcement that Tetragon does not detect", Targets::TETRAGON;
+    TETRAGON_NUMBER = "GW314", Warning, "number format that Tetragon does not accept here", Targets::TETRAGON;
     NEVER_MATCHES = "GW315", Warning, "filter that never matches";
     ALWAYS_HOLDS = "GW316", Warning, "filter that always matches";
     REDUNDANT_FILTER = "GW317", Note, "filter implied by another one";
     SUBSUMED_SELECTOR = "GW318", Warning, "selector covered by earlier selectors";
     ENUM_NUMBER = "GW319", Note, "number whose meaning depends on the kernel release";
-    EXPRESSION = "GW320", Error, "invalid CEL expression";
-    TOO_MANY_FIELDS = "GW401", Error, "too many fields on one kernel function";
-    TOO_MANY_SELECTORS = "GW402", Error, "too many selectors on one kernel function";
-    NO_EFFECT = "GW403", Note, "setting without effect";
-    OVER_LIMIT = "GW404", Error, "limit exceeded";
-    NAME_TOO_LONG = "GW405", Error, "name too long for the node's file system";
-    MESSAGE_LENGTH = "GW406", Warning, "message or tag truncated or rejected";
-    RATE_LIMIT = "GW407", Error, "invalid rate limit";
+    EXPRESSION = "GW320", Error, "invalid CEL expression", Targets::both(Versions::from(Version::new(1, 7)));
+    TOO_MANY_FIELDS = "GW401", Error, "too many fields on one kernel function", Targets::GATEWATCH;
+    TOO_MANY_SELECTORS = "GW402", Error, "too many selectors on one kernel function", Targets::GATEWATCH;
+    NO_EFFECT = "GW403", Note, "setting without effect", Targets::GATEWATCH;
+    OVER_LIMIT = "GW404", Error, "limit exceeded", Targets::TETRAGON;
+    NAME_TOO_LONG = "GW405", Error, "name too long for the node's file system", Targets::TETRAGON;
+    MESSAGE_LENGTH = "GW406", Warning, "message or tag truncated or rejected", Targets::TETRAGON;
+    RATE_LIMIT = "GW407", Error, "invalid rate limit", Targets::TETRAGON;
     NO_MESSAGE = "GW408", Note, "hook without a message";
-    WIDE_RANGE = "GW409", Warning, "range that costs one map entry per value";
-    SELECTOR_BYTES = "GW410", Warning, "selectors too large for Tetragon";
-    NODE_BUDGET = "GW411", Warning, "costly feature, or one that a node has few of";
-    AGENT_SETTING = "GW412", Note, "feature that requires a Tetragon agent setting";
+    WIDE_RANGE = "GW409", Warning, "range that costs one map entry per value", Targets::TETRAGON;
+    SELECTOR_BYTES = "GW410", Warning, "selectors too large for Tetragon", Targets::TETRAGON;
+    NODE_BUDGET = "GW411", Warning, "costly feature, or one that a node has few of", Targets::TETRAGON;
+    AGENT_SETTING = "GW412", Note, "feature that requires a Tetragon agent setting", Targets::tetragon(Versions::from(Version::new(1, 7)));
     ENFORCED_EVERYWHERE = "GW501", Warning, "enforcement on every process of every node";
-    NOT_OVERRIDABLE = "GW502", Error, "function that cannot be overridden";
+    NOT_OVERRIDABLE = "GW502", Error, "function that cannot be overridden", Targets::TETRAGON;
     NO_ENFORCER = "GW503", Error, "missing or invalid enforcer";
-    EGRESS = "GW504", Warning, "privileged agent made to access the network";
+    EGRESS = "GW504", Warning, "privileged agent made to access the network", Targets::TETRAGON;
     ACTION_FIELD = "GW505", Error, "action with a missing or invalid argument";
-    ACTION_PLACE = "GW506", Error, "action not supported by this kind of hook";
+    ACTION_PLACE = "GW506", Error, "action not supported by this kind of hook", Targets::TETRAGON;
     NODE_LABELS = "GW507", Note, "enforcement that node labels turn off";
-    SOCKET_TRACKING = "GW508", Warning, "sockets tracked but never untracked, or the reverse";
+    SOCKET_TRACKING = "GW508", Warning, "sockets tracked but never untracked, or the reverse", Targets::TETRAGON;
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::fmt;
 use compact_str::CompactString;
 
 use crate::codes::Code;
+use crate::target::{Target, Targets};
 
 /// How bad a diagnostic is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -131,6 +132,8 @@ pub struct Diagnostic {
     /// Whether it is about the name of the member at `path` rather than about its value: a misspelt field, a label
     /// key.
     pub at_key: bool,
+    /// The programs that it is about.
+    pub targets: Targets,
 }
 
 impl Diagnostic {
@@ -145,6 +148,7 @@ impl Diagnostic {
             help: None,
             fix: None,
             at_key: false,
+            targets: code.targets,
         }
     }
 
@@ -186,9 +190,21 @@ impl Diagnostic {
         self
     }
 
-    /// Whether it keeps a policy from running.
+    /// Sets other programs that it is about than the code's.
+    #[must_use]
+    pub fn targets(mut self, targets: Targets) -> Self {
+        self.targets = targets;
+        self
+    }
+
+    /// Whether it keeps a policy from running on its targets.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
+    }
+
+    /// Whether it keeps Gatewatch's agent from running a policy.
+    pub fn stops_gatewatch(&self) -> bool {
+        self.is_error() && self.targets.contain(Target::Gatewatch)
     }
 }
 

@@ -21,4 +21,5 @@ pub mod render;
 pub mod schema;
 pub mod scope;
 pub mod source;
+pub mod target;
 pub mod values;

@@ -4,6 +4,7 @@ use super::Places;
 use crate::codes::{NAMESPACE_INODE, OVER_LIMIT, TETRAGON_NUMBER, UNREAD_ENTRIES, WIDE_RANGE};
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
 use crate::model::{ArgFilter, Operator, Selector};
+use crate::target::Targets;
 use crate::values;
 
 /// Selectors of one hook.
@@ -59,6 +60,7 @@ fn counts(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
                     path.field(name).index(1),
                     format!("second entry in `{name}`; the API server accepts one and rejects the policy"),
                 )
+                .targets(Targets::BOTH)
                 .help("list all programs as values of one entry"),
             );
         }
@@ -213,6 +215,7 @@ fn numbers(filter: &ArgFilter, list: impl Fn() -> FieldPath, found: &mut Vec<Dia
                 ),
             )
             .severity(Severity::Warning)
+            .targets(Targets::BOTH)
             .help("keep one value"),
         ),
         Operator::Equal | Operator::NotEqual | Operator::Mask | Operator::InRange | Operator::NotInRange => {

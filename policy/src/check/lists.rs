@@ -5,6 +5,7 @@ use crate::codes::BAD_LIST;
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
 use crate::model::{ArgFilter, List, Operator, Target};
 use crate::nearest::nearest;
+use crate::target::Targets;
 
 pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     let policy = places.policy;
@@ -73,12 +74,14 @@ fn definition(list: &List, path: &FieldPath, found: &mut Vec<Diagnostic>) {
         say("values", format!("the list `{}` is empty", list.name), "add values");
     }
     if list.validated {
-        say(
-            "validated",
-            "`validated: true` disables Tetragon's check of the list, so it accepts names that no kernel \
-             has"
-            .to_owned(),
-            "remove it",
+        found.push(
+            Diagnostic::new(
+                &BAD_LIST,
+                path.field("validated"),
+                "`validated: true` disables Tetragon's check of the list, so it accepts names that no kernel has",
+            )
+            .targets(Targets::TETRAGON)
+            .help("remove it"),
         );
     }
     if list.ty == "syscalls" {

@@ -5,6 +5,7 @@ use crate::codes::BAD_MACRO;
 use crate::diagnostic::{Diagnostic, Edit, Fix};
 use crate::model::Selector;
 use crate::nearest::nearest;
+use crate::target::Targets;
 
 pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     let macros = &places.policy.spec.selectors_macros;
@@ -27,6 +28,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                     "`matchWorkloads` is silently ignored in a macro, so every workload would match",
                 )
                 .at_key()
+                .targets(Targets::TETRAGON)
                 .help("move it to the selector"),
             );
         }

@@ -4,6 +4,7 @@ use super::Places;
 use crate::codes::{MESSAGE_LENGTH, NAME_TOO_LONG, NO_MESSAGE, OVER_LIMIT};
 use crate::diagnostic::{Diagnostic, FieldPath, Severity};
 use crate::model::Policy;
+use crate::target::Targets;
 
 /// Longest name of a file (`NAME_MAX` of `include/uapi/linux/limits.h`).
 const NAME_MAX: usize = 255;
@@ -68,11 +69,14 @@ fn message(message: Option<&str>, path: &FieldPath, found: &mut Vec<Diagnostic>)
 /// At most 16 tags, of two to 128 bytes each.
 fn tags(tags: &[String], path: &FieldPath, found: &mut Vec<Diagnostic>) {
     if tags.len() > TAGS_MAX {
-        found.push(Diagnostic::new(
-            &OVER_LIMIT,
-            path.clone(),
-            format!("{} tags; the API server accepts at most {TAGS_MAX} and rejects the policy", tags.len()),
-        ));
+        found.push(
+            Diagnostic::new(
+                &OVER_LIMIT,
+                path.clone(),
+                format!("{} tags; the API server accepts at most {TAGS_MAX} and rejects the policy", tags.len()),
+            )
+            .targets(Targets::BOTH),
+        );
     }
     for (i, tag) in tags.iter().enumerate() {
         let at = path.index(i);

@@ -40,17 +40,23 @@ impl Compiler<'_> {
             }
         };
         // Unless something else was said of this entry.
-        if found.is_none() && self.diagnostics.len() == before {
+        if found.is_none() && !self.stopped_since(before) {
             self.wrong_operator(argument, filter, path);
         }
         found
+    }
+
+    /// Whether one of the diagnostics since then keeps the agent from running the policy. Where none does, a filter
+    /// that has no meaning yet must not be left out.
+    fn stopped_since(&self, before: usize) -> bool {
+        self.diagnostics.iter().skip(before).any(Diagnostic::stops_gatewatch)
     }
 
     /// A filter on a type that isn't run yet, which may have no meaning anywhere.
     fn not_read(&mut self, argument: Declared, filter: &ArgFilter, path: &FieldPath) {
         let before = self.diagnostics.len();
         check::filters::argument(argument.ty, filter, path, &mut self.diagnostics);
-        if self.diagnostics.len() == before {
+        if !self.stopped_since(before) {
             self.not_run(path.field("index"), &format!("filters on arguments of type `{}`", argument.ty));
         }
     }

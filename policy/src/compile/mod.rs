@@ -35,11 +35,11 @@ pub struct Environment<'a> {
     pub host_namespaces: &'a BTreeMap<NamespaceKind, u32>,
 }
 
-/// Compiles a policy. There is a plan unless there is an error.
+/// Compiles a policy. There is a plan unless there is an error that is about Gatewatch.
 pub fn compile(policy: &Policy, environment: Environment<'_>) -> (Option<Plan>, Vec<Diagnostic>) {
     let mut compiler = Compiler { environment, diagnostics: Vec::new(), searches: SEARCHES };
     let plan = compiler.policy(policy);
-    let failed = compiler.diagnostics.iter().any(Diagnostic::is_error);
+    let failed = compiler.diagnostics.iter().any(Diagnostic::stops_gatewatch);
     (if failed { None } else { Some(plan) }, compiler.diagnostics)
 }
 
