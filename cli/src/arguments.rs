@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use gatewatch_policy::target::Target;
 
 use crate::top::Top;
 
@@ -68,6 +69,15 @@ pub(crate) struct Kernels {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Targets {
+    /// Check for a program that runs policies, several times if need be: `gatewatch`, `tetragon` (the newest release
+    /// known) or `tetragon=VERSION`, 1.1 to 1.8. Findings about other programs are left out. Without this, check for
+    /// Gatewatch and report what is about Tetragon alone as notes
+    #[arg(long = "target", value_name = "TARGET")]
+    pub(crate) targets: Vec<Target>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Inputs {
     /// Namespace of objects that do not set one
     #[arg(long, short, default_value = "default")]
@@ -79,6 +89,8 @@ pub(crate) struct Inputs {
 
 #[derive(Debug, Args)]
 pub(crate) struct Lint {
+    #[command(flatten)]
+    pub(crate) targets: Targets,
     #[command(flatten)]
     pub(crate) kernels: Kernels,
     /// Output format
@@ -99,6 +111,8 @@ pub(crate) struct Lint {
 
 #[derive(Debug, Args)]
 pub(crate) struct Fix {
+    #[command(flatten)]
+    pub(crate) targets: Targets,
     #[command(flatten)]
     pub(crate) kernels: Kernels,
     /// Show the changes without making them

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::arguments::{Coverage, TableFormat};
 use crate::report::counted;
-use crate::survey::{Survey, What, survey};
+use crate::survey::{Purpose, Survey, What, survey};
 use crate::table::columns;
 
 /// Policies that have a column of their own; of more, each workload's are listed by name.
@@ -18,7 +18,7 @@ const COLUMNS: usize = 6;
 /// Shows the table of all inputs.
 pub(crate) fn run(arguments: &Coverage) -> Result<()> {
     let inputs = &arguments.inputs;
-    let survey = survey(&inputs.inputs, &inputs.namespace, None);
+    let survey = survey(&inputs.inputs, &inputs.namespace, Purpose::Relate);
     let mut output = BufWriter::new(io::stdout().lock());
     match arguments.format {
         TableFormat::Human => output.write_all(human(&survey).as_bytes())?,

@@ -14,7 +14,7 @@ use gatewatch_policy::nearest::nearest;
 
 use crate::arguments::Explain;
 use crate::kernels::Kernels;
-use crate::survey::{What, survey};
+use crate::survey::{Purpose, What, survey};
 
 /// Prints codes' pages, what policies do, or the list of all codes.
 pub(crate) fn run(arguments: &Explain) -> Result<()> {
@@ -30,12 +30,13 @@ pub(crate) fn run(arguments: &Explain) -> Result<()> {
     let mut unreadable = 0;
     if !files.is_empty() {
         let kernels = Kernels::load(&arguments.kernels.kernels)?;
-        let survey = survey(&files, "default", None);
+        let survey = survey(&files, "default", Purpose::Explain);
         unreadable = survey.unreadable;
         for entry in &survey.entries {
-            if let What::Policy(policy) = &entry.what {
+            let What::Policy(found) = &entry.what else { continue };
+            if let Some(checked) = &found.checked {
                 let source = &survey.sources[entry.source].input.name;
-                texts.push(policy::explain(&policy.0, &policy.1, source, &kernels));
+                texts.push(policy::explain(checked, &found.watch, source, &kernels));
             }
         }
         if texts.is_empty() && unreadable == 0 {

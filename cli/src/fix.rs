@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use gatewatch_policy::assess::{Objects, rebase};
+use gatewatch_policy::diagnostic::Diagnostic;
 use gatewatch_policy::read::{self, Identity};
 use gatewatch_policy::source;
 use similar::{ChangeTag, TextDiff};
@@ -15,9 +17,8 @@ use crate::arguments::{Color, Fix};
 use crate::chunks::chunks;
 use crate::edits::{self, Change};
 use crate::inputs::{self, Place};
-use crate::lint::Rules;
+use crate::lint::{Prepared, Rules};
 use crate::report::counted;
-use crate::survey::{bases, rebased};
 use crate::{FAILED, complain};
 
 /// A fix may make another one possible, but not for ever.
@@ -25,7 +26,8 @@ const ROUNDS: usize = 10;
 
 /// Mends all inputs.
 pub(crate) fn run(arguments: &Fix, color: Color) -> Result<ExitCode> {
-    let rules = Rules::load(&arguments.kernels.kernels, None)?;
+    let rules = Rules::load(&arguments.targets.targets, &arguments.kernels.kernels, None)?;
+    let rules = rules.prepare();
     let (places, mut unreadable) = inputs::find(&arguments.inputs);
     let (mut made, mut files) = (0, 0);
     for place in places {
@@ -74,7 +76,7 @@ fn write(place: &Place, old: &str, new: &str, diff: bool, name: &str, color: Col
 }
 
 /// A text with all safe fixes made, and how many these were.
-fn mended(text: &str, rules: &Rules) -> (String, usize) {
+fn mended(text: &str, rules: &Prepared<'_>) -> (String, usize) {
     let mut text = text.to_owned();
     let mut made = 0;
     for _ in 0..ROUNDS {
@@ -98,25 +100,24 @@ fn is_as_whole(old: &str, new: &str) -> bool {
 }
 
 /// What the safe fixes of all policies and workloads in a text change.
-fn changes(text: &str, rules: &Rules) -> Vec<Change> {
+fn changes(text: &str, rules: &Prepared<'_>) -> Vec<Change> {
     let mut changes = Vec::new();
     for part in chunks(text) {
         let start = part.start;
         let text = &text[part];
         for document in source::parse(text).iter().filter(|document| document.complete) {
-            for base in bases(document).1 {
-                let Some(node) = document.get(&base) else { continue };
-                let diagnostics = match read::identify(node) {
+            for object in Objects::of(document).objects {
+                let node = object.node();
+                let diagnostics: Vec<Diagnostic> = match read::identify(node) {
                     Identity::Policy(_) => {
-                        let object =
-                            source::Document { root: node.clone(), complete: true, findings: Vec::new() };
-                        rules.findings(&object).0.into_iter().map(|found| found.diagnostic).collect()
+                        rules.assess(&object).findings.into_iter().map(|found| found.diagnostic).collect()
                     }
                     _ => {
-                        gatewatch_coverage::read::workload(node, "").map(|(_, said)| said).unwrap_or_default()
+                        let said = gatewatch_coverage::read::workload(node, "").map(|(_, said)| said);
+                        said.into_iter().flatten().map(|found| rebase(found, object.base())).collect()
                     }
                 };
-                let fixes = diagnostics.into_iter().filter_map(|diagnostic| rebased(diagnostic, &base).fix);
+                let fixes = diagnostics.into_iter().filter_map(|diagnostic| diagnostic.fix);
                 for fix in fixes.filter(|fix| fix.safe) {
                     let change = edits::change(document, text, &fix);
                     changes.extend(change.map(|Change { range: (from, to), text }| Change {

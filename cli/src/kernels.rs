@@ -5,6 +5,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 use gatewatch_kernel::{Profile, host};
+use gatewatch_policy::assess;
 use gatewatch_policy::compile::Environment;
 use gatewatch_policy::model::NamespaceKind;
 
@@ -21,14 +22,6 @@ pub(crate) struct Kernels {
 struct Kernel {
     name: String,
     profile: Profile,
-}
-
-/// A kernel to compile for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Target<'a> {
-    /// What a person calls it.
-    pub(crate) name: &'a str,
-    pub(crate) environment: Environment<'a>,
 }
 
 impl Kernels {
@@ -55,10 +48,11 @@ impl Kernels {
         Ok(Self { list, host_namespaces })
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Target<'_>> {
-        self.list.iter().map(|kernel| Target {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = assess::Kernel<'_>> {
+        self.list.iter().map(|kernel| assess::Kernel {
             name: &kernel.name,
             environment: Environment { kernel: &kernel.profile, host_namespaces: &self.host_namespaces },
+            nodes: None,
         })
     }
 

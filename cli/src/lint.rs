@@ -1,31 +1,28 @@
-//! One policy: read, checked, and compiled for every kernel.
+//! What policies are checked against: targets, kernels, and the schemas of the API server.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use gatewatch_policy::compile;
-use gatewatch_policy::diagnostic::{Diagnostic, FieldPath};
-use gatewatch_policy::model::Policy;
-use gatewatch_policy::read;
-use gatewatch_policy::schema::{Schemas, analyze_with};
-use gatewatch_policy::source::{Document, Located};
+use gatewatch_policy::{
+    assess::{Against, Assessment, Fleet, Kernel, Object, assess},
+    schema::Schemas,
+    target::{Selection, Target, Version},
+};
 
 use crate::kernels::Kernels;
-use crate::merge::{Said, merge};
 
 /// What a policy is checked against.
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) kernels: Kernels,
+    selection: Selection,
     /// The definitions that are installed; `None`: those that come with the program.
     schemas: Option<Schemas>,
 }
 
 impl Rules {
-    /// The kernels of this name, and the definitions in a file.
-    pub(crate) fn load(kernels: &[String], definitions: Option<&Path>) -> Result<Self> {
+    /// These targets, the kernels of this name, and the definitions in a file.
+    pub(crate) fn load(targets: &[Target], kernels: &[String], definitions: Option<&Path>) -> Result<Self> {
         let schemas = match definitions {
             Some(path) => {
                 let text =
@@ -34,42 +31,40 @@ impl Rules {
             }
             None => None,
         };
-        Ok(Self { kernels: Kernels::load(kernels)?, schemas })
+        Ok(Self { kernels: Kernels::load(kernels)?, selection: Selection::of(targets), schemas })
     }
 
-    /// All there is to say of one object that is to be a policy, and the policy.
-    pub(crate) fn findings(&self, object: &Document) -> (Vec<Located>, Option<Policy>) {
-        let analysis = analyze_with(object, self.schemas.as_ref().unwrap_or_else(|| Schemas::shipped()));
-        let mut findings = analysis.findings;
-        let Some(policy) = analysis.policy else { return (findings, None) };
-        let said = self
-            .kernels
-            .iter()
-            .map(|target| Said {
-                kernel: target.name,
-                release: &target.environment.kernel.release,
-                diagnostics: compile::compile(&policy, target.environment).1,
-            })
-            .collect();
-        let mut more: Vec<Diagnostic> = merge(said);
-        more.retain(|diagnostic| {
-            !findings.iter().any(|found| {
-                found.diagnostic.code == diagnostic.code && found.diagnostic.path == diagnostic.path
-            })
-        });
-        if !more.is_empty() {
-            let (_, form) = read::read(object);
-            let spoilt: BTreeSet<FieldPath> =
-                form.into_iter().filter(Diagnostic::is_error).map(|diagnostic| diagnostic.path).collect();
-            more.retain(|diagnostic| !follows(&diagnostic.path, &spoilt));
-        }
-        findings.extend(more.into_iter().map(|diagnostic| object.locate(diagnostic)));
-        (findings, Some(policy))
+    /// The rules with the kernels as [`assess`] takes them.
+    pub(crate) fn prepare(&self) -> Prepared<'_> {
+        Prepared { rules: self, kernels: self.kernels.iter().collect() }
+    }
+
+    /// The schemas to check by. Those that come with the program are those of the newest Tetragon, and say nothing of an
+    /// older one.
+    fn schemas(&self) -> Option<&Schemas> {
+        let current =
+            |target: &Target| matches!(target, Target::Gatewatch | Target::Tetragon(Version::NEWEST));
+        let shipped = self.selection.targets().iter().any(current).then(Schemas::shipped);
+        self.schemas.as_ref().or(shipped)
     }
 }
 
-/// Whether a mistake of form stands at the place, around it or inside of it: what the compiler says may only follow
-/// from that.
-fn follows(path: &FieldPath, spoilt: &BTreeSet<FieldPath>) -> bool {
-    spoilt.iter().any(|other| path.0.starts_with(&other.0) || other.0.starts_with(&path.0))
+/// [`Rules`] that are ready for many objects.
+#[derive(Debug)]
+pub(crate) struct Prepared<'a> {
+    rules: &'a Rules,
+    kernels: Vec<Kernel<'a>>,
+}
+
+impl Prepared<'_> {
+    /// All there is to report of an object that is to be a policy.
+    pub(crate) fn assess(&self, object: &Object<'_>) -> Assessment {
+        let against = Against {
+            selection: &self.rules.selection,
+            schemas: self.rules.schemas(),
+            kernels: &self.kernels,
+            fleet: Fleet::Requested,
+        };
+        assess(object.clone(), &against)
+    }
 }

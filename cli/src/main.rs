@@ -13,7 +13,6 @@ mod inputs;
 mod kernels;
 mod lint;
 mod manual;
-mod merge;
 mod profile;
 mod report;
 mod survey;

@@ -12,14 +12,15 @@ use gatewatch_policy::render::{File, github, human, json, sarif};
 use crate::arguments::{Color, Deny, Format, Lint};
 use crate::kernels::Kernels;
 use crate::lint::Rules;
-use crate::survey::{Survey, survey};
+use crate::survey::{Purpose, Survey, survey};
 use crate::{FAILED, complain};
 
 /// Lints, and gives the exit status.
 pub(crate) fn run(arguments: &Lint, color: Color) -> Result<ExitCode> {
-    let rules = Rules::load(&arguments.kernels.kernels, arguments.crd.as_deref())?;
+    let rules =
+        Rules::load(&arguments.targets.targets, &arguments.kernels.kernels, arguments.crd.as_deref())?;
     let inputs = &arguments.inputs;
-    let survey = survey(&inputs.inputs, &inputs.namespace, Some(&rules));
+    let survey = survey(&inputs.inputs, &inputs.namespace, Purpose::Lint(&rules.prepare()));
     let color = arguments.format == Format::Human && color.on_stdout();
     let mut output = BufWriter::new(io::stdout().lock());
     write(&mut output, &survey, arguments.format, color)?;

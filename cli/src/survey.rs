@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use gatewatch_coverage::{Index, Watch, Workload, read as objects};
+use gatewatch_policy::assess::{Checked, Object, Objects, rebase};
 use gatewatch_policy::codes::NEARLY_SELECTED;
 use gatewatch_policy::diagnostic::{Diagnostic, FieldPath};
-use gatewatch_policy::model::Policy;
 use gatewatch_policy::read::{self, Identity};
 use gatewatch_policy::source::{self, Document, Located, Node, Span};
 
 use crate::chunks::chunks;
 use crate::complain;
 use crate::inputs::{self, Input, Place};
-use crate::lint::Rules;
+use crate::lint::Prepared;
 
 /// What was read, and what was found in it.
 #[derive(Debug, Default)]
@@ -62,12 +62,31 @@ pub(crate) struct Entry {
 /// What an object is.
 #[derive(Debug)]
 pub(crate) enum What {
-    Policy(Box<(Policy, Watch)>),
+    Policy(Box<Found>),
     Workload(Box<Workload>),
 }
 
-/// Reads all inputs. With `rules`, what is to be said of each policy is found, too.
-pub(crate) fn survey(inputs: &[std::path::PathBuf], namespace: &str, rules: Option<&Rules>) -> Survey {
+/// A policy that was read.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) watch: Watch,
+    /// The policy itself, where it is to be explained.
+    pub(crate) checked: Option<Checked>,
+}
+
+/// What inputs are read for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose<'a> {
+    /// Everything that is to be reported of them.
+    Lint(&'a Prepared<'a>),
+    /// The policies themselves.
+    Explain,
+    /// What policies and workloads are to one another.
+    Relate,
+}
+
+/// Reads all inputs.
+pub(crate) fn survey(inputs: &[std::path::PathBuf], namespace: &str, purpose: Purpose<'_>) -> Survey {
     let mut survey = Survey::default();
     let (places, unlisted) = inputs::find(inputs);
     for unreadable in unlisted {
@@ -75,9 +94,9 @@ pub(crate) fn survey(inputs: &[std::path::PathBuf], namespace: &str, rules: Opti
         survey.unreadable += 1;
     }
     for place in places {
-        survey.read(&place, namespace, rules);
+        survey.read(&place, namespace, purpose);
     }
-    if rules.is_some() {
+    if matches!(purpose, Purpose::Lint(_)) {
         survey.relate();
     }
     for source in &mut survey.sources {
@@ -87,7 +106,7 @@ pub(crate) fn survey(inputs: &[std::path::PathBuf], namespace: &str, rules: Opti
 }
 
 impl Survey {
-    fn read(&mut self, place: &Place, namespace: &str, rules: Option<&Rules>) {
+    fn read(&mut self, place: &Place, namespace: &str, purpose: Purpose<'_>) {
         let input = match inputs::read(place) {
             Ok(input) => input,
             Err(unreadable) => {
@@ -102,7 +121,7 @@ impl Survey {
         let chunks = if whole { chunks(text) } else { Vec::new() };
         for (chunk, range) in chunks.iter().enumerate() {
             let at = (self.sources.len(), chunk);
-            let said = self.documents(&source::parse(&text[range.clone()]), &input, at, namespace, rules);
+            let said = self.documents(&source::parse(&text[range.clone()]), &input, at, namespace, purpose);
             findings.extend(said.into_iter().map(|finding| shifted(finding, range.start)));
         }
         if !whole {
@@ -119,7 +138,7 @@ impl Survey {
         input: &Input,
         (source, chunk): (usize, usize),
         namespace: &str,
-        rules: Option<&Rules>,
+        purpose: Purpose<'_>,
     ) -> Vec<Located> {
         let mut found = Vec::new();
         for (number, document) in documents.iter().enumerate() {
@@ -128,47 +147,47 @@ impl Survey {
                 continue;
             }
             let known = self.entries.len();
-            let (list, bases) = bases(document);
-            for base in bases {
-                let Some(node) = document.get(&base) else { continue };
+            let Objects { list, objects } = Objects::of(document);
+            // What is said of a document as a whole is there already.
+            let mut whole = false;
+            for object in objects {
+                let node = object.node();
                 let what = match read::identify(node) {
                     Identity::Policy(_) => {
-                        let said = policy(document, node, &base, rules);
-                        found.extend(said.0);
+                        let (said, policy) = policy(&object, namespace, purpose);
+                        whole |= object.is_whole() && matches!(purpose, Purpose::Lint(_));
+                        found.extend(said);
                         self.policies += 1;
-                        said.1.map(|policy| {
-                            let watch = Watch::new(&policy, namespace);
-                            What::Policy(Box::new((*policy, watch)))
-                        })
+                        policy.map(|policy| What::Policy(Box::new(policy)))
                     }
                     Identity::Other { .. } => {
                         if let Some((name, annotations)) = objects::namespace(node) {
                             self.index.apply_namespace(&name, &annotations);
                         }
                         objects::workload(node, namespace).map(|(workload, said)| {
-                            let located = said.into_iter().map(|d| document.locate(rebased(d, &base)));
-                            found.extend(located);
+                            found.extend(said.into_iter().map(|diagnostic| object.locate(diagnostic)));
                             self.workloads += 1;
                             What::Workload(Box::new(workload))
                         })
                     }
                     Identity::Unknown => {
                         if is_meant(node, input.named, list.as_deref()) {
-                            let (_, said) = read::read_node(node, &base);
-                            found.extend(said.into_iter().map(|diagnostic| document.locate(diagnostic)));
+                            let (_, said) = read::read_node(node, &FieldPath::root());
+                            found.extend(said.into_iter().map(|diagnostic| object.locate(diagnostic)));
                         }
                         None
                     }
                 };
                 match &what {
-                    Some(What::Policy(policy)) => self.index.apply_policy(policy.1.clone()),
+                    Some(What::Policy(policy)) => self.index.apply_policy(policy.watch.clone()),
                     Some(What::Workload(workload)) => self.index.apply_workload(workload),
                     None => {}
                 }
+                let base = object.base().clone();
                 self.entries.extend(what.map(|what| Entry { source, chunk, document: number, base, what }));
             }
             // Of other documents nothing is said, of a list once.
-            if self.entries.len() > known {
+            if self.entries.len() > known && !whole {
                 found.extend(document.findings.iter().cloned());
             }
         }
@@ -183,7 +202,7 @@ impl Survey {
             let diagnostics = match &entry.what {
                 // The pods say that themselves.
                 What::Policy(policy) => {
-                    let mut all = self.index.on_policy(&policy.1);
+                    let mut all = self.index.on_policy(&policy.watch);
                     all.retain(|diagnostic| diagnostic.code != &NEARLY_SELECTED);
                     all
                 }
@@ -191,7 +210,7 @@ impl Survey {
                 What::Workload(_) => continue,
             };
             if !diagnostics.is_empty() {
-                let rebased = diagnostics.into_iter().map(|d| (entry.document, rebased(d, &entry.base)));
+                let rebased = diagnostics.into_iter().map(|d| (entry.document, rebase(d, &entry.base)));
                 said.entry((entry.source, entry.chunk)).or_default().extend(rebased);
             }
         }
@@ -210,38 +229,25 @@ impl Survey {
 }
 
 /// What is to be said of a policy, and the policy.
-fn policy(
-    document: &Document,
-    node: &Node,
-    base: &FieldPath,
-    rules: Option<&Rules>,
-) -> (Vec<Located>, Option<Box<Policy>>) {
-    let alone;
-    let object = if base.0.is_empty() && document.findings.is_empty() {
-        document
-    } else {
-        alone = Document { root: node.clone(), complete: true, findings: Vec::new() };
-        &alone
-    };
-    match rules {
-        Some(rules) => {
-            let (said, policy) = rules.findings(object);
-            (said.into_iter().map(|found| rebased_finding(found, base)).collect(), policy.map(Box::new))
+fn policy(object: &Object<'_>, namespace: &str, purpose: Purpose<'_>) -> (Vec<Located>, Option<Found>) {
+    match purpose {
+        Purpose::Lint(rules) => {
+            let assessment = rules.assess(object);
+            let watch = assessment.policy.map(|policy| Watch::new(&policy, namespace));
+            (assessment.findings, watch.map(|watch| Found { watch, checked: None }))
         }
-        None => (Vec::new(), read::read(object).0.map(Box::new)),
-    }
-}
-
-/// The places of the objects in a document: the items of a list, with the list's kind, or else the document itself.
-pub(crate) fn bases(document: &Document) -> (Option<String>, Vec<FieldPath>) {
-    let root = FieldPath::root();
-    match read::identify(&document.root) {
-        Identity::Other { kind, .. } if kind.ends_with("List") => {
-            let items = root.field("items");
-            let count = document.get(&items).map_or(0, |items| items.items().len());
-            (Some(kind), (0..count).map(|i| items.index(i)).collect())
+        Purpose::Explain => {
+            let found = Checked::of(object.clone()).map(|checked| Found {
+                watch: Watch::new(&checked.policy, namespace),
+                checked: Some(checked),
+            });
+            (Vec::new(), found.ok())
         }
-        _ => (None, vec![root]),
+        Purpose::Relate => {
+            let policy = read::read_node(object.node(), &FieldPath::root()).0;
+            let watch = policy.map(|policy| Watch::new(&policy, namespace));
+            (Vec::new(), watch.map(|watch| Found { watch, checked: None }))
+        }
     }
 }
 
@@ -250,20 +256,6 @@ pub(crate) fn bases(document: &Document) -> (Option<String>, Vec<FieldPath>) {
 fn is_meant(node: &Node, named: bool, list: Option<&str>) -> bool {
     let alone = list.is_none_or(|kind| kind == "List");
     alone && (named || node.get("spec").is_some())
-}
-
-/// What is said of an item of a list as said of the list.
-pub(crate) fn rebased(mut diagnostic: Diagnostic, base: &FieldPath) -> Diagnostic {
-    let rebase = |path: &mut FieldPath| path.0.splice(0..0, base.0.iter().cloned()).for_each(drop);
-    rebase(&mut diagnostic.path);
-    if let Some(fix) = &mut diagnostic.fix {
-        rebase(&mut fix.path);
-    }
-    diagnostic
-}
-
-fn rebased_finding(finding: Located, base: &FieldPath) -> Located {
-    Located { diagnostic: rebased(finding.diagnostic, base), span: finding.span }
 }
 
 /// A finding in a part of a text as one in the text.

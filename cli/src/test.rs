@@ -9,16 +9,17 @@ use std::fs;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use gatewatch_coverage::{Watch, read as objects};
 use gatewatch_kernel::Profile;
-use gatewatch_policy::analysis::analyze;
-use gatewatch_policy::compile::{Environment, compile};
-use gatewatch_policy::diagnostic::Diagnostic;
+use gatewatch_policy::assess::{Against, Fleet, Kernel, Objects, assess};
+use gatewatch_policy::compile::Environment;
 use gatewatch_policy::evaluate::{self, Verdict};
 use gatewatch_policy::plan::{HookPlan, Plan};
 use gatewatch_policy::source;
+use gatewatch_policy::target::{Selection, Target};
 
 use crate::arguments::Test;
 use crate::kernels::Kernels;
@@ -81,7 +82,7 @@ enum Outcome {
 /// A policy that was compiled.
 struct Compiled {
     watch: Watch,
-    plan: Plan,
+    plan: Arc<Plan>,
 }
 
 fn run_file(path: &Path, kernel: Option<&str>) -> Result<Vec<(String, Outcome)>> {
@@ -91,33 +92,37 @@ fn run_file(path: &Path, kernel: Option<&str>) -> Result<Vec<(String, Outcome)>>
     let newest = || Profile::shipped_names().last().unwrap_or("host").to_owned();
     let kernel = file.kernel.clone().or_else(|| kernel.map(str::to_owned)).unwrap_or_else(newest);
     let kernels = Kernels::load(&[kernel])?;
-    let Some(target) = kernels.iter().next() else { bail!("no kernel to test for") };
+    let Some(kernel) = kernels.iter().next() else { bail!("no kernel to test for") };
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut compiled = Vec::new();
     for name in &file.policies {
-        compiled.extend(policies(&folder.join(name), target.environment)?);
+        compiled.extend(policies(&folder.join(name), kernel)?);
     }
     if compiled.is_empty() {
         bail!("{}: the files in `policies` contain no policy", path.display());
     }
-    let outcome = |case: &Case| outcome(case, &compiled, target.environment);
+    let outcome = |case: &Case| outcome(case, &compiled, kernel.environment);
     Ok(file.tests.iter().map(|case| (case.name.clone(), outcome(case))).collect())
 }
 
 /// The policies of a file.
-fn policies(path: &Path, environment: Environment<'_>) -> Result<Vec<Compiled>> {
+fn policies(path: &Path, kernel: Kernel<'_>) -> Result<Vec<Compiled>> {
+    let selection = Selection::of(&[Target::Gatewatch]);
+    let against =
+        Against { selection: &selection, schemas: None, kernels: &[kernel], fleet: Fleet::Requested };
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut found = Vec::new();
     for document in source::parse(&text) {
-        let analysis = analyze(&document);
-        let Some(policy) = analysis.policy else { continue };
-        let (plan, said) = compile(&policy, environment);
-        let mut errors = analysis.findings.into_iter().map(|found| found.diagnostic).chain(said);
-        if let Some(error) = errors.find(Diagnostic::is_error) {
-            bail!("{}: the policy does not run on this kernel: {error}", path.display());
+        for object in Objects::of(&document).objects {
+            let assessment = assess(object, &against);
+            let Some(policy) = &assessment.policy else { continue };
+            if let Some(error) = assessment.first_error() {
+                bail!("{}: the policy does not run on this kernel: {error}", path.display());
+            }
+            let watch = Watch::new(policy, objects::DEFAULT_NAMESPACE);
+            let plan = assessment.plans.into_iter().next().flatten();
+            found.extend(plan.map(|plan| Compiled { watch, plan }));
         }
-        let watch = Watch::new(&policy, objects::DEFAULT_NAMESPACE);
-        found.extend(plan.map(|plan| Compiled { watch, plan }));
     }
     Ok(found)
 }

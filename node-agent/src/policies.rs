@@ -1,13 +1,16 @@
 //! From the text of files to plans: parse, read, check, compile.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use gatewatch_policy::compile::{self, Environment};
-use gatewatch_policy::diagnostic::{Diagnostic, FieldPath, Severity};
+use gatewatch_policy::assess::{Against, Assessment, Fleet, Kernel, Objects, assess};
+use gatewatch_policy::compile::Environment;
+use gatewatch_policy::diagnostic::Severity;
 use gatewatch_policy::model::{Kind, LabelSelector, Policy};
 use gatewatch_policy::plan::Plan;
 use gatewatch_policy::read::{self, Identity};
-use gatewatch_policy::source::{self, Document, Lines};
+use gatewatch_policy::source::{self, Lines, Located};
+use gatewatch_policy::target::{Selection, Target};
 
 use crate::engine::PolicyKey;
 use crate::sources::Origin;
@@ -49,78 +52,56 @@ pub struct Contents {
 
 /// Reads what an origin holds.
 pub fn read_text(origin: &Origin, text: &str, environment: Environment<'_>) -> Contents {
+    let selection = Selection::of(&[Target::Gatewatch]);
+    let kernels = [Kernel { name: &environment.kernel.release, environment, nodes: None }];
+    // The API server has checked what comes from it, and never sees files.
+    let against =
+        Against { selection: &selection, schemas: None, kernels: &kernels, fleet: Fleet::Requested };
     let mut contents = Contents::default();
     let lines = Lines::new(text);
     for document in source::parse(text) {
-        for finding in &document.findings {
-            contents.broken |= finding.diagnostic.is_error();
-            contents.say(origin, &lines, &document, &finding.diagnostic);
+        contents.broken |= document.findings.iter().any(|finding| finding.diagnostic.is_error());
+        let mut told = false;
+        for object in Objects::of(&document).objects {
+            if let Identity::Other { api_version, kind } = read::identify(object.node()) {
+                let message = format!("{origin}: a {kind} ({api_version}) is not a policy; ignored");
+                contents.messages.push((Severity::Warning, message));
+                continue;
+            }
+            told |= object.is_whole();
+            contents.object(origin, &lines, assess(object, &against));
         }
-        if !document.complete {
-            continue;
-        }
-        for base in objects(&document) {
-            contents.object(origin, &lines, &document, &base, environment);
+        // What is wrong with the text is among the findings of an object that is all of it.
+        for finding in document.findings.iter().filter(|_| !told) {
+            contents.say(origin, &lines, finding);
         }
     }
     contents
 }
 
-/// The places of the objects in a document: the document itself, or the items of a `List`.
-fn objects(document: &Document) -> Vec<FieldPath> {
-    let root = FieldPath::root();
-    match read::identify(&document.root) {
-        Identity::Other { kind, .. } if kind.ends_with("List") => {
-            let items = root.field("items");
-            let count = document.get(&items).map_or(0, |items| items.items().len());
-            (0..count).map(|i| items.index(i)).collect()
-        }
-        _ => vec![root],
-    }
-}
-
 impl Contents {
-    fn object(
-        &mut self,
-        origin: &Origin,
-        lines: &Lines<'_>,
-        document: &Document,
-        base: &FieldPath,
-        environment: Environment<'_>,
-    ) {
-        let Some(node) = document.get(base) else { return };
-        if let Identity::Other { api_version, kind } = read::identify(node) {
-            let message = format!("{origin}: a {kind} ({api_version}) is not a policy; ignored");
-            self.messages.push((Severity::Warning, message));
-            return;
+    fn object(&mut self, origin: &Origin, lines: &Lines<'_>, assessment: Assessment) {
+        for finding in &assessment.findings {
+            self.say(origin, lines, finding);
         }
-        let (policy, mut diagnostics) = read::read_node(node, base);
-        let Some(policy) = policy else {
+        let error = assessment.first_error();
+        let refusal = error.map(|error| Refusal { code: error.code.id, sentence: error.to_string() });
+        let Some(policy) = &assessment.policy else {
             self.broken = true;
-            for diagnostic in &diagnostics {
-                self.say(origin, lines, document, diagnostic);
-            }
             return;
         };
-        diagnostics.extend(rebased(gatewatch_policy::check::check(&policy), base));
-        let (plan, more) = compile::compile(&policy, environment);
-        diagnostics.extend(rebased(more, base));
-        diagnostics.sort_by_key(|diagnostic| std::cmp::Reverse(diagnostic.severity));
-        for diagnostic in &diagnostics {
-            self.say(origin, lines, document, diagnostic);
-        }
-        let error = diagnostics.iter().find(|diagnostic| diagnostic.is_error());
         self.policies.push(Found {
-            key: key(&policy),
-            plan: plan.filter(|_| error.is_none()),
+            key: key(policy),
             nodes: policy.spec.node_selector.clone(),
-            refusal: error.map(|error| Refusal { code: error.code.id, sentence: error.to_string() }),
+            refusal,
             generation: None,
+            plan: assessment.plans.into_iter().next().flatten().map(Arc::unwrap_or_clone),
         });
     }
 
-    fn say(&mut self, origin: &Origin, lines: &Lines<'_>, document: &Document, diagnostic: &Diagnostic) {
-        let place = match document.caret(&diagnostic.path, diagnostic.at_key) {
+    fn say(&mut self, origin: &Origin, lines: &Lines<'_>, finding: &Located) {
+        let diagnostic = &finding.diagnostic;
+        let place = match finding.span {
             Some(span) if matches!(origin, Origin::File(_)) => {
                 let position = lines.position(span.range().start);
                 format!("{origin}:{}:{}", position.line, position.column)
@@ -129,16 +110,6 @@ impl Contents {
         };
         self.messages.push((diagnostic.severity, format!("{place}: {}: {diagnostic}", diagnostic.severity)));
     }
-}
-
-fn rebased(diagnostics: Vec<Diagnostic>, base: &FieldPath) -> Vec<Diagnostic> {
-    diagnostics
-        .into_iter()
-        .map(|mut diagnostic| {
-            diagnostic.path = FieldPath([base.0.clone(), diagnostic.path.0].concat());
-            diagnostic
-        })
-        .collect()
 }
 
 /// The name of a policy.

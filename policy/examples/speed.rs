@@ -7,10 +7,11 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use gatewatch_kernel::Profile;
-use gatewatch_policy::analysis::analyze;
+use gatewatch_policy::assess::{Against, Checked, assess};
 use gatewatch_policy::compile::{Environment, compile};
-use gatewatch_policy::schema::{Schemas, analyze_with};
+use gatewatch_policy::schema::Schemas;
 use gatewatch_policy::source::parse;
+use gatewatch_policy::target::Selection;
 
 const POLICIES: usize = 1000;
 
@@ -24,6 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let kernels: Vec<Profile> = Profile::shipped_names().filter_map(Profile::shipped).collect();
     println!("schemas and {} profiles: {:?}", kernels.len(), began.elapsed());
     let host_namespaces = BTreeMap::new();
+    let selection = Selection::default();
+    let against = Against { schemas: Some(schemas), ..Against::new(&selection) };
     let [mut read, mut checked, mut compared, mut compiled] = [Duration::ZERO; 4];
     let mut count = 0;
     let mut bytes = 0;
@@ -34,15 +37,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         bytes += text.len();
         for document in documents {
             let began = Instant::now();
-            let analysis = analyze(&document);
+            let policy = Checked::of(&document);
             checked += began.elapsed();
             let began = Instant::now();
-            analyze_with(&document, schemas);
+            assess(&document, &against);
             compared += began.elapsed();
             let began = Instant::now();
             for kernel in &kernels {
-                if let Some(policy) = &analysis.policy {
-                    compile(policy, Environment { kernel, host_namespaces: &host_namespaces });
+                if let Ok(policy) = &policy {
+                    compile(&policy.policy, Environment { kernel, host_namespaces: &host_namespaces });
                 }
             }
             compiled += began.elapsed();

@@ -51,7 +51,7 @@ const RULES: &[fn(&Places<'_>, &mut Vec<Diagnostic>)] = &[
 ];
 
 /// Checks a policy; diagnostics come rule by rule.
-pub fn check(policy: &Policy) -> Vec<Diagnostic> {
+pub(crate) fn check(policy: &Policy) -> Vec<Diagnostic> {
     let places = Places::of(policy);
     let mut found = Vec::new();
     for rule in RULES {

@@ -70,6 +70,7 @@ codes! {
     BAD_MACRO = "GW016", Error, "invalid macro", Targets::both(Versions::from(Version::new(1, 7)));
     DROPPED_FIELD = "GW017", Warning, "field dropped by the API server";
     SCHEMA = "GW018", Error, "rejected by the API server's schema";
+    NOT_IN_VERSION = "GW019", Error, "policy feature that a version of Tetragon does not have", Targets::TETRAGON;
     BAD_LABEL_KEY = "GW101", Error, "invalid label key";
     BAD_LABEL_VALUE = "GW102", Error, "invalid label value";
     LABEL_ARITY = "GW103", Error, "wrong number of values for an operator";

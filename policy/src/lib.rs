@@ -1,14 +1,15 @@
 //! What a `TracingPolicy` means. Bytes are parsed into a tree with source positions, the tree is read into the
 //! [`model`], the model is checked (which gives diagnostics), and what passed is compiled into a [`plan`] for one
 //! kernel. Pure: no clock, no files, no network.
-pub mod analysis;
-pub mod check;
+pub mod assess;
+mod check;
 pub mod classify;
 pub mod codes;
 pub mod compile;
 pub mod diagnostic;
 pub mod dropped;
 pub mod evaluate;
+pub mod history;
 pub mod labels;
 pub mod model;
 pub mod names;

@@ -1,5 +1,6 @@
 //! Diagnostics as text: for people at a terminal, and for programs.
 
+pub mod brief;
 pub mod github;
 pub mod human;
 pub mod json;

@@ -1,7 +1,7 @@
 //! The schema of the policy kinds, as the API server checks it: no object exists that it rejects.
 //!
 //! [`read`](crate::read) and [`check`](crate::check) report most errors better, because they know the intended
-//! meaning. So the findings of the schema count only if those report nothing. A schema comes from a
+//! meaning. So the findings of the schema count only if those report nothing (see [`assess`](crate::assess)). A schema comes from a
 //! `CustomResourceDefinition`: a shipped one, or that of a cluster. `x-kubernetes-validations` (rules in CEL) are
 //! not evaluated: the rules of the shipped definitions are rules here too.
 
@@ -14,10 +14,9 @@ use jsonschema::Validator;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::analysis::{Analysis, analyze};
 use crate::codes::SCHEMA;
 use crate::diagnostic::{Diagnostic, FieldPath, Step};
-use crate::source::{self, Document};
+use crate::source;
 
 /// The definitions that come with Gatewatch.
 const SHIPPED: [&str; 2] = [
@@ -119,25 +118,6 @@ impl Schemas {
     }
 }
 
-/// Everything that can be said of a document without a kernel, and what the schema has against it beyond that.
-pub fn analyze_with(document: &Document, schemas: &Schemas) -> Analysis {
-    let mut analysis = analyze(document);
-    if analysis.policy.is_none() {
-        return analysis;
-    }
-    for diagnostic in schemas.check(&document.root.to_json()) {
-        let said = analysis.findings.iter().any(|finding| {
-            let ours = &finding.diagnostic;
-            ours.is_error() && related(&ours.path, &diagnostic.path)
-        });
-        if !said {
-            analysis.findings.push(document.locate(diagnostic));
-        }
-    }
-    analysis.findings.sort_by_key(|finding| finding.span.map_or(u32::MAX, |span| span.start));
-    analysis
-}
-
 /// An object as the API server looks at it: a member that is null is the same as none
 /// (`PruneNonNullableNullsWithoutDefaults` in `apiextensions-apiserver`).
 fn without_nulls(value: &Value) -> Value {
@@ -149,11 +129,6 @@ fn without_nulls(value: &Value) -> Value {
         Value::Array(items) => items.iter().map(without_nulls).collect(),
         other => other.clone(),
     }
-}
-
-/// Whether one place is the other, or is inside of it.
-fn related(a: &FieldPath, b: &FieldPath) -> bool {
-    a.0.starts_with(&b.0) || b.0.starts_with(&a.0)
 }
 
 /// A JSON pointer as a path; whether a number is a position or a name is seen from the object.
@@ -177,7 +152,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::source::parse;
 
     fn policy(spec: &Value) -> Value {
         json!({"apiVersion": "cilium.io/v1alpha1", "kind": "TracingPolicy", "metadata": {"name": "p"}, "spec": spec})
@@ -220,14 +194,5 @@ mod tests {
             Schemas::from_definitions(&definition("{type: 5}")),
             Err(SchemaError::Unusable { .. })
         ));
-    }
-
-    #[test]
-    fn ours_is_said_where_both_speak() {
-        let text = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: p}\n\
-                    spec: {kprobes: [{call: sys_dup, message: ok, tags: [aa], args: [{index: 0, type: inte}]}]}\n";
-        let analysis = analyze_with(&parse(text)[0], Schemas::shipped());
-        let codes: Vec<&str> = analysis.findings.iter().map(|f| f.diagnostic.code.id).collect();
-        assert_eq!(codes, ["GW007"]);
     }
 }

@@ -232,6 +232,11 @@ impl Selection {
         &self.targets
     }
 
+    /// Whether a target is one of those chosen.
+    pub fn includes(&self, target: Target) -> bool {
+        self.targets.contains(&target)
+    }
+
     /// Whether a finding about these is reported in some form.
     pub fn reports(&self, targets: Targets) -> bool {
         self.chooses(targets) || self.notes && targets.contain(Target::Tetragon(Version::NEWEST))

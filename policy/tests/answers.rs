@@ -1,4 +1,5 @@
-//! Kernels that are found to answer a policy alike: what compiling says is the same for both, word for word.
+//! Kernels that are found to answer a policy alike: compiling gives the same plan for both, and says the same word for
+//! word.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use common::{corpus, host_namespaces};
 use gatewatch_kernel::Profile;
-use gatewatch_policy::analysis::analyze;
+use gatewatch_policy::assess::Checked;
 use gatewatch_policy::compile::{Answers, Environment, compile};
 use gatewatch_policy::model::Policy;
 use gatewatch_policy::source::parse;
@@ -21,7 +22,7 @@ fn kernels() -> Vec<Profile> {
 
 /// Those with mistakes too.
 fn policies(text: &str) -> Vec<Policy> {
-    parse(text).iter().filter_map(|document| analyze(document).policy).collect()
+    parse(text).iter().filter_map(|document| Some(Checked::of(document).ok()?.policy)).collect()
 }
 
 /// The policies that come with Gatewatch.
@@ -44,7 +45,7 @@ fn compare(policies: &[Policy], kernels: &[Profile]) -> (usize, usize) {
             .iter()
             .map(|kernel| {
                 let environment = Environment { kernel, host_namespaces: &host_namespaces };
-                (Answers::of(policy, environment), compile(policy, environment).1)
+                (Answers::of(policy, environment), compile(policy, environment))
             })
             .collect();
         for (i, (one, said)) in all.iter().enumerate() {

@@ -10,12 +10,15 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 
-use common::{Said, corpus, say};
+use common::{Said, assessed, corpus, everybody, say, say_for};
 use gatewatch_policy::diagnostic::Severity;
+use gatewatch_policy::render::brief;
 use gatewatch_policy::schema::Schemas;
 use gatewatch_policy::source::parse;
+use gatewatch_policy::target::{Selection, Target, Version};
 
 const MARK: &str = "# expect: ";
 
@@ -60,6 +63,52 @@ fn every_file_gives_what_it_says() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Each finding is about one of the programs, or about both; and no program hears of what is about the other alone.
+#[test]
+fn what_is_said_is_about_one_program_or_both() {
+    let [gatewatch, tetragon] =
+        [Target::Gatewatch, Target::Tetragon(Version::NEWEST)].map(|target| Selection::of(&[target]));
+    let codes = |selection: &Selection, text: &str| -> BTreeSet<&'static str> {
+        say_for(selection, text, Schemas::shipped()).iter().map(|said| said.code).collect()
+    };
+    let (mut only_ours, mut only_theirs) = (BTreeSet::new(), BTreeSet::new());
+    for file in ["good", "warn", "bad"].iter().flat_map(|folder| corpus(folder)) {
+        let text = fs::read_to_string(&file).unwrap();
+        let (ours, theirs) = (codes(&gatewatch, &text), codes(&tetragon, &text));
+        let both: BTreeSet<_> = ours.union(&theirs).copied().filter(|code| *code != "GW018").collect();
+        assert_eq!(both, codes(&everybody(), &text), "{}", file.display());
+        only_ours.extend(ours.difference(&theirs).copied());
+        only_theirs.extend(theirs.difference(&ours).copied());
+        // Without a choice, what is about Tetragon alone is there, and stops nothing.
+        for said in say_for(&Selection::default(), &text, Schemas::shipped()) {
+            assert!(both.contains(said.code) || said.code == "GW018", "{}: {said:?}", file.display());
+            let stops = said.severity == Severity::Error && !ours.contains(said.code);
+            assert!(!stops, "{}: {said:?}", file.display());
+        }
+    }
+    assert!(only_ours.contains("GW009") && only_ours.contains("GW402"), "{only_ours:?}");
+    for code in ["GW011", "GW312", "GW314", "GW405", "GW406", "GW410", "GW502"] {
+        assert!(only_theirs.contains(code), "{code} is not in {only_theirs:?}");
+    }
+}
+
+/// What kubectl prints of each finding.
+#[test]
+fn every_finding_fits_into_one_warning() {
+    let mut seen = 0;
+    for file in ["good", "warn", "bad"].iter().flat_map(|folder| corpus(folder)) {
+        for document in parse(&fs::read_to_string(&file).unwrap()) {
+            for finding in assessed(&document).findings {
+                let warning = brief::render(&finding.diagnostic);
+                assert!(warning.chars().count() <= 120, "{warning}");
+                assert!(warning.starts_with(finding.diagnostic.code.id), "{warning}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 100, "{seen} findings");
 }
 
 #[test]

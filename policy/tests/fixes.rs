@@ -12,26 +12,24 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 
-use common::{corpus, host_namespaces};
+use common::{corpus, everybody, host_namespaces};
 use gatewatch_kernel::Profile;
-use gatewatch_policy::analysis::analyze;
+use gatewatch_policy::assess::{Against, Kernel, assess};
 use gatewatch_policy::codes::ALL;
-use gatewatch_policy::compile::{Environment, compile};
+use gatewatch_policy::compile::Environment;
 use gatewatch_policy::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Step};
 use gatewatch_policy::source::{Document, parse};
 use gatewatch_policy::{pages, source};
 use serde_json::Value;
 
-/// Everything that is said of an object; the kernel's part where the rules find no error.
+/// Everything that is said of an object.
 fn said(object: &Value, kernel: &Profile) -> Vec<Diagnostic> {
-    let analysis = analyze(&Document::from_json(object));
-    let failed = analysis.has_errors();
-    let mut all: Vec<Diagnostic> = analysis.findings.into_iter().map(|finding| finding.diagnostic).collect();
-    if let Some(policy) = analysis.policy.filter(|_| !failed) {
-        let environment = Environment { kernel, host_namespaces: &host_namespaces() };
-        all.extend(compile(&policy, environment).1);
-    }
-    all
+    let (selection, host_namespaces) = (everybody(), host_namespaces());
+    let environment = Environment { kernel, host_namespaces: &host_namespaces };
+    let kernels = [Kernel { name: "6.12", environment, nodes: None }];
+    let against = Against { kernels: &kernels, ..Against::new(&selection) };
+    let findings = assess(&Document::from_json(object), &against).findings;
+    findings.into_iter().map(|finding| finding.diagnostic).collect()
 }
 
 fn at<'a>(object: &'a mut Value, path: &[Step]) -> Option<&'a mut Value> {

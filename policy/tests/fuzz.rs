@@ -19,9 +19,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{corpus, cpu_time, host_namespaces};
+use common::{assessed, corpus, cpu_time, everybody, host_namespaces};
 use gatewatch_kernel::Profile;
-use gatewatch_policy::analysis::analyze;
+use gatewatch_policy::assess::{Against, Checked, assess};
 use gatewatch_policy::classify::{Hook, classify};
 use gatewatch_policy::compile::{Environment, compile};
 use gatewatch_policy::diagnostic::{Diagnostic, FieldPath, Step};
@@ -30,7 +30,7 @@ use gatewatch_policy::evaluate::{Event, Value, evaluate};
 use gatewatch_policy::labels::{self, Subject};
 use gatewatch_policy::model::{LabelExpression, LabelOperator, LabelSelector};
 use gatewatch_policy::plan::Field;
-use gatewatch_policy::schema::{Schemas, analyze_with};
+use gatewatch_policy::schema::Schemas;
 use gatewatch_policy::source::{Document, parse, parse_bytes};
 
 /// Of the processor's time: without optimization it is slow, but a hang is slower.
@@ -218,9 +218,11 @@ fn parser() {
 
 #[test]
 fn checker() {
+    let selection = everybody();
+    let against = Against { schemas: Some(Schemas::shipped()), ..Against::new(&selection) };
     fuzz("checker", &policies(), |bytes| {
         for document in parse_bytes(bytes) {
-            let analysis = analyze_with(&document, Schemas::shipped());
+            let analysis = assess(&document, &against);
             let json = document.root.to_json();
             let _ = dropped::check(&String::from_utf8_lossy(bytes), &json);
             for finding in &analysis.findings {
@@ -266,10 +268,9 @@ fn compiler() {
     ];
     fuzz("compiler", &policies(), |bytes| {
         for document in parse_bytes(bytes) {
-            let analysis = analyze(&document);
-            let Some(policy) = &analysis.policy else { continue };
+            let Ok(checked) = Checked::of(&document) else { continue };
             let environment = Environment { kernel: &kernel, host_namespaces: &host_namespaces };
-            let (plan, found) = compile(policy, environment);
+            let (plan, found) = compile(&checked.policy, environment);
             assert_eq!(plan.is_none(), found.iter().any(Diagnostic::stops_gatewatch));
             for hook in plan.iter().flat_map(|plan| &plan.hooks) {
                 for event in &events {
@@ -358,7 +359,7 @@ fn memory_is_in_proportion_to_the_input() {
         "{a: 1},".repeat(LONGEST / 7),
     ] {
         for document in parse(&text) {
-            analyze(&document);
+            assessed(&document);
         }
     }
     let used = peak().saturating_sub(before);

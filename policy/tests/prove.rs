@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 
 use common::host_namespaces;
 use gatewatch_kernel::Profile;
-use gatewatch_policy::analysis::analyze;
+use gatewatch_policy::assess::Checked;
 use gatewatch_policy::compile::{Environment, compile};
 use gatewatch_policy::diagnostic::FieldPath;
 use gatewatch_policy::evaluate::{Value, test};
@@ -31,7 +31,7 @@ fn both_ways(call: &str, args: &Json, selector: &Json) -> Option<(Filter, Set)> 
         "apiVersion": "cilium.io/v1alpha1", "kind": "TracingPolicy", "metadata": {"name": "p"},
         "spec": {"kprobes": [{"call": call, "syscall": false, "args": args, "selectors": [selector]}]},
     });
-    let policy = analyze(&Document::from_json(&policy)).policy?;
+    let policy = Checked::of(&Document::from_json(&policy)).ok()?.policy;
     let environment = Environment { kernel: &KERNEL, host_namespaces: &host_namespaces() };
     let plan = compile(&policy, environment).0?;
     let hook = &policy.spec.kprobes[0];

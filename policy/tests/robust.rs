@@ -6,9 +6,8 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use common::{cpu_time, host_namespaces};
+use common::{assessed, cpu_time, host_namespaces};
 use gatewatch_kernel::Profile;
-use gatewatch_policy::analysis::analyze;
 use gatewatch_policy::compile::{Environment, compile};
 use gatewatch_policy::diagnostic::{Edit, FieldPath, Fix};
 use gatewatch_policy::render::{File, human, json};
@@ -72,7 +71,7 @@ fn run(text: &str) -> Duration {
     let start = cpu_time();
     let file = File::new("f", text);
     for document in parse(text) {
-        let analysis = analyze(&document);
+        let analysis = assessed(&document);
         if let Some(policy) = &analysis.policy {
             let environment = Environment { kernel: &KERNEL, host_namespaces: &host_namespaces() };
             compile(policy, environment);
@@ -94,7 +93,7 @@ fn run(text: &str) -> Duration {
 
 #[test]
 fn the_policy_to_be_spoilt_is_read() {
-    let analysis = analyze(&parse(POLICY)[0]);
+    let analysis = assessed(&parse(POLICY)[0]);
     assert_eq!(analysis.policy.unwrap().spec.kprobes.len(), 2);
 }
 
@@ -104,7 +103,7 @@ proptest! {
     #[test]
     fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         for document in parse_bytes(&bytes) {
-            analyze(&document);
+            assessed(&document);
         }
     }
 
@@ -147,7 +146,7 @@ proptest! {
         run(&text);
         // With its text or without, the same is said.
         let codes = |document: &Document| {
-            let mut codes: Vec<_> = analyze(document).findings.iter().map(|f| (f.diagnostic.code.id, f.diagnostic.path.clone())).collect();
+            let mut codes: Vec<_> = assessed(document).findings.iter().map(|f| (f.diagnostic.code.id, f.diagnostic.path.clone())).collect();
             codes.sort();
             codes
         };
@@ -259,7 +258,7 @@ fn what_panics_tetragon_is_a_diagnostic() {
         ("matchArgs: [{index: 0, operator: Postfix, values: [\"\"]}]".to_owned(), "GW306"),
         (format!("matchCapabilities: [{}]", capabilities.join(", ")), "GW312"),
     ] {
-        let analysis = analyze(&parse(&policy(&selector))[0]);
+        let analysis = assessed(&parse(&policy(&selector))[0]);
         let errors: Vec<&str> = analysis
             .findings
             .iter()
@@ -280,7 +279,7 @@ fn safe_replacements_mend() {
         .replace("values: [\"-1\"]", "values: [-1]")
         .replace("tags: [one, two]", "tags: one-tag")
         .replace("return: true", "return: \"true\"");
-    let before = analyze(&parse(&spoilt)[0]);
+    let before = assessed(&parse(&spoilt)[0]);
     let mut text = spoilt.clone();
     let document = &parse(&spoilt)[0];
     let replacements = before.findings.iter().rev().filter_map(|finding| match &finding.diagnostic.fix {
@@ -296,7 +295,7 @@ fn safe_replacements_mend() {
     }
     assert_eq!(count, 6);
     let codes = |text: &str| {
-        let mut codes: Vec<(&str, FieldPath)> = analyze(&parse(text)[0])
+        let mut codes: Vec<(&str, FieldPath)> = assessed(&parse(text)[0])
             .findings
             .iter()
             .map(|f| (f.diagnostic.code.id, f.diagnostic.path.clone()))

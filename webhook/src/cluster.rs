@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use gatewatch_coverage::{Index, PolicyId, Watch, Workload};
 use gatewatch_crds::NodeTracingStatus;
 use gatewatch_kernel::Profile;
-use gatewatch_policy::analysis::analyze;
+use gatewatch_policy::assess::Checked;
 use gatewatch_policy::diagnostic::Diagnostic;
 use gatewatch_policy::model::Policy;
 use gatewatch_policy::source::{self, Document};
@@ -30,10 +30,8 @@ pub struct Stored {
     pub uid: String,
     /// `metadata.generation`.
     pub generation: Option<i64>,
-    /// What it says.
-    pub policy: Policy,
-    /// What is to be said of it without a kernel and without a cluster.
-    pub findings: Vec<Diagnostic>,
+    /// What it says, and what is wrong with it by itself.
+    pub checked: Checked,
 }
 
 impl Stored {
@@ -44,20 +42,22 @@ impl Stored {
 
     /// The same, or else what is to be said of the object.
     pub fn examine(object: &Document) -> Result<Self, Vec<Diagnostic>> {
-        let analysis = analyze(object);
-        let findings = analysis.findings.into_iter().map(|finding| finding.diagnostic).collect();
-        let Some(policy) = analysis.policy else { return Err(findings) };
+        let checked = Checked::of(object)?;
         let metadata = |name| object.root.get("metadata")?.get(name);
         Ok(Self {
-            id: PolicyId::of(&policy, "default"),
+            id: PolicyId::of(&checked.policy, "default"),
             uid: metadata("uid").and_then(source::Node::as_str).unwrap_or_default().to_owned(),
             generation: match metadata("generation").map(|node| &node.value) {
                 Some(source::Value::Int(n)) => i64::try_from(*n).ok(),
                 _ => None,
             },
-            policy,
-            findings,
+            checked,
         })
+    }
+
+    /// What it says.
+    pub const fn policy(&self) -> &Policy {
+        &self.checked.policy
     }
 }
 
@@ -188,7 +188,7 @@ impl Cluster {
         let mut index = self.index.write();
         match change {
             Change::Apply(stored) => {
-                index.apply_policy(Watch::new(&stored.policy, "default"));
+                index.apply_policy(Watch::new(stored.policy(), "default"));
                 policies.insert(stored.id.clone(), Arc::new(stored));
             }
             Change::Delete(Name { namespace, name }) => {
@@ -200,7 +200,7 @@ impl Cluster {
                 policies.retain(|id, _| id.namespace.is_some() != namespaced);
                 policies.extend(all.into_iter().map(|stored| (stored.id.clone(), Arc::new(stored))));
                 let watches: Vec<Watch> =
-                    policies.values().map(|stored| Watch::new(&stored.policy, "default")).collect();
+                    policies.values().map(|stored| Watch::new(stored.policy(), "default")).collect();
                 index.reset_policies(watches);
             }
         }

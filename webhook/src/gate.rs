@@ -7,6 +7,7 @@ mod workloads;
 use std::sync::Arc;
 
 use gatewatch_policy::diagnostic::Diagnostic;
+use gatewatch_policy::render::brief;
 
 use crate::cluster::Cluster;
 use crate::review::{About, Answer, Request};
@@ -58,7 +59,7 @@ impl Gate {
         let about = About { kind: &request.kind, name: &request.name };
         let case = Case { uid: &request.uid, about, namespace, modes: &modes, docs: &self.docs };
         let mut verdict = judge(case, found.diagnostics);
-        verdict.answer.warnings.extend(found.remarks);
+        verdict.answer.warnings.extend(found.remarks.iter().map(|remark| brief::cut(remark)));
         verdict
     }
 

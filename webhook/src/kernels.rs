@@ -6,17 +6,16 @@
 
 pub mod fetch;
 pub mod keep;
-mod merge;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gatewatch_kernel::{Arch, Profile};
-use gatewatch_policy::compile::{Answers, Environment, compile};
+use gatewatch_policy::assess::{self, Against, Checked, Fleet};
+use gatewatch_policy::compile::Environment;
 use gatewatch_policy::diagnostic::Diagnostic;
-use gatewatch_policy::model::{NamespaceKind, Policy};
-
-use merge::{Said, merge};
+use gatewatch_policy::model::NamespaceKind;
+use gatewatch_policy::target::Selection;
 
 /// What the API server says of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -173,34 +172,19 @@ impl Kernels {
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 
-    /// Compiles a policy for every kernel that it is for. What holds everywhere is said once; what keeps it off some
-    /// nodes only is a warning that names them.
-    pub fn check(&self, policy: &Policy) -> Vec<Diagnostic> {
-        let selector = policy.spec.node_selector.as_ref();
-        let mut said: Vec<Said<'_>> = Vec::with_capacity(self.list.len());
-        // Most policies hook what all kernels have alike, and compiling is most of what a decision costs.
-        let mut answered: Vec<(Answers<'_>, usize)> = Vec::new();
-        for kernel in &self.list {
-            let nodes = match selector {
-                Some(selector) => kernel.nodes.iter().filter(|labels| selector.matches(labels)).count(),
-                None => kernel.nodes.len(),
-            };
+    /// Everything that is to be reported of a policy on these kernels. What holds on all of them is reported once; what
+    /// keeps it off some nodes only is a warning that names them.
+    pub fn assess(&self, checked: &Checked, selection: &Selection) -> Vec<Diagnostic> {
+        let kernels = self.list.iter().map(|kernel| assess::Kernel {
+            name: &kernel.release,
+            environment: Environment { kernel: &kernel.profile, host_namespaces: &self.host_namespaces },
             // A kernel that is only assumed has no nodes that could be selected.
-            if nodes == 0 && kernel.source != Source::Assumed {
-                continue;
-            }
-            let environment = Environment { kernel: &kernel.profile, host_namespaces: &self.host_namespaces };
-            let answers = Answers::of(policy, environment);
-            let before = answered.iter().find(|(others, _)| answers.agree(others));
-            let diagnostics = if let Some(before) = before.and_then(|(_, i)| said.get(*i)) {
-                before.diagnostics.clone()
-            } else {
-                answered.push((answers, said.len()));
-                compile(policy, environment).1
-            };
-            said.push(Said { shown: &kernel.release, release: &kernel.profile.release, nodes, diagnostics });
-        }
-        merge(said, self.unknown)
+            nodes: (kernel.source != Source::Assumed).then_some(kernel.nodes.as_slice()),
+        });
+        let kernels: Vec<assess::Kernel<'_>> = kernels.collect();
+        let fleet = Fleet::Cluster { unknown: self.unknown };
+        // The API server has checked the schema.
+        checked.assess(&Against { selection, schemas: None, kernels: &kernels, fleet }).0
     }
 }
 
@@ -218,7 +202,6 @@ fn fitting<'a>(release: &str, arch: &str, shipped: &'a Shipped) -> Option<(&'sta
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gatewatch_policy::analysis::analyze;
     use gatewatch_policy::source::parse;
 
     fn node(release: &str, zone: &str) -> Node {
@@ -226,11 +209,11 @@ mod tests {
         Node { labels, release: release.to_owned(), arch: "amd64".to_owned() }
     }
 
-    fn policy(spec: &str) -> Policy {
+    fn policy(spec: &str) -> Checked {
         let text = format!(
             "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: p}}\nspec: {{{spec}}}\n"
         );
-        analyze(&parse(&text)[0]).policy.unwrap()
+        Checked::of(&parse(&text)[0]).unwrap()
     }
 
     fn kernels(nodes: &[(&str, Node)]) -> Kernels {
@@ -239,7 +222,10 @@ mod tests {
     }
 
     fn said(kernels: &Kernels, spec: &str) -> Vec<String> {
-        kernels.check(&policy(spec)).iter().map(|d| format!("{} {d}", d.severity)).collect()
+        let found = kernels.assess(&policy(spec), &Selection::default());
+        // That there is no message is a note, and said of no kernel.
+        let found = found.iter().filter(|diagnostic| diagnostic.code.id != "GW408");
+        found.map(|d| format!("{} {d}", d.severity)).collect()
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is done about a diagnostic: the modes table, one `ConfigMap` of the cluster's operator.
 //!
 //! ```yaml
+//! target: tetragon=1.6      # whose findings count: gatewatch, tetragon, tetragon=VERSION, or a list of them
 //! modes:
 //!   GW208: off              # one code
 //!   GW1xx: audit            # a group
@@ -16,7 +17,8 @@
 //!
 //! Of the entries that fit, those of the object's namespace come before those for all, and the narrower before the
 //! wider: code, group, `*`. Where none fits, the diagnostic's severity decides: errors deny, warnings warn, notes go
-//! to the audit log. Nobody exempts himself: an exemption is in this table or nowhere, not on the object.
+//! to the audit log. Without `target`, policies are checked for Gatewatch, and what is about Tetragon alone is a note.
+//! Nobody exempts himself: an exemption is in this table or nowhere, not on the object.
 
 pub mod follow;
 
@@ -25,6 +27,7 @@ use std::fmt;
 
 use gatewatch_policy::codes;
 use gatewatch_policy::diagnostic::{Diagnostic, Severity};
+use gatewatch_policy::target::{BadTarget, Selection, Target};
 use serde::Deserialize;
 
 use crate::review::User;
@@ -76,6 +79,7 @@ impl fmt::Display for Mode {
 /// The table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Modes {
+    selection: Selection,
     everywhere: Table,
     namespaces: BTreeMap<String, Table>,
     users: BTreeSet<String>,
@@ -95,6 +99,8 @@ struct Table {
 #[serde(deny_unknown_fields)]
 struct Written {
     #[serde(default)]
+    target: Programs,
+    #[serde(default)]
     modes: BTreeMap<String, Word>,
     #[serde(default)]
     namespaces: BTreeMap<String, BTreeMap<String, Word>>,
@@ -113,6 +119,33 @@ struct Exempt {
     namespaces: BTreeSet<String>,
 }
 
+/// The targets as they stand in the file.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Programs {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Default for Programs {
+    fn default() -> Self {
+        Self::Several(Vec::new())
+    }
+}
+
+impl Programs {
+    fn read(self) -> Result<Selection, BadModes> {
+        let words = match self {
+            // As a chart's value that isn't set.
+            Self::One(word) if word.is_empty() => Vec::new(),
+            Self::One(word) => vec![word],
+            Self::Several(words) => words,
+        };
+        let targets: Result<Vec<Target>, BadTarget> = words.iter().map(|word| word.parse()).collect();
+        Ok(Selection::of(&targets?))
+    }
+}
+
 /// A mode as it stands in the file. In YAML 1.1 a bare `off` is false.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -127,6 +160,9 @@ pub enum BadModes {
     /// No YAML, or not of this form.
     #[error("cannot read the modes: {0}")]
     Form(String),
+    /// A target that there isn't.
+    #[error("target: {0}")]
+    Target(#[from] BadTarget),
     /// A mode that there isn't.
     #[error("{place}: invalid mode {word:?}: expected off, audit, warn or deny")]
     Mode {
@@ -163,7 +199,19 @@ impl Modes {
         }
         let Exempt { users, groups, namespaces: exempt_namespaces } = written.exempt;
         let everywhere = Table::read(written.modes, "modes")?;
-        Ok(Self { everywhere, namespaces, users, groups, exempt_namespaces })
+        Ok(Self {
+            selection: written.target.read()?,
+            everywhere,
+            namespaces,
+            users,
+            groups,
+            exempt_namespaces,
+        })
+    }
+
+    /// The programs that policies are checked for.
+    pub const fn selection(&self) -> &Selection {
+        &self.selection
     }
 
     /// What is done about a diagnostic on an object of this namespace (`None`: one of the cluster).
@@ -274,11 +322,23 @@ exempt:
     }
 
     #[test]
+    fn targets_are_read() {
+        let chosen = |text: &str| Modes::parse(text).unwrap().selection().clone();
+        let [gatewatch, old] = ["gatewatch", "tetragon=1.4"].map(|word| word.parse::<Target>().unwrap());
+        assert_eq!(chosen(""), Selection::default());
+        assert_eq!(chosen("target: ''"), Selection::default());
+        assert_eq!(chosen("target: tetragon=1.4"), Selection::of(&[old]));
+        assert_eq!(chosen("target: [gatewatch, tetragon=1.4]"), Selection::of(&[gatewatch, old]));
+    }
+
+    #[test]
     fn a_bad_table_is_refused_with_a_reason() {
         let said = |text: &str| Modes::parse(text).unwrap_err().to_string();
         assert!(said("modes: {GW105: maybe}").contains("modes.GW105: invalid mode \"maybe\""));
         assert!(said("namespaces: {pay: {GW999: off}}").contains("namespaces.pay.GW999: unknown code"));
         assert!(said("mode: {GW105: off}").contains("mode"));
+        assert!(said("target: tetragon=0.9").contains("target: unknown version \"0.9\""));
+        assert!(said("target: falco").contains("expected gatewatch, tetragon or tetragon=VERSION"));
         assert!(said("- a").contains("cannot read"));
         assert!(said("modes: {GW105: on}").contains("invalid mode"));
         assert_eq!(Modes::parse("").unwrap(), Modes::default());

@@ -32,6 +32,8 @@ pub struct Nodes<'a> {
     pub nodes: &'a BTreeMap<String, Node>,
     /// What agents say, by the node's name.
     pub agents: &'a BTreeMap<String, Agent>,
+    /// Whether policies are for Gatewatch's agents. Others report nothing here.
+    pub ours: bool,
 }
 
 /// The status of a policy. `said` is what is to be said of it without looking at pods. Its condition is new; see
@@ -43,7 +45,7 @@ pub fn status(
     nodes: Nodes<'_>,
     now: Time,
 ) -> PolicyCoverageStatus {
-    let watch = Watch::new(&stored.policy, "default");
+    let watch = Watch::new(stored.policy(), "default");
     let selection = index.selection(&watch);
     let total = selection.total();
     let mut diagnostics: Vec<Diagnostic> = said.to_vec();
@@ -60,7 +62,14 @@ pub fn status(
     let warned = diagnostics.iter().filter(|diagnostic| diagnostic.severity > Severity::Note).count();
     let for_pods = watch.scope.pods.is_some();
     let mut status = PolicyCoverageStatus {
-        conditions: vec![condition(stored, &diagnostics, total.pods, for_pods, counts, now)],
+        conditions: vec![condition(
+            stored,
+            &diagnostics,
+            total.pods,
+            for_pods,
+            nodes.ours.then_some(counts),
+            now,
+        )],
         diagnostics: diagnostics.iter().take(MAX_LISTED as usize).map(diagnostic).collect(),
         failed_nodes,
         namespaces,
@@ -89,20 +98,27 @@ fn condition(
     diagnostics: &[Diagnostic],
     pods: usize,
     for_pods: bool,
-    nodes: NodeCounts,
+    nodes: Option<NodeCounts>,
     now: Time,
 ) -> Condition {
+    let known = nodes.unwrap_or_default();
     let (holds, reason, message) = if let Some(error) = diagnostics.iter().find(|d| d.is_error()) {
         ("False", "Invalid", format!("the policy does not run: {error}"))
-    } else if nodes.failed > 0 {
-        ("False", "NodesFailed", format!("{} nodes do not run it in full", nodes.failed))
+    } else if known.failed > 0 {
+        ("False", "NodesFailed", format!("{} nodes do not run it in full", known.failed))
     } else if for_pods && pods == 0 {
         ("False", "NoPods", "it selects no existing pod".to_owned())
-    } else if nodes.pending > 0 {
+    } else if nodes.is_none() {
+        (
+            "Unknown",
+            "NotReported",
+            "Tetragon runs it, and does not report here whether it is loaded".to_owned(),
+        )
+    } else if known.pending > 0 {
         (
             "Unknown",
             "NodesPending",
-            format!("{} nodes have not yet reported whether they run it", nodes.pending),
+            format!("{} nodes have not yet reported whether they run it", known.pending),
         )
     } else {
         ("True", "Covered", "it is loaded on every node that should run it".to_owned())
@@ -117,9 +133,12 @@ fn condition(
     }
 }
 
-fn on_nodes(stored: &Stored, Nodes { nodes, agents }: Nodes<'_>) -> (NodeCounts, Vec<FailedNode>) {
+fn on_nodes(stored: &Stored, Nodes { nodes, agents, ours }: Nodes<'_>) -> (NodeCounts, Vec<FailedNode>) {
     let mut counts = NodeCounts::default();
     let mut failed = Vec::new();
+    if !ours {
+        return (counts, failed);
+    }
     let namespace = stored.id.namespace.as_deref().unwrap_or_default();
     let none = Node::default();
     let only_agents = agents.keys().filter(|name| !nodes.contains_key(*name)).map(|name| (name, &none));
@@ -127,7 +146,7 @@ fn on_nodes(stored: &Stored, Nodes { nodes, agents }: Nodes<'_>) -> (NodeCounts,
         let reported = agents.get(name).and_then(|agent| {
             agent.status.policies.iter().find(|p| p.name == stored.id.name && p.namespace == namespace)
         });
-        let wanted = stored.policy.spec.node_selector.as_ref().is_none_or(|s| s.matches(&node.labels));
+        let wanted = stored.policy().spec.node_selector.as_ref().is_none_or(|s| s.matches(&node.labels));
         match reported.map(|policy| policy.state) {
             Some(PolicyState::Loaded) => counts.loaded += 1,
             Some(PolicyState::Partial | PolicyState::Failed) => {

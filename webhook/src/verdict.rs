@@ -1,20 +1,17 @@
-//! From what was found to what is answered: all that denies at once, what warns in short lines, everything in the
-//! audit log.
+//! From what was found to what is answered: all that denies at once, what warns in one short line each, everything in
+//! full in the audit log.
 
 use std::fmt::Write as _;
 
 use gatewatch_policy::diagnostic::Diagnostic;
+use gatewatch_policy::render::brief::{self, plain};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
 
 use crate::modes::{Mode, Modes};
 use crate::review::{About, Answer};
 
-/// Characters of a warning. Kubernetes asks for no more than 120 and may cut them at 256.
-pub const WARNING_CHARACTERS: usize = 120;
 /// Lines of warnings in one answer; the last one says how many more there are.
 const WARNINGS: usize = 10;
-/// Lines of one warning.
-const LINES: usize = 3;
 /// Diagnostics that one refusal spells out.
 const CAUSES: usize = 50;
 /// Bytes of an audit annotation's value.
@@ -77,7 +74,7 @@ fn refusal(denied: &[&Diagnostic], docs: &str) -> String {
     let mut text = format!("{} {what}{}", denied.len(), if denied.len() == 1 { "" } else { "s" });
     for diagnostic in denied.iter().take(CAUSES) {
         text.push_str("\n  ");
-        text.push_str(&plain(diagnostic.to_string()));
+        text.push_str(&plain(&diagnostic.to_string()));
     }
     if denied.len() > CAUSES {
         // Writing to a String can't fail, here and below.
@@ -98,74 +95,34 @@ fn cause(diagnostic: &Diagnostic) -> StatusCause {
     };
     StatusCause {
         field: Some(diagnostic.path.to_string()),
-        message: Some(plain(message)),
+        message: Some(plain(&message).into_owned()),
         reason: Some("FieldValueInvalid".to_owned()),
     }
 }
 
+/// A line for each.
 fn warnings<'a>(warned: impl Iterator<Item = &'a Diagnostic>) -> Vec<String> {
-    let mut texts: Vec<String> = Vec::new();
+    let mut lines: Vec<String> = Vec::new();
     for diagnostic in warned {
-        let text = plain(diagnostic.to_string());
+        let line = brief::render(diagnostic);
         // Two of one text would be one to kubectl, and two to who counts.
-        if !texts.contains(&text) {
-            texts.push(text);
+        if !lines.contains(&line) {
+            lines.push(line);
         }
     }
-    let mut lines = Vec::new();
-    for (i, text) in texts.iter().enumerate() {
-        let new = wrapped(text);
-        let last = i + 1 == texts.len();
-        // Where something is left over, it takes the last line to say so.
-        if lines.len() + new.len() + usize::from(!last) > WARNINGS {
-            lines.push(format!("and {} more", texts.len() - i));
-            break;
-        }
-        lines.extend(new);
+    if lines.len() > WARNINGS {
+        let more = lines.len() + 1 - WARNINGS;
+        lines.truncate(WARNINGS - 1);
+        lines.push(format!("and {more} more"));
     }
     lines
-}
-
-/// A text in lines of at most [`WARNING_CHARACTERS`], broken between words: a longer one goes on in the next line. What
-/// doesn't fit into [`LINES`] is cut.
-fn wrapped(text: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut rest = text.to_owned();
-    while rest.chars().count() > WARNING_CHARACTERS && lines.len() + 1 < LINES {
-        // Room for " …" at the end.
-        let limit = rest.char_indices().nth(WARNING_CHARACTERS - 2).map_or(rest.len(), |(at, _)| at);
-        let Some(at) = rest.get(..limit).and_then(|head| head.rfind(' ')).filter(|at| *at > limit / 2) else {
-            break;
-        };
-        let tail = rest.split_off(at);
-        lines.push(format!("{rest} …"));
-        rest = format!("… {}", tail.trim_start());
-    }
-    lines.push(cut(&rest, WARNING_CHARACTERS));
-    lines
-}
-
-/// At most `limit` characters; a cut text ends in `…`.
-fn cut(text: &str, limit: usize) -> String {
-    match text.char_indices().nth(limit) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(limit.saturating_sub(1)).chain(['…']).collect(),
-    }
-}
-
-/// Without line breaks and other control characters, which no header can hold.
-fn plain(text: String) -> String {
-    if !text.contains(char::is_control) {
-        return text;
-    }
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Everything, in full, for the audit log.
 fn annotation(said: &[(Mode, Diagnostic)]) -> String {
     let mut text = String::new();
     for (i, (mode, diagnostic)) in said.iter().enumerate() {
-        let line = plain(format!("{mode} {diagnostic}"));
+        let line = plain(&format!("{mode} {diagnostic}")).into_owned();
         if text.len() + line.len() + 1 > ANNOTATION_BYTES {
             let _ = writeln!(text, "and {} more", said.len() - i);
             break;
@@ -235,7 +192,7 @@ mod tests {
         assert!(answer.allowed);
         assert_eq!(answer.warnings.len(), WARNINGS);
         assert_eq!(answer.warnings.last().map(String::as_str), Some("and 16 more"));
-        assert!(answer.warnings.iter().all(|w| w.chars().count() <= WARNING_CHARACTERS));
+        assert!(answer.warnings.iter().all(|w| w.chars().count() <= brief::CHARACTERS));
         assert!(answer.warnings[0].ends_with('…'));
         let audit = &answer.audit_annotations["diagnostics"];
         assert!(audit.len() <= ANNOTATION_BYTES + 20, "{}", audit.len());
@@ -245,15 +202,13 @@ mod tests {
     }
 
     #[test]
-    fn a_long_warning_goes_on_in_the_next_line() {
-        let long = found(&NAMESPACE_IGNORED, &"many words ".repeat(18)).help("do this, and not that");
-        let lines = verdict(vec![long]).answer.warnings;
-        assert_eq!(lines.len(), 2, "{lines:?}");
-        assert!(lines.iter().all(|line| line.chars().count() <= WARNING_CHARACTERS));
-        assert!(lines[0].ends_with(" …") && lines[1].starts_with("… "), "{lines:?}");
-        assert!(lines[1].ends_with("do this, and not that"), "{lines:?}");
-        let endless = verdict(vec![found(&NAMESPACE_IGNORED, &"words ".repeat(500))]).answer.warnings;
-        assert_eq!(endless.len(), LINES);
-        assert!(endless[2].ends_with('…'));
+    fn what_a_warning_cuts_is_in_the_audit_log_and_in_a_refusal() {
+        let long = || found(&NAMESPACE_IGNORED, &"many words ".repeat(18)).help("do this, and not that");
+        let answer = verdict(vec![long()]).answer;
+        let [line] = answer.warnings.as_slice() else { panic!("{answer:?}") };
+        assert!(line.chars().count() <= brief::CHARACTERS && line.ends_with('…'), "{line}");
+        assert!(answer.audit_annotations["diagnostics"].contains("do this, and not that"));
+        let refused = verdict(vec![long().severity(gatewatch_policy::diagnostic::Severity::Error)]).answer;
+        assert!(refused.status.unwrap().message.unwrap().contains("do this, and not that"));
     }
 }

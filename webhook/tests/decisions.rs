@@ -116,22 +116,25 @@ fn a_namespace_is_told_what_it_requires() {
         let request = parse(&serde_json::to_vec(&body).unwrap()).unwrap();
         let answer = Gate::new(Arc::clone(&cluster), "https://docs").decide(Door::Workloads, &request).answer;
         assert!(answer.allowed, "{answer:?}");
-        answer.warnings.join(" ")
+        // A warning has room for the beginning, the audit log for all.
+        let full = answer.audit_annotations.get("diagnostics").cloned().unwrap_or_default();
+        (answer.warnings.join(" "), full)
     };
-    let required = change(&plain, &namespace("true"));
+    let (required, full) = change(&plain, &namespace("true"));
     assert!(
         required.contains("GW113") && required.contains("1 pod in `test` is not selected by any policy"),
         "{required}"
     );
-    assert!(required.contains("`org=alliance` (1)"), "{required}");
+    assert!(full.contains("`org=alliance` (1)"), "{full}");
     // Other changes say nothing.
-    assert_eq!(change(&namespace("true"), &namespace("true")), "");
-    assert_eq!(change(&plain, &plain), "");
-    assert!(change(&namespace("true"), &plain).contains("may run without a policy"));
-    assert!(change(&plain, &namespace("True")).contains("\"True\" has no effect"));
+    let warned = |old: &Value, new: &Value| change(old, new).0;
+    assert_eq!(warned(&namespace("true"), &namespace("true")), "");
+    assert_eq!(warned(&plain, &plain), "");
+    assert!(warned(&namespace("true"), &plain).contains("may run without a policy"));
+    assert!(warned(&plain, &namespace("True")).contains("\"True\" has no effect"));
     let mut ending = namespace("true");
     ending["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-    assert_eq!(change(&plain, &ending), "");
+    assert_eq!(warned(&plain, &ending), "");
 }
 
 #[test]
@@ -203,18 +206,22 @@ fn a_status_says_where_a_policy_runs_and_whom_it_watches() {
         ("b".to_owned(), agent(PolicyState::Failed, Some("no such function"))),
     ]);
     let now = Time(Timestamp::UNIX_EPOCH);
-    let of = |agents: &BTreeMap<String, Agent>| {
-        let nodes = Nodes { nodes: &nodes, agents };
-        cluster.ask(|index| status(&stored, &stored.findings, index, nodes, now.clone()))
+    let said = cluster.kernels().assess(&stored.checked, cluster.modes().selection());
+    let of = |agents: &BTreeMap<String, Agent>, ours: bool| {
+        let nodes = Nodes { nodes: &nodes, agents, ours };
+        cluster.ask(|index| status(&stored, &said, index, nodes, now.clone()))
     };
-    let partly = of(&agents);
+    let partly = of(&agents, true);
     assert_eq!((partly.pods, partly.observed_generation), (1, Some(3)));
     assert_eq!((partly.nodes.loaded, partly.nodes.failed, partly.nodes.pending), (1, 1, 1));
     assert_eq!(partly.failed_nodes[0].reason, "no such function");
     assert_eq!(partly.conditions[0].reason, "NodesFailed");
     agents.insert("b".to_owned(), agent(PolicyState::Loaded, None));
     agents.insert("c".to_owned(), agent(PolicyState::Skipped, Some("another node")));
-    let covered = of(&agents);
+    let covered = of(&agents, true);
     assert_eq!(covered.conditions[0].status, "True", "{covered:?}");
     assert_eq!(covered.warnings, 0);
+    // In front of Tetragon nobody says what is loaded.
+    let elsewhere = of(&BTreeMap::new(), false);
+    assert_eq!((elsewhere.nodes.pending, elsewhere.conditions[0].reason.as_str()), (0, "NotReported"));
 }

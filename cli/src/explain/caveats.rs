@@ -1,10 +1,10 @@
 //! Events that a policy does not catch, as far as the policy itself shows it.
 
+use gatewatch_policy::assess::listed;
 use gatewatch_policy::model::{ArgType, Hook, Operator, Policy, Selector, Target};
 use gatewatch_policy::scope::Scope;
 
 use super::policy::hooks;
-use crate::merge::listed;
 
 /// System calls that do the same as another: who watches one of a row and not the others misses those.
 const ALIKE: &[&[&str]] = &[

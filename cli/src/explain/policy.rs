@@ -1,23 +1,25 @@
 //! A policy in plain words.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use gatewatch_coverage::Watch;
 use gatewatch_kernel::Function;
-use gatewatch_policy::compile;
+use gatewatch_policy::assess::{Against, Checked, Fleet, listed};
 use gatewatch_policy::diagnostic::Diagnostic;
 use gatewatch_policy::model::{Hook, Kind, Policy, Target};
 use gatewatch_policy::plan::Plan;
 use gatewatch_policy::scope::Scope;
+use gatewatch_policy::target::{Selection, Target as Program};
 
 use super::caveats::caveats;
 use super::words::{self, Subject};
 use crate::kernels::Kernels;
-use crate::merge::listed;
 
 /// What a policy counts, for whom, on which kernels, and what it doesn't catch.
-pub(crate) fn explain(policy: &Policy, watch: &Watch, file: &str, kernels: &Kernels) -> String {
-    let (runs, fails) = on_kernels(policy, kernels);
+pub(crate) fn explain(checked: &Checked, watch: &Watch, file: &str, kernels: &Kernels) -> String {
+    let policy = &checked.policy;
+    let (runs, fails) = on_kernels(checked, kernels);
     let mut text = String::new();
     let kind = match (&policy.kind, &watch.id.namespace) {
         (Kind::Namespaced, Some(namespace)) => format!("a policy in namespace `{namespace}`"),
@@ -51,18 +53,24 @@ pub(crate) fn explain(policy: &Policy, watch: &Watch, file: &str, kernels: &Kern
 
 struct Run<'a> {
     kernel: &'a str,
-    plan: Plan,
+    plan: Arc<Plan>,
 }
 
 /// The kernels on which a policy runs, and those on which it doesn't with the first reason.
-fn on_kernels<'a>(policy: &Policy, kernels: &'a Kernels) -> (Vec<Run<'a>>, Vec<(&'a str, Diagnostic)>) {
-    let form = gatewatch_policy::check::check(policy).into_iter().find(Diagnostic::is_error);
+fn on_kernels<'a>(checked: &Checked, kernels: &'a Kernels) -> (Vec<Run<'a>>, Vec<(&'a str, Diagnostic)>) {
+    let selection = Selection::of(&[Program::Gatewatch]);
     let (mut runs, mut fails) = (Vec::new(), Vec::new());
-    for target in kernels.iter() {
-        let (plan, said) = compile::compile(policy, target.environment);
-        match (plan, form.clone().or_else(|| said.into_iter().find(Diagnostic::is_error))) {
-            (Some(plan), None) => runs.push(Run { kernel: target.name, plan }),
-            (_, Some(why)) => fails.push((target.name, why)),
+    for kernel in kernels.iter() {
+        let against = Against {
+            selection: &selection,
+            schemas: None,
+            kernels: std::slice::from_ref(&kernel),
+            fleet: Fleet::Requested,
+        };
+        let (found, plans) = checked.assess(&against);
+        match (plans.into_iter().next().flatten(), found.into_iter().find(Diagnostic::is_error)) {
+            (Some(plan), None) => runs.push(Run { kernel: kernel.name, plan }),
+            (_, Some(why)) => fails.push((kernel.name, why)),
             (None, None) => {}
         }
     }

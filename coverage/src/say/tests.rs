@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use gatewatch_policy::analysis::analyze;
+use gatewatch_policy::assess::Checked;
 use gatewatch_policy::diagnostic::Diagnostic;
 use gatewatch_policy::source::parse;
 
@@ -12,8 +12,7 @@ fn policy(name: &str, kind: &str, spec: &str) -> Watch {
         "apiVersion: cilium.io/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}{metadata}}}\n\
          spec:\n  kprobes: [{{call: sys_{name}, message: ok}}]\n{spec}"
     );
-    let policy = analyze(&parse(&text)[0]).policy.expect("a policy");
-    Watch::new(&policy, "default")
+    Watch::new(&Checked::of(&parse(&text)[0]).expect("a policy").policy, "default")
 }
 
 fn selecting(name: &str, selector: &str) -> Watch {
@@ -204,7 +203,7 @@ fn changes_say_what_they_take_out_of_sight() {
     let was = &workloads[0].shape;
     assert_eq!(
         said(&index.on_relabel(was, &relabelled)),
-        ["warning GW114 metadata.labels: with these labels 1 policy no longer selects this pod: `open`"]
+        ["warning GW114 metadata.labels: 1 policy no longer selects this pod: `open`"]
     );
     assert_eq!(
         said(&index.on_policy_change(&one, None)),

@@ -76,11 +76,7 @@ impl Index {
         }
         let count = counted(left.len(), "policy", "policies");
         let verb = if left.len() == 1 { "selects" } else { "select" };
-        let message = format!(
-            "with these labels {count} no longer {verb} {}: {}",
-            becomes.pods(),
-            text::policies(left)
-        );
+        let message = format!("{count} no longer {verb} {}: {}", becomes.pods(), text::policies(left));
         let mut diagnostic = Diagnostic::new(&LEFT_BY_RELABEL, becomes.labels_path(), message);
         if self.must_be_covered(becomes) {
             diagnostic = diagnostic.severity(Severity::Error).help(format!(

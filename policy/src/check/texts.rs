@@ -73,7 +73,10 @@ fn tags(tags: &[String], path: &FieldPath, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &OVER_LIMIT,
                 path.clone(),
-                format!("{} tags; the API server accepts at most {TAGS_MAX} and rejects the policy", tags.len()),
+                format!(
+                    "{} tags; the API server accepts at most {TAGS_MAX} and rejects the policy",
+                    tags.len()
+                ),
             )
             .targets(Targets::BOTH),
         );

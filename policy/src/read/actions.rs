@@ -3,7 +3,7 @@
 use super::cursor::Cursor;
 use crate::model::Action;
 
-/// Every action of the schema.
+/// Every action of the schema, and those that it had before Tetragon 1.8: a release of Tetragon may still have them.
 pub(super) const ACTIONS: &[&str] = &[
     "Post",
     "NoPost",
@@ -17,6 +17,9 @@ pub(super) const ACTIONS: &[&str] = &[
     "NotifyEnforcer",
     "CleanupEnforcerNotification",
     "Set",
+    "FollowFD",
+    "UnfollowFD",
+    "CopyFD",
 ];
 
 pub(super) const ACTION: &[&str] = &[
@@ -32,6 +35,8 @@ pub(super) const ACTION: &[&str] = &[
     "argNewSymbol",
     "argNewAddr",
     "argNewOffset",
+    "argFd",
+    "argName",
     "rateLimit",
     "rateLimitScope",
     "kernelStackTrace",

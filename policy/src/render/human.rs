@@ -48,6 +48,9 @@ pub fn render(file: &File<'_>, finding: &Located, color: bool) -> String {
     if let Some(help) = &diagnostic.help {
         group = group.element(Level::HELP.message(harmless(help).into_owned()));
     }
+    if let Some(versions) = diagnostic.targets.tetragon_alone() {
+        group = group.element(Level::NOTE.message(format!("this is about {versions} only")));
+    }
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     renderer.render(&[group])
 }

@@ -21,6 +21,8 @@ struct Object<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     column: Option<usize>,
     path: String,
+    /// The programs that it is about: `gatewatch`, `tetragon`, `tetragon>=1.7`.
+    targets: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fix: Option<Repair<'a>>,
 }
@@ -66,6 +68,7 @@ pub fn render(file: &File<'_>, finding: &Located) -> String {
         line: position.map(|p| p.line),
         column: position.map(|p| p.column),
         path: diagnostic.path.to_string(),
+        targets: diagnostic.targets.names(),
         fix: diagnostic.fix.as_ref().map(Repair::new),
     };
     // Strings and numbers alone: nothing in it can fail.

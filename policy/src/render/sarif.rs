@@ -52,6 +52,7 @@ impl Report {
             "level": level(diagnostic.severity),
             "message": { "text": text.join("; ") },
             "locations": [location],
+            "properties": { "targets": diagnostic.targets.names() },
         }));
     }
 

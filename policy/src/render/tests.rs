@@ -1,7 +1,8 @@
 use super::*;
-use crate::analysis::analyze;
+use crate::assess::{Against, assess};
 use crate::diagnostic::{Diagnostic, FieldPath};
 use crate::source::{Document, Located, Span, parse};
+use crate::target::Selection;
 
 const POLICY: &str = "\
 apiVersion: cilium.io/v1alpha1
@@ -26,8 +27,12 @@ spec:
         values: [/etc, 5]
 ";
 
+fn found(document: &Document) -> Vec<Located> {
+    assess(document, &Against::new(&Selection::default())).findings
+}
+
 fn findings(text: &str) -> Vec<Located> {
-    parse(text).iter().flat_map(|document| analyze(document).findings).collect()
+    parse(text).iter().flat_map(found).collect()
 }
 
 #[test]
@@ -62,6 +67,16 @@ fn people_see_the_line() {
 }
 
 #[test]
+fn people_see_whom_it_is_about() {
+    let text = POLICY.replace("    message: \"ü\\ta file\"\n", "    message: a\n");
+    let file = File::new("policies/files.yaml", &text);
+    let found = findings(&text);
+    let about = found.iter().find(|found| found.diagnostic.code.id == "GW406").unwrap();
+    assert!(human::render(&file, about, false).ends_with("= note: this is about Tetragon only"));
+    assert!(json::render(&file, about).contains(r#""targets":["tetragon"]"#));
+}
+
+#[test]
 fn colors_are_only_where_they_are_wanted() {
     let file = File::new("f", POLICY);
     let finding = &findings(POLICY)[0];
@@ -85,9 +100,9 @@ fn programs_get_objects() {
     let file = File::new("policies/files.yaml", POLICY);
     let shown: Vec<String> = findings(POLICY).iter().map(|f| json::render(&file, f)).collect();
     insta::assert_snapshot!(shown.join("\n"), @r##"
-    {"code":"GW103","severity":"error","message":"`In` has no values, so it never selects anything","help":"add values, or remove the expression","file":"policies/files.yaml","line":8,"column":7,"path":"spec.podSelector.matchExpressions[0]"}
-    {"code":"GW003","severity":"error","message":"unknown field `sycall`; the API server silently drops it","help":"did you mean `syscall`?","file":"policies/files.yaml","line":11,"column":5,"path":"spec.kprobes[0].sycall","fix":{"title":"write `syscall`","path":"spec.kprobes[0].sycall","safe":false,"edit":"rename","value":"syscall"}}
-    {"code":"GW004","severity":"error","message":"expected a string, found an integer (`5`); the API server rejects the policy","help":"quote it: `\"5\"`","file":"policies/files.yaml","line":20,"column":24,"path":"spec.kprobes[0].selectors[0].matchArgs[0].values[1]","fix":{"title":"quote it: `\"5\"`","path":"spec.kprobes[0].selectors[0].matchArgs[0].values[1]","safe":true,"edit":"replace","value":"\"5\""}}
+    {"code":"GW103","severity":"error","message":"`In` has no values, so it never selects anything","help":"add values, or remove the expression","file":"policies/files.yaml","line":8,"column":7,"path":"spec.podSelector.matchExpressions[0]","targets":["gatewatch","tetragon"]}
+    {"code":"GW003","severity":"error","message":"unknown field `sycall`; the API server silently drops it","help":"did you mean `syscall`?","file":"policies/files.yaml","line":11,"column":5,"path":"spec.kprobes[0].sycall","targets":["gatewatch","tetragon"],"fix":{"title":"write `syscall`","path":"spec.kprobes[0].sycall","safe":false,"edit":"rename","value":"syscall"}}
+    {"code":"GW004","severity":"error","message":"expected a string, found an integer (`5`); the API server rejects the policy","help":"quote it: `\"5\"`","file":"policies/files.yaml","line":20,"column":24,"path":"spec.kprobes[0].selectors[0].matchArgs[0].values[1]","targets":["gatewatch","tetragon"],"fix":{"title":"quote it: `\"5\"`","path":"spec.kprobes[0].selectors[0].matchArgs[0].values[1]","safe":true,"edit":"replace","value":"\"5\""}}
     "##);
 }
 
@@ -96,7 +111,7 @@ fn without_a_text_the_path_says_where() {
     let value = serde_json::json!({
         "apiVersion": "cilium.io/v1alpha1", "kind": "TracingPolicy", "metadata": {"name": "p"}, "spec": {"loder": true}
     });
-    let findings = analyze(&Document::from_json(&value)).findings;
+    let findings = found(&Document::from_json(&value));
     let file = File::new("request", "");
     insta::assert_snapshot!(human::render(&file, &findings[0], false), @r##"
     error[GW003]: unknown field `loder`; the API server silently drops it

@@ -1,5 +1,4 @@
-//! What is said of a text, as the command line says it: form, rules and schema, and where these find no error, every
-//! shipped kernel.
+//! What is said of a text for Gatewatch and the newest Tetragon: form, rules, schema, and every shipped kernel.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
@@ -10,11 +9,13 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use gatewatch_kernel::Profile;
-use gatewatch_policy::compile::{Environment, compile};
+use gatewatch_policy::assess::{Against, Assessment, Fleet, Kernel, assess};
+use gatewatch_policy::compile::Environment;
 use gatewatch_policy::diagnostic::{Diagnostic, Severity};
 use gatewatch_policy::model::NamespaceKind;
-use gatewatch_policy::schema::{Schemas, analyze_with};
-use gatewatch_policy::source::parse;
+use gatewatch_policy::schema::Schemas;
+use gatewatch_policy::source::{Document, parse};
+use gatewatch_policy::target::{Selection, Target, Version};
 
 /// One thing that was said.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,17 +46,32 @@ pub(crate) fn host_namespaces() -> BTreeMap<NamespaceKind, u32> {
 
 /// Everything that is said of the policies in a text, each once.
 pub(crate) fn say(text: &str, schemas: &Schemas) -> Vec<Said> {
-    let mut all = Vec::new();
-    for document in parse(text) {
-        let analysis = analyze_with(&document, schemas);
-        let failed = analysis.has_errors();
-        all.extend(analysis.findings.iter().map(|finding| Said::of(&finding.diagnostic)));
-        let Some(policy) = analysis.policy.filter(|_| !failed) else { continue };
-        for kernel in KERNELS.iter() {
-            let environment = Environment { kernel, host_namespaces: &host_namespaces() };
-            all.extend(compile(&policy, environment).1.iter().map(Said::of));
-        }
-    }
+    say_for(&everybody(), text, schemas)
+}
+
+/// Both programs: nothing is left out, and nothing is less than it is.
+pub(crate) fn everybody() -> Selection {
+    Selection::of(&[Target::Gatewatch, Target::Tetragon(Version::NEWEST)])
+}
+
+/// Everything that is said of a document without a kernel.
+pub(crate) fn assessed(document: &Document) -> Assessment {
+    assess(document, &Against::new(&everybody()))
+}
+
+/// Everything that is said of the policies in a text for some targets, each once.
+pub(crate) fn say_for(selection: &Selection, text: &str, schemas: &Schemas) -> Vec<Said> {
+    let host_namespaces = host_namespaces();
+    let kernels = KERNELS.iter().map(|kernel| Kernel {
+        name: &kernel.release,
+        environment: Environment { kernel, host_namespaces: &host_namespaces },
+        nodes: None,
+    });
+    let kernels: Vec<Kernel<'_>> = kernels.collect();
+    let against = Against { selection, schemas: Some(schemas), kernels: &kernels, fleet: Fleet::Requested };
+    let documents = parse(text);
+    let findings = documents.iter().flat_map(|document| assess(document, &against).findings);
+    let mut all: Vec<Said> = findings.map(|finding| Said::of(&finding.diagnostic)).collect();
     all.sort();
     all.dedup_by(|a, b| (a.code, a.severity) == (b.code, b.severity));
     all

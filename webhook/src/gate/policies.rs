@@ -1,16 +1,13 @@
 //! Policies: created, changed, deleted.
 
-use std::collections::BTreeSet;
-
 use gatewatch_coverage::Watch;
-use gatewatch_policy::diagnostic::{Diagnostic, FieldPath, Severity};
+use gatewatch_policy::diagnostic::Severity;
 use gatewatch_policy::dropped::{self, LAST_APPLIED};
 use gatewatch_policy::source::{Document, Node};
 use serde_json::value::RawValue;
 
 use super::{Findings, Gate};
 use crate::cluster::Stored;
-use crate::kernels::Kernels;
 use crate::review::{Operation, Request};
 
 /// Kinds that are asked about here.
@@ -41,7 +38,7 @@ impl Gate {
             return;
         }
         if let Ok(was) = Stored::examine(old) {
-            let watch = Watch::new(&was.policy, "default");
+            let watch = Watch::new(was.policy(), "default");
             found.diagnostics.extend(self.cluster.ask(|index| index.on_policy_change(&watch, None)));
         }
     }
@@ -53,8 +50,18 @@ impl Gate {
             return;
         }
         let same = old.is_some_and(|old| spec(old) == spec(new));
-        let (stored, diagnostics) = examine(new, &self.cluster.kernels());
-        found.diagnostics = diagnostics;
+        let modes = self.cluster.modes();
+        let selection = modes.selection();
+        let stored = match Stored::examine(new) {
+            Ok(stored) => {
+                found.diagnostics = self.cluster.kernels().assess(&stored.checked, selection);
+                Some(stored)
+            }
+            Err(why) => {
+                found.diagnostics = why.into_iter().filter_map(|d| selection.apply(d)).collect();
+                None
+            }
+        };
         // The API server drops what its schema doesn't know before it asks.
         let annotations = metadata("annotations");
         if let Some(written) = annotations.and_then(|all| all.get(LAST_APPLIED)).and_then(Node::as_str) {
@@ -63,9 +70,9 @@ impl Gate {
         if let Some(stored) = stored
             && self.knows_coverage(&mut found.remarks)
         {
-            let watch = Watch::new(&stored.policy, "default");
+            let watch = Watch::new(stored.policy(), "default");
             let was =
-                old.and_then(|old| Stored::examine(old).ok()).map(|was| Watch::new(&was.policy, "default"));
+                old.and_then(|old| Stored::examine(old).ok()).map(|was| Watch::new(was.policy(), "default"));
             self.cluster.ask(|index| {
                 found.diagnostics.extend(index.on_policy(&watch));
                 if let Some(was) = &was {
@@ -85,44 +92,6 @@ impl Gate {
 /// `spec`, where there is one.
 fn spec(document: &Document) -> Option<&Node> {
     document.root.get("spec").filter(|spec| !spec.is_null())
-}
-
-/// A policy, and all that is to be said of it but for its coverage: form, rules, kernels.
-fn examine(object: &Document, kernels: &Kernels) -> (Option<Stored>, Vec<Diagnostic>) {
-    match Stored::examine(object) {
-        Ok(stored) => {
-            let found = with_kernels(&stored, kernels);
-            (Some(stored), found)
-        }
-        Err(found) => (None, found),
-    }
-}
-
-/// What is to be said of a policy by itself and on the kernels of the cluster, where that isn't said already or only
-/// follows from it.
-pub fn with_kernels(stored: &Stored, kernels: &Kernels) -> Vec<Diagnostic> {
-    let mut found = stored.findings.clone();
-    let new = kernels.check(&stored.policy);
-    if new.is_empty() {
-        return found;
-    }
-    let known: BTreeSet<(&str, &FieldPath)> =
-        stored.findings.iter().map(|diagnostic| (diagnostic.code.id, &diagnostic.path)).collect();
-    let spoilt: Vec<&FieldPath> = stored
-        .findings
-        .iter()
-        .filter(|diagnostic| diagnostic.is_error() && diagnostic.code.id.starts_with("GW0"))
-        .map(|diagnostic| &diagnostic.path)
-        .collect();
-    let follows = |path: &FieldPath| {
-        spoilt.iter().any(|other| path.0.starts_with(&other.0) || other.0.starts_with(&path.0))
-    };
-    found.extend(
-        new.into_iter()
-            .filter(|diagnostic| !known.contains(&(diagnostic.code.id, &diagnostic.path)))
-            .filter(|diagnostic| !follows(&diagnostic.path)),
-    );
-    found
 }
 
 /// The object as a tree. That it is JSON is known: it is a part of a review that was read.

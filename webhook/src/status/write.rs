@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use gatewatch_coverage::PolicyId;
 use gatewatch_crds::{PolicyCoverage, PolicyCoverageStatus};
 use gatewatch_policy::diagnostic::Diagnostic;
+use gatewatch_policy::target::{Selection, Target};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -19,7 +20,6 @@ use serde_json::json;
 
 use super::{Nodes, keep_transition, spec, status};
 use crate::cluster::{Cluster, Stored};
-use crate::gate::policies::with_kernels;
 use crate::kernels::Kernels;
 
 const MANAGER: &str = "gatewatch-webhook";
@@ -35,13 +35,14 @@ pub struct Writer {
     recheck: Duration,
     /// What the API server has, by the object's name.
     written: BTreeMap<String, PolicyCoverageStatus>,
-    /// What is said of a policy without its pods, for this generation and these kernels.
+    /// What is said of a policy without its pods, for this generation, these kernels and these targets.
     said: BTreeMap<PolicyId, Said>,
 }
 
 struct Said {
     stored: Arc<Stored>,
     kernels: Arc<Kernels>,
+    selection: Selection,
     diagnostics: Arc<Vec<Diagnostic>>,
 }
 
@@ -110,8 +111,10 @@ impl Writer {
             self.read_back().await?;
         }
         let (nodes, agents) = (self.cluster.nodes(), self.cluster.agents());
-        let nodes = Nodes { nodes: &nodes, agents: &agents };
         let kernels = self.cluster.kernels();
+        let modes = self.cluster.modes();
+        let ours = modes.selection().includes(Target::Gatewatch);
+        let nodes = Nodes { nodes: &nodes, agents: &agents, ours };
         let policies = self.cluster.policies();
         let ids: BTreeSet<&PolicyId> = policies.iter().map(|stored| &stored.id).collect();
         self.said.retain(|id, _| ids.contains(id));
@@ -126,7 +129,7 @@ impl Writer {
                 }
             };
             names.insert(name.clone());
-            let said = self.said(stored, &kernels);
+            let said = self.said(stored, &kernels, modes.selection());
             let now = Time(Timestamp::now());
             let mut status = self.cluster.ask(|index| status(stored, &said, index, nodes, now));
             let before = self.written.get(&name);
@@ -171,18 +174,25 @@ impl Writer {
         Ok(())
     }
 
-    fn said(&mut self, stored: &Arc<Stored>, kernels: &Arc<Kernels>) -> Arc<Vec<Diagnostic>> {
-        let known = self
-            .said
-            .get(&stored.id)
-            .filter(|said| Arc::ptr_eq(&said.stored, stored) && Arc::ptr_eq(&said.kernels, kernels));
+    fn said(
+        &mut self,
+        stored: &Arc<Stored>,
+        kernels: &Arc<Kernels>,
+        selection: &Selection,
+    ) -> Arc<Vec<Diagnostic>> {
+        let known = self.said.get(&stored.id).filter(|said| {
+            Arc::ptr_eq(&said.stored, stored)
+                && Arc::ptr_eq(&said.kernels, kernels)
+                && said.selection == *selection
+        });
         if let Some(said) = known {
             return Arc::clone(&said.diagnostics);
         }
-        let diagnostics = Arc::new(with_kernels(stored, kernels));
+        let diagnostics = Arc::new(kernels.assess(&stored.checked, selection));
         let said = Said {
             stored: Arc::clone(stored),
             kernels: Arc::clone(kernels),
+            selection: selection.clone(),
             diagnostics: Arc::clone(&diagnostics),
         };
         self.said.insert(stored.id.clone(), said);

@@ -1,0 +1,239 @@
+//! The one way from a document to everything that is to be reported of it: form, rules, versions of Tetragon, schema and
+//! kernels, in one list in the order of the text. The command line, the webhook and the agent all call [`assess`].
+//!
+//! A finding that follows from another one is left out here and nowhere else:
+//!
+//! * what a rule or a kernel has against a place with a mistake of form at, around or inside of it, or against a member
+//!   of an object that has one twice;
+//! * what the schema has against a place that an error is about;
+//! * what a kernel has against a place that the same code is about already.
+
+mod follows;
+mod merge;
+mod objects;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use follows::Spoilt;
+pub use merge::listed;
+use merge::{Said, merge};
+pub use objects::{Object, Objects, rebase};
+
+use crate::{
+    check::check,
+    compile::{Answers, Environment, compile},
+    diagnostic::{Diagnostic, FieldPath},
+    history::{self, Use},
+    model::Policy,
+    plan::Plan,
+    read::read_node,
+    schema::Schemas,
+    source::{Located, Node},
+    target::Selection,
+};
+
+/// What an object is assessed against.
+#[derive(Clone, Copy, Debug)]
+pub struct Against<'a> {
+    /// The programs that findings are to be about.
+    pub selection: &'a Selection,
+    /// The schemas of the API server; `None` where the API server has checked the object, or never sees it.
+    pub schemas: Option<&'a Schemas>,
+    /// The kernels that the policy is compiled for.
+    pub kernels: &'a [Kernel<'a>],
+    /// What these kernels are to one another.
+    pub fleet: Fleet,
+}
+
+impl<'a> Against<'a> {
+    /// Against no schema and no kernel.
+    pub const fn new(selection: &'a Selection) -> Self {
+        Self { selection, schemas: None, kernels: &[], fleet: Fleet::Requested }
+    }
+}
+
+/// A kernel that a policy is compiled for.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel<'a> {
+    /// As the user knows it.
+    pub name: &'a str,
+    /// The kernel itself.
+    pub environment: Environment<'a>,
+    /// The labels of the nodes that run it. A policy is not compiled for a kernel whose nodes its `nodeSelector` leaves
+    /// out. `None` for a kernel that no node is known to run.
+    pub nodes: Option<&'a [BTreeMap<String, String>]>,
+}
+
+/// What several kernels are to one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fleet {
+    /// The policy is to run on each of them: an error on one is an error.
+    Requested,
+    /// They are those of a cluster. An error on some is a warning that counts the nodes: the others run the policy.
+    Cluster {
+        /// Nodes whose kernel is not known.
+        unknown: usize,
+    },
+}
+
+/// All that is to be reported of one object, and what comes of it.
+#[derive(Clone, Debug)]
+pub struct Assessment {
+    /// The policy, where there is one to look at. It may have errors.
+    pub policy: Option<Policy>,
+    /// Every finding, in the order of the text; without text, in the order of the steps.
+    pub findings: Vec<Located>,
+    /// What Gatewatch's agent runs on each kernel, in the order of the kernels. `None` where an error keeps it from
+    /// running, or no node of that kernel is to run it.
+    pub plans: Vec<Option<Arc<Plan>>>,
+}
+
+impl Assessment {
+    /// The first finding that is an error.
+    pub fn first_error(&self) -> Option<&Diagnostic> {
+        self.findings.iter().map(|found| &found.diagnostic).find(|diagnostic| diagnostic.is_error())
+    }
+}
+
+/// Assesses an object: a whole document, or an item of a `List`.
+pub fn assess<'a>(object: impl Into<Object<'a>>, against: &Against<'_>) -> Assessment {
+    let object = object.into();
+    let none = || vec![None; against.kernels.len()];
+    let (policy, found, mut plans) = match Checked::of(object.clone()) {
+        Ok(checked) => {
+            let (found, plans) = checked.judge(Some(object.node()), against);
+            (Some(checked.policy), found, plans)
+        }
+        Err(found) => (None, found.into_iter().filter_map(|d| against.selection.apply(d)).collect(), none()),
+    };
+    // What is wrong with the text is wrong with all that is in it.
+    if object.document().findings.iter().any(|finding| finding.diagnostic.stops_gatewatch()) {
+        plans.fill(None);
+    }
+    let mut findings = if object.is_whole() { object.document().findings.clone() } else { Vec::new() };
+    findings.extend(found.into_iter().map(|diagnostic| object.locate(diagnostic)));
+    findings.sort_by_key(|finding| finding.span.map_or(u32::MAX, |span| span.start));
+    Assessment { policy, findings, plans }
+}
+
+/// The first half of [`assess`]: what depends on the object alone. It is kept where the same object is assessed again
+/// with other kernels or other targets.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The policy. It may have errors.
+    pub policy: Policy,
+    /// What is wrong with its form and what the rules have against it, whatever it is about.
+    found: Vec<Diagnostic>,
+    /// Where its form is wrong.
+    spoilt: Spoilt,
+    /// What some versions of Tetragon don't have.
+    uses: Vec<Use>,
+}
+
+impl Checked {
+    /// Reads an object and checks it by the rules; or else what is to be reported of what is no policy.
+    pub fn of<'a>(object: impl Into<Object<'a>>) -> Result<Self, Vec<Diagnostic>> {
+        let object = object.into();
+        if !object.document().complete {
+            return Err(Vec::new());
+        }
+        let (policy, mut found) = read_node(object.node(), &FieldPath::root());
+        let Some(policy) = policy else { return Err(found) };
+        let spoilt = Spoilt::new(&found, &object.document().findings, object.base());
+        found.extend(check(&policy).into_iter().filter(|diagnostic| !spoilt.explains(diagnostic)));
+        Ok(Self { policy, found, spoilt, uses: history::uses(object.node()) })
+    }
+
+    /// The second half: everything that is to be reported, without places in the text. The schema is not looked at, as
+    /// the object is not at hand.
+    pub fn assess(&self, against: &Against<'_>) -> (Vec<Diagnostic>, Vec<Option<Arc<Plan>>>) {
+        self.judge(None, against)
+    }
+
+    fn judge(
+        &self,
+        object: Option<&Node>,
+        against: &Against<'_>,
+    ) -> (Vec<Diagnostic>, Vec<Option<Arc<Plan>>>) {
+        let selection = against.selection;
+        let mut found: Vec<Diagnostic> =
+            self.found.iter().filter(|d| selection.reports(d.targets)).cloned().collect();
+        found.extend(self.versions(selection));
+        let mut found: Vec<Diagnostic> = found.into_iter().filter_map(|d| selection.apply(d)).collect();
+        let mut stopped = self.found.iter().any(Diagnostic::stops_gatewatch);
+        if let (Some(schemas), Some(object)) = (against.schemas, object) {
+            let refused = schemas.check(&object.to_json());
+            let new = |diagnostic: &Diagnostic| {
+                !found.iter().any(|ours| ours.is_error() && related(&ours.path, &diagnostic.path))
+            };
+            let refused: Vec<Diagnostic> = refused.into_iter().filter(new).collect();
+            stopped |= refused.iter().any(Diagnostic::stops_gatewatch);
+            found.extend(refused.into_iter().filter_map(|diagnostic| selection.apply(diagnostic)));
+        }
+        let (said, mut plans) = on_kernels(&self.policy, against);
+        if stopped {
+            plans.fill(None);
+        }
+        let known: BTreeMap<_, _> = found.iter().map(|d| ((d.code.id, d.path.clone()), d.severity)).collect();
+        found.extend(said.into_iter().filter(|diagnostic| {
+            let same = known.get(&(diagnostic.code.id, diagnostic.path.clone()));
+            same.is_none_or(|severity| *severity < diagnostic.severity) && !self.spoilt.explains(diagnostic)
+        }));
+        (found, plans)
+    }
+
+    /// What the chosen versions of Tetragon don't have. Of what is inside of such a part nothing more is reported.
+    fn versions(&self, selection: &Selection) -> Vec<Diagnostic> {
+        let mut outer: Option<&Use> = None;
+        let mut found = Vec::new();
+        for used in self.uses.iter().filter(|used| selection.reports(used.targets())) {
+            if outer.is_some_and(|outer| used.is_inside(outer)) {
+                continue;
+            }
+            found.push(used.diagnostic());
+            outer = Some(used);
+        }
+        found
+    }
+}
+
+/// Compiles a policy for all kernels that it is for, once for those that answer it alike.
+fn on_kernels(policy: &Policy, against: &Against<'_>) -> (Vec<Diagnostic>, Vec<Option<Arc<Plan>>>) {
+    let mut plans: Vec<Option<Arc<Plan>>> = Vec::with_capacity(against.kernels.len());
+    let mut said: Vec<Said<'_>> = Vec::with_capacity(against.kernels.len());
+    // Most policies hook what all kernels have alike, and compiling is most of what an assessment costs.
+    let mut answered: Vec<(Answers<'_>, usize, usize)> = Vec::new();
+    for kernel in against.kernels {
+        let nodes = kernel.nodes.map(|nodes| match &policy.spec.node_selector {
+            Some(selector) => nodes.iter().filter(|labels| selector.matches(labels)).count(),
+            None => nodes.len(),
+        });
+        if nodes == Some(0) {
+            plans.push(None);
+            continue;
+        }
+        let environment = kernel.environment;
+        let answers = (against.kernels.len() > 1).then(|| Answers::of(policy, environment));
+        let before = answers
+            .as_ref()
+            .and_then(|answers| answered.iter().find(|(others, ..)| answers.agree(others)))
+            .and_then(|(_, i, plan)| Some((said.get(*i)?.diagnostics.clone(), plans.get(*plan)?.clone())));
+        let (diagnostics, plan) = before.unwrap_or_else(|| {
+            answered.extend(answers.map(|answers| (answers, said.len(), plans.len())));
+            let (plan, found) = compile(policy, environment);
+            let found = found.into_iter().filter_map(|d| against.selection.apply(d)).collect();
+            (found, plan.map(Arc::new))
+        });
+        plans.push(plan);
+        let release = &environment.kernel.release;
+        said.push(Said { name: kernel.name, release, nodes: nodes.unwrap_or_default(), diagnostics });
+    }
+    (merge(said, against.fleet), plans)
+}
+
+/// Whether one place is the other, or is inside of it.
+fn related(a: &FieldPath, b: &FieldPath) -> bool {
+    a.0.starts_with(&b.0) || b.0.starts_with(&a.0)
+}

@@ -1,0 +1,117 @@
+//! The objects of a document: the document itself, or the items of a `List`.
+
+use crate::{
+    diagnostic::{Diagnostic, FieldPath},
+    read::{self, Identity},
+    source::{Document, Located, Node},
+};
+
+/// One object of a document.
+#[derive(Clone, Debug)]
+pub struct Object<'a> {
+    document: &'a Document,
+    base: FieldPath,
+    node: &'a Node,
+}
+
+/// The objects of a document.
+#[derive(Clone, Debug)]
+pub struct Objects<'a> {
+    /// The kind of the list that they are items of: `List`, `PodList`.
+    pub list: Option<String>,
+    /// The objects, in their order.
+    pub objects: Vec<Object<'a>>,
+}
+
+impl<'a> From<&'a Document> for Object<'a> {
+    /// The whole document as one object.
+    fn from(document: &'a Document) -> Self {
+        Self { document, base: FieldPath::root(), node: &document.root }
+    }
+}
+
+impl<'a> Objects<'a> {
+    /// Expands a list; any other document is one object.
+    pub fn of(document: &'a Document) -> Self {
+        let kind = match read::identify(&document.root) {
+            Identity::Other { kind, .. } if kind.ends_with("List") => kind,
+            _ => return Self { list: None, objects: vec![document.into()] },
+        };
+        let items = FieldPath::root().field("items");
+        let nodes = document.get(&items).map(Node::items).unwrap_or_default();
+        let object = |(i, node)| Object { document, base: items.index(i), node };
+        Self { list: Some(kind), objects: nodes.iter().enumerate().map(object).collect() }
+    }
+}
+
+impl<'a> Object<'a> {
+    /// Where it is in the document.
+    pub const fn base(&self) -> &FieldPath {
+        &self.base
+    }
+
+    /// Its tree.
+    pub const fn node(&self) -> &'a Node {
+        self.node
+    }
+
+    /// The document that it is in.
+    pub const fn document(&self) -> &'a Document {
+        self.document
+    }
+
+    /// Whether it is all of its document.
+    pub fn is_whole(&self) -> bool {
+        self.base.0.is_empty()
+    }
+
+    /// A diagnostic about the object as one about the document, with its place in the text.
+    pub fn locate(&self, diagnostic: Diagnostic) -> Located {
+        self.document.locate(rebase(diagnostic, &self.base))
+    }
+}
+
+/// A diagnostic about an object as one about the document that has the object at `base`.
+#[must_use]
+pub fn rebase(mut diagnostic: Diagnostic, base: &FieldPath) -> Diagnostic {
+    let rebase = |path: &mut FieldPath| path.0.splice(0..0, base.0.iter().cloned()).for_each(drop);
+    if !base.0.is_empty() {
+        rebase(&mut diagnostic.path);
+        if let Some(fix) = &mut diagnostic.fix {
+            rebase(&mut fix.path);
+        }
+    }
+    diagnostic
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        codes::NO_HOOK,
+        diagnostic::{Edit, Fix},
+        source::parse,
+    };
+
+    #[test]
+    fn items_of_a_list_are_objects() {
+        let document = &parse("apiVersion: v1\nkind: List\nitems:\n- {kind: A}\n- {kind: B}\n")[0];
+        let objects = Objects::of(document);
+        assert_eq!(objects.list.as_deref(), Some("List"));
+        let bases: Vec<String> = objects.objects.iter().map(|object| object.base().to_string()).collect();
+        assert_eq!(bases, ["items[0]", "items[1]"]);
+        let path = FieldPath::root().field("kind");
+        let fix = Fix { title: String::new(), path: path.clone(), edit: Edit::Remove, safe: true };
+        let found = objects.objects[1].locate(Diagnostic::new(&NO_HOOK, path, "m").fix(fix));
+        assert_eq!(found.diagnostic.path.to_string(), "items[1].kind");
+        assert_eq!(found.diagnostic.fix.map(|fix| fix.path.to_string()).as_deref(), Some("items[1].kind"));
+        assert!(found.span.is_some_and(|span| span.start > 40));
+    }
+
+    #[test]
+    fn any_other_document_is_one_object() {
+        let document = &parse("kind: TracingPolicy\n")[0];
+        let objects = Objects::of(document);
+        assert!(objects.list.is_none() && objects.objects.len() == 1 && objects.objects[0].is_whole());
+    }
+}

@@ -1,0 +1,150 @@
+use super::*;
+use crate::{
+    diagnostic::Severity,
+    source::parse,
+    target::{Target, Version},
+};
+
+/// Everything that is reported without a kernel.
+fn findings(text: &str, selection: &Selection, schemas: Option<&Schemas>) -> Vec<Located> {
+    let against = Against { selection, schemas, kernels: &[], fleet: Fleet::Requested };
+    assess(&parse(text)[0], &against).findings
+}
+
+fn policy(spec: &str) -> String {
+    format!("apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: p}}\nspec: {{{spec}}}\n")
+}
+
+fn said(spec: &str) -> Vec<String> {
+    let found = findings(&policy(spec), &Selection::default(), None);
+    found.iter().map(|f| format!("{} {}", f.diagnostic.code.id, f.diagnostic.path)).collect()
+}
+
+#[test]
+fn mistakes_of_form_have_no_followers() {
+    // Without the section it would have no hook.
+    assert_eq!(said("kprobs: [{call: sys_dup}]"), ["GW003 spec.kprobs"]);
+    // Without the expression's operator it would have the wrong number of values.
+    assert_eq!(
+        said(
+            "kprobes: [{call: sys_dup, message: ok}], podSelector: {matchExpressions: [{key: a, operator: Inn}]}"
+        ),
+        ["GW007 spec.podSelector.matchExpressions[0].operator"]
+    );
+}
+
+#[test]
+fn an_object_with_a_member_twice_has_no_followers() {
+    // With the other `syscall` it would be the name of a function.
+    let text = policy("kprobes: [{call: __sys_setuid, syscall: false, syscall: true, message: ok}]");
+    let kernel = gatewatch_kernel::Profile::shipped("6.12").unwrap();
+    let environment = Environment { kernel: &kernel, host_namespaces: &BTreeMap::new() };
+    let kernels = [Kernel { name: "6.12", environment, nodes: None }];
+    let selection = Selection::default();
+    let assessment = assess(&parse(&text)[0], &Against { kernels: &kernels, ..Against::new(&selection) });
+    let codes: Vec<&str> = assessment.findings.iter().map(|f| f.diagnostic.code.id).collect();
+    assert_eq!((codes, assessment.plans), (vec!["GW010"], vec![None]));
+}
+
+#[test]
+fn findings_come_in_the_order_of_the_text() {
+    assert_eq!(
+        said("options: [{name: x}], kprobes: [{call: sys_dup, message: ok, tags: [a]}], loder: true"),
+        ["GW014 spec.options[0].name", "GW406 spec.kprobes[0].tags[0]", "GW003 spec.loder"]
+    );
+}
+
+#[test]
+fn ours_is_reported_where_the_schema_has_the_same() {
+    let text = policy("kprobes: [{call: sys_dup, message: ok, tags: [aa], args: [{index: 0, type: inte}]}]");
+    let found = findings(&text, &Selection::default(), Some(Schemas::shipped()));
+    let codes: Vec<&str> = found.iter().map(|f| f.diagnostic.code.id).collect();
+    assert_eq!(codes, ["GW007"]);
+}
+
+/// Code and severity of each finding for a target.
+fn for_target(spec: &str, target: &str) -> Vec<(&'static str, Severity)> {
+    let selection = match target {
+        "" => Selection::default(),
+        target => Selection::of(&[target.parse().unwrap()]),
+    };
+    let kernel = gatewatch_kernel::Profile::shipped("6.12").unwrap();
+    let environment = Environment { kernel: &kernel, host_namespaces: &BTreeMap::new() };
+    let kernels = [Kernel { name: "6.12", environment, nodes: None }];
+    let against =
+        Against { selection: &selection, schemas: None, kernels: &kernels, fleet: Fleet::Requested };
+    let assessment = assess(&parse(&policy(spec))[0], &against);
+    let found = assessment.findings.iter().map(|f| (f.diagnostic.code.id, f.diagnostic.severity));
+    found.collect()
+}
+
+#[test]
+fn what_only_tetragon_refuses_is_no_error_for_gatewatch() {
+    let spec = "kprobes: [{call: sys_dup, message: a}]";
+    assert_eq!(for_target(spec, ""), [("GW406", Severity::Note)]);
+    assert_eq!(for_target(spec, "gatewatch"), []);
+    assert_eq!(for_target(spec, "tetragon"), [("GW406", Severity::Error)]);
+}
+
+#[test]
+fn what_the_agent_does_not_run_is_no_error_for_tetragon() {
+    let spec = "tracepoints: [{subsystem: sched, event: sched_process_exec, message: ok}]";
+    assert_eq!(for_target(spec, "tetragon"), []);
+    assert_eq!(for_target(spec, ""), [("GW009", Severity::Error)]);
+}
+
+#[test]
+fn a_version_has_what_it_has() {
+    let spec = "kprobes: [{call: __sys_setuid, syscall: false, message: ok, args: [{index: 0, type: uint32}], \
+                selectors: [{matchArgs: [{index: 0, operator: InRange, values: ['1:5']}]}]}]";
+    assert_eq!(for_target(spec, "tetragon=1.5"), [("GW019", Severity::Error)]);
+    assert_eq!(for_target(spec, "tetragon=1.6"), []);
+    assert_eq!(for_target(spec, ""), []);
+}
+
+#[test]
+fn several_targets_give_what_is_about_any_of_them() {
+    let selection = Selection::of(&[Target::Gatewatch, Target::Tetragon(Version::new(1, 4))]);
+    let text = policy("usdts: [{path: /a, provider: b, name: c, message: ok, selectors: [{matchData: []}]}]");
+    let found = findings(&text, &selection, None);
+    let found: Vec<String> =
+        found.iter().map(|f| format!("{} {}", f.diagnostic.code.id, f.diagnostic.path)).collect();
+    assert_eq!(found, ["GW019 spec.usdts"], "of what is inside nothing more is reported");
+}
+
+#[test]
+fn a_plan_is_there_where_gatewatch_has_no_error() {
+    let kernel = gatewatch_kernel::Profile::shipped("6.12").unwrap();
+    let environment = Environment { kernel: &kernel, host_namespaces: &BTreeMap::new() };
+    let kernels = [Kernel { name: "6.12", environment, nodes: None }];
+    let planned = |spec: &str, target: Target| {
+        let selection = Selection::of(&[target]);
+        let against =
+            Against { selection: &selection, schemas: None, kernels: &kernels, fleet: Fleet::Requested };
+        assess(&parse(&policy(spec))[0], &against).plans[0].is_some()
+    };
+    let tetragon = Target::Tetragon(Version::NEWEST);
+    for target in [Target::Gatewatch, tetragon] {
+        assert!(planned("kprobes: [{call: sys_dup, message: a}]", target), "only Tetragon refuses it");
+        assert!(!planned("kprobes: [{call: sys_dup, message: ok}], loader: true", target));
+        assert!(!planned("kprobes: [{call: sys_dup, message: ok, tag: a}]", target));
+    }
+}
+
+#[test]
+fn a_kernel_whose_nodes_are_not_selected_has_no_say() {
+    let kernel = gatewatch_kernel::Profile::shipped("6.12").unwrap();
+    let environment = Environment { kernel: &kernel, host_namespaces: &BTreeMap::new() };
+    let labels = [BTreeMap::from([("zone".to_owned(), "1".to_owned())])];
+    let kernels = [Kernel { name: "6.12", environment, nodes: Some(&labels) }];
+    let selection = Selection::default();
+    let fleet = Fleet::Cluster { unknown: 0 };
+    let against = Against { selection: &selection, schemas: None, kernels: &kernels, fleet };
+    let found = |zone: &str| {
+        let spec = format!(
+            "kprobes: [{{call: nothing_so, syscall: false, message: ok}}], nodeSelector: {{matchLabels: {{zone: '{zone}'}}}}"
+        );
+        assess(&parse(&policy(&spec))[0], &against).findings.len()
+    };
+    assert_eq!((found("1"), found("2")), (1, 0));
+}

@@ -1,0 +1,276 @@
+//! The parts of the language that not every release of Tetragon has: which release brought each, and which removed it.
+//! What [`Version::OLDEST`] had and every later release has is not listed.
+
+use crate::{
+    codes::NOT_IN_VERSION,
+    diagnostic::{Diagnostic, FieldPath, Step},
+    source::{Node, Value},
+    target::{Targets, Version, Versions},
+};
+
+/// What a part is, by its place: the name of the field that holds the object it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    /// A field.
+    Field(&'static str),
+    /// A word that is the value of a field: `(field, word)`.
+    Word(&'static str, &'static str),
+}
+
+/// A part of the language.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Part {
+    of: &'static [&'static str],
+    what: What,
+    life: Life,
+}
+
+/// When a part is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// From this release on.
+    Since(Version),
+    /// Up to this release.
+    Until(Version),
+}
+
+/// The use of a part in a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    path: FieldPath,
+    part: &'static Part,
+}
+
+const CALLS: &[&str] = &["kprobes", "fentries", "uprobes"];
+const FILTERS: &[&str] = &["matchArgs", "matchData", "matchReturnArgs"];
+const PROGRAMS: &[&str] = &["matchBinaries", "matchParentBinaries"];
+const ACTIONS: &[&str] = &["matchActions", "matchReturnActions"];
+const ARGS: &[&str] = &["args", "data", "returnArg"];
+
+const fn field(minor: u8, of: &'static [&'static str], name: &'static str) -> Part {
+    Part { of, what: What::Field(name), life: Life::Since(Version::new(1, minor)) }
+}
+
+const fn operator(minor: u8, of: &'static [&'static str], word: &'static str) -> Part {
+    Part { of, what: What::Word("operator", word), life: Life::Since(Version::new(1, minor)) }
+}
+
+const fn ty(minor: u8, word: &'static str) -> Part {
+    Part { of: ARGS, what: What::Word("type", word), life: Life::Since(Version::new(1, minor)) }
+}
+
+const fn action(minor: u8, word: &'static str) -> Part {
+    Part { of: ACTIONS, what: What::Word("action", word), life: Life::Since(Version::new(1, minor)) }
+}
+
+const fn until(minor: u8, what: What) -> Part {
+    Part { of: ACTIONS, what, life: Life::Until(Version::new(1, minor)) }
+}
+
+/// Every such part, from the history of Tetragon's `CustomResourceDefinition`.
+static PARTS: &[Part] = &[
+    field(2, &["spec"], "lsmhooks"),
+    field(2, PROGRAMS, "followChildren"),
+    operator(2, PROGRAMS, "Postfix"),
+    operator(2, PROGRAMS, "NotPostfix"),
+    field(3, ACTIONS, "imaHash"),
+    ty(3, "bpf_cmd"),
+    action(3, "CleanupEnforcerNotification"),
+    field(4, ARGS, "resolve"),
+    ty(4, "dentry"),
+    ty(4, "sockaddr"),
+    ty(4, "socket"),
+    field(5, FILTERS, "args"),
+    operator(5, FILTERS, "CapabilitiesGained"),
+    field(5, CALLS, "ignore"),
+    field(5, &["tracepoints"], "raw"),
+    field(5, &["uprobes"], "offsets"),
+    field(5, &["uprobes"], "refCtrOffsets"),
+    field(6, &["spec"], "usdts"),
+    field(6, &["uprobes"], "addrs"),
+    field(6, &["kprobes", "fentries"], "data"),
+    field(6, ARGS, "source"),
+    field(6, ARGS, "btfType"),
+    field(6, &["selectors"], "matchData"),
+    field(6, ACTIONS, "argRegs"),
+    operator(6, FILTERS, "InRange"),
+    operator(6, FILTERS, "NotInRange"),
+    ty(6, "bpf_prog"),
+    action(6, "Set"),
+    field(7, &["spec"], "fentries"),
+    field(7, &["spec"], "hostSelector"),
+    field(7, &["spec"], "selectorsMacros"),
+    field(7, &["selectors"], "macros"),
+    field(7, &["selectors"], "matchParentBinaries"),
+    field(7, &["uprobes"], "btfPath"),
+    field(7, &["uprobes"], "data"),
+    field(7, &["uprobes"], "return"),
+    field(7, &["uprobes"], "returnArg"),
+    operator(7, FILTERS, "CelExpr"),
+    operator(7, FILTERS, "FileType"),
+    operator(7, FILTERS, "NotFileType"),
+    operator(7, FILTERS, "SubString"),
+    operator(7, FILTERS, "SubStringIgnCase"),
+    ty(7, "sockaddr_un"),
+    field(8, &["spec"], "nodeSelector"),
+    field(8, &["selectors"], "label"),
+    field(8, &["selectors"], "matchWorkloads"),
+    field(8, &["uprobes"], "binaryDigests"),
+    field(8, ARGS, "btfTypeModule"),
+    field(8, ACTIONS, "argNewSymbol"),
+    field(8, ACTIONS, "argNewAddr"),
+    field(8, ACTIONS, "argNewOffset"),
+    until(7, What::Word("action", "FollowFD")),
+    until(7, What::Word("action", "UnfollowFD")),
+    until(7, What::Word("action", "CopyFD")),
+    until(7, What::Field("argFd")),
+    until(7, What::Field("argName")),
+];
+
+impl Part {
+    /// The releases that don't have it.
+    const fn missing(&self) -> Versions {
+        match self.life {
+            Life::Since(first) => Versions::up_to(first.before()),
+            Life::Until(last) => Versions::from(last.after()),
+        }
+    }
+
+    /// Whether a member of an object is it. `of` is the name of the field that holds the object.
+    fn is(&self, of: &str, name: &str, value: &Node) -> bool {
+        let written = match self.what {
+            What::Field(field) => field == name,
+            What::Word(field, word) => field == name && value.as_str() == Some(word),
+        };
+        written && self.of.contains(&of)
+    }
+
+    fn message(&self) -> String {
+        let (name, effect) = match self.what {
+            What::Field(name) => (name, "drops it without a word: the policy means something else"),
+            What::Word(_, word) => (word, "refuses the policy"),
+        };
+        match self.life {
+            Life::Since(first) => {
+                format!("`{name}` appeared in Tetragon {first}; an earlier version {effect}")
+            }
+            Life::Until(last) => {
+                format!("`{name}` vanished after Tetragon {last}; a later version {effect}")
+            }
+        }
+    }
+}
+
+impl Use {
+    /// That it is a mistake for the releases that don't have the part.
+    pub fn diagnostic(&self) -> Diagnostic {
+        let diagnostic = Diagnostic::new(&NOT_IN_VERSION, self.path.clone(), self.part.message())
+            .targets(Targets::tetragon(self.part.missing()));
+        match self.part.what {
+            What::Field(_) => diagnostic.at_key(),
+            What::Word(..) => diagnostic,
+        }
+    }
+
+    /// The programs that it is a mistake for.
+    pub const fn targets(&self) -> Targets {
+        Targets::tetragon(self.part.missing())
+    }
+
+    /// Whether it is inside of another one.
+    pub fn is_inside(&self, other: &Self) -> bool {
+        self.path.0.starts_with(&other.path.0)
+    }
+}
+
+/// The parts that a policy uses, in the order of the text.
+pub fn uses(object: &Node) -> Vec<Use> {
+    let mut found = Vec::new();
+    if let Some(spec) = object.get("spec") {
+        walk(spec, "spec", &mut vec![Step::Field("spec".into())], &mut found);
+    }
+    found
+}
+
+/// Goes through a value. `of` is the name of the field that holds it, `path` its place.
+fn walk(node: &Node, of: &str, path: &mut Vec<Step>, found: &mut Vec<Use>) {
+    match &node.value {
+        Value::Map(entries) => {
+            // The API server takes a member that is null for none.
+            for entry in entries.iter().filter(|entry| entry.value.value != Value::Null) {
+                path.push(Step::Field(entry.key.as_str().into()));
+                if let Some(part) = PARTS.iter().find(|part| part.is(of, &entry.key, &entry.value)) {
+                    found.push(Use { path: FieldPath(path.clone()), part });
+                }
+                // A macro is a selector under a name of its own.
+                let inner = if of == "selectorsMacros" { "selectors" } else { &entry.key };
+                walk(&entry.value, inner, path, found);
+                path.pop();
+            }
+        }
+        Value::Seq(items) => {
+            for (i, item) in items.iter().enumerate() {
+                path.push(Step::Index(i));
+                walk(item, of, path, found);
+                path.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{source::parse, target::Target};
+
+    /// What a version of Tetragon has against a policy.
+    fn against(minor: u8, spec: &str) -> Vec<String> {
+        let target = Target::Tetragon(Version::new(1, minor));
+        let uses = uses(&parse(&format!("spec: {spec}"))[0].root);
+        let uses = uses.iter().filter(|part| part.targets().contain(target));
+        uses.map(|part| part.path.to_string()).collect()
+    }
+
+    #[test]
+    fn parts_appear() {
+        let spec = "{lsmhooks: [{hook: f, selectors: [{matchArgs: [{index: 0, operator: SubString, values: [a]}]}]}]}";
+        assert_eq!(
+            against(1, spec),
+            ["spec.lsmhooks", "spec.lsmhooks[0].selectors[0].matchArgs[0].operator"]
+        );
+        assert_eq!(against(6, spec), ["spec.lsmhooks[0].selectors[0].matchArgs[0].operator"]);
+        assert_eq!(against(7, spec), [""; 0]);
+        let types = "{kprobes: [{args: [{index: 0, type: dentry}], returnArg: {index: 0, type: bpf_prog}}]}";
+        assert_eq!(against(3, types), ["spec.kprobes[0].args[0].type", "spec.kprobes[0].returnArg.type"]);
+        assert_eq!(against(5, types), ["spec.kprobes[0].returnArg.type"]);
+    }
+
+    #[test]
+    fn parts_vanish() {
+        let spec = "{kprobes: [{selectors: [{matchActions: [{action: FollowFD, argFd: 0, argName: 1}]}]}]}";
+        assert_eq!(against(7, spec), [""; 0]);
+        let at = |field| format!("spec.kprobes[0].selectors[0].matchActions[0].{field}");
+        assert_eq!(against(8, spec), [at("action"), at("argFd"), at("argName")]);
+    }
+
+    #[test]
+    fn a_name_counts_in_its_place_alone() {
+        // `label` of an argument is older than that of a selector, and a label of a pod may be called anything.
+        let spec = "{kprobes: [{args: [{index: 0, label: a}]}], podSelector: {matchLabels: {usdts: a, data: b}}, \
+                    usdts: null}";
+        assert_eq!(against(1, spec), [""; 0]);
+        assert_eq!(
+            against(6, "{selectorsMacros: {m: {matchParentBinaries: []}}}"),
+            ["spec.selectorsMacros", "spec.selectorsMacros.m.matchParentBinaries"]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_names_the_version() {
+        let uses = uses(&parse("spec: {usdts: []}")[0].root);
+        let diagnostic = uses[0].diagnostic();
+        assert!(diagnostic.message.starts_with("`usdts` appeared in Tetragon 1.6"), "{diagnostic}");
+        assert!(diagnostic.is_error() && !diagnostic.stops_gatewatch());
+    }
+}
