@@ -30,6 +30,7 @@ const CHECKS: &[Check] = &[
     ("it is ready within twenty seconds", ready_in_time),
     ("a policy's errors are all said at once", answers::all_errors_at_once),
     ("the corpus is answered as the command line says", answers::corpus),
+    ("the two programs that run policies get different answers", answers::targets),
     ("the sample application and the policies, in both orders", coverage::both_orders),
     ("a slip in a label is told with what was meant", coverage::near_miss),
     ("a dry run says the same and does nothing", coverage::dry_run),

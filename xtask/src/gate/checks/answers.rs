@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Stage, pod, policy};
+use super::{Said, Stage, pod, policy};
 use crate::paths;
 
 const TWO_FAULTS: &str = "
@@ -54,8 +54,75 @@ const NOT_RUN: &str = "GW009";
 /// What the API server itself mends before it asks: the namespace of an object that has none.
 const MENDED: &str = "GW105";
 
-/// Every policy of the corpus, as its first line expects it.
+/// Puts a table in force on both replicas: what is said of a policy has to be so a few times in a row.
+fn in_force(stage: &Stage, table: &str, policy: &str, holds: impl Fn(&Said) -> bool) -> Result<()> {
+    if table.is_empty() {
+        stage.must(&["-n", "gatewatch", "delete", "configmap", "gatewatch-modes"], "")?;
+    } else {
+        stage.must(&["apply", "-f", "-"], &modes_map(table))?;
+    }
+    stage.eventually(&format!("the modes are {table:?}"), |stage| {
+        for _ in 0..4 {
+            if !holds(&dry_run(stage, policy)?) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })
+}
+
+fn dry_run(stage: &Stage, manifest: &str) -> Result<Said> {
+    stage.kubectl(&["apply", "--dry-run=server", "-f", "-"], manifest)
+}
+
+/// Tetragon refuses it for its message of one byte, and no release before 1.6 has its operator.
+const FOR_GATEWATCH: &str = "
+apiVersion: cilium.io/v1alpha1
+kind: TracingPolicy
+metadata: {name: short}
+spec:
+  kprobes:
+  - call: __sys_setuid
+    syscall: false
+    message: a
+    args: [{index: 0, type: uint32}]
+    selectors: [{matchArgs: [{index: 0, operator: InRange, values: ['1:5']}]}]
+";
+
+/// Gatewatch's agent runs no tracepoints.
+const FOR_TETRAGON: &str = "
+apiVersion: cilium.io/v1alpha1
+kind: TracingPolicy
+metadata: {name: tracepoint}
+spec:
+  tracepoints: [{subsystem: sched, event: sched_process_exec, message: exec}]
+";
+
+/// The same two policies in front of Gatewatch, of Tetragon, and of an old Tetragon.
+pub(super) fn targets(stage: &mut Stage) -> Result<()> {
+    stage.silently(&["apply", "--dry-run=server", "-f", "-"], FOR_GATEWATCH)?;
+    dry_run(stage, FOR_TETRAGON)?.expect(false, &["GW009"])?;
+
+    in_force(stage, "target: tetragon", FOR_GATEWATCH, |said| !said.ok && said.text.contains("GW406"))?;
+    ensure!(!dry_run(stage, FOR_GATEWATCH)?.text.contains("GW019"), "the newest Tetragon has the operator");
+    stage.silently(&["apply", "--dry-run=server", "-f", "-"], FOR_TETRAGON)?;
+
+    in_force(stage, "target: tetragon=1.5", FOR_GATEWATCH, |said| !said.ok && said.text.contains("GW019"))?;
+    dry_run(stage, FOR_GATEWATCH)?.expect(false, &["`InRange` appeared in Tetragon 1.6", "GW406"])?;
+
+    in_force(stage, "", FOR_GATEWATCH, |said| said.ok)?;
+    dry_run(stage, FOR_TETRAGON)?.expect(false, &["GW009"])
+}
+
+/// Every policy of the corpus, as its first line expects it: for both programs.
 pub(super) fn corpus(stage: &mut Stage) -> Result<()> {
+    in_force(stage, "target: [gatewatch, tetragon]", FOR_GATEWATCH, |said| !said.ok)?;
+    let outcome = corpus_for_both(stage);
+    in_force(stage, "", FOR_GATEWATCH, |said| said.ok)?;
+    outcome
+}
+
+fn corpus_for_both(stage: &Stage) -> Result<()> {
     // A policy of a namespace that isn't there is refused for that alone.
     stage.must(&["create", "namespace", "shop"], "")?;
     let mut seen = 0;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::Tests;
@@ -16,6 +16,7 @@ pub(super) const MATRIX: &[(&str, &[&str])] = &[
     ("defaults", &[]),
     ("agent alone", &["webhook.enabled=false"]),
     ("gate alone", &["agent.enabled=false"]),
+    ("gate in front of Tetragon", IN_FRONT),
     (
         "no policies",
         &[
@@ -59,6 +60,7 @@ pub(super) const MATRIX: &[(&str, &[&str])] = &[
             "webhook.matchConditions[0].expression=request.userInfo.username != 'me'",
             "webhook.modes.modes.GW106=deny",
             "webhook.modes.namespaces.test.GW1xx=off",
+            "webhook.target={gatewatch,tetragon=1.4}",
         ],
     ),
     ("the fallback", &["validatingAdmissionPolicy.enabled=true"]),
@@ -68,6 +70,9 @@ pub(super) const MATRIX: &[(&str, &[&str])] = &[
         &["fullnameOverride=a-rather-long-name-that-will-have-to-be-cut-somewhere-near-its-end"],
     ),
 ];
+
+/// The gate alone, in front of an existing Tetragon.
+const IN_FRONT: &[&str] = &["agent.enabled=false", "webhook.target=tetragon=1.6"];
 
 /// What needs kinds of the Prometheus operator and of cert-manager.
 pub(super) const OTHERS: &[&str] = &[
@@ -87,6 +92,8 @@ const REFUSED: &[&str] = &[
     "agent.port=70000",
     "webhook.policies.failurePolicy=fail",
     "webhook.modes.modes.GW106=maybe",
+    "webhook.target=falco",
+    "webhook.target=tetragon=newest",
     "webhook.certificates.source=vault",
     "policies.standard.sudo=true",
 ];
@@ -114,6 +121,7 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) {
         .map(|setting| format!("the schema takes {setting}"))
         .collect();
     tests.verdict("the schema refuses what is wrong", &accepted);
+    tests.holds("the gate in front of Tetragon has nothing of the agent", in_front_of_tetragon(programs));
     tests.holds(
         "with the kinds of others",
         template(programs, "1.36.0", OTHERS).and_then(|objects| {
@@ -128,6 +136,33 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) {
             Ok(())
         }),
     );
+}
+
+/// Without the agent there is nothing of it, nor an alert that says that it is away.
+fn in_front_of_tetragon(programs: &Programs) -> Result<()> {
+    let mut settings = IN_FRONT.to_vec();
+    settings.extend(["prometheus.rules.enabled=true", "prometheus.podMonitor.enabled=true"]);
+    let objects = template(programs, "1.36.0", &settings)?;
+    for object in &objects {
+        let of_agent = object["metadata"]["labels"]["app.kubernetes.io/component"] == "agent";
+        ensure!(!of_agent && object["kind"] != "DaemonSet", "there is a {} of the agent", object["kind"]);
+    }
+    let find = |kind: &str, name: &str| {
+        let named = |object: &&Value| {
+            object["kind"] == kind && object["metadata"]["name"].as_str().is_some_and(|n| n.ends_with(name))
+        };
+        objects.iter().find(named).with_context(|| format!("no {kind} {name}"))
+    };
+    let table = find("ConfigMap", "modes")?["data"]["modes.yaml"].as_str().unwrap_or_default();
+    let table: Value = serde_saphyr::from_str(table).context("the modes are not YAML")?;
+    ensure!(table["target"] == "tetragon=1.6", "the modes have the target {}", table["target"]);
+    let rules = find("PrometheusRule", "")?["spec"]["groups"].as_array().cloned().unwrap_or_default();
+    let rules = rules.iter().filter_map(|group| group["rules"].as_array()).flatten();
+    let alerts: Vec<&str> = rules.filter_map(|rule| rule["alert"].as_str()).collect();
+    let of_agent = ["GatewatchAgentDown", "GatewatchPolicyNotLoaded", "GatewatchPolicySetsDiffer"];
+    ensure!(!alerts.iter().any(|alert| of_agent.contains(alert)), "alerts about the agent: {alerts:?}");
+    ensure!(alerts.contains(&"GatewatchGateDown"), "no alerts about the gate: {alerts:?}");
+    Ok(())
 }
 
 /// What holds for all objects of the chart. Gives what does not.
