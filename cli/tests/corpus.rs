@@ -1,4 +1,5 @@
-//! The corpus through the command line: what each file says is said of it, and files that are to pass do.
+//! The corpus through the command line, for Gatewatch and Tetragon together: what each file says is said of it, and files
+//! that are to pass do.
 #![allow(clippy::expect_used, reason = "helpers of tests are not tests to clippy")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,7 @@ const NOT_RUN_HERE: &str = "GW009";
 fn every_file_is_judged_as_it_says() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus");
     let output = Command::new(env!("CARGO_BIN_EXE_gatewatch"))
-        .args(["lint", "--format", "json"])
+        .args(["lint", "--format", "json", "--target", "gatewatch", "--target", "tetragon"])
         .arg(&corpus)
         .output()
         .expect("gatewatch runs");
