@@ -15,13 +15,13 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
 use gatewatch_coverage::{Labels, Shape, Workload};
+use gatewatch_serving::{Draining, Transport, bind};
 use gatewatch_webhook::caches::Cache;
 use gatewatch_webhook::caches::follow::Change;
 use gatewatch_webhook::cluster::{Cluster, Stored};
 use gatewatch_webhook::gate::Gate;
-use gatewatch_webhook::http::{App, reviews};
+use gatewatch_webhook::http::{App, LIMITS, reviews};
 use gatewatch_webhook::metrics::Metrics;
-use gatewatch_webhook::serve::{Draining, Transport, bind, serve};
 use gatewatch_webhook::tls::authority::{Material, Settings};
 use gatewatch_webhook::tls::{Certificates, Pair, provider, server_config};
 use rustls::pki_types::pem::PemObject as _;
@@ -261,12 +261,12 @@ impl Tls {
     }
 
     async fn serve(&self, router: Router) -> Outcome<SocketAddr> {
-        let listener = bind("127.0.0.1:0".parse()?).await?;
+        let listener = bind("127.0.0.1:0".parse()?, "")?;
         let address = listener.local_addr()?;
         let config = server_config(Arc::clone(&self.certificates), provider())?;
         let transport = Transport::Tls(Arc::new(config));
-        let never = std::future::pending();
-        tokio::spawn(serve(listener, transport, router, Draining::default(), never, Duration::ZERO));
+        let server = gatewatch_serving::Server { limits: LIMITS, transport, draining: Draining::default() };
+        tokio::spawn(server.run(listener, router, std::future::pending()));
         Ok(address)
     }
 

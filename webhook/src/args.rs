@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Gatewatch's gate: a validating admission webhook for `TracingPolicies` and for what they watch.
+/// Gatewatch's validating admission webhook for `TracingPolicies` and for the workloads that they select.
 #[derive(Debug, Parser)]
 #[command(name = "gatewatch-webhook", version)]
 pub struct Arguments {
-    /// What to do.
+    /// The task.
     #[command(subcommand)]
     pub task: Task,
 }
 
-/// What the program does.
+/// The tasks of the program.
 #[derive(Debug, Subcommand)]
 #[expect(clippy::doc_markdown, reason = "the comments are what --help prints")]
 pub enum Task {
@@ -23,7 +23,7 @@ pub enum Task {
     Serve(Box<Serve>),
     /// Print the ValidatingWebhookConfiguration
     Manifests(Manifests),
-    /// Print a ValidatingAdmissionPolicy that holds the rules about labels where no webhook answers
+    /// Print a ValidatingAdmissionPolicy that enforces the rules about labels while no webhook answers
     Vap,
 }
 
@@ -31,77 +31,77 @@ pub enum Task {
 #[derive(Debug, Args)]
 #[expect(clippy::doc_markdown, reason = "the comments are what --help prints")]
 pub struct Serve {
-    /// Where the API server asks
+    /// Address for the API server's admission requests, with TLS
     #[arg(long, env = "GATEWATCH_LISTEN", default_value = "0.0.0.0:9443")]
     pub listen: SocketAddr,
-    /// Where to serve /metrics, /healthz and /readyz, without TLS
+    /// Address for /metrics, /healthz and /readyz, without TLS
     #[arg(long, env = "GATEWATCH_METRICS_ADDRESS", default_value = "0.0.0.0:9090")]
     pub metrics_address: SocketAddr,
     /// Kubeconfig of the API server [default: the pod's service account, or else the user's]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// The webhook's own namespace: of its Secret, ConfigMap and Lease
+    /// Namespace of the webhook's Secret, ConfigMap and Lease
     #[arg(long, env = "POD_NAMESPACE", default_value = "gatewatch")]
     pub namespace: String,
-    /// This replica's name, for the Lease and in Events [default: the host's]
+    /// This replica's name, for the Lease and in Events [default: the host name]
     #[arg(long, env = "POD_NAME")]
     pub identity: Option<String>,
-    /// Certificates from this folder (tls.crt, tls.key), which somebody else fills, in place of the webhook's own
+    /// Read the certificate from this directory (tls.crt, tls.key) instead of issuing one
     #[arg(long, value_name = "DIR")]
     pub tls_dir: Option<PathBuf>,
-    /// The Secret that replicas share their own CA and certificate in
+    /// Secret in which replicas share the webhook's own CA and certificate
     #[arg(long, value_name = "NAME", default_value = "gatewatch-webhook-tls")]
     pub tls_secret: String,
-    /// DNS names and addresses that the certificate is for [default: those of the service]
+    /// DNS names and addresses of the certificate [default: those of the service]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub tls_names: Vec<String>,
-    /// The service by which the API server reaches the webhook
+    /// Service that the API server calls
     #[arg(long, value_name = "NAME", default_value = "gatewatch-webhook")]
     pub service: String,
-    /// Life of the webhook's own CA
+    /// Lifetime of the webhook's own CA
     #[arg(long, value_parser = duration, default_value = "1825d")]
     pub ca_life: Duration,
-    /// Life of the webhook's own certificate
+    /// Lifetime of the webhook's own certificate
     #[arg(long, value_parser = duration, default_value = "90d")]
     pub leaf_life: Duration,
-    /// From when a new CA is in caBundle to when it signs
+    /// Time between adding a new CA to caBundle and signing with it
     #[arg(long, value_parser = duration, default_value = "1h")]
     pub ca_settle: Duration,
-    /// How often certificates are looked at
+    /// Interval for checking certificates
     #[arg(long, value_parser = duration, default_value = "10s")]
     pub tls_poll: Duration,
-    /// The ValidatingWebhookConfigurations whose caBundle follows the webhook's own CA
+    /// ValidatingWebhookConfigurations whose caBundle is set to the webhook's own CA
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = crate::registration::NAME)]
     pub registrations: Vec<String>,
-    /// The ConfigMap with the modes
+    /// ConfigMap with the modes
     #[arg(long, value_name = "NAME", default_value = "gatewatch-modes")]
     pub modes: String,
-    /// The Lease of the replica that writes PolicyCoverage and Events
+    /// Lease of the replica that writes PolicyCoverage and Events
     #[arg(long, value_name = "NAME", default_value = "gatewatch-webhook")]
     pub lease: String,
-    /// How often every policy's coverage is looked at again, changed or not
+    /// Interval for evaluating the coverage of all policies again
     #[arg(long, value_parser = duration, default_value = "10m")]
     pub recheck: Duration,
-    /// The folder of the pages about diagnostics
+    /// Base URL of the pages about diagnostics
     #[arg(long, value_name = "URL", default_value = DOCS)]
     pub docs_url: String,
-    /// From SIGTERM to when no more connections are taken: the time in which the cluster learns of the end
+    /// Time between SIGTERM and refusing connections, for the cluster to remove this replica from its endpoints
     #[arg(long, value_parser = duration, default_value = "5s")]
     pub drain: Duration,
-    /// How log lines look
+    /// Format of log lines
     #[arg(long, value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,
 }
 
-/// Where the pages are.
+/// Default base URL of the pages about diagnostics.
 const DOCS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/tree/main/docs/codes");
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// One JSON object a line
     Json,
-    /// For people
+    /// Plain text
     Text,
 }
 
@@ -111,25 +111,25 @@ pub struct Manifests {
     /// Name of the registration
     #[arg(long, default_value = crate::registration::NAME)]
     pub name: String,
-    /// Reach the webhook by this URL in place of a service: https://HOST:PORT
+    /// URL of the webhook instead of a service: https://HOST:PORT
     #[arg(long)]
     pub url: Option<String>,
-    /// The webhook's own namespace
+    /// Namespace of the webhook
     #[arg(long, default_value = "gatewatch")]
     pub namespace: String,
-    /// The webhook's service
+    /// Service of the webhook
     #[arg(long, default_value = "gatewatch-webhook")]
     pub service: String,
-    /// The service's port
+    /// Port of the service
     #[arg(long, default_value_t = 443)]
     pub port: u16,
-    /// What holds for policies while no webhook answers
+    /// failurePolicy for policies
     #[arg(long, value_enum, default_value_t = Failure::Fail)]
     pub policies: Failure,
-    /// What holds for workloads while no webhook answers
+    /// failurePolicy for workloads
     #[arg(long, value_enum, default_value_t = Failure::Ignore)]
     pub workloads: Failure,
-    /// File of the certificates to trust, where the webhook doesn't set them itself
+    /// File of the CA certificates to trust, if the webhook does not set caBundle
     #[arg(long, value_name = "FILE")]
     pub ca_bundle: Option<PathBuf>,
 }
@@ -138,9 +138,9 @@ pub struct Manifests {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "PascalCase")]
 pub enum Failure {
-    /// Nothing is admitted
+    /// Reject while no webhook answers
     Fail,
-    /// Everything is admitted
+    /// Admit while no webhook answers
     Ignore,
 }
 
@@ -154,23 +154,10 @@ impl Failure {
     }
 }
 
-/// A number with a unit: `500ms`, `10s`, `5m`, `2h`, `90d`.
+/// A number with a unit, or several: `500ms`, `10s`, `5m`, `2h`, `90d`, `1h 30m`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 =
-        number.parse().map_err(|_| format!("{text:?} is no time; write a number and a unit, as 10s"))?;
-    let seconds = |unit: u64| {
-        number.checked_mul(unit).map(Duration::from_secs).ok_or_else(|| format!("{text:?} is too long"))
-    };
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => seconds(1),
-        "m" => seconds(60),
-        "h" => seconds(60 * 60),
-        "d" => seconds(24 * 60 * 60),
-        _ => Err(format!("{text:?} has no unit that is known: ms, s, m, h or d")),
-    }
+    humantime::parse_duration(text)
+        .map_err(|_| format!("invalid duration {text:?}: expected a number and a unit, for example 10s"))
 }
 
 #[cfg(test)]
@@ -185,11 +172,15 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read() {
+    fn durations_are_read() {
         assert_eq!(duration("90d"), Ok(Duration::from_hours(90 * 24)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         for bad in ["", "s", "10", "10x", "99999999999999999999s", "9999999999999999d"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
+        assert_eq!(
+            duration("10").unwrap_err(),
+            "invalid duration \"10\": expected a number and a unit, for example 10s"
+        );
     }
 }

@@ -1,30 +1,53 @@
-//! What is answered on the two ports: reviews on the one, metrics and probes on the other.
+//! The endpoints of the two ports: reviews on one, metrics and probes on the other.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State, rejection::BytesRejection},
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use gatewatch_serving::{Draining, Limits};
 
-use crate::caches::Cache;
-use crate::cluster::Cluster;
-use crate::gate::{Door, Gate};
-use crate::metrics::{CONTENT_TYPE, Metrics};
-use crate::review::{self, BadReview};
-use crate::serve::Draining;
-use crate::tls::Certificates;
+use crate::{
+    caches::Cache,
+    cluster::Cluster,
+    gate::{Door, Gate},
+    metrics::{CONTENT_TYPE, Metrics},
+    review::{self, BadReview},
+    tls::Certificates,
+};
+
+/// The bounds of both ports.
+pub const LIMITS: Limits = Limits {
+    connections: 512,
+    // API servers may reach the webhook through one proxy (konnectivity).
+    per_peer: 384,
+    handshake: Duration::from_secs(5),
+    // Go's HTTP client, and so the API server, closes a connection that was idle for 90 s. If the webhook closed it
+    // earlier, a request could meet the end of its connection.
+    head: Duration::from_mins(2),
+    // The API server waits for 3 s.
+    request: Duration::from_secs(10),
+    connection: None,
+    head_bytes: 32 << 10,
+    keep_alive: true,
+    // Requests under way at the end.
+    grace: Duration::from_secs(5),
+};
 
 /// Bytes of a review. The API server takes objects of 3 MiB at the most; a review of an update holds two.
 const BODY_BYTES: usize = 7 << 20;
 
-/// What requests are answered with.
+/// The state behind the endpoints for reviews.
 pub struct App {
-    /// The judge.
+    /// Decides about reviews.
     pub gate: Gate,
     /// The counts.
     pub metrics: Arc<Metrics>,
@@ -48,7 +71,7 @@ fn answer(State(app): State<Arc<App>>, door: Door, body: Result<Bytes, BytesReje
         Ok(body) => body,
         Err(rejection) => {
             app.metrics.bad_request("body");
-            return (rejection.status(), format!("the body can't be taken: {}\n", rejection.body_text()))
+            return (rejection.status(), format!("cannot read the body: {}\n", rejection.body_text()))
                 .into_response();
         }
     };
@@ -85,21 +108,21 @@ fn answer(State(app): State<Arc<App>>, door: Door, body: Result<Bytes, BytesReje
     match verdict.answer.into_review() {
         Ok(bytes) => ([(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
         Err(error) => {
-            tracing::error!(uid = request.uid, "the answer can't be written: {error}");
-            (StatusCode::INTERNAL_SERVER_ERROR, "the answer can't be written; see the log\n").into_response()
+            tracing::error!(uid = request.uid, "cannot write the answer: {error}");
+            (StatusCode::INTERNAL_SERVER_ERROR, "cannot write the answer; see the log\n").into_response()
         }
     }
 }
 
-/// What probes ask about.
+/// The state behind metrics and probes.
 pub struct Probed {
     /// The counts.
     pub metrics: Arc<Metrics>,
-    /// Whose caches have to be filled.
+    /// Its caches must be filled.
     pub cluster: Arc<Cluster>,
-    /// One of them has to be there.
+    /// One must be loaded.
     pub certificates: Arc<Certificates>,
-    /// Whether this replica is about to end.
+    /// Whether this replica is shutting down.
     pub draining: Draining,
 }
 
@@ -118,7 +141,7 @@ async fn metrics(State(probed): State<Arc<Probed>>) -> Response {
         Ok(Ok(text)) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
         Err(_) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be read; see the log\n").into_response()
+            (StatusCode::INTERNAL_SERVER_ERROR, "cannot read the metrics; see the log\n").into_response()
         }
     }
 }
@@ -129,7 +152,7 @@ async fn ready(State(probed): State<Arc<Probed>>) -> Response {
         return not("shutting down".to_owned());
     }
     if probed.certificates.not_after().is_none() {
-        return not("there is no certificate yet".to_owned());
+        return not("no certificate is loaded yet".to_owned());
     }
     let unsynced: Vec<&str> = probed.cluster.unsynced().into_iter().map(Cache::name).collect();
     if !unsynced.is_empty() {

@@ -20,7 +20,6 @@ pub mod modes;
 pub mod registration;
 pub mod review;
 pub mod run;
-pub mod serve;
 pub mod status;
 pub mod tls;
 pub mod vap;

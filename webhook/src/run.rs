@@ -1,9 +1,10 @@
-//! Everything together: what `serve` does, from start to end.
+//! The task `serve`, from start to end.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
+use gatewatch_serving::{Draining, Server, Transport, bind};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,10 +14,9 @@ use crate::args::Serve;
 use crate::caches;
 use crate::cluster::Cluster;
 use crate::gate::Gate;
-use crate::http::{App, Probed, probes, reviews};
+use crate::http::{App, LIMITS, Probed, probes, reviews};
 use crate::kernels::keep::keep;
 use crate::metrics::Metrics;
-use crate::serve::{Draining, Transport, bind, serve};
 use crate::status::lease::Candidate;
 use crate::status::write::Writer;
 use crate::tls::authority::Settings;
@@ -24,16 +24,13 @@ use crate::tls::files::Folder;
 use crate::tls::secret::Shared;
 use crate::tls::{self, Certificates};
 
-/// Time for requests under way at the end. The API server gives up after 3 s.
-const GRACE: Duration = Duration::from_secs(5);
-
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(arguments: Serve) -> Result<()> {
     let provider = tls::provider();
     // One provider for all of the process: the client of the API server takes the default.
     let _ = provider.as_ref().clone().install_default();
-    let listener = bind(arguments.listen).await?;
-    let metrics_listener = bind(arguments.metrics_address).await?;
+    let listener = bind(arguments.listen, "--listen")?;
+    let metrics_listener = bind(arguments.metrics_address, "--metrics-address")?;
     let client = client(&arguments).await?;
 
     let cluster = Arc::new(Cluster::default());
@@ -73,25 +70,25 @@ pub async fn run(arguments: Serve) -> Result<()> {
         listen = %listener.local_addr()?, metrics = %metrics_listener.local_addr()?,
         version = env!("CARGO_PKG_VERSION"), "serving"
     );
-    let transport = Transport::Tls(Arc::new(config));
-    let answering = tokio::spawn(serve(listener, transport, reviews(app), draining.clone(), end(), GRACE));
+    let server =
+        Server { limits: LIMITS, transport: Transport::Tls(Arc::new(config)), draining: draining.clone() };
+    let answering = tokio::spawn(server.run(listener, reviews(app), end()));
     // Probes are answered to the very end.
-    work.spawn(serve(
-        metrics_listener,
-        Transport::Plain,
-        probes(Arc::new(probed)),
-        Draining::default(),
-        std::future::pending(),
-        GRACE,
-    ));
+    let server = Server { limits: LIMITS, transport: Transport::Plain, draining: Draining::default() };
+    let probing = server.run(metrics_listener, probes(Arc::new(probed)), std::future::pending());
+    work.spawn(async move {
+        if let Err(error) = probing.await {
+            tracing::error!("cannot serve metrics and probes: {error}");
+        }
+    });
 
-    told_to_stop().await?;
-    tracing::info!("shutting down: answering for {} s more", arguments.drain.as_secs_f64());
+    termination().await?;
+    tracing::info!("shutting down in {:?}", arguments.drain);
     draining.begin();
     tokio::time::sleep(arguments.drain).await;
-    // Nobody listens where the server has ended by itself.
+    // An error means that the server has ended already.
     let _ = stop.send(true);
-    answering.await.context("the server ended in a panic")?;
+    answering.await.context("the server ended in a panic")?.context("cannot serve reviews")?;
     work.shutdown().await;
     tracing::info!("all requests are answered");
     Ok(())
@@ -107,7 +104,7 @@ async fn client(arguments: &Serve) -> Result<Client> {
                 .with_context(|| format!("cannot use the kubeconfig {}", path.display()))?
         }
         None => Config::infer().await.context(
-            "there is no API server to talk to: in a cluster a pod needs a service account, elsewhere use --kubeconfig",
+            "no API server is configured: in a cluster the pod needs a service account, elsewhere pass --kubeconfig",
         )?,
     };
     Client::try_from(config).context("cannot make a client of the API server")
@@ -155,7 +152,8 @@ fn hostname() -> String {
     name.trim().to_owned()
 }
 
-async fn told_to_stop() -> Result<()> {
+/// Waits for SIGINT or SIGTERM.
+async fn termination() -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {

@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use gatewatch_serving::{Draining, Transport, bind};
 use gatewatch_webhook::cluster::Cluster;
 use gatewatch_webhook::gate::Gate;
-use gatewatch_webhook::http::{App, reviews};
+use gatewatch_webhook::http::{App, LIMITS, reviews};
 use gatewatch_webhook::metrics::Metrics;
-use gatewatch_webhook::serve::{Draining, Transport, bind, serve};
 use gatewatch_webhook::tls::authority::{Material, Settings};
 use gatewatch_webhook::tls::{Certificates, Pair, provider, server_config};
 use rustls::pki_types::pem::PemObject as _;
@@ -30,7 +30,7 @@ struct Server {
     material: Material,
     draining: Draining,
     stop: oneshot::Sender<()>,
-    ended: tokio::task::JoinHandle<()>,
+    ended: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
 fn settings() -> Settings {
@@ -53,14 +53,14 @@ impl Server {
         let metrics = Arc::new(Metrics::new(Arc::clone(&cluster), Arc::clone(&certificates)).unwrap());
         let app = Arc::new(App { gate: Gate::new(cluster, "https://docs"), metrics });
         let config = server_config(Arc::clone(&certificates), provider()).unwrap();
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap(), "").unwrap();
         let address = listener.local_addr().unwrap();
         let draining = Draining::default();
         let (stop, stopped) = oneshot::channel();
         let stopped = async move { drop(stopped.await) };
         let transport = Transport::Tls(Arc::new(config));
-        let grace = Duration::from_secs(5);
-        let ended = tokio::spawn(serve(listener, transport, reviews(app), draining.clone(), stopped, grace));
+        let server = gatewatch_serving::Server { limits: LIMITS, transport, draining: draining.clone() };
+        let ended = tokio::spawn(server.run(listener, reviews(app), stopped));
         Self { address, certificates, material, draining, stop, ended }
     }
 
@@ -286,6 +286,6 @@ async fn an_ending_server_answers_what_has_begun() {
         answer.starts_with("HTTP/1.1 200") && answer.to_lowercase().contains("connection: close"),
         "{answer}"
     );
-    server.ended.await.unwrap();
+    server.ended.await.unwrap().unwrap();
     assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
 }

@@ -130,20 +130,14 @@ mod tests {
     use super::*;
 
     async fn agent(router: Router) -> String {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = gatewatch_serving::bind("127.0.0.1:0".parse().unwrap(), "").unwrap();
         let address = listener.local_addr().unwrap();
-        let (_, stop) = tokio::sync::oneshot::channel::<()>();
-        tokio::spawn(crate::serve::serve(
-            listener,
-            crate::serve::Transport::Plain,
-            router,
-            crate::serve::Draining::default(),
-            async move {
-                let _ = stop.await;
-                std::future::pending::<()>().await;
-            },
-            Duration::ZERO,
-        ));
+        let server = gatewatch_serving::Server {
+            limits: crate::http::LIMITS,
+            transport: gatewatch_serving::Transport::Plain,
+            draining: gatewatch_serving::Draining::default(),
+        };
+        tokio::spawn(server.run(listener, router, std::future::pending()));
         format!("http://{address}/profile")
     }
 
