@@ -23,9 +23,9 @@ pub(crate) struct Top {
     /// What to group counts by at the start
     #[arg(long, value_enum, default_value_t)]
     by: By,
-    /// Seconds between two scrapes
-    #[arg(long, default_value_t = 2.0, value_name = "SECONDS", value_parser = seconds)]
-    interval: f64,
+    /// Time between two scrapes, from 100ms to 1h
+    #[arg(long, default_value = "2s", value_name = "DURATION", value_parser = interval)]
+    interval: Duration,
     /// Print the counts of one interval as a table and exit (the default without a terminal)
     #[arg(long)]
     once: bool,
@@ -64,15 +64,20 @@ impl By {
     }
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
-    let seconds: f64 = text.parse().map_err(|_| format!("{text} is not a number"))?;
-    if (0.1..=3600.0).contains(&seconds) { Ok(seconds) } else { Err("expected 0.1 to 3600".into()) }
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text)
+        .map_err(|_| format!("invalid duration {text:?}: expected a number and a unit, for example 2s"))?;
+    if (Duration::from_millis(100)..=Duration::from_hours(1)).contains(&interval) {
+        Ok(interval)
+    } else {
+        Err(format!("invalid duration {text:?}: expected 100ms to 1h"))
+    }
 }
 
 /// Looks until the person has seen enough.
 pub(crate) fn run(arguments: &Top) -> Result<()> {
     let client = Client::new(&arguments.urls)?;
-    let interval = Duration::from_secs_f64(arguments.interval);
+    let interval = arguments.interval;
     if arguments.once || !io::stdout().is_terminal() {
         return once(&client, interval, arguments.by);
     }

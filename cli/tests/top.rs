@@ -37,7 +37,7 @@ fn top(arguments: &[&str]) -> Output {
 #[test]
 fn two_looks_make_a_table() {
     let (one, other) = (agent().to_string(), agent().to_string());
-    let output = top(&["--once", "--interval", "0.2", "--by", "binary", &one, &other]);
+    let output = top(&["--once", "--interval", "200ms", "--by", "binary", &one, &other]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?}");
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -49,7 +49,7 @@ fn two_looks_make_a_table() {
 
 #[test]
 fn an_agent_that_does_not_answer_is_an_error() {
-    let output = top(&["--once", "--interval", "0.1", "127.0.0.1:1"]);
+    let output = top(&["--once", "--interval", "100ms", "127.0.0.1:1"]);
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("http://127.0.0.1:1/metrics returns no metrics"), "{text}");
@@ -59,7 +59,7 @@ fn an_agent_that_does_not_answer_is_an_error() {
 fn wrong_options_are_explained() {
     let output = top(&["--interval", "0"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("expected 0.1 to 3600"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("expected 100ms to 1h"));
     let output = top(&["--once", "https://localhost/metrics"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("kubectl port-forward"));
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use gatewatch_exposition::samples;
+
 /// The counter of events, whose series are added up.
 const EVENTS: &str = "tetragon_policy_events_total";
 /// Counters of what is in no series of [`EVENTS`].
@@ -31,15 +33,12 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Adds what one agent says. Lines of other metrics are left out.
+    /// Adds the counts of one agent. Lines that are not samples are left out.
     pub(super) fn add(&mut self, text: &str) {
-        for line in text.lines() {
-            let Some(Sample { metric, labels, value }) = sample(line) else { continue };
-            if metric == EVENTS {
-                let label = |name: &str| {
-                    let at = labels.iter().position(|(of, _)| *of == name);
-                    at.map(|at| labels[at].1.clone()).unwrap_or_default()
-                };
+        for sample in samples(text).flatten() {
+            let value = sample.count();
+            if sample.metric == EVENTS {
+                let label = |name| sample.label(name).to_owned();
                 let key = Key {
                     policy: label("policy"),
                     namespace: label("namespace"),
@@ -47,66 +46,13 @@ impl Counts {
                     binary: label("binary"),
                 };
                 *self.events.entry(key).or_default() += value;
-            } else if LOST.contains(&metric) {
+            } else if LOST.contains(&sample.metric) {
                 self.lost += value;
-            } else if metric == POLICIES {
-                let running = labels.iter().any(|(name, value)| *name == "state" && value == "running");
+            } else if sample.metric == POLICIES {
+                let running = sample.label("state") == "running";
                 *(if running { &mut self.running } else { &mut self.not_running }) += value;
             }
         }
-    }
-}
-
-/// One line of the format.
-struct Sample<'a> {
-    metric: &'a str,
-    labels: Vec<(&'a str, String)>,
-    value: u64,
-}
-
-/// `name{label="value",…} number [time]`; nothing for comments and for what isn't such a line.
-fn sample(line: &str) -> Option<Sample<'_>> {
-    let line = line.trim();
-    if line.starts_with('#') {
-        return None;
-    }
-    let end = line.find(['{', ' '])?;
-    let (metric, rest) = line.split_at(end);
-    let (labels, rest) = match rest.strip_prefix('{') {
-        Some(rest) => labels(rest)?,
-        None => (Vec::new(), rest),
-    };
-    let number: f64 = rest.split_whitespace().next()?.parse().ok()?;
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "counters are whole and not negative; the cast saturates"
-    )]
-    Some(Sample { metric, labels, value: number as u64 })
-}
-
-/// Labels with their values, and what is behind the brace that ends them.
-fn labels(mut rest: &str) -> Option<(Vec<(&str, String)>, &str)> {
-    let mut labels = Vec::new();
-    loop {
-        rest = rest.trim_start_matches([',', ' ']);
-        if let Some(rest) = rest.strip_prefix('}') {
-            return Some((labels, rest));
-        }
-        let (name, quoted) = rest.split_once("=\"")?;
-        let (mut value, mut letters) = (String::new(), quoted.char_indices());
-        let end = loop {
-            match letters.next()? {
-                (at, '"') => break at,
-                (_, '\\') => match letters.next()? {
-                    (_, 'n') => value.push('\n'),
-                    (_, letter) => value.push(letter),
-                },
-                (_, letter) => value.push(letter),
-            }
-        };
-        labels.push((name, value));
-        rest = quoted.get(end + 1..)?;
     }
 }
 

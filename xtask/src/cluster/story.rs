@@ -266,7 +266,7 @@ fn check(metrics: &str) -> Result<()> {
     // Policies for everybody count what the container runtime does to start a program in it.
     let of_application = |policy: &str| EXPECTED.iter().any(|(.., pod, of)| !pod.is_empty() && *of == policy);
     let not_selected =
-        |sample: &&Sample| sample.label("pod") == "xwing" && of_application(sample.label("policy"));
+        |sample: &&Sample<'_>| sample.label("pod") == "xwing" && of_application(sample.label("policy"));
     if let Some(sample) = samples.iter().find(not_selected) {
         bail!("xwing was counted, which the application's policies don't select: {sample:?}");
     }

@@ -181,9 +181,9 @@ impl Stage {
     /// Waits until every replica has a number of objects of a kind in its cache.
     pub(crate) fn cached(&self, kind: &str, count: f64) -> Result<()> {
         self.eventually(&format!("{count} objects of kind {kind} in the caches"), |stage| {
-            let name = format!("gatewatch_cache_objects{{cache=\"{kind}\"}}");
             for replica in &stage.plane.replicas {
-                let found = super::probe::metric(replica.metrics, &name)?;
+                let found =
+                    super::probe::metric(replica.metrics, "gatewatch_cache_objects", &[("cache", kind)])?;
                 #[expect(clippy::float_cmp, reason = "small whole numbers")]
                 if found != count {
                     bail!("{found} of {count}");

@@ -7,10 +7,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use gatewatch_exposition::samples_of;
 
 /// Status and body of a GET on loopback.
 pub(crate) fn get(port: u16, path: &str) -> Result<(u16, String)> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).context("nobody listens")?;
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).context("no server listens there")?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut text = String::new();
@@ -20,9 +21,10 @@ pub(crate) fn get(port: u16, path: &str) -> Result<(u16, String)> {
     Ok((status, body.to_owned()))
 }
 
-/// The value of a metric: `name` with its labels as they are written, or the sum of all whose line begins so.
-pub(crate) fn metric(port: u16, name: &str) -> Result<f64> {
+/// The sum of a metric's samples that have these labels.
+pub(crate) fn metric(port: u16, name: &str, labels: &[(&str, &str)]) -> Result<f64> {
     let (_, text) = get(port, "/metrics")?;
-    let values = text.lines().filter(|line| line.starts_with(name));
-    Ok(values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
+    let found = samples_of(&text, name)
+        .filter(|sample| labels.iter().all(|(label, value)| sample.label(label) == *value));
+    Ok(found.map(|sample| sample.value).sum())
 }

@@ -96,7 +96,7 @@ pub(super) fn required(stage: &mut Stage) -> Result<()> {
     stage.must(&["apply", "-f", "-"], namespace)?;
     stage.eventually("it is a metric", |stage| {
         let name = "gatewatch_pods_without_required_coverage";
-        let each = |replica: &crate::gate::plane::Replica| probe::metric(replica.metrics, name);
+        let each = |replica: &crate::gate::plane::Replica| probe::metric(replica.metrics, name, &[]);
         let found: Vec<f64> = stage.plane.replicas.iter().map(each).collect::<Result<_>>()?;
         Ok(found == [1.0, 1.0])
     })?;

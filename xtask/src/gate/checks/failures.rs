@@ -30,9 +30,9 @@ pub(super) fn api_server_restart(stage: &mut Stage) -> Result<()> {
 pub(super) fn history_is_gone(stage: &mut Stage) -> Result<()> {
     let kinds = ["TracingPolicy", "Pod"];
     let lists = |stage: &Stage| -> Result<Vec<f64>> {
-        let names = kinds.map(|kind| format!("gatewatch_cache_lists{{cache=\"{kind}\"}}"));
         let each = |replica: &crate::gate::plane::Replica| {
-            names.iter().map(|name| probe::metric(replica.metrics, name)).collect::<Vec<_>>()
+            let port = replica.metrics;
+            kinds.map(|kind| probe::metric(port, "gatewatch_cache_lists", &[("cache", kind)]))
         };
         stage.plane.replicas.iter().flat_map(each).collect()
     };

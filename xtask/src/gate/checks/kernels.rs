@@ -44,9 +44,13 @@ pub(super) fn unreadable(stage: &mut Stage) -> Result<()> {
     stage.must(&["apply", "-f", "-"], good)?;
     stage.eventually("the odd one is counted, and the other read", |stage| {
         for replica in &stage.plane.replicas {
-            let left_out =
-                probe::metric(replica.metrics, "gatewatch_cache_unreadable_objects{cache=\"NodeTracing\"}")?;
-            let known = probe::metric(replica.metrics, "gatewatch_preflight_nodes{kernel=\"6.1.0-z\"")?;
+            let left_out = probe::metric(
+                replica.metrics,
+                "gatewatch_cache_unreadable_objects",
+                &[("cache", "NodeTracing")],
+            )?;
+            let known =
+                probe::metric(replica.metrics, "gatewatch_preflight_nodes", &[("kernel", "6.1.0-z")])?;
             if left_out < 1.0 || known < 1.0 {
                 return Ok(false);
             }

@@ -128,7 +128,7 @@ pub(super) fn rotation(stage: &mut Stage) -> Result<()> {
             .plane
             .replicas
             .iter()
-            .map(|replica| probe::metric(replica.metrics, "gatewatch_certificate_reloads"))
+            .map(|replica| probe::metric(replica.metrics, "gatewatch_certificate_reloads", &[]))
             .sum()
     };
     let before = reloads(stage)?;

@@ -39,7 +39,7 @@ pub(super) fn relabelled(cluster: &mut Cluster, programs: &cluster::Programs) ->
         kubectl.text(&["exec", "xwing", "--namespace=test", "--", "cat", "/etc/shadow"])?;
         let metrics = Story::new(cluster, programs).scrape()?;
         let samples = samples::events(&metrics)?;
-        let of_policy = |sample: &&samples::Sample| {
+        let of_policy = |sample: &&samples::Sample<'_>| {
             sample.label("pod") == "xwing" && sample.label("policy") == "application-file-system-access"
         };
         Ok(samples.iter().filter(of_policy).map(|sample| sample.value).sum())
