@@ -9,16 +9,16 @@
     reason = "an error here ends the loading of a policy; its size costs nothing"
 )]
 
+mod change;
 mod classes;
 mod saved;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
-    time::Instant,
 };
 
-use gatewatch_abi::consts::{CLASS_HOST, CLASS_PENDING, TEXT_FILE, TEXT_PATH, TYPED_ARG, TYPED_TASK};
+use gatewatch_abi::consts::{TEXT_FILE, TEXT_PATH, TYPED_ARG, TYPED_TASK};
 use gatewatch_kernel::{Kind, Param, Pointee, Profile, version};
 use gatewatch_policy::{
     classify::{self, Excess, Tables},
@@ -27,10 +27,11 @@ use gatewatch_policy::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    attribution::Attribution,
-    kernel_half::{KernelHalf, LoadError, Prepared, Site},
+    kernel_half::{Attached, KernelHalf, LoadError, Prepared, Site},
     series::{Hook, Hooks},
 };
+
+pub use change::{Candidates, Change, Committed};
 
 /// Names a policy: its namespace, if it is a namespaced one, and its name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -75,6 +76,19 @@ struct Installed {
     tables: Tables,
 }
 
+/// The meaning of the kernel's numbers at one moment. Whoever reads counts needs this and no engine.
+#[derive(Clone, Default)]
+pub struct View {
+    /// By the number that the kernel counts under. Before policies are applied these are the hooks of the agent before.
+    pub hooks: Arc<Hooks>,
+    /// Milliseconds in which nothing counted for a hook although it should, by the hook's number.
+    pub gaps: HashMap<u32, u64>,
+    /// The attached programs.
+    pub attached: Vec<Attached>,
+    /// Whether the numbers have a meaning: that of the agent before, or our own.
+    pub named: bool,
+}
+
 /// See the module's documentation.
 pub struct Engine {
     kernel: KernelHalf,
@@ -82,7 +96,7 @@ pub struct Engine {
     plans: BTreeMap<PolicyKey, Plan>,
     ids: HashMap<(PolicyKey, Site, usize), u32>,
     next_id: u32,
-    hooks: Hooks,
+    hooks: Arc<Hooks>,
     classes: Vec<BTreeSet<PolicyKey>>,
     cgroups: HashMap<u64, u32>,
     installed: BTreeMap<Site, Installed>,
@@ -106,7 +120,7 @@ impl Engine {
             plans: BTreeMap::new(),
             ids: HashMap::new(),
             next_id: 1,
-            hooks: Hooks::new(),
+            hooks: Arc::default(),
             classes: vec![BTreeSet::new(); 2],
             cgroups: HashMap::new(),
             installed: BTreeMap::new(),
@@ -124,14 +138,14 @@ impl Engine {
         self.applied
     }
 
-    /// Whether the numbers that the kernel counts under have names: those of the agent before, or our own.
-    pub fn named(&self) -> bool {
-        self.applied || !self.hooks.is_empty()
-    }
-
-    /// Milliseconds in which nobody counted for a hook although it was to be, by the hook's number.
-    pub fn gaps(&self) -> &HashMap<u32, u64> {
-        &self.gaps
+    /// The meaning of the kernel's numbers now. Changes with [`commit`](Self::commit) alone.
+    pub fn view(&self) -> View {
+        View {
+            hooks: Arc::clone(&self.hooks),
+            gaps: self.gaps.clone(),
+            attached: self.kernel.attached(),
+            named: self.applied || !self.hooks.is_empty(),
+        }
     }
 
     /// The kernel that policies are compiled for.
@@ -147,12 +161,6 @@ impl Engine {
     /// The kernel half, to take what it has noted.
     pub fn kernel_mut(&mut self) -> &mut KernelHalf {
         &mut self.kernel
-    }
-
-    /// What the numbers that the kernel counts under stand for. Before policies are applied that is what they stood for
-    /// when the agent before ended.
-    pub fn hooks(&self) -> &Hooks {
-        &self.hooks
     }
 
     /// Bytes of the kernel's memory that each policy takes: its share of the functions that it hooks.
@@ -172,56 +180,6 @@ impl Engine {
     /// The policies that run.
     pub fn running(&self) -> &BTreeMap<PolicyKey, Plan> {
         &self.plans
-    }
-
-    /// Makes these policies, and no others, run. Policies that can't be loaded are given back with the reason; they
-    /// run nowhere, and the others do. Policies that were running and stay the same count on without a gap.
-    ///
-    /// All classifiers are loaded before the first is installed, so a policy is never half there.
-    pub fn apply(
-        &mut self,
-        mut wanted: BTreeMap<PolicyKey, Plan>,
-        attribution: &Attribution,
-        now: Instant,
-    ) -> BTreeMap<PolicyKey, Failure> {
-        let mut failed = BTreeMap::new();
-        loop {
-            self.classes[CLASS_PENDING as usize] = wanted.keys().cloned().collect();
-            self.classes[CLASS_HOST as usize] =
-                wanted.iter().filter(|(_, plan)| plan.scope.host).map(|(key, _)| key.clone()).collect();
-            let sites = self.members(&wanted);
-            match self.prepare(&sites) {
-                Ok(prepared) => match self.install(prepared, sites) {
-                    Ok(()) => break,
-                    Err((site, failure)) => self.give_up(&site, failure, &mut wanted, &mut failed),
-                },
-                Err((site, failure)) => {
-                    let culprit = self.culprit(&site, &sites[&site]);
-                    match culprit {
-                        Some((key, failure)) => {
-                            wanted.remove(&key);
-                            failed.insert(key, failure);
-                        }
-                        None => self.give_up(&site, failure, &mut wanted, &mut failed),
-                    }
-                }
-            }
-        }
-        self.finish(wanted);
-        self.applied = true;
-        let followed: HashSet<&Vec<Vec<u8>>> =
-            self.installed.values().flat_map(|installed| &installed.tables.follow).collect();
-        let freed = self.kernel.free_follow_sets(|set| followed.contains(set));
-        if let Err(error) = self.save() {
-            tracing::error!(%error, "cannot save the meaning of the kernel's numbers");
-        }
-        if freed && let Err(error) = self.kernel.clear_free_follow_sets() {
-            tracing::error!(%error, "cannot remove programs that are no longer followed");
-        }
-        if let Err(error) = self.classify_cgroups(attribution, now) {
-            tracing::error!(%error, "cannot assign policies to cgroups in the kernel");
-        }
-        failed
     }
 
     /// The policy hooks of each function, with their numbers.
@@ -289,10 +247,6 @@ impl Engine {
         prepared: Vec<(Site, Prepared, Tables)>,
         mut sites: BTreeMap<Site, Vec<Member>>,
     ) -> Result<(), (Site, Failure)> {
-        // Numbers have to be known to whoever comes after us before anything is counted under them.
-        if let (Err(error), Some(site)) = (self.save(), sites.keys().next()) {
-            return Err((site.clone(), error.into()));
-        }
         for (site, program, tables) in prepared {
             let members = sites.remove(&site).unwrap_or_default();
             for member in &members {
@@ -340,37 +294,31 @@ impl Engine {
     }
 
     /// Leaves out every policy of a function that can't be loaded although each new policy could be.
-    fn give_up(
-        &self,
-        site: &Site,
-        failure: Failure,
-        wanted: &mut BTreeMap<PolicyKey, Plan>,
-        failed: &mut BTreeMap<PolicyKey, Failure>,
-    ) {
+    fn give_up(&self, site: &Site, failure: Failure, candidates: &mut Candidates) {
         let text = failure.to_string();
         tracing::error!(function = site.0, error = text, "cannot load the policies of a function together");
         let on_site =
             |plan: &Plan| plan.hooks.iter().any(|hook| (&hook.symbol, hook.on_return) == (&site.0, site.1));
-        let last = wanted
+        let last = candidates
+            .plans
             .iter()
             .rev()
             .find(|(key, plan)| on_site(plan) && self.plans.get(*key) != Some(*plan))
-            .or_else(|| wanted.iter().rev().find(|(_, plan)| on_site(plan)))
+            .or_else(|| candidates.plans.iter().rev().find(|(_, plan)| on_site(plan)))
             .map(|(key, _)| key.clone());
         if let Some(key) = last {
-            wanted.remove(&key);
-            failed.insert(key, failure);
+            candidates.plans.remove(&key);
+            candidates.failed.insert(key, failure);
         }
     }
 
-    /// Takes away what no policy uses any more.
-    fn finish(&mut self, wanted: BTreeMap<PolicyKey, Plan>) {
+    /// Gives the numbers the meaning that they have with these policies. Returns those that have none any more.
+    fn rename(&mut self, wanted: BTreeMap<PolicyKey, Plan>) -> Vec<u32> {
         let sites: BTreeSet<Site> = wanted
             .values()
             .flat_map(|plan| plan.hooks.iter().map(|hook| (hook.symbol.clone(), hook.on_return)))
             .collect();
         self.installed.retain(|site, _| sites.contains(site));
-        self.kernel.retain(|site| sites.contains(site));
         let members = self.members(&wanted);
         if !self.applied {
             let ids = |members: &Vec<Member>| members.iter().map(|member| member.id).collect();
@@ -378,7 +326,7 @@ impl Engine {
         }
         let scopes: HashMap<&PolicyKey, Arc<Scope>> =
             wanted.iter().map(|(key, plan)| (key, Arc::new(plan.scope.clone()))).collect();
-        self.hooks = members
+        let hooks: Hooks = members
             .values()
             .flatten()
             .filter_map(|member| {
@@ -393,15 +341,12 @@ impl Engine {
                 ))
             })
             .collect();
+        self.hooks = Arc::new(hooks);
         let gone: Vec<u32> = self.ids.values().copied().filter(|id| !self.hooks.contains_key(id)).collect();
         self.ids.retain(|_, id| !gone.contains(id));
         self.gaps.retain(|id, _| !gone.contains(id));
-        if !gone.is_empty()
-            && let Err(error) = self.kernel.remove_hooks(&gone)
-        {
-            tracing::warn!(%error, "cannot remove the counts of deleted policies");
-        }
         self.plans = wanted;
+        gone
     }
 }
 

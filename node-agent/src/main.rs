@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use gatewatch_agent::agent::{Agent, host_namespaces};
+use gatewatch_agent::agent::{self, Agent, host_namespaces};
 use gatewatch_agent::engine::Engine;
 use gatewatch_agent::kernel_half::{self, AttachTypes, Interruptible, KernelHalf, Node, cgroup_steps};
 use gatewatch_agent::profile::SavedProfile;
@@ -152,13 +152,15 @@ fn run(arguments: Arguments) -> Result<()> {
         keep: true,
     };
     let (release, features) = (kernel.profile.release.clone(), kernel.features);
-    let engine = Engine::new(KernelHalf::load(node)?, kernel.profile)?;
-    let agent = Arc::new(Agent::start(engine, sources, host_namespaces(), arguments.series_per_policy)?);
+    let (kernel_half, reader) = KernelHalf::load(node)?;
+    let engine = Engine::new(kernel_half, kernel.profile)?;
+    let (agent, reconciler) =
+        agent::start(engine, reader, sources, host_namespaces(), arguments.series_per_policy)?;
 
     let stop = Arc::new(AtomicBool::new(false));
     let worker = {
-        let (agent, stop) = (Arc::clone(&agent), Arc::clone(&stop));
-        std::thread::spawn(move || agent.run(&stop))
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || reconciler.run(&stop))
     };
     let (host_ip, port) = (arguments.host_ip, arguments.metrics_address.port());
     let served = runtime.block_on(async move {

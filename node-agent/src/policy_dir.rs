@@ -115,6 +115,11 @@ impl PolicyDir {
         self.problems.len()
     }
 
+    /// Whether a file was missing or empty at the last poll, which the next poll has to confirm.
+    pub fn is_in_doubt(&self) -> bool {
+        self.files.values().any(|known| known.doubt)
+    }
+
     /// Everything that can't be read now.
     pub fn problems(&self) -> impl Iterator<Item = Problem> + '_ {
         self.problems.iter().map(|(path, message)| Problem { path: path.clone(), message: message.clone() })

@@ -11,8 +11,8 @@ use gatewatch_agent::{
     agent::host_namespaces,
     attribution::Attribution,
     cgroup,
-    engine::{Engine, Failure, PolicyKey},
-    kernel_half::{AttachTypes, Interruptible, KernelHalf, Node, cgroup_steps},
+    engine::{Candidates, Engine, Failure, PolicyKey},
+    kernel_half::{AttachTypes, Interruptible, KernelHalf, Node, Reader, cgroup_steps},
 };
 use gatewatch_kernel::host::{Depth, Features, HostKernel, Support, host_to};
 use gatewatch_policy::{
@@ -73,6 +73,8 @@ impl Way {
 pub struct Kernel {
     /// The engine.
     pub engine: Engine,
+    /// Its counts.
+    pub reader: Reader,
     /// What it knows of cgroups: those that exist now, all of them the host's unless pods are named.
     pub attribution: Attribution,
 }
@@ -105,13 +107,13 @@ impl Kernel {
             pins: pins(),
             keep: false,
         };
-        let engine = Engine::new(KernelHalf::load(node).expect("the kernel half loads"), host.profile)
-            .expect("an engine");
+        let (kernel_half, reader) = KernelHalf::load(node).expect("the kernel half loads");
+        let engine = Engine::new(kernel_half, host.profile).expect("an engine");
         let mut attribution = Attribution::new(gatewatch_agent::attribution::POD_GRACE);
         for (id, path) in cgroup::walk("/sys/fs/cgroup".as_ref()).expect("cgroups") {
             attribution.add_cgroup(id, &path, Instant::now());
         }
-        Self { engine, attribution }
+        Self { engine, reader, attribution }
     }
 
     /// Makes these policies run, and no others.
@@ -120,7 +122,20 @@ impl Kernel {
             .into_iter()
             .map(|plan| (PolicyKey { namespace: plan.namespace.clone(), name: plan.name.clone() }, plan))
             .collect();
-        self.engine.apply(plans, &self.attribution, Instant::now())
+        let mut candidates = Candidates { plans, failed: BTreeMap::new() };
+        let committed = loop {
+            let change = self.engine.load(candidates);
+            match self.engine.commit(change) {
+                Ok(committed) => break committed,
+                Err(rest) => candidates = rest,
+            }
+        };
+        self.engine.detach_unused();
+        self.engine.remove_unused(&committed.unused, &mut self.reader);
+        self.engine.finish();
+        let cgroups = self.attribution.cgroups(Instant::now());
+        self.engine.classify_cgroups(cgroups).expect("cgroups are classified");
+        committed.failed
     }
 
     /// Compiles policies from text.
@@ -144,8 +159,9 @@ impl Kernel {
     /// What was counted, by policy.
     pub fn counts(&self) -> BTreeMap<String, u64> {
         let mut by_policy = BTreeMap::new();
-        for (key, value) in self.engine.kernel().counts().expect("counts") {
-            if let Some(hook) = self.engine.hooks().get(&key.hook) {
+        let hooks = self.engine.view().hooks;
+        for (key, value) in self.reader.counts().expect("counts") {
+            if let Some(hook) = hooks.get(&key.hook) {
                 *by_policy.entry(hook.policy.to_string()).or_default() += value;
             }
         }

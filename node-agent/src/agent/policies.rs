@@ -1,27 +1,27 @@
-//! Policies: read, applied, and how they are.
+//! Policies: read, applied, and their states.
 
-use std::collections::BTreeMap;
-use std::time::Instant;
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use gatewatch_policy::compile::Environment;
-use gatewatch_policy::diagnostic::Severity;
+use gatewatch_policy::{compile::Environment, diagnostic::Severity, plan::Plan};
 
-use super::State;
-use crate::engine::PolicyKey;
-use crate::metrics::{PolicyState, PolicyStatus};
-use crate::policies::read_text;
-use crate::sources::Origin;
+use super::{Published, Reconciler};
+use crate::{
+    engine::{Candidates, Failure, PolicyKey},
+    metrics::{PolicyState, PolicyStatus},
+    policies::{Wanted, read_text},
+    sources::Origin,
+};
 
-/// All policies of the node and how they are.
+/// All policies of the node and their states.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicySet {
     /// Each of them; `None` until they are known.
     pub policies: Option<Vec<PolicyStatus>>,
-    /// Names the policies and their states: the same on nodes that run the same.
+    /// Hash of the policies that run: the same on nodes that run the same.
     pub hash: String,
 }
 
-impl State {
+impl Reconciler {
     pub(super) fn read(&mut self, origin: Origin, text: &str, generation: Option<i64>) {
         let environment =
             Environment { kernel: self.engine.profile(), host_namespaces: &self.host_namespaces };
@@ -37,29 +37,78 @@ impl State {
             }
         }
         self.library.set(origin, contents);
-        self.stale = true;
     }
 
-    pub(super) fn apply(&mut self, now: Instant) {
-        let wanted = self.library.wanted(self.node_labels.as_ref());
+    /// Makes the policies of the library run, and no others.
+    pub(super) fn apply(&mut self) {
+        let mut wanted = self.library.wanted(self.node_labels.as_ref());
         for message in &wanted.messages {
             tracing::error!("{message}");
         }
-        // What policies that go or change have counted belongs to whom they watched until now; written down, since the
-        // next agent will know only whom they watch then.
-        self.settle(now);
-        let failed = self.engine.apply(wanted.plans, &self.attribution, now);
-        let mut statuses: BTreeMap<PolicyKey, (PolicyState, &'static str, String)> = BTreeMap::new();
-        for (key, failure) in &failed {
-            tracing::error!("policy {key} can't be loaded: {failure}; the others run");
-            statuses.insert(key.clone(), (PolicyState::Failed, "load", failure.to_string()));
+        let first = !self.engine.applied();
+        let failed = self.replace(std::mem::take(&mut wanted.plans));
+        let owners = self.agent.ledger().owners(Instant::now());
+        self.classify(owners);
+        self.agent.ledger().save();
+        if first {
+            self.engine.kernel_mut().loaded_all();
         }
-        for (key, refusal) in &wanted.refused {
+        let attached: Vec<String> =
+            self.engine.kernel().functions().map(|((symbol, _), by)| format!("{symbol} ({by})")).collect();
+        tracing::info!(
+            "{} policies run on {} kernel functions: {}",
+            self.engine.running().len(),
+            attached.len(),
+            attached.join(", ")
+        );
+        let source_problems = self.agent.published.load().source_problems;
+        self.agent.publish(Published {
+            policies: self.statuses(wanted, failed),
+            hash: self.policy_set_hash(),
+            source_problems,
+            ready: true,
+        });
+    }
+
+    /// Loads what these plans need, then puts it in the place of what runs. Gives those that can't be loaded.
+    fn replace(&mut self, plans: BTreeMap<PolicyKey, Plan>) -> BTreeMap<PolicyKey, Failure> {
+        let mut candidates = Candidates { plans, failed: BTreeMap::new() };
+        let committed = loop {
+            // Without the lock: the verifier takes its time.
+            let change = self.engine.load(candidates);
+            let agent = Arc::clone(&self.agent);
+            let mut ledger = agent.ledger();
+            // Counts of policies that change or go belong to the pods that these have selected until now. That is saved,
+            // since the next agent will only know what they select then.
+            ledger.settle(Instant::now());
+            let committed = self.engine.commit(change);
+            ledger.view = self.engine.view();
+            match committed {
+                Ok(committed) => break committed,
+                Err(rest) => candidates = rest,
+            }
+        };
+        // Detaching waits until no program runs any more, so it is done without the lock as well. What these programs
+        // count until then is under numbers that no hook has, which no fold reads.
+        self.engine.detach_unused();
+        self.engine.remove_unused(&committed.unused, &mut self.agent.ledger().reader);
+        self.engine.finish();
+        committed.failed
+    }
+
+    /// The state of each policy, sorted by name.
+    fn statuses(&self, wanted: Wanted, failed: BTreeMap<PolicyKey, Failure>) -> Vec<PolicyStatus> {
+        let mut statuses: BTreeMap<PolicyKey, (PolicyState, &'static str, String)> = BTreeMap::new();
+        for (key, failure) in failed {
+            tracing::error!("policy {key} can't be loaded: {failure}; the others run");
+            statuses.insert(key, (PolicyState::Failed, "load", failure.to_string()));
+        }
+        for (key, refusal) in wanted.refused {
             let still =
-                if self.engine.running().contains_key(key) { "; it runs as it was before" } else { "" };
+                if self.engine.running().contains_key(&key) { "; it runs as it was before" } else { "" };
             tracing::error!("policy {key} is refused ({}){still}", refusal.code);
             let sentence = format!("{}{still}", refusal.sentence);
-            statuses.insert(key.clone(), (PolicyState::Refused, refusal.code, sentence));
+            statuses.insert(key, (PolicyState::Refused, refusal.code, sentence));
         }
         for key in wanted.skipped {
             let sentence = "its nodeSelector doesn't match the labels of this node".to_owned();
@@ -69,7 +118,7 @@ impl State {
             statuses.entry(key.clone()).or_insert((PolicyState::Running, "", String::new()));
         }
         let memory = self.engine.kernel_memory();
-        self.statuses = statuses
+        statuses
             .into_iter()
             .map(|(key, (state, reason, sentence))| PolicyStatus {
                 kernel_memory_bytes: memory.get(&key).copied(),
@@ -80,25 +129,10 @@ impl State {
                 reason: reason.into(),
                 sentence,
             })
-            .collect();
-        let attached: Vec<String> =
-            self.engine.kernel().functions().map(|((symbol, _), by)| format!("{symbol} ({by})")).collect();
-        tracing::info!(
-            "{} policies run on {} kernel functions: {}",
-            self.engine.running().len(),
-            attached.len(),
-            attached.join(", ")
-        );
-        self.save();
-        let set = PolicySet { policies: Some(self.statuses.clone()), hash: self.policy_set_hash() };
-        self.published.send_if_modified(|published| {
-            let changed = *published != set;
-            *published = set;
-            changed
-        });
+            .collect()
     }
 
-    /// Names the set of policies that run, whatever their order.
+    /// Hash of the policies that run, whatever their order.
     fn policy_set_hash(&self) -> String {
         let hash = self.engine.running().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, (key, plan)| {
             // Debug text of a plan says all of it; FNV-1a is stable between builds, which the standard hasher isn't.

@@ -1,32 +1,34 @@
 //! The classes of cgroups.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    time::Instant,
-};
+use std::collections::{BTreeSet, HashSet};
 
 use gatewatch_abi::consts::{CLASS_HOST, CLASS_PENDING};
 
 use super::{Engine, Installed, PolicyKey};
 use crate::{
-    attribution::{Attribution, Owner, Selection, selection},
+    attribution::{Owner, Selection, selection},
     kernel_half::{LoadError, Site},
 };
 
 impl Engine {
-    /// Tells the kernel which class each known cgroup has. To be called when cgroups, pods or policies change.
-    pub fn classify_cgroups(&mut self, attribution: &Attribution, now: Instant) -> Result<(), LoadError> {
+    /// Writes the class of each of these cgroups into the kernel: all that exist, with their owners. Call it when cgroups,
+    /// pods or policies change. Cgroups that were created since the list was made stay unclassified, so all policies
+    /// count there, until the next call.
+    pub fn classify_cgroups(
+        &mut self,
+        cgroups: impl IntoIterator<Item = (u64, Owner)>,
+    ) -> Result<(), LoadError> {
         if !self.applied {
             return Ok(());
         }
-        let told = self.tell_classes(attribution, now);
-        // Also when something has failed: no cgroup may be passed over that is watched.
-        self.leave_unwatched().and(told)
+        let written = self.write_classes(cgroups);
+        // Also after a failure: a cgroup that is watched must not be skipped.
+        self.leave_unwatched().and(written)
     }
 
-    fn tell_classes(&mut self, attribution: &Attribution, now: Instant) -> Result<(), LoadError> {
+    fn write_classes(&mut self, cgroups: impl IntoIterator<Item = (u64, Owner)>) -> Result<(), LoadError> {
         let mut present = BTreeSet::new();
-        for (id, owner) in attribution.cgroups(now) {
+        for (id, owner) in cgroups {
             present.insert(id);
             let class = match owner {
                 Owner::Pending => None,

@@ -1,14 +1,17 @@
 //! What the engine remembers beyond the agent's end: the numbers that are in the kernel's maps, and what they stand for.
 //! What is written here is part of what [`VERSION`](gatewatch_abi::VERSION) numbers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use gatewatch_policy::plan::Scope;
 use serde::{Deserialize, Serialize};
 
 use super::{Engine, PolicyKey};
 use crate::{
-    kernel_half::{LoadError, Memory, Site},
+    kernel_half::{LoadError, Site},
     series::Hook,
 };
 
@@ -69,18 +72,18 @@ impl Engine {
             follow: self.kernel.follow_sets().to_vec(),
         };
         match serde_json::to_vec(&saved) {
-            Ok(bytes) => self.kernel.save(Memory::Engine, &bytes),
+            Ok(bytes) => self.kernel.save(&bytes),
             Err(error) => Err(LoadError::Memory(error)),
         }
     }
 
     /// Goes on with the numbers of an earlier agent.
     pub(super) fn restore(&mut self) -> Result<(), LoadError> {
-        let Some(bytes) = self.kernel.remembered(Memory::Engine)? else { return Ok(()) };
+        let Some(bytes) = self.kernel.saved()? else { return Ok(()) };
         let saved: Saved = serde_json::from_slice(&bytes).map_err(LoadError::Memory)?;
         self.next_id = saved.next_id.max(1);
         self.gaps = saved.ids.iter().filter(|id| id.gap > 0).map(|id| (id.id, id.gap)).collect();
-        self.hooks = saved.ids.iter().filter_map(|id| Some((id.id, id.hook()?))).collect();
+        self.hooks = Arc::new(saved.ids.iter().filter_map(|id| Some((id.id, id.hook()?))).collect());
         self.ids = saved.ids.into_iter().map(|id| ((id.policy, id.site, id.nth), id.id)).collect();
         if saved.classes.len() >= self.classes.len() {
             self.classes = saved.classes;

@@ -11,7 +11,7 @@ use std::{
 
 use aya::{
     Ebpf, Pod,
-    maps::{HashMap, IterableMap, MapData, MapError, PerCpuArray},
+    maps::{HashMap, IterableMap, Map, MapData, MapError, PerCpuArray},
 };
 
 use super::{
@@ -54,6 +54,18 @@ impl<K: Pod, V: Pod> Table<K, V> {
     /// Takes the map of this name out of an object.
     pub(super) fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Self, LoadError> {
         Ok(Self { map: take(ebpf, name)?, name, entries: AtomicU64::new(0) })
+    }
+
+    /// The same map by another descriptor.
+    pub(super) fn duplicate(&self) -> Result<Self, LoadError> {
+        let map = reopened(self.map.map()).and_then(HashMap::try_from);
+        let map = map.map_err(|source| self.failed(source))?;
+        Ok(Self { map, name: self.name, entries: AtomicU64::new(0) })
+    }
+
+    /// Number of entries that the map can hold; 0 where the kernel doesn't report it.
+    pub(super) fn capacity(&self) -> u64 {
+        self.map.map().info().map_or(0, |info| u64::from(info.max_entries()))
     }
 
     /// How many entries there were at the last look.
@@ -161,6 +173,12 @@ pub(super) fn sums(
         .iter()
         .map(|place| numbers.get(*place as usize).copied().ok_or_else(|| failed(MapError::ElementNotFound)))
         .collect()
+}
+
+/// Another descriptor of a map.
+pub(super) fn reopened(map: &MapData) -> Result<Map, MapError> {
+    let fd = map.fd().as_fd().try_clone_to_owned().map_err(MapError::IoError)?;
+    Map::from_map_data(MapData::from_fd(fd)?)
 }
 
 /// Whether the kernel can't read so at all: it doesn't know the command, or not for this type of map.

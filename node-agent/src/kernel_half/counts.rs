@@ -21,7 +21,7 @@ use gatewatch_abi::{
 
 use super::{
     LoadError,
-    batch::{self, Table},
+    batch::Table,
     maps::{NOEXIST, ignore_missing, take},
 };
 
@@ -116,24 +116,14 @@ impl Counts {
         }
     }
 
-    /// All counts, summed over the CPUs.
-    pub(super) fn read(&self) -> Result<Vec<(CountKey, u64)>, LoadError> {
-        // As many as the last time, and some more.
-        let before = usize::try_from(self.len()).unwrap_or(0);
-        let room = before + before / 16;
-        let (mut keys, mut places) = (Vec::with_capacity(room), Vec::with_capacity(room));
-        self.places.visit(|key, place| {
-            keys.push(key);
-            places.push(place);
-        })?;
-        // After the places: a number is at least as new as what it belongs to.
-        let sums = batch::sums(&self.values, "VALUES", &places, self.cpus)?;
-        Ok(keys.into_iter().zip(sums).collect())
+    /// The table of counts and their places.
+    pub(super) fn places(&self) -> &Table<CountKey, u32> {
+        &self.places
     }
 
-    /// How many there were at the last look.
-    pub(super) fn len(&self) -> u64 {
-        self.places.len()
+    /// The numbers, by place.
+    pub(super) fn values(&self) -> &PerCpuArray<MapData, u64> {
+        &self.values
     }
 
     /// Takes counts away; tells whether there were any. What classifiers remember must then be made void.

@@ -9,6 +9,7 @@ use std::{
     fs,
     os::fd::{AsFd, AsRawFd as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use aya::{
@@ -51,7 +52,7 @@ pub struct Missed {
 pub(super) struct Function {
     symbol: String,
     by: AttachType,
-    program: ProgramFd,
+    program: Arc<ProgramFd>,
     hold: Hold,
     slot: ProgramArray<MapData>,
     globals: Array<MapData, Unwatched>,
@@ -142,7 +143,7 @@ impl Function {
         Ok(Self {
             symbol: symbol.to_owned(),
             by,
-            program: fd,
+            program: Arc::new(fd),
             hold,
             slot,
             globals,
@@ -191,6 +192,7 @@ impl Function {
         let unwatched =
             Box::new(globals.get(&0, 0).map_err(|source| LoadError::Map { map: GLOBALS, source })?);
         let hold = Hold::Kept(folder.to_owned());
+        let program = Arc::new(program);
         Ok(Self { symbol, by, program, hold, slot, globals, globals_memory, unwatched, classifier: None })
     }
 
@@ -253,10 +255,9 @@ impl Function {
         self.by.name()
     }
 
-    /// Reads what the kernel says of the attached program: `recursion_misses` in its fdinfo
-    /// (kernel/bpf/syscall.c, `bpf_prog_show_fdinfo`; 5.12 and later).
-    pub(super) fn missed(&self) -> Missed {
-        Missed { recursion: fdinfo(&self.program, "recursion_misses:") }
+    /// The attached program.
+    pub(super) fn program(&self) -> Arc<ProgramFd> {
+        Arc::clone(&self.program)
     }
 
     /// Bytes of the kernel's memory that this function's programs and maps take.
@@ -268,6 +269,12 @@ impl Function {
     pub(super) fn verified_instructions(&self) -> Option<u32> {
         self.classifier.as_ref()?.program.verified_instructions()
     }
+}
+
+/// Reads what the kernel reports of an attached program: `recursion_misses` in its fdinfo
+/// (kernel/bpf/syscall.c, `bpf_prog_show_fdinfo`; 5.12 and later).
+pub(super) fn missed(program: &ProgramFd) -> Missed {
+    Missed { recursion: fdinfo(program, "recursion_misses:") }
 }
 
 /// The globals, and the kernel's memory that they take.

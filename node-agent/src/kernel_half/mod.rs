@@ -17,7 +17,9 @@ mod maps;
 mod node;
 mod objects;
 pub mod processes;
+mod reader;
 mod shared;
+mod store;
 mod stub;
 mod tracker;
 mod types;
@@ -25,21 +27,27 @@ mod undisturbed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatewatch_abi::CountKey;
 use gatewatch_policy::classify::Tables;
 
 use self::{
-    alive::Alive, bpffs::Pins, function::Function, loader::Loader, shared::Shared, stub::Stub,
-    tracker::Tracker, types::Types,
+    alive::Alive,
+    bpffs::Pins,
+    function::Function,
+    loader::Loader,
+    shared::Shared,
+    store::{StateKey, Store},
+    stub::Stub,
+    tracker::Tracker,
+    types::Types,
 };
 pub use self::{
     bpffs::cleanup,
     error::LoadError,
     fprobe::empty as empty_fprobe,
     function::{Missed, Prepared},
-    node::{AttachTypes, Memory, Node},
+    node::{AttachTypes, Node},
     objects::empty_programs,
-    shared::{CgroupChanges, Usage},
+    reader::{Attached, CgroupChanges, Reader, Usage},
     stub::cgroup_steps,
     undisturbed::Interruptible,
 };
@@ -63,14 +71,15 @@ pub struct KernelHalf {
     /// Those that an earlier agent has hooked, and that counted while there was none.
     adopted: BTreeSet<Site>,
     alive: Option<Alive>,
+    store: Store,
     // The last one: with it goes the folder.
     pins: Pins,
 }
 
 impl KernelHalf {
     /// Loads what follows processes and cgroups, and reads the processes that run already. Nothing is hooked that
-    /// wasn't before: hooks of an earlier agent go on counting as they did.
-    pub fn load(node: Node) -> Result<Self, LoadError> {
+    /// wasn't before: hooks of an earlier agent continue to count as they did. The counts are read by the [`Reader`].
+    pub fn load(node: Node) -> Result<(Self, Reader), LoadError> {
         let mut types = Types::default();
         // An earlier agent's hooks count meanwhile.
         let undisturbed = node.interruptible.undisturbed();
@@ -83,6 +92,8 @@ impl KernelHalf {
             // Last: a folder with a key in it is whole.
             blob::save(pins.dir(), KEY, &hash_key.to_le_bytes())?;
         }
+        let store = Store::new(&pins);
+        let reader = Reader::new(&shared, tracker.ebpf_mut(), node.interruptible, store.clone())?;
         drop(undisturbed);
         tracker.attach(types.get()?, &pins)?;
         let stub = Stub::new(node.cgroup_steps, types.get()?)?;
@@ -93,7 +104,21 @@ impl KernelHalf {
         drop(undisturbed);
         let adopted = functions.keys().cloned().collect();
         let alive = pins.kept().then(|| Alive::open(pins.dir())).flatten();
-        Ok(Self { node, types, loader, stub, hash_key, shared, tracker, functions, adopted, alive, pins })
+        let kernel = Self {
+            node,
+            types,
+            loader,
+            stub,
+            hash_key,
+            shared,
+            tracker,
+            functions,
+            adopted,
+            alive,
+            store,
+            pins,
+        };
+        Ok((kernel, reader))
     }
 
     /// Whether this function was hooked by an earlier agent and counted while there was none.
@@ -119,16 +144,16 @@ impl KernelHalf {
         }
     }
 
-    /// Remembers something for an agent that comes after this one.
-    pub fn save(&self, memory: Memory, bytes: &[u8]) -> Result<(), LoadError> {
+    /// Saves the meaning of the numbers in the maps for the next agent. Must be called before the kernel counts by them.
+    pub fn save(&self, bytes: &[u8]) -> Result<(), LoadError> {
         let _undisturbed = self.node.interruptible.undisturbed();
-        if self.pins.kept() { blob::save(self.pins.dir(), memory.name(), bytes) } else { Ok(()) }
+        self.store.save(StateKey::Engine, bytes)
     }
 
-    /// What an earlier agent has left.
-    pub fn remembered(&self, memory: Memory) -> Result<Option<Vec<u8>>, LoadError> {
+    /// What an earlier agent has saved.
+    pub fn saved(&self) -> Result<Option<Vec<u8>>, LoadError> {
         let _undisturbed = self.node.interruptible.undisturbed();
-        if self.pins.taken { blob::load(self.pins.dir(), memory.name()) } else { Ok(None) }
+        self.store.load(StateKey::Engine)
     }
 
     /// Loads a classifier for a function, and attaches to the function if that isn't done yet. Counts nothing
@@ -218,14 +243,14 @@ impl KernelHalf {
         self.shared.counts.add_hook(hook)
     }
 
-    /// Forgets the counts of hooks.
-    pub fn remove_hooks(&mut self, hooks: &[u32]) -> Result<(), LoadError> {
+    /// Removes the counts of hooks. Nothing reads counts meanwhile, since that needs the reader.
+    pub fn remove_hooks(&mut self, hooks: &[u32], _reader: &mut Reader) -> Result<(), LoadError> {
         let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.remove_counts(|key| hooks.contains(&key.hook))
     }
 
-    /// Forgets the counts of a cgroup that is gone.
-    pub fn remove_cgroup_counts(&mut self, cgroups: &[u64]) -> Result<(), LoadError> {
+    /// Removes the counts of cgroups that no longer exist. Nothing reads counts meanwhile, since that needs the reader.
+    pub fn remove_cgroup_counts(&mut self, cgroups: &[u64], _reader: &mut Reader) -> Result<(), LoadError> {
         let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.remove_counts(|key| cgroups.contains(&key.cgroup))
     }
@@ -240,36 +265,6 @@ impl KernelHalf {
     pub fn set_cgroup_class(&mut self, cgroup: u64, class: Option<u32>) -> Result<(), LoadError> {
         let _undisturbed = self.node.interruptible.undisturbed();
         self.shared.set_cgroup_class(cgroup, class)
-    }
-
-    /// All counts, summed over the CPUs. Those of overflow counters have
-    /// [`OVERFLOW`](gatewatch_abi::consts::OVERFLOW) for cgroup and program.
-    pub fn counts(&self) -> Result<Vec<(CountKey, u64)>, LoadError> {
-        let _undisturbed = self.node.interruptible.undisturbed();
-        self.shared.counts.read()
-    }
-
-    /// The path of a program, cut at 504 bytes; empty where it isn't known.
-    pub fn binary_path(&self, id: u64) -> Vec<u8> {
-        let _undisturbed = self.node.interruptible.undisturbed();
-        self.shared.binary_path(id)
-    }
-
-    /// Cgroups that were made and removed since the last call.
-    pub fn cgroup_changes(&mut self) -> Result<CgroupChanges, LoadError> {
-        let _undisturbed = self.node.interruptible.undisturbed();
-        self.shared.cgroup_changes()
-    }
-
-    /// How many of those stand in the maps still: they are there until [`forget_told`](Self::forget_told).
-    pub fn told(&self) -> usize {
-        self.shared.told()
-    }
-
-    /// What cgroup changes were given out is saved.
-    pub fn forget_told(&mut self) -> Result<(), LoadError> {
-        let _undisturbed = self.node.interruptible.undisturbed();
-        self.shared.forget_told()
     }
 
     /// The classes of cgroups as an earlier agent has set them.
@@ -301,15 +296,12 @@ impl KernelHalf {
         self.shared.restore_follow_sets(sets)
     }
 
-    /// How full the maps are, and what had to be left out.
-    pub fn usage(&self) -> Usage {
-        let _undisturbed = self.node.interruptible.undisturbed();
-        self.shared.usage()
-    }
-
-    /// Events that each function's program did not see.
-    pub fn missed(&self) -> Vec<(Site, Missed)> {
-        self.functions.iter().map(|(site, function)| (site.clone(), function.missed())).collect()
+    /// The attached programs.
+    pub fn attached(&self) -> Vec<Attached> {
+        self.functions
+            .iter()
+            .map(|(site, function)| Attached { site: site.clone(), program: function.program() })
+            .collect()
     }
 
     /// Bytes of the kernel's memory that a function's programs and maps take.

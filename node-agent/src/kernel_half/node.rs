@@ -26,24 +26,6 @@ pub struct Node {
     pub keep: bool,
 }
 
-/// Something that the agent has to remember beyond its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Memory {
-    /// What the numbers in the maps stand for. Must be saved before the kernel counts by them.
-    Engine,
-    /// What was done with the counts so far.
-    Series,
-}
-
-impl Memory {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Engine => "engine",
-            Self::Series => "series",
-        }
-    }
-}
-
 /// What is used instead of kprobes and kretprobes. A function that can't be attached to so is attached to by those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttachTypes {

@@ -1,17 +1,12 @@
 //! The maps that all programs share.
 
-use std::collections::HashSet;
-
 use aya::{
     Ebpf,
-    maps::{Array, Map, MapData, PerCpuArray},
+    maps::{Array, MapData},
 };
 use gatewatch_abi::{
     Binary, CountKey, Process, binary_id,
-    consts::{
-        BINARY_PATH_BYTES, GENERATIONS, PLACES, STAT_BINARIES_FULL, STAT_CGROUPS_FULL, STAT_LOST,
-        STAT_NESTED, STAT_PATHS_CUT, STAT_PROCESSES_FULL, STAT_STRINGS_UNREADABLE,
-    },
+    consts::{BINARY_PATH_BYTES, GENERATIONS},
 };
 
 use super::{
@@ -28,73 +23,29 @@ const EXIST: u64 = 2;
 /// So often processes are looked through for bits that are to go.
 const CLEARED_WITHIN: u32 = 8;
 
-/// Cgroups that came and went.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CgroupChanges {
-    /// Id and path of those that were made.
-    pub made: Vec<(u64, String)>,
-    /// Ids of those that were removed, which may be among those that were made.
-    pub removed: Vec<u64>,
-}
-
-/// How full the maps are, and what had to be left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Name, entries, capacity.
-    pub maps: Vec<(&'static str, u64, u64)>,
-    /// Name of a thing that was left out, and how often.
-    pub left_out: Vec<(&'static str, u64)>,
-}
-
-#[derive(Default)]
-struct Told {
-    made: HashSet<u64>,
-    removed: HashSet<u64>,
-}
-
 /// The shared maps.
 pub(super) struct Shared {
     pub(super) counts: Counts,
     generations: Array<MapData, [u64; GENERATIONS]>,
-    processes: Table<u32, Process>,
-    binaries: Table<u64, Binary>,
-    cgroups: Table<u64, u32>,
+    pub(super) processes: Table<u32, Process>,
+    pub(super) binaries: Table<u64, Binary>,
+    pub(super) cgroups: Table<u64, u32>,
     follow: Table<u64, u64>,
-    cgroup_paths: Table<u64, [u8; 512]>,
-    cgroups_gone: Table<u64, u32>,
-    stats: PerCpuArray<MapData, u64>,
-    /// Cgroups that were made and removed, as far as they were given out and stand in the maps still.
-    told: Told,
     /// The sets that are followed; a set's place is its bit. An empty one is a bit that is free.
     sets: Vec<Vec<Vec<u8>>>,
-    capacities: [u64; 3],
-}
-
-/// How many entries a hash map holds.
-fn capacity(ebpf: &Ebpf, name: &str) -> u64 {
-    match ebpf.map(name) {
-        Some(Map::HashMap(data)) => data.info().map_or(0, |info| u64::from(info.max_entries())),
-        _ => 0,
-    }
 }
 
 impl Shared {
     /// Takes the maps out of the object that was loaded first.
     /// `adopted`: they are an earlier agent's.
     pub(super) fn take(ebpf: &mut Ebpf, adopted: bool) -> Result<Self, LoadError> {
-        let capacities = ["PROCESSES", "BINARIES", "CGROUPS"].map(|name| capacity(ebpf, name));
         let mut shared = Self {
-            capacities,
             counts: Counts::take(ebpf, adopted)?,
             generations: take(ebpf, "GENERATIONS")?,
             processes: Table::take(ebpf, "PROCESSES")?,
             binaries: Table::take(ebpf, "BINARIES")?,
             cgroups: Table::take(ebpf, "CGROUPS")?,
             follow: Table::take(ebpf, "FOLLOW")?,
-            cgroup_paths: Table::take(ebpf, "CGROUP_PATHS")?,
-            cgroups_gone: Table::take(ebpf, "CGROUPS_GONE")?,
-            stats: take(ebpf, "STATS")?,
-            told: Told::default(),
             sets: Vec::new(),
         };
         // Its release of places may not have come to this.
@@ -142,10 +93,6 @@ impl Shared {
         if self.counts.remove(gone)? { self.forget_tasks() } else { Ok(()) }
     }
 
-    pub(super) fn binary_path(&self, id: u64) -> Vec<u8> {
-        self.binaries.get(&id, 0).map(|binary| binary.path().to_vec()).unwrap_or_default()
-    }
-
     pub(super) fn set_cgroup_class(&mut self, cgroup: u64, class: Option<u32>) -> Result<(), LoadError> {
         match class {
             Some(class) => self
@@ -186,49 +133,6 @@ impl Shared {
         }
         self.forget_tasks()?;
         Ok(mask)
-    }
-
-    /// What came and went and wasn't given out before. It stays in the maps until [`forget_told`](Self::forget_told), so
-    /// that whoever comes after us finds it if we end before it is saved.
-    pub(super) fn cgroup_changes(&mut self) -> Result<CgroupChanges, LoadError> {
-        let mut changes = CgroupChanges::default();
-        // In this order: whatever is in the first list is in the second, too, so none is told of as gone, and as made the
-        // next time.
-        let gone = self.cgroups_gone.all_keys()?;
-        for id in self.cgroup_paths.all_keys()? {
-            if self.told.made.contains(&id) {
-                continue;
-            }
-            let path = self
-                .cgroup_paths
-                .get(&id, 0)
-                .map_err(|source| LoadError::Map { map: "CGROUP_PATHS", source })?;
-            let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
-            changes.made.push((id, String::from_utf8_lossy(&path[..end]).into_owned()));
-            self.told.made.insert(id);
-        }
-        for id in gone {
-            if self.told.removed.insert(id) {
-                changes.removed.push(id);
-            }
-        }
-        Ok(changes)
-    }
-
-    /// How much is told and not forgotten.
-    pub(super) fn told(&self) -> usize {
-        self.told.made.len() + self.told.removed.len()
-    }
-
-    /// Takes out of the maps what was given out.
-    pub(super) fn forget_told(&mut self) -> Result<(), LoadError> {
-        for id in self.told.made.drain() {
-            ignore_missing(self.cgroup_paths.remove(&id), "CGROUP_PATHS")?;
-        }
-        for id in self.told.removed.drain() {
-            ignore_missing(self.cgroups_gone.remove(&id), "CGROUPS_GONE")?;
-        }
-        Ok(())
     }
 
     /// The classes of cgroups, as an earlier agent has set them.
@@ -289,26 +193,5 @@ impl Shared {
             }
         }
         self.forget_tasks()
-    }
-
-    pub(super) fn usage(&self) -> Usage {
-        let stat = |stat| self.stats.get(&stat, 0).map_or(0, |values| values.iter().sum());
-        Usage {
-            maps: vec![
-                ("counts", self.counts.len(), u64::from(PLACES)),
-                ("processes", self.processes.count(), self.capacities[0]),
-                ("binaries", self.binaries.count(), self.capacities[1]),
-                ("cgroups", self.cgroups.count(), self.capacities[2]),
-            ],
-            left_out: vec![
-                ("processes", stat(STAT_PROCESSES_FULL)),
-                ("binaries", stat(STAT_BINARIES_FULL)),
-                ("paths", stat(STAT_PATHS_CUT)),
-                ("strings", stat(STAT_STRINGS_UNREADABLE)),
-                ("nested", stat(STAT_NESTED)),
-                ("cgroups", stat(STAT_CGROUPS_FULL)),
-                ("counts", stat(STAT_LOST)),
-            ],
-        }
     }
 }

@@ -8,15 +8,18 @@ use super::{Change, Origin, Source};
 use crate::pods::parse_pods;
 use crate::policy_dir::{DirError, PolicyDir};
 
-/// How often they are looked at.
+/// How often they are read.
 const EVERY: Duration = Duration::from_secs(1);
+/// How soon they are read again after a change: more of a burst may follow.
+const SOON: Duration = Duration::from_millis(100);
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Files {
     directory: PolicyDir,
     pods: Option<PodsFile>,
-    looked: Option<Instant>,
+    polled: Option<Instant>,
+    every: Duration,
 }
 
 #[derive(Debug)]
@@ -32,19 +35,21 @@ impl Files {
         Self {
             directory: PolicyDir::new(policies),
             pods: pods.map(|path| PodsFile { path, text: None, broken: false }),
-            looked: None,
+            polled: None,
+            every: EVERY,
         }
     }
 }
 
 impl Source for Files {
     fn poll(&mut self) -> Result<Vec<Change>, DirError> {
-        if self.looked.is_some_and(|at| at.elapsed() < EVERY) {
+        if self.polled.is_some_and(|at| at.elapsed() < self.every) {
             return Ok(Vec::new());
         }
-        self.looked = Some(Instant::now());
-        // Pods first: policies then know at once whom they watch.
-        let mut found: Vec<Change> = self.pods.as_mut().and_then(PodsFile::look).into_iter().collect();
+        self.polled = Some(Instant::now());
+        self.every = EVERY;
+        // Pods first: policies then know at once which of them they select.
+        let mut found: Vec<Change> = self.pods.as_mut().and_then(PodsFile::read).into_iter().collect();
         let changes = match self.directory.poll() {
             Ok(changes) => changes,
             Err(error) if found.is_empty() => return Err(error),
@@ -56,6 +61,11 @@ impl Source for Files {
         for problem in &changes.problems {
             tracing::error!("{problem}");
         }
+        // A file that is missing has the whole time to come back.
+        let burst = !changes.changed.is_empty() || !changes.removed.is_empty();
+        if burst && !self.directory.is_in_doubt() {
+            self.every = SOON;
+        }
         found.extend(changes.removed.into_iter().map(|path| Change::PoliciesGone(Origin::File(path))));
         found.extend(changes.changed.into_iter().map(|(path, text)| Change::Policies {
             origin: Origin::File(path),
@@ -66,7 +76,7 @@ impl Source for Files {
     }
 
     fn complete(&self) -> bool {
-        self.looked.is_some()
+        self.polled.is_some()
     }
 
     fn problems(&self) -> u64 {
@@ -76,7 +86,7 @@ impl Source for Files {
 }
 
 impl PodsFile {
-    fn look(&mut self) -> Option<Change> {
+    fn read(&mut self) -> Option<Change> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) => {

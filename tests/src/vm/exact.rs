@@ -105,12 +105,11 @@ pub(super) fn full_table() {
     let mut kernel = Kernel::load();
     let plans = kernel.compile(&policy("uid", SETUID));
     assert!(kernel.apply(plans).is_empty());
-    let id = *kernel.engine.hooks().keys().next().expect("a hook");
+    let id = *kernel.engine.view().hooks.keys().next().expect("a hook");
     kernel.engine.kernel_mut().fill_counts().expect("the table is filled");
     crate::calls::setuid_root(1_000);
     let overflow: u64 = kernel
-        .engine
-        .kernel()
+        .reader
         .counts()
         .expect("counts")
         .into_iter()
@@ -118,7 +117,7 @@ pub(super) fn full_table() {
         .map(|(_, value)| value)
         .sum();
     assert_eq!(overflow, 1_000);
-    let left_out = kernel.engine.kernel().usage().left_out;
+    let left_out = kernel.reader.usage().left_out;
     assert!(left_out.iter().all(|(what, times)| *what != "counts" || *times == 0), "{left_out:?}");
 }
 

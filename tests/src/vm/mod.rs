@@ -10,6 +10,7 @@ mod moved;
 mod pods;
 mod privileges;
 mod restart;
+mod scrapes;
 mod shipped;
 mod undisturbed;
 mod updates;
@@ -62,6 +63,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("restart::changed_meanwhile", restart::changed_meanwhile),
     ("restart::nothing_is_left", restart::nothing_is_left),
     ("restart::numbers_go_on", restart::numbers_go_on),
+    ("scrapes::while_policies_change", scrapes::while_policies_change),
     ("shipped::host_policies", shipped::host_policies),
     ("shipped::application_policies", shipped::application_policies),
     ("shipped::late_pods", shipped::late_pods),

@@ -1,0 +1,263 @@
+//! The counts and their owners: what a scrape changes and reads.
+//!
+//! One mutex guards the ledger. It is held to read the kernel's maps and to add what is new to the series, never while a
+//! program is loaded. Three rules keep the numbers exact:
+//!
+//! * The kernel's numbers are read and folded under one lock. If an older reading were folded after a newer one, it would
+//!   look as if counting had begun again.
+//! * Whoever changes what a number means (policies, labels of pods) [settles](Ledger::settle) first, and makes the change
+//!   before the lock is released. So no count is folded by a meaning that it didn't have.
+//! * Counts are removed from the maps under the lock, after they were saved.
+//!
+//! A cgroup that a scrape learns of gets its owner here at once. The engine assigns its class later: until then all
+//! policies count in it, and the fold drops the counts of those that don't select it.
+
+mod saved;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+    time::Instant,
+};
+
+use gatewatch_abi::consts::OVERFLOW;
+
+use crate::{
+    attribution::{Attribution, Forgotten, Owner, POD_GRACE},
+    cgroup,
+    engine::View,
+    kernel_half::{LoadError, Reader},
+    metrics::{MapFill, Snapshot},
+    series::{Count, Hook, HookTotals, Series},
+    sources::Change,
+};
+
+/// See the module's documentation.
+pub(super) struct Ledger {
+    pub(super) reader: Reader,
+    /// Replaced together with what it describes, see [`Ledger::settle`].
+    pub(super) view: View,
+    attribution: Attribution,
+    series: Series,
+    overflow: HookTotals,
+    missed: HookTotals,
+    /// In milliseconds.
+    gaps: HookTotals,
+    pending: u64,
+    cgroup_root: Option<PathBuf>,
+    /// Whether the kernel must learn the classes of cgroups again.
+    unclassified: bool,
+}
+
+impl Ledger {
+    /// Begins with what an earlier agent has saved. A policy may have `series` series.
+    pub(super) fn new(
+        reader: Reader,
+        view: View,
+        cgroup_root: Option<PathBuf>,
+        series: usize,
+        now: Instant,
+    ) -> Self {
+        let mut ledger = Self {
+            reader,
+            view,
+            attribution: Attribution::new(POD_GRACE),
+            series: Series::new(series),
+            overflow: HookTotals::default(),
+            missed: HookTotals::default(),
+            gaps: HookTotals::default(),
+            pending: 0,
+            cgroup_root,
+            unclassified: true,
+        };
+        ledger.restore(now);
+        ledger.find_cgroups(now);
+        // Counts that are newer than what the earlier agent saved belong to the pods that its policies selected, by the
+        // labels of that time. Both may have changed since.
+        ledger.fold(now);
+        ledger
+    }
+
+    /// Adds what the kernel has counted since the last call to the series, by the policies and labels of now. Before
+    /// policies are applied these are the ones of the earlier agent.
+    pub(super) fn fold(&mut self, now: Instant) {
+        if let Err(error) = self.try_fold(now) {
+            tracing::error!(%error, "cannot read the counts");
+        }
+    }
+
+    fn try_fold(&mut self, now: Instant) -> Result<(), LoadError> {
+        if !self.view.named {
+            return Ok(());
+        }
+        let all = self.reader.counts()?;
+        let overflow = all.iter().filter(|(key, _)| key.cgroup == OVERFLOW);
+        let counts = || all.iter().filter(|(key, _)| key.cgroup != OVERFLOW);
+        let mut paths: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+        for (key, _) in counts() {
+            if !self.series.knows_binary(key.binary) {
+                paths.entry(key.binary).or_insert_with(|| self.reader.binary_path(key.binary));
+            }
+        }
+        let counts = counts().map(|(key, value)| Count {
+            hook: key.hook,
+            cgroup: key.cgroup,
+            binary: key.binary,
+            path: paths.get(&key.binary).map_or(&[], Vec::as_slice),
+            value: *value,
+        });
+        let hooks = &*self.view.hooks;
+        let folded = self.series.fold(counts, hooks, &self.attribution, now);
+        self.pending = folded.pending;
+        self.overflow.fold(overflow.map(|(key, value)| (key.hook, *value)), hooks);
+        // Each policy missed what a function's program missed once, however many hooks it has there.
+        let mut missed: BTreeMap<(&str, Option<&str>, &str), (u32, u64)> = BTreeMap::new();
+        let mut gaps: BTreeMap<(&str, Option<&str>, &str), (u32, u64)> = BTreeMap::new();
+        let by_site: Vec<_> =
+            self.view.attached.iter().map(|attached| (&attached.site, attached.missed())).collect();
+        for (id, hook) in hooks {
+            let Hook { policy, namespace, symbol, .. } = hook;
+            let of_symbol = by_site.iter().filter(|((of, _), _)| **of == **symbol);
+            let times = of_symbol.map(|(_, missed)| missed.recursion).sum();
+            missed.entry((policy, namespace.as_deref(), symbol)).or_insert((*id, times));
+            let gap = self.view.gaps.get(id).copied().unwrap_or(0);
+            gaps.entry((policy, namespace.as_deref(), symbol)).or_insert((*id, gap));
+        }
+        self.missed.fold(missed.into_values(), hooks);
+        self.gaps.fold(gaps.into_values(), hooks);
+        // A cgroup that was created before the BPF programs could record it, or while the record was full.
+        if !folded.unknown.is_empty() {
+            self.find_cgroups(now);
+        }
+        Ok(())
+    }
+
+    /// Gives what was counted so far to its owners by the policies and labels of now, and saves that: the next agent,
+    /// however this one ends, must not count it by later ones. Call it right before these change, under the same lock.
+    pub(super) fn settle(&mut self, now: Instant) {
+        self.fold(now);
+        self.save();
+    }
+
+    /// Applies changes of pods; what was counted before a pod has other labels is settled first.
+    pub(super) fn apply_pods(&mut self, changes: Vec<Change>, now: Instant) {
+        let mut settled = false;
+        for change in changes {
+            if !settled && self.relabels(&change) {
+                self.settle(now);
+                settled = true;
+            }
+            match change {
+                Change::Pods(all) => self.attribution.set_pods(all, now),
+                Change::Pod(pod) => self.attribution.apply_pod(pod),
+                Change::PodGone(uid) => {
+                    self.attribution.delete_pod(&uid, now);
+                    continue;
+                }
+                Change::Policies { .. } | Change::PoliciesGone(_) | Change::NodeLabels(_) => continue,
+            }
+            self.unclassified = true;
+        }
+        if settled {
+            // From here on events count by the new labels, for the next agent as well.
+            self.save();
+        }
+    }
+
+    /// Whether pods that are known get other labels.
+    fn relabels(&self, change: &Change) -> bool {
+        match change {
+            Change::Pods(all) => all.iter().any(|pod| self.attribution.relabels(pod)),
+            Change::Pod(pod) => self.attribution.relabels(pod),
+            _ => false,
+        }
+    }
+
+    /// Enters the cgroups that exist.
+    fn find_cgroups(&mut self, now: Instant) {
+        let Some(root) = &self.cgroup_root else {
+            tracing::warn!("no cgroup2 file system is mounted; events can't be assigned to pods");
+            return;
+        };
+        match cgroup::walk(root) {
+            Ok(cgroups) => {
+                for (id, path) in cgroups {
+                    self.attribution.add_cgroup(id, &path, now);
+                }
+                self.unclassified = true;
+            }
+            Err(error) => tracing::warn!(path = %root.display(), %error, "cannot read the cgroups"),
+        }
+    }
+
+    /// Enters cgroups that were created and removed since the last call.
+    pub(super) fn follow_cgroups(&mut self, now: Instant) {
+        let changes = match self.reader.cgroup_changes() {
+            Ok(changes) => changes,
+            Err(error) => {
+                tracing::error!(%error, "cannot read which cgroups were created and removed");
+                return;
+            }
+        };
+        for (id, path) in &changes.made {
+            self.attribution.add_cgroup(*id, path, now);
+        }
+        for id in &changes.removed {
+            self.attribution.remove_cgroup(*id, now);
+        }
+        self.unclassified |= !changes.made.is_empty() || !changes.removed.is_empty();
+    }
+
+    /// All cgroups and their owners, for the engine to classify.
+    pub(super) fn owners(&mut self, now: Instant) -> Vec<(u64, Owner)> {
+        self.unclassified = false;
+        self.attribution.cgroups(now).collect()
+    }
+
+    /// The same, if there is something new in it.
+    pub(super) fn new_owners(&mut self, now: Instant) -> Option<Vec<(u64, Owner)>> {
+        self.unclassified.then(|| self.owners(now))
+    }
+
+    /// Forgets cgroups and pods that are gone for `keep`; returns these. Their counts can be removed from the kernel, and
+    /// then [here](Self::forget_counts).
+    pub(super) fn forget(&mut self, now: Instant) -> Forgotten {
+        let forgotten = self.attribution.forget(crate::attribution::REMEMBERED, now);
+        // What is removed from the kernel can't be read again.
+        self.save();
+        // The grace of pods whose objects did not come may be over.
+        self.unclassified = true;
+        forgotten
+    }
+
+    /// The kernel has no counts of these any more.
+    pub(super) fn forget_counts(&mut self, forgotten: &Forgotten) {
+        self.series.forget(forgotten);
+    }
+
+    /// The numbers for a scrape.
+    pub(super) fn snapshot(&mut self, now: Instant) -> Snapshot {
+        let usage = self.reader.usage();
+        let fill = |(map, entries, capacity): &(&'static str, u64, u64)| MapFill {
+            map,
+            entries: *entries,
+            capacity: *capacity,
+        };
+        Snapshot {
+            samples: self.series.samples(now),
+            overflow: self.overflow.samples(),
+            missed: self.missed.samples(),
+            gap_milliseconds: self.gaps.samples(),
+            pending_events: self.pending,
+            maps: usage.maps.iter().map(fill).collect(),
+            left_out: usage.left_out,
+            ..Snapshot::default()
+        }
+    }
+
+    /// The cgroups that exist, for what was restored.
+    fn existing(&self) -> Option<HashSet<u64>> {
+        let cgroups = cgroup::walk(self.cgroup_root.as_ref()?).ok()?;
+        Some(cgroups.into_iter().map(|(id, _)| id).collect())
+    }
+}

@@ -1,0 +1,182 @@
+//! Keeps the kernel in step with the sources: the one thread that loads, attaches and removes.
+//!
+//! Policies are applied in two steps. Loading takes as long as the verifier does and holds no lock; the policies that run
+//! continue to count and to be scraped. Then, under the ledger's lock and within some writes to maps, counts are settled
+//! by the old meaning of the kernel's numbers, the new programs come in use, and the ledger gets the new meaning.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use gatewatch_policy::model::NamespaceKind;
+
+use super::{Agent, Published, debounce::Debounce};
+use crate::{
+    attribution::Owner,
+    engine::Engine,
+    policies::Library,
+    policy_dir::DirError,
+    sources::{Change, Source},
+};
+
+/// How often new cgroups are read. A container's first events are counted without that; it only decides how soon they
+/// have a name.
+const CGROUPS_EVERY: Duration = Duration::from_millis(250);
+/// How often counts are folded and what no longer exists is forgotten, if no scrape does it.
+const FOLD_EVERY: Duration = Duration::from_secs(30);
+/// How many cgroups may be created and removed before they are saved ahead of time.
+const UNSAVED: usize = 1_024;
+
+/// See the module's documentation.
+pub struct Reconciler {
+    pub(super) agent: Arc<Agent>,
+    pub(super) engine: Engine,
+    sources: Vec<Box<dyn Source>>,
+    pub(super) library: Library,
+    /// Changes of policies and of the node's labels that are not applied yet.
+    waiting: Debounce,
+    pub(super) host_namespaces: BTreeMap<NamespaceKind, u32>,
+    /// `None`: not to be known.
+    pub(super) node_labels: Option<BTreeMap<String, String>>,
+}
+
+impl Reconciler {
+    pub(super) fn new(
+        agent: Arc<Agent>,
+        engine: Engine,
+        sources: Vec<Box<dyn Source>>,
+        host_namespaces: BTreeMap<NamespaceKind, u32>,
+    ) -> Result<Self, DirError> {
+        let mut reconciler = Self {
+            agent,
+            engine,
+            sources,
+            library: Library::default(),
+            waiting: Debounce::default(),
+            host_namespaces,
+            node_labels: Some(BTreeMap::new()),
+        };
+        // Where there is no policy, that has to be applied as well.
+        reconciler.waiting.changed(Instant::now());
+        reconciler.poll(Instant::now())?;
+        Ok(reconciler)
+    }
+
+    /// Keeps everything up to date until `stop` is set.
+    pub fn run(mut self, stop: &AtomicBool) {
+        let mut folded = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            let now = Instant::now();
+            self.step(now);
+            if now.duration_since(folded) >= FOLD_EVERY {
+                folded = now;
+                self.tidy(now);
+            }
+            std::thread::sleep(self.pause());
+        }
+        self.agent.ledger().save();
+    }
+
+    /// Reads what is new, and applies what is due.
+    fn step(&mut self, now: Instant) {
+        self.engine.kernel_mut().beat();
+        if let Err(error) = self.poll(now) {
+            tracing::error!("{error}; the policies stay as they are");
+        }
+        if self.is_due(now) {
+            self.apply();
+            self.waiting.applied();
+        }
+        let mut ledger = self.agent.ledger();
+        ledger.follow_cgroups(now);
+        if ledger.reader.unsaved_cgroups() > UNSAVED {
+            ledger.save();
+        }
+        let owners = ledger.new_owners(now);
+        drop(ledger);
+        if let Some(owners) = owners {
+            self.classify(owners);
+        }
+        self.publish_problems();
+    }
+
+    /// The first policies are applied as soon as all are known.
+    fn is_due(&self, now: Instant) -> bool {
+        let due = match self.waiting.due_in(now) {
+            Some(left) => left.is_zero() || !self.engine.applied(),
+            None => false,
+        };
+        due && self.is_complete()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.sources.iter().all(|source| source.complete())
+    }
+
+    fn pause(&self) -> Duration {
+        match self.waiting.due_in(Instant::now()) {
+            Some(left) if self.is_complete() => left.min(CGROUPS_EVERY),
+            _ => CGROUPS_EVERY,
+        }
+    }
+
+    /// Reads what is new in the sources. Pods change at once, policies wait until the burst is over.
+    fn poll(&mut self, now: Instant) -> Result<(), DirError> {
+        let mut pods = Vec::new();
+        for i in 0..self.sources.len() {
+            for change in self.sources[i].poll()? {
+                match change {
+                    Change::Policies { origin, text, generation } => self.read(origin, &text, generation),
+                    Change::PoliciesGone(origin) => self.library.remove(&origin),
+                    Change::NodeLabels(labels) if self.node_labels == labels => continue,
+                    Change::NodeLabels(labels) => self.node_labels = labels,
+                    change @ (Change::Pods(_) | Change::Pod(_) | Change::PodGone(_)) => {
+                        pods.push(change);
+                        continue;
+                    }
+                }
+                self.waiting.changed(now);
+            }
+        }
+        if !pods.is_empty() {
+            self.agent.ledger().apply_pods(pods, now);
+        }
+        Ok(())
+    }
+
+    /// Writes which policies watch which cgroups into the kernel.
+    pub(super) fn classify(&mut self, owners: Vec<(u64, Owner)>) {
+        if let Err(error) = self.engine.classify_cgroups(owners) {
+            tracing::error!(%error, "cannot write into the kernel which policies watch which cgroups");
+        }
+    }
+
+    /// Folds the counts, and forgets cgroups that no longer exist, here and in the kernel.
+    fn tidy(&mut self, now: Instant) {
+        let mut ledger = self.agent.ledger();
+        ledger.fold(now);
+        let forgotten = ledger.forget(now);
+        match self.engine.kernel_mut().remove_cgroup_counts(&forgotten.ids, &mut ledger.reader) {
+            Ok(()) => ledger.forget_counts(&forgotten),
+            Err(error) => tracing::warn!(%error, "cannot remove the counts of deleted cgroups"),
+        }
+        drop(ledger);
+        if let Err(error) = self.engine.kernel_mut().rest() {
+            tracing::error!(%error, "cannot free the places of removed counts");
+        }
+    }
+
+    fn publish_problems(&self) {
+        let unreadable: u64 = self.sources.iter().map(|source| source.problems()).sum();
+        let source_problems = unreadable + u64::try_from(self.library.broken()).unwrap_or(u64::MAX);
+        let known = self.agent.published.load();
+        if known.source_problems != source_problems {
+            self.agent.publish(Published { source_problems, ..Published::clone(&known) });
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! A change of policies: first everything is loaded, which takes as long as the verifier does, then it is put in use,
+//! which takes some writes to maps. Only the second step excludes readers of counts.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use gatewatch_abi::consts::{CLASS_HOST, CLASS_PENDING};
+use gatewatch_policy::{classify::Tables, plan::Plan};
+
+use super::{Engine, Failure, Member, PolicyKey};
+use crate::kernel_half::{Prepared, Reader, Site};
+
+/// The policies that are to run, and those that turned out to be not loadable.
+#[derive(Debug, Default)]
+pub struct Candidates {
+    /// To run.
+    pub plans: BTreeMap<PolicyKey, Plan>,
+    /// Not loadable.
+    pub failed: BTreeMap<PolicyKey, Failure>,
+}
+
+/// Classifiers that are loaded and not in use yet, see [`Engine::load`].
+pub struct Change {
+    candidates: Candidates,
+    sites: BTreeMap<Site, Vec<Member>>,
+    prepared: Vec<(Site, Prepared, Tables)>,
+}
+
+/// A change that is in use, see [`Engine::commit`].
+#[derive(Debug)]
+pub struct Committed {
+    /// Policies that can't be loaded, with the reason. They run nowhere.
+    pub failed: BTreeMap<PolicyKey, Failure>,
+    /// Numbers that no hook has any more.
+    pub unused: Vec<u32>,
+}
+
+impl Engine {
+    /// Loads what these policies, and no others, need to run. The verifier takes its time for that, and nothing is in use
+    /// yet: the policies that run continue to count as they do. Policies that can't be loaded move to
+    /// [`Candidates::failed`].
+    ///
+    /// All classifiers of a change are loaded before the first is installed, so no policy ever runs in part.
+    pub fn load(&mut self, mut candidates: Candidates) -> Change {
+        loop {
+            self.classes[CLASS_PENDING as usize] = candidates.plans.keys().cloned().collect();
+            self.classes[CLASS_HOST as usize] = candidates
+                .plans
+                .iter()
+                .filter(|(_, plan)| plan.scope.host)
+                .map(|(key, _)| key.clone())
+                .collect();
+            let sites = self.members(&candidates.plans);
+            match self.prepare(&sites).and_then(|prepared| self.named(&sites).map(|()| prepared)) {
+                Ok(prepared) => return Change { candidates, sites, prepared },
+                Err((site, failure)) => match self.culprit(&site, &sites[&site]) {
+                    Some((key, failure)) => {
+                        candidates.plans.remove(&key);
+                        candidates.failed.insert(key, failure);
+                    }
+                    None => self.give_up(&site, failure, &mut candidates),
+                },
+            }
+        }
+    }
+
+    /// Saves the meaning of new numbers: the next agent must know it before the kernel counts under them.
+    fn named(&self, sites: &BTreeMap<Site, Vec<Member>>) -> Result<(), (Site, Failure)> {
+        match (self.save(), sites.keys().next()) {
+            (Err(error), Some(site)) => Err((site.clone(), error.into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts what was loaded in use. Takes no longer than some writes to maps. The counts of now must have been read: from
+    /// here on the numbers of the kernel mean what the new [`view`](Self::view) says. Policies that stay the same count
+    /// without a gap.
+    ///
+    /// Gives what must be loaded instead if the kernel refuses a part.
+    pub fn commit(&mut self, change: Change) -> Result<Committed, Candidates> {
+        let Change { mut candidates, sites, prepared } = change;
+        if let Err((site, failure)) = self.install(prepared, sites) {
+            self.give_up(&site, failure, &mut candidates);
+            return Err(candidates);
+        }
+        let unused = self.rename(candidates.plans);
+        self.applied = true;
+        Ok(Committed { failed: candidates.failed, unused })
+    }
+
+    /// Removes from the kernel what no policy uses after a [`commit`](Self::commit), but for counts.
+    pub fn detach_unused(&mut self) {
+        let sites: BTreeSet<Site> = self.installed.keys().cloned().collect();
+        self.kernel.retain(|site| sites.contains(site));
+    }
+
+    /// Removes the counts of hooks that a [`commit`](Self::commit) left unused. Call it after
+    /// [`detach_unused`](Self::detach_unused), or programs could count again.
+    pub fn remove_unused(&mut self, unused: &[u32], reader: &mut Reader) {
+        if !unused.is_empty()
+            && let Err(error) = self.kernel.remove_hooks(unused, reader)
+        {
+            tracing::warn!(%error, "cannot remove the counts of deleted policies");
+        }
+    }
+
+    /// Saves the meaning of the numbers, and frees the sets of programs that no policy follows any more.
+    pub fn finish(&mut self) {
+        let followed: HashSet<&Vec<Vec<u8>>> =
+            self.installed.values().flat_map(|installed| &installed.tables.follow).collect();
+        let freed = self.kernel.free_follow_sets(|set| followed.contains(set));
+        if let Err(error) = self.save() {
+            tracing::error!(%error, "cannot save the meaning of the kernel's numbers");
+        }
+        if freed && let Err(error) = self.kernel.clear_free_follow_sets() {
+            tracing::error!(%error, "cannot clear the marks of programs that are no longer followed");
+        }
+    }
+}
