@@ -1,8 +1,8 @@
-//! Which pod a count belongs to.
+//! Assigns counts to pods.
 //!
 //! The kernel counts by cgroup. Cgroups become known by their paths, pods by their objects, in any order and
-//! possibly after the counts; both go away while counts of theirs are still to be read. [`Attribution`] keeps what
-//! is known of them and says at any time whose a cgroup is. It has no clock: the caller says what time it is.
+//! possibly after the counts; both are deleted while counts of theirs are still to be read. [`Attribution`] keeps what
+//! is known of them and resolves a cgroup to its owner. It has no clock: the caller passes the time.
 
 mod saved;
 mod scope;
@@ -17,14 +17,14 @@ use crate::pods::{Container, Pod};
 pub use saved::SavedAttribution;
 pub use scope::{Selection, selection, selects};
 
-/// How long a pod's object may take to follow its first cgroup.
+/// Time for a pod's object to follow its first cgroup.
 pub const POD_GRACE: Duration = Duration::from_mins(1);
 
-/// How long cgroups and pods are remembered after they are gone, so that counts which are read late get their
+/// Time for which cgroups and pods are remembered after their deletion, so that counts which are read late get their
 /// names.
 pub const REMEMBERED: Duration = Duration::from_mins(10);
 
-/// Whose a cgroup is.
+/// The owner of a cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// Not known yet: its path isn't, or its pod isn't.
@@ -38,14 +38,14 @@ pub enum Owner {
         /// The container.
         container: ContainerState,
     },
-    /// A pod that nobody has told us about, though there was time to.
+    /// A pod whose object did not come in time.
     Unlisted {
         /// Its uid, from the cgroup's path.
         uid: Arc<str>,
     },
 }
 
-/// Which container of a known pod.
+/// The container of a known pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContainerState {
     /// This one.
@@ -66,16 +66,16 @@ impl Owner {
     }
 }
 
-/// A cgroup, as told from every other one that has or had its id.
+/// A cgroup, distinguished from every other one that has or had its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CgroupKey {
     /// The kernel's id.
     pub id: u64,
-    /// Which of the cgroups that had this id, from 0.
+    /// The number of cgroups that had this id before.
     pub generation: u32,
 }
 
-/// What [`Attribution::forget`] forgot.
+/// The cgroups that [`Attribution::forget`] removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forgotten {
     /// The cgroups.
@@ -84,7 +84,7 @@ pub struct Forgotten {
     pub ids: Vec<u64>,
 }
 
-/// What is known of cgroups and pods.
+/// The cgroups and pods that are known.
 #[derive(Debug)]
 pub struct Attribution {
     grace: Duration,
@@ -209,7 +209,7 @@ impl Attribution {
         }
     }
 
-    /// Whether this pod is known with other labels, so that what it did so far has to be counted under these first.
+    /// Whether this pod is known with other labels, so that its events so far must be counted under these first.
     pub fn relabels(&self, pod: &Pod) -> bool {
         self.pods
             .get(pod.uid.as_str())
@@ -223,12 +223,12 @@ impl Attribution {
         }
     }
 
-    /// Whose the cgroup is that has this id now.
+    /// The owner of the cgroup that has this id now.
     pub fn class(&self, id: u64, now: Instant) -> Owner {
         self.owner(self.key(id), now)
     }
 
-    /// Whose this cgroup is or was.
+    /// The present or last owner of this cgroup.
     pub fn owner(&self, key: CgroupKey, now: Instant) -> Owner {
         let Some(cgroup) = self.cgroups.get(&key) else {
             return Owner::Pending;
@@ -265,13 +265,13 @@ impl Attribution {
         self.latest(id).is_some()
     }
 
-    /// All cgroups that exist, and whose they are.
+    /// All cgroups that exist, and their owners.
     pub fn cgroups(&self, now: Instant) -> impl Iterator<Item = (u64, Owner)> + '_ {
         let live = self.cgroups.iter().filter(|(_, cgroup)| cgroup.removed.is_none());
         live.map(move |(key, _)| (key.id, self.owner(*key, now)))
     }
 
-    /// Whether the pod is one of those that there are; for one that nobody listed: whether a cgroup of it exists.
+    /// Whether the pod exists; for a pod without an object: whether a cgroup of it exists.
     pub fn pod_exists(&self, uid: &str) -> bool {
         match self.pods.get(uid) {
             Some(known) => known.gone.is_none(),
@@ -282,8 +282,8 @@ impl Attribution {
         }
     }
 
-    /// Forgets cgroups that were removed, and pods that are gone, for longer than `keep` (no less than the grace
-    /// counts, so that what waits for its pod is decided first).
+    /// Removes cgroups and pods that were deleted longer ago than `keep`, or the grace if that is longer: counts that wait
+    /// for their pod are assigned first.
     pub fn forget(&mut self, keep: Duration, now: Instant) -> Forgotten {
         let keep = keep.max(self.grace);
         let over = |at: Option<Instant>| at.is_some_and(|at| now.saturating_duration_since(at) > keep);

@@ -1,11 +1,15 @@
 //! `gatewatch-agent`: see the crate's documentation.
 
-use std::io::IsTerminal as _;
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::{
+    io::IsTerminal as _,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
@@ -25,38 +29,38 @@ use tracing_subscriber::EnvFilter;
 #[command(name = "gatewatch-agent", version)]
 #[expect(clippy::struct_excessive_bools, reason = "a flag of the command line each")]
 struct Arguments {
-    /// Directory of policies: every .yaml, .yml and .json file in it and below; changes are taken up
+    /// Read policies from every .yaml, .yml and .json file in this directory and below; changes apply automatically
     #[arg(long, value_name = "DIR")]
     policy_dir: Option<PathBuf>,
-    /// Take policies and pods from the API server, and write the node's state there: the default in a pod of a cluster,
-    /// unless --policy-dir is given
+    /// Read policies and pods from the API server, and write the node's state there: the default in a pod of a cluster,
+    /// unless --policy-dir is set
     #[arg(long)]
     kubernetes: bool,
     /// Name of this node in the cluster
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     node_name: Option<String>,
-    /// How to reach the API server; without it the pod's service account, $KUBECONFIG or ~/.kube/config
+    /// Kubeconfig of the API server [default: the pod's service account, $KUBECONFIG or ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// The node's address, under which the gate reads the kernel's profile
+    /// Publish the URL of this node's kernel profile in `NodeTracing`, with this address
     #[arg(long, value_name = "ADDRESS", env = "HOST_IP")]
     host_ip: Option<IpAddr>,
-    /// Where to serve /metrics, /healthz and /readyz
+    /// Address for /metrics, /healthz and /readyz
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:2112")]
     metrics_address: SocketAddr,
-    /// Pods of this node, as `kubectl get pods -A -o yaml` prints them; changes are taken up
+    /// Read the pods of this node from this file, as `kubectl get pods -A -o yaml` prints them; changes apply automatically
     #[arg(long, value_name = "FILE", requires = "policy_dir", conflicts_with = "kubernetes")]
     pods: Option<PathBuf>,
-    /// Folder for the maps, on a bpf file system
+    /// Directory on a bpf file system for everything that outlives the agent
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/gatewatch")]
     bpf_dir: PathBuf,
-    /// How many series a policy may have; events beyond are counted in one more, whose binary is "<overflow>"
+    /// Limit of series per policy; further events count in one more series, with the binary "<overflow>"
     #[arg(long, value_name = "NUMBER", default_value_t = SERIES_PER_POLICY)]
     series_per_policy: usize,
-    /// Take away everything that agents have in the kernel, what they have counted included, and end
+    /// Remove all pinned programs, maps and counts, then exit
     #[arg(long)]
     cleanup: bool,
-    /// Write the kernel's profile to standard output, and end
+    /// Write the kernel's profile to standard output, then exit
     #[arg(long, hide = true)]
     print_profile: bool,
     /// Attach by kprobe even where the cheaper fentry or fprobe would do
@@ -83,7 +87,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// An error with its causes, each said once: many messages hold their cause already.
+/// An error with its causes, each once: many messages contain their cause already.
 fn sentence(error: &anyhow::Error) -> String {
     error.chain().fold(String::new(), |mut text, cause| {
         let cause = cause.to_string();
@@ -103,11 +107,15 @@ fn run(arguments: Arguments) -> Result<()> {
     if arguments.cleanup {
         privileges::check()?;
         let found = kernel_half::cleanup(&arguments.bpf_dir)?;
-        let what = if found { "removed" } else { "nothing is there of" };
-        tracing::info!("{what} {}", arguments.bpf_dir.display());
+        let pins = arguments.bpf_dir.display();
+        if found {
+            tracing::info!("removed {pins}");
+        } else {
+            tracing::info!("nothing to remove: {pins} does not exist");
+        }
         return Ok(());
     }
-    // What can be wrong without touching the kernel comes first.
+    // Mistakes that show without touching the kernel come first.
     let listener = http::bind(arguments.metrics_address)?;
     let cluster = Cluster::of(&arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -137,7 +145,7 @@ fn run(arguments: Arguments) -> Result<()> {
         tracing::warn!("{gap}");
     }
     if let Support::No(reason) = kernel.features.kprobes {
-        bail!("policies can't run on this node: {reason}");
+        bail!("policies cannot run on this node: {reason}");
     }
     let node = Node {
         layout: kernel.profile.layout()?,
@@ -186,7 +194,7 @@ fn run(arguments: Arguments) -> Result<()> {
     served
 }
 
-/// What is needed to be part of a cluster.
+/// The agent's place in a cluster.
 struct Cluster {
     node: String,
     queue: kubernetes::Queue,
@@ -198,9 +206,7 @@ impl Cluster {
         let wanted = arguments.kubernetes || (arguments.policy_dir.is_none() && kubernetes::in_cluster());
         if !wanted {
             if arguments.policy_dir.is_none() {
-                bail!(
-                    "where do policies come from? Give --policy-dir DIR, or --kubernetes where there is an API server"
-                );
+                bail!("no policy source: pass --policy-dir DIR or --kubernetes");
             }
             return Ok(None);
         }
@@ -208,9 +214,7 @@ impl Cluster {
             Some(node) if !node.is_empty() => {
                 Ok(Some(Self { node: node.to_owned(), queue: kubernetes::Queue::default() }))
             }
-            _ => bail!(
-                "which node is this? Give --node-name NAME, or set NODE_NAME to the pod's spec.nodeName"
-            ),
+            _ => bail!("no node name: pass --node-name NAME, or set NODE_NAME to the pod's spec.nodeName"),
         }
     }
 }

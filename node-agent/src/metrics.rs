@@ -1,7 +1,7 @@
-//! What Prometheus scrapes.
+//! The metrics that Prometheus scrapes.
 //!
-//! Nothing is counted here: each scrape asks the [`Source`] for a [`Snapshot`] and writes it down. The one number
-//! of our own is how long that took.
+//! Nothing is counted here: each scrape takes a [`Snapshot`] from the [`Source`] and writes it as text. The one number that
+//! is added is how long that took.
 
 mod events;
 mod family;
@@ -16,13 +16,13 @@ use family::Family;
 /// Media type of what [`Exposition::render`] gives.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Where the numbers come from.
+/// The source of the numbers.
 pub trait Source: Send + Sync {
-    /// What a scrape is to see now. May take as long as reading the kernel's maps does, and is not called on a
-    /// thread that serves others.
+    /// The numbers of now. May take as long as reading the kernel's maps does, so it is not called on a thread that serves
+    /// other requests. It never waits for a program to be loaded.
     fn snapshot(&self) -> Snapshot;
 
-    /// Whether the policies that there were at the start are taken care of: loaded, refused or failed. Cheap.
+    /// Whether the policies that existed at the start are loaded, refused or failed. Cheap.
     fn ready(&self) -> bool;
 }
 
@@ -31,36 +31,36 @@ pub trait Source: Send + Sync {
 pub struct Snapshot {
     /// Matched events.
     pub samples: Samples,
-    /// All policies that there are, also those that don't run.
+    /// All policies, also those that don't run.
     pub policies: Vec<PolicyStatus>,
     /// Matched events that had no room in the kernel's table of counts: they are in no sample.
     pub overflow: Vec<HookSample>,
-    /// Calls that the kernel didn't show to the program.
+    /// Calls for which the kernel did not run the program.
     pub missed: Vec<HookSample>,
-    /// Milliseconds in which nobody counted for a hook although it was to be.
+    /// Milliseconds in which nothing counted for a hook although it should.
     pub gap_milliseconds: Vec<HookSample>,
     /// Matched events that wait for their pod to become known.
     pub pending_events: u64,
     /// How full the kernel's maps are.
     pub maps: Vec<MapFill>,
-    /// What the kernel half had to leave out or cut: a word of a small fixed set, and how often.
+    /// Things that the BPF programs had to leave out or cut: a word of a small fixed set, and how often.
     pub left_out: Vec<(&'static str, u64)>,
-    /// Names the set of policies that run, whatever their order: the same on nodes that run the same.
+    /// Hash of the policies that run, whatever their order: the same on nodes that run the same.
     pub policy_set_hash: String,
-    /// Things that are wrong with where policies and pods are read from: a file that can't be read and the like.
+    /// Number of problems with the sources of policies and pods, such as files that cannot be read.
     pub source_problems: u64,
 }
 
-/// A policy and how it is.
+/// A policy and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyStatus {
     /// Its name.
     pub name: String,
     /// Its namespace, for a namespaced one.
     pub namespace: Option<String>,
-    /// How it is.
+    /// Its state.
     pub state: PolicyState,
-    /// Why it doesn't run: a diagnostic's code or another word of a small fixed set.
+    /// The reason why it doesn't run: a diagnostic's code or another word of a small fixed set.
     pub reason: Cow<'static, str>,
     /// The same as a sentence; empty where it runs. Not for labels.
     pub sentence: String,
@@ -70,14 +70,14 @@ pub struct PolicyStatus {
     pub kernel_memory_bytes: Option<u64>,
 }
 
-/// How a policy is.
+/// The state of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PolicyState {
     /// The kernel counts for it.
     Running,
-    /// It isn't right, or asks for what this kernel or version doesn't have.
+    /// It is invalid, or needs a feature that this kernel or version doesn't have.
     Refused,
-    /// It is right, but couldn't be loaded.
+    /// It is valid, but could not be loaded.
     Failed,
     /// It is for other nodes.
     Skipped,
@@ -86,7 +86,7 @@ pub enum PolicyState {
 impl PolicyState {
     const ALL: [Self; 4] = [Self::Running, Self::Refused, Self::Failed, Self::Skipped];
 
-    /// As it stands in labels.
+    /// The value in labels.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -97,7 +97,7 @@ impl PolicyState {
     }
 }
 
-/// How full a map of the kernel is.
+/// Number of entries in a map of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MapFill {
     /// Its name.
@@ -147,27 +147,27 @@ const EVENTS: Metric = counter(
 );
 const POLICIES: Metric = gauge(
     "gatewatch_policies",
-    "Policies by state: running, refused (not right), failed (not loadable) or skipped (for other nodes).",
+    "Policies by state: running, refused (invalid), failed (not loadable) or skipped (for other nodes).",
     &["state"],
 );
 const POLICY_INFO: Metric = gauge(
     "gatewatch_policy_info",
-    "State of each policy, and a code for why it does not run; the value is 1.",
+    "State of each policy, and a code for the reason why it does not run; the value is 1.",
     &["namespace", "policy", "reason", "state"],
 );
 const POLICY_MEMORY: Metric = gauge(
     "gatewatch_policy_kernel_memory_bytes",
-    "Memory in the kernel for the functions that the policy hooks, shared out among the policies on each.",
+    "Kernel memory for the functions that the policy hooks, divided among the policies on each function.",
     &["namespace", "policy"],
 );
 const OVERFLOW: Metric = counter(
     "gatewatch_events_overflow_total",
-    "Matched events that found the table of counts full; they are in no series of tetragon_policy_events_total.",
+    "Matched events that were not counted in tetragon_policy_events_total because the table of counts was full.",
     &["hook", "policy"],
 );
 const MISSED: Metric = counter(
     "gatewatch_events_missed_total",
-    "Calls of the watched function that the kernel did not show to the program, matched or not.",
+    "Calls of the hooked function for which the kernel did not run the program, matched or not.",
     &["hook", "policy"],
 );
 const GAP: Metric = counter(
@@ -177,20 +177,20 @@ const GAP: Metric = counter(
 );
 const PENDING: Metric = gauge(
     "gatewatch_attribution_pending_events",
-    "Matched events that are held back until the pod of their cgroup is known.",
+    "Matched events that are not exported yet because the pod of their cgroup is unknown.",
     &[],
 );
-const MAP_ENTRIES: Metric = gauge("gatewatch_map_entries", "Entries in a map of the kernel half.", &["map"]);
+const MAP_ENTRIES: Metric = gauge("gatewatch_map_entries", "Entries in a BPF map.", &["map"]);
 const MAP_CAPACITY: Metric =
-    gauge("gatewatch_map_capacity", "Entries that a map of the kernel half can hold.", &["map"]);
+    gauge("gatewatch_map_capacity", "Maximum number of entries in a BPF map.", &["map"]);
 const LEFT_OUT: Metric = counter(
     "gatewatch_left_out_total",
-    "Times that the kernel half had to leave something out or cut it, by what it was.",
+    "Times that the BPF programs had to leave something out or cut it, by kind.",
     &["what"],
 );
 const SOURCE_PROBLEMS: Metric = gauge(
     "gatewatch_source_problems",
-    "Files of policies or pods that can not be read now; what they said last is still in force.",
+    "Files of policies or pods that cannot be read now; their last contents are still in force.",
     &[],
 );
 const BUILD_INFO: Metric =

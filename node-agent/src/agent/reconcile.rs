@@ -92,6 +92,7 @@ impl Reconciler {
             self.apply();
             self.waiting.applied();
         }
+        let now = Instant::now();
         let mut ledger = self.agent.ledger();
         ledger.follow_cgroups(now);
         if ledger.reader.unsaved_cgroups() > UNSAVED {

@@ -1,4 +1,4 @@
-//! Which cgroups a policy watches.
+//! The cgroups that a policy selects.
 
 use gatewatch_policy::model::LabelSelector;
 use gatewatch_policy::plan::{PodScope, Scope};
@@ -6,14 +6,14 @@ use gatewatch_policy::plan::{PodScope, Scope};
 use super::{ContainerState, Owner};
 use crate::pods::Pod;
 
-/// Whether a policy watches a cgroup.
+/// Whether a policy selects a cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selection {
     /// It does.
     Selected,
     /// It doesn't.
     Unselected,
-    /// Not known yet: the kernel counts, and the counts are held back until it is.
+    /// Not known yet: the kernel counts, and the counts wait until it is known.
     Undecided,
 }
 
@@ -23,9 +23,9 @@ pub fn selects(scope: &Scope, owner: &Owner) -> bool {
     selection(scope, owner) != Selection::Unselected
 }
 
-/// Whether a policy of this scope watches this owner's processes.
+/// Whether a policy of this scope selects this owner's processes.
 ///
-/// A pod that nobody listed is watched by policies that watch every pod, since no label could change that.
+/// A pod without an object is selected by policies that select every pod, since no label could change that.
 pub fn selection(scope: &Scope, owner: &Owner) -> Selection {
     let decided = |selected| if selected { Selection::Selected } else { Selection::Unselected };
     match (owner, &scope.pods) {
