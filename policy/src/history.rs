@@ -147,15 +147,15 @@ impl Part {
 
     fn message(&self) -> String {
         let (name, effect) = match self.what {
-            What::Field(name) => (name, "drops it without a word: the policy means something else"),
-            What::Word(_, word) => (word, "refuses the policy"),
+            What::Field(name) => (name, "silently drop it, which changes what the policy means"),
+            What::Word(_, word) => (word, "reject the policy"),
         };
         match self.life {
             Life::Since(first) => {
-                format!("`{name}` appeared in Tetragon {first}; an earlier version {effect}")
+                format!("`{name}` was added in Tetragon {first}; earlier versions {effect}")
             }
             Life::Until(last) => {
-                format!("`{name}` vanished after Tetragon {last}; a later version {effect}")
+                format!("`{name}` was removed after Tetragon {last}; later versions {effect}")
             }
         }
     }
@@ -270,7 +270,7 @@ mod tests {
     fn what_is_wrong_names_the_version() {
         let uses = uses(&parse("spec: {usdts: []}")[0].root);
         let diagnostic = uses[0].diagnostic();
-        assert!(diagnostic.message.starts_with("`usdts` appeared in Tetragon 1.6"), "{diagnostic}");
+        assert!(diagnostic.message.starts_with("`usdts` was added in Tetragon 1.6"), "{diagnostic}");
         assert!(diagnostic.is_error() && !diagnostic.stops_gatewatch());
     }
 }

@@ -85,7 +85,7 @@ fn the_modes_say_for_which_program_policies_are_checked() {
     assert!(audit("").contains("audit GW406"), "without a choice it is a note");
     assert_eq!(audit("target: gatewatch"), "");
     let refused = create(&cluster("target: tetragon=1.5"), &newer);
-    assert!(refused.status.unwrap().message.unwrap().contains("`InRange` appeared in Tetragon 1.6"));
+    assert!(refused.status.unwrap().message.unwrap().contains("`InRange` was added in Tetragon 1.6"));
 }
 
 /// Every policy of the corpus, with everything that is said of it as a warning.

@@ -49,7 +49,7 @@ pub fn render(file: &File<'_>, finding: &Located, color: bool) -> String {
         group = group.element(Level::HELP.message(harmless(help).into_owned()));
     }
     if let Some(versions) = diagnostic.targets.tetragon_alone() {
-        group = group.element(Level::NOTE.message(format!("this is about {versions} only")));
+        group = group.element(Level::NOTE.message(format!("this applies to {versions} only")));
     }
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     renderer.render(&[group])

@@ -72,7 +72,7 @@ fn people_see_whom_it_is_about() {
     let file = File::new("policies/files.yaml", &text);
     let found = findings(&text);
     let about = found.iter().find(|found| found.diagnostic.code.id == "GW406").unwrap();
-    assert!(human::render(&file, about, false).ends_with("= note: this is about Tetragon only"));
+    assert!(human::render(&file, about, false).ends_with("= note: this applies to Tetragon only"));
     assert!(json::render(&file, about).contains(r#""targets":["tetragon"]"#));
 }
 

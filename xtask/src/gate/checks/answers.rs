@@ -108,7 +108,7 @@ pub(super) fn targets(stage: &mut Stage) -> Result<()> {
     stage.silently(&["apply", "--dry-run=server", "-f", "-"], FOR_TETRAGON)?;
 
     in_force(stage, "target: tetragon=1.5", FOR_GATEWATCH, |said| !said.ok && said.text.contains("GW019"))?;
-    dry_run(stage, FOR_GATEWATCH)?.expect(false, &["`InRange` appeared in Tetragon 1.6", "GW406"])?;
+    dry_run(stage, FOR_GATEWATCH)?.expect(false, &["`InRange` was added in Tetragon 1.6", "GW406"])?;
 
     in_force(stage, "", FOR_GATEWATCH, |said| said.ok)?;
     dry_run(stage, FOR_TETRAGON)?.expect(false, &["GW009"])
