@@ -8,7 +8,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, lpm_trie::Key},
 };
 use gatewatch_abi::{
-    AddrKey, ExactKey, IntSlot, Shape, Step, Task, TextKey, TextSlot,
+    AddrKey, ExactKey, IntSlot, Step, Task, TextKey, TextSlot,
     consts::{
         ADDR_NONE, ADDR_SOCK_SOURCE, INLINE_VALUES, INT_NONE, NO_ROW, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE,
         TABLE_MASK, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_NONE,
@@ -19,6 +19,8 @@ use crate::{
     context::Context,
     frozen, integer,
     rows::{ADDRESS, BINARY, FOLLOW, POSTFIXES, PREFIXES, Rows},
+    scratch::with_scratch,
+    shape::Shaped,
     spec::SPEC,
     task, text,
 };
@@ -45,24 +47,6 @@ static POSTFIX: LpmTrie<TextKey, u32> = LpmTrie::with_max_entries(1, 0);
 /// Networks.
 #[map]
 static ADDRESSES: LpmTrie<AddrKey, u32> = LpmTrie::with_max_entries(1, 0);
-
-/// What a classifier can look at.
-pub trait Shaped {
-    /// Which fields.
-    const SHAPE: Shape;
-}
-
-macro_rules! shapes {
-    ($($name:ident: $shape:ident,)*) => {$(
-        #[doc = concat!("[`Shape::", stringify!($shape), "`]")]
-        pub struct $name;
-
-        impl Shaped for $name {
-            const SHAPE: Shape = Shape::$shape;
-        }
-    )*};
-}
-shapes!(Integers: INTEGERS, Paths: PATHS, Everything: EVERYTHING,);
 
 /// Looks at one event and counts it for every policy that it matches. `C` is the way of attaching, `R` what keeps the
 /// rows, `S` what can be looked at.
@@ -268,7 +252,7 @@ fn string<C: Context, R: Rows, S: Shaped, const I: usize>(ctx: C, binary: u64, r
     let slot: &'static TextSlot = &SPEC.texts[I];
     let tables = frozen!(SPEC.texts[I].tables);
     let (mut prefix, mut postfix) = (frozen!(SPEC.texts[I].prefix_row), frozen!(SPEC.texts[I].postfix_row));
-    text::with_scratch(|scratch| {
+    with_scratch(|scratch| {
         let Some(len) = text::fetch::<C, S>(ctx, slot, binary, scratch) else { return };
         if tables & TEXT_HAS_PREFIX != 0 {
             prefix = text::prefix_row::<S>(&PREFIX, slot, scratch);

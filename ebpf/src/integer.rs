@@ -11,9 +11,9 @@ use gatewatch_abi::{
 };
 
 use crate::{
-    classify::Shaped,
     context::{Context, syscall_arg},
     frozen, memory, offset,
+    shape::Shaped,
     spec::{LAYOUT, SPEC},
 };
 

@@ -18,6 +18,8 @@ pub mod memory;
 pub mod object;
 pub mod path;
 pub mod rows;
+pub mod scratch;
+pub mod shape;
 pub mod shared;
 pub mod spec;
 pub mod task;

@@ -26,9 +26,10 @@ macro_rules! classifier {
             programs::{FEntryContext, FExitContext, ProbeContext},
         };
         use gatewatch_ebpf::{
-            classify::{event, $shape},
+            classify::event,
             context::{Arguments, Registers},
             rows::$width,
+            shape::$shape,
         };
 
         /// Entry by kprobe, and return by kretprobe: the kernel makes no difference between the two programs.

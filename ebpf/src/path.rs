@@ -10,15 +10,13 @@ use crate::{
     frozen,
     memory::{self, masked},
     offset,
+    scratch::{Buffer, LONGEST, NAMES, Name, Scratch},
     shared::note,
     spec::LAYOUT,
-    text::{Buffer, LONGEST, Scratch},
 };
 
 /// Components and mounts that are followed. A deeper path is cut, and counted as such.
 const DEPTH: u32 = 96;
-/// Names that there is room for: a power of two above what is followed.
-pub const NAMES: usize = 128;
 /// A number of a name is kept below [`NAMES`] by this.
 const NAME_MASK: u32 = NAMES as u32 - 1;
 /// The longest name of a component, `NAME_MAX`.
@@ -292,14 +290,6 @@ unsafe fn go_to(scratch: *mut Scratch, mount: u64) {
         let root = memory::read(mount + offset!(vfsmount_root));
         core::ptr::write_volatile(&raw mut (*scratch).mount_root, root);
     }
-}
-
-/// The name of a component, in the kernel's memory.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Name {
-    address: u64,
-    len: u64,
 }
 
 /// What a directory entry says.

@@ -46,14 +46,6 @@ pub static CGROUPS: HashMap<u64, u32> = HashMap::pinned(16_384, 0);
 #[map]
 pub static STATS: PerCpuArray<u64> = PerCpuArray::pinned(8, 0);
 
-/// Buffers to put paths together in, one for each level of nesting on a CPU.
-#[map]
-pub static SCRATCH: PerCpuArray<crate::text::Scratch> = PerCpuArray::pinned(crate::text::LEVELS, 0);
-
-/// How many of the buffers are in use on this CPU.
-#[map]
-pub static NESTING: PerCpuArray<u32> = PerCpuArray::pinned(1, 0);
-
 /// Adds one to a statistic.
 #[inline(always)]
 pub fn note(stat: u32) {

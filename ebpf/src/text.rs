@@ -10,99 +10,28 @@ use core::ffi::c_void;
 use gatewatch_abi::{
     Step, TextKey, TextSlot,
     consts::{
-        BINARY_PATH_BYTES, PATH_BYTES, POSTFIX_BYTES, STAT_NESTED, STAT_STRINGS_UNREADABLE, TEXT_BINARY,
-        TEXT_BINPRM, TEXT_BYTES, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_KERNEL, TEXT_USER, TYPED_NOT, TYPED_TASK,
+        BINARY_PATH_BYTES, PATH_BYTES, POSTFIX_BYTES, STAT_STRINGS_UNREADABLE, TEXT_BINARY, TEXT_BINPRM,
+        TEXT_BYTES, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_KERNEL, TEXT_USER, TYPED_NOT, TYPED_TASK,
     },
     is_path,
 };
 
 use crate::{
-    classify::Shaped,
     context::{Context, syscall_arg},
     frozen,
     memory::{self, masked},
-    offset,
-    path::{self, NAMES, Name},
-    shared::{BINARIES, NESTING, SCRATCH, note},
+    offset, path,
+    scratch::{Buffer, LONGEST},
+    shape::Shaped,
+    shared::{BINARIES, note},
     spec::{LAYOUT, SPEC},
 };
 
 /// A trie of strings' ends.
 pub type Ends = LpmTrie<TextKey, u32>;
 
-/// Buffers on each CPU: a program can be interrupted by another one.
-pub const LEVELS: u32 = 4;
 /// The head of an LPM key: prefix length (4 bytes) and slot (1 byte).
 const HEAD: u32 = 5;
-/// Bytes of the longest string, without its NUL; a mask, since it is one less than a power of two.
-pub const LONGEST: u32 = PATH_BYTES as u32 - 1;
-
-/// A buffer for one string, and the state of the loop that puts a path together.
-#[repr(C)]
-pub struct Scratch {
-    /// Mount (`struct vfsmount *`) where the walk stands.
-    pub mount: u64,
-    /// The mount's root (`struct dentry *`).
-    pub mount_root: u64,
-    /// Directory entry where it stands.
-    pub dentry: u64,
-    /// The process's root: its mount.
-    pub root_mount: u64,
-    /// The process's root: its directory entry.
-    pub root_dentry: u64,
-    /// How many bytes of the path are known: its next name comes behind them.
-    pub known: u64,
-    /// How many bytes of the string have been looked up.
-    pub next: u64,
-    /// The number of the last [`Step`].
-    pub from: u64,
-    /// Where the steps behind it are.
-    pub to: u64,
-    /// The row of the last entry that has ended.
-    pub row: u32,
-    /// Not 0: the walk is at its end, see `path.rs`.
-    pub done: u32,
-    /// How many of `names` are still to be copied.
-    pub count: u64,
-    /// Names of components, the last one of the path first.
-    pub names: [Name; NAMES],
-    /// The string, with room for one more name.
-    pub data: [u8; PATH_BYTES + 256],
-    /// The key of a postfix: the string backwards.
-    pub reversed: [u8; 264],
-}
-
-/// A [`Scratch`] that was lent to us: see [`with_scratch`].
-#[derive(Clone, Copy)]
-pub struct Buffer(*mut Scratch);
-
-impl Buffer {
-    /// Its address, a map's value.
-    #[inline(always)]
-    pub fn as_ptr(self) -> *mut Scratch {
-        self.0
-    }
-}
-
-/// Lends a buffer of this CPU to `f`; without one that is free, `f` isn't called.
-#[inline(always)]
-pub fn with_scratch(f: impl FnOnce(Buffer)) -> bool {
-    let Some(nesting) = NESTING.get_ptr_mut(0) else { return false };
-    // SAFETY: this CPU's own slot; whoever interrupts us puts it back before we go on.
-    let level = unsafe { core::ptr::read_volatile(nesting) };
-    if level >= LEVELS {
-        note(STAT_NESTED);
-        return false;
-    }
-    let Some(scratch) = SCRATCH.get_ptr_mut(level) else { return false };
-    // SAFETY: as above.
-    unsafe { core::ptr::write_volatile(nesting, level + 1) };
-    f(Buffer(scratch));
-    // SAFETY: as above.
-    unsafe { core::ptr::write_volatile(nesting, level) };
-    true
-}
-
 /// Whether a slot's string is a path of which only the beginning is asked for: then names are copied while it is looked up.
 #[inline(always)]
 fn is_lazy<S: Shaped>(slot: &'static TextSlot) -> bool {
@@ -156,7 +85,7 @@ pub fn fetch<C: Context, S: Shaped>(
 #[inline(always)]
 fn copy(address: u64, user: bool, buffer: Buffer) -> Option<u32> {
     // SAFETY: a field of a map's value.
-    let target = unsafe { (&raw mut (*buffer.0).data).cast::<u8>() }.cast::<c_void>();
+    let target = unsafe { (&raw mut (*buffer.as_ptr()).data).cast::<u8>() }.cast::<c_void>();
     let source = address as *const c_void;
     // SAFETY: `target` has room for PATH_BYTES; the helpers check `source`.
     let read = unsafe {
@@ -185,7 +114,7 @@ fn from_binary(binary: u64, buffer: Buffer) -> Option<u32> {
     let stored = unsafe { BINARIES.get(binary) }?;
     // SAFETY: both are in maps' values and long enough.
     unsafe {
-        let data = (&raw mut (*buffer.0).data).cast::<u8>();
+        let data = (&raw mut (*buffer.as_ptr()).data).cast::<u8>();
         bpf_probe_read_kernel(data.cast(), BINARY_PATH_BYTES as u32, stored.path.as_ptr().cast());
         *data.add(BINARY_PATH_BYTES) = 0;
     }
@@ -246,8 +175,8 @@ pub fn prefix_row<S: Shaped>(map: &'static Array<Step>, slot: &'static TextSlot,
 pub fn postfix_row(map: &'static Ends, slot: u32, longest: u32, len: u32, buffer: Buffer) -> Option<u32> {
     // SAFETY: every index is masked to the size of its array.
     unsafe {
-        let data = (&raw const (*buffer.0).data).cast::<u8>();
-        let key = (&raw mut (*buffer.0).reversed).cast::<u8>();
+        let data = (&raw const (*buffer.as_ptr()).data).cast::<u8>();
+        let key = (&raw mut (*buffer.as_ptr()).reversed).cast::<u8>();
         for i in 0..POSTFIX_BYTES as u32 {
             // What stands in the key behind that is compared with no entry.
             if i >= longest {

@@ -25,10 +25,10 @@ use gatewatch_ebpf::{
     frozen,
     memory::{self, masked},
     offset, path,
+    scratch::{Buffer, with_scratch},
     shared::{BINARIES, PROCESSES, note},
     spec::HASH_KEY,
     task,
-    text::{Buffer, with_scratch},
 };
 
 /// `followChildren` sets of programs: by the program's id, a bit for each set that names it.
