@@ -76,7 +76,7 @@ fn under_interruption(way: Way) -> (u64, u64, u64) {
     for mut worker in workers {
         assert!(worker.wait().expect("an exit status").success());
     }
-    let missed = kernel.engine.kernel().missed().into_iter().map(|(_, missed)| missed.recursion).sum();
+    let missed = kernel.engine.kernel().attached().iter().map(|attached| attached.missed().recursion).sum();
     (made, kernel.counts().get("gid").copied().unwrap_or(0), missed)
 }
 
