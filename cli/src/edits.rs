@@ -32,7 +32,8 @@ pub(crate) fn change(document: &Document, text: &str, fix: &Fix) -> Option<Chang
             let name = if json { format!("\"{name}\"") } else { name.clone() };
             fits(yaml).then(|| add_field(node, text, &name, yaml)).flatten()?
         }
-        Edit::Append(yaml) => fits(yaml).then(|| append(node, text, yaml)).flatten()?,
+        Edit::Append(yaml) => fits(yaml).then(|| append(node, text, std::slice::from_ref(yaml))).flatten()?,
+        Edit::Extend(all) => all.iter().all(|yaml| fits(yaml)).then(|| append(node, text, all)).flatten()?,
         Edit::Remove => (remove(document, text, &fix.path)?, String::new()),
     };
     text.get(range.clone())?;
@@ -91,10 +92,10 @@ fn is_short(entry: &Entry, text: &str) -> bool {
     entry.value.flow && text.get(range).is_some_and(|member| !member.contains('\n'))
 }
 
-fn append(node: &Node, text: &str, yaml: &str) -> Option<(Range<usize>, String)> {
+fn append(node: &Node, text: &str, elements: &[String]) -> Option<(Range<usize>, String)> {
     let Value::Seq(items) = &node.value else { return None };
     if node.flow {
-        return before_bracket(node, text, ']', yaml);
+        return before_bracket(node, text, ']', &elements.join(", "));
     }
     let last = items.last()?;
     let start = last.span.known()?.range().start;
@@ -103,7 +104,8 @@ fn append(node: &Node, text: &str, yaml: &str) -> Option<(Range<usize>, String)>
     let indent = &text[line..line + dash];
     // What an alias stands for is written elsewhere.
     let end = line_end(text, content_end(last, text).filter(|end| *end >= start)?);
-    indent.trim().is_empty().then(|| (end..end, format!("\n{indent}- {yaml}")))
+    let lines = elements.iter().map(|yaml| format!("\n{indent}- {yaml}"));
+    indent.trim().is_empty().then(|| (end..end, lines.collect()))
 }
 
 /// Where a node's last word ends. The span of a block can go on to the word that comes after it.

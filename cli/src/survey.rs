@@ -255,7 +255,9 @@ fn policy(object: &Object<'_>, namespace: &str, purpose: Purpose<'_>) -> (Vec<Lo
 /// (helm's values), and the API server leaves `kind` out of the items of a `PodList`.
 fn is_meant(node: &Node, named: bool, list: Option<&str>) -> bool {
     let alone = list.is_none_or(|kind| kind == "List");
-    alone && (named || node.get("spec").is_some())
+    // With both it has a kind that the group of policies doesn't have.
+    let typed = ["apiVersion", "kind"].iter().all(|key| node.get(key).is_some());
+    alone && (named || typed || node.get("spec").is_some())
 }
 
 /// A finding in a part of a text as one in the text.

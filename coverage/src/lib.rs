@@ -26,7 +26,6 @@ mod say;
 mod select;
 mod shape;
 mod siblings;
-mod slip;
 mod table;
 mod text;
 mod watch;

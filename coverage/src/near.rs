@@ -1,11 +1,11 @@
 //! Labels that are a likely typo of a policy's, from the pod's and from the policy's side.
 
 use gatewatch_policy::diagnostic::FieldPath;
+use gatewatch_policy::nearest::slip;
 
 use crate::index::Index;
 use crate::select::{Selection, Tally};
 use crate::shape::{Change, Shape};
-use crate::slip::slip;
 use crate::table::Table;
 use crate::watch::{PolicyId, Watch, is_synthetic, terms};
 

@@ -33,21 +33,31 @@ pub fn is_workload(api_version: &str, kind: &str) -> bool {
     KINDS.contains(&(kind, group))
 }
 
+/// Where the template of pods stands in an object of a kind that isn't one of [`KINDS`]: Argo's `Rollout`, OpenShift's
+/// `DeploymentConfig`, Knative's `Service` and many others have it where a `Deployment` or a `CronJob` has it. What has
+/// no containers there is no template of pods.
+fn other_template(object: &Node) -> Option<FieldPath> {
+    let places = ["Deployment", "CronJob", "PodTemplate"].map(template_path);
+    places.into_iter().find(|place| {
+        let template = place.0.iter().try_fold(object, |node, step| node.step(step));
+        let containers = template.and_then(|template| template.get("spec")?.get("containers"));
+        containers.is_some_and(|list| !list.items().is_empty())
+    })
+}
+
 /// Reads a pod or an object with a template of pods; `None` for any other object. One that names no namespace is
 /// taken to be in `default_namespace`. The diagnostics, with paths from the object, are labels that the API server
 /// would refuse.
 pub fn workload(object: &Node, default_namespace: &str) -> Option<(Workload, Vec<Diagnostic>)> {
     let text = |key| object.get(key).and_then(Node::as_str);
     let kind = text("kind")?;
-    if !is_workload(text("apiVersion")?, kind) {
-        return None;
-    }
+    let template_at =
+        if is_workload(text("apiVersion")?, kind) { template_path(kind) } else { other_template(object)? };
     let mut found = Vec::new();
-    let template_at = template_path(kind);
     let template = template_at.0.iter().try_fold(object, |node, step| node.step(step));
     let at = |part: &str| FieldPath::root().field(part).field("labels");
     let own = labels(object.get("metadata").and_then(|m| m.get("labels")), &at("metadata"), &mut found);
-    let is_pod = kind == POD;
+    let is_pod = template_at.0.is_empty();
     let pod_labels = if is_pod {
         own.clone()
     } else {
@@ -100,7 +110,7 @@ fn selector(object: &Node, kind: &str) -> Labels {
     let labels_of = |node| labels(node, &FieldPath::root(), &mut Vec::new());
     match kind {
         // Older than label selectors: the labels stand there themselves.
-        "ReplicationController" => labels_of(selector),
+        "ReplicationController" | "DeploymentConfig" => labels_of(selector),
         _ => labels_of(selector.and_then(|selector| selector.get("matchLabels"))),
     }
 }

@@ -1,5 +1,6 @@
 //! The results as diagnostics.
 
+mod excluded;
 mod namespace;
 mod policy;
 mod workload;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::slip::Words;
+use gatewatch_policy::nearest::Words;
 
 /// Numbers of classes or policies.
 pub(crate) type Ids = BTreeSet<u32>;

@@ -35,9 +35,13 @@ macro_rules! layout {
 layout! {
     /// A `struct path`.
     file_path = "file", "f_path", required;
+    file_inode = "file", "f_inode", required;
     path_mnt = "path", "mnt", required;
     path_dentry = "path", "dentry", required;
     dentry_parent = "dentry", "d_parent", required;
+    dentry_inode = "dentry", "d_inode", required;
+    /// 16 bits.
+    inode_mode = "inode", "i_mode", required;
     /// A `struct qstr`: hash and length in 8 bytes, then the pointer to the name.
     dentry_name = "dentry", "d_name", required;
     qstr_len = "qstr", "len", required;
@@ -51,6 +55,7 @@ layout! {
     task_tgid = "task_struct", "tgid", required;
     task_pid = "task_struct", "pid", required;
     task_group_leader = "task_struct", "group_leader", required;
+    task_real_parent = "task_struct", "real_parent", required;
     task_mm = "task_struct", "mm", required;
     task_fs = "task_struct", "fs", required;
     task_cred = "task_struct", "cred", required;

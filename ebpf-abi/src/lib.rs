@@ -93,6 +93,22 @@ pub mod consts {
     pub const INT_CAPABILITIES: u32 = 6;
     /// A part of a `struct sock` argument; `IntSlot::part` is one of `SOCK_*`.
     pub const INT_SOCK: u32 = 7;
+    /// The type of a file; `IntSlot::part` is one of `TYPE_OF_*`.
+    pub const INT_FILE_TYPE: u32 = 8;
+    /// 1 where the process or an ancestor has one of the ids in `IntSlot::values`, else 0; `IntSlot::part` is not 0 where
+    /// they are ids in the process's own pid namespace. Such a slot has another table than `TABLE_INLINE`.
+    pub const INT_DESCENDS: u32 = 9;
+
+    /// Of the file of a `struct file *` argument.
+    pub const TYPE_OF_FILE: u32 = 0;
+    /// Of the file of a `struct path *` argument.
+    pub const TYPE_OF_PATH: u32 = 1;
+    /// Where the type begins in `i_mode` (`S_IFMT` of `include/uapi/linux/stat.h`).
+    pub const FILE_TYPE_SHIFT: u32 = 12;
+    /// Ids that one slot of `INT_DESCENDS` compares.
+    pub const FORK_PIDS: usize = INLINE_VALUES;
+    /// Processes that such a slot looks at: the process itself, its parent, and so on.
+    pub const FORK_LEVELS: u32 = 32;
 
     /// `IntSlot::table`: up to [`INLINE_VALUES`] comparisons.
     pub const TABLE_INLINE: u32 = 0;

@@ -4,8 +4,8 @@
 use crate::{
     IntSlot, Spec, TextSlot,
     consts::{
-        ADDR_NONE, ADDR_SLOTS, INT_ARG, INT_NONE, INT_RETURN, INT_SLOTS, TABLE_DIRECT, TABLE_HASH,
-        TABLE_INLINE, TEXT_HAS_POSTFIX, TEXT_NONE, TEXT_SLOTS,
+        ADDR_NONE, ADDR_SLOTS, INT_ARG, INT_DESCENDS, INT_FILE_TYPE, INT_NONE, INT_RETURN, INT_SLOTS,
+        TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TEXT_HAS_POSTFIX, TEXT_NONE, TEXT_SLOTS,
     },
     is_path,
 };
@@ -17,6 +17,8 @@ pub struct Shape {
     pub ints: usize,
     /// Whether integers are arguments and results that are looked up value by value.
     pub plain: bool,
+    /// Whether integers are looked at that few policies ask for: types of files, and ancestors.
+    pub rare: bool,
     /// String slots.
     pub texts: usize,
     /// Address slots.
@@ -27,12 +29,19 @@ pub struct Shape {
 
 impl Shape {
     /// A few integers.
-    pub const INTEGERS: Self = Self { ints: 3, plain: false, texts: 0, addrs: 0, beginnings: true };
+    pub const INTEGERS: Self =
+        Self { ints: 3, plain: false, rare: false, texts: 0, addrs: 0, beginnings: true };
     /// Beginnings of one or two paths, and a plain integer.
-    pub const PATHS: Self = Self { ints: 1, plain: true, texts: 2, addrs: 0, beginnings: true };
+    pub const PATHS: Self = Self { ints: 1, plain: true, rare: false, texts: 2, addrs: 0, beginnings: true };
     /// All that a spec can hold.
-    pub const EVERYTHING: Self =
-        Self { ints: INT_SLOTS, plain: false, texts: TEXT_SLOTS, addrs: ADDR_SLOTS, beginnings: false };
+    pub const EVERYTHING: Self = Self {
+        ints: INT_SLOTS,
+        plain: false,
+        rare: true,
+        texts: TEXT_SLOTS,
+        addrs: ADDR_SLOTS,
+        beginnings: false,
+    };
 
     /// Whether a classifier of this shape can look at all that a spec wants. Slots are used in their order.
     pub fn can_do(&self, spec: &Spec) -> bool {
@@ -44,7 +53,9 @@ impl Shape {
                 && matches!(slot.table, TABLE_INLINE | TABLE_HASH | TABLE_DIRECT)
         };
         let is_beginning = |slot: &TextSlot| is_path(slot.source) && slot.tables & TEXT_HAS_POSTFIX == 0;
+        let is_rare = |slot: &IntSlot| matches!(slot.source, INT_FILE_TYPE | INT_DESCENDS);
         ints().count() <= self.ints
+            && (self.rare || !ints().any(is_rare))
             && (!self.plain || ints().all(is_plain))
             && addrs <= self.addrs
             && texts().count() <= self.texts
@@ -58,8 +69,8 @@ mod tests {
     use crate::{
         IntSlot, Spec, TextSlot,
         consts::{
-            INT_ARG, INT_NAMESPACE, TABLE_HASH, TABLE_MASK, TABLE_RANGE, TEXT_FILE, TEXT_HAS_POSTFIX,
-            TEXT_HAS_PREFIX, TEXT_KERNEL,
+            INT_ARG, INT_FILE_TYPE, INT_NAMESPACE, TABLE_HASH, TABLE_MASK, TABLE_RANGE, TEXT_FILE,
+            TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL,
         },
     };
 
@@ -92,6 +103,7 @@ mod tests {
             (int(INT_ARG, TABLE_MASK), true, false),
             (int(INT_ARG, TABLE_RANGE), true, false),
             (int(INT_NAMESPACE, TABLE_HASH), true, false),
+            (int(INT_FILE_TYPE, TABLE_HASH), false, false),
             (text(TEXT_FILE, TEXT_HAS_PREFIX), false, true),
             (text(TEXT_FILE, TEXT_HAS_PREFIX | TEXT_HAS_POSTFIX), false, false),
             (text(TEXT_KERNEL, TEXT_HAS_PREFIX), false, false),

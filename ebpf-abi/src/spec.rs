@@ -23,9 +23,9 @@ use crate::{
 pub struct IntSlot {
     /// `INT_*`: where the value comes from.
     pub source: u32,
-    /// Index of the argument, for `INT_ARG` and `INT_SOCK`.
+    /// Index of the argument, for `INT_ARG`, `INT_SOCK` and `INT_FILE_TYPE`.
     pub arg: u32,
-    /// `NS_*`, `CAPS_*` or `SOCK_*`.
+    /// `NS_*`, `CAPS_*`, `SOCK_*` or `TYPE_OF_*`.
     pub part: u32,
     /// Bits of the value, 8 to 64.
     pub bits: u32,
@@ -45,7 +45,7 @@ pub struct IntSlot {
     pub absent_row: u32,
     /// `TABLE_DIRECT`: the bits of the value that are looked at.
     pub mask: u64,
-    /// Values of `TABLE_INLINE`, sign-extended to 64 bits.
+    /// Values of `TABLE_INLINE`, sign-extended to 64 bits. For `INT_DESCENDS` the ids.
     pub values: [u64; INLINE_VALUES],
 }
 

@@ -4,9 +4,10 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_task};
 use gatewatch_abi::{
     IntSlot, Layout,
     consts::{
-        CAPS_EFFECTIVE, CAPS_PERMITTED, INT_ARG, INT_CAPABILITIES, INT_NAMESPACE, INT_NS_PID, INT_PID,
-        INT_RETURN, INT_SOCK, NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME,
-        NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT,
+        CAPS_EFFECTIVE, CAPS_PERMITTED, FILE_TYPE_SHIFT, FORK_LEVELS, INT_ARG, INT_CAPABILITIES,
+        INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE, INT_NS_PID, INT_PID, INT_RETURN, INT_SOCK, NS_CGROUP,
+        NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS,
+        SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT, TYPE_OF_FILE,
     },
 };
 
@@ -41,6 +42,11 @@ pub fn value<C: Context, S: Shaped>(ctx: C, slot: &'static IntSlot) -> Option<u6
         INT_NAMESPACE => Some(namespace(part)),
         INT_CAPABILITIES => Some(capabilities(part)),
         INT_SOCK => socket(ctx.arg(frozen!(slot.arg)), part),
+        INT_FILE_TYPE if S::SHAPE.rare => file_type(ctx.arg(frozen!(slot.arg)), part),
+        INT_DESCENDS if S::SHAPE.rare => {
+            let pair = |i: usize| frozen!(slot.values[i]) | frozen!(slot.values[i + 1]) << 32;
+            Some(u64::from(descends(part, pair(0), pair(2))))
+        }
         _ => None,
     }
 }
@@ -77,7 +83,83 @@ fn ns_pid() -> u64 {
 fn innermost(task: u64) -> u64 {
     let pid: u64 = memory::read(task + offset!(task_thread_pid));
     let level = memory::read::<u32>(pid + offset!(pid_level)) & 31;
+    upid(pid, level)
+}
+
+/// Whether the process or one of its ancestors has one of these ids, two in each word. With `namespaced` they are ids in
+/// the process's own pid namespace, where an ancestor outside of it has the id 0, as `getppid` has it.
+#[inline(never)]
+fn descends(namespaced: u32, first: u64, second: u64) -> bool {
+    // SAFETY: no preconditions.
+    let task = unsafe { bpf_get_current_task() } as u64;
+    let mut leader: u64 = memory::read(task + offset!(task_group_leader));
+    let (mut level, mut namespace) = (0, 0_u64);
+    if namespaced != 0 {
+        let pid: u64 = memory::read(leader + offset!(task_thread_pid));
+        level = memory::read::<u32>(pid + offset!(pid_level)) & 31;
+        namespace = memory::read(upid(pid, level) + offset!(upid_ns));
+    }
+    for _ in 0..FORK_LEVELS {
+        let id = if namespaced == 0 {
+            memory::read(leader + offset!(task_tgid))
+        } else {
+            id_inside(leader, level, namespace)
+        };
+        // The idle task is no ancestor; in a namespace of its own 0 is what is outside of it.
+        if id == 0 && level == 0 {
+            return false;
+        }
+        if id == first as u32
+            || id == (first >> 32) as u32
+            || id == second as u32
+            || id == (second >> 32) as u32
+        {
+            return true;
+        }
+        if id == 0 {
+            return false;
+        }
+        let parent: u64 = memory::read(leader + offset!(task_real_parent));
+        leader = memory::read(parent + offset!(task_group_leader));
+    }
+    false
+}
+
+/// The id of a process in this pid namespace; 0 where it isn't in it.
+#[inline(always)]
+fn id_inside(leader: u64, level: u32, namespace: u64) -> u32 {
+    let pid: u64 = memory::read(leader + offset!(task_thread_pid));
+    if memory::read::<u32>(pid + offset!(pid_level)) < level {
+        return 0;
+    }
+    let upid = upid(pid, level);
+    if memory::read::<u64>(upid + offset!(upid_ns)) == namespace {
+        memory::read(upid + offset!(upid_nr))
+    } else {
+        0
+    }
+}
+
+/// The `struct upid` of a `struct pid` at a level.
+#[inline(always)]
+fn upid(pid: u64, level: u32) -> u64 {
     pid + offset!(pid_numbers) + u64::from(level) * UPID_SIZE
+}
+
+/// The type of a file. `None`: there is no file, or it isn't made yet.
+#[inline(never)]
+fn file_type(argument: u64, part: u32) -> Option<u64> {
+    let inode: u64 = match part {
+        TYPE_OF_FILE => memory::read(argument + offset!(file_inode)),
+        _ => {
+            let dentry: u64 = memory::read(argument + offset!(path_dentry));
+            memory::read(dentry + offset!(dentry_inode))
+        }
+    };
+    if argument == 0 || inode == 0 {
+        return None;
+    }
+    Some(u64::from(memory::read::<u16>(inode + offset!(inode_mode)) >> FILE_TYPE_SHIFT))
 }
 
 /// The inode number of one of the task's namespaces.

@@ -17,7 +17,6 @@ pub mod text;
 mod arch;
 mod ctype;
 mod layout;
-mod nearest;
 mod release;
 mod shipped;
 

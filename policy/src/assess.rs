@@ -6,7 +6,7 @@
 //! * what a rule or a kernel has against a place with a mistake of form at, around or inside of it, or against a member
 //!   of an object that has one twice;
 //! * what the schema has against a place that an error is about;
-//! * what a kernel has against a place that the same code is about already.
+//! * what a kernel has against a place that the same code is about already. The severer of the two is kept.
 
 mod follows;
 mod merge;
@@ -25,8 +25,10 @@ use crate::{
     check::check,
     compile::{Answers, Environment, compile},
     diagnostic::{Diagnostic, FieldPath},
+    empty_selector,
     history::{self, Use},
     model::Policy,
+    placeholder,
     plan::Plan,
     read::read_node,
     schema::Schemas,
@@ -142,7 +144,10 @@ impl Checked {
         let (policy, mut found) = read_node(object.node(), &FieldPath::root());
         let Some(policy) = policy else { return Err(found) };
         let spoilt = Spoilt::new(&found, &object.document().findings, object.base());
-        found.extend(check(&policy).into_iter().filter(|diagnostic| !spoilt.explains(diagnostic)));
+        let mut judged = check(&policy);
+        judged.extend(empty_selector::check(object.node()));
+        found.extend(judged.into_iter().filter(|diagnostic| !spoilt.explains(diagnostic)));
+        found.iter_mut().for_each(|diagnostic| placeholder::explain(diagnostic, object.node()));
         Ok(Self { policy, found, spoilt, uses: history::uses(object.node()) })
     }
 
@@ -177,10 +182,16 @@ impl Checked {
             plans.fill(None);
         }
         let known: BTreeMap<_, _> = found.iter().map(|d| ((d.code.id, d.path.clone()), d.severity)).collect();
-        found.extend(said.into_iter().filter(|diagnostic| {
-            let same = known.get(&(diagnostic.code.id, diagnostic.path.clone()));
-            same.is_none_or(|severity| *severity < diagnostic.severity) && !self.spoilt.explains(diagnostic)
-        }));
+        let said: Vec<Diagnostic> = said
+            .into_iter()
+            .filter(|diagnostic| {
+                let same = known.get(&(diagnostic.code.id, diagnostic.path.clone()));
+                same.is_none_or(|severity| *severity < diagnostic.severity)
+                    && !self.spoilt.explains(diagnostic)
+            })
+            .collect();
+        found.retain(|known| !said.iter().any(|said| said.code == known.code && said.path == known.path));
+        found.extend(said);
         (found, plans)
     }
 

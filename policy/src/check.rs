@@ -11,17 +11,21 @@ pub(crate) mod classes;
 mod egress;
 mod enforcers;
 mod entries;
+mod exec;
 mod expressions;
 pub(crate) mod filters;
-mod hooks;
+pub(crate) mod hooks;
+mod links;
 mod lists;
 mod macros;
 mod options;
+pub(crate) mod path_values;
 mod paths;
 mod reach;
 mod scope;
 mod sections;
 mod sockets;
+mod split;
 mod texts;
 
 use crate::diagnostic::{Diagnostic, FieldPath};
@@ -36,10 +40,14 @@ const RULES: &[fn(&Places<'_>, &mut Vec<Diagnostic>)] = &[
     lists::check,
     macros::check,
     hooks::check,
+    exec::check,
+    split::check,
     args::check,
     filters::check,
     entries::check,
     paths::check,
+    path_values::check,
+    links::check,
     expressions::check,
     reach::check,
     bytes::check,

@@ -89,6 +89,8 @@ codes! {
     LABEL_NOT_ON_PODS = "GW116", Warning, "label on the workload but not on its pods";
     SIBLING_DIFFERS = "GW117", Warning, "workload lacks the label that selects its siblings";
     SELECTED_PODS = "GW118", Note, "number of pods that a policy selects";
+    EXCLUDES_NOTHING = "GW119", Warning, "excluded label value that no pod has";
+    EMPTY_SELECTOR = "GW120", Warning, "empty label selector, which selects every pod";
     UNKNOWN_FUNCTION = "GW201", Error, "unknown kernel function";
     NOT_ATTACHABLE = "GW202", Error, "function cannot be probed";
     SYSCALL_NAME = "GW203", Error, "`syscall` does not fit the function name";
@@ -126,6 +128,9 @@ codes! {
     SUBSUMED_SELECTOR = "GW318", Warning, "selector covered by earlier selectors";
     ENUM_NUMBER = "GW319", Note, "number whose meaning depends on the kernel release";
     EXPRESSION = "GW320", Error, "invalid CEL expression", Targets::both(Versions::from(Version::new(1, 7)));
+    UNFILTERED_SELECTOR = "GW321", Warning, "selector without a filter beside one with filters";
+    RELATIVE_PATH = "GW322", Warning, "relative path in a filter on paths";
+    LOOSE_POSTFIX = "GW323", Warning, "postfix that also matches other names";
     TOO_MANY_FIELDS = "GW401", Error, "too many fields on one kernel function", Targets::GATEWATCH;
     TOO_MANY_SELECTORS = "GW402", Error, "too many selectors on one kernel function", Targets::GATEWATCH;
     NO_EFFECT = "GW403", Note, "setting without effect", Targets::GATEWATCH;

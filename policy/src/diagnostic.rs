@@ -106,6 +106,8 @@ pub enum Edit {
     AddField(String, String),
     /// Append this YAML to the array.
     Append(String),
+    /// Append several elements, each as YAML, to the array.
+    Extend(Vec<String>),
     /// Take the node (and its key) away.
     Remove,
     /// Give the member this name, and leave its value.

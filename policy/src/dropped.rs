@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use crate::codes::DROPPED_FIELD;
-use crate::diagnostic::{Diagnostic, FieldPath, Step};
+use crate::diagnostic::{Diagnostic, FieldPath, Severity, Step};
 use crate::read;
 use crate::source::Document;
 
@@ -41,10 +41,36 @@ pub fn dropped_fields(last_applied: &str, object: &Value) -> Vec<FieldPath> {
     missing
 }
 
+/// The labels of `last_applied` in selectors that were written without a value and aren't in `object`: the API server drops
+/// a null, and without the label the selector selects more, or everything.
+fn dropped_labels(last_applied: &str, object: &Value) -> Vec<FieldPath> {
+    let Ok(written) = serde_json::from_str::<Value>(last_applied) else { return Vec::new() };
+    let mut found = Vec::new();
+    for selector in ["podSelector", "containerSelector", "nodeSelector"] {
+        let labels = |of: &Value| of.get("spec")?.get(selector)?.get("matchLabels")?.as_object().cloned();
+        let kept = labels(object).unwrap_or_default();
+        let path = FieldPath::root().field("spec").field(selector).field("matchLabels");
+        let nulls = labels(&written).unwrap_or_default().into_iter().filter(|(_, value)| value.is_null());
+        found.extend(nulls.filter(|(key, _)| !kept.contains_key(key)).map(|(key, _)| path.field(&key)));
+    }
+    found
+}
+
 /// The same as diagnostics.
 pub fn check(last_applied: &str, object: &Value) -> Vec<Diagnostic> {
     let fields = dropped_fields(last_applied, object).into_iter();
-    fields
+    let labels = dropped_labels(last_applied, object).into_iter().map(|path| {
+        let name = path.0.last().map(|step| FieldPath(vec![step.clone()]).to_string()).unwrap_or_default();
+        let message = format!(
+            "the label `{name}` was written without a value, so the API server dropped it, and the selector selects pods \
+             with and without it"
+        );
+        Diagnostic::new(&DROPPED_FIELD, path, message)
+            .at_key()
+            .severity(Severity::Error)
+            .help("write the label's value; `\"\"` is the empty one")
+    });
+    let fields = fields
         .map(|path| {
             let name = match path.0.last() {
                 Some(Step::Field(name)) => name.as_str(),
@@ -57,8 +83,8 @@ pub fn check(last_applied: &str, object: &Value) -> Vec<Diagnostic> {
             Diagnostic::new(&DROPPED_FIELD, path.clone(), message)
                 .at_key()
                 .help("correct the name, or install a CustomResourceDefinition that has the field")
-        })
-        .collect()
+        });
+    fields.chain(labels).collect()
 }
 
 fn compare(written: &Value, stored: &Value, path: &FieldPath, missing: &mut Vec<FieldPath>, same: &mut bool) {
@@ -130,6 +156,20 @@ mod tests {
     fn nothing_is_concluded_from_what_is_no_json() {
         assert_eq!(dropped_fields("{", &json!({})), []);
         assert_eq!(dropped_fields("[1]", &json!([])), []);
+    }
+
+    #[test]
+    fn labels_without_a_value_are_errors() {
+        let written = json!({"spec": {"podSelector": {"matchLabels": {"org": null, "app": "shop"}}}});
+        let stored = json!({"spec": {"podSelector": {"matchLabels": {"app": "shop"}}}});
+        let found = check(&written.to_string(), &stored);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].is_error());
+        assert_eq!(found[0].path.to_string(), "spec.podSelector.matchLabels.org");
+        let mended = json!({"spec": {"podSelector": {"matchLabels": {"app": "shop", "org": "a"}}}});
+        assert_eq!(check(&written.to_string(), &mended), []);
+        let other = json!({"spec": {"podSelector": {"matchLabels": {"app": "shop"}}, "options": null}});
+        assert_eq!(check(&other.to_string(), &stored), []);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a `TracingPolicy` means. Bytes are parsed into a tree with source positions, the tree is read into the
 //! [`model`], the model is checked (which gives diagnostics), and what passed is compiled into a [`plan`] for one
 //! kernel. Pure: no clock, no files, no network.
+mod arch;
 pub mod assess;
 mod check;
 pub mod classify;
@@ -8,13 +9,16 @@ pub mod codes;
 pub mod compile;
 pub mod diagnostic;
 pub mod dropped;
+pub mod empty_selector;
 pub mod evaluate;
 pub mod history;
 pub mod labels;
+mod meant;
 pub mod model;
 pub mod names;
 pub mod nearest;
 pub mod pages;
+pub mod placeholder;
 pub mod plan;
 pub mod prove;
 pub mod read;

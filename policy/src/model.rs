@@ -23,6 +23,15 @@ pub struct Policy {
     pub spec: Spec,
 }
 
+impl Policy {
+    /// Whether it only monitors, by its option `policy-mode`: actions that change what a process does aren't done, and
+    /// what they would be done to is counted.
+    pub fn monitors(&self) -> bool {
+        let modes = self.spec.options.iter().rev().find(|(name, _)| name == "policy-mode");
+        modes.is_some_and(|(_, mode)| mode == "monitor")
+    }
+}
+
 /// The kinds of policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -300,7 +309,7 @@ pub struct Selector {
 pub struct ArgFilter {
     /// `index`: the argument as numbered in [`Arg::index`].
     pub index: u32,
-    /// `args`: further indices, for `CapabilitiesGained`.
+    /// `args`: positions in [`Hook::args`], in place of `index`; two for `CapabilitiesGained`, else one.
     pub args: Vec<u32>,
     /// `operator`.
     pub operator: Operator,

@@ -4,6 +4,8 @@
 //! [`evaluate`](crate::evaluate) says what a plan means; [`classify`](crate::classify) turns the plans of all
 //! policies on one function into the tables of the kernel half.
 
+use gatewatch_abi::consts::FORK_PIDS;
+
 use crate::model::{CapabilitySet, NamespaceKind};
 pub use crate::scope::{PodScope, Scope};
 
@@ -76,6 +78,10 @@ pub enum Field {
     Path(u8),
     /// Path of the program of a `struct linux_binprm *` argument.
     Binprm(u8),
+    /// Type of the file of a `struct file *` argument: the bits of `i_mode & S_IFMT`, from bit 12 on.
+    FileType(u8),
+    /// The same of a `struct path *` argument.
+    PathType(u8),
     /// A string argument in kernel memory.
     KernelString(u8),
     /// A string argument in user memory.
@@ -100,6 +106,14 @@ pub enum Field {
     Pid,
     /// The process id in the process's own pid namespace.
     NamespacePid,
+    /// 1 where the process or one of its ancestors has one of these ids, else 0. As seen from the process's own pid
+    /// namespace, ancestors outside of it have the id 0.
+    Descends {
+        /// Ids in the process's own pid namespace, not in the initial one.
+        namespaced: bool,
+        /// The ids, sorted; what isn't needed is the last one again.
+        pids: [u32; FORK_PIDS],
+    },
     /// Inode number of one of the process's namespaces.
     Namespace(NamespaceKind),
     /// One of the process's capability sets, a bit for each capability.

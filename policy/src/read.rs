@@ -15,6 +15,7 @@ use crate::codes::{MISSING_FIELD, NOT_A_POLICY};
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
 use crate::model::{Kind, Policy};
 use crate::nearest::nearest;
+use crate::placeholder;
 use crate::source::{Document, Node};
 use cursor::{Cursor, Findings};
 
@@ -22,6 +23,36 @@ use cursor::{Cursor, Findings};
 pub const API_VERSION: &str = "cilium.io/v1alpha1";
 const KINDS: [(&str, Kind); 2] =
     [("TracingPolicy", Kind::Cluster), ("TracingPolicyNamespaced", Kind::Namespaced)];
+
+/// The other kinds of the group: Tetragon's own, and those of Cilium's network policies, from the definitions that
+/// Cilium 1.18 installs.
+const OTHER_KINDS: [&str; 25] = [
+    "PodInfo",
+    "CiliumBGPAdvertisement",
+    "CiliumBGPClusterConfig",
+    "CiliumBGPNodeConfig",
+    "CiliumBGPNodeConfigOverride",
+    "CiliumBGPPeerConfig",
+    "CiliumBGPPeeringPolicy",
+    "CiliumCIDRGroup",
+    "CiliumClusterwideEnvoyConfig",
+    "CiliumClusterwideNetworkPolicy",
+    "CiliumEgressGatewayPolicy",
+    "CiliumEndpoint",
+    "CiliumEndpointSlice",
+    "CiliumEnvoyConfig",
+    "CiliumExternalWorkload",
+    "CiliumGatewayClassConfig",
+    "CiliumIdentity",
+    "CiliumL2AnnouncementPolicy",
+    "CiliumLoadBalancerIPPool",
+    "CiliumLocalRedirectPolicy",
+    "CiliumNetworkPolicy",
+    "CiliumNode",
+    "CiliumNodeConfig",
+    "CiliumPodIPPool",
+    "CiliumVTEPConfig",
+];
 
 /// What kind of object a document holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +79,16 @@ pub fn identify(root: &Node) -> Identity {
     if let Some(kind) = kind.and_then(exact) {
         return Identity::Policy(kind);
     }
-    if let Some(meant) = kind.filter(|_| ours).and_then(|kind| nearest(kind, KINDS.map(|(name, _)| name))) {
-        return exact(meant).map_or(Identity::Unknown, Identity::Policy);
+    let known = |kind: &str| {
+        let single = kind.strip_suffix("List").unwrap_or(kind);
+        OTHER_KINDS.contains(&single) || exact(single).is_some()
+    };
+    if let Some(kind) = kind.filter(|kind| ours && !known(kind)) {
+        let all = KINDS.iter().map(|(name, _)| *name).chain(OTHER_KINDS);
+        return match nearest(kind, all) {
+            Some(meant) => exact(meant).map_or(Identity::Unknown, Identity::Policy),
+            None => Identity::Unknown,
+        };
     }
     match (api_version, kind) {
         (Some(api_version), Some(kind)) => {
@@ -87,6 +126,10 @@ pub fn read_node(root: &Node, base: &FieldPath) -> (Option<Policy>, Vec<Diagnost
 }
 
 fn nothing_known(root: &Node, base: &FieldPath) -> Diagnostic {
+    let text = |key| root.get(key).and_then(Node::as_str).filter(|text| !text.is_empty());
+    if let (Some(_), Some(kind)) = (text("apiVersion"), text("kind")) {
+        return unknown_kind(kind, base);
+    }
     let missing: Vec<&str> = ["apiVersion", "kind"]
         .into_iter()
         .filter(|key| root.get(key).is_none_or(|v| v.as_str().is_none_or(str::is_empty)))
@@ -101,6 +144,28 @@ fn nothing_known(root: &Node, base: &FieldPath) -> Diagnostic {
         .help(format!("a policy starts with `apiVersion: {API_VERSION}` and `kind: TracingPolicy`"))
 }
 
+/// A kind that the group of policies doesn't have.
+fn unknown_kind(kind: &str, base: &FieldPath) -> Diagnostic {
+    let path = base.field("kind");
+    let diagnostic = Diagnostic::new(
+        &NOT_A_POLICY,
+        path.clone(),
+        format!("unknown kind `{kind}` in the group `cilium.io`: the API server refuses the object"),
+    );
+    if let Some(found) = placeholder::find(kind) {
+        return diagnostic.help(placeholder::help(found));
+    }
+    match nearest(kind, OTHER_KINDS) {
+        Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")).fix(Fix {
+            title: format!("write `{meant}`"),
+            path,
+            edit: Edit::Replace(meant.to_owned()),
+            safe: false,
+        }),
+        None => diagnostic.help("policies are of the kind `TracingPolicy` or `TracingPolicyNamespaced`"),
+    }
+}
+
 /// Slips in `apiVersion` and `kind` of what is a policy otherwise.
 fn identity_mistakes(root: &Node, kind: Kind, base: &FieldPath) -> Vec<Diagnostic> {
     let mut found = Vec::new();
@@ -113,8 +178,13 @@ fn identity_mistakes(root: &Node, kind: Kind, base: &FieldPath) -> Vec<Diagnosti
                 Diagnostic::new(
                     &NOT_A_POLICY,
                     path.clone(),
-                    format!("{text:?} is not a valid `{field}` of a policy"),
+                    if field == "kind" {
+                        format!("unknown kind `{text}` in the group `cilium.io`; the API server rejects the object")
+                    } else {
+                        format!("{text:?} is not a valid `{field}` of a policy")
+                    },
                 )
+                .help(format!("did you mean `{expected}`?"))
                 .fix(Fix {
                     title: format!("write `{expected}`"),
                     path,

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod constants;
+pub mod programs;
 
 use thiserror::Error;
 
@@ -69,6 +70,24 @@ pub enum ValueError {
     /// A rate limit that isn't `N`, `Ns`, `Nm` or `Nh`.
     #[error("invalid interval {0:?}: expected a number of seconds, or a number with `s`, `m` or `h`")]
     NotInterval(String),
+}
+
+impl ValueError {
+    /// The value as written.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::NotInteger(text)
+            | Self::Huge(text)
+            | Self::NotRange(text)
+            | Self::NotPort(text)
+            | Self::NotNamespace(text)
+            | Self::NotInterval(text)
+            | Self::Outside { text, .. }
+            | Self::Reversed { text, .. }
+            | Self::NotNetwork { text, .. }
+            | Self::Unknown { text, .. } => text,
+        }
+    }
 }
 
 /// Reads an integer as Go's `strconv.ParseInt(text, 0, …)` does: an optional sign, then decimal, `0x`, `0o` or `0`

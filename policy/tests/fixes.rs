@@ -53,6 +53,9 @@ fn applied(object: &Value, Fix { path: FieldPath(path), edit, .. }: &Fix) -> Opt
             at(&mut object, path)?.as_object_mut()?.insert(name.clone(), yaml(text));
         }
         (Edit::Append(text), _) => at(&mut object, path)?.as_array_mut()?.push(yaml(text)),
+        (Edit::Extend(all), _) => {
+            at(&mut object, path)?.as_array_mut()?.extend(all.iter().map(|text| yaml(text)));
+        }
         (Edit::Remove, Step::Field(name)) => {
             drop(at(&mut object, around)?.as_object_mut()?.remove(name.as_str())?);
         }

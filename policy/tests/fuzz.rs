@@ -331,7 +331,7 @@ fn profile_reader() {
                 profile.syscall("sys_execve"),
                 profile.layout().is_ok(),
             );
-            let _ = profile.nearest("tcp_conect", 3);
+            let _ = gatewatch_policy::nearest::functions(&profile, "tcp_conect", 3);
         }
     });
 }

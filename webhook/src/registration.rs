@@ -100,6 +100,9 @@ impl Registration {
             ),
             rule("apps", "v1", &["deployments", "statefulsets", "daemonsets", "replicasets"], &written),
             rule("batch", "v1", &["jobs", "cronjobs"], &written),
+            rule("argoproj.io", "v1alpha1", &["rollouts"], &written),
+            rule("apps.openshift.io", "v1", &["deploymentconfigs"], &written),
+            rule("serving.knative.dev", "v1", &["services"], &written),
         ]);
         workloads["matchConditions"] = json!([
             {"name": "not-exempt", "expression": format!("!(request.namespace in [{}])", quoted.join(", "))},

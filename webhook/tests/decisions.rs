@@ -142,6 +142,7 @@ fn nothing_is_trapped() {
     let cluster = cluster();
     require_coverage(&cluster);
     let mut bad = policy("bad", &json!({}));
+    bad["spec"]["podSelector"] = json!({});
     bad["spec"]["kprobes"][0]["call"] = json!("sys_no_such_call");
     let create = ask(&cluster, Door::Policies, "CREATE", "TracingPolicy", &Value::Null, &bad);
     assert!(!create.allowed);
@@ -224,4 +225,55 @@ fn a_status_says_where_a_policy_runs_and_whom_it_watches() {
     // In front of Tetragon nobody says what is loaded.
     let elsewhere = of(&BTreeMap::new(), false);
     assert_eq!((elsewhere.nodes.pending, elsewhere.conditions[0].reason.as_str()), (0, "NotReported"));
+}
+
+#[test]
+fn a_label_that_the_api_server_dropped_is_refused() {
+    let cluster = cluster();
+    let create =
+        |object: &Value| ask(&cluster, Door::Policies, "CREATE", "TracingPolicy", &Value::Null, object);
+    let mut written = policy("all", &json!({"org": null}));
+    let mut stored = policy("all", &json!({}));
+    stored["metadata"]["annotations"] =
+        json!({"kubectl.kubernetes.io/last-applied-configuration": written.to_string()});
+    let refused = create(&stored);
+    assert!(!refused.allowed, "{refused:?}");
+    // Without what was written, only what came of it is known.
+    let warned = create(&policy("all", &json!({})));
+    assert!(warned.allowed, "{warned:?}");
+    let about = warned.warnings.iter().find(|warning| warning.starts_with("GW120"));
+    assert!(about.is_some_and(|warning| warning.contains("all 1 pod")), "{warned:?}");
+    // All pods on purpose.
+    written["spec"]["podSelector"] = json!({});
+    assert!(create(&written).warnings.iter().all(|warning| !warning.starts_with("GW120")));
+}
+
+#[test]
+fn an_excluded_typo_is_a_warning() {
+    let cluster = cluster();
+    let excluding = |value: &str| {
+        let mut object = policy("rebels", &json!({}));
+        object["spec"]["podSelector"] =
+            json!({"matchExpressions": [{"key": "org", "operator": "NotIn", "values": [value]}]});
+        cluster.workloads_changed(Change::Apply(pod("other", &[("org", "alliance")])), Cache::Pod);
+        ask(&cluster, Door::Policies, "CREATE", "TracingPolicy", &Value::Null, &object).warnings.join(" ")
+    };
+    assert!(excluding("empre").contains("GW119"), "{}", excluding("empre"));
+    assert!(!excluding("empire").contains("GW119"));
+    assert!(!excluding("federation").contains("GW119"));
+}
+
+#[test]
+fn templates_of_any_group_are_read() {
+    let cluster = cluster();
+    let rollout = |org: &str| {
+        let object = json!({"metadata": {"name": "tie"}, "spec": {"template": {
+            "metadata": {"labels": {"org": org}}, "spec": {"containers": [{"name": "c"}]}}}});
+        ask(&cluster, Door::Workloads, "CREATE", "Rollout", &Value::Null, &object).warnings.join(" ")
+    };
+    assert_eq!(rollout("empire"), "");
+    assert!(rollout("empre").contains("GW106 spec.template.metadata.labels.org"), "{}", rollout("empre"));
+    let none =
+        ask(&cluster, Door::Workloads, "CREATE", "Service", &Value::Null, &json!({"spec": {"ports": []}}));
+    assert!(none.allowed && none.warnings[0].contains("which has no pods"), "{none:?}");
 }

@@ -88,9 +88,27 @@ impl<'a> Given<'a> {
             | Field::KernelString(i)
             | Field::UserString(i) => match self.argument(i)? {
                 Some(Json::String(text)) => Ok(Some(Value::Text(text.clone().into_bytes()))),
+                // A file of which the type is given, too.
+                Some(Json::Object(file)) if file.contains_key("type") => Ok(file
+                    .get("path")
+                    .and_then(Json::as_str)
+                    .map(|path| Value::Text(path.as_bytes().to_vec()))),
                 Some(_) => bail!("`args[{i}]` as a string"),
                 None => Ok(None),
             },
+            Field::FileType(i) | Field::PathType(i) => self.member(i, "type", |text| {
+                Some(Value::Int(i128::from(constants::file_type_number(text).ok()?)))
+            }),
+            Field::Descends { namespaced, pids } => {
+                let (own, ancestors, what) = if namespaced {
+                    (process.namespace_pid, &process.ancestor_namespace_pids, "`process.namespacePid`")
+                } else {
+                    (process.pid, &process.ancestor_pids, "`process.pid`")
+                };
+                let own = own.with_context(|| what)?;
+                let one = ancestors.iter().chain([&own]).any(|pid| pids.contains(pid));
+                Ok(Some(Value::Int(i128::from(one))))
+            }
             Field::SourceAddress(i) => self.member(i, "saddr", address),
             Field::DestinationAddress(i) => self.member(i, "daddr", address),
             Field::SourcePort(i) => self.member(i, "sport", |text| named(text, |_| None)),

@@ -80,6 +80,12 @@ pub(super) struct Process {
     /// As it sees it itself.
     #[serde(rename = "namespacePid")]
     pub(super) namespace_pid: Option<u32>,
+    /// The ids of its ancestors.
+    #[serde(default, rename = "ancestorPids")]
+    pub(super) ancestor_pids: Vec<u32>,
+    /// The same in its own pid namespace; 0 for one outside of it.
+    #[serde(default, rename = "ancestorNamespacePids")]
+    pub(super) ancestor_namespace_pids: Vec<u32>,
     /// By set (`Effective`, …): names.
     pub(super) capabilities: Option<BTreeMap<String, Vec<String>>>,
     /// By kind (`Mnt`, …): `host_ns` or a number.

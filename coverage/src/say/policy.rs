@@ -21,7 +21,7 @@ fn spec() -> FieldPath {
     FieldPath::root().field("spec")
 }
 
-fn pod_selector() -> FieldPath {
+pub(super) fn pod_selector() -> FieldPath {
     spec().field("podSelector")
 }
 
@@ -44,10 +44,19 @@ impl Index {
                     found.push(Diagnostic::new(&SELECTED_PODS, selector_path(scope), summary));
                 }
                 found.extend(self.near_pods(watch).into_iter().map(|near| nearly(&near)));
+                found.extend(self.excluded(watch));
             }
         }
         self.on_other_policies(watch, &mut found);
         found
+    }
+
+    /// What a policy selects now, for a person: `all 3 pods`.
+    pub fn selected(&self, watch: &Watch) -> String {
+        let Some(scope) = &watch.scope.pods else { return "no pod".to_owned() };
+        let (selected, all) = (self.classes.select(scope), self.classes.select(&PodScope::default()));
+        let every = if selected.total() == all.total() && !all.is_empty() { "all " } else { "" };
+        format!("{every}{}", selected.phrase())
     }
 
     fn on_other_policies(&self, watch: &Watch, found: &mut Vec<Diagnostic>) {

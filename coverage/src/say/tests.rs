@@ -287,3 +287,20 @@ fn a_namespace_that_begins_to_require_coverage_is_told_what_is_not_watched() {
     );
     assert_eq!(said(&index.on_coverage_required("elsewhere")), [""; 0]);
 }
+
+#[test]
+fn an_excluded_value_that_no_pod_has() {
+    let excluding = |values: &str| {
+        let selector = format!("{{matchExpressions: [{{key: team, operator: NotIn, values: [{values}]}}]}}");
+        let watch = selecting("p", &selector);
+        let pods = [pod("a", "team: monitoring"), pod("b", "team: shop"), pod("c", "app: x")];
+        let found = index(std::slice::from_ref(&watch), &pods).on_policy(&watch);
+        let warned = found.iter().filter(|d| d.code.id == "GW119");
+        warned.map(|d| (d.path.to_string(), d.help.clone().unwrap_or_default())).collect::<Vec<_>>()
+    };
+    let path = "spec.podSelector.matchExpressions[0].values[0]".to_owned();
+    assert_eq!(excluding("monitorng"), [(path, "did you mean `monitoring`?".to_owned())]);
+    for good in ["monitoring", "billing", "monitoring, monitorng"] {
+        assert_eq!(excluding(good), [], "{good}");
+    }
+}

@@ -24,7 +24,7 @@ use gatewatch_abi::Layout;
 use live::{ENUMS, Live};
 use saved::Saved;
 
-use crate::{Arch, MissingField, layout, nearest};
+use crate::{Arch, MissingField, layout};
 
 /// What one kernel offers.
 ///
@@ -101,18 +101,6 @@ impl Profile {
         self.functions()
             .filter_map(move |name| name.strip_prefix(prefix))
             .filter(|name| name.starts_with("sys_") && !name.contains('.'))
-    }
-
-    /// Up to `max` functions whose names are most like this one, the likeliest first. A system call's symbol is
-    /// compared with those of system calls only.
-    pub fn nearest(&self, name: &str, max: usize) -> Vec<String> {
-        let prefix = self.arch.syscall_prefix();
-        if let Some(call) = name.strip_prefix(prefix) {
-            let calls = nearest::nearest(call, self.syscalls(), max);
-            return calls.into_iter().map(|call| format!("{prefix}{call}")).collect();
-        }
-        let functions = self.functions().filter(|other| !other.contains('.'));
-        nearest::nearest(name, functions, max).into_iter().map(str::to_owned).collect()
     }
 
     /// The value of a constant of an enumeration: `kernel_read_file_id`, `READING_MODULE`. The name of the

@@ -148,3 +148,27 @@ fn a_kernel_whose_nodes_are_not_selected_has_no_say() {
     };
     assert_eq!((found("1"), found("2")), (1, 0));
 }
+
+#[test]
+fn placeholders_are_named_wherever_a_value_is_wrong() {
+    let help = |spec: &str| {
+        let found = findings(&policy(spec), &Selection::default(), None);
+        found.into_iter().find(|f| f.diagnostic.severity > Severity::Note).and_then(|f| f.diagnostic.help)
+    };
+    for (spec, expected) in [
+        ("kprobes: [{call: sys_dup, args: [{index: 0, type: '{{ .type }}'}]}]", "{{ .type }}"),
+        ("kprobes: [{call: sys_dup}], podSelector: {matchLabels: {app: '<your-app>'}}", "<your-app>"),
+        ("kprobes: [{call: sys_dup}], podSelector: {matchLabels: {'${KEY}': shop}}", "${KEY}"),
+        ("kprobes: [{call: sys_dup}], options: [{name: policy-mode, value: $MODE}]", "$MODE"),
+        ("lsmhooks: [{hook: file_open, selectors: [{matchPIDs: [{operator: '%s', values: [1]}]}]}]", "%s"),
+    ] {
+        assert_eq!(help(spec), Some(placeholder::help(expected)), "{spec}");
+    }
+}
+
+#[test]
+fn the_severer_of_two_findings_is_kept() {
+    // The rules warn of the name; a kernel of another architecture does not have the function.
+    let spec = "kprobes: [{call: __arm64_sys_dup, syscall: true, message: ok}]";
+    assert_eq!(for_target(spec, "gatewatch"), [("GW214", Severity::Error)]);
+}

@@ -240,8 +240,8 @@ fn overridable(policy: &Policy, place: &Place<'_>, at: FieldPath, found: &mut Ve
                 &NOT_OVERRIDABLE,
                 at,
                 format!(
-                    "`{call}` can be overridden only with the option `disable-kprobe-multi`; nodes with Linux 5.18 or \
-                     later reject the policy"
+                    "without the option `disable-kprobe-multi`, Tetragon rejects an override of `{call}` on Linux 5.18 \
+                     and later"
                 ),
             )
             .help("add `{name: disable-kprobe-multi, value: \"true\"}` to `spec.options`")
@@ -267,6 +267,9 @@ fn overridable(policy: &Policy, place: &Place<'_>, at: FieldPath, found: &mut Ve
 /// Tetragon looks for enforcement in `matchActions` alone, and runs a policy without it as a mere monitor.
 fn hidden_enforcement(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     let all = || places.hooks.iter().flat_map(Place::selectors);
+    if places.policy.monitors() {
+        return;
+    }
     if all().any(|(selector, _)| selector.match_actions.iter().any(|action| enforces(&action.action))) {
         return;
     }

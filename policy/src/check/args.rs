@@ -1,9 +1,9 @@
 //! Declared arguments: `args`, `data` and `returnArg`.
 
 use super::{Place, Places, Section};
-use crate::codes::{ARG_FIELD, ARG_INDEX, DUPLICATE_ARG, OVER_LIMIT, UNTYPED_ARG};
+use crate::codes::{ARG_FIELD, ARG_INDEX, DUPLICATE_ARG, NO_EFFECT, OVER_LIMIT, UNTYPED_ARG};
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
-use crate::model::{Arg, ArgType};
+use crate::model::{Arg, ArgType, Selector};
 
 /// Arguments and data that one hook can have (`MAX_SELECTORS_ARGS` and the five slots of Tetragon's events).
 const ARGS_MAX: usize = 5;
@@ -47,6 +47,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
             }
             index(place, arg, &path, found);
         }
+        ambiguous(place, found);
         for (i, arg) in hook.data.iter().enumerate() {
             let path = place.path.field("data").index(i);
             if let Some(source) = arg.source.as_deref().filter(|s| !matches!(*s, "current_task" | "pt_regs"))
@@ -66,6 +67,9 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
             let path = place.path.field("returnArg");
             typed(place, arg, &path, found);
             form(arg, &path, found);
+            if !hook.on_return {
+                found.extend(unused_result(place, &path));
+            }
         }
         let count = hook.args.len() + hook.data.len();
         if count > ARGS_MAX {
@@ -81,6 +85,62 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
             );
         }
     }
+}
+
+/// Filters by an index that several entries of `args` have: they are evaluated on the first of them.
+fn ambiguous(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
+    let args = &place.hook.args;
+    for (selector, path) in place.selectors() {
+        for (i, filter) in selector.match_args.iter().enumerate().filter(|(_, f)| f.args.is_empty()) {
+            let mut named = args.iter().take(64).enumerate().filter(|(_, arg)| arg.index == filter.index);
+            let (Some((first, arg)), Some((second, other))) = (named.next(), named.next()) else { continue };
+            // Of the same argument twice it is said already.
+            if (&arg.resolve, arg.ty) == (&other.resolve, other.ty) {
+                continue;
+            }
+            let path = path.field("matchArgs").index(i).field("index");
+            found.push(
+                Diagnostic::new(
+                    &DUPLICATE_ARG,
+                    path,
+                    format!(
+                        "`index: {}` is ambiguous: `args[{first}]` and `args[{second}]` both have it, and the filter \
+                         is evaluated on the first",
+                        filter.index
+                    ),
+                )
+                .severity(Severity::Warning)
+                .help(format!("write `args: [{first}]` or `args: [{second}]`, the position in `args`")),
+            );
+        }
+    }
+}
+
+/// `returnArg` of a hook that isn't evaluated when the function returns. With filters or actions on the result, which
+/// need `return: true`, that is reported of them.
+fn unused_result(place: &Place<'_>, path: &FieldPath) -> Option<Diagnostic> {
+    let used = |selector: &Selector| {
+        !selector.match_return_args.is_empty() || !selector.match_return_actions.is_empty()
+    };
+    if place.selectors().any(|(selector, _)| used(selector)) {
+        return None;
+    }
+    let diagnostic =
+        Diagnostic::new(&NO_EFFECT, path.clone(), "`returnArg` has no effect without `return: true`");
+    Some(
+        diagnostic
+            .severity(Severity::Warning)
+            .at_key()
+            .help(
+                "write `return: true` to evaluate the hook when the function returns, or remove `returnArg`",
+            )
+            .fix(Fix {
+                title: "remove `returnArg`".to_owned(),
+                path: path.clone(),
+                edit: Edit::Remove,
+                safe: true,
+            }),
+    )
 }
 
 /// `auto`, which an omitted type is, works for tracepoints alone: these say themselves what their fields are.
@@ -113,8 +173,13 @@ fn form(arg: &Arg, path: &FieldPath, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &ARG_FIELD,
                 path.field("type"),
-                format!("the length of the `{}` is unknown; every node rejects the policy", arg.ty),
+                format!(
+                    "the length of the `{}` is unknown without `sizeArgIndex` or `returnCopy`; its value is empty, and \
+                     a filter has nothing to compare",
+                    arg.ty
+                ),
             )
+            .severity(Severity::Warning)
             .help("add `sizeArgIndex: N` (the first argument is 1), or `returnCopy: true` if the return value is the \
                    length"),
         );
@@ -189,7 +254,16 @@ mod tests {
             ["GW212 spec.kprobes[0].args[1].index"]
         );
         assert_eq!(kprobe("{index: 0, type: file}, {index: 0, type: int, resolve: f_mode}"), [""; 0]);
+        assert_eq!(
+            said("kprobes: [{call: sys_dup, returnArg: {index: 0, type: int}}]"),
+            ["GW403 spec.kprobes[0].returnArg"]
+        );
+        assert_eq!(
+            said("kprobes: [{call: sys_dup, return: true, returnArg: {index: 0, type: int}}]"),
+            [""; 0]
+        );
         assert_eq!(kprobe("{index: 0, type: char_buf}"), ["GW213 spec.kprobes[0].args[0].type"]);
+        assert_eq!(kprobe("{index: 0, type: char_buf, returnCopy: true}"), [""; 0]);
         assert_eq!(kprobe("{index: 0, type: char_buf, sizeArgIndex: 3}"), [""; 0]);
         assert_eq!(
             kprobe("{index: 0, type: char_buf, sizeArgIndex: 16}"),

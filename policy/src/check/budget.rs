@@ -121,7 +121,7 @@ fn node_labels(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     let enforced = places
         .selectors()
         .any(|(selector, _)| actions(selector).any(|(_, _, action)| enforces(&action.action)));
-    if places.policy.spec.node_selector.is_some() && enforced {
+    if places.policy.spec.node_selector.is_some() && enforced && !places.policy.monitors() {
         found.push(
             Diagnostic::new(
                 &NODE_LABELS,

@@ -80,14 +80,12 @@ fn counts(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Filters on the process, of which Tetragon reads the first entry or a few values and misreads the rest: what comes
-/// after them is taken for other filters, and long lists panic its compiler.
+/// Filters on the process of which Tetragon evaluates the first entry or a few values only, and misreads the rest: it
+/// takes what comes after them for other filters, and long lists panic its compiler. The agent evaluates all of them.
 fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
-    let mut say = |at: FieldPath, message: String| {
-        found.push(
-            Diagnostic::new(&UNREAD_ENTRIES, at, message)
-                .help("put them into one entry, or into another policy"),
-        );
+    let mut say = |at: FieldPath, message: String, help: &str| {
+        let diagnostic = Diagnostic::new(&UNREAD_ENTRIES, at, message);
+        found.push(diagnostic.help(help));
     };
     for (name, count) in [
         ("matchPIDs", selector.match_pids.len()),
@@ -101,6 +99,7 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
                 format!(
                     "`{name}` has {count} entries; Tetragon reads the first and misinterprets the others"
                 ),
+                "all entries must hold together; for Tetragon, write one entry",
             );
         }
     }
@@ -111,6 +110,7 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
                 "{} process IDs; Tetragon reads {VALUES_MAX} and misinterprets the others",
                 filter.values.len()
             ),
+            "for Tetragon, write at most four values in each selector",
         );
     }
     if selector.match_namespaces.len() > NAMESPACES_MAX {
@@ -120,6 +120,7 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
                 "{} entries in `matchNamespaces`; Tetragon accepts at most {NAMESPACES_MAX}",
                 selector.match_namespaces.len()
             ),
+            "for Tetragon, write at most ten entries",
         );
     }
     for (i, filter) in selector.match_namespaces.iter().enumerate() {
@@ -127,6 +128,7 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
             say(
                 path.field("matchNamespaces").index(i).field("values").index(VALUES_MAX),
                 format!("{} namespaces; Tetragon accepts at most {VALUES_MAX}", filter.values.len()),
+                "for Tetragon, write at most four values in each selector",
             );
         }
     }

@@ -2,14 +2,21 @@
 //! macros.
 
 use super::classes::{Class, class};
+use super::path_values::filtered;
 use super::{Place, Places, Section};
 use crate::codes::{
     BAD_ADDRESS, BAD_NUMBER, BAD_TEXT, Code, NO_VALUES, OPERATOR_TYPE, OVER_LIMIT, RETURN_FILTER,
     UNDECLARED_ARG, UNKNOWN_CONSTANT,
 };
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
-use crate::model::{ArgFilter, ArgType, BinaryFilter, CapabilityFilter, NamespaceKind, Operator, Selector};
+use crate::labels::NAMESPACE_KEY;
+use crate::meant::{Sort, meant};
+use crate::model::{
+    ArgFilter, ArgType, BinaryFilter, CapabilityFilter, Hook, NamespaceKind, Operator, Selector,
+};
+use crate::names;
 use crate::nearest::nearest;
+use crate::placeholder;
 use crate::values::{self, ValueError, address, constants};
 
 /// Longest path of a program that Tetragon takes.
@@ -47,26 +54,9 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
 fn arguments(place: &Place<'_>, selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     for (i, filter) in selector.match_args.iter().enumerate() {
         let path = path.field("matchArgs").index(i);
-        let indices = if filter.args.is_empty() { std::slice::from_ref(&filter.index) } else { &filter.args };
-        let declared = |index: &u32| {
-            let position =
-                (place.section == Section::Tracepoints).then(|| place.hook.args.get(*index as usize));
-            let named = place.hook.args.iter().find(|arg| arg.index == *index);
-            // Of tracepoints Tetragon takes the field's number, or else the position in `args`.
-            named.or(position.flatten())
-        };
-        if let Some(missing) = indices.iter().find(|index| declared(index).is_none()) {
-            found.push(
-                Diagnostic::new(
-                    &UNDECLARED_ARG,
-                    path.field(if filter.args.is_empty() { "index" } else { "args" }),
-                    format!(
-                        "argument {missing} is not declared in `args`, so this filter cannot be evaluated"
-                    ),
-                )
-                .help(format!("declare it: `- {{index: {missing}, type: …}}`")),
-            );
-        } else if let Some(arg) = indices.first().and_then(declared) {
+        if let Some(missing) = undeclared(place.hook, filter, &path) {
+            found.push(missing);
+        } else if let Some(arg) = filtered(place.hook, filter) {
             argument(arg.ty, filter, &path, found);
         }
     }
@@ -81,6 +71,36 @@ fn arguments(place: &Place<'_>, selector: &Selector, path: &FieldPath, found: &m
             )),
         }
     }
+}
+
+/// What is said of a filter that names an argument that isn't declared: by its position in `args`, or by its number.
+pub(crate) fn undeclared(hook: &Hook, filter: &ArgFilter, path: &FieldPath) -> Option<Diagnostic> {
+    let count = hook.args.len();
+    let outside = filter.args.iter().position(|position| *position as usize >= count);
+    if let Some(i) = outside {
+        let position = filter.args[i];
+        let diagnostic = Diagnostic::new(
+            &UNDECLARED_ARG,
+            path.field("args").index(i),
+            format!("`args` of the hook has {count} entries, so none at position {position}"),
+        );
+        let meant = hook.args.iter().position(|arg| arg.index == position);
+        return Some(match meant {
+            Some(meant) => diagnostic.help(format!(
+                "`args` of a filter are positions in the hook's list: write `{meant}` for the argument {position}"
+            )),
+            None => diagnostic.help("`args` of a filter are positions in the hook's list, from 0"),
+        });
+    }
+    filtered(hook, filter).is_none().then(|| {
+        let missing = filter.index;
+        Diagnostic::new(
+            &UNDECLARED_ARG,
+            path.field("index"),
+            format!("argument {missing} is not declared in `args`; this filter could never be evaluated"),
+        )
+        .help(format!("declare it: `- {{index: {missing}, type: …}}`"))
+    })
 }
 
 /// `matchData`: the index is a position in `data`.
@@ -149,7 +169,7 @@ pub(crate) fn argument(ty: ArgType, filter: &ArgFilter, path: &FieldPath, found:
                 path.clone(),
                 "`CapabilitiesGained` requires two arguments; every node rejects the policy",
             )
-            .help("write `args: [NEW, OLD]` with the indices of two capability sets"),
+            .help("write `args: [NEW, OLD]` with the positions in `args` of two capability sets"),
         );
     }
     for (i, value) in filter.values.iter().enumerate() {
@@ -187,7 +207,13 @@ impl Problem {
 /// A value that can't be read; where it is clear what was meant, with a fix.
 pub(crate) fn unreadable(code: &'static Code, error: &ValueError, path: FieldPath) -> Diagnostic {
     let diagnostic = Diagnostic::new(code, path.clone(), error.to_string());
+    if let Some(found) = placeholder::find(error.text()) {
+        return diagnostic.help(placeholder::help(found));
+    }
     match error {
+        ValueError::NotNamespace(text) if names::dns_label(text).is_ok() => {
+            diagnostic.help(namespace_help(text))
+        }
         ValueError::Unknown { nearest: Some(meant), .. } => {
             diagnostic.fix(replace((*meant).to_owned(), path, false))
         }
@@ -196,6 +222,14 @@ pub(crate) fn unreadable(code: &'static Code, error: &ValueError, path: FieldPat
         }
         _ => diagnostic,
     }
+}
+
+/// How the pods of a namespace of Kubernetes are selected, which `matchNamespaces` doesn't do.
+pub(crate) fn namespace_help(namespace: &str) -> String {
+    format!(
+        "`matchNamespaces` is about namespaces of the kernel; for pods of the Kubernetes namespace `{namespace}` write \
+         a `TracingPolicyNamespaced` in it, or `podSelector: {{matchLabels: {{\"{NAMESPACE_KEY}\": {namespace}}}}}`"
+    )
 }
 
 /// A network with bits after its prefix: `10.1.2.3/8`.
@@ -323,8 +357,10 @@ fn changes(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
                 path.field("values").index(k),
                 format!("unknown namespace kind {kind:?}; every node rejects the policy"),
             );
-            found.push(match nearest(kind, NamespaceKind::NAMES.iter().copied()) {
-                Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")),
+            let meaning = meant(Sort::Namespace, kind, NamespaceKind::NAMES).map(|meaning| meaning.help);
+            let near = || nearest(kind, NamespaceKind::NAMES.iter().copied());
+            found.push(match meaning.or_else(|| near().map(|near| format!("did you mean `{near}`?"))) {
+                Some(help) => diagnostic.help(help),
                 None => diagnostic.help(format!("expected one of `{}`", NamespaceKind::NAMES.join("`, `"))),
             });
         }

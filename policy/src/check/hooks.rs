@@ -3,14 +3,11 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::{Place, Places, Section, enforces};
-use crate::codes::{ARCH_NAME, DUPLICATE_HOOK, EXEC_CALLER, HOT_HOOK, LSM_NAME, RACY_HOOK, SYSCALL_NAME};
-use crate::diagnostic::{Diagnostic, Edit, Fix};
-use crate::model::{ArgType, Hook, Selector, Target};
-
-/// Prefixes of the entries of system calls, each of one architecture (`SYSCALL_DEFINE` of
-/// `arch/*/include/asm/syscall_wrapper.h`).
-const ARCH_PREFIXES: [&str; 5] = ["__x64_", "__ia32_", "__arm64_", "__s390x_", "__riscv_"];
+use super::{Place, Places, Section, enforces, split::unfiltered};
+use crate::arch;
+use crate::codes::{ARCH_NAME, DUPLICATE_HOOK, HOT_HOOK, LSM_NAME, RACY_HOOK, SYSCALL_NAME};
+use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
+use crate::model::{ArgType, Hook, Target};
 
 /// Functions that every process calls all the time.
 const HOT: [&str; 14] = [
@@ -35,8 +32,9 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {
         names(place, found);
         hot(place, found);
-        exec_caller(place, found);
-        racy(place, found);
+        if !places.policy.monitors() {
+            racy(place, found);
+        }
     }
 }
 
@@ -96,25 +94,8 @@ fn names(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
     match &place.hook.target {
         Target::Function { call, syscall, syscall_written } => {
             let path = || place.path.field("call");
-            if let Some(bare) = ARCH_PREFIXES.iter().find_map(|prefix| call.strip_prefix(prefix))
-                && bare.starts_with("sys_")
-            {
-                found.push(
-                    Diagnostic::new(
-                        &ARCH_NAME,
-                        path(),
-                        format!("`{call}` exists on one architecture only; nodes of other architectures do not load \
-                                 the policy"),
-                    )
-                    .help(format!("write `call: {bare}` with `syscall: true`, which works on every architecture"))
-                    .fix(Fix {
-                        title: format!("write `{bare}`"),
-                        path: path(),
-                        edit: Edit::Replace(bare.to_owned()),
-                        // Only where the name will be taken for a system call's.
-                        safe: *syscall,
-                    }),
-                );
+            if let Some(of) = arch::of_one(call) {
+                found.push(one_architecture(call, *syscall, of, path()));
             }
             // Of kprobes the compiler says it, which knows the kernel's names too.
             let plain = !call.starts_with("sys_") && !call.starts_with("__") && !call.starts_with("list:");
@@ -154,25 +135,33 @@ fn names(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
     }
 }
 
-fn unfiltered(selector: &Selector) -> bool {
-    let s = selector;
-    s.match_args.is_empty()
-        && s.match_data.is_empty()
-        && s.match_binaries.is_empty()
-        && s.match_parent_binaries.is_empty()
-        && s.match_pids.is_empty()
-        && s.match_namespaces.is_empty()
-        && s.match_capabilities.is_empty()
-        && s.match_namespace_changes.is_empty()
-        && s.match_capability_changes.is_empty()
-        && s.match_workloads.is_empty()
-        && s.macros.is_empty()
+/// A name that is understood on one architecture only.
+pub(crate) fn one_architecture(
+    call: &str,
+    syscall: bool,
+    of: arch::OfOne<'_>,
+    path: FieldPath,
+) -> Diagnostic {
+    let arch::OfOne { arch, bare, .. } = of;
+    Diagnostic::new(
+        &ARCH_NAME,
+        path.clone(),
+        format!("`{call}` exists only on {arch}; nodes of another architecture don't load the policy"),
+    )
+    .help(format!("write `call: {bare}` with `syscall: true`, which means it on all of them"))
+    .fix(Fix {
+        title: format!("write `{bare}`"),
+        path,
+        edit: Edit::Replace(bare.to_owned()),
+        // Only where the name will be taken for a system call's.
+        safe: syscall,
+    })
 }
 
 /// A hook that every process passes all the time, and a selector that takes every call.
 fn hot(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
     let name = name(place.hook);
-    let bare = ARCH_PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(&name);
+    let bare = arch::of_one(&name).map_or(&*name, |of| of.bare);
     if HOT.contains(&bare) && (place.hook.selectors.is_empty() || place.hook.selectors.iter().any(unfiltered))
     {
         found.push(
@@ -182,33 +171,6 @@ fn hot(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
                 format!("every process calls `{bare}` constantly, and no filter limits it: every call would be an event"),
             )
             .help("add `matchArgs` or `matchBinaries` to every selector"),
-        );
-    }
-}
-
-/// Who calls execve is still the old program.
-fn exec_caller(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
-    let Target::Function { call, .. } = &place.hook.target else { return };
-    if !call.ends_with("sys_execve") && !call.ends_with("sys_execveat") || place.hook.on_return {
-        return;
-    }
-    for (selector, path) in place.selectors().filter(|(selector, _)| !selector.match_binaries.is_empty()) {
-        let Some(program) = selector.match_binaries.iter().flat_map(|filter| &filter.values).next() else {
-            continue;
-        };
-        found.push(
-            Diagnostic::new(
-                &EXEC_CALLER,
-                path.field("matchBinaries"),
-                format!(
-                    "at the entry of `{call}` the process still runs its old program: this matches {program} \
-                     starting a program"
-                ),
-            )
-            .at_key()
-            .help(format!(
-                "to match the start of {program}, hook `security_bprm_check` and filter on its argument"
-            )),
         );
     }
 }
@@ -251,7 +213,7 @@ fn racy(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{said, said_all};
+    use super::super::testing::said;
 
     #[test]
     fn duplicates() {
@@ -280,12 +242,6 @@ mod tests {
         let filtered =
             "kprobes: [{call: sys_write, selectors: [{matchPIDs: [{operator: In, values: [1]}]}]}]";
         assert_eq!(said(filtered), [""; 0]);
-    }
-
-    #[test]
-    fn execve_sees_the_caller() {
-        let spec = "kprobes: [{call: sys_execve, message: ok, selectors: [{matchBinaries: [{operator: In, values: [/usr/bin/sudo]}]}]}]";
-        assert_eq!(said_all(spec), ["GW209 spec.kprobes[0].selectors[0].matchBinaries"]);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Paths that are links on most systems.
 
-use super::{Places, Section};
+use super::{Places, Section, links::is_link};
 use crate::codes::PATH_ALIAS;
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
 use crate::model::{ArgFilter, ArgType, Operator, Selector};
+use crate::values::programs::is_target;
 
 /// Directories that are links on most systems, and where they lead: those that the distributions merged into `/usr`,
 /// and what the Filesystem Hierarchy Standard moved to `/run`.
@@ -78,7 +79,8 @@ fn values(operator: Operator, values: &[String], path: impl Fn() -> FieldPath, f
             Operator::Prefix | Operator::NotPrefix => real.starts_with(other.as_str()) && !other.is_empty(),
             _ => *other == real,
         };
-        if values.iter().take(1000).any(covered) {
+        let whole = !matches!(operator, Operator::Prefix | Operator::NotPrefix);
+        if values.iter().take(1000).any(covered) || (whole && (is_link(value) || is_target(value))) {
             continue;
         }
         let list = path().field("values");

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Place, Places, spec};
+use super::{Place, Places, spec, split::unfiltered};
 use crate::codes::{ALWAYS_HOLDS, DEAD_SELECTOR, NEVER_MATCHES, REDUNDANT_FILTER, SUBSUMED_SELECTOR};
-use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
+use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
 use crate::labels::{self as form, Subject};
 use crate::model::{Policy, Selector};
 use crate::prove::{Allowed, Condition, Prover, allowed, labels, lower};
@@ -26,6 +26,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     let mut said = Vec::new();
     for place in &places.hooks {
         let mut before: Vec<Live<'_>> = Vec::new();
+        let mut never_matching: Vec<Diagnostic> = Vec::new();
         for (index, (selector, path)) in place.selectors().take(COMPARED).enumerate() {
             let mut conditions = lower(place.hook, selector, path);
             conditions.extend(of_macros(policy, place, selector));
@@ -33,7 +34,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                 continue;
             }
             if let Some(diagnostic) = never(&prover, &conditions) {
-                said.push(diagnostic);
+                never_matching.push(diagnostic);
                 continue;
             }
             let useful = useful(&prover, conditions, &mut said);
@@ -45,6 +46,15 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
             said.extend(dead(&prover, &before, &live, path));
             before.push(live);
         }
+        // Where no selector is left, the hook counts nothing, which nobody wants of it.
+        let nothing = never_matching.len() == place.selectors.len();
+        said.extend(
+            never_matching.into_iter().map(
+                |diagnostic| {
+                    if nothing { hook_never_matches(diagnostic) } else { diagnostic }
+                },
+            ),
+        );
     }
     for (of, name, selector) in [
         (Subject::Pod, "podSelector", &policy.spec.pod_selector),
@@ -116,6 +126,12 @@ fn never(prover: &Prover, conditions: &[Condition]) -> Option<Diagnostic> {
         }
     }
     None
+}
+
+/// What keeps the last selector of a hook from matching.
+fn hook_never_matches(mut diagnostic: Diagnostic) -> Diagnostic {
+    diagnostic.message.push_str(", and with no other selector the hook matches no event");
+    diagnostic.severity(Severity::Error)
 }
 
 /// The conditions that leave something out, after it was said which don't.
@@ -206,13 +222,15 @@ fn dead(prover: &Prover, before: &[Live<'_>], later: &Live<'_>, path: &FieldPath
         // With other actions, something else was meant to happen.
         safe: takers.iter().all(same_actions),
     };
-    Some(
-        Diagnostic::new(code, path.clone(), format!("this selector is never reached: {why}"))
-            .help(
-                "the first selector that matches handles the event: put the narrower one first, or remove it",
-            )
-            .fix(fix),
-    )
+    let only_actions = all.is_some_and(|i| unfiltered(before[i].selector));
+    let help = if only_actions {
+        "the first selector that matches handles the event: remove the dash between the two if they are one selector, \
+         or else put this one first"
+    } else {
+        "the first selector that matches handles the event: put the narrower one first, or remove it"
+    };
+    let diagnostic = Diagnostic::new(code, path.clone(), format!("this selector is never reached: {why}"));
+    Some(diagnostic.help(help).fix(fix))
 }
 
 /// A place as it is called from another in the same selector: `matchArgs[0]`.
@@ -263,7 +281,8 @@ mod tests {
         assert_eq!(with(&[AB, A]), [""; 0]);
         assert_eq!(with(&[A, AB]), [taken(1)]);
         assert_eq!(with(&[A, B, A]), [taken(2)]);
-        assert_eq!(with(&[A, "", B]), [dead(2)]);
+        // What takes all of them makes the filter before it useless, too.
+        assert_eq!(with(&[A, "", B]), ["GW321 spec.kprobes[0].selectors[1]".to_owned(), dead(2)]);
         assert_eq!(with(&["matchActions: [{action: NoPost}]", "matchActions: [{action: Post}]"]), [dead(1)]);
     }
 

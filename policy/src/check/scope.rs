@@ -110,7 +110,7 @@ fn everywhere(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
         && [&parts.pod_selector, &parts.container_selector]
             .iter()
             .all(|selector| selector.as_ref().is_none_or(LabelSelector::is_empty));
-    if !unscoped {
+    if !unscoped || policy.monitors() {
         return;
     }
     for (selector, path) in places.selectors() {

@@ -2,8 +2,8 @@
 
 use super::budget::actions;
 use super::{Place, Places};
-use crate::codes::{SOCKET_TRACKING, UNKNOWN_NAME};
-use crate::diagnostic::{Diagnostic, Edit, Fix};
+use crate::codes::{NO_EFFECT, SOCKET_TRACKING};
+use crate::diagnostic::{Diagnostic, Edit, Fix, Severity};
 use crate::nearest::nearest;
 
 pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
@@ -13,7 +13,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     sockets(places, found);
 }
 
-/// What can be done with a result; the schema takes any word.
+/// An action on the result that does nothing; the schema takes any word.
 fn return_arg_action(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
     const KNOWN: [&str; 2] = ["TrackSock", "UntrackSock"];
     let Some(action) = place.hook.return_arg_action.as_deref().filter(|action| !KNOWN.contains(action))
@@ -21,8 +21,11 @@ fn return_arg_action(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
         return;
     };
     let at = place.path.field("returnArgAction");
-    let message = format!("unknown action {action:?} for return values; every node rejects the policy");
-    let diagnostic = Diagnostic::new(&UNKNOWN_NAME, at.clone(), message);
+    let message = format!(
+        "`returnArgAction: {action}` has no effect, and Tetragon 1.7 and later reject the policy; only `TrackSock` and \
+         `UntrackSock` act on a return value"
+    );
+    let diagnostic = Diagnostic::new(&NO_EFFECT, at.clone(), message).severity(Severity::Warning);
     found.push(match nearest(action, KNOWN) {
         Some(meant) => diagnostic.fix(Fix {
             title: format!("write `{meant}`"),
@@ -30,7 +33,12 @@ fn return_arg_action(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
             edit: Edit::Replace(meant.to_owned()),
             safe: false,
         }),
-        None => diagnostic.help("use `TrackSock` or `UntrackSock`"),
+        None => diagnostic.fix(Fix {
+            title: "remove `returnArgAction`".to_owned(),
+            path: at,
+            edit: Edit::Remove,
+            safe: true,
+        }),
     });
 }
 
@@ -81,7 +89,9 @@ mod tests {
     #[test]
     fn results_are_tracked_or_untracked() {
         let with = |action: &str| said(&format!("kprobes: [{{call: sys_dup, returnArgAction: {action}}}]"));
-        assert_eq!(with("Post"), ["GW007 spec.kprobes[0].returnArgAction"]);
+        for unused in ["Post", "Sigkill", "TrackSok"] {
+            assert_eq!(with(unused), ["GW403 spec.kprobes[0].returnArgAction"], "{unused}");
+        }
         assert_eq!(with("TrackSock"), ["GW508 spec.kprobes[0].returnArgAction"]);
     }
 

@@ -1,11 +1,12 @@
 //! Arguments: what a policy declares against what the function has.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, Syscall};
 
 use super::Compiler;
 use crate::{
+    check::{filters::undeclared, path_values::filtered},
     codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
     model::{Arg, ArgFilter, ArgType, Hook},
@@ -31,6 +32,8 @@ pub(super) enum Readable {
     Text(Field),
     /// A socket: argument index.
     Sock(u8),
+    /// A buffer without a length: always empty.
+    Empty,
     /// A type that filters don't look into.
     Opaque,
 }
@@ -38,7 +41,10 @@ pub(super) enum Readable {
 /// One declared argument.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Declared {
+    /// Its number in the function's prototype.
     pub(super) index: u32,
+    /// Its position in `args`.
+    pub(super) position: usize,
     pub(super) ty: ArgType,
     pub(super) readable: Readable,
 }
@@ -78,8 +84,6 @@ pub(super) struct Arguments<'a> {
     /// Whether `args` is there at all.
     pub(super) listed: bool,
     pub(super) result: Option<Declared>,
-    /// Those that the function doesn't have.
-    pub(super) missing: Vec<u32>,
     /// The function or the system call itself.
     pub(super) real: Option<Real<'a>>,
     /// Those that are enumerations in the kernel: index, and the enumeration's tag.
@@ -104,6 +108,7 @@ impl Compiler<'_> {
         };
         let mut arguments = Arguments { listed: !hook.args.is_empty(), ..Arguments::default() };
         let params = real.as_ref().and_then(Real::params);
+        let read: BTreeSet<usize> = read(hook);
         for (i, arg) in hook.args.iter().enumerate() {
             let path = path.field("args").index(i);
             let count = params.map_or(MAX_ARGS, |params| u32::try_from(params.len()).unwrap_or(MAX_ARGS));
@@ -117,15 +122,14 @@ impl Compiler<'_> {
                     path.field("index"),
                     format!("`{symbol}` has no argument {}{prototype}", arg.index),
                 ));
-                arguments.missing.push(arg.index);
                 continue;
             }
-            if let (Some(params), Some(real)) = (params, &real)
-                && let Some(param) = params.get(arg.index as usize)
+            let param = params.and_then(|params| params.get(arg.index as usize));
+            if let Some(param) = param
                 && arg.resolve.is_none()
             {
-                let what = format_args!("argument {} of `{real}`", arg.index);
-                self.fits(arg.ty, &param.ty, what, &path, false);
+                let what = format_args!("argument {} of `{symbol}`", arg.index);
+                self.fits(arg.ty, &param.ty, what, &path, Use { result: false, read: read.contains(&i) });
                 if let Kind::Enum { name, .. } = &param.ty.kind
                     && !name.is_empty()
                 {
@@ -133,38 +137,40 @@ impl Compiler<'_> {
                 }
             }
             let index = u8::try_from(arg.index).unwrap_or(u8::MAX);
-            arguments.args.push(Declared {
-                index: arg.index,
-                ty: arg.ty,
-                readable: readable(arg, index, syscall),
-            });
+            let mut readable = readable(arg, index, syscall);
+            if let Some(param) = param {
+                readable = readable.narrowed(&param.ty);
+            }
+            arguments.args.push(Declared { index: arg.index, position: i, ty: arg.ty, readable });
         }
         if let Some(arg) = &hook.return_arg {
             if let Some(function) = function
                 && let Some(ret) = &function.ret
             {
-                let what = format_args!("the return value of `{function}`");
-                self.fits(arg.ty, ret, what, &path.field("returnArg"), true);
+                let what = format_args!("the return value of `{symbol}`");
+                let read = hook.selectors.iter().any(|selector| !selector.match_return_args.is_empty());
+                self.fits(arg.ty, ret, what, &path.field("returnArg"), Use { result: true, read });
             }
             let readable = match integer(arg.ty) {
                 Some((bits, signed)) => Readable::Int { field: Field::Return { bits, signed }, bits, signed },
                 None => Readable::Opaque,
             };
-            arguments.result = Some(Declared { index: 0, ty: arg.ty, readable });
+            arguments.result = Some(Declared { index: 0, position: 0, ty: arg.ty, readable });
         }
         arguments.real = real;
         arguments
     }
 
-    /// Checks a declared type against the kernel's: an error where something else would be read, a warning where a
-    /// part of the value would be.
-    fn fits(&mut self, ty: ArgType, real: &CType, what: fmt::Arguments<'_>, path: &FieldPath, result: bool) {
-        let code = if result { &codes::RETURN_TYPE } else { &codes::ARG_TYPE };
+    /// Checks a declared type against the kernel's: an error where something else would be read by a filter, a warning
+    /// where a part of the value would be, or nothing reads it.
+    fn fits(&mut self, ty: ArgType, real: &CType, what: fmt::Arguments<'_>, path: &FieldPath, of: Use) {
+        let code = if of.result { &codes::RETURN_TYPE } else { &codes::ARG_TYPE };
         let problem = match (expected(ty), &real.kind) {
+            // Of a narrower one no more is read than there is.
             (Expected::Int(declared), Kind::Int { bits, .. } | Kind::Enum { bits, .. }) => {
-                (u32::from(declared) != u32::from(*bits)).then_some(Severity::Warning)
+                (u32::from(declared) < u32::from(*bits)).then_some(Severity::Warning)
             }
-            (Expected::Int(declared), Kind::Bool) => (declared != 8).then_some(Severity::Note),
+            (Expected::Int(_), Kind::Bool) => None,
             // 64 bits: an address may be wanted as a number.
             (Expected::Any, _)
             | (Expected::Int(64), Kind::Pointer(_))
@@ -176,11 +182,15 @@ impl Compiler<'_> {
             }
             (Expected::Struct(_) | Expected::Chars | Expected::Int(_), _) => Some(Severity::Error),
         };
-        if let Some(severity) = problem.filter(|severity| *severity != Severity::Note) {
-            let consequence = if severity == Severity::Error {
-                "a different value would be read"
-            } else {
-                "only part of the value would be read"
+        if let Some(severity) = problem {
+            let (severity, consequence) = match severity {
+                Severity::Error if of.read => (severity, "a filter would compare a different value"),
+                Severity::Error => {
+                    let consequence =
+                        "no filter reads it, so the count is right, but an event would show a wrong value";
+                    (Severity::Warning, consequence)
+                }
+                _ => (severity, "only part of the value would be read"),
             };
             let at = path.field("type");
             let diagnostic = Diagnostic::new(
@@ -205,12 +215,18 @@ impl Compiler<'_> {
     /// The argument that a filter names.
     pub(super) fn declared(
         &mut self,
+        hook: &Hook,
         arguments: &Arguments<'_>,
         filter: &ArgFilter,
         path: &FieldPath,
     ) -> Option<Declared> {
-        let found = arguments.args.iter().find(|declared| declared.index == filter.index).copied();
-        if found.is_none() && !arguments.missing.contains(&filter.index) {
+        let position = filtered(hook, filter)
+            .and_then(|arg| hook.args.iter().position(|other| std::ptr::eq(other, arg)));
+        let at = |position| arguments.args.iter().find(|declared| declared.position == position).copied();
+        let found = position.and_then(at);
+        if position.is_none() && !filter.args.is_empty() {
+            self.diagnostics.extend(undeclared(hook, filter, path));
+        } else if position.is_none() {
             let declared: Vec<String> =
                 arguments.args.iter().take(8).map(|arg| arg.index.to_string()).collect();
             let declared = if declared.is_empty() { "none".to_owned() } else { declared.join(", ") };
@@ -250,6 +266,44 @@ impl Compiler<'_> {
             ));
         }
         arguments.result
+    }
+}
+
+/// What a declared argument or result is for.
+#[derive(Clone, Copy, Debug)]
+struct Use {
+    /// Whether it is the result.
+    result: bool,
+    /// Whether a filter reads it.
+    read: bool,
+}
+
+/// The positions in `args` that filters read.
+fn read(hook: &Hook) -> BTreeSet<usize> {
+    let filters = hook.selectors.iter().flat_map(|selector| &selector.match_args);
+    let named = filters.flat_map(|filter| {
+        let first = filtered(hook, filter)
+            .and_then(|arg| hook.args.iter().position(|other| std::ptr::eq(other, arg)));
+        first.into_iter().chain(filter.args.iter().map(|position| *position as usize))
+    });
+    named.collect()
+}
+
+impl Readable {
+    /// An integer that is narrower in the kernel: what stands in the rest of the register isn't defined.
+    fn narrowed(self, real: &CType) -> Self {
+        let Self::Int { field: Field::Arg { index, .. }, bits, signed } = self else { return self };
+        let (narrow, sign) = match real.kind {
+            Kind::Int { bits, signed } => (u32::from(bits), signed),
+            Kind::Bool => (8, false),
+            _ => return self,
+        };
+        match u8::try_from(narrow) {
+            Ok(narrow) if narrow < bits => {
+                Self::Int { field: Field::Arg { index, bits: narrow, signed: sign }, bits, signed }
+            }
+            _ => self,
+        }
     }
 }
 
@@ -361,6 +415,9 @@ fn readable(arg: &Arg, index: u8, syscall: bool) -> Readable {
         return Readable::Int { field: Field::Arg { index, bits, signed }, bits, signed };
     }
     match arg.ty {
+        ArgType::CharBuf | ArgType::CharIovec if arg.size_arg_index == 0 && !arg.return_copy => {
+            Readable::Empty
+        }
         ArgType::String if syscall => Readable::Text(Field::UserString(index)),
         ArgType::String => Readable::Text(Field::KernelString(index)),
         ArgType::File => Readable::Text(Field::File(index)),

@@ -10,12 +10,18 @@ use crate::{
 
 impl Compiler<'_> {
     /// Says what the numbers of a filter on an enumeration mean on this kernel, so that others can be compared.
-    pub(super) fn enum_numbers(&mut self, arguments: &Arguments<'_>, filter: &ArgFilter, path: &FieldPath) {
+    pub(super) fn enum_numbers(
+        &mut self,
+        arguments: &Arguments<'_>,
+        argument: u32,
+        filter: &ArgFilter,
+        path: &FieldPath,
+    ) {
         let by_number = matches!(
             filter.operator,
             Operator::Equal | Operator::NotEqual | Operator::InMap | Operator::NotInMap
         );
-        let Some((_, tag)) = arguments.enums.iter().find(|(index, _)| *index == filter.index) else { return };
+        let Some((_, tag)) = arguments.enums.iter().find(|(index, _)| *index == argument) else { return };
         let kernel = self.environment.kernel;
         let Some(constants) = kernel.enum_constants(tag).filter(|_| by_number) else { return };
         for (i, value) in filter.values.iter().enumerate() {

@@ -10,6 +10,7 @@ use crate::{
     check,
     codes::{self, Code},
     diagnostic::{Diagnostic, FieldPath},
+    evaluate::{self, Value},
     model::{ArgFilter, Operator},
     plan::{Field, Filter, Network, Test, TextOp},
     values::{self, ValueError, address, constants},
@@ -32,8 +33,15 @@ impl Compiler<'_> {
             Readable::Int { field, bits, signed } => {
                 self.int_test(filter, bits, signed, path).map(|test| Filter { field, test })
             }
+            Readable::Text(Field::File(index)) if is_file_type(filter) => {
+                self.file_type(Field::FileType(index), filter, path)
+            }
+            Readable::Text(Field::Path(index)) if is_file_type(filter) => {
+                self.file_type(Field::PathType(index), filter, path)
+            }
             Readable::Text(field) => self.text_test(filter, path).map(|test| Filter { field, test }),
             Readable::Sock(index) => self.sock_filter(index, filter, path),
+            Readable::Empty => self.text_test(filter, path).map(|test| of_nothing(&test)),
             Readable::Opaque => {
                 self.not_read(argument, filter, path);
                 return None;
@@ -65,7 +73,10 @@ impl Compiler<'_> {
     fn wrong_operator(&mut self, argument: Declared, filter: &ArgFilter, path: &FieldPath) {
         let allowed = match argument.readable {
             Readable::Int { .. } => "Equal, NotEqual, GT, LT, Mask, InMap, NotInMap, InRange, NotInRange",
-            Readable::Text(_) => "Equal, NotEqual, Prefix, NotPrefix, Postfix, NotPostfix",
+            Readable::Text(Field::File(_) | Field::Path(_)) => {
+                "Equal, NotEqual, Prefix, NotPrefix, Postfix, NotPostfix, FileType, NotFileType"
+            }
+            Readable::Text(_) | Readable::Empty => "Equal, NotEqual, Prefix, NotPrefix, Postfix, NotPostfix",
             Readable::Sock(_) => {
                 "SAddr, DAddr, SPort, DPort and their Not forms, SPortPriv, DPortPriv and their Not forms, Protocol, \
                  Family, State"
@@ -126,6 +137,15 @@ impl Compiler<'_> {
             _ => return None,
         };
         Some(Test::Int { negated, ranges: crate::values::merge(ranges) })
+    }
+
+    /// `FileType` and `NotFileType`.
+    fn file_type(&mut self, field: Field, filter: &ArgFilter, path: &FieldPath) -> Option<Filter> {
+        let read = |text: &str| constants::file_type_number(text).map(i128::from);
+        let types = self.values(filter, path, &codes::UNKNOWN_CONSTANT, read)?;
+        let ranges = crate::values::merge(types.into_iter().map(|ty| (ty, ty)).collect());
+        let negated = filter.operator == Operator::NotFileType;
+        Some(Filter { field, test: Test::Int { negated, ranges } })
     }
 
     fn text_test(&mut self, filter: &ArgFilter, path: &FieldPath) -> Option<Test> {
@@ -285,6 +305,17 @@ impl Compiler<'_> {
         }
         !values.is_empty()
     }
+}
+
+fn is_file_type(filter: &ArgFilter) -> bool {
+    matches!(filter.operator, Operator::FileType | Operator::NotFileType)
+}
+
+/// What a test comes to where the value is always empty: values of filters never are.
+fn of_nothing(test: &Test) -> Filter {
+    let never =
+        Test::Int { negated: evaluate::test(test, Some(&Value::Text(Vec::new()))), ranges: Vec::new() };
+    Filter { field: Field::Pid, test: never }
 }
 
 fn port(index: u8, source: bool) -> Field {

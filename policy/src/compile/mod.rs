@@ -20,9 +20,10 @@ pub use answers::Answers;
 use gatewatch_kernel::{Attach, Function, Profile};
 
 use crate::{
-    codes,
+    arch, check, codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
     model::{Action, Hook, Kind, NamespaceKind, Policy, Selector, Target},
+    nearest, placeholder,
     plan::{HookPlan, Plan, Scope, SelectorPlan},
 };
 
@@ -37,7 +38,8 @@ pub struct Environment<'a> {
 
 /// Compiles a policy. There is a plan unless there is an error that is about Gatewatch.
 pub fn compile(policy: &Policy, environment: Environment<'_>) -> (Option<Plan>, Vec<Diagnostic>) {
-    let mut compiler = Compiler { environment, diagnostics: Vec::new(), searches: SEARCHES };
+    let mut compiler =
+        Compiler { environment, diagnostics: Vec::new(), searches: SEARCHES, monitors: policy.monitors() };
     let plan = compiler.policy(policy);
     let failed = compiler.diagnostics.iter().any(Diagnostic::stops_gatewatch);
     (if failed { None } else { Some(plan) }, compiler.diagnostics)
@@ -52,6 +54,8 @@ struct Compiler<'a> {
     diagnostics: Vec<Diagnostic>,
     /// How many more names are looked for.
     searches: usize,
+    /// Whether the policy only monitors.
+    monitors: bool,
 }
 
 impl Compiler<'_> {
@@ -64,7 +68,7 @@ impl Compiler<'_> {
         match self.searches.checked_sub(1) {
             Some(left) => {
                 self.searches = left;
-                self.environment.kernel.nearest(symbol, max)
+                nearest::functions(self.environment.kernel, symbol, max)
             }
             None => Vec::new(),
         }
@@ -90,7 +94,8 @@ impl Compiler<'_> {
             ("usdts", !spec.usdts.is_empty()),
             ("loader", spec.loader),
             ("lists", !spec.lists.is_empty()),
-            ("enforcers", !spec.enforcers.is_empty()),
+            // A policy that only monitors doesn't need them.
+            ("enforcers", !spec.enforcers.is_empty() && !self.monitors),
             ("selectorsMacros", !spec.selectors_macros.is_empty()),
         ] {
             if present {
@@ -120,13 +125,21 @@ impl Compiler<'_> {
 
     fn hook(&mut self, hook: &Hook, path: &FieldPath) -> Option<HookPlan> {
         let Target::Function { call, syscall, syscall_written } = &hook.target else { return None };
-        if call.starts_with("list:") {
+        let function = if call.starts_with("list:") {
             self.not_run(path.field("call"), "`list:` in `call`");
-            return None;
-        }
-        let function = self.function(call, *syscall, *syscall_written, hook.ignore_failure, path)?;
-        let arguments = self.arguments(hook, &function.name, *syscall, Some(&function), path);
-        if let Some(action) = &hook.return_arg_action {
+            None
+        } else {
+            self.function(call, *syscall, *syscall_written, hook.ignore_failure, path)
+        };
+        // Without the function there is no plan, but all other faults are still found. A name that is not written as a
+        // system call's is taken for the function of that name.
+        let kernel = self.environment.kernel;
+        let prefixed = call.starts_with("sys_") || call.starts_with(kernel.arch.syscall_prefix());
+        let by_name = || kernel.function(call).filter(|_| !prefixed);
+        let known = function.clone().or_else(by_name);
+        let symbol = known.as_ref().map_or(call.as_str(), |function| function.name.as_str());
+        let arguments = self.arguments(hook, symbol, *syscall && prefixed, known.as_ref(), path);
+        if let Some(action @ ("TrackSock" | "UntrackSock")) = hook.return_arg_action.as_deref() {
             self.not_run(path.field("returnArgAction"), &format!("`{action}`"));
         }
         let mut selectors = Vec::new();
@@ -136,7 +149,8 @@ impl Compiler<'_> {
         if selectors.is_empty() {
             selectors.push(SelectorPlan { filters: Vec::new(), counts: true });
         }
-        Some(HookPlan { symbol: function.name, syscall: *syscall, on_return: hook.on_return, selectors })
+        let symbol = function?.name;
+        Some(HookPlan { symbol, syscall: *syscall, on_return: hook.on_return, selectors })
     }
 
     /// The kernel's function, if it has one that can be probed.
@@ -151,6 +165,15 @@ impl Compiler<'_> {
         let kernel = self.environment.kernel;
         let prefix = kernel.arch.syscall_prefix();
         let named_as_syscall = call.starts_with("sys_") || call.starts_with(prefix);
+        if let Some(of) = arch::of_one(call).filter(|of| of.prefix != prefix)
+            && kernel.function(call).is_none_or(|_| syscall)
+        {
+            self.report(
+                check::hooks::one_architecture(call, syscall, of, path.field("call"))
+                    .severity(Severity::Error),
+            );
+            return None;
+        }
         if syscall && !named_as_syscall {
             let symbol = kernel.syscall_symbol(call);
             let reason = if written { "" } else { " by default" };
@@ -223,7 +246,9 @@ impl Compiler<'_> {
             path.field("call"),
             format!("the kernel {} has no function `{symbol}`; this hook would never fire", kernel.release),
         );
-        if let Some(best) = nearest.first() {
+        if let Some(found) = placeholder::find(call) {
+            diagnostic = diagnostic.help(placeholder::help(found));
+        } else if let Some(best) = nearest.first() {
             let written =
                 if syscall { best.strip_prefix(kernel.arch.syscall_prefix()) } else { Some(best.as_str()) };
             let names: Vec<String> = nearest.iter().map(|name| format!("`{name}`")).collect();
@@ -269,9 +294,9 @@ impl Compiler<'_> {
         self.capabilities(selector, path, &mut filters);
         for (i, filter) in selector.match_args.iter().enumerate() {
             let path = path.field("matchArgs").index(i);
-            if let Some(argument) = self.declared(arguments, filter, &path) {
+            if let Some(argument) = self.declared(hook, arguments, filter, &path) {
                 filters.extend(self.argument_filter(argument, filter, &path));
-                self.enum_numbers(arguments, filter, &path);
+                self.enum_numbers(arguments, argument.index, filter, &path);
             }
         }
         for (i, filter) in selector.match_return_args.iter().enumerate() {
@@ -302,6 +327,17 @@ impl Compiler<'_> {
                     }
                 }
                 "NoPost" => {}
+                // Nothing is done to the process, and what it would be done to is counted.
+                "Sigkill"
+                | "Signal"
+                | "Override"
+                | "NotifyEnforcer"
+                | "CleanupEnforcerNotification"
+                | "Set"
+                    if self.monitors =>
+                {
+                    counts = true;
+                }
                 other => self.not_run(path.field("action"), &format!("the action `{other}`")),
             }
         }

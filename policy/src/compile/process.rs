@@ -1,10 +1,12 @@
 //! Filters on the calling process: its program, ids, namespaces and capabilities.
 
+use gatewatch_abi::consts::FORK_PIDS;
+
 use super::Compiler;
 use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},
-    model::{Operator, Selector},
+    model::{Operator, PidFilter, Selector},
     plan::{Field, Filter, Test, TextOp},
     values::{self, NamespaceValue, constants},
 };
@@ -63,9 +65,6 @@ impl Compiler<'_> {
         for (i, filter) in selector.match_pids.iter().enumerate() {
             let path = path.field("matchPIDs").index(i);
             let Some(negated) = self.membership(filter.operator, &path) else { continue };
-            if filter.follow_forks {
-                self.not_run(path.field("followForks"), "`followForks`");
-            }
             if filter.values.is_empty() {
                 self.report(Diagnostic::new(
                     &codes::NO_VALUES,
@@ -74,12 +73,38 @@ impl Compiler<'_> {
                 ));
                 continue;
             }
+            if filter.follow_forks {
+                filters.extend(self.descends(filter, negated, &path));
+                continue;
+            }
             let ranges = crate::values::merge(
                 filter.values.iter().map(|v| (i128::from(*v), i128::from(*v))).collect(),
             );
             let field = if filter.is_namespace_pid { Field::NamespacePid } else { Field::Pid };
             filters.push(Filter { field, test: Test::Int { negated, ranges } });
         }
+    }
+
+    /// An entry of `matchPIDs` with `followForks`.
+    fn descends(&mut self, filter: &PidFilter, negated: bool, path: &FieldPath) -> Option<Filter> {
+        let mut distinct = filter.values.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        if distinct.len() > FORK_PIDS {
+            self.report(
+                Diagnostic::new(
+                    &codes::OVER_LIMIT,
+                    path.field("values"),
+                    format!("{} process ids with `followForks`: at most {FORK_PIDS}", distinct.len()),
+                )
+                .help("write several selectors, of which each has some of them"),
+            );
+            return None;
+        }
+        let last = distinct.last().copied().unwrap_or_default();
+        let pids = std::array::from_fn(|i| distinct.get(i).copied().unwrap_or(last));
+        let field = Field::Descends { namespaced: filter.is_namespace_pid, pids };
+        Some(Filter { field, test: Test::Mask { negated, mask: 1 } })
     }
 
     /// `matchNamespaces`.

@@ -7,8 +7,9 @@ use gatewatch_kernel::Profile;
 use super::{Environment, compile};
 use crate::{
     diagnostic::{Diagnostic, Severity},
+    evaluate,
     model::NamespaceKind,
-    plan::{Field, Plan, Test, TextOp},
+    plan::{Field, Filter, Plan, Test, TextOp},
     read::read,
     source::parse,
 };
@@ -106,10 +107,102 @@ fn declarations_are_held_against_the_prototype() {
         ),
         ["GW206 spec.kprobes[0].returnArg.type"]
     );
-    // Another width is read in part: a warning.
-    let (plan, diagnostics) =
-        on("6.12", "  - call: __sys_setuid\n    syscall: false\n    args: [{index: 0, type: uint64}]");
+    // Of a wider one only a part is read: a warning.
+    let with = |ty: &str| {
+        on(
+            "6.12",
+            &format!("  - call: __sys_setuid\n    syscall: false\n    args: [{{index: 0, type: {ty}}}]"),
+        )
+    };
+    let (plan, diagnostics) = with("uint16");
     assert!(plan.is_some() && diagnostics[0].code.id == "GW205", "{diagnostics:?}");
+    assert_eq!(with("uint64").1, []);
+}
+
+#[test]
+fn of_a_narrower_argument_no_more_is_read_than_there_is() {
+    let (plan, diagnostics) = on(
+        "6.12",
+        &filter("security_path_chmod", "int", "Mask", "[\"2048\"]").replace("index: 0", "index: 1"),
+    );
+    assert_eq!(diagnostics, []);
+    let expected = Field::Arg { index: 1, bits: 16, signed: false };
+    assert_eq!(plan.unwrap().hooks[0].selectors[0].filters[0].field, expected);
+}
+
+#[test]
+fn a_wrong_type_matters_where_a_filter_reads_it() {
+    let hook = |read: u8| {
+        format!(
+            "  - call: security_file_permission\n    syscall: false\n    args: [{{index: 0, type: int}}, {{index: 1, type: int}}]\n    \
+             selectors:\n    - matchArgs: [{{index: {read}, operator: Equal, values: [\"4\"]}}]"
+        )
+    };
+    let (plan, diagnostics) = on("6.12", &hook(1));
+    assert!(plan.is_some() && diagnostics.len() == 1, "{diagnostics:?}");
+    assert!(diagnostics[0].message.contains("no filter reads it"), "{diagnostics:?}");
+    let (plan, diagnostics) = on("6.12", &hook(0));
+    assert!(plan.is_none() && diagnostics.len() == 1 && diagnostics[0].is_error(), "{diagnostics:?}");
+}
+
+#[test]
+fn positions_are_those_in_the_list() {
+    let hook = "  - call: security_file_permission\n    syscall: false\n    args: [{index: 1, type: int}, {index: 0, type: file}]\n    \
+                selectors:\n    - matchArgs: [{args: [1], operator: Prefix, values: [/etc/]}, {args: [0], operator: Equal, values: ['4']}]";
+    let (plan, diagnostics) = on("6.12", hook);
+    assert_eq!(diagnostics, []);
+    let fields: Vec<Field> =
+        plan.unwrap().hooks[0].selectors[0].filters.iter().map(|filter| filter.field).collect();
+    assert_eq!(fields, [Field::File(0), Field::Arg { index: 1, bits: 32, signed: true }]);
+    // The first of two with one index.
+    let twice = "  - call: security_file_permission\n    syscall: false\n    args: [{index: 1, type: int}, {index: 1, type: int, \
+                 resolve: x}]\n    selectors:\n    - matchArgs: [{index: 1, operator: Equal, values: ['4']}]";
+    assert_eq!(on("6.12", twice).0.unwrap().hooks[0].selectors[0].filters.len(), 1);
+}
+
+#[test]
+fn a_buffer_without_a_length_is_empty() {
+    let hook = |operator: &str| {
+        let hook = format!(
+            "  - call: sys_sethostname\n    syscall: true\n    args: [{{index: 0, type: char_buf}}]\n    selectors:\n    - \
+             matchArgs: [{{index: 0, operator: {operator}, values: [a]}}]"
+        );
+        on("6.12", &hook).0.unwrap().hooks.remove(0).selectors.remove(0).filters.remove(0)
+    };
+    let holds = |filter: &Filter| evaluate::test(&filter.test, Some(&evaluate::Value::Int(1)));
+    for (operator, expected) in
+        [("Equal", false), ("NotEqual", true), ("Prefix", false), ("NotPostfix", true)]
+    {
+        assert_eq!(holds(&hook(operator)), expected, "{operator}");
+    }
+}
+
+#[test]
+fn a_monitor_counts_what_it_would_have_done() {
+    let policy = |mode: &str| {
+        let hook = "  - call: __sys_setuid\n    syscall: false\n    selectors:\n    - matchActions: [{action: Sigkill}]";
+        let text = format!(
+            "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: p}}\nspec:\n  options: [{{name: policy-mode, \
+             value: {mode}}}]\n  kprobes:\n{hook}\n"
+        );
+        whole("6.12", &text).0
+    };
+    assert!(policy("monitor").unwrap().hooks[0].selectors[0].counts);
+    assert!(policy("enforce").is_none());
+}
+
+#[test]
+fn nothing_hides_other_errors() {
+    let hook = "  - call: tcp_v4_connect\n    args: [{index: 0, type: sock}]\n    selectors:\n    - matchArgs: [{index: 0, operator: \
+                DPort, values: [\"70000\"]}]\n      matchActions: [{action: Sigkill}]";
+    assert_eq!(
+        said(hook),
+        [
+            "GW203 spec.kprobes[0].call",
+            "GW304 spec.kprobes[0].selectors[0].matchArgs[0].values[0]",
+            "GW009 spec.kprobes[0].selectors[0].matchActions[0].action"
+        ]
+    );
 }
 
 #[test]

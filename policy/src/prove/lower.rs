@@ -6,12 +6,15 @@
 use std::fmt::Debug;
 
 use super::{Atom, Clause, Condition, IntSet, Set, TextSet};
-use crate::check::classes::{Class, class};
+use crate::check::{
+    classes::{Class, class},
+    path_values::filtered,
+};
 use crate::diagnostic::FieldPath;
 use crate::labels::Subject;
 use crate::model::{
     ArgFilter, ArgType, BinaryFilter, CapabilityFilter, CapabilitySet, Hook, LabelOperator, LabelSelector,
-    NamespaceFilter, NamespaceKind, Operator, PidFilter, Selector, Target, WorkloadFilter,
+    NamespaceFilter, NamespaceKind, Operator, PidFilter, Selector, WorkloadFilter,
 };
 use crate::values::{self, NamespaceValue, ValueError, address, constants};
 
@@ -44,7 +47,7 @@ pub enum Key {
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
-    /// `args`, by index.
+    /// `args`, by position.
     Arg(u32),
     /// `data`, by position.
     Data(u32),
@@ -79,12 +82,10 @@ pub enum Aspect {
 /// [`Spec::selectors_macros`](crate::model::Spec::selectors_macros), and are lowered by themselves, for the same hook.
 pub fn lower(hook: &Hook, selector: &Selector, path: &FieldPath) -> Vec<Condition> {
     let mut all = Vec::new();
-    let tracepoint = matches!(hook.target, Target::Tracepoint { .. });
     each(&selector.match_args, path, "matchArgs", &mut all, |filter| {
-        let named = hook.args.iter().find(|arg| arg.index == filter.index);
-        let at = || hook.args.get(filter.index as usize).filter(|_| tracepoint);
-        let arg = named.or_else(at)?;
-        argument(Source::Arg(filter.index), arg.ty, filter)
+        let arg = filtered(hook, filter).filter(|_| filter.args.len() < 2)?;
+        let position = hook.args.iter().position(|other| std::ptr::eq(other, arg))?;
+        argument(Source::Arg(u32::try_from(position).ok()?), arg.ty, filter)
     });
     each(&selector.match_data, path, "matchData", &mut all, |filter| {
         argument(Source::Data(filter.index), hook.data.get(filter.index as usize)?.ty, filter)
@@ -176,7 +177,7 @@ fn opaque(name: &str, filter: &impl Debug, path: FieldPath) -> Condition {
 /// A filter on a value of a type.
 fn argument(source: Source, ty: ArgType, filter: &ArgFilter) -> Option<(Key, Set)> {
     let class = class(ty);
-    if !class.takes(filter.operator) || !filter.args.is_empty() {
+    if !class.takes(filter.operator) {
         return None;
     }
     let (aspect, set) = match filter.operator {

@@ -1,6 +1,7 @@
 //! Actions: entries of `matchActions` and `matchReturnActions`.
 
 use super::cursor::Cursor;
+use crate::meant::Sort;
 use crate::model::Action;
 
 /// Every action of the schema, and those that it had before Tetragon 1.8: a release of Tetragon may still have them.
@@ -52,7 +53,7 @@ pub(super) fn action(cursor: &Cursor<'_>) -> Action {
         action: match written {
             // Kept as it is: not to know an action isn't to do nothing.
             Some(c) => c
-                .word("action", ACTIONS)
+                .word(Sort::Action, ACTIONS)
                 .map_or_else(|| c.node.as_str().unwrap_or_default().to_owned(), str::to_owned),
             None => String::new(),
         },

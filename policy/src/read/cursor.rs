@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use crate::codes::{UNKNOWN_NAME, WRONG_TYPE};
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Step};
+use crate::meant::{Sort, meant};
 use crate::nearest::nearest;
 use crate::source::{MAX_FINDINGS, Node, Value};
 use crate::values::integer;
@@ -196,30 +197,52 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// One of the words of a table. A word with a slip in it is reported and read as the word that was meant.
-    pub(super) fn word(&self, what: &str, words: &[&'static str]) -> Option<&'static str> {
+    /// One of the words of a table. A likely typo, or another word for the same, is reported and read as the
+    /// word that was meant.
+    pub(super) fn word(&self, sort: Sort, words: &[&'static str]) -> Option<&'static str> {
+        self.named_word(sort, sort.name(), words)
+    }
+
+    /// The same, for what a person calls otherwise than its sort.
+    pub(super) fn named_word(&self, sort: Sort, what: &str, words: &[&'static str]) -> Option<&'static str> {
         let text = self.text()?;
         if let Some(word) = words.iter().find(|word| **word == text) {
             return Some(word);
         }
-        let meant = nearest(&text, words.iter().copied());
         let diagnostic = Diagnostic::new(
             &UNKNOWN_NAME,
             self.path(),
             format!("unknown {what} {text:?}; the API server rejects the policy"),
         );
-        self.say(match meant {
-            Some(word) => diagnostic.help(format!("did you mean `{word}`?")).fix(Fix {
+        // In another case it is the word itself.
+        let same = words.iter().find(|word| word.eq_ignore_ascii_case(&text)).copied();
+        let by_meaning = same.is_none().then(|| meant(sort, &text, words)).flatten();
+        let (word, help) = match by_meaning {
+            Some(meaning) => (meaning.word, Some(meaning.help)),
+            None => {
+                // `nearest` borrows from a table that lives as long as the program.
+                let near = same.or_else(|| {
+                    let near = nearest(&text, words.iter().copied())?;
+                    words.iter().copied().find(|word| *word == near)
+                });
+                (near, near.map(|word| format!("did you mean `{word}`?")))
+            }
+        };
+        let diagnostic = match help {
+            Some(help) => diagnostic.help(help),
+            None if words.len() <= 16 => diagnostic.help(format!("expected one of `{}`", words.join("`, `"))),
+            None => diagnostic,
+        };
+        self.say(match word {
+            Some(word) => diagnostic.fix(Fix {
                 title: format!("write `{word}`"),
                 path: self.path(),
                 edit: Edit::Replace(word.to_owned()),
-                safe: word.eq_ignore_ascii_case(&text),
+                safe: same.is_some(),
             }),
-            None if words.len() <= 16 => diagnostic.help(format!("expected one of `{}`", words.join("`, `"))),
             None => diagnostic,
         });
-        // `nearest` borrows from a table that lives as long as the program.
-        meant.and_then(|meant| words.iter().copied().find(|word| *word == meant))
+        word
     }
 
     /// The members, after those that aren't `known` have been reported.

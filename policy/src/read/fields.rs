@@ -3,6 +3,7 @@
 use super::cursor::Cursor;
 use crate::codes::{MISSING_FIELD, UNKNOWN_FIELD};
 use crate::diagnostic::{Diagnostic, Edit, Fix};
+use crate::labels::NAMESPACE_KEY;
 use crate::nearest::nearest;
 use crate::source::Entry;
 
@@ -91,6 +92,9 @@ fn unknown(cursor: &Cursor<'_>, entry: &Entry, free: &[&str]) -> Diagnostic {
         format!("unknown field `{}`; the API server silently drops it", entry.key),
     )
     .at_key();
+    if let Some(help) = of_namespaces(&entry.key, free) {
+        return diagnostic.help(help);
+    }
     if let Some(name) = nearest(&entry.key, free.iter().copied()) {
         return diagnostic.help(format!("did you mean `{name}`?")).fix(Fix {
             title: format!("write `{name}`"),
@@ -103,6 +107,26 @@ fn unknown(cursor: &Cursor<'_>, entry: &Entry, free: &[&str]) -> Diagnostic {
         Some(place) => diagnostic.help(format!("`{}` belongs {place}", entry.key)),
         None => diagnostic,
     }
+}
+
+/// What to write instead of a field by which namespaces of Kubernetes would be selected. In an entry of `selectors`
+/// some of these are fields, and about namespaces of the kernel.
+fn of_namespaces(name: &str, free: &[&str]) -> Option<String> {
+    const FIELDS: [&str; 7] = [
+        "namespaceSelector",
+        "namespacesSelector",
+        "namespace",
+        "namespaces",
+        "matchNamespace",
+        "matchNamespaces",
+        "matchNames",
+    ];
+    (FIELDS.contains(&name) && !free.contains(&"values")).then(|| {
+        format!(
+            "pods of a Kubernetes namespace are watched by a `TracingPolicyNamespaced` in it, or by `podSelector: \
+             {{matchLabels: {{\"{NAMESPACE_KEY}\": NAME}}}}`"
+        )
+    })
 }
 
 /// Where a field that was written in the wrong place belongs.

@@ -5,6 +5,7 @@ use super::fields::Object;
 use super::selectors::selector;
 use crate::codes::{MISSING_FIELD, UNKNOWN_NAME};
 use crate::diagnostic::Diagnostic;
+use crate::meant::Sort;
 use crate::model::{Arg, ArgType, Hook, Target};
 
 const KPROBE: &[&str] = &[
@@ -172,7 +173,7 @@ fn arg(cursor: &Cursor<'_>) -> Arg {
     let ty = match object.get("type") {
         None => ArgType::Auto,
         // Nothing can be said of a type that nobody knows.
-        Some(c) => c.word("type", ArgType::NAMES).and_then(ArgType::from_name).unwrap_or(ArgType::Nop),
+        Some(c) => c.word(Sort::Type, ArgType::NAMES).and_then(ArgType::from_name).unwrap_or(ArgType::Nop),
     };
     // For its form: it says where `btfType` is looked up, and changes no meaning.
     let _ = object.text("btfTypeModule");

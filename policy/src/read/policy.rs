@@ -8,6 +8,7 @@ use super::hooks::{fentry, kprobe, lsm_hook, tracepoint, uprobe, usdt};
 use super::selectors::{label_selector, selector};
 use crate::codes::BAD_NAME;
 use crate::diagnostic::{Diagnostic, Edit, Fix};
+use crate::meant::Sort;
 use crate::model::{Kind, List, Policy, Spec};
 use crate::names;
 
@@ -151,7 +152,11 @@ fn list(cursor: &Cursor<'_>) -> List {
     let Some(object) = cursor.object(LIST) else { return List::default() };
     List {
         name: object.required_text("name", "…"),
-        ty: object.get("type").and_then(|c| c.word("list type", LIST_TYPES)).unwrap_or_default().to_owned(),
+        ty: object
+            .get("type")
+            .and_then(|c| c.named_word(Sort::Other, "list type", LIST_TYPES))
+            .unwrap_or_default()
+            .to_owned(),
         values: object.texts("values"),
         pattern: object.text("pattern"),
         validated: object.flag("validated"),

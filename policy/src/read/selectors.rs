@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use super::actions::action;
 use super::cursor::Cursor;
 use super::fields::Object;
+use crate::meant::Sort;
 use crate::model::{
     ArgFilter, BinaryFilter, CapabilityFilter, CapabilitySet, LabelExpression, LabelOperator, LabelSelector,
     NamespaceFilter, NamespaceKind, Operator, PidFilter, Selector, WorkloadFilter,
 };
 use crate::source::{Node, Value};
+use crate::values::integer_or_range;
 
 pub(super) const SELECTOR: &[&str] = &[
     "label",
@@ -72,11 +74,22 @@ pub(super) fn selector(cursor: &Cursor<'_>) -> Selector {
 /// The operator of a filter; one that can't be read counts as `Equal` or `In`, so that the filter stays a filter.
 fn operator(object: &Object<'_>, words: &[&'static str]) -> Operator {
     let fallback = if words.contains(&"In") { Operator::In } else { Operator::Equal };
+    let sort = Sort::Operator { numbers: object.get("values").is_some_and(|values| numbers(values.node)) };
     object
         .required("operator", fallback.name())
-        .and_then(|c| c.word("operator", words))
+        .and_then(|c| c.word(sort, words))
         .and_then(Operator::from_name)
         .unwrap_or(fallback)
+}
+
+/// Whether all of several values are numbers, or ranges of them.
+fn numbers(values: &Node) -> bool {
+    let number = |item: &Node| match &item.value {
+        Value::Int(_) => true,
+        Value::String(text) => integer_or_range(text).is_ok(),
+        _ => false,
+    };
+    !values.items().is_empty() && values.items().iter().all(number)
 }
 
 fn arg_filter(cursor: &Cursor<'_>, operators: &[&'static str]) -> ArgFilter {
@@ -128,7 +141,7 @@ fn namespace_filter(cursor: &Cursor<'_>) -> NamespaceFilter {
     NamespaceFilter {
         namespace: object
             .required("namespace", "Pid")
-            .and_then(|c| c.word("namespace kind", NamespaceKind::NAMES))
+            .and_then(|c| c.word(Sort::Namespace, NamespaceKind::NAMES))
             .and_then(NamespaceKind::from_name)
             .unwrap_or(NamespaceKind::Pid),
         operator: operator(&object, MEMBERSHIP),
@@ -149,7 +162,7 @@ fn capability_filter(cursor: &Cursor<'_>) -> CapabilityFilter {
     CapabilityFilter {
         set: object
             .get("type")
-            .and_then(|c| c.word("capability set", CapabilitySet::NAMES))
+            .and_then(|c| c.named_word(Sort::Other, "capability set", CapabilitySet::NAMES))
             .and_then(CapabilitySet::from_name)
             .unwrap_or(CapabilitySet::Effective),
         operator: operator(&object, MEMBERSHIP),
@@ -187,7 +200,7 @@ fn label_expression(cursor: &Cursor<'_>) -> LabelExpression {
     let key = object.required_text("key", "app");
     let operator = object
         .required("operator", "In")
-        .and_then(|c| c.word("operator", LabelOperator::NAMES))
+        .and_then(|c| c.word(Sort::Operator { numbers: false }, LabelOperator::NAMES))
         .and_then(LabelOperator::from_name);
     let values = object.texts("values");
     // What fits the values, so that nothing is said of these too.

@@ -1,5 +1,7 @@
 //! For programs: one object a line.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::File;
@@ -37,19 +39,20 @@ struct Repair<'a> {
     /// The member's name, for `add`.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
-    /// YAML; for `rename` the new name.
+    /// YAML, of `extend` an array of it; for `rename` the new name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<&'a str>,
+    value: Option<Cow<'a, str>>,
 }
 
 impl<'a> Repair<'a> {
     fn new(fix: &'a Fix) -> Self {
         let (edit, name, value) = match &fix.edit {
-            Edit::Replace(yaml) => ("replace", None, Some(yaml.as_str())),
-            Edit::AddField(name, yaml) => ("add", Some(name.as_str()), Some(yaml.as_str())),
-            Edit::Append(yaml) => ("append", None, Some(yaml.as_str())),
+            Edit::Replace(yaml) => ("replace", None, Some(yaml.into())),
+            Edit::AddField(name, yaml) => ("add", Some(name.as_str()), Some(yaml.into())),
+            Edit::Append(yaml) => ("append", None, Some(yaml.into())),
+            Edit::Extend(all) => ("extend", None, Some(format!("[{}]", all.join(", ")).into())),
             Edit::Remove => ("remove", None, None),
-            Edit::Rename(name) => ("rename", None, Some(name.as_str())),
+            Edit::Rename(name) => ("rename", None, Some(name.into())),
         };
         Self { title: &fix.title, path: fix.path.to_string(), safe: fix.safe, edit, name, value }
     }

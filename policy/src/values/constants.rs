@@ -1,5 +1,7 @@
 //! The kernel's named numbers that may stand in policies. All are part of its stable interface to programs.
 
+use gatewatch_abi::consts::FILE_TYPE_SHIFT;
+
 use super::ValueError;
 use crate::nearest::nearest;
 
@@ -234,6 +236,11 @@ pub fn tcp_state(text: &str) -> Result<u32, ValueError> {
 /// Reads a file's type, as its `S_IF*` bits.
 pub fn file_type(text: &str) -> Result<u32, ValueError> {
     named(FILE_TYPES, "file type", text)
+}
+
+/// The same as a small number, as [`Field::FileType`](crate::plan::Field::FileType) has it.
+pub fn file_type_number(text: &str) -> Result<u32, ValueError> {
+    file_type(text).map(|bits| bits >> FILE_TYPE_SHIFT)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The kernel half against the reference evaluator: generated plans and events, run through both.
 
+mod file_types;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
@@ -25,6 +27,7 @@ use crate::{
     calls,
     kernel::{Kernel, Way},
 };
+pub(super) use file_types::file_types;
 
 /// Sets of policies in each test.
 const SETS: u64 = 4;

@@ -5,6 +5,7 @@ pub mod endurance;
 mod errors;
 mod exact;
 mod hostile;
+mod language;
 mod load;
 mod moved;
 mod pods;
@@ -29,6 +30,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("agreement::integers", agreement::integers),
     ("agreement::one_selector", agreement::one_selector),
     ("agreement::paths", agreement::paths),
+    ("agreement::file_types", agreement::file_types),
     ("agreement::strings_and_results", agreement::strings_and_results),
     ("agreement::sockets", agreement::sockets),
     ("agreement::many_policies", agreement::many_policies),
@@ -48,6 +50,10 @@ pub const ALL: &[(&str, fn())] = &[
     ("hostile::without_a_file", hostile::without_a_file),
     ("hostile::forks", hostile::forks),
     ("hostile::cgroups", hostile::cgroups),
+    ("language::types_of_files", language::types_of_files),
+    ("language::positions", language::positions),
+    ("language::process_ids", language::process_ids),
+    ("language::monitor_mode", language::monitor_mode),
     ("load::agent_starved", load::agent_starved),
     ("load::agent_stopped", load::agent_stopped),
     ("load::programs_without_end", load::programs_without_end),

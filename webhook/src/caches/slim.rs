@@ -188,7 +188,8 @@ fn workload(
 }
 
 fn match_labels(kind: &str, selector: &Value) -> Labels {
-    let labels = if kind == "ReplicationController" { Some(selector) } else { selector.get("matchLabels") };
+    let plain = matches!(kind, "ReplicationController" | "DeploymentConfig");
+    let labels = if plain { Some(selector) } else { selector.get("matchLabels") };
     let labels = labels.and_then(Value::as_object).into_iter().flatten();
     labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }

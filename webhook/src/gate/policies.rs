@@ -1,6 +1,7 @@
 //! Policies: created, changed, deleted.
 
 use gatewatch_coverage::Watch;
+use gatewatch_policy::codes::EMPTY_SELECTOR;
 use gatewatch_policy::diagnostic::Severity;
 use gatewatch_policy::dropped::{self, LAST_APPLIED};
 use gatewatch_policy::source::{Document, Node};
@@ -74,6 +75,9 @@ impl Gate {
             let was =
                 old.and_then(|old| Stored::examine(old).ok()).map(|was| Watch::new(was.policy(), "default"));
             self.cluster.ask(|index| {
+                for empty in found.diagnostics.iter_mut().filter(|said| said.code == &EMPTY_SELECTOR) {
+                    empty.message.push_str(&format!(": {}", index.selected(&watch)));
+                }
                 found.diagnostics.extend(index.on_policy(&watch));
                 if let Some(was) = &was {
                     found.diagnostics.extend(index.on_policy_change(was, Some(&watch)));

@@ -1,25 +1,12 @@
 //! Pods and objects with a template of pods: created, and changed where policies see it. Their deletion is not asked
 //! about: with them goes what would have to be watched.
 
-use gatewatch_coverage::Workload;
+use gatewatch_coverage::{Workload, read::KINDS};
 use serde_json::value::RawValue;
 
 use super::{Findings, Gate};
 use crate::caches::slim::Reviewed;
 use crate::review::{Operation, Request};
-
-/// Kinds with pods, and their groups.
-const KINDS: [(&str, &str); 9] = [
-    ("Pod", ""),
-    ("PodTemplate", ""),
-    ("ReplicationController", ""),
-    ("Deployment", "apps"),
-    ("StatefulSet", "apps"),
-    ("DaemonSet", "apps"),
-    ("ReplicaSet", "apps"),
-    ("Job", "batch"),
-    ("CronJob", "batch"),
-];
 
 impl Gate {
     pub(super) fn workload(&self, request: &Request) -> Findings {
@@ -27,12 +14,6 @@ impl Gate {
         let kind = request.kind.kind.as_str();
         if (kind, request.kind.group.as_str()) == ("Namespace", "") {
             self.namespace(request, &mut found);
-            return found;
-        }
-        if !KINDS.contains(&(kind, request.kind.group.as_str())) {
-            found
-                .remarks
-                .push(format!("gatewatch received a {kind}, which has no pods; nothing was checked"));
             return found;
         }
         // With a workload that is deleted nothing goes out of sight that is still there.
@@ -59,6 +40,14 @@ impl Gate {
             return found;
         }
         let new = new.workload(kind, namespace);
+        // Whatever has a template of pods is one, whatever its group.
+        let known = KINDS.contains(&(kind, request.kind.group.as_str()));
+        if !known && new.shape.containers.as_ref().is_none_or(Vec::is_empty) {
+            found
+                .remarks
+                .push(format!("gatewatch received a {kind}, which has no pods; nothing was checked"));
+            return found;
+        }
         let old = read(&request.old_object).and_then(Result::ok).map(|old| old.workload(kind, namespace));
         if old.as_ref().is_some_and(|old| looks_the_same(old, &new)) {
             return found;

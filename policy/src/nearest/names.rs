@@ -1,4 +1,4 @@
-//! "Did you mean": the names that are most like one that doesn't exist, out of tens of thousands.
+//! The names that are most like one that doesn't exist, out of tens of thousands.
 
 use std::cmp::Reverse;
 
@@ -9,7 +9,7 @@ const LONGEST: usize = 128;
 /// Up to `max` of the candidates, the most similar first: those that are at most a third of the name's length away
 /// (insertions, deletions, replacements and swaps of neighbours), then those that contain it. Of equals, the one
 /// with the longer common beginning is first.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>, max: usize) -> Vec<&'a str> {
+pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>, max: usize) -> Vec<&'a str> {
     if name.is_empty() || name.len() > LONGEST {
         return Vec::new();
     }

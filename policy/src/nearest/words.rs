@@ -11,7 +11,7 @@ const LONGEST: usize = 320;
 ///
 /// Short words have to be nearer, since there are so many of them, and words that differ in their digits alone
 /// (`v1`, `v2`) are meant to differ.
-pub(crate) fn slip(one: &str, other: &str) -> Option<u8> {
+pub fn slip(one: &str, other: &str) -> Option<u8> {
     if one == other || one.len() > LONGEST || other.len() > LONGEST {
         return None;
     }
@@ -96,7 +96,7 @@ impl Sketch {
 
 /// Words with something said of each, which can be asked for a word and for words near it.
 #[derive(Clone, Debug)]
-pub(crate) struct Words<T> {
+pub struct Words<T> {
     /// The place of each word in both lists.
     places: HashMap<Arc<str>, usize>,
     /// Apart from the words, since all of it is read for every question.
@@ -111,21 +111,23 @@ impl<T> Default for Words<T> {
 }
 
 impl<T: Default> Words<T> {
-    pub(crate) fn get(&self, word: &str) -> Option<&T> {
+    /// What is said of a word.
+    pub fn get(&self, word: &str) -> Option<&T> {
         self.known(word).map(|(_, about)| about)
     }
 
     /// The word itself, too, which lives as long as the list.
-    pub(crate) fn known(&self, word: &str) -> Option<(&str, &T)> {
+    pub fn known(&self, word: &str) -> Option<(&str, &T)> {
         self.list.get(*self.places.get(word)?).map(|(word, about)| (&**word, about))
     }
 
-    pub(crate) fn get_mut(&mut self, word: &str) -> Option<&mut T> {
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, word: &str) -> Option<&mut T> {
         self.list.get_mut(*self.places.get(word)?).map(|(_, about)| about)
     }
 
     /// What is said of a word, which is added where it isn't known.
-    pub(crate) fn entry(&mut self, word: &str) -> &mut T {
+    pub fn entry(&mut self, word: &str) -> &mut T {
         let place = self.places.get(word).copied().unwrap_or_else(|| {
             let word: Arc<str> = word.into();
             self.sketches.push(Sketch::new(&word));
@@ -136,7 +138,8 @@ impl<T: Default> Words<T> {
         &mut self.list[place].1
     }
 
-    pub(crate) fn remove(&mut self, word: &str) {
+    /// Forgets a word.
+    pub fn remove(&mut self, word: &str) {
         let Some(place) = self.places.remove(word) else { return };
         self.sketches.swap_remove(place);
         self.list.swap_remove(place);
@@ -147,16 +150,18 @@ impl<T: Default> Words<T> {
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
+    /// All words, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
         self.list.iter().map(|(word, about)| (&**word, about))
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there is no word.
+    pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
     /// The words that may have been meant, with the number of slips, the nearest first.
-    pub(crate) fn near<'a>(&'a self, word: &str) -> Vec<(u8, &'a str, &'a T)> {
+    pub fn near<'a>(&'a self, word: &str) -> Vec<(u8, &'a str, &'a T)> {
         let sketch = Sketch::new(word);
         let candidates = self.sketches.iter().zip(&self.list).filter(|(other, _)| sketch.near(**other));
         let mut found: Vec<_> = candidates

@@ -1,0 +1,49 @@
+//! Values that a policy excludes and no pod has, which are probably a typo.
+
+use gatewatch_policy::codes::EXCLUDES_NOTHING;
+use gatewatch_policy::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
+use gatewatch_policy::model::LabelOperator;
+
+use super::policy::{pod_selector, quoted};
+use crate::index::Index;
+use crate::watch::{Watch, is_synthetic};
+
+impl Index {
+    /// For each value of a `NotIn` that no pod has: the value that pods have and that was probably meant.
+    pub(super) fn excluded(&self, watch: &Watch) -> Vec<Diagnostic> {
+        let Some(selector) = watch.scope.pods.as_ref().and_then(|scope| scope.pods.as_ref()) else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for (i, expression) in selector.match_expressions.iter().enumerate() {
+            let key = expression.key.as_str();
+            if expression.operator != LabelOperator::NotIn || is_synthetic(key) {
+                continue;
+            }
+            let Some(known) = self.classes.labels.key(key) else { continue };
+            for (k, value) in expression.values.iter().enumerate() {
+                if known.values.get(value).is_some() {
+                    continue;
+                }
+                let near = known.values.near(value).into_iter().map(|(_, meant, _)| meant);
+                let Some(meant) =
+                    near.into_iter().find(|meant| !expression.values.iter().any(|v| v == meant))
+                else {
+                    continue;
+                };
+                let path = pod_selector().field("matchExpressions").index(i).field("values").index(k);
+                found.push(said(key, value, meant, path));
+            }
+        }
+        found
+    }
+}
+
+fn said(key: &str, value: &str, meant: &str, path: FieldPath) -> Diagnostic {
+    let message = format!(
+        "no pod has `{key}={value}`, so this value excludes no pod; the policy applies to pods with `{key}={meant}`"
+    );
+    Diagnostic::new(&EXCLUDES_NOTHING, path.clone(), message)
+        .help(format!("did you mean `{meant}`?"))
+        .fix(Fix { title: format!("write `{meant}`"), path, edit: Edit::Replace(quoted(meant)), safe: false })
+}

@@ -1,0 +1,262 @@
+//! Words that people write for operators, actions, types and namespaces, and the words of the language for the same.
+//! What only has a slip in it is found by [`nearest`](crate::nearest::nearest).
+
+use crate::check::filters::namespace_help;
+
+/// What was meant by a word that isn't one of the language.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Meaning {
+    /// The word of the language, if there is one for it.
+    pub(crate) word: Option<&'static str>,
+    /// What to write, and why.
+    pub(crate) help: String,
+}
+
+/// What a word should name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sort {
+    /// An operator of a filter; the values may be numbers or texts.
+    Operator {
+        /// Whether all values are numbers or ranges.
+        numbers: bool,
+    },
+    /// An action.
+    Action,
+    /// The type of an argument.
+    Type,
+    /// A kind of kernel namespace.
+    Namespace,
+    /// Anything else.
+    Other,
+}
+
+impl Sort {
+    /// How a person calls it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Operator { .. } => "operator",
+            Self::Action => "action",
+            Self::Type => "type",
+            Self::Namespace => "kind of namespace",
+            Self::Other => "word",
+        }
+    }
+}
+
+/// What was meant by a word, of those that are allowed in its place.
+pub(crate) fn meant(sort: Sort, text: &str, words: &[&'static str]) -> Option<Meaning> {
+    let folded = fold(text);
+    let has = |word: &str| words.contains(&word);
+    let meaning = match sort {
+        Sort::Operator { numbers } => operator(&folded, numbers, &has),
+        Sort::Action => action(&folded),
+        Sort::Type => ty(&folded),
+        Sort::Namespace => namespace(&folded),
+        Sort::Other => None,
+    }?;
+    let allowed = meaning.word.is_none_or(has);
+    allowed.then_some(meaning)
+}
+
+fn fold(text: &str) -> String {
+    text.chars().filter(|c| !matches!(c, '_' | '-' | ' ' | '*')).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// A meaning with its plain help, and a reason where there is one.
+fn word(word: &'static str, reason: &str) -> Option<Meaning> {
+    let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    Some(Meaning { word: Some(word), help: format!("did you mean `{word}`{reason}?") })
+}
+
+fn none(help: &str) -> Option<Meaning> {
+    Some(Meaning { word: None, help: help.to_owned() })
+}
+
+fn operator(folded: &str, numbers: bool, has: &dyn Fn(&str) -> bool) -> Option<Meaning> {
+    // Of labels, of arguments, or of the calling process.
+    let (labels, args) = (has("DoesNotExist"), has("InMap"));
+    match folded {
+        "in" | "oneof" | "anyof" if args && numbers => {
+            word("InMap", "one of several numbers; for strings it is `Equal`")
+        }
+        "in" | "oneof" | "anyof" if args => {
+            word("Equal", "one of several strings; for numbers it is `InMap`")
+        }
+        "notin" | "noneof" if args && numbers => {
+            word("NotInMap", "none of several numbers; for strings it is `NotEqual`")
+        }
+        "notin" | "noneof" if args => {
+            word("NotEqual", "none of several strings; for numbers it is `NotInMap`")
+        }
+        "eq" | "equal" | "equals" | "is" | "=" | "==" if args => word("Equal", ""),
+        "eq" | "equal" | "equals" | "is" | "=" | "==" | "inmap" => word("In", ""),
+        "ne" | "neq" | "notequal" | "notequals" | "isnot" | "!=" if args => word("NotEqual", ""),
+        "ne" | "neq" | "notequal" | "notequals" | "isnot" | "!=" | "notinmap" => word("NotIn", ""),
+        "notexists" | "notexist" | "doesnotexists" | "absent" | "missing" if labels => {
+            word("DoesNotExist", "")
+        }
+        "startswith" | "beginswith" | "hasprefix" | "starts" | "begins" => word("Prefix", ""),
+        "notstartswith" | "doesnotstartwith" | "notbeginswith" | "nothasprefix" => word("NotPrefix", ""),
+        "endswith" | "hassuffix" | "suffix" | "ends" => word("Postfix", ""),
+        "notendswith" | "doesnotendwith" | "notsuffix" | "nothassuffix" => word("NotPostfix", ""),
+        "contains" | "includes" | "substr" | "has" if args => word("SubString", ""),
+        "icontains" | "containsignorecase" | "substringignorecase" if args => word("SubStringIgnCase", ""),
+        "notcontains" | "doesnotcontain" | "notsubstring" if args => none(
+            "no operator excludes a part of a string: write a selector with `SubString` and the action `NoPost` before this one",
+        ),
+        "contains" | "includes" | "substring" if has("Prefix") => {
+            none("write `Prefix` for the beginning of the path or `Postfix` for its end")
+        }
+        "regex" | "regexp" | "matches" | "match" | "like" | "glob" | "pattern" | "wildcard" | "=~"
+            if args || has("Prefix") =>
+        {
+            none(if args {
+                "no operator takes patterns: write the fixed parts with `Prefix`, `Postfix` or `SubString`"
+            } else {
+                "no operator takes patterns: write the fixed parts with `Prefix` or `Postfix`"
+            })
+        }
+        ">" | "greater" | "morethan" | "above" if args => word("GT", ""),
+        "<" | "less" | "below" if args => word("LT", ""),
+        ">=" | "gte" | "ge" | "greaterorequal" | "greaterthanorequal" | "atleast" if args => {
+            none("write `GT` with the number before it, or `InRange` with `min:max`")
+        }
+        "<=" | "lte" | "le" | "lessorequal" | "lessthanorequal" | "atmost" if args => {
+            none("write `LT` with the number after it, or `InRange` with `min:max`")
+        }
+        "between" | "range" if args => word("InRange", "the value is `min:max`"),
+        "notbetween" | "notrange" if args => word("NotInRange", "the value is `min:max`"),
+        "&" | "bitmask" | "bitand" | "hasbits" | "anybit" if args => word("Mask", ""),
+        "cidr" | "ip" | "addr" | "address" | "network" | "subnet" if args => {
+            none("write `SAddr` for the source or `DAddr` for the destination")
+        }
+        "port" | "ports" if args => none("write `SPort` for the source or `DPort` for the destination"),
+        _ => None,
+    }
+}
+
+fn action(folded: &str) -> Option<Meaning> {
+    match folded {
+        "kill" | "terminate" | "killprocess" => word("Sigkill", ""),
+        "sigterm" | "term" => word("Signal", "with `argSig: 15`"),
+        "sigstop" | "stop" | "pause" => word("Signal", "with `argSig: 19`"),
+        "block" | "deny" | "drop" | "reject" | "prevent" | "forbid" => {
+            word("Override", "with `argError: -1`, the call fails with \"operation not permitted\"")
+        }
+        "log" | "alert" | "audit" | "report" | "event" | "observe" | "count" => word("Post", ""),
+        "ignore" | "skip" | "none" | "allow" | "nothing" | "silence" => {
+            word("NoPost", "a match isn't reported, and later selectors don't see it")
+        }
+        "notifykiller" => word("NotifyEnforcer", "its name since Tetragon 1.1"),
+        "followfd" | "unfollowfd" | "copyfd" => none(
+            "Tetragon 1.8 removed it: declare the argument with `type: fd` instead, without hooks that follow descriptors",
+        ),
+        "url" | "http" | "webhook" => word("GetUrl", ""),
+        "dns" | "resolve" => word("DnsLookup", ""),
+        _ => None,
+    }
+}
+
+fn ty(folded: &str) -> Option<Meaning> {
+    let bare = folded.trim_start_matches("const").trim_start_matches("struct");
+    match bare {
+        "integer" | "i32" | "s32" | "signed" | "signedint" | "pidt" | "number" | "int32t" => word("int", ""),
+        "u32" | "uint" | "unsigned" | "unsignedint" | "uidt" | "gidt" | "uint32t" | "kuidt" | "kgidt" => {
+            word("uint32", "")
+        }
+        "u64" | "unsignedlong" | "unsignedlonglong" | "uint64t" => word("uint64", ""),
+        "i64" | "s64" | "longlong" | "int64t" | "loff" | "lofft" | "offt" | "ssizet" => word("int64", ""),
+        "u16" | "unsignedshort" | "ushort" | "uint16t" | "umode" | "umodet" | "modet" => word("uint16", ""),
+        "i16" | "s16" | "short" | "int16t" => word("int16", ""),
+        "u8" | "byte" | "uchar" | "unsignedchar" | "uint8t" | "bool" | "boolean" => word("uint8", ""),
+        "i8" | "s8" | "int8t" => word("int8", ""),
+        "str" | "text" | "cstring" | "char" | "charptr" | "comm" => word("string", ""),
+        "buf" | "buffer" | "bytes" | "void" | "charbuffer" => {
+            word("char_buf", "with `sizeArgIndex`, which says how long it is")
+        }
+        "skbuff" | "packet" => word("skb", ""),
+        "bprm" | "binprm" | "linuxbinprm" => word("linux_binprm", ""),
+        "cap" | "caps" => word("capability", ""),
+        "userns" => word("user_namespace", ""),
+        "filedescriptor" => word("fd", ""),
+        "file" => word("file", ""),
+        "path" => word("path", ""),
+        "dentry" => word("dentry", ""),
+        "sock" => word("sock", ""),
+        "socket" => word("socket", ""),
+        "sockaddr" => word("sockaddr", ""),
+        "cred" => word("cred", ""),
+        "module" => word("module", ""),
+        _ => None,
+    }
+}
+
+fn namespace(folded: &str) -> Option<Meaning> {
+    match folded {
+        "mount" | "mounts" | "fs" => word("Mnt", ""),
+        "network" => word("Net", ""),
+        "process" | "pidns" => word("Pid", ""),
+        "hostname" => word("Uts", ""),
+        "kube" | "k8s" | "kubernetes" | "namespace" | "pod" => none(&namespace_help("NAME")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ArgType, LabelOperator, NamespaceKind, Operator};
+
+    fn word_of(sort: Sort, text: &str, words: &[&'static str]) -> Option<&'static str> {
+        meant(sort, text, words).and_then(|meaning| meaning.word)
+    }
+
+    #[test]
+    fn operators_by_their_values() {
+        let of = |text: &str, numbers| word_of(Sort::Operator { numbers }, text, Operator::NAMES);
+        assert_eq!(of("In", true), Some("InMap"));
+        assert_eq!(of("In", false), Some("Equal"));
+        assert_eq!(of("NotIn", true), Some("NotInMap"));
+        assert_eq!(of("NotIn", false), Some("NotEqual"));
+        for (text, expected) in [
+            ("StartsWith", "Prefix"),
+            ("endswith", "Postfix"),
+            ("Suffix", "Postfix"),
+            ("Contains", "SubString"),
+            ("==", "Equal"),
+            ("between", "InRange"),
+        ] {
+            assert_eq!(of(text, false), Some(expected), "{text}");
+        }
+        let regex = meant(Sort::Operator { numbers: false }, "Regex", Operator::NAMES).unwrap();
+        assert!(regex.word.is_none() && regex.help.contains("`SubString`"), "{regex:?}");
+        assert_eq!(meant(Sort::Operator { numbers: false }, "Whatever", Operator::NAMES), None);
+    }
+
+    #[test]
+    fn only_words_that_are_allowed_there() {
+        let (process, labels) = (["In", "NotIn"], LabelOperator::NAMES);
+        let operator = Sort::Operator { numbers: false };
+        assert_eq!(word_of(operator, "Equal", &process), Some("In"));
+        assert_eq!(meant(operator, "StartsWith", &process), None);
+        assert_eq!(word_of(operator, "NotEquals", labels), Some("NotIn"));
+        assert_eq!(word_of(operator, "NotExists", labels), Some("DoesNotExist"));
+    }
+
+    #[test]
+    fn other_words() {
+        let actions = ["Post", "NoPost", "Sigkill", "Signal", "Override", "NotifyEnforcer"];
+        assert_eq!(word_of(Sort::Action, "kill", &actions), Some("Sigkill"));
+        assert_eq!(word_of(Sort::Action, "Deny", &actions), Some("Override"));
+        assert_eq!(word_of(Sort::Action, "NotifyKiller", &actions), Some("NotifyEnforcer"));
+        for (text, expected) in
+            [("struct file *", "file"), ("u32", "uint32"), ("const char *", "string"), ("sk_buff", "skb")]
+        {
+            assert_eq!(word_of(Sort::Type, text, ArgType::NAMES), Some(expected), "{text}");
+        }
+        assert_eq!(word_of(Sort::Namespace, "Mount", NamespaceKind::NAMES), Some("Mnt"));
+        let kube = meant(Sort::Namespace, "Kube", NamespaceKind::NAMES).unwrap();
+        assert!(kube.help.contains("TracingPolicyNamespaced"), "{kube:?}");
+        assert!(kube.help.contains("k8s:io.kubernetes.pod.namespace"), "{kube:?}");
+    }
+}

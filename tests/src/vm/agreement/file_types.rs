@@ -1,0 +1,68 @@
+//! Types of files: the BPF programs against the reference evaluator.
+
+use std::{
+    fs::File,
+    io::Write as _,
+    os::unix::{ffi::OsStrExt as _, net::UnixStream},
+    path::Path,
+};
+
+use gatewatch_policy::{
+    evaluate::Value,
+    plan::{Field, Filter, Test, TextOp},
+};
+use proptest::prelude::*;
+
+use super::{MODE, Made, POLICIES, agree, draw, hook};
+use crate::vm::this;
+
+const FILE_TYPE: Field = Field::FileType(0);
+
+/// Types of files: pipes and sockets have no path.
+pub(in crate::vm) fn file_types() {
+    let types = [1_i128, 2, 4, 6, 8, 10, 12];
+    let filter = prop_oneof![
+        4 => (any::<bool>(), proptest::sample::subsequence(types.to_vec(), 1..4)).prop_map(|(negated, types)| Filter {
+            field: FILE_TYPE,
+            test: Test::Int { negated, ranges: types.into_iter().map(|ty| (ty, ty)).collect() },
+        }),
+        1 => prop_oneof![Just(4_u64), Just(2)].prop_map(|mask| Filter {
+            field: MODE,
+            test: Test::Mask { negated: false, mask },
+        }),
+    ];
+    let own = Filter {
+        field: Field::Binary,
+        test: Test::Text {
+            negated: false,
+            op: TextOp::Equal,
+            values: vec![this().as_os_str().as_bytes().to_vec()],
+            follow_children: false,
+        },
+    };
+    let hooks = hook("security_file_permission", false, false, filter).prop_map(move |mut hook| {
+        hook.selectors.iter_mut().for_each(|selector| selector.filters.push(own.clone()));
+        hook
+    });
+    let file = tempfile::NamedTempFile::new_in("/tmp").expect("a file");
+    agree("file type", hooks, POLICIES, |runner| {
+        (0..100)
+            .map(|_| {
+                let ty = draw(runner, &proptest::sample::select(vec![1_i128, 2, 8, 12]));
+                write_to(ty, file.path());
+                Made::of([(FILE_TYPE, Value::Int(ty)), (MODE, Value::Int(2))])
+            })
+            .collect()
+    });
+}
+
+/// One write to a file of this type.
+fn write_to(ty: i128, regular: &Path) {
+    let written = match ty {
+        1 => std::io::pipe().and_then(|(_reader, mut writer)| writer.write(b"x")),
+        2 => File::options().write(true).open("/dev/null").and_then(|mut file| file.write(b"x")),
+        12 => UnixStream::pair().and_then(|(mut one, _other)| one.write(b"x")),
+        _ => File::options().write(true).open(regular).and_then(|mut file| file.write(b"x")),
+    };
+    assert_eq!(written.expect("a write"), 1);
+}

@@ -1,0 +1,151 @@
+//! Parts of the language, with exact counts.
+
+use std::{
+    fs::{self, File, Permissions},
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    process::Command,
+};
+
+use super::{CALLS, SETUID, policy, this};
+use crate::{
+    agent::{Agent, sum},
+    pod,
+    scrape::EVENTS,
+};
+
+/// Starts an agent with these policies, makes events, and compares the counts.
+fn counts(policies: &[String], make: impl FnOnce(), expected: &[(&str, u64)]) {
+    let agent = Agent::start(&[("p.yaml", &policies.concat())], &pod::list(&[]));
+    make();
+    let text = agent.metrics();
+    for (policy, count) in expected {
+        assert_eq!(sum(&text, EVENTS, &[("policy", policy)]), *count, "{policy}\n{text}\n{}", agent.log());
+    }
+}
+
+/// `FileType` and `NotFileType`, on files and on paths.
+pub(super) fn types_of_files() {
+    let this = this().display().to_string();
+    let writes = |filter: &str| {
+        format!(
+            "  - call: security_file_permission\n    syscall: false\n    args: [{{index: 0, type: file}}, {{index: 1, type: int}}]\n    \
+             selectors:\n    - matchBinaries: [{{operator: In, values: [\"{this}\"]}}]\n      matchArgs: \
+             [{{index: 1, operator: Equal, values: [\"2\"]}}, {filter}]"
+        )
+    };
+    let null = "{index: 0, operator: Equal, values: [/dev/null]}";
+    let chmod = |ty: &str| {
+        format!(
+            "  - call: security_path_chmod\n    syscall: false\n    args: [{{index: 0, type: path}}]\n    selectors:\n    - \
+             matchBinaries: [{{operator: In, values: [\"{this}\"]}}]\n      matchArgs: [{{index: 0, operator: FileType, values: \
+             [{ty}]}}]"
+        )
+    };
+    let policies = [
+        policy("pipes", &writes("{index: 0, operator: FileType, values: [pipe]}")),
+        policy("devices", &writes(&format!("{null}, {{index: 0, operator: FileType, values: [chr, blk]}}"))),
+        policy("regular", &writes(&format!("{null}, {{index: 0, operator: FileType, values: [reg, dir]}}"))),
+        policy(
+            "not-regular",
+            &writes(&format!("{null}, {{index: 0, operator: NotFileType, values: [reg]}}")),
+        ),
+        policy("folders", &chmod("dir")),
+        policy("files", &chmod("regular")),
+    ];
+    let folder = tempfile::tempdir_in("/tmp").expect("a folder");
+    let file = folder.path().join("f");
+    fs::write(&file, "x").expect("a file");
+    let make = || {
+        let (_reader, mut writer) = std::io::pipe().expect("a pipe");
+        let mut null = File::options().write(true).open("/dev/null").expect("a device");
+        for _ in 0..7 {
+            writer.write_all(b"x").expect("written");
+        }
+        for _ in 0..11 {
+            null.write_all(b"x").expect("written");
+        }
+        for _ in 0..5 {
+            fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).expect("a mode");
+        }
+        for _ in 0..3 {
+            fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("a mode");
+        }
+    };
+    let expected =
+        [("pipes", 7), ("devices", 11), ("regular", 0), ("not-regular", 11), ("folders", 5), ("files", 3)];
+    counts(&policies, make, &expected);
+}
+
+/// `args` of a filter are positions in the hook's list.
+pub(super) fn positions() {
+    let folder = tempfile::tempdir_in("/tmp").expect("a folder");
+    let file = folder.path().join("f");
+    fs::write(&file, "x").expect("a file");
+    let hook = |mask: &str| {
+        format!(
+            "  - call: security_file_permission\n    syscall: false\n    args: [{{index: 1, type: int}}, {{index: 0, type: file}}]\n    \
+             selectors:\n    - matchArgs: [{{args: [0], operator: Equal, values: [\"{mask}\"]}}, {{args: [1], operator: Equal, \
+             values: [\"{}\"]}}]",
+            file.display()
+        )
+    };
+    let policies = [policy("reads", &hook("4")), policy("writes", &hook("2"))];
+    let make = || crate::calls::pread(&File::open(&file).expect("a file"), 9);
+    counts(&policies, make, &[("reads", 9), ("writes", 0)]);
+}
+
+/// More than Tetragon evaluates: several entries, which must all hold, five ids, and ancestors.
+pub(super) fn process_ids() {
+    let me = std::process::id();
+    let this = this().display().to_string();
+    let hook = |filters: &str| format!("{SETUID}\n    selectors:\n    - matchPIDs: [{filters}]");
+    let policies = [
+        policy(
+            "both",
+            &hook(&format!(
+                "{{operator: In, values: [1, {me}]}}, {{operator: NotIn, isNamespacePID: true, values: [1]}}"
+            )),
+        ),
+        policy(
+            "neither",
+            &hook(&format!(
+                "{{operator: In, values: [{me}]}}, {{operator: NotIn, isNamespacePID: true, values: [{me}]}}"
+            )),
+        ),
+        policy("five", &hook(&format!("{{operator: In, values: [1, 2, 3, 4, {me}]}}"))),
+        policy("below-me", &hook(&format!("{{operator: In, values: [{me}], followForks: true}}"))),
+        policy("not-below-me", &hook(&format!("{{operator: NotIn, values: [{me}], followForks: true}}"))),
+        policy(
+            "below-another-namespace",
+            &hook("{operator: In, values: [0], isNamespacePID: true, followForks: true}"),
+        ),
+    ];
+    let make = || {
+        crate::calls::setuid_root(10);
+        let script = format!("{this} {CALLS} setuid 100; unshare --pid --fork {this} {CALLS} setuid 1000");
+        assert!(Command::new("sh").args(["-c", &script]).status().expect("a shell").success());
+    };
+    let expected = [
+        ("both", 10),
+        ("neither", 0),
+        ("five", 10),
+        ("below-me", 1_110),
+        ("not-below-me", 0),
+        ("below-another-namespace", 1_000),
+    ];
+    counts(&policies, make, &expected);
+}
+
+/// With `policy-mode: monitor` nothing is killed, and what would have been is counted.
+pub(super) fn monitor_mode() {
+    let hook = "  - call: __sys_setgid\n    syscall: false\n    args: [{index: 0, type: uint32}]\n    selectors:\n    - \
+                matchArgs: [{index: 0, operator: Equal, values: [\"7\"]}]\n      matchActions: [{action: Sigkill}]";
+    let monitored = policy("monitored", hook)
+        .replace("spec:\n", "spec:\n  options: [{name: policy-mode, value: monitor}]\n");
+    let make = || {
+        let status = Command::new(this()).args([CALLS, "setgid", "30"]).status().expect("a process");
+        assert!(status.success(), "{status}");
+    };
+    counts(&[monitored], make, &[("monitored", 30)]);
+}
