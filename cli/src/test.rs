@@ -185,5 +185,7 @@ fn outcome(case: &Case, policies: &[Compiled], environment: Environment<'_>) -> 
 
 /// Whether a hook is on the function that is called: by its symbol, or by the name of a system call.
 fn is_called(hook: &HookPlan, case: &Case, environment: Environment<'_>) -> bool {
-    hook.symbol == case.call || (hook.syscall && hook.symbol == environment.kernel.syscall_symbol(&case.call))
+    let symbol = hook.point.symbol();
+    symbol == Some(&case.call)
+        || (hook.point.is_syscall() && symbol == Some(&environment.kernel.syscall_symbol(&case.call)))
 }

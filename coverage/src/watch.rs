@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use gatewatch_policy::diagnostic::FieldPath;
 use gatewatch_policy::labels::NAMESPACE_KEY;
-use gatewatch_policy::model::{Hook, Kind, LabelOperator, LabelSelector, Policy, Target};
+use gatewatch_policy::model::{Hook, Kind, LabelOperator, LabelSelector, Policy, Section, Target};
 use gatewatch_policy::scope::Scope;
 
 /// A policy's name, and its namespace for a namespaced one.
@@ -66,17 +66,10 @@ impl Watch {
 }
 
 fn hooks(policy: &Policy) -> Vec<WatchedHook> {
-    let spec = &policy.spec;
-    let sections: [(&str, &[Hook]); 4] = [
-        ("kprobes", &spec.kprobes),
-        ("fentries", &spec.fentries),
-        ("tracepoints", &spec.tracepoints),
-        ("lsmhooks", &spec.lsm_hooks),
-    ];
     let mut found = Vec::new();
-    for (section, hooks) in sections {
-        let at = FieldPath::root().field("spec").field(section);
-        for (i, hook) in hooks.iter().enumerate() {
+    for section in [Section::Kprobes, Section::Fentries, Section::Tracepoints, Section::LsmHooks] {
+        let at = FieldPath::root().field("spec").field(section.name());
+        for (i, hook) in section.hooks(&policy.spec).iter().enumerate() {
             found.push(WatchedHook {
                 path: at.index(i),
                 target: target(&hook.target),

@@ -220,4 +220,8 @@ pub mod consts {
 
 /// Numbers the meaning of everything that outlives an agent in pinned maps, what the agents themselves write there
 /// included. Shapes of maps needn't be numbered: a hash over them stands beside this in the folder's name.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
+
+/// Earlier numbers under which the maps mean the same, so that an agent goes on with what these have left. What agents
+/// wrote there themselves is read by `upgrade` in the agent.
+pub const CONTINUED: [u32; 1] = [4];

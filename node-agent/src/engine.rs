@@ -11,24 +11,27 @@
 
 mod change;
 mod classes;
+mod numbers;
 mod saved;
+mod tables;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
+    time::Instant,
 };
 
-use gatewatch_abi::consts::{TEXT_FILE, TEXT_PATH, TYPED_ARG, TYPED_TASK};
-use gatewatch_kernel::{Kind, Param, Pointee, Profile, version};
+use gatewatch_kernel::Profile;
 use gatewatch_policy::{
-    classify::{self, Excess, Tables},
-    plan::{HookPlan, Plan, Scope},
+    classify::{Excess, Tables},
+    plan::{HookPlan, HookPoint, Plan, Scope},
 };
 use serde::{Deserialize, Serialize};
 
+use self::numbers::Numbers;
 use crate::{
-    kernel_half::{Attached, KernelHalf, LoadError, Prepared, Site},
-    series::{Hook, Hooks},
+    kernel_half::{Attached, KernelHalf, LoadError, Prepared},
+    series::{Hook, Hooks, InPolicy},
 };
 
 pub use change::{Candidates, Change, Committed};
@@ -51,6 +54,23 @@ impl std::fmt::Display for PolicyKey {
     }
 }
 
+impl PolicyKey {
+    /// Something of this policy.
+    fn at<T>(&self, at: T) -> InPolicy<T> {
+        InPolicy { namespace: self.namespace.clone(), policy: self.name.clone(), at }
+    }
+
+    /// A hook of this policy, as series see it.
+    fn hook(&self, point: Arc<HookPoint>, scope: Arc<Scope>) -> Hook {
+        Hook {
+            policy: self.name.as_str().into(),
+            namespace: self.namespace.as_deref().map(Into::into),
+            point,
+            scope,
+        }
+    }
+}
+
 /// Why a policy that compiles couldn't be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -62,7 +82,7 @@ pub enum Failure {
     Load(#[from] LoadError),
 }
 
-/// One policy's hook on a function.
+/// One policy's hook at a point.
 #[derive(Clone, Debug, PartialEq)]
 struct Member {
     id: u32,
@@ -70,7 +90,16 @@ struct Member {
     plan: HookPlan,
 }
 
-/// What is installed on a function.
+impl Member {
+    /// Whether the other one needs nothing else of a classifier: its place in the policy doesn't matter.
+    fn is_the_same(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.plan.args == other.plan.args
+            && self.plan.selectors == other.plan.selectors
+    }
+}
+
+/// What is installed at a point.
 struct Installed {
     members: Vec<Member>,
     tables: Tables,
@@ -81,12 +110,20 @@ struct Installed {
 pub struct View {
     /// By the number that the kernel counts under. Before policies are applied these are the hooks of the agent before.
     pub hooks: Arc<Hooks>,
-    /// Milliseconds in which nothing counted for a hook although it should, by the hook's number.
-    pub gaps: HashMap<u32, u64>,
+    /// Milliseconds in which nothing counted for a policy's hooks of one label although it should.
+    pub gaps: HashMap<InPolicy<String>, u64>,
     /// The attached programs.
     pub attached: Vec<Attached>,
     /// Whether the numbers have a meaning: that of the agent before, or our own.
     pub named: bool,
+}
+
+impl View {
+    /// Events that the attached programs did not see.
+    pub fn missed(&self) -> BTreeMap<HookPoint, u64> {
+        let missed = |attached: &Attached| (attached.point.clone(), attached.missed().recursion);
+        self.attached.iter().map(missed).collect()
+    }
 }
 
 /// See the module's documentation.
@@ -94,16 +131,15 @@ pub struct Engine {
     kernel: KernelHalf,
     profile: Profile,
     plans: BTreeMap<PolicyKey, Plan>,
-    ids: HashMap<(PolicyKey, Site, usize), u32>,
-    next_id: u32,
+    numbers: Numbers,
     hooks: Arc<Hooks>,
     classes: Vec<BTreeSet<PolicyKey>>,
     cgroups: HashMap<u64, u32>,
-    installed: BTreeMap<Site, Installed>,
-    /// Milliseconds in which nobody counted for a hook, by its number.
-    gaps: HashMap<u32, u64>,
-    /// Numbers that are from an earlier agent, until policies are applied for the first time.
-    before: HashSet<u32>,
+    installed: BTreeMap<HookPoint, Installed>,
+    /// Milliseconds in which nobody counted for a policy's hooks of one label.
+    gaps: HashMap<InPolicy<String>, u64>,
+    /// The points that policies of an earlier agent had hooks at, until policies are applied for the first time.
+    before: HashSet<InPolicy<HookPoint>>,
     /// Whether there was an earlier agent whose numbers we go on with.
     restored: bool,
     /// Whether policies were applied. Before that, the classes of cgroups stay as an earlier agent has set them.
@@ -118,8 +154,7 @@ impl Engine {
             kernel,
             profile,
             plans: BTreeMap::new(),
-            ids: HashMap::new(),
-            next_id: 1,
+            numbers: Numbers::default(),
             hooks: Arc::default(),
             classes: vec![BTreeSet::new(); 2],
             cgroups: HashMap::new(),
@@ -138,7 +173,8 @@ impl Engine {
         self.applied
     }
 
-    /// The meaning of the kernel's numbers now. Changes with [`commit`](Self::commit) alone.
+    /// The meaning of the kernel's numbers now. It changes with [`commit`](Self::commit) and
+    /// [`forget_numbers`](Self::forget_numbers) alone.
     pub fn view(&self) -> View {
         View {
             hooks: Arc::clone(&self.hooks),
@@ -166,10 +202,10 @@ impl Engine {
     /// Bytes of the kernel's memory that each policy takes: its share of the functions that it hooks.
     pub fn kernel_memory(&self) -> BTreeMap<PolicyKey, u64> {
         let mut shares = BTreeMap::new();
-        for (site, installed) in &self.installed {
+        for (point, installed) in &self.installed {
             let policies: BTreeSet<&PolicyKey> =
                 installed.members.iter().map(|member| &member.policy).collect();
-            let share = self.kernel.memory(site) / u64::try_from(policies.len()).unwrap_or(1).max(1);
+            let share = self.kernel.memory(point) / u64::try_from(policies.len()).unwrap_or(1).max(1);
             for policy in policies {
                 *shares.entry(policy.clone()).or_default() += share;
             }
@@ -182,86 +218,73 @@ impl Engine {
         &self.plans
     }
 
-    /// The policy hooks of each function, with their numbers.
-    fn members(&mut self, wanted: &BTreeMap<PolicyKey, Plan>) -> BTreeMap<Site, Vec<Member>> {
-        let mut sites: BTreeMap<Site, Vec<Member>> = BTreeMap::new();
+    /// The policy hooks at each point, with their numbers.
+    fn members(&mut self, wanted: &BTreeMap<PolicyKey, Plan>) -> BTreeMap<HookPoint, Vec<Member>> {
+        let mut points: BTreeMap<HookPoint, Vec<Member>> = BTreeMap::new();
         for (key, plan) in wanted {
-            let mut seen: HashMap<Site, usize> = HashMap::new();
+            let mut by_point: BTreeMap<&HookPoint, Vec<&HookPlan>> = BTreeMap::new();
             for hook in &plan.hooks {
-                let site = (hook.symbol.clone(), hook.on_return);
-                let nth = seen.entry(site.clone()).or_default();
-                let id = *self.ids.entry((key.clone(), site.clone(), *nth)).or_insert_with(|| {
-                    self.next_id += 1;
-                    self.next_id - 1
+                by_point.entry(&hook.point).or_default().push(hook);
+            }
+            for (point, hooks) in by_point {
+                let ids = self.numbers.assign(&key.at(point.clone()), &hooks);
+                let members = ids.into_iter().zip(hooks).map(|(id, hook)| Member {
+                    id,
+                    policy: key.clone(),
+                    plan: hook.clone(),
                 });
-                *nth += 1;
-                sites.entry(site).or_default().push(Member { id, policy: key.clone(), plan: hook.clone() });
+                points.entry(point.clone()).or_default().extend(members);
             }
         }
-        sites
+        points
     }
 
-    /// The tables of a function.
-    fn tables(&self, site: &Site, members: &[Member]) -> Result<Tables, Excess> {
-        let policies: Vec<&PolicyKey> = {
-            let unique: BTreeSet<&PolicyKey> = members.iter().map(|member| &member.policy).collect();
-            unique.into_iter().collect()
-        };
-        let classes: Vec<Vec<bool>> = self
-            .classes
-            .iter()
-            .map(|class| policies.iter().map(|policy| class.contains(*policy)).collect())
-            .collect();
-        let params = self.profile.function(&site.0).and_then(|function| function.params).unwrap_or_default();
-        let number = u32::try_from(params.len()).unwrap_or(0);
-        let mut tables = classify::classify(&hooks(members, &policies), &classes, number)?;
-        let typed = if gives_typed_task(&self.profile.release) { TYPED_TASK } else { TYPED_ARG };
-        for slot in &mut tables.spec.texts {
-            if params.get(slot.arg as usize).is_some_and(|param| is_typed(slot.source, param)) {
-                slot.typed = typed;
-            }
-        }
-        Ok(tables)
-    }
-
-    /// Loads the classifiers of all functions that change.
+    /// Loads the classifiers of all points that change.
     #[allow(clippy::type_complexity, reason = "one step of `apply`")]
     fn prepare(
         &mut self,
-        sites: &BTreeMap<Site, Vec<Member>>,
-    ) -> Result<Vec<(Site, Prepared, Tables)>, (Site, Failure)> {
+        points: &BTreeMap<HookPoint, Vec<Member>>,
+    ) -> Result<Vec<(HookPoint, Prepared, Tables)>, (HookPoint, Failure)> {
         let mut prepared = Vec::new();
-        for (site, members) in sites {
-            let tables = self.tables(site, members).map_err(|excess| (site.clone(), excess.into()))?;
-            if self.installed.get(site).is_some_and(|installed| installed.tables == tables) {
+        for (point, members) in points {
+            let tables = self.tables(point, members).map_err(|excess| (point.clone(), excess.into()))?;
+            if self.installed.get(point).is_some_and(|installed| installed.tables == tables) {
                 continue;
             }
-            let program = self.kernel.prepare(site, &tables).map_err(|error| (site.clone(), error.into()))?;
-            prepared.push((site.clone(), program, tables));
+            let program =
+                self.kernel.prepare(point, &tables).map_err(|error| (point.clone(), error.into()))?;
+            prepared.push((point.clone(), program, tables));
         }
         Ok(prepared)
     }
 
     fn install(
         &mut self,
-        prepared: Vec<(Site, Prepared, Tables)>,
-        mut sites: BTreeMap<Site, Vec<Member>>,
-    ) -> Result<(), (Site, Failure)> {
-        for (site, program, tables) in prepared {
-            let members = sites.remove(&site).unwrap_or_default();
+        prepared: Vec<(HookPoint, Prepared, Tables)>,
+        mut points: BTreeMap<HookPoint, Vec<Member>>,
+    ) -> Result<(), (HookPoint, Failure)> {
+        for (point, program, tables) in prepared {
+            let members = points.remove(&point).unwrap_or_default();
             for member in &members {
-                self.kernel.add_hook(member.id).map_err(|error| (site.clone(), error.into()))?;
+                self.kernel.add_hook(member.id).map_err(|error| (point.clone(), error.into()))?;
             }
-            self.kernel.install(&site, program).map_err(|error| (site.clone(), error.into()))?;
-            self.installed.insert(site, Installed { members, tables });
+            self.kernel.install(&point, program).map_err(|error| (point.clone(), error.into()))?;
+            self.installed.insert(point, Installed { members, tables });
+        }
+        // Their hooks may be in other places of their policies than they were.
+        for (point, members) in points {
+            if let Some(installed) = self.installed.get_mut(&point) {
+                installed.members = members;
+            }
         }
         Ok(())
     }
 
-    /// The first of the policies that are new on a function with which it can't be loaded.
-    fn culprit(&mut self, site: &Site, members: &[Member]) -> Option<(PolicyKey, Failure)> {
+    /// The first of the policies that are new at a point with which it can't be loaded.
+    fn culprit(&mut self, point: &HookPoint, members: &[Member]) -> Option<(PolicyKey, Failure)> {
         let running = |member: &Member| {
-            self.installed.get(site).is_some_and(|installed| installed.members.contains(member))
+            let installed = self.installed.get(point).into_iter().flat_map(|installed| &installed.members);
+            installed.into_iter().any(|known| known.is_the_same(member))
         };
         let (base, new): (Vec<Member>, Vec<Member>) = members.iter().cloned().partition(running);
         let mut by_policy: BTreeMap<PolicyKey, Vec<Member>> = BTreeMap::new();
@@ -279,9 +302,9 @@ impl Engine {
             let members: Vec<Member> =
                 base.iter().chain(more.flat_map(|(_, members)| members)).cloned().collect();
             let loaded = self
-                .tables(site, &members)
+                .tables(point, &members)
                 .map_err(Failure::from)
-                .and_then(|tables| self.kernel.prepare(site, &tables).map_err(Failure::from));
+                .and_then(|tables| self.kernel.prepare(point, &tables).map_err(Failure::from));
             match loaded {
                 Ok(_) => least = tried + 1,
                 Err(failure) => {
@@ -293,18 +316,17 @@ impl Engine {
         found
     }
 
-    /// Leaves out every policy of a function that can't be loaded although each new policy could be.
-    fn give_up(&self, site: &Site, failure: Failure, candidates: &mut Candidates) {
+    /// Leaves out a policy of a point that can't be loaded although each new policy could be.
+    fn give_up(&self, point: &HookPoint, failure: Failure, candidates: &mut Candidates) {
         let text = failure.to_string();
-        tracing::error!(function = site.0, error = text, "cannot load the policies of a function together");
-        let on_site =
-            |plan: &Plan| plan.hooks.iter().any(|hook| (&hook.symbol, hook.on_return) == (&site.0, site.1));
+        tracing::error!(hook = %point, error = text, "cannot load the policies of a hook point together");
+        let is_there = |plan: &Plan| plan.hooks.iter().any(|hook| hook.point == *point);
         let last = candidates
             .plans
             .iter()
             .rev()
-            .find(|(key, plan)| on_site(plan) && self.plans.get(*key) != Some(*plan))
-            .or_else(|| candidates.plans.iter().rev().find(|(_, plan)| on_site(plan)))
+            .find(|(key, plan)| is_there(plan) && self.plans.get(*key) != Some(*plan))
+            .or_else(|| candidates.plans.iter().rev().find(|(_, plan)| is_there(plan)))
             .map(|(key, _)| key.clone());
         if let Some(key) = last {
             candidates.plans.remove(&key);
@@ -312,78 +334,45 @@ impl Engine {
         }
     }
 
-    /// Gives the numbers the meaning that they have with these policies. Returns those that have none any more.
-    fn rename(&mut self, wanted: BTreeMap<PolicyKey, Plan>) -> Vec<u32> {
-        let sites: BTreeSet<Site> = wanted
-            .values()
-            .flat_map(|plan| plan.hooks.iter().map(|hook| (hook.symbol.clone(), hook.on_return)))
-            .collect();
-        self.installed.retain(|site, _| sites.contains(site));
+    /// Gives the numbers the meaning that they have with these policies. Returns those that have none any more. A number
+    /// that lost its hook keeps its meaning while its last counts belong to a series that still exists.
+    fn rename(&mut self, wanted: BTreeMap<PolicyKey, Plan>, now: Instant) -> Vec<u32> {
         let members = self.members(&wanted);
+        self.installed.retain(|point, _| members.contains_key(point));
         if !self.applied {
-            let ids = |members: &Vec<Member>| members.iter().map(|member| member.id).collect();
-            self.note_gaps(&members.iter().map(|(site, members)| (site.clone(), ids(members))).collect());
+            self.note_gaps(&members);
         }
         let scopes: HashMap<&PolicyKey, Arc<Scope>> =
             wanted.iter().map(|(key, plan)| (key, Arc::new(plan.scope.clone()))).collect();
-        let hooks: Hooks = members
-            .values()
-            .flatten()
-            .filter_map(|member| {
-                Some((
-                    member.id,
-                    Hook {
-                        policy: member.policy.name.as_str().into(),
-                        namespace: member.policy.namespace.as_deref().map(Into::into),
-                        symbol: member.plan.symbol.as_str().into(),
-                        scope: scopes.get(&member.policy)?.clone(),
-                    },
-                ))
-            })
-            .collect();
+        let mut hooks = Hooks::new();
+        for (point, members) in &members {
+            let point = Arc::new(point.clone());
+            for member in members {
+                let Some(scope) = scopes.get(&member.policy) else { continue };
+                self.numbers.keep(member.id, &member.policy.at((*point).clone()), &member.plan);
+                hooks.insert(member.id, member.policy.hook(point.clone(), scope.clone()));
+            }
+        }
+        let labels: HashSet<InPolicy<String>> = hooks.values().map(Hook::of_label).collect();
+        let gone = self.numbers.retire(&hooks, now, |id| {
+            self.hooks.get(&id).is_some_and(|hook| labels.contains(&hook.of_label()))
+        });
+        for id in self.numbers.retired() {
+            hooks.extend(self.hooks.get(&id).map(|hook| (id, hook.clone())));
+        }
         self.hooks = Arc::new(hooks);
-        let gone: Vec<u32> = self.ids.values().copied().filter(|id| !self.hooks.contains_key(id)).collect();
-        self.ids.retain(|_, id| !gone.contains(id));
-        self.gaps.retain(|id, _| !gone.contains(id));
+        self.gaps.retain(|label, _| labels.contains(label));
         self.plans = wanted;
         gone
     }
-}
 
-/// Whether the kernel has the helper `bpf_get_current_task_btf`: since Linux 5.11.
-fn gives_typed_task(release: &str) -> bool {
-    version(release).is_some_and(|version| version >= (5, 11))
-}
-
-/// Whether the verifier, which goes by the function's prototype, knows a file or a path as such.
-fn is_typed(source: u32, param: &Param) -> bool {
-    let pointee = |tag: &str| matches!(&param.ty.kind, Kind::Pointer(Pointee::Struct(name)) if name == tag);
-    match source {
-        TEXT_FILE => pointee("file"),
-        TEXT_PATH => pointee("path"),
-        _ => false,
-    }
-}
-
-/// A function's members as the classifier's builder takes them. `policies` has every policy among them.
-fn hooks<'a>(members: &'a [Member], policies: &[&PolicyKey]) -> Vec<classify::Hook<'a>> {
-    members
-        .iter()
-        .map(|member| classify::Hook {
-            id: member.id,
-            policy: policies.iter().position(|policy| **policy == member.policy).unwrap_or(usize::MAX),
-            plan: &member.plan,
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::gives_typed_task;
-
-    #[test]
-    fn kernels_by_their_release() {
-        assert!(gives_typed_task("6.12.117+deb13-cloud-amd64") && gives_typed_task("5.11-rc1"));
-        assert!(!gives_typed_task("5.10.0-36-cloud-amd64") && !gives_typed_task(""));
+    /// Takes their meaning from numbers that no hook has any more and whose last counts were read, and returns them. Call
+    /// it when all counts were read and saved; numbers that `held` is true for stay.
+    pub fn forget_numbers(&mut self, held: impl Fn(u32) -> bool, now: Instant) -> Vec<u32> {
+        let gone = self.numbers.forget(held, now);
+        if !gone.is_empty() {
+            Arc::make_mut(&mut self.hooks).retain(|id, _| !gone.contains(id));
+        }
+        gone
     }
 }

@@ -5,6 +5,7 @@
 //! happens to cgroups, pods and hooks behind it. What can't be told yet is held back until it can.
 
 mod entry;
+mod hook;
 mod label;
 mod names;
 mod place;
@@ -14,12 +15,10 @@ mod totals;
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 // Ten thousand keys are looked up in each scrape, and the standard hash takes as long as all else.
 use foldhash::{HashMap, HashSet};
-use gatewatch_policy::plan::Scope;
 
 use crate::attribution::{Attribution, CgroupKey, Forgotten};
 
@@ -27,6 +26,7 @@ use entry::{Entry, Key};
 use names::{Name, Names};
 use place::Places;
 
+pub use hook::{Hook, InPolicy};
 pub use label::binary_label;
 pub use samples::{Labels, Row, Sample, Samples};
 pub use saved::{SavedSeries, SavingSeries};
@@ -58,26 +58,6 @@ pub struct Count<'a> {
     pub path: &'a [u8],
     /// How often the hook's policy matched, ever.
     pub value: u64,
-}
-
-/// What a policy hook of the kernel stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hook {
-    /// The policy's name.
-    pub policy: Arc<str>,
-    /// The policy's namespace, for a namespaced one.
-    pub namespace: Option<Arc<str>>,
-    /// The kernel function.
-    pub symbol: Arc<str>,
-    /// Whom the policy watches.
-    pub scope: Arc<Scope>,
-}
-
-impl Hook {
-    /// The value of the label `hook`.
-    pub fn label(&self) -> Arc<str> {
-        format!("kprobe:{}", self.symbol).into()
-    }
 }
 
 /// The hooks by the number that the kernel counts them under. A number isn't used again for another hook, and a
@@ -193,6 +173,11 @@ impl Series {
         Samples::new(&self.names, self.exported.iter())
     }
 
+    /// Whether counts of this hook are held back.
+    pub fn holds(&self, hook: u32) -> bool {
+        self.held.keys().any(|held| held.hook == hook)
+    }
+
     /// Forgets the kernel's numbers of cgroups that the attribution forgot: call it when they were deleted in the
     /// kernel. The series keep what they have.
     pub fn forget(&mut self, forgotten: &Forgotten) {
@@ -213,7 +198,7 @@ impl Series {
     fn retire(&mut self, hooks: &Hooks, attribution: &Attribution, now: Instant) {
         let watched: HashSet<(Name, Name)> = hooks
             .values()
-            .filter_map(|hook| Some((self.names.find(&hook.policy)?, self.names.find(&hook.label())?)))
+            .filter_map(|hook| Some((self.names.find(&hook.policy)?, self.names.find(&hook.point.label())?)))
             .collect();
         let names = &self.names;
         let mut exists: HashMap<Name, bool> = HashMap::default();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use gatewatch_agent::attribution::{Attribution, Forgotten};
 use gatewatch_agent::pods::{Pod, Workload};
 use gatewatch_agent::series::{Count, Hook, Hooks, Series};
-use gatewatch_policy::plan::{PodScope, Scope};
+use gatewatch_policy::plan::{HookPoint, PodScope, Scope, When};
 
 const PODS: u64 = 1_000;
 const POLICIES: u32 = 100;
@@ -48,7 +48,7 @@ fn a_series_takes_little() {
     let hook = |number: u32| Hook {
         policy: format!("policy-{number}").into(),
         namespace: None,
-        symbol: "__sys_setuid".into(),
+        point: Arc::new(HookPoint::Function { symbol: "__sys_setuid".to_owned(), when: When::Entry }),
         scope: scope.clone(),
     };
     let hooks: Hooks = (1..=POLICIES).map(|number| (number, hook(number))).collect();

@@ -29,7 +29,7 @@ mod split;
 mod texts;
 
 use crate::diagnostic::{Diagnostic, FieldPath};
-use crate::model::{Hook, Policy, Selector};
+use crate::model::{Hook, Policy, Section, Selector};
 
 /// Every rule.
 const RULES: &[fn(&Places<'_>, &mut Vec<Diagnostic>)] = &[
@@ -66,46 +66,6 @@ pub(crate) fn check(policy: &Policy) -> Vec<Diagnostic> {
         rule(&places, &mut found);
     }
     found
-}
-
-/// The sections of a policy that hold hooks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Section {
-    Kprobes,
-    Fentries,
-    Tracepoints,
-    LsmHooks,
-    Uprobes,
-    Usdts,
-}
-
-impl Section {
-    const ALL: [Self; 6] =
-        [Self::Kprobes, Self::Fentries, Self::Tracepoints, Self::LsmHooks, Self::Uprobes, Self::Usdts];
-
-    /// The field of `spec`.
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Kprobes => "kprobes",
-            Self::Fentries => "fentries",
-            Self::Tracepoints => "tracepoints",
-            Self::LsmHooks => "lsmhooks",
-            Self::Uprobes => "uprobes",
-            Self::Usdts => "usdts",
-        }
-    }
-
-    const fn hooks(self, policy: &Policy) -> &Vec<Hook> {
-        let spec = &policy.spec;
-        match self {
-            Self::Kprobes => &spec.kprobes,
-            Self::Fentries => &spec.fentries,
-            Self::Tracepoints => &spec.tracepoints,
-            Self::LsmHooks => &spec.lsm_hooks,
-            Self::Uprobes => &spec.uprobes,
-            Self::Usdts => &spec.usdts,
-        }
-    }
 }
 
 /// One hook and where it stands.
@@ -151,9 +111,9 @@ struct Places<'a> {
 impl<'a> Places<'a> {
     fn of(policy: &'a Policy) -> Self {
         let mut hooks = Vec::new();
-        for section in Section::ALL.into_iter().filter(|section| !section.hooks(policy).is_empty()) {
+        for section in Section::ALL.iter().copied().filter(|s| !s.hooks(&policy.spec).is_empty()) {
             let list = spec().field(section.name());
-            let places = section.hooks(policy).iter().enumerate();
+            let places = section.hooks(&policy.spec).iter().enumerate();
             hooks.extend(places.map(|(i, hook)| Place::of(section, hook, list.index(i))));
         }
         let macros = policy.spec.selectors_macros.iter();
@@ -166,11 +126,6 @@ impl<'a> Places<'a> {
         let macros = self.macros.iter().map(|(selector, path)| (*selector, path));
         self.hooks.iter().flat_map(Place::selectors).chain(macros)
     }
-}
-
-/// Actions that do something to the process instead of reporting it.
-fn enforces(action: &str) -> bool {
-    matches!(action, "Sigkill" | "Signal" | "Override" | "NotifyEnforcer")
 }
 
 #[cfg(test)]

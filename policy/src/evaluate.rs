@@ -39,7 +39,7 @@ pub enum Verdict {
 pub fn evaluate(hook: &HookPlan, event: &impl Event) -> Verdict {
     for (i, selector) in hook.selectors.iter().enumerate() {
         if selector.filters.iter().all(|filter| holds(filter, event)) {
-            return if selector.counts { Verdict::Counted(i) } else { Verdict::Dropped(i) };
+            return if selector.actions.count { Verdict::Counted(i) } else { Verdict::Dropped(i) };
         }
     }
     Verdict::NoMatch

@@ -12,6 +12,7 @@ pub mod dropped;
 pub mod empty_selector;
 pub mod evaluate;
 pub mod history;
+pub mod hook_point;
 pub mod labels;
 mod meant;
 pub mod model;

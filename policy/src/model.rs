@@ -4,9 +4,21 @@
 //! [`compile`](crate::compile) gives it its meaning. Values of filters stay text here, since what `"4"` means
 //! depends on the argument's type.
 
+mod action;
+mod list;
+mod names;
+mod section;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub(crate) use self::names::names;
+pub use self::{
+    action::{Action, ActionKind},
+    list::{List, ListType},
+    section::Section,
+};
 
 /// One policy object.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -90,7 +102,7 @@ pub struct Hook {
     pub data: Vec<Arg>,
     /// `returnArg`.
     pub return_arg: Option<Arg>,
-    /// `returnArgAction`.
+    /// `returnArgAction`, as written.
     pub return_arg_action: Option<String>,
     /// `selectors`; none means: every call.
     pub selectors: Vec<Selector>,
@@ -177,38 +189,6 @@ pub struct Arg {
     pub source: Option<String>,
     /// `btfType`.
     pub btf_type: Option<String>,
-}
-
-macro_rules! names {
-    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal $(| $alias:literal)*,)* }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        $vis enum $name { $($(#[$vmeta])* #[doc = concat!("`", $text, "`")] $variant,)* }
-
-        impl $name {
-            /// Every variant.
-            pub const ALL: &[Self] = &[$(Self::$variant,)*];
-
-            /// Every spelling that is understood, aliases too.
-            pub const NAMES: &[&str] = &[$($text, $($alias,)*)*];
-
-            /// The name in a policy.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-
-            /// Reads a name or one of its aliases.
-            pub fn from_name(text: &str) -> Option<Self> {
-                match text { $($text $(| $alias)* => Some(Self::$variant),)* _ => None }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.name())
-            }
-        }
-    };
 }
 
 names! {
@@ -376,15 +356,6 @@ pub struct WorkloadFilter {
     pub host_selector: Option<LabelSelector>,
 }
 
-/// One entry of `matchActions` or `matchReturnActions`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Action {
-    /// `action`, as written.
-    pub action: String,
-    /// Every other field as written: `argError`, `argSig`, `rateLimit` and so on.
-    pub fields: BTreeMap<String, String>,
-}
-
 names! {
     /// Operators of filters.
     pub enum Operator {
@@ -450,21 +421,6 @@ names! {
         Permitted = "Permitted",
         Inheritable = "Inheritable",
     }
-}
-
-/// One entry of `lists`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct List {
-    /// `name`.
-    pub name: String,
-    /// `type`: empty, `syscalls`, `generated_syscalls` or `generated_ftrace`.
-    pub ty: String,
-    /// `values`.
-    pub values: Vec<String>,
-    /// `pattern`.
-    pub pattern: Option<String>,
-    /// `validated`: a mark that Tetragon sets for itself after it has checked the list.
-    pub validated: bool,
 }
 
 /// A label selector, as written.

@@ -6,8 +6,14 @@
 
 use gatewatch_abi::consts::FORK_PIDS;
 
-use crate::model::{CapabilitySet, NamespaceKind};
-pub use crate::scope::{PodScope, Scope};
+use crate::{
+    diagnostic::FieldPath,
+    model::{ArgType, CapabilitySet, NamespaceKind},
+};
+pub use crate::{
+    hook_point::{HookPoint, When},
+    scope::{PodScope, Scope},
+};
 
 /// A policy compiled for one kernel.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,14 +31,23 @@ pub struct Plan {
 /// One hook of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HookPlan {
-    /// The kernel's symbol, as it stands in the label `hook` after `kprobe:`.
-    pub symbol: String,
-    /// Whether the symbol is a system call's entry, whose arguments are in a `struct pt_regs`.
-    pub syscall: bool,
-    /// Whether it is evaluated when the function returns.
-    pub on_return: bool,
+    /// Where it attaches.
+    pub point: HookPoint,
+    /// Where it is in the policy: `spec.kprobes[3]`.
+    pub origin: FieldPath,
+    /// The arguments that it declares, in the order of the policy.
+    pub args: Vec<ArgPlan>,
     /// In the order of the policy; the first that matches takes the event.
     pub selectors: Vec<SelectorPlan>,
+}
+
+/// One argument that a hook declares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArgPlan {
+    /// Its place among the arguments of the point, from 0.
+    pub index: u32,
+    /// As what it is read.
+    pub ty: ArgType,
 }
 
 /// One selector: matches when all filters do.
@@ -40,8 +55,22 @@ pub struct HookPlan {
 pub struct SelectorPlan {
     /// Filters; none matches every event.
     pub filters: Vec<Filter>,
-    /// Whether a match is counted (`Post`) or only takes the event from later selectors (`NoPost`).
-    pub counts: bool,
+    /// What is done with an event that it takes.
+    pub actions: ActionPlan,
+}
+
+/// What is done with an event that a selector takes. Each action is a field of its own: they don't exclude each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ActionPlan {
+    /// Whether it is counted (`Post`). If not, the event is only taken from later selectors (`NoPost`).
+    pub count: bool,
+}
+
+impl ActionPlan {
+    /// It is counted: what a selector without actions does.
+    pub const COUNT: Self = Self { count: true };
+    /// It is taken from later selectors, and nothing else.
+    pub const NONE: Self = Self { count: false };
 }
 
 /// One condition on one field of an event.

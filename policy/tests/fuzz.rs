@@ -276,7 +276,7 @@ fn compiler() {
                 for event in &events {
                     evaluate(hook, &Same(event.clone()));
                 }
-                let _ = classify(&[Hook { id: 1, policy: 0, plan: hook }], &[vec![true]], 6);
+                let _ = classify(&hook.point, &[Hook { id: 1, policy: 0, plan: hook }], &[vec![true]], 6);
             }
         }
     });

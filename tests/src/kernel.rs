@@ -125,7 +125,7 @@ impl Kernel {
         let mut candidates = Candidates { plans, failed: BTreeMap::new() };
         let committed = loop {
             let change = self.engine.load(candidates);
-            match self.engine.commit(change) {
+            match self.engine.commit(change, Instant::now()) {
                 Ok(committed) => break committed,
                 Err(rest) => candidates = rest,
             }

@@ -1,7 +1,7 @@
 //! Events that a policy does not catch, as far as the policy itself shows it.
 
 use gatewatch_policy::assess::listed;
-use gatewatch_policy::model::{ArgType, Hook, Operator, Policy, Selector, Target};
+use gatewatch_policy::model::{ActionKind, ArgType, Hook, Operator, Policy, Selector, Target};
 use gatewatch_policy::scope::Scope;
 
 use super::policy::hooks;
@@ -148,7 +148,7 @@ fn filters(hook: &Hook, selector: &Selector, calls: &[&str], found: &mut Vec<Str
             _ => {}
         }
     }
-    if selector.match_actions.iter().any(|action| action.action == "NoPost") {
+    if selector.match_actions.iter().any(|action| action.kind == Some(ActionKind::NoPost)) {
         found.push("events that a selector with `NoPost` handles before the selectors below it".to_owned());
     }
 }

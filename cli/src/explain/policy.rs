@@ -6,8 +6,8 @@ use std::sync::Arc;
 use gatewatch_coverage::Watch;
 use gatewatch_kernel::Function;
 use gatewatch_policy::assess::{Against, Checked, Fleet, listed};
-use gatewatch_policy::diagnostic::Diagnostic;
-use gatewatch_policy::model::{Hook, Kind, Policy, Target};
+use gatewatch_policy::diagnostic::{Diagnostic, FieldPath};
+use gatewatch_policy::model::{Hook, Kind, Policy, Section, Target};
 use gatewatch_policy::plan::Plan;
 use gatewatch_policy::scope::Scope;
 use gatewatch_policy::target::{Selection, Target as Program};
@@ -27,13 +27,13 @@ pub(crate) fn explain(checked: &Checked, watch: &Watch, file: &str, kernels: &Ke
     };
     let _ = writeln!(text, "{}, {kind} ({file})\n", watch.id.name);
     let _ = writeln!(text, "Events counted in tetragon_policy_events_total{{policy=\"{}\"}}:", watch.id.name);
-    for (i, hook) in hooks(policy).enumerate() {
-        let symbol = runs.first().and_then(|run| run.plan.hooks.get(i)).map(|hook| hook.symbol.as_str());
-        let function = symbol.and_then(|symbol| {
+    for (number, (origin, hook)) in (1..).zip(placed(policy)) {
+        let plan = runs.first().and_then(|run| run.plan.hooks.iter().find(|hook| hook.origin == origin));
+        let function = plan.and_then(|hook| hook.point.symbol()).and_then(|symbol| {
             let kernel = kernels.iter().last()?.environment.kernel;
             kernel.function(symbol)
         });
-        text.push_str(&counted(i + 1, hook, function.as_ref()));
+        text.push_str(&counted(number, hook, function.as_ref()));
     }
     let _ = writeln!(text, "\nApplies to:\n  {}", whom(&watch.scope));
     text.push_str("\nRuns on kernels:\n");
@@ -77,12 +77,17 @@ fn on_kernels<'a>(checked: &Checked, kernels: &'a Kernels) -> (Vec<Run<'a>>, Vec
     (runs, fails)
 }
 
-/// All hooks, in the order of the sections; those of `kprobes` first, which alone have plans.
+/// All hooks, in the order of the sections.
 pub(super) fn hooks(policy: &Policy) -> impl Iterator<Item = &Hook> {
-    let spec = &policy.spec;
-    [&spec.kprobes, &spec.fentries, &spec.tracepoints, &spec.lsm_hooks, &spec.uprobes, &spec.usdts]
-        .into_iter()
-        .flatten()
+    placed(policy).map(|(_, hook)| hook)
+}
+
+/// All hooks, and where each is in the policy.
+fn placed(policy: &Policy) -> impl Iterator<Item = (FieldPath, &Hook)> {
+    Section::ALL.iter().flat_map(|section| {
+        let list = FieldPath::root().field("spec").field(section.name());
+        section.hooks(&policy.spec).iter().enumerate().map(move |(i, hook)| (list.index(i), hook))
+    })
 }
 
 fn counted(number: usize, hook: &Hook, function: Option<&Function>) -> String {

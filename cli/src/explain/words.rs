@@ -2,7 +2,7 @@
 
 use gatewatch_kernel::Function;
 use gatewatch_policy::model::{
-    ArgFilter, ArgType, BinaryFilter, Hook, LabelOperator, LabelSelector, Operator, Selector,
+    ActionKind, ArgFilter, ArgType, BinaryFilter, Hook, LabelOperator, LabelSelector, Operator, Selector,
 };
 
 /// Values that are named before the rest is a number.
@@ -86,9 +86,9 @@ pub(super) fn conditions(selector: &Selector, subject: &Subject<'_>) -> Vec<Stri
 pub(super) fn actions(selector: &Selector) -> Vec<String> {
     let actions = selector.match_actions.iter().chain(&selector.match_return_actions);
     actions
-        .filter_map(|action| match action.action.as_str() {
-            "Post" => None,
-            "NoPost" => {
+        .filter_map(|action| match action.kind? {
+            ActionKind::Post => None,
+            ActionKind::NoPost => {
                 Some("these events are not counted, and later selectors are not evaluated".to_owned())
             }
             other => Some(format!("also performs `{other}`")),

@@ -21,6 +21,7 @@ use std::{
 };
 
 use gatewatch_abi::consts::OVERFLOW;
+use gatewatch_policy::plan::HookPoint;
 
 use crate::{
     attribution::{Attribution, Forgotten, Owner, POD_GRACE},
@@ -28,7 +29,7 @@ use crate::{
     engine::View,
     kernel_half::{LoadError, Reader},
     metrics::{MapFill, Snapshot},
-    series::{Count, Hook, HookTotals, Series},
+    series::{Count, HookTotals, InPolicy, Series},
     sources::Change,
 };
 
@@ -39,10 +40,10 @@ pub(super) struct Ledger {
     pub(super) view: View,
     attribution: Attribution,
     series: Series,
-    overflow: HookTotals,
-    missed: HookTotals,
+    overflow: HookTotals<u32>,
+    missed: HookTotals<InPolicy<HookPoint>>,
     /// In milliseconds.
-    gaps: HookTotals,
+    gaps: HookTotals<InPolicy<String>>,
     pending: u64,
     cgroup_root: Option<PathBuf>,
     /// Whether the kernel must learn the classes of cgroups again.
@@ -86,7 +87,8 @@ impl Ledger {
         }
     }
 
-    fn try_fold(&mut self, now: Instant) -> Result<(), LoadError> {
+    /// The same for a caller that removes counts afterwards: it must not after an error.
+    pub(super) fn try_fold(&mut self, now: Instant) -> Result<(), LoadError> {
         if !self.view.named {
             return Ok(());
         }
@@ -109,22 +111,15 @@ impl Ledger {
         let hooks = &*self.view.hooks;
         let folded = self.series.fold(counts, hooks, &self.attribution, now);
         self.pending = folded.pending;
-        self.overflow.fold(overflow.map(|(key, value)| (key.hook, *value)), hooks);
-        // Each policy missed what a function's program missed once, however many hooks it has there.
-        let mut missed: BTreeMap<(&str, Option<&str>, &str), (u32, u64)> = BTreeMap::new();
-        let mut gaps: BTreeMap<(&str, Option<&str>, &str), (u32, u64)> = BTreeMap::new();
-        let by_site: Vec<_> =
-            self.view.attached.iter().map(|attached| (&attached.site, attached.missed())).collect();
-        for (id, hook) in hooks {
-            let Hook { policy, namespace, symbol, .. } = hook;
-            let of_symbol = by_site.iter().filter(|((of, _), _)| **of == **symbol);
-            let times = of_symbol.map(|(_, missed)| missed.recursion).sum();
-            missed.entry((policy, namespace.as_deref(), symbol)).or_insert((*id, times));
-            let gap = self.view.gaps.get(id).copied().unwrap_or(0);
-            gaps.entry((policy, namespace.as_deref(), symbol)).or_insert((*id, gap));
-        }
-        self.missed.fold(missed.into_values(), hooks);
-        self.gaps.fold(gaps.into_values(), hooks);
+        let by_number = hooks.iter().map(|(id, hook)| (*id, hook.labels()));
+        self.overflow.fold(overflow.map(|(key, value)| (key.hook, *value)), by_number);
+        // Each policy missed what a point's program missed once, however many hooks it has there.
+        let by_point: BTreeMap<_, _> = hooks.values().map(|hook| (hook.of_point(), hook.labels())).collect();
+        let missed = self.view.missed();
+        let numbers = by_point.keys().filter_map(|of| Some((of.clone(), *missed.get(&of.at)?)));
+        self.missed.fold(numbers.collect::<Vec<_>>(), by_point);
+        let by_label = hooks.values().map(|hook| (hook.of_label(), hook.labels()));
+        self.gaps.fold(self.view.gaps.iter().map(|(label, gap)| (label.clone(), *gap)), by_label);
         // A cgroup that was created before the BPF programs could record it, or while the record was full.
         if !folded.unknown.is_empty() {
             self.find_cgroups(now);
@@ -233,6 +228,11 @@ impl Ledger {
     /// The kernel has no counts of these any more.
     pub(super) fn forget_counts(&mut self, forgotten: &Forgotten) {
         self.series.forget(forgotten);
+    }
+
+    /// Whether counts under this number wait for the owner of their cgroup.
+    pub(super) fn holds(&self, number: u32) -> bool {
+        self.series.holds(number)
     }
 
     /// The numbers for a scrape.

@@ -7,6 +7,7 @@ use gatewatch_policy::{compile::Environment, diagnostic::Severity, plan::Plan};
 use super::{Published, Reconciler};
 use crate::{
     engine::{Candidates, Failure, PolicyKey},
+    fingerprint::fingerprint,
     metrics::{PolicyState, PolicyStatus},
     policies::{Wanted, read_text},
     sources::Origin,
@@ -54,9 +55,9 @@ impl Reconciler {
             self.engine.kernel_mut().loaded_all();
         }
         let attached: Vec<String> =
-            self.engine.kernel().functions().map(|((symbol, _), by)| format!("{symbol} ({by})")).collect();
+            self.engine.kernel().functions().map(|(point, by)| format!("{point} ({by})")).collect();
         tracing::info!(
-            "{} policies run on {} kernel functions: {}",
+            "{} policies run at {} hook points: {}",
             self.engine.running().len(),
             attached.len(),
             attached.join(", ")
@@ -80,8 +81,9 @@ impl Reconciler {
             let mut ledger = agent.ledger();
             // Counts of policies that change or go belong to the pods that these have selected until now. That is saved,
             // since the next agent will only know what they select then.
-            ledger.settle(Instant::now());
-            let committed = self.engine.commit(change);
+            let now = Instant::now();
+            ledger.settle(now);
+            let committed = self.engine.commit(change, now);
             ledger.view = self.engine.view();
             match committed {
                 Ok(committed) => break committed,
@@ -134,12 +136,8 @@ impl Reconciler {
 
     /// Hash of the policies that run, whatever their order.
     fn policy_set_hash(&self) -> String {
-        let hash = self.engine.running().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, (key, plan)| {
-            // Debug text of a plan says all of it; FNV-1a is stable between builds, which the standard hasher isn't.
-            format!("{key}\0{plan:?}\0")
-                .bytes()
-                .fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-        });
-        format!("{hash:016x}")
+        let running: Vec<u64> =
+            self.engine.running().iter().map(|(key, plan)| fingerprint(&(key, plan))).collect();
+        format!("{:016x}", fingerprint(&running))
     }
 }

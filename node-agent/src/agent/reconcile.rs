@@ -157,15 +157,21 @@ impl Reconciler {
         }
     }
 
-    /// Folds the counts, and forgets cgroups that no longer exist, here and in the kernel.
+    /// Folds the counts, and forgets cgroups and hooks that no longer exist, here and in the kernel.
     fn tidy(&mut self, now: Instant) {
         let mut ledger = self.agent.ledger();
-        ledger.fold(now);
+        if let Err(error) = ledger.try_fold(now) {
+            tracing::error!(%error, "cannot read the counts");
+            return;
+        }
         let forgotten = ledger.forget(now);
         match self.engine.kernel_mut().remove_cgroup_counts(&forgotten.ids, &mut ledger.reader) {
             Ok(()) => ledger.forget_counts(&forgotten),
             Err(error) => tracing::warn!(%error, "cannot remove the counts of deleted cgroups"),
         }
+        let unused = self.engine.forget_numbers(|number| ledger.holds(number), now);
+        ledger.view = self.engine.view();
+        self.engine.remove_unused(&unused, &mut ledger.reader);
         drop(ledger);
         if let Err(error) = self.engine.kernel_mut().rest() {
             tracing::error!(%error, "cannot free the places of removed counts");

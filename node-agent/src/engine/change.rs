@@ -1,13 +1,19 @@
 //! A change of policies: first everything is loaded, which takes as long as the verifier does, then it is put in use,
 //! which takes some writes to maps. Only the second step excludes readers of counts.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    time::Instant,
+};
 
 use gatewatch_abi::consts::{CLASS_HOST, CLASS_PENDING};
-use gatewatch_policy::{classify::Tables, plan::Plan};
+use gatewatch_policy::{
+    classify::Tables,
+    plan::{HookPoint, Plan},
+};
 
 use super::{Engine, Failure, Member, PolicyKey};
-use crate::kernel_half::{Prepared, Reader, Site};
+use crate::kernel_half::{Prepared, Reader};
 
 /// The policies that are to run, and those that turned out to be not loadable.
 #[derive(Debug, Default)]
@@ -21,8 +27,8 @@ pub struct Candidates {
 /// Classifiers that are loaded and not in use yet, see [`Engine::load`].
 pub struct Change {
     candidates: Candidates,
-    sites: BTreeMap<Site, Vec<Member>>,
-    prepared: Vec<(Site, Prepared, Tables)>,
+    points: BTreeMap<HookPoint, Vec<Member>>,
+    prepared: Vec<(HookPoint, Prepared, Tables)>,
 }
 
 /// A change that is in use, see [`Engine::commit`].
@@ -30,7 +36,7 @@ pub struct Change {
 pub struct Committed {
     /// Policies that can't be loaded, with the reason. They run nowhere.
     pub failed: BTreeMap<PolicyKey, Failure>,
-    /// Numbers that no hook has any more.
+    /// Numbers that have no meaning any more.
     pub unused: Vec<u32>,
 }
 
@@ -49,24 +55,24 @@ impl Engine {
                 .filter(|(_, plan)| plan.scope.host)
                 .map(|(key, _)| key.clone())
                 .collect();
-            let sites = self.members(&candidates.plans);
-            match self.prepare(&sites).and_then(|prepared| self.named(&sites).map(|()| prepared)) {
-                Ok(prepared) => return Change { candidates, sites, prepared },
-                Err((site, failure)) => match self.culprit(&site, &sites[&site]) {
+            let points = self.members(&candidates.plans);
+            match self.prepare(&points).and_then(|prepared| self.named(&points).map(|()| prepared)) {
+                Ok(prepared) => return Change { candidates, points, prepared },
+                Err((point, failure)) => match self.culprit(&point, &points[&point]) {
                     Some((key, failure)) => {
                         candidates.plans.remove(&key);
                         candidates.failed.insert(key, failure);
                     }
-                    None => self.give_up(&site, failure, &mut candidates),
+                    None => self.give_up(&point, failure, &mut candidates),
                 },
             }
         }
     }
 
     /// Saves the meaning of new numbers: the next agent must know it before the kernel counts under them.
-    fn named(&self, sites: &BTreeMap<Site, Vec<Member>>) -> Result<(), (Site, Failure)> {
-        match (self.save(), sites.keys().next()) {
-            (Err(error), Some(site)) => Err((site.clone(), error.into())),
+    fn named(&self, points: &BTreeMap<HookPoint, Vec<Member>>) -> Result<(), (HookPoint, Failure)> {
+        match (self.save(), points.keys().next()) {
+            (Err(error), Some(point)) => Err((point.clone(), error.into())),
             _ => Ok(()),
         }
     }
@@ -76,30 +82,30 @@ impl Engine {
     /// without a gap.
     ///
     /// Gives what must be loaded instead if the kernel refuses a part.
-    pub fn commit(&mut self, change: Change) -> Result<Committed, Candidates> {
-        let Change { mut candidates, sites, prepared } = change;
-        if let Err((site, failure)) = self.install(prepared, sites) {
-            self.give_up(&site, failure, &mut candidates);
+    pub fn commit(&mut self, change: Change, now: Instant) -> Result<Committed, Candidates> {
+        let Change { mut candidates, points, prepared } = change;
+        if let Err((point, failure)) = self.install(prepared, points) {
+            self.give_up(&point, failure, &mut candidates);
             return Err(candidates);
         }
-        let unused = self.rename(candidates.plans);
+        let unused = self.rename(candidates.plans, now);
         self.applied = true;
         Ok(Committed { failed: candidates.failed, unused })
     }
 
     /// Removes from the kernel what no policy uses after a [`commit`](Self::commit), but for counts.
     pub fn detach_unused(&mut self) {
-        let sites: BTreeSet<Site> = self.installed.keys().cloned().collect();
-        self.kernel.retain(|site| sites.contains(site));
+        let points: BTreeSet<HookPoint> = self.installed.keys().cloned().collect();
+        self.kernel.retain(|point| points.contains(point));
     }
 
-    /// Removes the counts of hooks that a [`commit`](Self::commit) left unused. Call it after
-    /// [`detach_unused`](Self::detach_unused), or programs could count again.
+    /// Removes the counts under numbers that a [`commit`](Self::commit) or [`forget_numbers`](Self::forget_numbers) has
+    /// returned. Call it after [`detach_unused`](Self::detach_unused), or programs could count again.
     pub fn remove_unused(&mut self, unused: &[u32], reader: &mut Reader) {
         if !unused.is_empty()
             && let Err(error) = self.kernel.remove_hooks(unused, reader)
         {
-            tracing::warn!(%error, "cannot remove the counts of deleted policies");
+            tracing::warn!(%error, "cannot remove the counts of deleted hooks");
         }
     }
 

@@ -3,11 +3,12 @@
 use std::collections::{BTreeSet, HashSet};
 
 use gatewatch_abi::consts::{CLASS_HOST, CLASS_PENDING};
+use gatewatch_policy::plan::HookPoint;
 
 use super::{Engine, Installed, PolicyKey};
 use crate::{
     attribution::{Owner, Selection, selection},
-    kernel_half::{LoadError, Site},
+    kernel_half::LoadError,
 };
 
 impl Engine {
@@ -53,7 +54,7 @@ impl Engine {
 
     /// Tells every function which cgroups none of its policies watches.
     fn leave_unwatched(&mut self) -> Result<(), LoadError> {
-        for (site, installed) in &self.installed {
+        for (point, installed) in &self.installed {
             let words = installed.tables.spec.words as usize;
             let is_empty =
                 |class: usize| {
@@ -65,7 +66,7 @@ impl Engine {
             let unwatched = self.cgroups.iter().filter(|(_, class)| {
                 **class != CLASS_PENDING && empty.get(**class as usize).copied().unwrap_or(false)
             });
-            self.kernel.set_unwatched(site, unwatched.map(|(cgroup, _)| *cgroup))?;
+            self.kernel.set_unwatched(point, unwatched.map(|(cgroup, _)| *cgroup))?;
         }
         Ok(())
     }
@@ -92,28 +93,28 @@ impl Engine {
             self.classes[class] = set;
         }
         self.save()?;
-        let sites: Vec<Site> = self.installed.keys().cloned().collect();
-        for site in sites {
-            self.add_class(&site, class)?;
+        let points: Vec<HookPoint> = self.installed.keys().cloned().collect();
+        for point in points {
+            self.add_class(&point, class)?;
         }
         Ok(u32::try_from(class).unwrap_or(CLASS_PENDING))
     }
 
     /// Brings a new class into a function's classifier: into a row that was kept for it, or with a new program.
-    fn add_class(&mut self, site: &Site, class: usize) -> Result<(), LoadError> {
-        let Some(installed) = self.installed.get(site) else { return Ok(()) };
+    fn add_class(&mut self, point: &HookPoint, class: usize) -> Result<(), LoadError> {
+        let Some(installed) = self.installed.get(point) else { return Ok(()) };
         let members = installed.members.clone();
         // What was built before can be built with one class more.
-        let Ok(tables) = self.tables(site, &members) else { return Ok(()) };
+        let Ok(tables) = self.tables(point, &members) else { return Ok(()) };
         let words = tables.spec.words as usize;
         if tables.rows.len() == installed.tables.rows.len() && tables.spec == installed.tables.spec {
             let row = &tables.rows[class * words..][..words];
-            self.kernel.set_class_row(site, u32::try_from(class).unwrap_or(CLASS_PENDING), row)?;
+            self.kernel.set_class_row(point, u32::try_from(class).unwrap_or(CLASS_PENDING), row)?;
         } else {
-            let prepared = self.kernel.prepare(site, &tables)?;
-            self.kernel.install(site, prepared)?;
+            let prepared = self.kernel.prepare(point, &tables)?;
+            self.kernel.install(point, prepared)?;
         }
-        self.installed.insert(site.clone(), Installed { members, tables });
+        self.installed.insert(point.clone(), Installed { members, tables });
         Ok(())
     }
 }

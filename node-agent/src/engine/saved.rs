@@ -2,52 +2,91 @@
 //! What is written here is part of what [`VERSION`](gatewatch_abi::VERSION) numbers.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::Instant,
 };
 
-use gatewatch_policy::plan::Scope;
+use gatewatch_policy::plan::{HookPoint, Scope};
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, PolicyKey};
+use super::{
+    Engine, Member, PolicyKey,
+    numbers::{Identity, Numbers},
+};
 use crate::{
-    kernel_half::{LoadError, Site},
-    series::Hook,
+    kernel_half::LoadError,
+    series::{Hook, Hooks, InPolicy},
+    upgrade::{self, SavedId},
 };
 
 /// As it is written.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Saved {
+    /// One more than the highest number that was given.
     next_id: u32,
-    ids: Vec<SavedId>,
+    #[serde(default)]
+    hooks: Vec<SavedHook>,
+    #[serde(default)]
+    gaps: Vec<(InPolicy<String>, u64)>,
     /// By number.
     classes: Vec<BTreeSet<PolicyKey>>,
     /// In the order of their bits.
     follow: Vec<Vec<Vec<u8>>>,
+    /// The hooks, where an agent of layout 4 has written them.
+    #[serde(default, skip_serializing)]
+    ids: Vec<SavedId>,
 }
 
 /// A policy's hook and its number.
 #[derive(Debug, Serialize, Deserialize)]
-struct SavedId {
+struct SavedHook {
     id: u32,
-    policy: PolicyKey,
-    site: Site,
-    nth: usize,
+    of: InPolicy<HookPoint>,
+    identity: Option<Identity>,
+    /// False: the policy has it no more, and its last counts may not have been read.
+    in_use: bool,
     /// Whom the policy watched when it was last applied; none before that. What was counted by then is given to pods by
     /// this, whatever the policy says when the next agent reads it.
     scope: Option<Scope>,
-    /// Milliseconds in which nobody counted for it.
-    gap: u64,
 }
 
-impl SavedId {
-    fn hook(&self) -> Option<Hook> {
-        Some(Hook {
-            policy: self.policy.name.as_str().into(),
-            namespace: self.policy.namespace.as_deref().map(Into::into),
-            symbol: self.site.0.as_str().into(),
-            scope: self.scope.clone()?.into(),
-        })
+/// What is read again.
+#[derive(Debug, Default)]
+struct Restored {
+    numbers: Numbers,
+    hooks: Hooks,
+    gaps: HashMap<InPolicy<String>, u64>,
+}
+
+impl Saved {
+    /// What the numbers stand for.
+    fn restore(&mut self, now: Instant) -> Restored {
+        let mut restored = Restored::default();
+        restored.numbers.continue_after(self.next_id.saturating_sub(1));
+        let mut gaps = Vec::new();
+        let earlier = std::mem::take(&mut self.ids).into_iter().map(|saved| {
+            gaps.push((saved.id, saved.gap));
+            let at = upgrade::point(saved.site.0, saved.site.1);
+            let PolicyKey { namespace, name } = saved.policy;
+            let of = InPolicy { namespace, policy: name, at };
+            SavedHook { id: saved.id, of, identity: None, in_use: true, scope: saved.scope }
+        });
+        for saved in earlier.chain(std::mem::take(&mut self.hooks)) {
+            if let Some(scope) = saved.scope {
+                let hook = Hook {
+                    policy: saved.of.policy.as_str().into(),
+                    namespace: saved.of.namespace.as_deref().map(Into::into),
+                    point: Arc::new(saved.of.at.clone()),
+                    scope: Arc::new(scope),
+                };
+                restored.hooks.insert(saved.id, hook);
+            }
+            restored.numbers.restore(saved.id, saved.of, saved.identity, saved.in_use, now);
+        }
+        restored.gaps = upgrade::gaps(&gaps, &restored.hooks);
+        restored.gaps.extend(std::mem::take(&mut self.gaps));
+        restored
     }
 }
 
@@ -55,21 +94,22 @@ impl Engine {
     /// Writes down what the numbers in the kernel's maps stand for: before anything is counted under a new one.
     pub(super) fn save(&self) -> Result<(), LoadError> {
         let saved = Saved {
-            next_id: self.next_id,
-            ids: self
-                .ids
-                .iter()
-                .map(|((policy, site, nth), id)| SavedId {
-                    id: *id,
-                    policy: policy.clone(),
-                    site: site.clone(),
-                    nth: *nth,
-                    scope: self.hooks.get(id).map(|hook| (*hook.scope).clone()),
-                    gap: self.gaps.get(id).copied().unwrap_or(0),
+            next_id: self.numbers.last() + 1,
+            hooks: self
+                .numbers
+                .all()
+                .map(|(id, of, identity, in_use)| SavedHook {
+                    id,
+                    of: of.clone(),
+                    identity: identity.cloned(),
+                    in_use,
+                    scope: self.hooks.get(&id).map(|hook| (*hook.scope).clone()),
                 })
                 .collect(),
+            gaps: self.gaps.iter().map(|(label, gap)| (label.clone(), *gap)).collect(),
             classes: self.classes.clone(),
             follow: self.kernel.follow_sets().to_vec(),
+            ids: Vec::new(),
         };
         match serde_json::to_vec(&saved) {
             Ok(bytes) => self.kernel.save(&bytes),
@@ -80,34 +120,114 @@ impl Engine {
     /// Goes on with the numbers of an earlier agent.
     pub(super) fn restore(&mut self) -> Result<(), LoadError> {
         let Some(bytes) = self.kernel.saved()? else { return Ok(()) };
-        let saved: Saved = serde_json::from_slice(&bytes).map_err(LoadError::Memory)?;
-        self.next_id = saved.next_id.max(1);
-        self.gaps = saved.ids.iter().filter(|id| id.gap > 0).map(|id| (id.id, id.gap)).collect();
-        self.hooks = Arc::new(saved.ids.iter().filter_map(|id| Some((id.id, id.hook()?))).collect());
-        self.ids = saved.ids.into_iter().map(|id| ((id.policy, id.site, id.nth), id.id)).collect();
+        let mut saved: Saved = serde_json::from_slice(&bytes).map_err(LoadError::Memory)?;
+        let Restored { numbers, hooks, gaps } = saved.restore(Instant::now());
+        self.before = numbers.all().filter(|(.., in_use)| *in_use).map(|(_, of, ..)| of.clone()).collect();
+        (self.numbers, self.hooks, self.gaps) = (numbers, Arc::new(hooks), gaps);
         if saved.classes.len() >= self.classes.len() {
             self.classes = saved.classes;
         }
         self.kernel.restore_follow_sets(saved.follow)?;
         self.cgroups = self.kernel.cgroup_classes()?.into_iter().collect();
-        self.before = self.ids.values().copied().collect();
         self.restored = true;
         Ok(())
     }
 
     /// Notes how long nobody counted for hooks that an earlier agent had and that could not stay when it ended. To be
     /// called once, when the first policies are installed.
-    pub(super) fn note_gaps(&mut self, sites: &BTreeMap<Site, Vec<u32>>) {
+    pub(super) fn note_gaps(&mut self, members: &BTreeMap<HookPoint, Vec<Member>>) {
         let before = std::mem::take(&mut self.before);
         let Some(away) = self.kernel.away() else { return };
-        for (site, ids) in sites {
-            if self.kernel.adopted(site) {
-                continue;
-            }
+        let mut labels = BTreeSet::new();
+        for (point, members) in members.iter().filter(|(point, _)| !self.kernel.adopted(point)) {
             // Where the earlier agent's maps had another layout, nothing is known of its hooks: all may have been there.
-            for id in ids.iter().filter(|id| !self.restored || before.contains(id)) {
-                *self.gaps.entry(*id).or_default() += away;
-            }
+            let was_there =
+                |member: &&Member| !self.restored || before.contains(&member.policy.at(point.clone()));
+            labels.extend(members.iter().filter(was_there).map(|member| member.policy.at(point.label())));
         }
+        if !labels.is_empty() {
+            let hooks = labels.len();
+            tracing::warn!(
+                milliseconds = away,
+                hooks,
+                "no agent counted since the one before ended: hooks could not stay, or it had another layout"
+            );
+        }
+        for label in labels {
+            *self.gaps.entry(label).or_default() += away;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As an agent of layout 4 has written it.
+    const LAYOUT_4: &str = r#"{"next_id":9,"ids":[
+        {"id":3,"policy":{"namespace":null,"name":"exec"},"site":["__x64_sys_execve",false],"nth":0,
+         "scope":{"host":true,"pods":{"namespace":null,"pods":null,"containers":null}},"gap":0},
+        {"id":5,"policy":{"namespace":"test","name":"uid"},"site":["__sys_setuid",false],"nth":0,
+         "scope":{"host":false,"pods":null},"gap":300},
+        {"id":6,"policy":{"namespace":"test","name":"uid"},"site":["__sys_setuid",true],"nth":0,
+         "scope":{"host":false,"pods":null},"gap":500},
+        {"id":8,"policy":{"namespace":null,"name":"new"},"site":["tcp_connect",false],"nth":1,"scope":null,"gap":0}],
+        "classes":[[{"namespace":null,"name":"exec"}],[]],"follow":[[[47,97]]]}"#;
+
+    #[test]
+    fn what_layout_4_has_left_means_the_same() {
+        let mut saved: Saved = serde_json::from_str(LAYOUT_4).unwrap();
+        let Restored { numbers, hooks, gaps } = saved.restore(Instant::now());
+        let shown: Vec<String> = hooks
+            .iter()
+            .map(|(id, hook)| format!("{id} {:?} {} {}", hook.namespace, hook.policy, hook.point.file_name()))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "3 None exec syscall~entry~__x64_sys_execve",
+                "5 Some(\"test\") uid function~entry~__sys_setuid",
+                "6 Some(\"test\") uid function~return~__sys_setuid",
+            ]
+        );
+        assert!(hooks[&3].scope.host && !hooks[&5].scope.host);
+        assert_eq!(numbers.last(), 8);
+        let mut ids: Vec<u32> = numbers.all().map(|(id, .., in_use)| if in_use { id } else { 0 }).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, [3, 5, 6, 8]);
+        let label = InPolicy {
+            namespace: Some("test".to_owned()),
+            policy: "uid".to_owned(),
+            at: "kprobe:__sys_setuid".to_owned(),
+        };
+        assert_eq!(gaps.get(&label), Some(&500));
+        assert_eq!((saved.classes.len(), saved.follow), (2, vec![vec![b"/a".to_vec()]]));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let mut first: Saved = serde_json::from_str(LAYOUT_4).unwrap();
+        let Restored { numbers, hooks, gaps } = first.restore(Instant::now());
+        let mut saved = Saved {
+            next_id: 9,
+            hooks: numbers
+                .all()
+                .map(|(id, of, identity, _)| SavedHook {
+                    id,
+                    of: of.clone(),
+                    identity: identity.cloned(),
+                    in_use: id != 5,
+                    scope: hooks.get(&id).map(|hook| (*hook.scope).clone()),
+                })
+                .collect(),
+            gaps: gaps.clone().into_iter().collect(),
+            ..Saved::default()
+        };
+        let bytes = serde_json::to_vec(&saved).unwrap();
+        saved = serde_json::from_slice(&bytes).unwrap();
+        let again = saved.restore(Instant::now());
+        assert_eq!((again.hooks, again.gaps), (hooks, gaps));
+        assert_eq!(again.numbers.retired().collect::<Vec<_>>(), [5]);
+        assert_eq!(again.numbers.last(), 8);
     }
 }

@@ -2,16 +2,17 @@
 //!
 //! ```text
 //! /sys/fs/bpf/gatewatch/             one agent at a time holds a lock on it
-//!   v2-0123456789abcdef/             what agents of this layout share
+//!   v5-0123456789abcdef/             what agents of this layout share
 //!     COUNTS, PROCESSES, …           the maps of the kernel half
 //!     tracker/track_exec, …          links: what follows processes and cgroups
-//!     sites/__sys_setuid~fentry/     a hooked function: program, link and classifier
+//!     hooks/function~entry~__sys_setuid~fentry/
+//!                                    a hook: program, link and classifier
 //!     key, engine, series            what the agent itself has to remember, see `blob`
 //!     alive                          when an agent was last seen
 //! ```
 //!
-//! The folder's name has a hash over the shapes of all maps: an agent never takes up what it would misread. Folders of
-//! other layouts are removed.
+//! The folder's name has a hash over the shapes of all maps: an agent never takes up what it would misread. A folder of an
+//! earlier layout whose maps mean the same is taken over, those of other layouts are removed.
 
 use std::{
     fs::{self, File},
@@ -20,17 +21,25 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gatewatch_abi::{CONTINUED, VERSION};
 use rustix::{
     fs::{FlockOperation, flock, statfs},
     mount::{MountFlags, mount},
 };
 
-use super::{LoadError, alive::Alive, objects};
+use super::{LoadError, alive::Alive, function::folder, objects};
 
 /// `BPF_FS_MAGIC`, include/uapi/linux/magic.h.
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 /// How long an agent that is ending may hold the lock.
 const LOCK_WITHIN: Duration = Duration::from_secs(30);
+
+/// Name of the folder of what follows processes and cgroups.
+const TRACKER: &str = "tracker";
+/// Name of the folder of hooks.
+const HOOKS: &str = "hooks";
+/// Name that the folder of hooks had in layout 4.
+const EARLIER_HOOKS: &str = "sites";
 
 /// Where the maps have their names, and what becomes of them.
 #[derive(Debug)]
@@ -65,8 +74,15 @@ impl Pins {
             fs::create_dir(root).map_err(failed)?;
         }
         let lock = lock(root, LOCK_WITHIN)?;
-        let name = objects::layout_name()?;
+        let shapes = objects::shapes()?;
+        let name = objects::layout_name(VERSION, shapes);
         let dir = root.join(&name);
+        for earlier in CONTINUED.map(|version| root.join(objects::layout_name(version, shapes))) {
+            if earlier.exists() && !dir.exists() {
+                tracing::info!("going on with {}, which an earlier version has left", earlier.display());
+                fs::rename(&earlier, &dir).map_err(failed)?;
+            }
+        }
         let mut alive = None;
         for entry in fs::read_dir(root).map_err(failed)?.filter_map(Result::ok) {
             let earlier = Alive::read(&entry.path());
@@ -77,24 +93,23 @@ impl Pins {
             }
         }
         let taken = dir.exists();
-        for folder in [&dir, &dir.join("tracker"), &dir.join("sites")] {
+        for folder in [&dir, &dir.join(TRACKER), &dir.join(HOOKS)] {
             if !folder.exists() {
                 fs::create_dir(folder).map_err(failed)?;
             }
         }
+        rename_hooks(&dir).map_err(failed)?;
         Ok(Self { root: root.to_owned(), dir, lock: Some(lock), alive, taken })
-    }
-
-    #[cfg(test)]
-    pub(super) fn for_test(dir: &Path) -> Self {
-        // Kept, so that nothing is removed when it is dropped.
-        let lock = File::open("/dev/null").ok();
-        Self { root: dir.to_owned(), dir: dir.to_owned(), lock, alive: None, taken: false }
     }
 
     /// The folder.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The folder of hooks, each of which has one in it.
+    pub(super) fn hooks(&self) -> PathBuf {
+        self.dir.join(HOOKS)
     }
 
     /// Whether it outlives us.
@@ -106,7 +121,7 @@ impl Pins {
     pub(super) fn clear(&mut self) -> Result<(), LoadError> {
         let failed = |source| LoadError::Pins { path: self.dir.clone(), source };
         remove_all(&self.dir).map_err(failed)?;
-        for folder in [&self.dir, &self.dir.join("tracker"), &self.dir.join("sites")] {
+        for folder in [&self.dir, &self.dir.join(TRACKER), &self.hooks()] {
             fs::create_dir(folder).map_err(failed)?;
         }
         self.taken = false;
@@ -133,6 +148,23 @@ pub fn cleanup(root: &Path) -> Result<bool, LoadError> {
     let _lock = lock(root, Duration::ZERO)?;
     remove_all(root).map_err(|source| LoadError::Pins { path: root.to_owned(), source })?;
     Ok(true)
+}
+
+/// Gives the hooks of an agent of layout 4 the names that they have now. The kernel goes on with them meanwhile; what can't
+/// be named is taken away.
+fn rename_hooks(dir: &Path) -> io::Result<()> {
+    let earlier = dir.join(EARLIER_HOOKS);
+    if !earlier.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(&earlier)? {
+        let entry = entry?;
+        match folder::upgraded(&entry.file_name().to_string_lossy()) {
+            Some(name) => fs::rename(entry.path(), dir.join(HOOKS).join(name))?,
+            None => remove_all(&entry.path())?,
+        }
+    }
+    remove_all(&earlier)
 }
 
 fn lock(root: &Path, within: Duration) -> Result<File, LoadError> {

@@ -87,6 +87,9 @@ pub enum LoadError {
     /// What is remembered beyond the agent's end can't be written or read.
     #[error("cannot write or read the state for the next agent: {0}")]
     Memory(#[source] serde_json::Error),
+    /// The point is no kernel function.
+    #[error("`{0}` is no kernel function, and this agent attaches to nothing else")]
+    NoFunction(String),
     /// A function that should be attached isn't.
     #[error("`{0}` is not attached")]
     NotAttached(String),

@@ -2,6 +2,7 @@
 
 mod attach_type;
 mod classifier;
+pub(super) mod folder;
 mod program;
 mod tables;
 
@@ -18,15 +19,18 @@ use aya::{
     programs::{ProgramFd, ProgramInfo, links::PinnedLink},
 };
 use gatewatch_abi::{consts::UNWATCHED, unwatched_slot};
-use gatewatch_policy::classify::Tables;
+use gatewatch_policy::{
+    classify::Tables,
+    plan::{HookPoint, When},
+};
 
 pub use self::classifier::Prepared;
 use self::{
-    attach_type::{AttachType, folder, parse_name},
+    attach_type::AttachType,
     program::{Link, LoadedProgram},
 };
 use super::{
-    LoadError, Node, Site, bpffs,
+    LoadError, Node, bpffs,
     bpffs::Pins,
     loader::{Loader, With},
     stub::Stub,
@@ -50,6 +54,7 @@ pub struct Missed {
 
 /// A hooked function.
 pub(super) struct Function {
+    point: HookPoint,
     symbol: String,
     by: AttachType,
     program: Arc<ProgramFd>,
@@ -81,26 +86,31 @@ impl Function {
         stub: &Stub,
         pins: &Pins,
         (loader, btf): (&mut Loader, &Btf),
-        site: &Site,
+        point: &HookPoint,
     ) -> Result<Self, LoadError> {
-        let (symbol, on_return) = site;
+        let when = point.when();
         let cheaper = [
-            (!on_return && node.attach_types.fentry, AttachType::Fentry),
-            (!on_return && node.attach_types.fprobe, AttachType::Fprobe),
-            (*on_return && node.attach_types.fexit, AttachType::Fexit),
+            (when == When::Entry && node.attach_types.fentry, AttachType::Fentry),
+            (when == When::Entry && node.attach_types.fprobe, AttachType::Fprobe),
+            (when == When::Return && node.attach_types.fexit, AttachType::Fexit),
         ];
         for (_, by) in cheaper.into_iter().filter(|(allowed, _)| *allowed) {
-            match Self::attach_by(by, node, stub, pins, (&mut *loader, btf), symbol) {
+            match Self::attach_by(by, node, stub, pins, (&mut *loader, btf), point) {
                 Ok(function) => return Ok(function),
                 Err(error) => {
-                    tracing::debug!(symbol, %error, "cannot attach by {}", by.name());
-                    let folder = folder(pins, symbol, by);
-                    bpffs::remove_all(&folder).map_err(|source| LoadError::Pins { path: folder, source })?;
+                    tracing::debug!(hook = %point, %error, "cannot attach by {}", by.name());
+                    if let Some(folder) = folder::path(pins, point, by) {
+                        bpffs::remove_all(&folder)
+                            .map_err(|source| LoadError::Pins { path: folder, source })?;
+                    }
                 }
             }
         }
-        let probe = if *on_return { AttachType::Kretprobe } else { AttachType::Kprobe };
-        Self::attach_by(probe, node, stub, pins, (loader, btf), symbol)
+        let probe = match when {
+            When::Entry => AttachType::Kprobe,
+            When::Return => AttachType::Kretprobe,
+        };
+        Self::attach_by(probe, node, stub, pins, (loader, btf), point)
     }
 
     fn attach_by(
@@ -109,8 +119,9 @@ impl Function {
         stub: &Stub,
         pins: &Pins,
         (loader, btf): (&mut Loader, &Btf),
-        symbol: &str,
+        point: &HookPoint,
     ) -> Result<Self, LoadError> {
+        let symbol = point.symbol().ok_or_else(|| LoadError::NoFunction(point.label()))?;
         // Loading an object writes its globals, which are a map too.
         let undisturbed = node.interruptible.undisturbed();
         let ebpf = loader.load("attaching", stub.object(), &With::default())?;
@@ -120,7 +131,7 @@ impl Function {
         let map = program.ebpf.take_map(SLOT).ok_or(LoadError::Missing(SLOT))?;
         let globals = program.ebpf.take_map(GLOBALS).ok_or(LoadError::Missing(GLOBALS))?;
         let fd = program.another_fd()?;
-        let folder = (pins.kept() && by.can_be_kept()).then(|| folder(pins, symbol, by));
+        let folder = folder::path(pins, point, by).filter(|_| pins.kept() && by.can_be_kept());
         if let Some(folder) = &folder {
             let unusable = |source| LoadError::Pins { path: folder.clone(), source };
             let unpinned = |source| LoadError::Pin { path: folder.clone(), source };
@@ -141,6 +152,7 @@ impl Function {
         let (slot, (globals, globals_memory)) = (slot(map)?, array_of(globals)?);
         tracing::debug!(symbol, "attached by {}", by.name());
         Ok(Self {
+            point: point.clone(),
             symbol: symbol.to_owned(),
             by,
             program: Arc::new(fd),
@@ -154,14 +166,12 @@ impl Function {
     }
 
     /// The functions that an earlier agent hooked and that are hooked still. What it left half done goes.
-    pub(super) fn adopt_all(pins: &Pins) -> Vec<(Site, Self)> {
-        let Ok(entries) = fs::read_dir(pins.dir().join("sites")) else { return Vec::new() };
+    pub(super) fn adopt_all(pins: &Pins) -> Vec<(HookPoint, Self)> {
+        let Ok(entries) = fs::read_dir(pins.hooks()) else { return Vec::new() };
         let mut adopted = Vec::new();
         for folder in entries.filter_map(Result::ok).map(|entry| entry.path()) {
             match Self::adopt(&folder) {
-                Ok(function) => {
-                    adopted.push(((function.symbol.clone(), function.by.on_return()), function));
-                }
+                Ok(function) => adopted.push((function.point.clone(), function)),
                 Err(error) => {
                     tracing::warn!("cannot continue with the hook {}: {error}", folder.display());
                     if let Err(error) = bpffs::remove_all(&folder) {
@@ -175,7 +185,8 @@ impl Function {
 
     fn adopt(folder: &Path) -> Result<Self, LoadError> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        let (symbol, by) = parse_name(&name).ok_or(LoadError::Missing("a hook of this name"))?;
+        let (point, by) = folder::parse(&name).ok_or(LoadError::Missing("a hook of this name"))?;
+        let symbol = point.symbol().ok_or_else(|| LoadError::NoFunction(point.label()))?.to_owned();
         let failed = |source| LoadError::Program { program: by.name(), target: symbol.clone(), source };
         // It is the name that keeps the link, not the descriptor.
         PinnedLink::from_pin(folder.join("link"))
@@ -192,8 +203,18 @@ impl Function {
         let unwatched =
             Box::new(globals.get(&0, 0).map_err(|source| LoadError::Map { map: GLOBALS, source })?);
         let hold = Hold::Kept(folder.to_owned());
-        let program = Arc::new(program);
-        Ok(Self { symbol, by, program, hold, slot, globals, globals_memory, unwatched, classifier: None })
+        Ok(Self {
+            point,
+            symbol,
+            by,
+            program: Arc::new(program),
+            hold,
+            slot,
+            globals,
+            globals_memory,
+            unwatched,
+            classifier: None,
+        })
     }
 
     /// Takes the hook away.

@@ -27,7 +27,7 @@ mod undisturbed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatewatch_policy::classify::Tables;
+use gatewatch_policy::{classify::Tables, plan::HookPoint};
 
 use self::{
     alive::Alive,
@@ -52,9 +52,6 @@ pub use self::{
     undisturbed::Interruptible,
 };
 
-/// A hooked function: its symbol, and whether it is hooked when it returns.
-pub type Site = (String, bool);
-
 /// Name under which the key of programs' ids is kept.
 const KEY: &str = "key";
 
@@ -67,9 +64,9 @@ pub struct KernelHalf {
     hash_key: u64,
     shared: Shared,
     tracker: Tracker,
-    functions: BTreeMap<Site, Function>,
+    functions: BTreeMap<HookPoint, Function>,
     /// Those that an earlier agent has hooked, and that counted while there was none.
-    adopted: BTreeSet<Site>,
+    adopted: BTreeSet<HookPoint>,
     alive: Option<Alive>,
     store: Store,
     // The last one: with it goes the folder.
@@ -99,7 +96,7 @@ impl KernelHalf {
         let stub = Stub::new(node.cgroup_steps, types.get()?)?;
         let undisturbed = node.interruptible.undisturbed();
         shared.scan_processes(hash_key)?;
-        let functions: BTreeMap<Site, Function> =
+        let functions: BTreeMap<HookPoint, Function> =
             if pins.taken { Function::adopt_all(&pins).into_iter().collect() } else { BTreeMap::new() };
         drop(undisturbed);
         let adopted = functions.keys().cloned().collect();
@@ -122,13 +119,13 @@ impl KernelHalf {
     }
 
     /// Whether this function was hooked by an earlier agent and counted while there was none.
-    pub fn adopted(&self, site: &Site) -> bool {
-        self.adopted.contains(site)
+    pub fn adopted(&self, point: &HookPoint) -> bool {
+        self.adopted.contains(point)
     }
 
     /// Whether this function's hook stays when we end.
-    pub fn outlives_us(&self, site: &Site) -> bool {
-        self.functions.get(site).is_some_and(Function::is_kept)
+    pub fn outlives_us(&self, point: &HookPoint) -> bool {
+        self.functions.get(point).is_some_and(Function::is_kept)
     }
 
     /// Milliseconds since an earlier agent was last alive; `None` where there was none since the machine started.
@@ -158,20 +155,20 @@ impl KernelHalf {
 
     /// Loads a classifier for a function, and attaches to the function if that isn't done yet. Counts nothing
     /// before [`install`](Self::install).
-    pub fn prepare(&mut self, site: &Site, tables: &Tables) -> Result<Prepared, LoadError> {
+    pub fn prepare(&mut self, point: &HookPoint, tables: &Tables) -> Result<Prepared, LoadError> {
         let mut tables = tables.clone();
         let undisturbed = self.node.interruptible.undisturbed();
         for (set, slot) in tables.follow.iter().zip(&mut tables.spec.follow) {
             slot.mask = self.shared.follow_set(set, self.hash_key)?;
         }
         drop(undisturbed);
-        if !self.functions.contains_key(site) {
+        if !self.functions.contains_key(point) {
             let load = (&mut self.loader, self.types.get()?);
-            let function = Function::attach(&self.node, &self.stub, &self.pins, load, site)?;
-            self.functions.insert(site.clone(), function);
+            let function = Function::attach(&self.node, &self.stub, &self.pins, load, point)?;
+            self.functions.insert(point.clone(), function);
         }
-        let Some(function) = self.functions.get(site) else {
-            return Err(LoadError::NotAttached(site.0.clone()));
+        let Some(function) = self.functions.get(point) else {
+            return Err(LoadError::NotAttached(point.label()));
         };
         function.prepare(&self.node, &self.pins, (&mut self.loader, self.types.get()?), self.hash_key, tables)
     }
@@ -190,20 +187,20 @@ impl KernelHalf {
     }
 
     /// Puts a prepared classifier in the place of the one before: from one event to the next.
-    pub fn install(&mut self, site: &Site, prepared: Prepared) -> Result<(), LoadError> {
+    pub fn install(&mut self, point: &HookPoint, prepared: Prepared) -> Result<(), LoadError> {
         let _undisturbed = self.node.interruptible.undisturbed();
-        match self.functions.get_mut(site) {
+        match self.functions.get_mut(point) {
             Some(function) => function.install(prepared),
-            None => Err(LoadError::NotAttached(site.0.clone())),
+            None => Err(LoadError::NotAttached(point.label())),
         }
     }
 
     /// Writes a row of cgroup classes into a function's classifier.
-    pub fn set_class_row(&mut self, site: &Site, class: u32, row: &[u64]) -> Result<(), LoadError> {
+    pub fn set_class_row(&mut self, point: &HookPoint, class: u32, row: &[u64]) -> Result<(), LoadError> {
         let _undisturbed = self.node.interruptible.undisturbed();
-        match self.functions.get_mut(site) {
+        match self.functions.get_mut(point) {
             Some(function) => function.set_row(class, row),
-            None => Err(LoadError::NotAttached(site.0.clone())),
+            None => Err(LoadError::NotAttached(point.label())),
         }
     }
 
@@ -211,30 +208,30 @@ impl KernelHalf {
     /// watched must be out of this before that is said to be so.
     pub fn set_unwatched(
         &mut self,
-        site: &Site,
+        point: &HookPoint,
         cgroups: impl Iterator<Item = u64>,
     ) -> Result<(), LoadError> {
         let _undisturbed = self.node.interruptible.undisturbed();
-        match self.functions.get_mut(site) {
+        match self.functions.get_mut(point) {
             Some(function) => function.set_unwatched(cgroups),
-            None => Err(LoadError::NotAttached(site.0.clone())),
+            None => Err(LoadError::NotAttached(point.label())),
         }
     }
 
     /// Takes away every hook for which `keep` is false.
-    pub fn retain(&mut self, keep: impl Fn(&Site) -> bool) {
-        let gone: Vec<Site> = self.functions.keys().filter(|site| !keep(site)).cloned().collect();
-        for site in gone {
-            self.adopted.remove(&site);
-            if let Some(function) = self.functions.remove(&site) {
+    pub fn retain(&mut self, keep: impl Fn(&HookPoint) -> bool) {
+        let gone: Vec<HookPoint> = self.functions.keys().filter(|point| !keep(point)).cloned().collect();
+        for point in gone {
+            self.adopted.remove(&point);
+            if let Some(function) = self.functions.remove(&point) {
                 function.remove();
             }
         }
     }
 
     /// The hooked functions, and how each is attached: `fentry`, `fexit`, `fprobe`, `kprobe` or `kretprobe`.
-    pub fn functions(&self) -> impl Iterator<Item = (&Site, &'static str)> {
-        self.functions.iter().map(|(site, function)| (site, function.attached_by()))
+    pub fn functions(&self) -> impl Iterator<Item = (&HookPoint, &'static str)> {
+        self.functions.iter().map(|(point, function)| (point, function.attached_by()))
     }
 
     /// Makes the overflow counter of a hook.
@@ -300,22 +297,22 @@ impl KernelHalf {
     pub fn attached(&self) -> Vec<Attached> {
         self.functions
             .iter()
-            .map(|(site, function)| Attached { site: site.clone(), program: function.program() })
+            .map(|(point, function)| Attached { point: point.clone(), program: function.program() })
             .collect()
     }
 
     /// Bytes of the kernel's memory that a function's programs and maps take.
-    pub fn memory(&self, site: &Site) -> u64 {
-        self.functions.get(site).map_or(0, Function::memory)
+    pub fn memory(&self, point: &HookPoint) -> u64 {
+        self.functions.get(point).map_or(0, Function::memory)
     }
 
     /// What the verifier looked at: program name, instructions processed.
     pub fn verified_instructions(&self) -> Vec<(String, u32)> {
         let mut all = self.tracker.verified_instructions();
         all.extend(
-            self.functions.iter().filter_map(|((symbol, _), function)| {
-                Some((symbol.clone(), function.verified_instructions()?))
-            }),
+            self.functions
+                .iter()
+                .filter_map(|(point, function)| Some((point.label(), function.verified_instructions()?))),
         );
         all
     }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use aya_obj::{Object, maps::PinningType};
-use gatewatch_abi::{Shape, Spec, VERSION};
+use gatewatch_abi::{Shape, Spec};
 
 use super::LoadError;
+use crate::fingerprint::fingerprint;
 
 macro_rules! object {
     ($name:literal) => {
@@ -53,10 +54,15 @@ pub(super) fn built(object: &'static [u8]) -> Result<&'static [u8], LoadError> {
     if object.is_empty() { Err(LoadError::NotBuilt) } else { Ok(object) }
 }
 
-/// Names what has to be the same in two builds of the kernel half, so that one can go on with the other's maps: the
-/// layout's number, raised by hand when contents get another meaning, and a hash over the shape of every map that
-/// outlives the agent.
-pub(super) fn layout_name() -> Result<String, LoadError> {
+/// The name of a layout: what has to be the same in two builds of the kernel half, so that one can go on with the other's
+/// maps. These are its number, raised by hand when contents get another meaning, and the shape of every map that outlives
+/// the agent.
+pub(super) fn layout_name(version: u32, shapes: u64) -> String {
+    format!("v{version}-{shapes:016x}")
+}
+
+/// A hash over the shape of every map that outlives the agent.
+pub(super) fn shapes() -> Result<u64, LoadError> {
     // Sorted: the objects share maps.
     let mut shapes = BTreeMap::new();
     for (object, bytes) in [("tracking", TRACK), ("classifying", CLASSIFY), ("attaching", ATTACH)] {
@@ -70,9 +76,5 @@ pub(super) fn layout_name() -> Result<String, LoadError> {
             }
         }
     }
-    let hash = format!("{shapes:?}").bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        // FNV-1a, which is the same in every build.
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    Ok(format!("v{VERSION}-{hash:016x}"))
+    Ok(fingerprint(&shapes))
 }

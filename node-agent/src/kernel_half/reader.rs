@@ -20,10 +20,11 @@ use gatewatch_abi::{
         STAT_PROCESSES_FULL, STAT_STRINGS_UNREADABLE,
     },
 };
+use gatewatch_policy::plan::HookPoint;
 
 use self::cgroups::Cgroups;
 use super::{
-    Interruptible, LoadError, Site,
+    Interruptible, LoadError,
     batch::{self, Table},
     function::{Missed, missed},
     shared::Shared,
@@ -149,11 +150,11 @@ impl Reader {
     }
 }
 
-/// A program that is attached to a function.
+/// A program that is attached to a hook point.
 #[derive(Clone, Debug)]
 pub struct Attached {
-    /// The function.
-    pub site: Site,
+    /// Where.
+    pub point: HookPoint,
     pub(super) program: Arc<ProgramFd>,
 }
 

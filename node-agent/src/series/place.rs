@@ -77,8 +77,9 @@ impl Series {
         let names = &mut self.names;
         let Whose { mut uid, namespace, pod, workload } =
             *whose.get_or_insert_with(|| names_of(owner, names));
-        let (policy, hook) =
-            *labels.entry(held.hook).or_insert_with(|| (names.name(&hook.policy), names.name(&hook.label())));
+        let (policy, hook) = *labels
+            .entry(held.hook)
+            .or_insert_with(|| (names.name(&hook.policy), names.name(&hook.point.label())));
         let binary = self.binaries.get(&held.binary).copied().unwrap_or_else(|| names.name(""));
         let mut key = Key { binary, hook, namespace, pod, policy, workload };
         if !self.exported.contains_key(&key) {

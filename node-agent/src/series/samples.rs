@@ -10,7 +10,7 @@ use super::names::Names;
 pub struct Labels<'a> {
     /// Path of the calling process's program.
     pub binary: &'a str,
-    /// `kprobe:SYMBOL`.
+    /// The label of the hook's point.
     pub hook: &'a str,
     /// The pod's namespace; empty for the host.
     pub namespace: &'a str,

@@ -1,5 +1,7 @@
+use std::sync::Arc;
+
 use gatewatch_policy::model::LabelSelector;
-use gatewatch_policy::plan::PodScope;
+use gatewatch_policy::plan::{HookPoint, PodScope, Scope, When};
 use proptest::prelude::*;
 
 use super::*;
@@ -20,7 +22,8 @@ fn empire() -> Arc<Scope> {
 }
 
 pub(crate) fn hook(policy: &str, symbol: &str, scope: &Arc<Scope>) -> Hook {
-    Hook { policy: policy.into(), namespace: None, symbol: symbol.into(), scope: scope.clone() }
+    let point = HookPoint::Function { symbol: symbol.to_owned(), when: When::Entry };
+    Hook { policy: policy.into(), namespace: None, point: Arc::new(point), scope: scope.clone() }
 }
 
 fn count(hook: u32, cgroup: u64, path: &'static str, value: u64) -> Count<'static> {

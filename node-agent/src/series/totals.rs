@@ -1,44 +1,56 @@
-//! Totals by policy and kernel function: what a hook lost.
+//! Totals by policy and hook: what was lost.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-
-use super::Hooks;
 
 /// One total.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookSample {
     /// The policy's name.
     pub policy: Arc<str>,
-    /// `kprobe:SYMBOL`.
+    /// The label of the hook's point.
     pub hook: Arc<str>,
     /// The total.
     pub value: u64,
 }
 
-/// Folds a number that the kernel keeps for each hook into totals that never go down, one for each policy and
-/// function. Every hook of the table has one, from 0 on: so an alert on its growth sees the first step.
-#[derive(Debug, Default)]
-pub struct HookTotals {
-    last: HashMap<u32, u64>,
+/// Folds numbers that may begin again into totals that never go down, one for each policy and label of its hooks. A number
+/// is of a `K`: of a hook, or of all hooks of a policy at one point.
+#[derive(Debug)]
+pub struct HookTotals<K> {
+    last: HashMap<K, u64>,
     totals: BTreeMap<(Arc<str>, Arc<str>), u64>,
 }
 
-/// [`HookTotals`] beyond the agent's end.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct SavedTotals {
-    last: Vec<(u32, u64)>,
-    /// Policy, hook, total.
-    totals: Vec<(String, String, u64)>,
+impl<K> Default for HookTotals<K> {
+    fn default() -> Self {
+        Self { last: HashMap::new(), totals: BTreeMap::new() }
+    }
 }
 
-impl HookTotals {
+/// [`HookTotals`] beyond the agent's end.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SavedTotals<K> {
+    /// The number of each `K` at the last fold.
+    pub(crate) last: Vec<(K, u64)>,
+    /// Policy, hook, total.
+    pub(crate) totals: Vec<(String, String, u64)>,
+}
+
+impl<K> Default for SavedTotals<K> {
+    fn default() -> Self {
+        Self { last: Vec::new(), totals: Vec::new() }
+    }
+}
+
+impl<K: Clone + Eq + Hash> HookTotals<K> {
     /// What the next agent has to know.
-    pub fn save(&self) -> SavedTotals {
+    pub fn save(&self) -> SavedTotals<K> {
         SavedTotals {
-            last: self.last.iter().map(|(hook, value)| (*hook, *value)).collect(),
+            last: self.last.iter().map(|(of, value)| (of.clone(), *value)).collect(),
             totals: self
                 .totals
                 .iter()
@@ -48,7 +60,7 @@ impl HookTotals {
     }
 
     /// Goes on where an earlier agent was.
-    pub fn restore(&mut self, saved: SavedTotals) {
+    pub fn restore(&mut self, saved: SavedTotals<K>) {
         self.last = saved.last.into_iter().collect();
         self.totals = saved
             .totals
@@ -57,19 +69,23 @@ impl HookTotals {
             .collect();
     }
 
-    /// Takes up the kernel's numbers, each hook once. Totals of what left the table go.
-    pub fn fold(&mut self, numbers: impl IntoIterator<Item = (u32, u64)>, hooks: &Hooks) {
-        self.last.retain(|hook, _| hooks.contains_key(hook));
-        let names: HashMap<u32, (Arc<str>, Arc<str>)> =
-            hooks.iter().map(|(number, hook)| (*number, (hook.policy.clone(), hook.label()))).collect();
-        let wanted: HashSet<_> = names.values().collect();
-        self.totals.retain(|name, _| wanted.contains(name));
-        for name in wanted {
-            self.totals.entry(name.clone()).or_default();
+    /// Takes up the numbers. `labels` has the policy and the label of all that there may be numbers of: each has a total,
+    /// from 0 on, so an alert on its growth sees the first step. Totals and numbers of all else go.
+    pub fn fold(
+        &mut self,
+        numbers: impl IntoIterator<Item = (K, u64)>,
+        labels: impl IntoIterator<Item = (K, (Arc<str>, Arc<str>))>,
+    ) {
+        let labels: HashMap<K, (Arc<str>, Arc<str>)> = labels.into_iter().collect();
+        self.last.retain(|of, _| labels.contains_key(of));
+        let before = std::mem::take(&mut self.totals);
+        for name in labels.values() {
+            let value = before.get(name).copied().unwrap_or(0);
+            self.totals.entry(name.clone()).or_insert(value);
         }
-        for (number, value) in numbers {
-            if let Some(total) = names.get(&number).and_then(|name| self.totals.get_mut(name)) {
-                let last = self.last.entry(number).or_default();
+        for (of, value) in numbers {
+            if let Some(total) = labels.get(&of).and_then(|name| self.totals.get_mut(name)) {
+                let last = self.last.entry(of).or_default();
                 *total += value.checked_sub(*last).unwrap_or(value);
                 *last = value;
             }
@@ -91,10 +107,11 @@ impl HookTotals {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Hooks;
     use super::super::tests::{everything, hook};
     use super::*;
 
-    fn totals(of: &HookTotals) -> Vec<String> {
+    fn totals(of: &HookTotals<u32>) -> Vec<String> {
         of.samples().iter().map(|s| format!("{} {} {}", s.policy, s.hook, s.value)).collect()
     }
 
@@ -106,19 +123,20 @@ mod tests {
             (3, hook("b", "f", &everything())),
         ]);
         let mut lost = HookTotals::default();
-        lost.fold([], &hooks);
-        assert_eq!(totals(&lost), ["a kprobe:f 0", "b kprobe:f 0"]);
-        lost.fold([(1, 3), (2, 4), (9, 100)], &hooks);
-        lost.fold([(1, 3), (2, 5), (3, 1)], &hooks);
-        assert_eq!(totals(&lost), ["a kprobe:f 8", "b kprobe:f 1"]);
+        let mut fold = |numbers: &[(u32, u64)], hooks: &Hooks| {
+            let labels = hooks.iter().map(|(number, hook)| (*number, hook.labels()));
+            lost.fold(numbers.iter().copied(), labels);
+            totals(&lost)
+        };
+        assert_eq!(fold(&[], &hooks), ["a kprobe:f 0", "b kprobe:f 0"]);
+        fold(&[(1, 3), (2, 4), (9, 100)], &hooks);
+        assert_eq!(fold(&[(1, 3), (2, 5), (3, 1)], &hooks), ["a kprobe:f 8", "b kprobe:f 1"]);
         // A new generation of `a` under a new number.
         hooks.insert(4, hook("a", "f", &everything()));
         hooks.remove(&1);
         hooks.remove(&2);
         hooks.remove(&3);
-        lost.fold([(4, 2)], &hooks);
-        assert_eq!(totals(&lost), ["a kprobe:f 10"]);
-        lost.fold([(4, 1)], &hooks);
-        assert_eq!(totals(&lost), ["a kprobe:f 11"], "the number began again");
+        assert_eq!(fold(&[(4, 2)], &hooks), ["a kprobe:f 10"]);
+        assert_eq!(fold(&[(4, 1)], &hooks), ["a kprobe:f 11"], "the number began again");
     }
 }

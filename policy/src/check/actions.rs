@@ -1,12 +1,12 @@
 //! Rules for actions: required arguments, allowed positions, effects.
 
-use super::{Place, Places, Section, enforces};
+use super::{Place, Places, options};
 use crate::codes::{
     ACTION_FIELD, ACTION_PLACE, NO_ENFORCER, NOT_OVERRIDABLE, OVER_LIMIT, RATE_LIMIT, RETURN_ACTION,
     RETURN_FILTER,
 };
 use crate::diagnostic::{Diagnostic, FieldPath, Severity};
-use crate::model::{Action, ArgType, Policy, Selector, Target};
+use crate::model::{Action, ActionKind, ArgType, Policy, Section, Selector, Target};
 use crate::nearest::nearest;
 use crate::values;
 
@@ -74,8 +74,8 @@ fn fields(action: &Action, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     let mut say = |field: &str, message: String, help: &str| {
         found.push(Diagnostic::new(&ACTION_FIELD, path.field(field), message).help(help));
     };
-    match action.action.as_str() {
-        "Signal" => match number("argSig") {
+    match action.kind {
+        Some(ActionKind::Signal) => match number("argSig") {
             Some(signal) if (1..=i64::from(SIGNAL_MAX)).contains(&signal) => {}
             Some(0) | None => say(
                 "argSig",
@@ -84,7 +84,7 @@ fn fields(action: &Action, path: &FieldPath, found: &mut Vec<Diagnostic>) {
             ),
             Some(signal) => say("argSig", format!("invalid signal {signal}"), "valid signals are 1 to 64"),
         },
-        "Override" => {
+        Some(ActionKind::Override) => {
             let replaced = ["argRegs", "argNewSymbol", "argNewAddr", "argNewOffset"];
             let ways = replaced.iter().filter(|name| action.fields.contains_key(**name)).count();
             if ways > 1 {
@@ -127,13 +127,12 @@ fn rate_limit(place: &Place<'_>, action: &Action, path: &FieldPath, found: &mut 
     let scope = action.fields.get("rateLimitScope").filter(|text| !text.is_empty());
     if let Some(limit) = limit {
         let at = path.field("rateLimit");
-        if action.action != "Post" {
+        if let Some(other) = action.kind.filter(|kind| *kind != ActionKind::Post) {
             found.push(Diagnostic::new(
                 &RATE_LIMIT,
                 at,
                 format!(
-                    "`rateLimit` works only with `Post`, not with `{}`; every node rejects the policy",
-                    action.action
+                    "`rateLimit` works only with `Post`, not with `{other}`; every node rejects the policy"
                 ),
             ));
         } else if let Err(e) = values::interval(limit) {
@@ -179,37 +178,29 @@ fn position(
     found: &mut Vec<Diagnostic>,
 ) {
     let at = path.field("action");
-    let name = action.action.as_str();
     let section = place.section;
-    let misplaced = match section {
-        Section::LsmHooks => !matches!(name, "Post" | "NoPost" | "Sigkill" | "Signal" | "Override"),
-        Section::Fentries => enforces(name),
-        Section::Uprobes | Section::Usdts => matches!(name, "GetUrl" | "DnsLookup"),
-        Section::Kprobes | Section::Tracepoints => false,
-    };
-    if misplaced || (name == "Set" && section != Section::Usdts) {
+    if let Some(kind) = action.kind.filter(|kind| !can_stand_in(*kind, section)) {
         found.push(Diagnostic::new(
             &ACTION_PLACE,
             at.clone(),
-            format!("`{name}` is not supported in `{}`; every node rejects the policy", section.name()),
+            format!("`{kind}` is not supported in `{section}`; every node rejects the policy"),
         ));
         return;
     }
     // The schema takes these fields everywhere.
-    let written = |field: &str| action.fields.get(field).is_some_and(|value| value == "true");
-    let stack = ["kernelStackTrace", "userStackTrace"].into_iter().find(|field| written(field));
+    let stack = ["kernelStackTrace", "userStackTrace"].into_iter().find(|field| action.is_set(field));
     let wrong = match section {
         Section::LsmHooks => stack,
-        _ => Some("imaHash").filter(|field| written(field)),
+        _ => Some("imaHash").filter(|field| action.is_set(field)),
     };
     if let Some(field) = wrong {
         found.push(Diagnostic::new(
             &ACTION_PLACE,
             path.field(field),
-            format!("`{field}` is not supported in `{}`; every node rejects the policy", section.name()),
+            format!("`{field}` is not supported in `{section}`; every node rejects the policy"),
         ));
     }
-    if name == "NotifyEnforcer" && policy.spec.enforcers.is_empty() {
+    if action.kind == Some(ActionKind::NotifyEnforcer) && policy.spec.enforcers.is_empty() {
         found.push(
             Diagnostic::new(
                 &NO_ENFORCER,
@@ -219,8 +210,20 @@ fn position(
             .help("list the calls under `spec.enforcers`"),
         );
     }
-    if name == "Override" {
+    if action.kind == Some(ActionKind::Override) {
         overridable(policy, place, at, found);
+    }
+}
+
+/// Whether nodes take an action in a section.
+const fn can_stand_in(kind: ActionKind, section: Section) -> bool {
+    use ActionKind as A;
+    match section {
+        Section::LsmHooks => matches!(kind, A::Post | A::NoPost | A::Sigkill | A::Signal | A::Override),
+        Section::Fentries => !kind.enforces() && !matches!(kind, A::Set),
+        Section::Uprobes => !matches!(kind, A::GetUrl | A::DnsLookup | A::Set),
+        Section::Usdts => !matches!(kind, A::GetUrl | A::DnsLookup),
+        Section::Kprobes | Section::Tracepoints => !matches!(kind, A::Set),
     }
 }
 
@@ -230,8 +233,7 @@ fn overridable(policy: &Policy, place: &Place<'_>, at: FieldPath, found: &mut Ve
         (Target::Function { call, .. }, _) if call.starts_with("list:") => return,
         (Target::Function { call, .. }, _) if call.starts_with("security_") => {
             let multi = !policy.spec.options.iter().any(|(name, value)| {
-                name == "disable-kprobe-multi"
-                    && matches!(value.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True")
+                name == options::DISABLE_KPROBE_MULTI && options::TRUE.contains(&value.as_str())
             });
             if !multi {
                 return;
@@ -270,11 +272,11 @@ fn hidden_enforcement(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     if places.policy.monitors() {
         return;
     }
-    if all().any(|(selector, _)| selector.match_actions.iter().any(|action| enforces(&action.action))) {
+    if all().any(|(selector, _)| selector.match_actions.iter().any(Action::enforces)) {
         return;
     }
     for (selector, path) in all() {
-        if let Some(i) = selector.match_return_actions.iter().position(|action| enforces(&action.action)) {
+        if let Some(i) = selector.match_return_actions.iter().position(Action::enforces) {
             found.push(Diagnostic::new(
                 &RETURN_ACTION,
                 path.field("matchReturnActions").index(i).field("action"),

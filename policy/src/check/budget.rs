@@ -1,6 +1,6 @@
 //! Features that cost a node running Tetragon much memory, or that all policies of a node share.
 
-use super::{Places, enforces, spec};
+use super::{Places, spec};
 use crate::codes::{AGENT_SETTING, NODE_BUDGET, NODE_LABELS};
 use crate::diagnostic::Diagnostic;
 use crate::model::{Action, ArgType, Selector};
@@ -52,7 +52,7 @@ fn stacks(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     for (selector, path) in places.selectors() {
         for (name, i, action) in actions(selector) {
             for field in ["kernelStackTrace", "userStackTrace"] {
-                if action.fields.get(field).is_some_and(|value| value == "true") {
+                if action.is_set(field) {
                     found.push(
                         Diagnostic::new(
                             &NODE_BUDGET,
@@ -118,9 +118,8 @@ fn shared(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
 
 /// Enforcement on some nodes: whoever may label nodes decides on which.
 fn node_labels(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
-    let enforced = places
-        .selectors()
-        .any(|(selector, _)| actions(selector).any(|(_, _, action)| enforces(&action.action)));
+    let enforced =
+        places.selectors().any(|(selector, _)| actions(selector).any(|(_, _, action)| action.enforces()));
     if places.policy.spec.node_selector.is_some() && enforced && !places.policy.monitors() {
         found.push(
             Diagnostic::new(

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::Places;
 use crate::codes::EGRESS;
 use crate::diagnostic::{Diagnostic, FieldPath, Severity};
-use crate::model::Action;
+use crate::model::{Action, ActionKind};
 use crate::values::integer;
 
 pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
@@ -22,29 +22,25 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
 }
 
 fn judge(action: &Action, path: &FieldPath, found: &mut Vec<Diagnostic>) {
-    let (field, url) = match action.action.as_str() {
-        "GetUrl" => ("argUrl", true),
-        "DnsLookup" => ("argFqdn", false),
+    let (kind, field, url) = match action.kind {
+        Some(kind @ ActionKind::GetUrl) => (kind, "argUrl", true),
+        Some(kind @ ActionKind::DnsLookup) => (kind, "argFqdn", false),
         _ => return,
     };
     let target = action.fields.get(field).map(String::as_str).unwrap_or_default();
     let host = if url { host(target) } else { Some(target) };
     let (severity, message) = match host.filter(|host| !host.is_empty()) {
-        None => (Severity::Error, format!("`{}` has no target: `{field}` is {target:?}", action.action)),
+        None => (Severity::Error, format!("`{kind}` has no target: `{field}` is {target:?}")),
         Some(host) if internal(host) => (
             Severity::Error,
             format!(
-                "`{}` makes the agent on every node contact `{host}` inside the cluster or node: policy authors could \
-                 reach what only nodes can",
-                action.action
+                "`{kind}` makes the agent on every node contact `{host}` inside the cluster or node: policy authors \
+                 could reach what only nodes can"
             ),
         ),
         Some(host) => (
             Severity::Warning,
-            format!(
-                "`{}` makes the privileged agent on every node contact `{host}` on each match",
-                action.action
-            ),
+            format!("`{kind}` makes the privileged agent on every node contact `{host}` on each match"),
         ),
     };
     let diagnostic = Diagnostic::new(&EGRESS, path.field(field), message).severity(severity);

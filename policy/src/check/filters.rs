@@ -3,7 +3,7 @@
 
 use super::classes::{Class, class};
 use super::path_values::filtered;
-use super::{Place, Places, Section};
+use super::{Place, Places};
 use crate::codes::{
     BAD_ADDRESS, BAD_NUMBER, BAD_TEXT, Code, NO_VALUES, OPERATOR_TYPE, OVER_LIMIT, RETURN_FILTER,
     UNDECLARED_ARG, UNKNOWN_CONSTANT,
@@ -12,7 +12,7 @@ use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
 use crate::labels::NAMESPACE_KEY;
 use crate::meant::{Sort, meant};
 use crate::model::{
-    ArgFilter, ArgType, BinaryFilter, CapabilityFilter, Hook, NamespaceKind, Operator, Selector,
+    ArgFilter, ArgType, BinaryFilter, CapabilityFilter, Hook, NamespaceKind, Operator, Section, Selector,
 };
 use crate::names;
 use crate::nearest::nearest;

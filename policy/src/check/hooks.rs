@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::{Place, Places, Section, enforces, split::unfiltered};
+use super::{Place, Places, split::unfiltered};
 use crate::arch;
 use crate::codes::{ARCH_NAME, DUPLICATE_HOOK, HOT_HOOK, LSM_NAME, RACY_HOOK, SYSCALL_NAME};
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
-use crate::model::{ArgType, Hook, Target};
+use crate::model::{Action, ArgType, Hook, Section, Target};
 
 /// Functions that every process calls all the time.
 const HOT: [&str; 14] = [
@@ -192,7 +192,7 @@ fn racy(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
         })
     };
     for (selector, path) in place.selectors() {
-        if !selector.match_actions.iter().any(|action| enforces(&action.action)) {
+        if !selector.match_actions.iter().any(Action::enforces) {
             continue;
         }
         if let Some(i) = selector.match_args.iter().position(|filter| pointed(filter.index)) {

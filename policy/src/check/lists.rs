@@ -3,7 +3,7 @@
 use super::{Places, spec};
 use crate::codes::BAD_LIST;
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
-use crate::model::{ArgFilter, List, Operator, Target};
+use crate::model::{ArgFilter, List, ListType, Operator, Target};
 use crate::nearest::nearest;
 use crate::target::Targets;
 
@@ -48,29 +48,31 @@ fn definition(list: &List, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     let mut say = |field: &str, message: String, help: &str| {
         found.push(Diagnostic::new(&BAD_LIST, path.field(field), message).help(help));
     };
-    let generated = list.ty.starts_with("generated_");
-    if generated && !list.values.is_empty() {
+    let generated = list.ty.filter(|ty| ty.is_generated());
+    if let Some(ty) = generated
+        && !list.values.is_empty()
+    {
         say(
             "values",
-            format!("a list of type `{}` generates its own values; every node rejects the policy", list.ty),
+            format!("a list of type `{ty}` generates its own values; every node rejects the policy"),
             "remove the values or the type",
         );
     }
-    if list.ty == "generated_ftrace" && list.pattern.as_ref().is_none_or(String::is_empty) {
+    if list.ty == Some(ListType::GeneratedFtrace) && list.pattern.as_ref().is_none_or(String::is_empty) {
         say(
             "pattern",
             "a list of type `generated_ftrace` requires a pattern; every node rejects the policy".to_owned(),
             "add `pattern: …`, where `*` stands for any characters",
         );
     }
-    if list.ty != "generated_ftrace" && list.pattern.is_some() {
+    if list.ty != Some(ListType::GeneratedFtrace) && list.pattern.is_some() {
         say(
             "pattern",
             "`pattern` works only in lists of type `generated_ftrace`; it is ignored here".to_owned(),
             "remove it",
         );
     }
-    if !generated && list.values.is_empty() {
+    if generated.is_none() && list.values.is_empty() {
         say("values", format!("the list `{}` is empty", list.name), "add values");
     }
     if list.validated {
@@ -84,7 +86,7 @@ fn definition(list: &List, path: &FieldPath, found: &mut Vec<Diagnostic>) {
             .help("remove it"),
         );
     }
-    if list.ty == "syscalls" {
+    if list.ty == Some(ListType::Syscalls) {
         for (i, value) in list.values.iter().enumerate() {
             if !is_syscall(value) {
                 found.push(

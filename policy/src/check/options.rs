@@ -12,8 +12,16 @@ enum Values {
     Positive,
 }
 
+/// The option without which functions are attached to several at a time.
+pub(super) const DISABLE_KPROBE_MULTI: &str = "disable-kprobe-multi";
+
+/// The words of Go's `strconv.ParseBool` for true.
+pub(super) const TRUE: [&str; 6] = ["1", "t", "T", "true", "TRUE", "True"];
+/// And those for false.
+const FALSE: [&str; 6] = ["0", "f", "F", "false", "FALSE", "False"];
+
 const OPTIONS: [(&str, Values); 5] = [
-    ("disable-kprobe-multi", Values::Bool),
+    (DISABLE_KPROBE_MULTI, Values::Bool),
     ("disable-uprobe-multi", Values::Bool),
     ("override-method", Values::Words(&["fmod-ret", "override-return"])),
     ("policy-mode", Values::Words(&["enforce", "monitor"])),
@@ -42,10 +50,9 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
             continue;
         };
         let (good, wanted) = match values {
-            // The words of Go's `strconv.ParseBool`.
             Values::Bool => {
-                let words = ["1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False"];
-                (words.contains(&value.as_str()), "`true` or `false`".to_owned())
+                let known = TRUE.contains(&value.as_str()) || FALSE.contains(&value.as_str());
+                (known, "`true` or `false`".to_owned())
             }
             Values::Words(words) => (words.contains(&value.as_str()), format!("`{}`", words.join("` or `"))),
             Values::Positive => {

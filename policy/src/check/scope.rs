@@ -1,10 +1,10 @@
 //! The scope of a policy: its selectors of pods, containers, hosts and nodes.
 
-use super::{Places, enforces, spec};
+use super::{Places, spec};
 use crate::codes::{ENFORCED_EVERYWHERE, HOST_SELECTOR, NAMESPACE_IGNORED, NAMESPACE_LABEL};
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
 use crate::labels::{self, NAMESPACE_KEY, Subject};
-use crate::model::{Kind, LabelSelector, Policy};
+use crate::model::{Action, Kind, LabelSelector, Policy};
 
 pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     let policy = places.policy;
@@ -115,15 +115,15 @@ fn everywhere(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     }
     for (selector, path) in places.selectors() {
         let filtered = !selector.match_workloads.is_empty() || !selector.match_binaries.is_empty();
-        let enforced = selector.match_actions.iter().position(|action| enforces(&action.action));
+        let enforced = selector.match_actions.iter().position(Action::enforces);
         let (Some(i), false) = (enforced, filtered) else { continue };
+        let Some(kind) = selector.match_actions[i].kind else { continue };
         found.push(
             Diagnostic::new(
                 &ENFORCED_EVERYWHERE,
                 path.field("matchActions").index(i).field("action"),
                 format!(
-                    "`{}` affects every process of every pod{}: the policy selects no workloads and no programs",
-                    selector.match_actions[i].action,
+                    "`{kind}` affects every process of every pod{}: the policy selects no workloads and no programs",
                     if parts.pod_selector.is_none() { " and of the nodes themselves" } else { "" }
                 ),
             )

@@ -1,13 +1,14 @@
 //! Sections of a policy and their valid combinations.
 
-use super::{Places, Section, spec};
+use super::{Places, spec};
 use crate::codes::{CONFLICTING_FIELDS, LOADER_SCOPE, MANY_SECTIONS, NO_HOOK, SECTION_KIND};
 use crate::diagnostic::Diagnostic;
-use crate::model::{Kind, Policy, Target};
+use crate::model::{Kind, Policy, Section, Target};
 
 pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     let policy = places.policy;
-    let used: Vec<Section> = Section::ALL.into_iter().filter(|s| !s.hooks(policy).is_empty()).collect();
+    let used: Vec<Section> =
+        Section::ALL.iter().copied().filter(|s| !s.hooks(&policy.spec).is_empty()).collect();
     if used.is_empty() && !policy.spec.loader {
         found.push(
             Diagnostic::new(&NO_HOOK, spec(), "the policy has no hooks, so it observes nothing")
@@ -52,7 +53,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
             found.push(
                 Diagnostic::new(
                     &CONFLICTING_FIELDS,
-                    spec().field("uprobes").index(i),
+                    spec().field(Section::Uprobes.name()).index(i),
                     format!("{what} of `symbols`, `offsets` and `addrs` is set; the policy is rejected"),
                 )
                 .help("set exactly one of them"),

@@ -4,6 +4,7 @@ use super::budget::actions;
 use super::{Place, Places};
 use crate::codes::{NO_EFFECT, SOCKET_TRACKING};
 use crate::diagnostic::{Diagnostic, Edit, Fix, Severity};
+use crate::model::ActionKind;
 use crate::nearest::nearest;
 
 pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
@@ -15,7 +16,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
 
 /// An action on the result that does nothing; the schema takes any word.
 fn return_arg_action(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
-    const KNOWN: [&str; 2] = ["TrackSock", "UntrackSock"];
+    const KNOWN: [&str; 2] = [ActionKind::TrackSock.name(), ActionKind::UntrackSock.name()];
     let Some(action) = place.hook.return_arg_action.as_deref().filter(|action| !KNOWN.contains(action))
     else {
         return;
@@ -45,21 +46,21 @@ fn return_arg_action(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
 /// Sockets that are tracked stay so until they are untracked.
 fn sockets(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     let mut first = [None, None];
-    let mut see = |action: &str, path| {
-        let slot = match action {
-            "TrackSock" => &mut first[0],
-            "UntrackSock" => &mut first[1],
+    let mut see = |kind: Option<ActionKind>, path| {
+        let slot = match kind {
+            Some(ActionKind::TrackSock) => &mut first[0],
+            Some(ActionKind::UntrackSock) => &mut first[1],
             _ => return,
         };
         slot.get_or_insert(path);
     };
     for place in &places.hooks {
         if let Some(action) = &place.hook.return_arg_action {
-            see(action, place.path.field("returnArgAction"));
+            see(ActionKind::from_name(action), place.path.field("returnArgAction"));
         }
         for (selector, path) in place.selectors() {
             for (name, i, action) in actions(selector) {
-                see(&action.action, path.field(name).index(i).field("action"));
+                see(action.kind, path.field(name).index(i).field("action"));
             }
         }
     }

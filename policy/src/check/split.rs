@@ -4,7 +4,7 @@
 use super::{Place, Places};
 use crate::codes::UNFILTERED_SELECTOR;
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
-use crate::model::{Action, Selector};
+use crate::model::{Action, ActionKind, Selector};
 
 pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {
@@ -62,7 +62,7 @@ fn same_effect(filtered: &Selector, all: &Selector) -> bool {
 
 /// The actions, with the one that no action means left out.
 fn posted(actions: &[Action]) -> Vec<&Action> {
-    actions.iter().filter(|action| action.action != "Post" || !action.fields.is_empty()).collect()
+    actions.iter().filter(|action| action.kind != Some(ActionKind::Post) || !action.fields.is_empty()).collect()
 }
 
 /// The two selectors as one: where this one only says what no action means, it can be removed.

@@ -26,9 +26,9 @@ use gatewatch_abi::{
 };
 
 use self::rows::Rows;
-use crate::plan::{Field, HookPlan, Network, Test};
+use crate::plan::{Field, HookPlan, HookPoint, Network, Test};
 
-/// One policy's hook on the function.
+/// One policy's hook at the point.
 #[derive(Clone, Copy, Debug)]
 pub struct Hook<'a> {
     /// The number that it is counted under.
@@ -116,10 +116,15 @@ pub const fn class_rows(classes: usize) -> usize {
     (classes + classes / 2).next_multiple_of(16)
 }
 
-/// Builds the tables of one function. `classes[c]` says for each policy whether it watches the cgroups of class `c`
+/// Builds the tables of one point, where all of the hooks attach. `classes[c]` says for each policy whether it watches the cgroups of class `c`
 /// (class 0, the cgroups that nobody has classified yet, belongs to all). `params` is the number of the function's
 /// parameters.
-pub fn classify(hooks: &[Hook<'_>], classes: &[Vec<bool>], params: u32) -> Result<Tables, Excess> {
+pub fn classify(
+    point: &HookPoint,
+    hooks: &[Hook<'_>],
+    classes: &[Vec<bool>],
+    params: u32,
+) -> Result<Tables, Excess> {
     let (numbered, actions) = number(hooks)?;
     let (bits, words) = (actions.len(), actions.len().div_ceil(WORD_BITS as usize).max(1));
     let only = if let [only] = actions[..] { only } else { BitAction::default() };
@@ -131,7 +136,7 @@ pub fn classify(hooks: &[Hook<'_>], classes: &[Vec<bool>], params: u32) -> Resul
     builder.tables.spec.only = only;
     builder.tables.spec.words = u32::try_from(words).unwrap_or(u32::MAX);
     builder.tables.spec.bits = u32::try_from(bits).unwrap_or(u32::MAX);
-    builder.tables.spec.syscall = u32::from(hooks.iter().any(|hook| hook.plan.syscall));
+    builder.tables.spec.syscall = u32::from(point.is_syscall());
     builder.tables.spec.params = params;
     builder.classes(classes);
     for field in builder.fields() {
@@ -182,7 +187,7 @@ fn number<'a>(hooks: &[Hook<'a>]) -> Result<(Vec<Numbered<'a>>, Vec<BitAction>),
         }
         let siblings = (0..count).fold(0, |mask, i| mask | 1 << (first % WORD_BITS + i));
         for (selector, bit) in hook.plan.selectors.iter().zip(first..) {
-            let flags = if selector.counts { ACTION_COUNT } else { 0 };
+            let flags = if selector.actions.count { ACTION_COUNT } else { 0 };
             actions.push(BitAction { siblings, hook: hook.id, flags });
             let tests = selector.filters.iter().map(|filter| (filter.field, &filter.test)).collect();
             numbered.push(Numbered { bit, policy: hook.policy, tests });

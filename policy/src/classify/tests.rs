@@ -6,8 +6,9 @@ use proptest::prelude::*;
 
 use super::{Excess, Hook, classify};
 use crate::{
+    diagnostic::FieldPath,
     evaluate::{Event, Value, Verdict, evaluate},
-    plan::{Field, Filter, HookPlan, Network, SelectorPlan, Test, TextOp},
+    plan::{ActionPlan, Field, Filter, HookPlan, HookPoint, Network, SelectorPlan, Test, TextOp, When},
 };
 
 #[derive(Clone, Debug)]
@@ -98,13 +99,16 @@ fn filter() -> impl Strategy<Value = Filter> {
 
 fn hook() -> impl Strategy<Value = HookPlan> {
     let selector = (proptest::collection::vec(filter(), 0..4), prop::bool::weighted(0.8))
-        .prop_map(|(filters, counts)| SelectorPlan { filters, counts });
-    proptest::collection::vec(selector, 1..5).prop_map(|selectors| HookPlan {
-        symbol: "f".to_owned(),
-        syscall: false,
-        on_return: false,
-        selectors,
-    })
+        .prop_map(|(filters, count)| SelectorPlan { filters, actions: ActionPlan { count } });
+    proptest::collection::vec(selector, 1..5).prop_map(plan)
+}
+
+fn point() -> HookPoint {
+    HookPoint::Function { symbol: "f".to_owned(), when: When::Entry }
+}
+
+fn plan(selectors: Vec<SelectorPlan>) -> HookPlan {
+    HookPlan { point: point(), origin: FieldPath::root(), args: Vec::new(), selectors }
 }
 
 fn sample() -> impl Strategy<Value = Sample> {
@@ -144,7 +148,7 @@ proptest! {
         let all = vec![true; hooks.len()];
         let odd: Vec<bool> = (0..hooks.len()).map(|i| i % 2 == 1).collect();
         // Several masks on one argument in one selector take a slot each: more than there are is refused.
-        let tables = match classify(&list, &[all, odd.clone()], 3) {
+        let tables = match classify(&point(), &list, &[all, odd.clone()], 3) {
             Ok(tables) => tables,
             Err(excess) => {
                 prop_assert!(matches!(excess, Excess::Integers | Excess::Selectors), "{excess}");
@@ -167,16 +171,11 @@ proptest! {
 
 #[test]
 fn a_few_values_need_no_map() {
-    let plan = HookPlan {
-        symbol: "__sys_setuid".to_owned(),
-        syscall: false,
-        on_return: false,
-        selectors: vec![SelectorPlan {
-            filters: vec![Filter { field: SIGNED, test: Test::Int { negated: true, ranges: vec![(0, 0)] } }],
-            counts: true,
-        }],
-    };
-    let tables = classify(&[Hook { id: 1, policy: 0, plan: &plan }], &[vec![true]], 1).unwrap();
+    let plan = plan(vec![SelectorPlan {
+        filters: vec![Filter { field: SIGNED, test: Test::Int { negated: true, ranges: vec![(0, 0)] } }],
+        actions: ActionPlan::COUNT,
+    }]);
+    let tables = classify(&point(), &[Hook { id: 1, policy: 0, plan: &plan }], &[vec![true]], 1).unwrap();
     assert_eq!(tables.spec.words, 1);
     assert_eq!(tables.spec.ints[0].table, gatewatch_abi::consts::TABLE_INLINE);
     assert_eq!((tables.spec.ints[0].count, tables.spec.ints[0].values[0]), (1, 0));
@@ -185,16 +184,11 @@ fn a_few_values_need_no_map() {
 
 #[test]
 fn selectors_of_one_hook_share_a_word() {
-    let plan = |n| HookPlan {
-        symbol: "f".to_owned(),
-        syscall: false,
-        on_return: false,
-        selectors: vec![SelectorPlan { filters: Vec::new(), counts: true }; n],
-    };
+    let plan = |n| plan(vec![SelectorPlan { filters: Vec::new(), actions: ActionPlan::COUNT }; n]);
     let plans: Vec<HookPlan> = (0..30).map(|_| plan(5)).collect();
     let hooks: Vec<Hook<'_>> =
         (0..).zip(plans.iter().enumerate()).map(|(id, (policy, plan))| Hook { id, policy, plan }).collect();
-    let tables = classify(&hooks, &[vec![true; 30]], 0).unwrap();
+    let tables = classify(&point(), &hooks, &[vec![true; 30]], 0).unwrap();
     assert_eq!(tables.spec.words, 3);
     for (i, action) in tables.actions.iter().enumerate().filter(|(_, action)| action.flags != 0) {
         assert_eq!(action.siblings.count_ones(), 5, "bit {i}");
@@ -202,5 +196,14 @@ fn selectors_of_one_hook_share_a_word() {
     }
     let many: Vec<HookPlan> = (0..300).map(|_| plan(5)).collect();
     let hooks: Vec<Hook<'_>> = many.iter().map(|plan| Hook { id: 0, policy: 0, plan }).collect();
-    assert_eq!(classify(&hooks, &[], 0).unwrap_err(), Excess::Selectors);
+    assert_eq!(classify(&point(), &hooks, &[], 0).unwrap_err(), Excess::Selectors);
+}
+
+#[test]
+fn the_point_says_where_arguments_are() {
+    let plan = plan(vec![SelectorPlan { filters: Vec::new(), actions: ActionPlan::COUNT }]);
+    let hooks = [Hook { id: 1, policy: 0, plan: &plan }];
+    let call = HookPoint::Syscall { symbol: "__x64_sys_setuid".to_owned(), when: When::Entry };
+    let syscall = |point| classify(point, &hooks, &[], 1).unwrap().spec.syscall;
+    assert_eq!((syscall(&point()), syscall(&call)), (0, 1));
 }

@@ -10,7 +10,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
     model::{Arg, ArgFilter, ArgType, Hook},
-    plan::Field,
+    plan::{ArgPlan, Field, HookPoint},
 };
 
 /// Arguments that a kernel function gets in registers.
@@ -90,21 +90,28 @@ pub(super) struct Arguments<'a> {
     pub(super) enums: Vec<(u32, String)>,
 }
 
+impl Arguments<'_> {
+    /// The arguments as the plan has them.
+    pub(super) fn plan(&self) -> Vec<ArgPlan> {
+        self.args.iter().map(|declared| ArgPlan { index: declared.index, ty: declared.ty }).collect()
+    }
+}
+
 impl Compiler<'_> {
     /// Checks the declarations against the prototype.
     pub(super) fn arguments<'f>(
         &mut self,
         hook: &Hook,
-        symbol: &str,
-        syscall: bool,
+        point: &HookPoint,
         function: Option<&'f Function>,
         path: &FieldPath,
     ) -> Arguments<'f> {
-        let function = function.filter(|_| !syscall);
-        let real = match function {
-            Some(function) => Some(Real::Function(function)),
-            None if syscall => self.environment.kernel.syscall(symbol).map(Real::Call),
-            None => None,
+        let symbol = function.map_or_else(|| point.label(), |function| function.name.clone());
+        let function = function.filter(|_| !point.is_syscall());
+        let real = if point.is_syscall() {
+            self.environment.kernel.syscall(&symbol).map(Real::Call)
+        } else {
+            function.map(Real::Function)
         };
         let mut arguments = Arguments { listed: !hook.args.is_empty(), ..Arguments::default() };
         let params = real.as_ref().and_then(Real::params);
@@ -137,7 +144,7 @@ impl Compiler<'_> {
                 }
             }
             let index = u8::try_from(arg.index).unwrap_or(u8::MAX);
-            let mut readable = readable(arg, index, syscall);
+            let mut readable = readable(arg, index, point.is_syscall());
             if let Some(param) = param {
                 readable = readable.narrowed(&param.ty);
             }

@@ -4,7 +4,8 @@ use super::Compiler;
 use crate::{
     codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix},
-    model::{Hook, Policy, Target},
+    model::{Hook, Policy, Section, Target},
+    plan::HookPoint,
 };
 
 /// How the functions are called at which programs for LSM hooks attach.
@@ -14,14 +15,12 @@ impl Compiler<'_> {
     /// `fentries` and `lsmhooks`.
     pub(super) fn other_hooks(&mut self, policy: &Policy, root: &FieldPath) {
         for (i, hook) in policy.spec.fentries.iter().enumerate() {
-            let path = root.field("fentries").index(i);
-            let Target::Function { call, syscall, syscall_written } = &hook.target else { continue };
-            if call.starts_with("list:") {
+            let path = root.field(Section::Fentries.name()).index(i);
+            if matches!(&hook.target, Target::Function { call, .. } if call.starts_with("list:")) {
                 continue;
             }
-            let function = self.function(call, *syscall, *syscall_written, hook.ignore_failure, &path);
-            if let Some(function) = function {
-                self.arguments(hook, &function.name, *syscall, Some(&function), &path);
+            if let Some((point, function)) = self.resolve(hook, &path) {
+                self.arguments(hook, &point, Some(&function), &path);
             }
         }
         if policy.spec.lsm_hooks.is_empty() {
@@ -30,7 +29,7 @@ impl Compiler<'_> {
         let some = self.environment.kernel.functions().any(|function| function.starts_with(LSM_PREFIX));
         for (i, hook) in policy.spec.lsm_hooks.iter().enumerate() {
             let Target::Lsm { hook: name } = &hook.target else { continue };
-            self.lsm_hook(hook, name, some, &root.field("lsmhooks").index(i));
+            self.lsm_hook(hook, name, some, &root.field(Section::LsmHooks.name()).index(i));
         }
     }
 
@@ -39,7 +38,8 @@ impl Compiler<'_> {
         let kernel = self.environment.kernel;
         let symbol = format!("{LSM_PREFIX}{name}");
         if kernel.has_function(&symbol) {
-            self.arguments(hook, &symbol, false, kernel.function(&symbol).as_ref(), path);
+            let point = HookPoint::Lsm { hook: name.to_owned() };
+            self.arguments(hook, &point, kernel.function(&symbol).as_ref(), path);
             return;
         }
         // A name with its prefix is spoken of by a rule.

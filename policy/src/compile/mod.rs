@@ -9,22 +9,25 @@ mod arguments;
 mod elsewhere;
 mod enums;
 mod filters;
+mod function;
+mod point;
 mod process;
 mod room;
+mod syscall;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
 pub use answers::Answers;
-use gatewatch_kernel::{Attach, Function, Profile};
+use gatewatch_kernel::Profile;
 
 use crate::{
-    arch, check, codes,
-    diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
-    model::{Action, Hook, Kind, NamespaceKind, Policy, Selector, Target},
-    nearest, placeholder,
-    plan::{HookPlan, Plan, Scope, SelectorPlan},
+    codes,
+    diagnostic::{Diagnostic, FieldPath},
+    model::{Action, ActionKind, Hook, Kind, NamespaceKind, Policy, Section, Selector},
+    nearest,
+    plan::{ActionPlan, HookPlan, Plan, Scope, SelectorPlan},
 };
 
 /// What a policy is compiled for.
@@ -86,12 +89,12 @@ impl Compiler<'_> {
     fn policy(&mut self, policy: &Policy) -> Plan {
         let spec = &policy.spec;
         let root = FieldPath::root().field("spec");
+        for section in Section::ALL.iter().filter(|section| **section != Section::Kprobes) {
+            if !section.hooks(spec).is_empty() {
+                self.not_run(root.field(section.name()), &format!("`{section}`"));
+            }
+        }
         for (name, present) in [
-            ("fentries", !spec.fentries.is_empty()),
-            ("tracepoints", !spec.tracepoints.is_empty()),
-            ("lsmhooks", !spec.lsm_hooks.is_empty()),
-            ("uprobes", !spec.uprobes.is_empty()),
-            ("usdts", !spec.usdts.is_empty()),
             ("loader", spec.loader),
             ("lists", !spec.lists.is_empty()),
             // A policy that only monitors doesn't need them.
@@ -103,15 +106,14 @@ impl Compiler<'_> {
             }
         }
         self.other_hooks(policy, &root);
-        let kprobes = root.field("kprobes");
-        let hooks: Vec<(usize, HookPlan)> = spec
+        let kprobes = root.field(Section::Kprobes.name());
+        let hooks: Vec<HookPlan> = spec
             .kprobes
             .iter()
             .enumerate()
-            .filter_map(|(i, hook)| Some((i, self.hook(hook, &kprobes.index(i))?)))
+            .filter_map(|(i, hook)| self.hook(hook, kprobes.index(i)))
             .collect();
-        self.room(&hooks, &kprobes);
-        let hooks = hooks.into_iter().map(|(_, hook)| hook).collect();
+        self.room(&hooks);
         Plan {
             name: policy.name.clone(),
             namespace: match policy.kind {
@@ -123,22 +125,14 @@ impl Compiler<'_> {
         }
     }
 
-    fn hook(&mut self, hook: &Hook, path: &FieldPath) -> Option<HookPlan> {
-        let Target::Function { call, syscall, syscall_written } = &hook.target else { return None };
-        let function = if call.starts_with("list:") {
-            self.not_run(path.field("call"), "`list:` in `call`");
-            None
-        } else {
-            self.function(call, *syscall, *syscall_written, hook.ignore_failure, path)
+    fn hook(&mut self, hook: &Hook, path: FieldPath) -> Option<HookPlan> {
+        let resolved = self.resolve(hook, &path);
+        // Without the point there is no plan, but all other faults are still found.
+        let (point, function) = match &resolved {
+            Some((point, function)) => (point.clone(), Some(function.clone())),
+            None => self.assumed(hook)?,
         };
-        // Without the function there is no plan, but all other faults are still found. A name that is not written as a
-        // system call's is taken for the function of that name.
-        let kernel = self.environment.kernel;
-        let prefixed = call.starts_with("sys_") || call.starts_with(kernel.arch.syscall_prefix());
-        let by_name = || kernel.function(call).filter(|_| !prefixed);
-        let known = function.clone().or_else(by_name);
-        let symbol = known.as_ref().map_or(call.as_str(), |function| function.name.as_str());
-        let arguments = self.arguments(hook, symbol, *syscall && prefixed, known.as_ref(), path);
+        let arguments = self.arguments(hook, &point, function.as_ref(), &path);
         if let Some(action @ ("TrackSock" | "UntrackSock")) = hook.return_arg_action.as_deref() {
             self.not_run(path.field("returnArgAction"), &format!("`{action}`"));
         }
@@ -147,125 +141,10 @@ impl Compiler<'_> {
             selectors.push(self.selector(selector, hook, &arguments, &path.field("selectors").index(i)));
         }
         if selectors.is_empty() {
-            selectors.push(SelectorPlan { filters: Vec::new(), counts: true });
+            selectors.push(SelectorPlan { filters: Vec::new(), actions: ActionPlan::COUNT });
         }
-        let symbol = function?.name;
-        Some(HookPlan { symbol, syscall: *syscall, on_return: hook.on_return, selectors })
-    }
-
-    /// The kernel's function, if it has one that can be probed.
-    fn function(
-        &mut self,
-        call: &str,
-        syscall: bool,
-        written: bool,
-        optional: bool,
-        path: &FieldPath,
-    ) -> Option<Function> {
-        let kernel = self.environment.kernel;
-        let prefix = kernel.arch.syscall_prefix();
-        let named_as_syscall = call.starts_with("sys_") || call.starts_with(prefix);
-        if let Some(of) = arch::of_one(call).filter(|of| of.prefix != prefix)
-            && kernel.function(call).is_none_or(|_| syscall)
-        {
-            self.report(
-                check::hooks::one_architecture(call, syscall, of, path.field("call"))
-                    .severity(Severity::Error),
-            );
-            return None;
-        }
-        if syscall && !named_as_syscall {
-            let symbol = kernel.syscall_symbol(call);
-            let reason = if written { "" } else { " by default" };
-            self.report(
-                Diagnostic::new(
-                    &codes::SYSCALL_NAME,
-                    path.field("call"),
-                    format!(
-                        "`{call}` is not a system call, but `syscall` is true{reason}; no kernel has `{symbol}`"
-                    ),
-                )
-                .fix(Fix {
-                    title: "write `syscall: false`".to_owned(),
-                    path: if written { path.field("syscall") } else { path.clone() },
-                    edit: if written {
-                        Edit::Replace("false".to_owned())
-                    } else {
-                        Edit::AddField("syscall".to_owned(), "false".to_owned())
-                    },
-                    safe: kernel.function(call).is_some(),
-                }),
-            );
-            return None;
-        }
-        if !syscall && call.starts_with("sys_") {
-            self.report(
-                Diagnostic::new(
-                    &codes::SYSCALL_NAME,
-                    path.field("call"),
-                    format!(
-                        "`{call}` is a system call name, but `syscall` is false; the kernel has no function `{call}`"
-                    ),
-                )
-                .fix(Fix {
-                    title: "write `syscall: true`".to_owned(),
-                    path: path.field("syscall"),
-                    edit: Edit::Replace("true".to_owned()),
-                    safe: true,
-                }),
-            );
-            return None;
-        }
-        let symbol = if syscall { kernel.syscall_symbol(call) } else { call.to_owned() };
-        match kernel.function(&symbol) {
-            Some(function) if function.attachable == Attach::No => {
-                let why = function.obstacle.map_or_else(String::new, |why| format!(": {why}"));
-                self.report(Diagnostic::new(
-                    &codes::NOT_ATTACHABLE,
-                    path.field("call"),
-                    format!(
-                        "the kernel {} does not allow probing `{symbol}`{why}; the hook would never fire",
-                        kernel.release
-                    ),
-                ));
-                None
-            }
-            Some(function) => Some(function),
-            None => {
-                self.missing(call, &symbol, syscall, optional, path);
-                None
-            }
-        }
-    }
-
-    fn missing(&mut self, call: &str, symbol: &str, syscall: bool, optional: bool, path: &FieldPath) {
-        let kernel = self.environment.kernel;
-        let nearest = self.nearest(symbol, 3);
-        let mut diagnostic = Diagnostic::new(
-            &codes::UNKNOWN_FUNCTION,
-            path.field("call"),
-            format!("the kernel {} has no function `{symbol}`; this hook would never fire", kernel.release),
-        );
-        if let Some(found) = placeholder::find(call) {
-            diagnostic = diagnostic.help(placeholder::help(found));
-        } else if let Some(best) = nearest.first() {
-            let written =
-                if syscall { best.strip_prefix(kernel.arch.syscall_prefix()) } else { Some(best.as_str()) };
-            let names: Vec<String> = nearest.iter().map(|name| format!("`{name}`")).collect();
-            diagnostic = diagnostic.help(format!("did you mean {}?", names.join(" or ")));
-            if let Some(written) = written.filter(|written| *written != call) {
-                diagnostic = diagnostic.fix(Fix {
-                    title: format!("write `{written}`"),
-                    path: path.field("call"),
-                    edit: Edit::Replace(written.to_owned()),
-                    safe: false,
-                });
-            }
-        }
-        if optional {
-            diagnostic = diagnostic.severity(Severity::Warning);
-        }
-        self.report(diagnostic);
+        let args = arguments.plan();
+        resolved.map(|(point, _)| HookPlan { point, origin: path, args, selectors })
     }
 
     fn selector(
@@ -305,19 +184,19 @@ impl Compiler<'_> {
                 filters.extend(self.argument_filter(result, filter, &path));
             }
         }
-        let counts = self.actions(&selector.match_actions, &path.field("matchActions"));
+        let actions = self.actions(&selector.match_actions, &path.field("matchActions"));
         self.actions(&selector.match_return_actions, &path.field("matchReturnActions"));
-        SelectorPlan { filters, counts }
+        SelectorPlan { filters, actions }
     }
 
-    /// Whether a match is counted.
-    fn actions(&mut self, actions: &[Action], path: &FieldPath) -> bool {
-        let mut counts = actions.is_empty();
+    /// What is done with an event.
+    fn actions(&mut self, actions: &[Action], path: &FieldPath) -> ActionPlan {
+        let mut plan = if actions.is_empty() { ActionPlan::COUNT } else { ActionPlan::NONE };
         for (i, action) in actions.iter().enumerate() {
             let path = path.index(i);
-            match action.action.as_str() {
-                "Post" => {
-                    counts = true;
+            match action.kind {
+                Some(ActionKind::Post) => {
+                    plan.count = true;
                     for name in action.fields.keys() {
                         self.report(Diagnostic::new(
                             &codes::NO_EFFECT,
@@ -326,21 +205,20 @@ impl Compiler<'_> {
                         ));
                     }
                 }
-                "NoPost" => {}
+                Some(ActionKind::NoPost) => {}
                 // Nothing is done to the process, and what it would be done to is counted.
-                "Sigkill"
-                | "Signal"
-                | "Override"
-                | "NotifyEnforcer"
-                | "CleanupEnforcerNotification"
-                | "Set"
-                    if self.monitors =>
-                {
-                    counts = true;
-                }
-                other => self.not_run(path.field("action"), &format!("the action `{other}`")),
+                Some(
+                    ActionKind::Sigkill
+                    | ActionKind::Signal
+                    | ActionKind::Override
+                    | ActionKind::NotifyEnforcer
+                    | ActionKind::CleanupEnforcerNotification
+                    | ActionKind::Set,
+                ) if self.monitors => plan.count = true,
+                Some(other) => self.not_run(path.field("action"), &format!("the action `{other}`")),
+                None => self.not_run(path.field("action"), "this action"),
             }
         }
-        counts
+        plan
     }
 }

@@ -1,4 +1,4 @@
-//! Whether what one policy looks at fits on a kernel function. (Policies that fit by themselves may still be too many
+//! Whether what one policy looks at fits at one point. (Policies that fit by themselves may still be too many
 //! together: the agent says that.)
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,24 +9,24 @@ use super::Compiler;
 use crate::{
     classify::Excess,
     codes,
-    diagnostic::{Diagnostic, FieldPath},
-    plan::{Field, HookPlan, Test, TextOp},
+    diagnostic::Diagnostic,
+    plan::{Field, HookPlan, HookPoint, Test, TextOp},
 };
 
 impl Compiler<'_> {
-    /// Says of each hook with too many selectors, and of each function of which too much is looked at.
-    pub(super) fn room(&mut self, hooks: &[(usize, HookPlan)], path: &FieldPath) {
-        let mut functions = BTreeMap::<&str, Vec<&(usize, HookPlan)>>::new();
+    /// Says of each hook with too many selectors, and of each point where too much is looked at.
+    pub(super) fn room(&mut self, hooks: &[HookPlan]) {
+        let mut points = BTreeMap::<&HookPoint, Vec<&HookPlan>>::new();
         for hook in hooks {
             let most = WORD_BITS as usize;
-            if hook.1.selectors.len() > most {
+            if hook.selectors.len() > most {
                 self.report(
                     Diagnostic::new(
                         &codes::TOO_MANY_SELECTORS,
-                        path.index(hook.0).field("selectors"),
+                        hook.origin.field("selectors"),
                         format!(
                             "{} selectors; a hook supports at most {most}, so the policy is not loaded",
-                            hook.1.selectors.len()
+                            hook.selectors.len()
                         ),
                     )
                     .at_key()
@@ -34,15 +34,15 @@ impl Compiler<'_> {
                 );
                 continue;
             }
-            functions.entry(&hook.1.symbol).or_default().push(hook);
+            points.entry(&hook.point).or_default().push(hook);
         }
-        for (symbol, hooks) in functions {
-            if let Some(excess) = excess(&hooks) {
-                let at = hooks.last().map_or(0, |(i, _)| *i);
+        for (point, hooks) in points {
+            if let (Some(excess), Some(last)) = (excess(&hooks), hooks.last()) {
+                let symbol = point.symbol().unwrap_or_default();
                 self.report(
                     Diagnostic::new(
                         &codes::TOO_MANY_FIELDS,
-                        path.index(at).field("selectors"),
+                        last.origin.field("selectors"),
                         format!("{excess} (`{symbol}`), so this policy is not loaded"),
                     )
                     .at_key()
@@ -53,10 +53,10 @@ impl Compiler<'_> {
     }
 }
 
-fn excess(hooks: &[&(usize, HookPlan)]) -> Option<Excess> {
+fn excess(hooks: &[&HookPlan]) -> Option<Excess> {
     let mut fields = BTreeSet::new();
     let mut followed: Vec<&Vec<Vec<u8>>> = Vec::new();
-    for filter in hooks.iter().flat_map(|(_, hook)| &hook.selectors).flat_map(|selector| &selector.filters) {
+    for filter in hooks.iter().flat_map(|hook| &hook.selectors).flat_map(|selector| &selector.filters) {
         match &filter.test {
             Test::Text { follow_children: true, values, .. } => {
                 if followed.len() <= FOLLOW_SLOTS && !followed.contains(&values) {

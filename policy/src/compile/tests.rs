@@ -9,7 +9,7 @@ use crate::{
     diagnostic::{Diagnostic, Severity},
     evaluate,
     model::NamespaceKind,
-    plan::{Field, Filter, Plan, Test, TextOp},
+    plan::{Field, Filter, HookPoint, Plan, Test, TextOp, When},
     read::read,
     source::parse,
 };
@@ -76,7 +76,8 @@ fn shipped_policies_compile_for_every_shipped_kernel() {
 #[test]
 fn names_become_symbols() {
     let (plan, _) = on("6.12", "  - call: sys_execve\n    syscall: true");
-    assert_eq!(plan.unwrap().hooks[0].symbol, "__x64_sys_execve");
+    let call = HookPoint::Syscall { symbol: "__x64_sys_execve".to_owned(), when: When::Entry };
+    assert_eq!(plan.unwrap().hooks[0].point, call);
     assert_eq!(said("  - call: tcp_connect"), ["GW203 spec.kprobes[0].call"]);
     assert_eq!(said("  - call: sys_execve\n    syscall: false"), ["GW203 spec.kprobes[0].call"]);
     let (_, diagnostics) = on("6.12", "  - call: securty_file_permission\n    syscall: false");
@@ -88,7 +89,9 @@ fn names_become_symbols() {
     assert!(on("6.12", truncate).0.is_some());
     let optional =
         format!("{truncate}\n    ignore: {{callNotFound: true}}\n  - call: tcp_connect\n    syscall: false");
-    assert_eq!(on("5.10", &optional).0.unwrap().hooks.len(), 1);
+    let hooks = on("5.10", &optional).0.unwrap().hooks;
+    let [hook] = hooks.as_slice() else { panic!("{hooks:?}") };
+    assert_eq!(hook.origin.to_string(), "spec.kprobes[1]");
 }
 
 #[test]
@@ -187,7 +190,7 @@ fn a_monitor_counts_what_it_would_have_done() {
         );
         whole("6.12", &text).0
     };
-    assert!(policy("monitor").unwrap().hooks[0].selectors[0].counts);
+    assert!(policy("monitor").unwrap().hooks[0].selectors[0].actions.count);
     assert!(policy("enforce").is_none());
 }
 
@@ -303,4 +306,48 @@ fn what_does_not_run_yet_is_refused_by_name() {
         "  - call: tcp_connect\n    syscall: false\n    selectors:\n    - matchActions: [{action: Post, rateLimit: 1m}]",
     );
     assert!(plan.is_some() && diagnostics[0].code.id == "GW403", "{diagnostics:?}");
+}
+
+/// A system call and the function that enters it are two points, whatever other hooks there are.
+#[test]
+fn one_symbol_may_be_two_points() {
+    let (plan, diagnostics) = on(
+        "6.12",
+        "  - call: __x64_sys_setuid\n    syscall: false\n    args: [{index: 0, type: uint64}]\n  - call: sys_setuid\n    \
+         syscall: true\n    args: [{index: 0, type: uint32}]\n  - call: sys_setuid\n    syscall: true\n    return: true\n    \
+         returnArg: {index: 0, type: int}",
+    );
+    let plan = plan.unwrap_or_else(|| panic!("{diagnostics:?}"));
+    let symbol = || "__x64_sys_setuid".to_owned();
+    let points: Vec<&HookPoint> = plan.hooks.iter().map(|hook| &hook.point).collect();
+    assert_eq!(
+        points,
+        [
+            &HookPoint::Function { symbol: symbol(), when: When::Entry },
+            &HookPoint::Syscall { symbol: symbol(), when: When::Entry },
+            &HookPoint::Syscall { symbol: symbol(), when: When::Return },
+        ]
+    );
+}
+
+/// What is looked at when a function is entered and when it returns are two programs' affairs: each has room of its own.
+#[test]
+fn entry_and_return_have_room_each() {
+    let hook = |more: &str, filters: &str| {
+        format!(
+            "  - call: security_sb_mount\n    syscall: false\n{more}    args: [{{index: 0, type: string}}, {{index: 1, type: \
+             path}}, {{index: 2, type: string}}]\n    selectors:\n    - {filters}\n"
+        )
+    };
+    let entry =
+        "matchArgs: [{index: 0, operator: Prefix, values: [/a]}, {index: 1, operator: Prefix, values: [/b]}]";
+    let back = "matchArgs: [{index: 2, operator: Prefix, values: [c]}]\n      matchBinaries: [{operator: Prefix, values: \
+                [/d]}]";
+    let returns = "    return: true\n    returnArg: {index: 0, type: int}\n";
+    assert_eq!(said(&format!("{}{}", hook("", entry), hook(returns, back))), [""; 0]);
+    assert_eq!(
+        said(&format!("{}{}", hook("", entry), hook("", back))),
+        ["GW401 spec.kprobes[1].selectors"],
+        "together they are too many"
+    );
 }

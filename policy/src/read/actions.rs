@@ -2,26 +2,7 @@
 
 use super::cursor::Cursor;
 use crate::meant::Sort;
-use crate::model::Action;
-
-/// Every action of the schema, and those that it had before Tetragon 1.8: a release of Tetragon may still have them.
-pub(super) const ACTIONS: &[&str] = &[
-    "Post",
-    "NoPost",
-    "Sigkill",
-    "Signal",
-    "Override",
-    "GetUrl",
-    "DnsLookup",
-    "TrackSock",
-    "UntrackSock",
-    "NotifyEnforcer",
-    "CleanupEnforcerNotification",
-    "Set",
-    "FollowFD",
-    "UnfollowFD",
-    "CopyFD",
-];
+use crate::model::{Action, ActionKind};
 
 pub(super) const ACTION: &[&str] = &[
     "action",
@@ -48,17 +29,9 @@ pub(super) const ACTION: &[&str] = &[
 /// An entry of `matchActions`.
 pub(super) fn action(cursor: &Cursor<'_>) -> Action {
     let Some(object) = cursor.object(ACTION) else { return Action::default() };
-    let written = object.required("action", "Post");
-    let mut action = Action {
-        action: match written {
-            // Kept as it is: not to know an action isn't to do nothing.
-            Some(c) => c
-                .word(Sort::Action, ACTIONS)
-                .map_or_else(|| c.node.as_str().unwrap_or_default().to_owned(), str::to_owned),
-            None => String::new(),
-        },
-        ..Action::default()
-    };
+    let written = object.required("action", ActionKind::Post.name());
+    let kind = written.and_then(|c| c.word(Sort::Action, ActionKind::NAMES)).and_then(ActionKind::from_name);
+    let mut action = Action { kind, ..Action::default() };
     for name in ACTION.iter().skip(1) {
         let Some(c) = object.get(name) else { continue };
         let text = match *name {

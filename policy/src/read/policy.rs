@@ -9,7 +9,7 @@ use super::selectors::{label_selector, selector};
 use crate::codes::BAD_NAME;
 use crate::diagnostic::{Diagnostic, Edit, Fix};
 use crate::meant::Sort;
-use crate::model::{Kind, List, Policy, Spec};
+use crate::model::{Hook, Kind, List, ListType, Policy, Section, Spec};
 use crate::names;
 
 const TOP: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
@@ -34,12 +34,12 @@ const METADATA: &[&str] = &[
 ];
 
 pub(super) const SPEC: &[&str] = &[
-    "kprobes",
-    "fentries",
-    "tracepoints",
-    "lsmhooks",
-    "uprobes",
-    "usdts",
+    Section::Kprobes.name(),
+    Section::Fentries.name(),
+    Section::Tracepoints.name(),
+    Section::LsmHooks.name(),
+    Section::Uprobes.name(),
+    Section::Usdts.name(),
     "loader",
     "podSelector",
     "containerSelector",
@@ -52,7 +52,6 @@ pub(super) const SPEC: &[&str] = &[
 ];
 
 const LIST: &[&str] = &["name", "type", "values", "pattern", "validated"];
-const LIST_TYPES: &[&str] = &["syscalls", "generated_syscalls", "generated_ftrace"];
 
 /// Reads the whole object.
 pub(super) fn policy(cursor: &Cursor<'_>, kind: Kind) -> Policy {
@@ -114,17 +113,18 @@ fn texts_by_name(object: &Object<'_>, name: &str) -> BTreeMap<String, String> {
 
 fn read_spec(spec: &Object<'_>) -> Spec {
     let labels = |name| spec.get(name).map(|c| label_selector(&c));
+    let hooks = |section: Section, read: fn(&Cursor<'_>) -> Hook| spec.list(section.name(), read);
     Spec {
         pod_selector: labels("podSelector"),
         container_selector: labels("containerSelector"),
         host_selector: labels("hostSelector"),
         node_selector: labels("nodeSelector"),
-        kprobes: spec.list("kprobes", kprobe),
-        fentries: spec.list("fentries", fentry),
-        tracepoints: spec.list("tracepoints", tracepoint),
-        lsm_hooks: spec.list("lsmhooks", lsm_hook),
-        uprobes: spec.list("uprobes", uprobe),
-        usdts: spec.list("usdts", usdt),
+        kprobes: hooks(Section::Kprobes, kprobe),
+        fentries: hooks(Section::Fentries, fentry),
+        tracepoints: hooks(Section::Tracepoints, tracepoint),
+        lsm_hooks: hooks(Section::LsmHooks, lsm_hook),
+        uprobes: hooks(Section::Uprobes, uprobe),
+        usdts: hooks(Section::Usdts, usdt),
         loader: spec.flag("loader"),
         lists: spec.list("lists", list),
         enforcers: spec.list("enforcers", |c| {
@@ -154,9 +154,8 @@ fn list(cursor: &Cursor<'_>) -> List {
         name: object.required_text("name", "…"),
         ty: object
             .get("type")
-            .and_then(|c| c.named_word(Sort::Other, "list type", LIST_TYPES))
-            .unwrap_or_default()
-            .to_owned(),
+            .and_then(|c| c.named_word(Sort::Other, "list type", ListType::NAMES))
+            .and_then(ListType::from_name),
         values: object.texts("values"),
         pattern: object.text("pattern"),
         validated: object.flag("validated"),

@@ -13,8 +13,12 @@ use std::{
 };
 
 use gatewatch_policy::{
+    diagnostic::FieldPath,
     evaluate::{Event, Value, Verdict, evaluate},
-    plan::{Field, Filter, HookPlan, Network, Plan, Scope, SelectorPlan, Test, TextOp},
+    plan::{
+        ActionPlan, Field, Filter, HookPlan, HookPoint, Network, Plan, Scope, SelectorPlan, Test, TextOp,
+        When,
+    },
 };
 use proptest::{
     prelude::*,
@@ -80,13 +84,15 @@ fn hook(
     on_return: bool,
     filter: impl Strategy<Value = Filter> + 'static,
 ) -> impl Strategy<Value = HookPlan> {
-    let symbol = symbol.to_owned();
+    let (symbol, when) = (symbol.to_owned(), When::of(on_return));
+    let point =
+        if syscall { HookPoint::Syscall { symbol, when } } else { HookPoint::Function { symbol, when } };
     let selector = (proptest::collection::vec(filter, 0..4), prop::bool::weighted(0.8))
-        .prop_map(|(filters, counts)| SelectorPlan { filters, counts });
+        .prop_map(|(filters, count)| SelectorPlan { filters, actions: ActionPlan { count } });
     proptest::collection::vec(selector, 1..5).prop_map(move |selectors| HookPlan {
-        symbol: symbol.clone(),
-        syscall,
-        on_return,
+        point: point.clone(),
+        origin: FieldPath::root().field("spec").field("kprobes").index(0),
+        args: Vec::new(),
         selectors,
     })
 }

@@ -7,6 +7,7 @@ use gatewatch_kernel::host::{Depth, Preemption, host_to};
 use super::{CALLS, SETUID, counts_setuid, policy, this};
 use crate::{
     agent::Agent,
+    calls,
     kernel::{Kernel, Way},
     pod,
     scrape::EVENTS,
@@ -76,7 +77,7 @@ fn under_interruption(way: Way) -> (u64, u64, u64) {
     for mut worker in workers {
         assert!(worker.wait().expect("an exit status").success());
     }
-    let missed = kernel.engine.kernel().attached().iter().map(|attached| attached.missed().recursion).sum();
+    let missed = kernel.engine.view().missed().into_values().sum();
     (made, kernel.counts().get("gid").copied().unwrap_or(0), missed)
 }
 
@@ -198,5 +199,43 @@ pub(super) fn processes() {
         ("nothing", 1_112),
     ] {
         assert_eq!(counted(policy), expected, "{policy}\n{text}\n{}", agent.log());
+    }
+}
+
+/// A system call and the function that enters it, hooked by two policies on one symbol: what an argument is for one of them
+/// doesn't hang on the other.
+pub(super) fn one_symbol_two_points() {
+    for way in Way::all() {
+        let mut kernel = Kernel::load_with(way);
+        let symbol = kernel.engine.profile().syscall_symbol("sys_setuid");
+        // The function's one argument is where the registers are. As a system call's it would be the id: 0.
+        let function = policy(
+            "function",
+            &format!(
+                "  - call: {symbol}\n    syscall: false\n    args: [{{index: 0, type: uint64}}]\n    selectors:\n    - \
+                 matchArgs: [{{index: 0, operator: GT, values: [\"4096\"]}}]"
+            ),
+        );
+        let call = |name: &str, operator: &str| {
+            policy(
+                name,
+                &format!(
+                    "  - call: sys_setuid\n    syscall: true\n    args: [{{index: 0, type: uint32}}]\n    selectors:\n    - \
+                     matchArgs: [{{index: 0, operator: {operator}, values: [\"0\"]}}]"
+                ),
+            )
+        };
+        let text = [function.clone(), call("call", "Equal"), call("other", "NotEqual")].concat();
+        let plans = kernel.compile(&text);
+        assert!(kernel.apply(plans).is_empty());
+        calls::setuid_root(1_000);
+        let counts = kernel.counts();
+        let counted = |name: &str| counts.get(name).copied().unwrap_or(0);
+        assert_eq!(["function", "call", "other"].map(counted), [1_000, 1_000, 0], "{way:?}");
+        // The other policies go, and it counts on.
+        let plans = kernel.compile(&function);
+        assert!(kernel.apply(plans).is_empty());
+        calls::setuid_root(1_000);
+        assert_eq!(kernel.counts().get("function"), Some(&2_000), "{way:?}");
     }
 }

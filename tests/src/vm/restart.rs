@@ -155,6 +155,43 @@ pub(super) fn changed_meanwhile() {
     }
 }
 
+/// The agent is replaced by a later version: what the one before has left has the names of layout 4, and the kernel goes on
+/// with it meanwhile. (What agents of layout 4 wrote is read by a test of the agent's.)
+pub(super) fn after_an_upgrade() {
+    let all = policy("all", SETUID);
+    let mut agent = Agent::start(&[("all.yaml", &all)], &pod::list(&[]));
+    calls::setuid_root(100);
+    agent.kill();
+    let folder = |prefix: &str| {
+        let mut folders = fs::read_dir(PINS).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let path = folders.next().expect("a layout");
+        assert!(folders.next().is_none(), "one layout");
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let shapes = name.strip_prefix(prefix).unwrap_or_else(|| panic!("{name}")).to_owned();
+        (path, shapes)
+    };
+    let kept = hooks_are_kept();
+    let (now, shapes) = folder("v5-");
+    let earlier = Path::new(PINS).join(format!("v4-{shapes}"));
+    fs::rename(now, &earlier).expect("renamed");
+    fs::create_dir(earlier.join("sites")).expect("a folder");
+    for hook in fs::read_dir(earlier.join("hooks")).expect("a folder") {
+        let hook = hook.expect("an entry");
+        let name = hook.file_name().to_string_lossy().replace("function~entry~", "");
+        fs::rename(hook.path(), earlier.join("sites").join(name)).expect("renamed");
+    }
+    fs::remove_dir(earlier.join("hooks")).expect("removed");
+    calls::setuid_root(50);
+    agent.again();
+    calls::setuid_root(7);
+    assert!(agent.log().contains("which an earlier version has left"), "{}", agent.log());
+    folder("v5-");
+    let text = agent.metrics();
+    let expected = if kept { 157 } else { 107 };
+    assert_eq!(sum(&text, EVENTS, &[("policy", "all")]), expected, "{text}\n{}", agent.log());
+    assert_eq!(gap_seconds(&text, "all") > 0.0, !kept, "{text}");
+}
+
 /// After `--cleanup` there is no trace of an agent, and what is of another layout goes when one starts.
 pub(super) fn nothing_is_left() {
     let all = policy("all", SETUID);
@@ -203,5 +240,5 @@ fn gap_seconds(text: &str, policy: &str) -> f64 {
 /// Whether the hook of the policies here, on a function's entry, is in the bpf file system.
 pub(super) fn hooks_are_kept() -> bool {
     let version = fs::read_dir(PINS).expect("a folder").next().expect("a layout").expect("an entry");
-    fs::read_dir(version.path().join("sites")).expect("a folder").count() > 0
+    fs::read_dir(version.path().join("hooks")).expect("a folder").count() > 0
 }

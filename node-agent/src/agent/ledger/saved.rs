@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
+use gatewatch_policy::plan::HookPoint;
 use serde::{Deserialize, Serialize};
 
 use super::Ledger;
 use crate::{
     attribution::SavedAttribution,
     kernel_half::LoadError,
-    series::{SavedSeries, SavedTotals, SavingSeries},
+    series::{InPolicy, SavedSeries, SavedTotals, SavingSeries},
+    upgrade,
 };
 
 /// As it is written. Series and attribution are of one moment, or a count could have two owners.
@@ -16,9 +18,9 @@ use crate::{
 struct Saving<'a> {
     series: SavingSeries<'a>,
     attribution: SavedAttribution,
-    overflow: SavedTotals,
-    missed: SavedTotals,
-    gaps: SavedTotals,
+    overflow: SavedTotals<u32>,
+    missed_by_point: SavedTotals<InPolicy<HookPoint>>,
+    gaps_by_label: SavedTotals<InPolicy<String>>,
 }
 
 /// As it is read.
@@ -27,9 +29,13 @@ struct Saving<'a> {
 struct Saved {
     series: SavedSeries,
     attribution: SavedAttribution,
-    overflow: SavedTotals,
-    missed: SavedTotals,
-    gaps: SavedTotals,
+    overflow: SavedTotals<u32>,
+    missed_by_point: SavedTotals<InPolicy<HookPoint>>,
+    gaps_by_label: SavedTotals<InPolicy<String>>,
+    /// What an agent of layout 4 has missed, by the first hook of each policy and symbol.
+    missed: Option<SavedTotals<u32>>,
+    /// Its gaps, likewise.
+    gaps: Option<SavedTotals<u32>>,
 }
 
 impl Ledger {
@@ -49,8 +55,8 @@ impl Ledger {
             series: self.series.save(),
             attribution: self.attribution.save(),
             overflow: self.overflow.save(),
-            missed: self.missed.save(),
-            gaps: self.gaps.save(),
+            missed_by_point: self.missed.save(),
+            gaps_by_label: self.gaps.save(),
         };
         let bytes = serde_json::to_vec(&saved).map_err(LoadError::Memory)?;
         self.reader.save(&bytes)
@@ -69,8 +75,15 @@ impl Ledger {
         self.series.restore(saved.series, now);
         self.attribution.restore(saved.attribution, now);
         self.overflow.restore(saved.overflow);
-        self.missed.restore(saved.missed);
-        self.gaps.restore(saved.gaps);
+        let hooks = &*self.view.hooks;
+        self.missed.restore(match saved.missed {
+            Some(earlier) => upgrade::missed_totals(earlier, hooks, &self.view.missed()),
+            None => saved.missed_by_point,
+        });
+        self.gaps.restore(match saved.gaps {
+            Some(earlier) => upgrade::gap_totals(earlier, hooks),
+            None => saved.gaps_by_label,
+        });
         if let Some(exist) = self.existing() {
             self.attribution.only_cgroups(|id| exist.contains(&id), now);
         }

@@ -1,8 +1,6 @@
 //! The ways in which a program is attached to a function, and the names of each.
 
-use std::path::{Path, PathBuf};
-
-use crate::kernel_half::bpffs::Pins;
+use std::path::Path;
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +14,8 @@ pub(super) enum AttachType {
 }
 
 impl AttachType {
-    const ALL: [Self; 5] = [Self::Fentry, Self::Fexit, Self::Fprobe, Self::Kprobe, Self::Kretprobe];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Fentry, Self::Fexit, Self::Fprobe, Self::Kprobe, Self::Kretprobe];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -68,36 +67,5 @@ impl AttachType {
     /// Whether another task can come in the middle of its program, where the kernel is preemptible.
     pub(super) const fn is_interruptible(self) -> bool {
         matches!(self, Self::Fentry | Self::Fexit)
-    }
-}
-
-/// The folder of a hook. Names can't have a point there, and symbols have no tilde.
-pub(super) fn folder(pins: &Pins, symbol: &str, by: AttachType) -> PathBuf {
-    pins.dir().join("sites").join(format!("{}~{}", symbol.replace('.', "~~"), by.name()))
-}
-
-/// What a folder's name says.
-pub(super) fn parse_name(name: &str) -> Option<(String, AttachType)> {
-    let (symbol, by) = name.rsplit_once('~')?;
-    let by = AttachType::ALL.into_iter().find(|one| one.name() == by)?;
-    Some((symbol.replace("~~", "."), by))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_names_its_hook() {
-        let pins = Pins::for_test(Path::new("/x"));
-        for symbol in ["__sys_setuid", "foo.isra.0"] {
-            for by in AttachType::ALL {
-                let folder = folder(&pins, symbol, by);
-                let name = folder.file_name().unwrap().to_str().unwrap();
-                assert!(!name.contains('.'), "{name}");
-                assert_eq!(parse_name(name), Some((symbol.to_owned(), by)));
-            }
-        }
-        assert_eq!(parse_name("x~nothing"), None);
     }
 }

@@ -1,0 +1,76 @@
+//! What the classifier of a point looks at.
+
+use std::collections::BTreeSet;
+
+use gatewatch_abi::consts::{TEXT_FILE, TEXT_PATH, TYPED_ARG, TYPED_TASK};
+use gatewatch_kernel::{Kind, Param, Pointee, version};
+use gatewatch_policy::{
+    classify::{self, Excess, Tables},
+    plan::HookPoint,
+};
+
+use super::{Engine, Member, PolicyKey};
+
+impl Engine {
+    /// The tables of a point.
+    pub(super) fn tables(&self, point: &HookPoint, members: &[Member]) -> Result<Tables, Excess> {
+        let policies: Vec<&PolicyKey> = {
+            let unique: BTreeSet<&PolicyKey> = members.iter().map(|member| &member.policy).collect();
+            unique.into_iter().collect()
+        };
+        let classes: Vec<Vec<bool>> = self
+            .classes
+            .iter()
+            .map(|class| policies.iter().map(|policy| class.contains(*policy)).collect())
+            .collect();
+        let function = point.symbol().and_then(|symbol| self.profile.function(symbol));
+        let params = function.and_then(|function| function.params).unwrap_or_default();
+        let number = u32::try_from(params.len()).unwrap_or(0);
+        let mut tables = classify::classify(point, &hooks(members, &policies), &classes, number)?;
+        let typed = if gives_typed_task(&self.profile.release) { TYPED_TASK } else { TYPED_ARG };
+        for slot in &mut tables.spec.texts {
+            if params.get(slot.arg as usize).is_some_and(|param| is_typed(slot.source, param)) {
+                slot.typed = typed;
+            }
+        }
+        Ok(tables)
+    }
+}
+
+/// Whether the kernel has the helper `bpf_get_current_task_btf`: since Linux 5.11.
+fn gives_typed_task(release: &str) -> bool {
+    version(release).is_some_and(|version| version >= (5, 11))
+}
+
+/// Whether the verifier, which goes by the function's prototype, knows a file or a path as such.
+fn is_typed(source: u32, param: &Param) -> bool {
+    let pointee = |tag: &str| matches!(&param.ty.kind, Kind::Pointer(Pointee::Struct(name)) if name == tag);
+    match source {
+        TEXT_FILE => pointee("file"),
+        TEXT_PATH => pointee("path"),
+        _ => false,
+    }
+}
+
+/// A point's members as the classifier's builder takes them. `policies` has every policy among them.
+fn hooks<'a>(members: &'a [Member], policies: &[&PolicyKey]) -> Vec<classify::Hook<'a>> {
+    members
+        .iter()
+        .map(|member| classify::Hook {
+            id: member.id,
+            policy: policies.iter().position(|policy| **policy == member.policy).unwrap_or(usize::MAX),
+            plan: &member.plan,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::gives_typed_task;
+
+    #[test]
+    fn kernels_by_their_release() {
+        assert!(gives_typed_task("6.12.117+deb13-cloud-amd64") && gives_typed_task("5.11-rc1"));
+        assert!(!gives_typed_task("5.10.0-36-cloud-amd64") && !gives_typed_task(""));
+    }
+}

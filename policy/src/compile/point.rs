@@ -1,0 +1,119 @@
+//! Resolves the hooks of a policy to points of one kernel. Each kind of point has its own module; the symbol look-up
+//! that they share is here.
+
+use gatewatch_kernel::{Attach, Function};
+
+use super::Compiler;
+use crate::{
+    arch, check, codes,
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
+    model::{Hook, Target},
+    placeholder,
+    plan::{HookPoint, When},
+};
+
+impl Compiler<'_> {
+    /// Returns the point of a hook on a kernel function, and the function. `None`: the reason is reported.
+    pub(super) fn resolve(&mut self, hook: &Hook, path: &FieldPath) -> Option<(HookPoint, Function)> {
+        let Target::Function { call, syscall, syscall_written } = &hook.target else { return None };
+        if call.starts_with("list:") {
+            self.not_run(path.field("call"), "`list:` in `call`");
+            return None;
+        }
+        let kernel = self.environment.kernel;
+        if let Some(of) = arch::of_one(call).filter(|of| of.prefix != kernel.arch.syscall_prefix())
+            && kernel.function(call).is_none_or(|_| *syscall)
+        {
+            self.report(
+                check::hooks::one_architecture(call, *syscall, of, path.field("call"))
+                    .severity(Severity::Error),
+            );
+            return None;
+        }
+        if *syscall {
+            self.syscall(hook, call, *syscall_written, path)
+        } else {
+            self.function(hook, call, path)
+        }
+    }
+
+    /// Returns the point that the other parts of a hook are checked with when it does not resolve. A name that is not
+    /// written as a system call's is taken for the function of that name.
+    pub(super) fn assumed(&self, hook: &Hook) -> Option<(HookPoint, Option<Function>)> {
+        let Target::Function { call, syscall, .. } = &hook.target else { return None };
+        let kernel = self.environment.kernel;
+        let prefixed = call.starts_with("sys_") || call.starts_with(kernel.arch.syscall_prefix());
+        let function = kernel.function(call).filter(|_| !prefixed);
+        let (symbol, when) = (call.clone(), When::of(hook.on_return));
+        let point = if *syscall && prefixed {
+            HookPoint::Syscall { symbol, when }
+        } else {
+            HookPoint::Function { symbol, when }
+        };
+        Some((point, function))
+    }
+
+    /// Returns the kernel function `symbol` if it can be probed. `call` is its name in the policy.
+    pub(super) fn symbol(
+        &mut self,
+        hook: &Hook,
+        call: &str,
+        symbol: &str,
+        path: &FieldPath,
+    ) -> Option<Function> {
+        let kernel = self.environment.kernel;
+        match kernel.function(symbol) {
+            Some(function) if function.attachable == Attach::No => {
+                let why = function.obstacle.map_or_else(String::new, |why| format!(": {why}"));
+                self.report(Diagnostic::new(
+                    &codes::NOT_ATTACHABLE,
+                    path.field("call"),
+                    format!(
+                        "the kernel {} does not allow probing `{symbol}`{why}; the hook would never fire",
+                        kernel.release
+                    ),
+                ));
+                None
+            }
+            Some(function) => Some(function),
+            None => {
+                self.missing(hook, call, symbol, path);
+                None
+            }
+        }
+    }
+
+    fn missing(&mut self, hook: &Hook, call: &str, symbol: &str, path: &FieldPath) {
+        let kernel = self.environment.kernel;
+        let nearest = self.nearest(symbol, 3);
+        let mut diagnostic = Diagnostic::new(
+            &codes::UNKNOWN_FUNCTION,
+            path.field("call"),
+            format!("the kernel {} has no function `{symbol}`; this hook would never fire", kernel.release),
+        );
+        if let Some(found) = placeholder::find(call) {
+            diagnostic = diagnostic.help(placeholder::help(found));
+        } else if let Some(best) = nearest.first() {
+            let is_syscall = matches!(hook.target, Target::Function { syscall: true, .. });
+            let written = if is_syscall {
+                best.strip_prefix(kernel.arch.syscall_prefix())
+            } else {
+                Some(best.as_str())
+            };
+            let names: Vec<String> = nearest.iter().map(|name| format!("`{name}`")).collect();
+            diagnostic = diagnostic.help(format!("did you mean {}?", names.join(" or ")));
+            if let Some(written) = written.filter(|written| *written != call) {
+                diagnostic = diagnostic.fix(Fix {
+                    title: format!("write `{written}`"),
+                    path: path.field("call"),
+                    edit: Edit::Replace(written.to_owned()),
+                    safe: false,
+                });
+            }
+        }
+        if hook.ignore_failure {
+            diagnostic = diagnostic.severity(Severity::Warning);
+        }
+        self.report(diagnostic);
+    }
+}

@@ -1,0 +1,51 @@
+//! System calls, by the names that all architectures share.
+
+use gatewatch_kernel::Function;
+
+use super::Compiler;
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix},
+    model::Hook,
+    plan::{HookPoint, When},
+};
+
+impl Compiler<'_> {
+    /// The point of a hook with `syscall: true`, which a hook has unless something else is `written`.
+    pub(super) fn syscall(
+        &mut self,
+        hook: &Hook,
+        call: &str,
+        written: bool,
+        path: &FieldPath,
+    ) -> Option<(HookPoint, Function)> {
+        let kernel = self.environment.kernel;
+        let symbol = kernel.syscall_symbol(call);
+        if !call.starts_with("sys_") && !call.starts_with(kernel.arch.syscall_prefix()) {
+            let reason = if written { "" } else { " by default" };
+            self.report(
+                Diagnostic::new(
+                    &codes::SYSCALL_NAME,
+                    path.field("call"),
+                    format!(
+                        "`{call}` is not a system call, but `syscall` is true{reason}; no kernel has `{symbol}`"
+                    ),
+                )
+                .fix(Fix {
+                    title: "write `syscall: false`".to_owned(),
+                    path: if written { path.field("syscall") } else { path.clone() },
+                    edit: if written {
+                        Edit::Replace("false".to_owned())
+                    } else {
+                        Edit::AddField("syscall".to_owned(), "false".to_owned())
+                    },
+                    safe: kernel.function(call).is_some(),
+                }),
+            );
+            return None;
+        }
+        let function = self.symbol(hook, call, &symbol, path)?;
+        let when = When::of(hook.on_return);
+        Some((HookPoint::Syscall { symbol: function.name.clone(), when }, function))
+    }
+}

@@ -1,0 +1,55 @@
+//! Actions: entries of `matchActions` and `matchReturnActions`.
+
+use std::collections::BTreeMap;
+
+use super::names::names;
+
+names! {
+    /// The actions of the language.
+    pub enum ActionKind {
+        Post = "Post",
+        NoPost = "NoPost",
+        Sigkill = "Sigkill",
+        Signal = "Signal",
+        Override = "Override",
+        GetUrl = "GetUrl",
+        DnsLookup = "DnsLookup",
+        TrackSock = "TrackSock",
+        UntrackSock = "UntrackSock",
+        NotifyEnforcer = "NotifyEnforcer",
+        CleanupEnforcerNotification = "CleanupEnforcerNotification",
+        Set = "Set",
+        FollowFD = "FollowFD",
+        UnfollowFD = "UnfollowFD",
+        CopyFD = "CopyFD",
+    }
+}
+
+impl ActionKind {
+    /// Whether it does something to the process instead of reporting it.
+    pub const fn enforces(self) -> bool {
+        matches!(self, Self::Sigkill | Self::Signal | Self::Override | Self::NotifyEnforcer)
+    }
+}
+
+/// One entry of `matchActions` or `matchReturnActions`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Action {
+    /// `action`; `None` where it is not one of the language's. Not to know an action is not to do nothing: such a
+    /// policy does not run.
+    pub kind: Option<ActionKind>,
+    /// Every other field as written: `argError`, `argSig`, `rateLimit` and so on.
+    pub fields: BTreeMap<String, String>,
+}
+
+impl Action {
+    /// Whether it does something to the process instead of reporting it.
+    pub fn enforces(&self) -> bool {
+        self.kind.is_some_and(ActionKind::enforces)
+    }
+
+    /// Whether a boolean field is set.
+    pub fn is_set(&self, field: &str) -> bool {
+        self.fields.get(field).is_some_and(|value| value == "true")
+    }
+}
