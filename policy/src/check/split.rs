@@ -62,7 +62,10 @@ fn same_effect(filtered: &Selector, all: &Selector) -> bool {
 
 /// The actions, with the one that no action means left out.
 fn posted(actions: &[Action]) -> Vec<&Action> {
-    actions.iter().filter(|action| action.kind != Some(ActionKind::Post) || !action.fields.is_empty()).collect()
+    actions
+        .iter()
+        .filter(|action| action.kind != Some(ActionKind::Post) || !action.fields.is_empty())
+        .collect()
 }
 
 /// The two selectors as one: where this one only says what no action means, it can be removed.

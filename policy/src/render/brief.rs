@@ -9,8 +9,9 @@ pub const CHARACTERS: usize = 120;
 /// Characters that a path may take where not all can be shown.
 const PATH: usize = 40;
 
-/// A diagnostic in at most [`CHARACTERS`]: `CODE path: message; help`, as much of it as there is room for. The help is
-/// left out first, then the middle of the path, then the end of the message.
+/// A diagnostic in at most [`CHARACTERS`]: `CODE path: message; help`, as much of it as there is room for. What the help
+/// says beyond its first clause is left out first, then all of it, then the middle of the path, then the end of the
+/// message.
 pub fn render(diagnostic: &Diagnostic) -> String {
     let whole = plain(&diagnostic.to_string()).into_owned();
     if count(&whole) <= CHARACTERS {
@@ -20,6 +21,12 @@ pub fn render(diagnostic: &Diagnostic) -> String {
     let head = |path: &str| format!("{} {path}: ", diagnostic.code.id);
     let path = plain(&diagnostic.path.to_string()).into_owned();
     let long = format!("{}{message}", head(&path));
+    if let Some(help) = &diagnostic.help {
+        let with_clause = format!("{long}; {}", clause(&plain(help)));
+        if count(&with_clause) <= CHARACTERS {
+            return with_clause;
+        }
+    }
     if count(&long) <= CHARACTERS {
         return long;
     }
@@ -56,6 +63,15 @@ fn shortened(path: &FieldPath) -> String {
         format!("{head}…{tail}")
     } else {
         format!("…{}", to_length(&tail, room))
+    }
+}
+
+/// The first clause of a help, which has what to write: `did you mean "empire"?` of a longer one.
+fn clause(help: &str) -> &str {
+    let end = ["; ", " (", ": ", ", "].iter().filter_map(|end| help.find(end)).min().unwrap_or(help.len());
+    match help.find("? ") {
+        Some(question) if question < end => &help[..=question],
+        _ => &help[..end],
     }
 }
 
@@ -114,6 +130,18 @@ mod tests {
     fn what_is_short_is_whole() {
         let short = Diagnostic::new(&UNDECLARED_ARG, place(), "it is wrong").help("fix it");
         assert_eq!(render(&short), "GW303 spec.kprobes[0].selectors[1]: it is wrong; fix it");
+    }
+
+    #[test]
+    fn a_suggestion_stays_where_its_reason_does_not_fit() {
+        let path =
+            FieldPath::root().field("spec").field("template").field("metadata").field("labels").field("org");
+        let near = Diagnostic::new(&UNDECLARED_ARG, path, "\"Empire\" matches no policy")
+            .help("did you mean \"empire\"? (2 policies would select the pods of this workload)");
+        assert_eq!(
+            render(&near),
+            "GW303 spec.template.metadata.labels.org: \"Empire\" matches no policy; did you mean \"empire\"?"
+        );
     }
 
     #[test]
