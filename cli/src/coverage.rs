@@ -70,7 +70,7 @@ fn human(survey: &Survey) -> String {
     }
     let mut unwatched = 0;
     for workload in &workloads {
-        let watching = survey.index.selecting(&workload.shape);
+        let watching = survey.index.selecting_policies(&workload.shape);
         unwatched += usize::from(watching.is_empty());
         let mut row = vec![workload.shape.namespace.clone(), format!("{}/{}", workload.kind, workload.name)];
         if wide {
@@ -109,7 +109,12 @@ fn json(to: &mut impl Write, survey: &Survey) -> Result<()> {
             namespace: &workload.shape.namespace,
             kind: &workload.kind,
             name: &workload.name,
-            policies: survey.index.selecting(&workload.shape).iter().map(ToString::to_string).collect(),
+            policies: survey
+                .index
+                .selecting_policies(&workload.shape)
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         };
         writeln!(to, "{}", serde_json::to_string(&row)?)?;
     }

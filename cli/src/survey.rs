@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use gatewatch_coverage::{Index, Watch, Workload, read as objects};
+use gatewatch_coverage::{Index, IndexedPolicy, Workload, read as objects};
 use gatewatch_policy::assess::{Checked, Object, Objects, rebase};
 use gatewatch_policy::codes::NEARLY_SELECTED;
 use gatewatch_policy::diagnostic::{Diagnostic, FieldPath};
@@ -69,7 +69,7 @@ pub(crate) enum What {
 /// A policy that was read.
 #[derive(Debug)]
 pub(crate) struct Found {
-    pub(crate) watch: Watch,
+    pub(crate) watch: IndexedPolicy,
     /// The policy itself, where it is to be explained.
     pub(crate) checked: Option<Checked>,
 }
@@ -233,19 +233,19 @@ fn policy(object: &Object<'_>, namespace: &str, purpose: Purpose<'_>) -> (Vec<Lo
     match purpose {
         Purpose::Lint(rules) => {
             let assessment = rules.assess(object);
-            let watch = assessment.policy.map(|policy| Watch::new(&policy, namespace));
+            let watch = assessment.policy.map(|policy| IndexedPolicy::new(&policy, namespace));
             (assessment.findings, watch.map(|watch| Found { watch, checked: None }))
         }
         Purpose::Explain => {
             let found = Checked::of(object.clone()).map(|checked| Found {
-                watch: Watch::new(&checked.policy, namespace),
+                watch: IndexedPolicy::new(&checked.policy, namespace),
                 checked: Some(checked),
             });
             (Vec::new(), found.ok())
         }
         Purpose::Relate => {
             let policy = read::read_node(object.node(), &FieldPath::root()).0;
-            let watch = policy.map(|policy| Watch::new(&policy, namespace));
+            let watch = policy.map(|policy| IndexedPolicy::new(&policy, namespace));
             (Vec::new(), watch.map(|watch| Found { watch, checked: None }))
         }
     }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use gatewatch_coverage::{Watch, read as objects};
+use gatewatch_coverage::{IndexedPolicy, read as objects};
 use gatewatch_kernel::Profile;
 use gatewatch_policy::assess::{Against, Fleet, Kernel, Objects, assess};
 use gatewatch_policy::compile::Environment;
@@ -81,7 +81,7 @@ enum Outcome {
 
 /// A policy that was compiled.
 struct Compiled {
-    watch: Watch,
+    watch: IndexedPolicy,
     plan: Arc<Plan>,
 }
 
@@ -119,7 +119,7 @@ fn policies(path: &Path, kernel: Kernel<'_>) -> Result<Vec<Compiled>> {
             if let Some(error) = assessment.first_error() {
                 bail!("{}: the policy does not run on this kernel: {error}", path.display());
             }
-            let watch = Watch::new(policy, objects::DEFAULT_NAMESPACE);
+            let watch = IndexedPolicy::new(policy, objects::DEFAULT_NAMESPACE);
             let plan = assessment.plans.into_iter().next().flatten();
             found.extend(plan.map(|plan| Compiled { watch, plan }));
         }

@@ -4,7 +4,7 @@
 //! Beside `policy` and `workloads` such an example may have a block `before`: what one of the objects was.
 #![allow(clippy::expect_used, reason = "helpers of tests are not tests to clippy")]
 
-use gatewatch_coverage::{Index, Watch, Workload, read};
+use gatewatch_coverage::{Index, IndexedPolicy, Workload, read};
 use gatewatch_policy::assess::Checked;
 use gatewatch_policy::codes::ALL;
 use gatewatch_policy::diagnostic::{Diagnostic, Severity};
@@ -13,7 +13,7 @@ use gatewatch_policy::source::parse;
 
 #[derive(Default)]
 struct Objects {
-    policies: Vec<Watch>,
+    policies: Vec<IndexedPolicy>,
     workloads: Vec<Workload>,
 }
 
@@ -24,7 +24,9 @@ fn objects(texts: &[&str], index: &mut Index) -> Objects {
             index.apply_namespace(&name, &annotations);
         }
         found.workloads.extend(read::workload(&document.root, "default").map(|(workload, _)| workload));
-        found.policies.extend(Checked::of(&document).map(|checked| Watch::new(&checked.policy, "default")));
+        found
+            .policies
+            .extend(Checked::of(&document).map(|checked| IndexedPolicy::new(&checked.policy, "default")));
     }
     found
 }

@@ -1,25 +1,27 @@
-//! The index: told of changes, asked questions.
+//! The index: receives changes and answers queries.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::classes::{Class, Classes};
-use crate::policies::Policies;
-use crate::select::Selection;
-use crate::shape::{Shape, Workload};
-use crate::siblings::Families;
-use crate::watch::{PolicyId, Watch};
+use crate::{
+    applications::Applications,
+    indexed_policy::{IndexedPolicy, PolicyId},
+    policies::Policies,
+    selection::Selection,
+    shape::{Relabel, Shape, Workload},
+    workloads::{Group, Workloads},
+};
 
-/// The annotation by which a namespace asks that every pod in it is watched: `"true"`.
+/// The annotation by which a namespace requires that a policy selects every pod in it: `"true"`.
 pub const REQUIRE_COVERAGE: &str = "gatewatch.dev/require-coverage";
 
 /// Policies, pods, templates and namespaces.
 #[derive(Clone, Debug, Default)]
 pub struct Index {
     pub(crate) policies: Policies,
-    pub(crate) classes: Classes,
-    pub(crate) families: Families,
-    /// Namespaces in which every pod has to be watched, and all others that are known.
-    namespaces: HashMap<String, bool>,
+    pub(crate) workloads: Workloads,
+    pub(crate) applications: Applications,
+    /// All known namespaces, and whether each requires coverage.
+    requires_coverage: HashMap<String, bool>,
 }
 
 impl Index {
@@ -28,53 +30,53 @@ impl Index {
         Self::default()
     }
 
-    /// Adds a policy or replaces the one of its name.
-    pub fn apply_policy(&mut self, watch: Watch) {
-        self.policies.apply(watch);
+    /// Adds a policy, or replaces the one with its name.
+    pub fn apply_policy(&mut self, policy: IndexedPolicy) {
+        self.policies.apply(policy);
     }
 
-    /// Forgets a policy; gives what it was.
-    pub fn delete_policy(&mut self, id: &PolicyId) -> Option<Watch> {
+    /// Removes a policy, and returns it.
+    pub fn delete_policy(&mut self, id: &PolicyId) -> Option<IndexedPolicy> {
         self.policies.delete(id)
     }
 
     /// Replaces all policies.
-    pub fn reset_policies(&mut self, all: impl IntoIterator<Item = Watch>) {
+    pub fn reset_policies(&mut self, all: impl IntoIterator<Item = IndexedPolicy>) {
         self.policies.clear();
-        for watch in all {
-            self.policies.apply(watch);
+        for policy in all {
+            self.policies.apply(policy);
         }
     }
 
-    /// Adds a pod or an object with a template, or replaces the one of its kind, namespace and name.
+    /// Adds a pod or an object with a template, or replaces the one with its kind, namespace and name.
     pub fn apply_workload(&mut self, workload: &Workload) {
-        self.classes.apply(workload);
-        self.families.apply(workload);
+        self.workloads.apply(workload);
+        self.applications.apply(workload);
     }
 
-    /// Forgets a pod or an object with a template.
+    /// Removes a pod or an object with a template.
     pub fn delete_workload(&mut self, kind: &str, namespace: &str, name: &str) {
-        self.classes.delete(kind, namespace, name);
-        self.families.delete(kind, namespace, name);
+        self.workloads.delete(kind, namespace, name);
+        self.applications.delete(kind, namespace, name);
     }
 
-    /// Replaces all objects of a kind; those of another kind among `all` are added.
+    /// Replaces all objects of a kind. Objects of another kind in `all` are added.
     pub fn reset_workloads<'a>(&mut self, kind: &str, all: impl IntoIterator<Item = &'a Workload>) {
-        self.classes.clear(kind);
-        self.families.clear(kind);
+        self.workloads.clear(kind);
+        self.applications.clear(kind);
         for workload in all {
             self.apply_workload(workload);
         }
     }
 
-    /// Adds a namespace, by its annotations.
+    /// Adds or replaces a namespace by its annotations.
     pub fn apply_namespace(&mut self, name: &str, annotations: &BTreeMap<String, String>) {
-        self.namespaces.insert(name.to_owned(), requires_coverage(annotations));
+        self.requires_coverage.insert(name.to_owned(), requires_coverage(annotations));
     }
 
-    /// Forgets a namespace.
+    /// Removes a namespace.
     pub fn delete_namespace(&mut self, name: &str) {
-        self.namespaces.remove(name);
+        self.requires_coverage.remove(name);
     }
 
     /// Replaces all namespaces: names and annotations.
@@ -82,76 +84,85 @@ impl Index {
         &mut self,
         all: impl IntoIterator<Item = (&'a str, &'a BTreeMap<String, String>)>,
     ) {
-        self.namespaces.clear();
+        self.requires_coverage.clear();
         for (name, annotations) in all {
             self.apply_namespace(name, annotations);
         }
     }
 
-    /// A policy that is known.
-    pub fn policy(&self, id: &PolicyId) -> Option<&Watch> {
+    /// A known policy.
+    pub fn policy(&self, id: &PolicyId) -> Option<&IndexedPolicy> {
         self.policies.find(id)
     }
 
     /// All policies, in no order.
-    pub fn policies(&self) -> impl Iterator<Item = &Watch> {
+    pub fn policies(&self) -> impl Iterator<Item = &IndexedPolicy> {
         self.policies.iter()
     }
 
-    /// How many policies there are.
+    /// The number of policies.
     pub fn policy_count(&self) -> usize {
         self.policies.len()
     }
 
-    /// The pods and templates that there are, by namespace.
+    /// All pods and templates, by namespace.
     pub fn workloads(&self) -> Selection {
         let mut all = Selection::default();
-        for (name, namespace) in &self.classes.namespaces {
+        for (name, namespace) in &self.workloads.namespaces {
             all.add(name, namespace.tally);
         }
         all
     }
 
-    /// What a pod or template that is known looks like to selectors.
+    /// The shape of a known pod or template.
     pub fn shape_of(&self, kind: &str, namespace: &str, name: &str) -> Option<&Shape> {
-        self.classes.shape_of(kind, namespace, name)
+        self.workloads.shape_of(kind, namespace, name)
     }
 
-    /// Whether a namespace asks that every pod in it is watched.
+    /// Whether a namespace requires that a policy selects every pod in it.
     pub fn requires_coverage(&self, namespace: &str) -> bool {
-        self.namespaces.get(namespace).copied().unwrap_or(false)
+        self.requires_coverage.get(namespace).copied().unwrap_or(false)
     }
 
-    /// The pods and templates that a policy, known or not, selects now.
-    pub fn selection(&self, watch: &Watch) -> Selection {
-        watch.scope.pods.as_ref().map(|scope| self.classes.select(scope)).unwrap_or_default()
+    /// The pods and templates that a policy selects now. The policy need not be in the index.
+    pub fn selection(&self, policy: &IndexedPolicy) -> Selection {
+        policy.scope.pods.as_ref().map(|scope| self.workloads.select(scope)).unwrap_or_default()
     }
 
-    /// The policies that select a pod or template, known or not, in order.
-    pub fn selecting(&self, shape: &Shape) -> BTreeSet<&PolicyId> {
-        self.policies.selecting(shape)
+    /// The policies that select a pod or template, in order. The workload need not be in the index.
+    pub fn selecting_policies(&self, shape: &Shape) -> BTreeSet<&PolicyId> {
+        self.policies.selecting_policies(shape)
     }
 
-    /// The pods of namespaces that require coverage which no policy selects.
+    /// The policies that would select a shape with this label, which it lacks or has with another value.
+    pub(crate) fn policies_gained(&self, shape: &Shape, key: &str, value: &str) -> Vec<PolicyId> {
+        if shape.labels.get(key).is_some_and(|has| has == value) {
+            return Vec::new();
+        }
+        let relabel = Relabel { removed: key, key, value };
+        self.policies.gained(shape, relabel).into_iter().cloned().collect()
+    }
+
+    /// The pods that no policy selects, in namespaces that require coverage.
     pub fn uncovered(&self) -> Selection {
         let mut found = Selection::default();
-        for name in self.classes.namespaces.keys().filter(|name| self.requires_coverage(name)) {
-            for class in self.uncovered_in(name) {
-                found.add(name, class.tally);
+        for name in self.workloads.namespaces.keys().filter(|name| self.requires_coverage(name)) {
+            for group in self.uncovered_in(name) {
+                found.add(name, group.tally);
             }
         }
         found
     }
 
-    /// What of a namespace no policy selects.
-    pub(crate) fn uncovered_in(&self, namespace: &str) -> impl Iterator<Item = &Class> {
-        let ids = self.classes.in_namespace(namespace).into_iter().flatten();
-        let classes = ids.filter_map(|id| self.classes.class(*id));
-        classes.filter(|class| self.policies.selecting(&class.shape).is_empty())
+    /// The groups of a namespace that no policy selects.
+    pub(crate) fn uncovered_in(&self, namespace: &str) -> impl Iterator<Item = &Group> {
+        let ids = self.workloads.in_namespace(namespace).into_iter().flatten();
+        let groups = ids.filter_map(|id| self.workloads.group(*id));
+        groups.filter(|group| self.policies.selecting_policies(&group.shape).is_empty())
     }
 }
 
-/// Whether a namespace with these annotations asks that every pod in it is watched.
+/// Whether a namespace with these annotations requires that a policy selects every pod in it.
 pub fn requires_coverage(annotations: &BTreeMap<String, String>) -> bool {
     annotations.get(REQUIRE_COVERAGE).is_some_and(|value| value == "true")
 }

@@ -1,40 +1,44 @@
-//! Which pods and workloads a policy selects, asked from both sides: [`Index`] knows policies, pods, templates of
-//! pods and namespaces, and answers what a policy would watch, who would watch a pod, and what a change takes out of
-//! sight.
+//! The pods and workloads that a policy selects, from both sides. [`Index`] holds policies, pods, templates of pods and
+//! namespaces. It answers which pods a policy selects, which policies select a pod, and which pods a change deselects.
 //!
-//! The index is a plain structure in memory that is told of changes (`apply`, `delete`, `reset`). It has no client,
-//! no clock and nothing asynchronous, so the webhook and the command line share it. Every question borrows it only,
-//! and may be about an object that it doesn't know (one that is being applied).
+//! The index is a plain structure in memory that receives changes (`apply`, `delete`, `reset`). It has no client, no
+//! clock and nothing asynchronous, so the webhook and the command line share it. Every query borrows it, and may be
+//! about an object that it does not hold (one that is being applied).
 //!
-//! What a question costs doesn't depend on how many pods there are: pods that look the same to every selector
-//! (namespace, labels, containers) are one class, labels lead to classes and policies by inverted tables, and
-//! spelling is compared with the words that occur, not with pods.
+//! The cost of a query does not depend on the number of pods. Pods that look the same to every selector (namespace,
+//! labels, containers) form one group. Inverted indexes map labels to groups and policies. Typos are searched among the
+//! distinct words, not among the pods.
 //!
-//! The answers are values ([`Selection`], [`NearMiss`], …); the `on_*` functions of [`Index`] make [diagnostics] of
-//! them.
+//! The answers are values ([`Selection`], [`LabelTypo`], …). The `on_*` functions of [`Index`] turn them into
+//! [diagnostics].
 //!
 //! [diagnostics]: gatewatch_policy::diagnostic::Diagnostic
 
-mod clash;
-mod classes;
+mod applications;
+mod deselection;
+mod duplicate_hooks;
 mod index;
-mod loss;
-mod near;
+mod indexed_policy;
+mod label_index;
+mod misplaced_labels;
 mod policies;
 pub mod read;
-mod say;
+mod related_workloads;
+mod report;
 mod select;
+mod selection;
 mod shape;
-mod siblings;
-mod table;
+mod terms;
 mod text;
-mod watch;
+mod typos;
+mod workloads;
 
-pub use clash::Clash;
+pub use deselection::Deselection;
+pub use duplicate_hooks::DuplicateHook;
 pub use index::{Index, REQUIRE_COVERAGE, requires_coverage};
-pub use loss::Loss;
-pub use near::{NearMiss, NearPods};
-pub use select::{Selection, Tally};
+pub use indexed_policy::{IndexedPolicy, PolicyId};
+pub use misplaced_labels::MisplacedLabel;
+pub use related_workloads::RelatedWorkload;
+pub use selection::{Selection, Tally};
 pub use shape::{Container, Labels, Shape, Workload};
-pub use siblings::{Sibling, Stray};
-pub use watch::{PolicyId, Watch};
+pub use typos::{LabelTypo, MissedPods};

@@ -4,29 +4,32 @@ use std::collections::{BTreeSet, HashMap};
 
 use gatewatch_policy::scope::PodScope;
 
-use crate::shape::{Change, Shape};
-use crate::table::{Ids, Table};
-use crate::watch::{PolicyId, Watch, is_synthetic, required_keys, terms};
+use crate::{
+    indexed_policy::{IndexedPolicy, PolicyId},
+    label_index::{IdSet, LabelIndex},
+    shape::{Relabel, Shape},
+    terms::{is_synthetic, required_keys, terms},
+};
 
-/// What of a policy is looked up first: only shapes that have it can be selected.
+/// The key by which a policy is found. A policy selects only shapes that have it.
 #[derive(Clone, Debug)]
-enum Anchor {
+enum LookupKey {
     /// A label with one of these values.
     Label { key: String, values: Vec<String> },
     /// A label with any value.
     Key(String),
     /// A namespace.
     Namespace(String),
-    /// Nothing in particular.
-    Anything,
-    /// It watches no pods.
-    Nothing,
+    /// None: the policy is checked for every shape.
+    Any,
+    /// The policy selects no pods.
+    Never,
 }
 
 #[derive(Clone, Debug)]
 struct Slot {
-    watch: Watch,
-    anchor: Anchor,
+    policy: IndexedPolicy,
+    lookup_key: LookupKey,
 }
 
 /// All policies.
@@ -35,70 +38,70 @@ pub(crate) struct Policies {
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     by_id: HashMap<PolicyId, u32>,
-    /// By name alone: those of all namespaces and of the cluster.
-    pub(crate) by_name: HashMap<String, Ids>,
-    /// The labels that have to be there: the words that policies know.
-    pub(crate) terms: Table,
-    /// By fingerprint of a hook.
-    pub(crate) by_hook: HashMap<u64, Ids>,
-    by_label: Table,
-    by_key: HashMap<String, Ids>,
-    by_namespace: HashMap<String, Ids>,
-    anything: Ids,
+    /// By name alone: policies of all namespaces and cluster-wide ones.
+    pub(crate) by_name: HashMap<String, IdSet>,
+    /// The labels that policies require.
+    pub(crate) terms: LabelIndex,
+    /// By the fingerprint of a hook.
+    pub(crate) by_hook: HashMap<u64, IdSet>,
+    by_label: LabelIndex,
+    by_key: HashMap<String, IdSet>,
+    by_namespace: HashMap<String, IdSet>,
+    without_key: IdSet,
 }
 
 impl Policies {
-    pub(crate) fn get(&self, slot: u32) -> Option<&Watch> {
-        self.slots.get(slot as usize)?.as_ref().map(|slot| &slot.watch)
+    pub(crate) fn get(&self, slot: u32) -> Option<&IndexedPolicy> {
+        self.slots.get(slot as usize)?.as_ref().map(|slot| &slot.policy)
     }
 
-    pub(crate) fn find(&self, id: &PolicyId) -> Option<&Watch> {
+    pub(crate) fn find(&self, id: &PolicyId) -> Option<&IndexedPolicy> {
         self.get(*self.by_id.get(id)?)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Watch> {
-        self.slots.iter().flatten().map(|slot| &slot.watch)
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &IndexedPolicy> {
+        self.slots.iter().flatten().map(|slot| &slot.policy)
     }
 
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    pub(crate) fn apply(&mut self, watch: Watch) {
-        self.delete(&watch.id);
-        let anchor = self.anchor(&watch);
+    pub(crate) fn apply(&mut self, policy: IndexedPolicy) {
+        self.delete(&policy.id);
+        let lookup_key = self.lookup_key(&policy);
         let id = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
-            // Four thousand million policies don't fit into memory.
+            // 2^32 policies do not fit into memory.
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
-        self.list(&anchor, id);
-        for (key, value) in words(&watch) {
+        self.add_to_indexes(&lookup_key, id);
+        for (key, value) in required_labels(&policy) {
             self.terms.insert(key, value, id);
         }
-        for hook in &watch.hooks {
+        for hook in &policy.hooks {
             self.by_hook.entry(hook.fingerprint).or_default().insert(id);
         }
-        self.by_name.entry(watch.id.name.clone()).or_default().insert(id);
-        self.by_id.insert(watch.id.clone(), id);
+        self.by_name.entry(policy.id.name.clone()).or_default().insert(id);
+        self.by_id.insert(policy.id.clone(), id);
         if let Some(slot) = self.slots.get_mut(id as usize) {
-            *slot = Some(Slot { watch, anchor });
+            *slot = Some(Slot { policy, lookup_key });
         }
     }
 
-    pub(crate) fn delete(&mut self, id: &PolicyId) -> Option<Watch> {
+    pub(crate) fn delete(&mut self, id: &PolicyId) -> Option<IndexedPolicy> {
         let slot = self.by_id.remove(id)?;
-        let Slot { watch, anchor } = self.slots.get_mut(slot as usize)?.take()?;
+        let Slot { policy, lookup_key } = self.slots.get_mut(slot as usize)?.take()?;
         self.free.push(slot);
-        self.unlist(&anchor, slot);
-        for (key, value) in words(&watch) {
+        self.remove_from_indexes(&lookup_key, slot);
+        for (key, value) in required_labels(&policy) {
             self.terms.remove(key, value, slot);
         }
-        for hook in &watch.hooks {
-            drop_id(&mut self.by_hook, &hook.fingerprint, slot);
+        for hook in &policy.hooks {
+            remove_id(&mut self.by_hook, &hook.fingerprint, slot);
         }
-        drop_id(&mut self.by_name, &watch.id.name, slot);
-        Some(watch)
+        remove_id(&mut self.by_name, &policy.id.name, slot);
+        Some(policy)
     }
 
     pub(crate) fn clear(&mut self) {
@@ -106,7 +109,7 @@ impl Policies {
     }
 
     /// The policies that select a shape, in order.
-    pub(crate) fn selecting(&self, shape: &Shape) -> BTreeSet<&PolicyId> {
+    pub(crate) fn selecting_policies(&self, shape: &Shape) -> BTreeSet<&PolicyId> {
         let labels = shape.labels.iter();
         let by_label = labels.clone().filter_map(|(key, value)| self.by_label.get(key, value)).flatten();
         let by_key = labels.filter_map(|(key, _)| self.by_key.get(key)).flatten();
@@ -114,76 +117,79 @@ impl Policies {
         by_label
             .chain(by_key)
             .chain(by_namespace)
-            .chain(&self.anything)
+            .chain(&self.without_key)
             .filter_map(|slot| self.get(*slot))
-            .filter(|watch| watch.scope.pods.as_ref().is_some_and(|scope| shape.is_selected_by(scope)))
-            .map(|watch| &watch.id)
+            .filter(|policy| policy.scope.pods.as_ref().is_some_and(|scope| shape.is_selected_by(scope)))
+            .map(|policy| &policy.id)
             .collect()
     }
 
-    /// The policies that ask for a label and would select the shape with it, but don't without.
-    pub(crate) fn gained(&self, shape: &Shape, change: Change<'_>) -> Vec<&PolicyId> {
-        let asking = self.terms.get(change.key, change.value).into_iter().flatten();
-        let scopes = asking.filter_map(|slot| self.get(*slot)).filter_map(|watch| {
-            let scope = watch.scope.pods.as_ref()?;
-            (!shape.is_selected_by(scope) && shape.is_selected_with(scope, change)).then_some(&watch.id)
+    /// The policies that require a label and would select the shape with it, but do not without it.
+    pub(crate) fn gained(&self, shape: &Shape, relabel: Relabel<'_>) -> Vec<&PolicyId> {
+        let requiring = self.terms.get(relabel.key, relabel.value).into_iter().flatten();
+        let scopes = requiring.filter_map(|slot| self.get(*slot)).filter_map(|policy| {
+            let scope = policy.scope.pods.as_ref()?;
+            (!shape.is_selected_by(scope) && shape.is_selected_after(scope, relabel)).then_some(&policy.id)
         });
         scopes.collect()
     }
 
-    /// The entry that the fewest other policies share.
-    fn anchor(&self, watch: &Watch) -> Anchor {
-        let Some(scope) = &watch.scope.pods else { return Anchor::Nothing };
+    /// The key that the fewest other policies share.
+    fn lookup_key(&self, policy: &IndexedPolicy) -> LookupKey {
+        let Some(scope) = &policy.scope.pods else { return LookupKey::Never };
         let selector = scope.pods.iter();
         let label =
             selector.clone().flat_map(terms).filter(|term| !is_synthetic(term.key)).min_by_key(|term| {
-                term.values.iter().map(|v| self.by_label.get(term.key, v).map_or(0, Ids::len)).sum::<usize>()
+                term.values
+                    .iter()
+                    .map(|v| self.by_label.get(term.key, v).map_or(0, IdSet::len))
+                    .sum::<usize>()
             });
         if let Some(term) = label {
             let values = term.values.iter().map(|v| (*v).to_owned()).collect();
-            return Anchor::Label { key: term.key.to_owned(), values };
+            return LookupKey::Label { key: term.key.to_owned(), values };
         }
         if let Some(namespace) = &scope.namespace {
-            return Anchor::Namespace(namespace.clone());
+            return LookupKey::Namespace(namespace.clone());
         }
         match selector.flat_map(required_keys).find(|key| !is_synthetic(key)) {
-            Some(key) => Anchor::Key(key.to_owned()),
-            None => Anchor::Anything,
+            Some(key) => LookupKey::Key(key.to_owned()),
+            None => LookupKey::Any,
         }
     }
 
-    fn list(&mut self, anchor: &Anchor, id: u32) {
-        match anchor {
-            Anchor::Label { key, values } => {
+    fn add_to_indexes(&mut self, lookup_key: &LookupKey, id: u32) {
+        match lookup_key {
+            LookupKey::Label { key, values } => {
                 for value in values {
                     self.by_label.insert(key, Some(value), id);
                 }
             }
-            Anchor::Key(key) => _ = self.by_key.entry(key.clone()).or_default().insert(id),
-            Anchor::Namespace(name) => _ = self.by_namespace.entry(name.clone()).or_default().insert(id),
-            Anchor::Anything => _ = self.anything.insert(id),
-            Anchor::Nothing => {}
+            LookupKey::Key(key) => _ = self.by_key.entry(key.clone()).or_default().insert(id),
+            LookupKey::Namespace(name) => _ = self.by_namespace.entry(name.clone()).or_default().insert(id),
+            LookupKey::Any => _ = self.without_key.insert(id),
+            LookupKey::Never => {}
         }
     }
 
-    fn unlist(&mut self, anchor: &Anchor, id: u32) {
-        match anchor {
-            Anchor::Label { key, values } => {
+    fn remove_from_indexes(&mut self, lookup_key: &LookupKey, id: u32) {
+        match lookup_key {
+            LookupKey::Label { key, values } => {
                 for value in values {
                     self.by_label.remove(key, Some(value), id);
                 }
             }
-            Anchor::Key(key) => drop_id(&mut self.by_key, key, id),
-            Anchor::Namespace(name) => drop_id(&mut self.by_namespace, name, id),
-            Anchor::Anything => _ = self.anything.remove(&id),
-            Anchor::Nothing => {}
+            LookupKey::Key(key) => remove_id(&mut self.by_key, key, id),
+            LookupKey::Namespace(name) => remove_id(&mut self.by_namespace, name, id),
+            LookupKey::Any => _ = self.without_key.remove(&id),
+            LookupKey::Never => {}
         }
     }
 }
 
-/// The labels that a policy asks for: a value, or the key alone.
-fn words(watch: &Watch) -> impl Iterator<Item = (&str, Option<&str>)> {
-    let selector = || watch.scope.pods.iter().filter_map(|scope: &PodScope| scope.pods.as_ref());
+/// The labels that a policy requires: a value, or the key alone.
+fn required_labels(policy: &IndexedPolicy) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let selector = || policy.scope.pods.iter().filter_map(|scope: &PodScope| scope.pods.as_ref());
     let values = selector().flat_map(terms).flat_map(|term| {
         let key = term.key;
         term.values.into_iter().map(move |value| (key, Some(value)))
@@ -191,7 +197,7 @@ fn words(watch: &Watch) -> impl Iterator<Item = (&str, Option<&str>)> {
     values.chain(selector().flat_map(required_keys).map(|key| (key, None)))
 }
 
-fn drop_id<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Ids>, key: &K, id: u32) {
+fn remove_id<K: std::hash::Hash + Eq>(map: &mut HashMap<K, IdSet>, key: &K, id: u32) {
     if let Some(ids) = map.get_mut(key) {
         ids.remove(&id);
         if ids.is_empty() {

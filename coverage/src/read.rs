@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use gatewatch_policy::codes::WRONG_TYPE;
-use gatewatch_policy::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
-use gatewatch_policy::source::{Node, Value};
+use gatewatch_policy::{
+    codes::WRONG_TYPE,
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix},
+    source::{Node, Value},
+};
 
 use crate::shape::{Container, Labels, POD, Shape, Workload, template_path};
 
-/// The kinds that have pods in them, with the group that each is of.
+/// The kinds that are pods or have a template of pods, with their API groups.
 pub const KINDS: &[(&str, &str)] = &[
     (POD, ""),
     ("PodTemplate", ""),
@@ -21,33 +23,33 @@ pub const KINDS: &[(&str, &str)] = &[
     ("Job", "batch"),
 ];
 
-/// The namespace of objects that name none, as `kubectl` has it.
+/// The namespace of objects that do not set one, as in `kubectl`.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
 /// A namespace: its name and annotations.
-pub type Namespace = (String, BTreeMap<String, String>);
+pub type AnnotatedNamespace = (String, BTreeMap<String, String>);
 
-/// Whether an object of this kind and `apiVersion` has pods in it.
+/// Whether objects of this `apiVersion` and kind are pods or have a template of pods.
 pub fn is_workload(api_version: &str, kind: &str) -> bool {
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     KINDS.contains(&(kind, group))
 }
 
-/// Where the template of pods stands in an object of a kind that isn't one of [`KINDS`]: Argo's `Rollout`, OpenShift's
-/// `DeploymentConfig`, Knative's `Service` and many others have it where a `Deployment` or a `CronJob` has it. What has
-/// no containers there is no template of pods.
+/// The field path of the template of pods in an object of a kind that is not one of [`KINDS`]. Argo's `Rollout`,
+/// OpenShift's `DeploymentConfig`, Knative's `Service` and many others have it where a `Deployment` or a `CronJob` has
+/// it. Only a template with containers counts.
 fn other_template(object: &Node) -> Option<FieldPath> {
-    let places = ["Deployment", "CronJob", "PodTemplate"].map(template_path);
-    places.into_iter().find(|place| {
-        let template = place.0.iter().try_fold(object, |node, step| node.step(step));
+    let paths = ["Deployment", "CronJob", "PodTemplate"].map(template_path);
+    paths.into_iter().find(|path| {
+        let template = path.0.iter().try_fold(object, |node, step| node.step(step));
         let containers = template.and_then(|template| template.get("spec")?.get("containers"));
         containers.is_some_and(|list| !list.items().is_empty())
     })
 }
 
-/// Reads a pod or an object with a template of pods; `None` for any other object. One that names no namespace is
-/// taken to be in `default_namespace`. The diagnostics, with paths from the object, are labels that the API server
-/// would refuse.
+/// Reads a pod or an object with a template of pods. Returns `None` for any other object. An object without a namespace
+/// gets `default_namespace`. The diagnostics are about labels that the API server rejects; their paths start at the
+/// object.
 pub fn workload(object: &Node, default_namespace: &str) -> Option<(Workload, Vec<Diagnostic>)> {
     let text = |key| object.get(key).and_then(Node::as_str);
     let kind = text("kind")?;
@@ -80,8 +82,8 @@ pub fn workload(object: &Node, default_namespace: &str) -> Option<(Workload, Vec
     Some((workload, found))
 }
 
-/// Reads a namespace; `None` for any other object.
-pub fn namespace(object: &Node) -> Option<Namespace> {
+/// Reads a namespace. Returns `None` for any other object.
+pub fn namespace(object: &Node) -> Option<AnnotatedNamespace> {
     let text = |key| object.get(key).and_then(Node::as_str);
     if text("apiVersion") != Some("v1") || text("kind") != Some("Namespace") {
         return None;
@@ -90,11 +92,11 @@ pub fn namespace(object: &Node) -> Option<Namespace> {
     Some((metadata(object, "name")?, labels(annotations, &FieldPath::root(), &mut Vec::new())))
 }
 
-/// The repository of an image: without tag and digest.
+/// The repository of an image, without tag and digest.
 pub fn repository(image: &str) -> &str {
     let image = image.split_once('@').map_or(image, |(name, _)| name);
     match image.rsplit_once(':') {
-        // A colon before a slash is that of a registry's port.
+        // A colon before a slash separates the port of the registry.
         Some((name, tag)) if !tag.contains('/') => name,
         _ => image,
     }
@@ -109,7 +111,7 @@ fn selector(object: &Node, kind: &str) -> Labels {
     let selector = object.get("spec").and_then(|spec| spec.get("selector"));
     let labels_of = |node| labels(node, &FieldPath::root(), &mut Vec::new());
     match kind {
-        // Older than label selectors: the labels stand there themselves.
+        // Older than label selectors: the selector is the map of labels itself.
         "ReplicationController" | "DeploymentConfig" => labels_of(selector),
         _ => labels_of(selector.and_then(|selector| selector.get("matchLabels"))),
     }
@@ -127,7 +129,7 @@ fn containers(template: Option<&Node>) -> Vec<Container> {
         .collect()
 }
 
-/// Labels as they are written. What is no string is said and read as it is written.
+/// Labels as written. A value that is not a string is reported, and read as written.
 fn labels(node: Option<&Node>, path: &FieldPath, found: &mut Vec<Diagnostic>) -> Labels {
     let mut labels = Labels::new();
     let Some(Value::Map(entries)) = node.map(|node| &node.value) else { return labels };

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use gatewatch_policy::diagnostic::FieldPath;
-use gatewatch_policy::scope::PodScope;
+use gatewatch_policy::{diagnostic::FieldPath, scope::PodScope};
 
-/// Keys and values.
+/// Labels or annotations: keys and values.
 pub type Labels = BTreeMap<String, String>;
 
-/// A container, as a `containerSelector` sees it.
+/// The fields of a container that a `containerSelector` matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Container {
     /// Its name in the pod.
@@ -17,15 +16,15 @@ pub struct Container {
     pub repo: String,
 }
 
-/// All that selectors can see of a pod. Pods with equal shapes are selected by the same policies.
+/// Everything of a pod that selectors match. The same policies select pods of equal shape.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// Its namespace.
     pub namespace: String,
     /// Its labels.
     pub labels: Labels,
-    /// Its containers, init and ephemeral ones too; `None` where they aren't known (a watch of metadata alone). Then
-    /// a `containerSelector` is taken to find one.
+    /// Its containers, including init and ephemeral ones. `None` if they are not known, as with a metadata-only watch.
+    /// Then every `containerSelector` matches.
     pub containers: Option<Vec<Container>>,
 }
 
@@ -36,15 +35,15 @@ pub struct Workload {
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// Of the pod itself, or of the pods that are made from the template.
+    /// The shape of the pod, or of the pods that are created from the template.
     pub shape: Shape,
-    /// The labels of the object itself, for one with a template: no policy looks at them.
+    /// The labels of the object itself, if it has a template. No policy matches them.
     pub own_labels: Labels,
     /// `matchLabels` of the object's own selector.
     pub selector: Labels,
 }
 
-/// What the kind of a pod is called.
+/// The kind of a pod.
 pub(crate) const POD: &str = "Pod";
 
 impl Workload {
@@ -53,12 +52,12 @@ impl Workload {
         Self { kind: POD.to_owned(), name: name.into(), shape, ..Self::default() }
     }
 
-    /// Whether it is a pod and no template.
+    /// Whether it is a pod, not an object with a template.
     pub fn is_pod(&self) -> bool {
         self.kind == POD
     }
 
-    /// Where the labels stand that policies look at.
+    /// The field path of the labels that policies match.
     pub fn labels_path(&self) -> FieldPath {
         template_path(&self.kind).field("metadata").field("labels")
     }
@@ -69,7 +68,7 @@ impl Workload {
     }
 }
 
-/// Where the template of pods stands in an object of this kind; the object itself for a pod.
+/// The field path of the template of pods in an object of this kind. The root for a pod.
 pub(crate) fn template_path(kind: &str) -> FieldPath {
     let steps: &[&str] = match kind {
         POD => &[],
@@ -80,28 +79,28 @@ pub(crate) fn template_path(kind: &str) -> FieldPath {
     steps.iter().fold(FieldPath::root(), |path, step| path.field(step))
 }
 
-/// A label that is taken in place of another.
+/// One label replaced by another.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Change<'a> {
-    /// The key that goes.
-    pub(crate) without: &'a str,
-    /// The label that comes.
+pub(crate) struct Relabel<'a> {
+    /// The key of the label that is removed.
+    pub(crate) removed: &'a str,
+    /// The label that is added.
     pub(crate) key: &'a str,
     pub(crate) value: &'a str,
 }
 
 impl Shape {
-    /// Whether the pods that a scope names include one of this shape.
+    /// Whether a scope selects pods of this shape.
     pub fn is_selected_by(&self, scope: &PodScope) -> bool {
         scope.selects_pod(&self.namespace, &self.labels) && self.has_container_for(scope)
     }
 
-    /// The same as if one label were another.
-    pub(crate) fn is_selected_with(&self, scope: &PodScope, change: Change<'_>) -> bool {
+    /// Whether the pods that a scope selects include one of this shape once a label is replaced.
+    pub(crate) fn is_selected_after(&self, scope: &PodScope, relabel: Relabel<'_>) -> bool {
         let label = |key: &str| {
-            if key == change.key {
-                Some(change.value)
-            } else if key == change.without {
+            if key == relabel.key {
+                Some(relabel.value)
+            } else if key == relabel.removed {
                 None
             } else {
                 self.labels.get(key).map(String::as_str)

@@ -2,10 +2,12 @@
 
 use gatewatch_policy::model::{LabelOperator, LabelSelector};
 
-use crate::select::{Selection, Tally};
-use crate::watch::PolicyId;
+use crate::{
+    indexed_policy::PolicyId,
+    selection::{Selection, Tally},
+};
 
-/// Namespaces and policies that are named before the rest is a number.
+/// Namespaces and policies that are listed by name. The rest is a number.
 const NAMED: usize = 3;
 
 pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
@@ -26,7 +28,7 @@ impl Tally {
 }
 
 impl Selection {
-    /// ``4 pods in `test` ``, ``9 pods in `a` (5), `b` (4)``: the most first.
+    /// ``4 pods in `test` ``, ``9 pods in `a` (5), `b` (4)``: the largest first.
     pub(crate) fn phrase(&self) -> String {
         let total = self.total().phrase();
         let mut namespaces: Vec<(&str, usize)> =
@@ -44,7 +46,7 @@ impl Selection {
     }
 }
 
-/// The first few policies by name, and how many more.
+/// The names of the first few policies, and the number of others.
 pub(crate) fn policies<'a>(ids: impl IntoIterator<Item = &'a PolicyId>) -> String {
     let all: Vec<String> = ids.into_iter().map(|id| format!("`{id}`")).collect();
     let named = &all[..all.len().min(NAMED)];
@@ -59,7 +61,7 @@ fn with_rest(named: &[String], total: usize, one: &str, many: &str) -> String {
     }
 }
 
-/// A selector as `kubectl get -l` takes it: `org=empire,class in (a,b)`.
+/// A selector in the syntax of `kubectl get -l`: `org=empire,class in (a,b)`.
 pub(crate) fn selector(selector: &LabelSelector) -> String {
     let labels = selector.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
     let expressions = selector.match_expressions.iter().map(|e| {

@@ -2,21 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatewatch_coverage::{Container, Index, PolicyId, Selection, Shape, Tally, Watch, Workload};
-use gatewatch_policy::labels::NAMESPACE_KEY;
-use gatewatch_policy::model::{Kind, LabelExpression, LabelOperator, LabelSelector, Policy};
-use proptest::prelude::*;
-use proptest::sample::select;
+use gatewatch_coverage::{Container, Index, IndexedPolicy, PolicyId, Selection, Shape, Tally, Workload};
+use gatewatch_policy::{
+    labels::NAMESPACE_KEY,
+    model::{Kind, LabelExpression, LabelOperator, LabelSelector, Policy},
+};
+use proptest::{prelude::*, sample::select};
 
-/// Every object and every policy, asked one by one.
+/// Compares every object with every policy.
 #[derive(Default)]
 struct Reference {
     workloads: BTreeMap<(String, String, String), Workload>,
-    policies: BTreeMap<PolicyId, Watch>,
+    policies: BTreeMap<PolicyId, IndexedPolicy>,
 }
 
-fn selects(watch: &Watch, shape: &Shape) -> bool {
-    let Some(scope) = &watch.scope.pods else { return false };
+fn selects(policy: &IndexedPolicy, shape: &Shape) -> bool {
+    let Some(scope) = &policy.scope.pods else { return false };
     let mut labels = shape.labels.clone();
     labels.entry(NAMESPACE_KEY.to_owned()).or_insert_with(|| shape.namespace.clone());
     let container = |c: &Container| {
@@ -31,9 +32,9 @@ fn selects(watch: &Watch, shape: &Shape) -> bool {
 }
 
 impl Reference {
-    fn selection(&self, watch: &Watch) -> Selection {
+    fn selection(&self, policy: &IndexedPolicy) -> Selection {
         let mut by_namespace = BTreeMap::<String, Tally>::new();
-        for workload in self.workloads.values().filter(|workload| selects(watch, &workload.shape)) {
+        for workload in self.workloads.values().filter(|workload| selects(policy, &workload.shape)) {
             let tally = by_namespace.entry(workload.shape.namespace.clone()).or_default();
             if workload.is_pod() {
                 tally.pods += 1;
@@ -44,8 +45,8 @@ impl Reference {
         Selection { by_namespace }
     }
 
-    fn selecting(&self, shape: &Shape) -> BTreeSet<&PolicyId> {
-        self.policies.values().filter(|watch| selects(watch, shape)).map(|watch| &watch.id).collect()
+    fn selecting_policies(&self, shape: &Shape) -> BTreeSet<&PolicyId> {
+        self.policies.values().filter(|policy| selects(policy, shape)).map(|policy| &policy.id).collect()
     }
 }
 
@@ -53,7 +54,7 @@ impl Reference {
 enum Step {
     Apply(Workload),
     Delete(usize),
-    Policy(Watch),
+    Policy(IndexedPolicy),
     DeletePolicy(usize),
     Reset(bool, Vec<Workload>),
 }
@@ -94,7 +95,7 @@ fn selector(keys: impl Strategy<Value = String> + Clone + 'static) -> impl Strat
         .prop_map(|(match_labels, match_expressions)| LabelSelector { match_labels, match_expressions })
 }
 
-fn watch() -> impl Strategy<Value = Watch> {
+fn policy() -> impl Strategy<Value = IndexedPolicy> {
     let fields = select(vec!["name", "repo"]).prop_map(str::to_owned).boxed();
     let host = prop::option::weighted(0.2, Just(LabelSelector::default()));
     (
@@ -110,7 +111,7 @@ fn watch() -> impl Strategy<Value = Watch> {
             policy.spec.pod_selector = pods;
             policy.spec.container_selector = containers;
             policy.spec.host_selector = host;
-            Watch::new(&policy, "default")
+            IndexedPolicy::new(&policy, "default")
         })
 }
 
@@ -118,7 +119,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => workload().prop_map(Step::Apply),
         3 => any::<usize>().prop_map(Step::Delete),
-        6 => watch().prop_map(Step::Policy),
+        6 => policy().prop_map(Step::Policy),
         2 => any::<usize>().prop_map(Step::DeletePolicy),
         1 => (any::<bool>(), prop::collection::vec(workload(), 0..4)).prop_map(|(p, all)| Step::Reset(p, all)),
     ]
@@ -141,9 +142,9 @@ fn run(index: &mut Index, reference: &mut Reference, step: Step) {
                 reference.workloads.remove(gone);
             }
         }
-        Step::Policy(watch) => {
-            index.apply_policy(watch.clone());
-            reference.policies.insert(watch.id.clone(), watch);
+        Step::Policy(policy) => {
+            index.apply_policy(policy.clone());
+            reference.policies.insert(policy.id.clone(), policy);
         }
         Step::DeletePolicy(n) => {
             let known: Vec<_> = reference.policies.keys().cloned().collect();
@@ -168,37 +169,37 @@ proptest! {
     #[test]
     fn answers_as_the_reference(
         steps in prop::collection::vec(step(), 1..30),
-        asked in watch(),
+        asked in policy(),
         pod in workload(),
     ) {
         let (mut index, mut reference) = (Index::new(), Reference::default());
         for step in steps {
             run(&mut index, &mut reference, step);
         }
-        for watch in reference.policies.values().chain([&asked]) {
-            prop_assert_eq!(index.selection(watch), reference.selection(watch), "{:?}", watch);
+        for policy in reference.policies.values().chain([&asked]) {
+            prop_assert_eq!(index.selection(policy), reference.selection(policy), "{:?}", policy);
         }
         for workload in reference.workloads.values().chain([&pod]) {
-            prop_assert_eq!(index.selecting(&workload.shape), reference.selecting(&workload.shape), "{:?}", workload);
+            prop_assert_eq!(index.selecting_policies(&workload.shape), reference.selecting_policies(&workload.shape), "{:?}", workload);
         }
         prop_assert_eq!(index.workloads().total().pods, reference.workloads.values().filter(|w| w.is_pod()).count());
-        // A change from one policy to another loses what the one selects and the other doesn't.
+        // A change from one policy to another deselects the pods that only the first one selects.
         for was in reference.policies.values() {
-            let loss = index.loss(was, Some(&asked));
-            let lost = reference.workloads.values().filter(|w| selects(was, &w.shape) && !selects(&asked, &w.shape));
-            let Tally { pods, workloads } = loss.lost.total();
-            prop_assert_eq!(pods + workloads, lost.count());
+            let deselection = index.deselection(was, Some(&asked));
+            let expected = reference.workloads.values().filter(|w| selects(was, &w.shape) && !selects(&asked, &w.shape));
+            let Tally { pods, workloads } = deselection.deselected.total();
+            prop_assert_eq!(pods + workloads, expected.count());
         }
-        // Whatever a near miss promises comes true: with the label that was meant, exactly these policies are won.
-        for near in index.near_misses(&pod.shape) {
-            let mut mended = pod.shape.clone();
-            mended.labels.remove(&near.key);
-            mended.labels.insert(near.meant_key.clone(), near.meant_value.clone());
-            for id in &near.gained {
-                let watch = &reference.policies[id];
-                prop_assert!(!selects(watch, &pod.shape) && selects(watch, &mended), "{:?}", near);
+        // With the suggested label, the listed policies select the pod.
+        for typo in index.label_typos(&pod.shape) {
+            let mut fixed = pod.shape.clone();
+            fixed.labels.remove(&typo.key);
+            fixed.labels.insert(typo.meant_key.clone(), typo.meant_value.clone());
+            for id in &typo.gained {
+                let policy = &reference.policies[id];
+                prop_assert!(!selects(policy, &pod.shape) && selects(policy, &fixed), "{:?}", typo);
             }
-            prop_assert!(!near.gained.is_empty());
+            prop_assert!(!typo.gained.is_empty());
         }
     }
 }

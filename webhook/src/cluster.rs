@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use gatewatch_coverage::{Index, PolicyId, Watch, Workload};
+use gatewatch_coverage::{Index, IndexedPolicy, PolicyId, Workload};
 use gatewatch_crds::NodeTracingStatus;
 use gatewatch_kernel::Profile;
 use gatewatch_policy::assess::Checked;
@@ -188,7 +188,7 @@ impl Cluster {
         let mut index = self.index.write();
         match change {
             Change::Apply(stored) => {
-                index.apply_policy(Watch::new(stored.policy(), "default"));
+                index.apply_policy(IndexedPolicy::new(stored.policy(), "default"));
                 policies.insert(stored.id.clone(), Arc::new(stored));
             }
             Change::Delete(Name { namespace, name }) => {
@@ -199,8 +199,8 @@ impl Cluster {
             Change::Reset(all) => {
                 policies.retain(|id, _| id.namespace.is_some() != namespaced);
                 policies.extend(all.into_iter().map(|stored| (stored.id.clone(), Arc::new(stored))));
-                let watches: Vec<Watch> =
-                    policies.values().map(|stored| Watch::new(stored.policy(), "default")).collect();
+                let watches: Vec<IndexedPolicy> =
+                    policies.values().map(|stored| IndexedPolicy::new(stored.policy(), "default")).collect();
                 index.reset_policies(watches);
             }
         }

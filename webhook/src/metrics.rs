@@ -225,7 +225,7 @@ impl Metrics {
         self.certificates_taken.set(number(taken));
         self.certificates_refused.set(number(refused));
         let (empty, uncovered) = self.cluster.ask(|index| {
-            let empty = |watch: &&gatewatch_coverage::Watch| {
+            let empty = |watch: &&gatewatch_coverage::IndexedPolicy| {
                 watch.scope.pods.is_some() && index.selection(watch).total().pods == 0
             };
             (index.policies().filter(empty).count(), index.uncovered().total().pods)

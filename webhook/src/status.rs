@@ -5,7 +5,7 @@ pub mod write;
 
 use std::collections::BTreeMap;
 
-use gatewatch_coverage::{Index, PolicyId, Watch};
+use gatewatch_coverage::{Index, IndexedPolicy, PolicyId};
 use gatewatch_crds::node_tracing::PolicyState;
 use gatewatch_crds::policy_coverage::{
     CoverageDiagnostic, CoverageSeverity, FailedNode, MAX_LISTED, NamespaceCoverage, NodeCounts,
@@ -45,7 +45,7 @@ pub fn status(
     nodes: Nodes<'_>,
     now: Time,
 ) -> PolicyCoverageStatus {
-    let watch = Watch::new(stored.policy(), "default");
+    let watch = IndexedPolicy::new(stored.policy(), "default");
     let selection = index.selection(&watch);
     let total = selection.total();
     let mut diagnostics: Vec<Diagnostic> = said.to_vec();

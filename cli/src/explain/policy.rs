@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use gatewatch_coverage::Watch;
+use gatewatch_coverage::IndexedPolicy;
 use gatewatch_kernel::Function;
 use gatewatch_policy::assess::{Against, Checked, Fleet, listed};
 use gatewatch_policy::diagnostic::{Diagnostic, FieldPath};
@@ -17,7 +17,7 @@ use super::words::{self, Subject};
 use crate::kernels::Kernels;
 
 /// What a policy counts, for whom, on which kernels, and what it doesn't catch.
-pub(crate) fn explain(checked: &Checked, watch: &Watch, file: &str, kernels: &Kernels) -> String {
+pub(crate) fn explain(checked: &Checked, watch: &IndexedPolicy, file: &str, kernels: &Kernels) -> String {
     let policy = &checked.policy;
     let (runs, fails) = on_kernels(checked, kernels);
     let mut text = String::new();

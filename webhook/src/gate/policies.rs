@@ -1,6 +1,6 @@
 //! Policies: created, changed, deleted.
 
-use gatewatch_coverage::Watch;
+use gatewatch_coverage::IndexedPolicy;
 use gatewatch_policy::codes::EMPTY_SELECTOR;
 use gatewatch_policy::diagnostic::Severity;
 use gatewatch_policy::dropped::{self, LAST_APPLIED};
@@ -39,7 +39,7 @@ impl Gate {
             return;
         }
         if let Ok(was) = Stored::examine(old) {
-            let watch = Watch::new(was.policy(), "default");
+            let watch = IndexedPolicy::new(was.policy(), "default");
             found.diagnostics.extend(self.cluster.ask(|index| index.on_policy_change(&watch, None)));
         }
     }
@@ -71,9 +71,10 @@ impl Gate {
         if let Some(stored) = stored
             && self.knows_coverage(&mut found.remarks)
         {
-            let watch = Watch::new(stored.policy(), "default");
-            let was =
-                old.and_then(|old| Stored::examine(old).ok()).map(|was| Watch::new(was.policy(), "default"));
+            let watch = IndexedPolicy::new(stored.policy(), "default");
+            let was = old
+                .and_then(|old| Stored::examine(old).ok())
+                .map(|was| IndexedPolicy::new(was.policy(), "default"));
             self.cluster.ask(|index| {
                 for empty in found.diagnostics.iter_mut().filter(|said| said.code == &EMPTY_SELECTOR) {
                     empty.message.push_str(&format!(": {}", index.selected(&watch)));

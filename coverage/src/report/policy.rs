@@ -1,20 +1,26 @@
 //! Findings about a policy that is applied, changed or deleted.
 
-use gatewatch_policy::codes::{
-    COUNTED_TWICE, LEFT_BY_POLICY, NEARLY_SELECTED, NO_CONTAINER, SELECTED_PODS, SELECTS_NOTHING, SHARED_NAME,
+use gatewatch_policy::{
+    codes::{
+        COUNTED_TWICE, LEFT_BY_POLICY, NEARLY_SELECTED, NO_CONTAINER, SELECTED_PODS, SELECTS_NOTHING,
+        SHARED_NAME,
+    },
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
+    model::LabelSelector,
+    nearest::nearest,
+    scope::PodScope,
 };
-use gatewatch_policy::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
-use gatewatch_policy::model::LabelSelector;
-use gatewatch_policy::nearest::nearest;
-use gatewatch_policy::scope::PodScope;
 
-use crate::index::{Index, REQUIRE_COVERAGE};
-use crate::near::NearPods;
-use crate::select::Tally;
-use crate::text::{self, counted};
-use crate::watch::{Watch, required_keys, terms};
+use crate::{
+    index::{Index, REQUIRE_COVERAGE},
+    indexed_policy::IndexedPolicy,
+    selection::Tally,
+    terms::{Term, is_synthetic, required_keys, terms},
+    text::{self, counted},
+    typos::MissedPods,
+};
 
-/// Values of a key that are listed where none of them is near.
+/// Values of a key that a message lists if none of them is similar.
 const LISTED: usize = 4;
 
 fn spec() -> FieldPath {
@@ -26,51 +32,51 @@ pub(super) fn pod_selector() -> FieldPath {
 }
 
 impl Index {
-    /// All that is to be said of a policy that is applied, beside what it takes out of sight
-    /// ([`on_policy_change`](Self::on_policy_change)): what it selects, what it misses by a slip, and what other
-    /// policies do as well. Nothing is said of pods where no pod or template is known.
-    pub fn on_policy(&self, watch: &Watch) -> Vec<Diagnostic> {
+    /// Reports what an applied policy selects, what it misses because of a likely typo, and which other policies count
+    /// the same. Reports nothing about pods while the index has none. Pods that it no longer selects are the part of
+    /// [`on_policy_change`](Self::on_policy_change).
+    pub fn on_policy(&self, policy: &IndexedPolicy) -> Vec<Diagnostic> {
         let mut found = Vec::new();
-        if let Some(scope) = &watch.scope.pods
-            && !self.classes.is_empty()
+        if let Some(scope) = &policy.scope.pods
+            && !self.workloads.is_empty()
         {
-            let selection = self.classes.select(scope);
+            let selection = self.workloads.select(scope);
             if selection.is_empty() {
-                found.push(self.nothing_selected(watch, scope));
+                found.push(self.nothing_selected(policy, scope));
             } else {
-                // What selects everything needn't be told that.
+                // A policy that selects everything needs no summary.
                 if *scope != PodScope::default() {
                     let summary = format!("this policy selects {}", selection.phrase());
                     found.push(Diagnostic::new(&SELECTED_PODS, selector_path(scope), summary));
                 }
-                found.extend(self.near_pods(watch).into_iter().map(|near| nearly(&near)));
-                found.extend(self.excluded(watch));
+                found.extend(self.missed_pods(policy).into_iter().map(|pods| missed_pods(&pods)));
+                found.extend(self.excluded(policy));
             }
         }
-        self.on_other_policies(watch, &mut found);
+        self.on_other_policies(policy, &mut found);
         found
     }
 
-    /// What a policy selects now, for a person: `all 3 pods`.
-    pub fn selected(&self, watch: &Watch) -> String {
-        let Some(scope) = &watch.scope.pods else { return "no pod".to_owned() };
-        let (selected, all) = (self.classes.select(scope), self.classes.select(&PodScope::default()));
+    /// A summary of what a policy selects now, for a message: `all 3 pods`.
+    pub fn selected(&self, policy: &IndexedPolicy) -> String {
+        let Some(scope) = &policy.scope.pods else { return "no pod".to_owned() };
+        let (selected, all) = (self.workloads.select(scope), self.workloads.select(&PodScope::default()));
         let every = if selected.total() == all.total() && !all.is_empty() { "all " } else { "" };
         format!("{every}{}", selected.phrase())
     }
 
-    fn on_other_policies(&self, watch: &Watch, found: &mut Vec<Diagnostic>) {
-        for clash in self.clashes(watch) {
+    fn on_other_policies(&self, policy: &IndexedPolicy, found: &mut Vec<Diagnostic>) {
+        for duplicate in self.duplicate_hooks(policy) {
             let message = format!(
                 "same hook and filters as {} for some of the same pods: every policy counts each of these events",
-                text::policies(&clash.others)
+                text::policies(&duplicate.others)
             );
             found.push(
-                Diagnostic::new(&COUNTED_TWICE, clash.hook, message)
+                Diagnostic::new(&COUNTED_TWICE, duplicate.hook, message)
                     .help("keep the hook in one of them, or sum only one policy's counter"),
             );
         }
-        let namesakes = self.namesakes(&watch.id);
+        let namesakes = self.namesakes(&policy.id);
         if !namesakes.is_empty() {
             let message = format!(
                 "same name as {}: the counter's label `policy` has no namespace, so their counts cannot be \
@@ -84,45 +90,47 @@ impl Index {
         }
     }
 
-    /// What is said when a policy is changed, or deleted (`None`): what it takes out of sight. That is an error where
-    /// a namespace requires coverage and nothing else watches its pods.
-    pub fn on_policy_change(&self, was: &Watch, becomes: Option<&Watch>) -> Vec<Diagnostic> {
-        let loss = self.loss(was, becomes);
-        if loss.lost.is_empty() {
+    /// Reports the pods that a changed or deleted (`None`) policy no longer selects. It is an error if a namespace
+    /// requires coverage and no other policy selects its pods.
+    pub fn on_policy_change(&self, old: &IndexedPolicy, new: Option<&IndexedPolicy>) -> Vec<Diagnostic> {
+        let deselection = self.deselection(old, new);
+        if deselection.deselected.is_empty() {
             return Vec::new();
         }
-        let path = match becomes.and_then(|watch| watch.scope.pods.as_ref()) {
+        let path = match new.and_then(|policy| policy.scope.pods.as_ref()) {
             Some(scope) => selector_path(scope),
             None => FieldPath::root().field("metadata").field("name"),
         };
-        let unwatched = match loss.unwatched.total() {
+        let uncovered = match deselection.uncovered.total() {
             none if none.is_empty() => "another policy still selects each of them".to_owned(),
-            all if all == loss.lost.total() => "no other policy selects them".to_owned(),
+            all if all == deselection.deselected.total() => "no other policy selects them".to_owned(),
             some => format!("not selected by any other policy: {}", some.phrase()),
         };
-        let Tally { pods, workloads } = loss.lost.total();
+        let Tally { pods, workloads } = deselection.deselected.total();
         let verb = if pods + workloads == 1 { "is" } else { "are" };
-        let gone = loss.lost.phrase();
-        let message = match becomes {
-            Some(_) => format!("{gone} {verb} no longer selected by this policy; {unwatched}"),
-            None => format!("{gone} {verb} selected by this policy, which is being deleted; {unwatched}"),
+        let deselected = deselection.deselected.phrase();
+        let message = match new {
+            Some(_) => format!("{deselected} {verb} no longer selected by this policy; {uncovered}"),
+            None => {
+                format!("{deselected} {verb} selected by this policy, which is being deleted; {uncovered}")
+            }
         };
         let mut diagnostic = Diagnostic::new(&LEFT_BY_POLICY, path, message);
-        if !loss.required.is_empty() {
+        if !deselection.required.is_empty() {
             diagnostic = diagnostic
                 .severity(Severity::Error)
                 .help(format!(
                     "{} must be selected because of the annotation {REQUIRE_COVERAGE}: apply another policy for them \
                      first",
-                    loss.required.phrase()
+                    deselection.required.phrase()
                 ));
         }
         vec![diagnostic]
     }
 
-    /// Why a policy selects nothing, and what it may have meant.
-    fn nothing_selected(&self, watch: &Watch, scope: &PodScope) -> Diagnostic {
-        if let (Some(others), Some(selector)) = (self.other_containers(watch), &scope.containers) {
+    /// Reports that a policy selects nothing, with the likely reason.
+    fn nothing_selected(&self, policy: &IndexedPolicy, scope: &PodScope) -> Diagnostic {
+        if let (Some(others), Some(selector)) = (self.other_containers(policy), &scope.containers) {
             let names: Vec<String> =
                 others.iter().take(LISTED).map(|(name, n)| format!("`{name}` ({n})")).collect();
             return Diagnostic::new(
@@ -153,43 +161,47 @@ impl Index {
             text::selector(selector)
         );
         let diagnostic = Diagnostic::new(&SELECTS_NOTHING, pod_selector(), message);
-        if let Some(near) = self.near_pods(watch).first() {
-            return suggested(diagnostic, near);
+        if let Some(pods) = self.missed_pods(policy).first() {
+            return with_suggestion(diagnostic, pods);
         }
-        match self.why_nothing(scope, selector) {
-            Some((path, why)) => Diagnostic { path, ..diagnostic.help(why) },
+        match self.empty_selection_reason(scope, selector) {
+            Some((path, reason)) => Diagnostic { path, ..diagnostic.help(reason) },
             None => diagnostic,
         }
     }
 
-    /// The first reason that explains it: another namespace, a key that nothing has, values that do occur, entries
-    /// that hold one by one but not together.
-    fn why_nothing(&self, scope: &PodScope, selector: &LabelSelector) -> Option<(FieldPath, String)> {
+    /// The first reason that explains an empty selection: another namespace, a key that no pod has, other values of the
+    /// key, or labels that no pod has together.
+    fn empty_selection_reason(
+        &self,
+        scope: &PodScope,
+        selector: &LabelSelector,
+    ) -> Option<(FieldPath, String)> {
         if let Some(namespace) = &scope.namespace {
-            let anywhere = self.classes.select(&PodScope { namespace: None, ..scope.clone() });
+            let anywhere = self.workloads.select(&PodScope { namespace: None, ..scope.clone() });
             if !anywhere.is_empty() {
-                let why = format!(
+                let reason = format!(
                     "{} would match, but this policy applies only to `{namespace}`",
                     anywhere.phrase()
                 );
-                return Some((pod_selector(), why));
+                return Some((pod_selector(), reason));
             }
         }
         for key in terms(selector).map(|term| term.key).chain(required_keys(selector)) {
-            if self.classes.labels.key(key).is_none() && !crate::watch::is_synthetic(key) {
+            if self.workloads.labels.key(key).is_none() && !is_synthetic(key) {
                 return Some((pod_selector(), format!("no pod has a label `{key}`")));
             }
         }
-        let reach = |term: &crate::watch::Term<'_>| {
-            term.values.iter().any(|value| self.classes.labels.get(term.key, value).is_some())
+        let exists = |term: &Term<'_>| {
+            term.values.iter().any(|value| self.workloads.labels.get(term.key, value).is_some())
         };
-        let unreached = terms(selector).find(|term| !crate::watch::is_synthetic(term.key) && !reach(term));
-        if let Some(term) = unreached {
+        let missing = terms(selector).find(|term| !is_synthetic(term.key) && !exists(term));
+        if let Some(term) = missing {
             let mut values: Vec<(&str, usize)> =
-                self.classes.labels.values(term.key).map(|(value, ids)| (value, ids.len())).collect();
+                self.workloads.labels.values(term.key).map(|(value, ids)| (value, ids.len())).collect();
             values.sort_by_key(|(value, count)| (std::cmp::Reverse(*count), *value));
             let path = term.path(&pod_selector());
-            // Wider than a slip: nothing else was found.
+            // Less similar than a likely typo, because nothing else was found.
             let all = values.iter().map(|(value, _)| *value);
             if let Some(meant) = term.values.first().and_then(|value| nearest(value, all)) {
                 return Some((path, format!("did you mean `{}={meant}`?", term.key)));
@@ -204,7 +216,7 @@ impl Index {
     }
 }
 
-/// Where the selector stands that decides what a policy watches.
+/// The field path of the selector that decides what a policy selects.
 fn selector_path(scope: &PodScope) -> FieldPath {
     match (&scope.pods, &scope.containers) {
         (Some(_), _) => pod_selector(),
@@ -213,49 +225,49 @@ fn selector_path(scope: &PodScope) -> FieldPath {
     }
 }
 
-/// A place from the selector as one from the policy.
-fn in_policy(place: &FieldPath) -> FieldPath {
-    FieldPath(pod_selector().0.into_iter().chain(place.0.iter().cloned()).collect())
+/// Turns a path relative to the selector into one relative to the policy.
+fn in_policy(path: &FieldPath) -> FieldPath {
+    FieldPath(pod_selector().0.into_iter().chain(path.0.iter().cloned()).collect())
 }
 
-fn suggested(diagnostic: Diagnostic, near: &NearPods) -> Diagnostic {
-    let (key, value) = &near.found;
-    let diagnostic = Diagnostic { path: in_policy(&near.place), ..diagnostic };
+fn with_suggestion(diagnostic: Diagnostic, pods: &MissedPods) -> Diagnostic {
+    let (key, value) = &pods.found;
+    let diagnostic = Diagnostic { path: in_policy(&pods.path), ..diagnostic };
     let diagnostic =
-        diagnostic.help(format!("did you mean `{key}={value}`? {} would match", near.missed.phrase()));
-    match fix(near) {
+        diagnostic.help(format!("did you mean `{key}={value}`? {} would match", pods.missed.phrase()));
+    match fix(pods) {
         Some(fix) => diagnostic.fix(fix),
         None => diagnostic,
     }
 }
 
-fn nearly(near: &NearPods) -> Diagnostic {
-    let ((wanted_key, wanted), (key, value)) = (&near.wanted, &near.found);
-    let total = near.missed.total();
+fn missed_pods(pods: &MissedPods) -> Diagnostic {
+    let ((wanted_key, wanted), (key, value)) = (&pods.wanted, &pods.found);
+    let total = pods.missed.total();
     let verb = if total.pods + total.workloads == 1 { "has" } else { "have" };
     let message = format!(
         "{} {verb} `{key}={value}`, a likely typo of `{wanted_key}={wanted}`, which this policy selects",
-        near.missed.phrase()
+        pods.missed.phrase()
     );
     let help = match total.workloads {
-        0 => format!("if it is a typo, relabel {}; if not, list both values here", counted_them(total.pods)),
+        0 => format!("if it is a typo, relabel {}; if not, list both values here", these_pods(total.pods)),
         _ => "if it is a typo, fix their templates; if not, list both values here".to_owned(),
     };
-    Diagnostic::new(&NEARLY_SELECTED, in_policy(&near.place), message).help(help)
+    Diagnostic::new(&NEARLY_SELECTED, in_policy(&pods.path), message).help(help)
 }
 
-fn counted_them(pods: usize) -> String {
+fn these_pods(pods: usize) -> String {
     if pods == 1 { "it".to_owned() } else { format!("these {}", counted(pods, "pod", "pods")) }
 }
 
-/// The policy's label replaced by the pods': as a fix, where one edit does it.
-fn fix(near: &NearPods) -> Option<Fix> {
-    let ((wanted_key, wanted), (key, value)) = (&near.wanted, &near.found);
-    let path = in_policy(&near.place);
+/// The fix that replaces the policy's label with the pods' label, if one edit is enough.
+fn fix(pods: &MissedPods) -> Option<Fix> {
+    let ((wanted_key, wanted), (key, value)) = (&pods.wanted, &pods.found);
+    let path = in_policy(&pods.path);
     let title = format!("write `{key}={value}`");
     let edit = if wanted_key == key {
         Edit::Replace(quoted(value))
-    } else if wanted == value && near.place.0.len() == 2 {
+    } else if wanted == value && pods.path.0.len() == 2 {
         Edit::Rename(key.clone())
     } else {
         return None;
@@ -263,7 +275,7 @@ fn fix(near: &NearPods) -> Option<Fix> {
     Some(Fix { title, path, edit, safe: false })
 }
 
-/// A label's value as YAML that can be nothing but a string.
+/// A label's value as a quoted YAML string.
 pub(super) fn quoted(value: &str) -> String {
     format!("{value:?}")
 }

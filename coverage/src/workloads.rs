@@ -1,60 +1,64 @@
 //! Pods and templates, grouped by everything that selectors can match.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
-use crate::select::Tally;
-use crate::shape::{Shape, Workload};
-use crate::table::{Ids, Table};
+use crate::{
+    label_index::{IdSet, LabelIndex},
+    selection::Tally,
+    shape::{Shape, Workload},
+};
 
-/// The members of a class have one shape.
+/// The pods and templates of one shape.
 #[derive(Clone, Debug)]
-pub(crate) struct Class {
+pub(crate) struct Group {
     pub(crate) shape: Arc<Shape>,
-    /// The shape's, beside the tally: what is only counted by namespace is counted without a look at the shape.
+    /// The namespace of the shape. It is next to the tally, so that counting by namespace does not load the shape.
     pub(crate) namespace: Arc<str>,
     pub(crate) tally: Tally,
 }
 
-/// What a namespace holds.
+/// The pods and templates of one namespace.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Namespace {
-    pub(crate) classes: Ids,
+pub(crate) struct NamespaceEntry {
+    pub(crate) groups: IdSet,
     pub(crate) tally: Tally,
-    /// The class of each object, by kind and name.
+    /// The group of each object, by kind and name.
     members: HashMap<Arc<str>, BTreeMap<Arc<str>, u32>>,
 }
 
 /// All pods and templates.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Classes {
-    slots: Vec<Option<Class>>,
+pub(crate) struct Workloads {
+    slots: Vec<Option<Group>>,
     free: Vec<u32>,
     by_shape: HashMap<Arc<Shape>, u32>,
-    pub(crate) labels: Table,
+    pub(crate) labels: LabelIndex,
     /// `name` and `repo` of containers.
-    pub(crate) containers: Table,
-    /// Classes of which the containers aren't known.
-    pub(crate) unknown_containers: Ids,
-    pub(crate) namespaces: HashMap<Arc<str>, Namespace>,
-    /// Kinds are few, so each is kept once.
+    pub(crate) containers: LabelIndex,
+    /// Groups whose containers are not known.
+    pub(crate) unknown_containers: IdSet,
+    pub(crate) namespaces: HashMap<Arc<str>, NamespaceEntry>,
+    /// Each kind is stored once, because there are few.
     kinds: BTreeSet<Arc<str>>,
 }
 
-impl Classes {
-    pub(crate) fn class(&self, id: u32) -> Option<&Class> {
+impl Workloads {
+    pub(crate) fn group(&self, id: u32) -> Option<&Group> {
         self.slots.get(id as usize)?.as_ref()
     }
 
-    /// The classes of a namespace.
-    pub(crate) fn in_namespace(&self, name: &str) -> Option<&Ids> {
-        self.namespaces.get(name).map(|namespace| &namespace.classes)
+    /// The groups of a namespace.
+    pub(crate) fn in_namespace(&self, name: &str) -> Option<&IdSet> {
+        self.namespaces.get(name).map(|namespace| &namespace.groups)
     }
 
-    /// The shape of an object that is known.
+    /// The shape of a known object.
     pub(crate) fn shape_of(&self, kind: &str, namespace: &str, name: &str) -> Option<&Shape> {
         let id = self.namespaces.get(namespace)?.members.get(kind)?.get(name)?;
-        self.class(*id).map(|class| &*class.shape)
+        self.group(*id).map(|group| &*group.shape)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -74,54 +78,54 @@ impl Classes {
         let id = self.intern(&workload.shape, &key);
         let one = Tally::one(workload.is_pod());
         let kind = self.kind(kind);
-        let place = self.namespaces.entry(key).or_default();
-        place.classes.insert(id);
-        place.tally += one;
-        place.members.entry(kind).or_default().insert(name.as_str().into(), id);
-        if let Some(Some(class)) = self.slots.get_mut(id as usize) {
-            class.tally += one;
+        let entry = self.namespaces.entry(key).or_default();
+        entry.groups.insert(id);
+        entry.tally += one;
+        entry.members.entry(kind).or_default().insert(name.as_str().into(), id);
+        if let Some(Some(group)) = self.slots.get_mut(id as usize) {
+            group.tally += one;
         }
     }
 
     pub(crate) fn delete(&mut self, kind: &str, namespace: &str, name: &str) {
-        let Some(place) = self.namespaces.get_mut(namespace) else { return };
-        let Some(members) = place.members.get_mut(kind) else { return };
+        let Some(entry) = self.namespaces.get_mut(namespace) else { return };
+        let Some(members) = entry.members.get_mut(kind) else { return };
         let Some(id) = members.remove(name) else { return };
         if members.is_empty() {
-            place.members.remove(kind);
+            entry.members.remove(kind);
         }
         let one = Tally::one(kind == crate::shape::POD);
-        place.tally -= one;
+        entry.tally -= one;
         let Some(slot) = self.slots.get_mut(id as usize) else { return };
-        let gone = match slot {
-            Some(class) => {
-                class.tally -= one;
-                class.tally.is_empty()
+        let is_empty = match slot {
+            Some(group) => {
+                group.tally -= one;
+                group.tally.is_empty()
             }
             None => false,
         };
-        if gone && let Some(class) = slot.take() {
-            place.classes.remove(&id);
-            self.by_shape.remove(&class.shape);
+        if is_empty && let Some(group) = slot.take() {
+            entry.groups.remove(&id);
+            self.by_shape.remove(&group.shape);
             self.free.push(id);
-            self.unlist(&class.shape, id);
+            self.remove_from_indexes(&group.shape, id);
         }
-        if self.namespaces.get(namespace).is_some_and(|place| place.tally.is_empty()) {
+        if self.namespaces.get(namespace).is_some_and(|entry| entry.tally.is_empty()) {
             self.namespaces.remove(namespace);
         }
     }
 
-    /// Forgets all objects of a kind.
+    /// Removes all objects of a kind.
     pub(crate) fn clear(&mut self, kind: &str) {
-        let gone: Vec<(Arc<str>, Arc<str>)> = self
+        let removed: Vec<(Arc<str>, Arc<str>)> = self
             .namespaces
             .iter()
-            .flat_map(|(namespace, place)| {
-                let names = place.members.get(kind).into_iter().flat_map(BTreeMap::keys);
+            .flat_map(|(namespace, entry)| {
+                let names = entry.members.get(kind).into_iter().flat_map(BTreeMap::keys);
                 names.map(|name| (namespace.clone(), name.clone()))
             })
             .collect();
-        for (namespace, name) in gone {
+        for (namespace, name) in removed {
             self.delete(kind, &namespace, &name);
         }
     }
@@ -131,14 +135,14 @@ impl Classes {
             return *id;
         }
         let shape = Arc::new(shape.clone());
-        let class = Class { shape: shape.clone(), namespace: namespace.clone(), tally: Tally::default() };
+        let group = Group { shape: shape.clone(), namespace: namespace.clone(), tally: Tally::default() };
         let id = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
-            // Four thousand million shapes don't fit into memory.
+            // 2^32 shapes do not fit into memory.
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
         if let Some(slot) = self.slots.get_mut(id as usize) {
-            *slot = Some(class);
+            *slot = Some(group);
         }
         for (key, value) in &shape.labels {
             self.labels.insert(key, Some(value), id);
@@ -153,7 +157,7 @@ impl Classes {
         id
     }
 
-    fn unlist(&mut self, shape: &Shape, id: u32) {
+    fn remove_from_indexes(&mut self, shape: &Shape, id: u32) {
         self.unknown_containers.remove(&id);
         for (key, value) in &shape.labels {
             self.labels.remove(key, Some(value), id);

@@ -1,21 +1,19 @@
 use std::collections::BTreeMap;
 
-use gatewatch_policy::assess::Checked;
-use gatewatch_policy::diagnostic::Diagnostic;
-use gatewatch_policy::source::parse;
+use gatewatch_policy::{assess::Checked, diagnostic::Diagnostic, source::parse};
 
-use crate::{Index, REQUIRE_COVERAGE, Watch, Workload, read};
+use crate::{Index, IndexedPolicy, REQUIRE_COVERAGE, Workload, read};
 
-fn policy(name: &str, kind: &str, spec: &str) -> Watch {
+fn policy(name: &str, kind: &str, spec: &str) -> IndexedPolicy {
     let metadata = if kind == "TracingPolicy" { "" } else { ", namespace: test" };
     let text = format!(
         "apiVersion: cilium.io/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}{metadata}}}\n\
          spec:\n  kprobes: [{{call: sys_{name}, message: ok}}]\n{spec}"
     );
-    Watch::new(&Checked::of(&parse(&text)[0]).expect("a policy").policy, "default")
+    IndexedPolicy::new(&Checked::of(&parse(&text)[0]).expect("a policy").policy, "default")
 }
 
-fn selecting(name: &str, selector: &str) -> Watch {
+fn selecting(name: &str, selector: &str) -> IndexedPolicy {
     policy(name, "TracingPolicy", &format!("  podSelector: {selector}\n"))
 }
 
@@ -35,7 +33,7 @@ fn deployment(name: &str, own: &str, labels: &str) -> Workload {
     ))
 }
 
-fn index(policies: &[Watch], workloads: &[Workload]) -> Index {
+fn index(policies: &[IndexedPolicy], workloads: &[Workload]) -> Index {
     let mut index = Index::new();
     index.reset_policies(policies.iter().cloned());
     for workload in workloads {
@@ -48,12 +46,12 @@ fn require(index: &mut Index) {
     index.apply_namespace("test", &BTreeMap::from([(REQUIRE_COVERAGE.to_owned(), "true".to_owned())]));
 }
 
-fn said(diagnostics: &[Diagnostic]) -> Vec<String> {
+fn rendered(diagnostics: &[Diagnostic]) -> Vec<String> {
     diagnostics.iter().map(|d| format!("{} {d}", d.severity)).collect()
 }
 
 #[test]
-fn a_slip_in_a_label_names_what_was_meant() {
+fn a_typo_in_a_label_suggests_the_intended_one() {
     let policies = [
         selecting("open", "{matchLabels: {org: empire}}"),
         selecting("dup", "{matchExpressions: [{key: org, operator: In, values: [empire, rebels]}]}"),
@@ -82,18 +80,18 @@ fn a_slip_in_a_label_names_what_was_meant() {
              policies would select this pod)",
         ),
     ] {
-        assert_eq!(said(&index.on_workload(&pod("p", labels))), [expected]);
+        assert_eq!(rendered(&index.on_workload(&pod("p", labels))), [expected]);
     }
     for fine in ["org: empire", "org: alliance", "app: web", "org: rebels"] {
-        assert_eq!(said(&index.on_workload(&pod("p", fine))), [""; 0], "{fine}");
+        assert_eq!(rendered(&index.on_workload(&pod("p", fine))), [""; 0], "{fine}");
     }
-    // The fix is an edit of the label.
+    // The fix edits the label.
     let fix = index.on_workload(&deployment("d", "", "org: empre"))[0].fix.clone().expect("a fix");
     assert_eq!(fix.path.to_string(), "spec.template.metadata.labels.org");
 }
 
 #[test]
-fn a_policy_without_pods_says_what_there_is() {
+fn a_policy_without_pods_reports_the_reason() {
     let workloads = [
         pod("a", "org: Empire, class: x"),
         pod("b", "org: Empire"),
@@ -130,10 +128,10 @@ fn a_policy_without_pods_says_what_there_is() {
             ),
         ),
     ] {
-        assert_eq!(said(&index.on_policy(&selecting("open", selector))), [expected]);
+        assert_eq!(rendered(&index.on_policy(&selecting("open", selector))), [expected]);
     }
     assert_eq!(
-        said(&index.on_policy(&policy(
+        rendered(&index.on_policy(&policy(
             "open",
             "TracingPolicy",
             "  containerSelector: {matchLabels: {name: man}}\n"
@@ -143,35 +141,35 @@ fn a_policy_without_pods_says_what_there_is() {
           counts nothing; their containers are `main` (1)"
         ]
     );
-    // Of an empty cluster nothing can be said.
-    assert_eq!(said(&Index::new().on_policy(&selecting("open", "{matchLabels: {a: b}}"))), [""; 0]);
+    // An empty cluster gives no diagnostics.
+    assert_eq!(rendered(&Index::new().on_policy(&selecting("open", "{matchLabels: {a: b}}"))), [""; 0]);
 }
 
 #[test]
-fn a_policy_says_whom_it_watches_and_misses() {
+fn a_policy_reports_the_pods_it_selects_and_misses() {
     let workloads = [pod("a", "org: empire"), pod("b", "org: empre"), deployment("d", "", "org: empire")];
     let index = index(&[], &workloads);
     assert_eq!(
-        said(&index.on_policy(&selecting("open", "{matchLabels: {org: empire}}"))),
+        rendered(&index.on_policy(&selecting("open", "{matchLabels: {org: empire}}"))),
         [
             "note GW118 spec.podSelector: this policy selects 1 pod and 1 workload in `test`",
             "warning GW112 spec.podSelector.matchLabels.org: 1 pod in `test` has `org=empre`, a likely typo of \
              `org=empire`, which this policy selects; if it is a typo, relabel it; if not, list both values here",
         ]
     );
-    // The host's policies have no pods to miss.
-    assert_eq!(said(&index.on_policy(&policy("open", "TracingPolicy", "  hostSelector: {}\n"))), [""; 0]);
+    // A policy for the host misses no pods.
+    assert_eq!(rendered(&index.on_policy(&policy("open", "TracingPolicy", "  hostSelector: {}\n"))), [""; 0]);
 }
 
 #[test]
-fn another_namespace_is_named() {
+fn matches_in_another_namespace_are_reported() {
     let index = index(
         &[],
         &[object("{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: prod, labels: {a: b}}}")],
     );
-    let watch = policy("open", "TracingPolicyNamespaced", "  podSelector: {matchLabels: {a: b}}\n");
+    let indexed = policy("open", "TracingPolicyNamespaced", "  podSelector: {matchLabels: {a: b}}\n");
     assert_eq!(
-        said(&index.on_policy(&watch)),
+        rendered(&index.on_policy(&indexed)),
         [
             "warning GW110 spec.podSelector: no pod in namespace `test` has `a=b`, so this policy currently counts \
              nothing; 1 pod in `prod` would match, but this policy applies only to `test`"
@@ -180,21 +178,21 @@ fn another_namespace_is_named() {
 }
 
 #[test]
-fn required_coverage_is_denied_without() {
+fn missing_required_coverage_is_an_error() {
     let mut index = index(&[selecting("open", "{matchLabels: {org: empire}}")], &[]);
     let lone = pod("p", "app: web");
-    assert_eq!(said(&index.on_workload(&lone)), [""; 0]);
+    assert_eq!(rendered(&index.on_workload(&lone)), [""; 0]);
     require(&mut index);
     assert_eq!(
-        said(&index.on_workload(&lone)),
+        rendered(&index.on_workload(&lone)),
         ["error GW113 metadata.labels: no policy selects this pod, but namespace `test` requires it \
           (gatewatch.dev/require-coverage); existing policies select `org=empire` (`open`)"]
     );
-    assert_eq!(said(&index.on_workload(&pod("p", "org: empire"))), [""; 0]);
+    assert_eq!(rendered(&index.on_workload(&pod("p", "org: empire"))), [""; 0]);
 }
 
 #[test]
-fn changes_say_what_they_take_out_of_sight() {
+fn changes_report_deselected_pods() {
     let (one, two) =
         (selecting("open", "{matchLabels: {org: empire}}"), selecting("dup", "{matchLabels: {class: x}}"));
     let workloads = [pod("a", "org: empire, class: x"), pod("b", "org: empire")];
@@ -202,11 +200,11 @@ fn changes_say_what_they_take_out_of_sight() {
     let relabelled = pod("a", "org: empre, class: x");
     let was = &workloads[0].shape;
     assert_eq!(
-        said(&index.on_relabel(was, &relabelled)),
+        rendered(&index.on_relabel(was, &relabelled)),
         ["warning GW114 metadata.labels: 1 policy no longer selects this pod: `open`"]
     );
     assert_eq!(
-        said(&index.on_policy_change(&one, None)),
+        rendered(&index.on_policy_change(&one, None)),
         [
             "warning GW115 metadata.name: 2 pods in `test` are selected by this policy, which is being deleted; not \
              selected by any other policy: 1 pod"
@@ -214,14 +212,14 @@ fn changes_say_what_they_take_out_of_sight() {
     );
     let narrower = selecting("open", "{matchLabels: {org: empire, class: x}}");
     assert_eq!(
-        said(&index.on_policy_change(&one, Some(&narrower))),
+        rendered(&index.on_policy_change(&one, Some(&narrower))),
         [
             "warning GW115 spec.podSelector: 1 pod in `test` is no longer selected by this policy; no other policy \
              selects them"
         ]
     );
     let wider = selecting("open", "{}");
-    assert_eq!(said(&index.on_policy_change(&one, Some(&wider))), [""; 0]);
+    assert_eq!(rendered(&index.on_policy_change(&one, Some(&wider))), [""; 0]);
     require(&mut index);
     assert!(index.on_policy_change(&one, None)[0].is_error());
     assert!(!index.on_relabel(was, &relabelled)[0].is_error());
@@ -229,32 +227,34 @@ fn changes_say_what_they_take_out_of_sight() {
 }
 
 #[test]
-fn labels_in_the_wrong_place_and_siblings() {
+fn misplaced_labels_and_related_workloads() {
     let policies = [selecting("open", "{matchLabels: {org: empire}}")];
     let index = index(&policies, &[deployment("web", "", "app: web, org: empire")]);
-    let stray = deployment("api", "org: empire", "app: api");
+    let misplaced = deployment("api", "org: empire", "app: api");
     assert_eq!(
-        said(&index.on_workload(&stray)),
+        rendered(&index.on_workload(&misplaced)),
         ["warning GW116 metadata.labels.org: `org=empire` is set only on this object, not on the pods that \
              policies match: `open` would select them; add it under `spec.template.metadata.labels` too"]
     );
-    let sibling = "warning GW117 spec.template.metadata.labels: the pods of Deployment `web` have `org=empire` and \
+    let related = "warning GW117 spec.template.metadata.labels: the pods of Deployment `web` have `org=empire` and \
                    are selected by `open`; these pods have no `org` and are not; if a policy should select both, add \
                    `org=empire`";
-    assert_eq!(said(&index.on_workload(&deployment("web-canary", "", "app: web"))), [sibling]);
-    // Another value is meant to differ, and another application is another one.
-    assert_eq!(said(&index.on_workload(&deployment("web-v2", "", "app: web, org: alliance"))), [""; 0]);
-    assert_eq!(said(&index.on_workload(&deployment("db", "", "app: db"))), [""; 0]);
+    assert_eq!(rendered(&index.on_workload(&deployment("web-canary", "", "app: web"))), [related]);
+    // A different value is intended, and so is another application.
+    assert_eq!(rendered(&index.on_workload(&deployment("web-v2", "", "app: web, org: alliance"))), [""; 0]);
+    assert_eq!(rendered(&index.on_workload(&deployment("db", "", "app: db"))), [""; 0]);
 }
 
 #[test]
-fn policies_that_count_twice() {
-    let twin =
-        Watch { id: crate::PolicyId { namespace: None, name: "twin".into() }, ..selecting("open", "{}") };
+fn duplicate_hooks_and_names() {
+    let twin = IndexedPolicy {
+        id: crate::PolicyId { namespace: None, name: "twin".into() },
+        ..selecting("open", "{}")
+    };
     let namesake = policy("open", "TracingPolicyNamespaced", "  podSelector: {matchLabels: {z: z}}\n");
     let index = index(&[twin, namesake], &[]);
     assert_eq!(
-        said(&index.on_policy(&selecting("open", "{matchLabels: {a: b}}"))),
+        rendered(&index.on_policy(&selecting("open", "{matchLabels: {a: b}}"))),
         [
             "warning GW216 spec.kprobes[0]: same hook and filters as `twin` for some of the same pods: every policy \
              counts each of these events; keep the hook in one of them, or sum only one policy's counter",
@@ -262,11 +262,11 @@ fn policies_that_count_twice() {
              their counts cannot be distinguished; rename one of them",
         ]
     );
-    assert_eq!(said(&index.on_policy(&selecting("dup", "{}"))), [""; 0]);
+    assert_eq!(rendered(&index.on_policy(&selecting("dup", "{}"))), [""; 0]);
 }
 
 #[test]
-fn a_namespace_that_begins_to_require_coverage_is_told_what_is_not_watched() {
+fn a_namespace_that_starts_to_require_coverage_lists_uncovered_pods() {
     let policies = [selecting("open", "{matchLabels: {org: empire}}")];
     let workloads = [
         pod("a", "org: empire"),
@@ -278,23 +278,23 @@ fn a_namespace_that_begins_to_require_coverage_is_told_what_is_not_watched() {
     ];
     let index = index(&policies, &workloads);
     assert_eq!(
-        said(&index.on_coverage_required("test")),
+        rendered(&index.on_coverage_required("test")),
         [
             "warning GW113 metadata.annotations[gatewatch.dev/require-coverage]: 3 pods and 1 workload in `test` are \
              not selected by any policy; existing objects stay, but new ones like them are rejected; apply a policy \
              that selects `app=web` (2), objects without labels (1), `app=db` (1)"
         ]
     );
-    assert_eq!(said(&index.on_coverage_required("elsewhere")), [""; 0]);
+    assert_eq!(rendered(&index.on_coverage_required("elsewhere")), [""; 0]);
 }
 
 #[test]
 fn an_excluded_value_that_no_pod_has() {
     let excluding = |values: &str| {
         let selector = format!("{{matchExpressions: [{{key: team, operator: NotIn, values: [{values}]}}]}}");
-        let watch = selecting("p", &selector);
+        let indexed = selecting("p", &selector);
         let pods = [pod("a", "team: monitoring"), pod("b", "team: shop"), pod("c", "app: x")];
-        let found = index(std::slice::from_ref(&watch), &pods).on_policy(&watch);
+        let found = index(std::slice::from_ref(&indexed), &pods).on_policy(&indexed);
         let warned = found.iter().filter(|d| d.code.id == "GW119");
         warned.map(|d| (d.path.to_string(), d.help.clone().unwrap_or_default())).collect::<Vec<_>>()
     };

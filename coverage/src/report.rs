@@ -1,4 +1,4 @@
-//! The results as diagnostics.
+//! The answers of the index as diagnostics.
 
 mod excluded;
 mod namespace;

@@ -1,17 +1,18 @@
 //! Values that a policy excludes and no pod has, which are probably a typo.
 
-use gatewatch_policy::codes::EXCLUDES_NOTHING;
-use gatewatch_policy::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
-use gatewatch_policy::model::LabelOperator;
+use gatewatch_policy::{
+    codes::EXCLUDES_NOTHING,
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix},
+    model::LabelOperator,
+};
 
 use super::policy::{pod_selector, quoted};
-use crate::index::Index;
-use crate::watch::{Watch, is_synthetic};
+use crate::{index::Index, indexed_policy::IndexedPolicy, terms::is_synthetic};
 
 impl Index {
-    /// For each value of a `NotIn` that no pod has: the value that pods have and that was probably meant.
-    pub(super) fn excluded(&self, watch: &Watch) -> Vec<Diagnostic> {
-        let Some(selector) = watch.scope.pods.as_ref().and_then(|scope| scope.pods.as_ref()) else {
+    /// For each value of a `NotIn` that no pod has: the value of pods of which it is a likely typo.
+    pub(super) fn excluded(&self, policy: &IndexedPolicy) -> Vec<Diagnostic> {
+        let Some(selector) = policy.scope.pods.as_ref().and_then(|scope| scope.pods.as_ref()) else {
             return Vec::new();
         };
         let mut found = Vec::new();
@@ -20,7 +21,7 @@ impl Index {
             if expression.operator != LabelOperator::NotIn || is_synthetic(key) {
                 continue;
             }
-            let Some(known) = self.classes.labels.key(key) else { continue };
+            let Some(known) = self.workloads.labels.key(key) else { continue };
             for (k, value) in expression.values.iter().enumerate() {
                 if known.values.get(value).is_some() {
                     continue;
@@ -32,14 +33,14 @@ impl Index {
                     continue;
                 };
                 let path = pod_selector().field("matchExpressions").index(i).field("values").index(k);
-                found.push(said(key, value, meant, path));
+                found.push(excludes_nothing(key, value, meant, path));
             }
         }
         found
     }
 }
 
-fn said(key: &str, value: &str, meant: &str, path: FieldPath) -> Diagnostic {
+fn excludes_nothing(key: &str, value: &str, meant: &str, path: FieldPath) -> Diagnostic {
     let message = format!(
         "no pod has `{key}={value}`, so this value excludes no pod; the policy applies to pods with `{key}={meant}`"
     );

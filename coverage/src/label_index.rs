@@ -4,25 +4,25 @@ use std::collections::BTreeSet;
 
 use gatewatch_policy::nearest::Words;
 
-/// Numbers of classes or policies.
-pub(crate) type Ids = BTreeSet<u32>;
+/// Ids of groups or policies.
+pub(crate) type IdSet = BTreeSet<u32>;
 
-/// From labels to what has them.
+/// Maps labels to the ids that have them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Table {
-    keys: Words<Key>,
+pub(crate) struct LabelIndex {
+    keys: Words<KeyEntry>,
 }
 
-/// What is known of one key.
+/// The values and ids of one key.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Key {
-    pub(crate) values: Words<Ids>,
-    /// Whatever has the key, with any value.
-    pub(crate) ids: Ids,
+pub(crate) struct KeyEntry {
+    pub(crate) values: Words<IdSet>,
+    /// All ids with the key, whatever its value.
+    pub(crate) ids: IdSet,
 }
 
-impl Table {
-    /// Says that `id` has a label; without a value, that it has to do with the key.
+impl LabelIndex {
+    /// Adds a label of `id`. Without a value, `id` is listed under the key alone.
     pub(crate) fn insert(&mut self, key: &str, value: Option<&str>, id: u32) {
         let key = self.keys.entry(key);
         key.ids.insert(id);
@@ -31,7 +31,7 @@ impl Table {
         }
     }
 
-    /// Takes that back. All that was said of one `id` and one key has to be taken back together.
+    /// Removes a label of `id`. All entries of one `id` under one key must be removed together.
     pub(crate) fn remove(&mut self, name: &str, value: Option<&str>, id: u32) {
         let Some(key) = self.keys.get_mut(name) else { return };
         key.ids.remove(&id);
@@ -48,24 +48,24 @@ impl Table {
         }
     }
 
-    pub(crate) fn key(&self, key: &str) -> Option<&Key> {
+    pub(crate) fn key(&self, key: &str) -> Option<&KeyEntry> {
         self.keys.get(key)
     }
 
-    /// Whatever has the label.
-    pub(crate) fn get(&self, key: &str, value: &str) -> Option<&Ids> {
+    /// The ids with a label.
+    pub(crate) fn get(&self, key: &str, value: &str) -> Option<&IdSet> {
         self.key(key)?.values.get(value)
     }
 
-    /// Keys that may have been meant, the nearest first.
-    pub(crate) fn near_keys<'a>(&'a self, key: &str) -> Vec<(u8, &'a str, &'a Key)> {
+    /// The keys of which `key` is a likely typo, the most similar first.
+    pub(crate) fn key_typos<'a>(&'a self, key: &str) -> Vec<(u8, &'a str, &'a KeyEntry)> {
         let mut found = self.keys.near(key);
-        // A prefix that is missing or too much.
-        let related = match key.rsplit_once('/') {
+        // A missing or superfluous prefix.
+        let variants = match key.rsplit_once('/') {
             Some((_, name)) => vec![name.to_owned()],
             None => PREFIXES.iter().map(|prefix| format!("{prefix}/{key}")).collect(),
         };
-        for key in related {
+        for key in variants {
             if let Some((known, about)) = self.keys.known(&key)
                 && !found.iter().any(|(_, other, _)| *other == known)
             {
@@ -75,11 +75,11 @@ impl Table {
         found
     }
 
-    /// The values that occur under a key, with whatever has them.
-    pub(crate) fn values(&self, key: &str) -> impl Iterator<Item = (&str, &Ids)> {
+    /// The values of a key, with the ids that have them.
+    pub(crate) fn values(&self, key: &str) -> impl Iterator<Item = (&str, &IdSet)> {
         self.key(key).into_iter().flat_map(|key| key.values.iter())
     }
 }
 
-/// Prefixes of keys that are left out, and added, by mistake.
+/// Prefixes of keys that are omitted or added by mistake.
 const PREFIXES: &[&str] = &["app.kubernetes.io"];

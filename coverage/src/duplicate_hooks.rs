@@ -2,61 +2,68 @@
 
 use std::cell::LazyCell;
 
-use gatewatch_policy::diagnostic::FieldPath;
-use gatewatch_policy::scope::{PodScope, Scope};
+use gatewatch_policy::{
+    diagnostic::FieldPath,
+    scope::{PodScope, Scope},
+};
 
-use crate::index::Index;
-use crate::shape::Shape;
-use crate::watch::{PolicyId, Watch};
+use crate::{
+    index::Index,
+    indexed_policy::{IndexedPolicy, PolicyId},
+    shape::Shape,
+};
 
 /// Another policy's hook that counts the same events of the same pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Clash {
-    /// Where the hook stands in the policy that was asked about.
+pub struct DuplicateHook {
+    /// Field path of the hook in the queried policy.
     pub hook: FieldPath,
-    /// What it attaches to.
+    /// The function or event that it attaches to.
     pub target: String,
     /// The other policies.
     pub others: Vec<PolicyId>,
 }
 
 impl Index {
-    /// Hooks of a policy that another one has, too, with the same filters, for pods that both select.
-    pub fn clashes(&self, watch: &Watch) -> Vec<Clash> {
+    /// The hooks of a policy that another policy has too, with the same filters, for pods that both select.
+    pub fn duplicate_hooks(&self, policy: &IndexedPolicy) -> Vec<DuplicateHook> {
         let mut found = Vec::new();
-        // Found out once, since a hook without filters may be that of a thousand policies, and not at all where the
-        // policies' selectors already tell.
-        let pods = LazyCell::new(|| self.shapes(watch));
+        // Computed at most once, because a thousand policies can have the same hook without filters. Often the
+        // selectors alone decide, and it is not computed at all.
+        let pods = LazyCell::new(|| self.shapes(policy));
         let shared = |other: &PodScope| pods.iter().any(|shape| shape.is_selected_by(other));
-        for hook in &watch.hooks {
+        for hook in &policy.hooks {
             let same = self.policies.by_hook.get(&hook.fingerprint).into_iter().flatten();
             let others: Vec<PolicyId> = same
                 .filter_map(|slot| self.policies.get(*slot))
-                .filter(|other| other.id != watch.id && overlap(&watch.scope, &other.scope, shared))
+                .filter(|other| other.id != policy.id && overlap(&policy.scope, &other.scope, shared))
                 .map(|other| other.id.clone())
                 .collect();
             if !others.is_empty() {
-                found.push(Clash { hook: hook.path.clone(), target: hook.target.clone(), others });
+                found.push(DuplicateHook { hook: hook.path.clone(), target: hook.target.clone(), others });
             }
         }
         found
     }
 
-    /// What the pods look like that a policy selects.
-    fn shapes(&self, watch: &Watch) -> Vec<&Shape> {
-        let scope = watch.scope.pods.iter();
-        scope.flat_map(|scope| self.classes.selected(scope)).map(|class| &*class.shape).collect()
+    /// The shapes of the pods that a policy selects.
+    fn shapes(&self, policy: &IndexedPolicy) -> Vec<&Shape> {
+        let scope = policy.scope.pods.iter();
+        scope.flat_map(|scope| self.workloads.selected(scope)).map(|group| &*group.shape).collect()
     }
 
     /// Other policies of the same name, of another namespace or of the cluster.
     pub fn namesakes(&self, id: &PolicyId) -> Vec<&PolicyId> {
         let same = self.policies.by_name.get(&id.name).into_iter().flatten();
-        same.filter_map(|slot| self.policies.get(*slot)).map(|watch| &watch.id).filter(|o| *o != id).collect()
+        same.filter_map(|slot| self.policies.get(*slot))
+            .map(|policy| &policy.id)
+            .filter(|o| *o != id)
+            .collect()
     }
 }
 
-/// Whether two policies watch some processes both: known pods (`shared` tells whether the other one selects some of
-/// the one's), or anything because one is part of the other.
+/// Whether both policies select some processes. That is so if one scope includes the other, or if `shared` finds a known
+/// pod of the one that the other selects.
 fn overlap(one: &Scope, other: &Scope, shared: impl FnOnce(&PodScope) -> bool) -> bool {
     if one.host && other.host {
         return true;

@@ -1,0 +1,53 @@
+//! Pods that a change leaves no longer selected.
+
+use crate::{
+    index::Index,
+    indexed_policy::{IndexedPolicy, PolicyId},
+    selection::Selection,
+    shape::Shape,
+};
+
+/// The pods that a policy no longer selects after it is changed or deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deselection {
+    /// All pods and workloads that it no longer selects.
+    pub deselected: Selection,
+    /// Those that no other policy selects.
+    pub uncovered: Selection,
+    /// Those of `uncovered` in a namespace that requires coverage.
+    pub required: Selection,
+}
+
+impl Index {
+    /// The pods that the `old` policy selects and the `new` one does not. `None` is a deleted policy.
+    pub fn deselection(&self, old: &IndexedPolicy, new: Option<&IndexedPolicy>) -> Deselection {
+        let mut deselection = Deselection::default();
+        let Some(scope) = &old.scope.pods else { return deselection };
+        let after = new.and_then(|policy| policy.scope.pods.as_ref());
+        if after == Some(scope) {
+            return deselection;
+        }
+        for group in self.workloads.selected(scope) {
+            if after.is_some_and(|scope| group.shape.is_selected_by(scope)) {
+                continue;
+            }
+            let namespace = &group.shape.namespace;
+            deselection.deselected.add(namespace, group.tally);
+            let same = |id: &&&PolicyId| **id == &old.id || new.is_some_and(|new| **id == &new.id);
+            let others = self.policies.selecting_policies(&group.shape);
+            if others.iter().all(|id| same(&id)) {
+                deselection.uncovered.add(namespace, group.tally);
+                if self.requires_coverage(namespace) {
+                    deselection.required.add(namespace, group.tally);
+                }
+            }
+        }
+        deselection
+    }
+
+    /// The policies that select a pod or template with its `old` labels and not with its `new` ones.
+    pub fn deselecting_policies(&self, old: &Shape, new: &Shape) -> Vec<&PolicyId> {
+        let after = self.policies.selecting_policies(new);
+        self.policies.selecting_policies(old).into_iter().filter(|id| !after.contains(id)).collect()
+    }
+}
