@@ -5,33 +5,39 @@
 //! the constant's of the same round, and answers per second over four connections. The argument is the number of rounds.
 //! With `--json`, each row is an object on a line of its own instead, and all else that is said goes to standard error.
 
-use std::fmt;
-use std::net::SocketAddr;
-use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    fmt,
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::routing::post;
+use axum::{Router, body::Bytes, routing::post};
 use gatewatch_coverage::{Labels, Shape, Workload};
 use gatewatch_serving::{Draining, Transport, bind};
-use gatewatch_webhook::caches::Cache;
-use gatewatch_webhook::caches::follow::Change;
-use gatewatch_webhook::cluster::{Cluster, Stored};
-use gatewatch_webhook::gate::Gate;
-use gatewatch_webhook::http::{App, LIMITS, reviews};
-use gatewatch_webhook::metrics::Metrics;
-use gatewatch_webhook::tls::authority::{Material, Settings};
-use gatewatch_webhook::tls::{Certificates, Pair, provider, server_config};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use gatewatch_webhook::{
+    caches::{Cache, watch::Change},
+    cluster::{Cluster, StoredPolicy},
+    gate::Gate,
+    http::{LIMITS, ReviewState, reviews},
+    metrics::Metrics,
+    tls::{
+        Certificates, Pair,
+        authority::{Material, Settings},
+        provider, server_config,
+    },
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 const CONNECTIONS: usize = 4;
 /// Times that every server is asked over all connections.
@@ -225,15 +231,15 @@ fn cluster(pods: usize, policies: usize) -> Arc<Cluster> {
         )
     });
     cluster.workloads_changed(Change::Reset(pods.collect()), Cache::Pod);
-    let policies = (0..policies).filter_map(|i| Stored::read(&policy(i)));
+    let policies = (0..policies).filter_map(|i| StoredPolicy::read(&policy(i)));
     cluster.policies_changed(Change::Reset(policies.collect()), false);
     cluster.assume_synced();
     cluster
 }
 
-fn app(cluster: Arc<Cluster>, tls: &Tls) -> Outcome<Arc<App>> {
+fn app(cluster: Arc<Cluster>, tls: &Tls) -> Outcome<Arc<ReviewState>> {
     let metrics = Arc::new(Metrics::new(Arc::clone(&cluster), Arc::clone(&tls.certificates))?);
-    Ok(Arc::new(App { gate: Gate::new(cluster, "https://docs"), metrics }))
+    Ok(Arc::new(ReviewState { gate: Gate::new(cluster, "https://docs"), metrics }))
 }
 
 struct Tls {
@@ -250,7 +256,7 @@ impl Tls {
         let leaf = &material.leaf;
         let certificates = Arc::new(Certificates::default());
         let now = SystemTime::now();
-        certificates.show(Pair::read(leaf.certificate.as_bytes(), leaf.key.as_bytes(), &provider(), now)?);
+        certificates.replace(Pair::read(leaf.certificate.as_bytes(), leaf.key.as_bytes(), &provider(), now)?);
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(material.bundle().as_bytes())?)?;
         let client = ClientConfig::builder_with_provider(provider())
@@ -301,9 +307,9 @@ impl Tls {
             for (_, requests, stream, percentiles) in &mut asked {
                 let mut times = Vec::with_capacity(PER_ROUND);
                 for n in 0..PER_ROUND {
-                    let began = Instant::now();
+                    let start = Instant::now();
                     ask(stream, &requests[n % requests.len()]).await?;
-                    times.push(began.elapsed().as_secs_f64() * 1e6);
+                    times.push(start.elapsed().as_secs_f64() * 1e6);
                 }
                 times.sort_by(f64::total_cmp);
                 percentiles.push((times[PER_ROUND / 2], times[PER_ROUND * 99 / 100]));
@@ -331,7 +337,7 @@ impl Tls {
     /// Answers a second over several connections.
     async fn throughput(&self, address: SocketAddr, requests: &Arc<[Vec<u8>]>) -> Outcome<f64> {
         let mut workers = tokio::task::JoinSet::new();
-        let began = Instant::now();
+        let start = Instant::now();
         for _ in 0..CONNECTIONS {
             let (mut stream, requests) = (self.connect(address).await?, Arc::clone(requests));
             workers.spawn(async move {
@@ -346,7 +352,7 @@ impl Tls {
         }
         #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
         let asked = (CONNECTIONS * PER_ROUND) as f64;
-        Ok(asked / began.elapsed().as_secs_f64())
+        Ok(asked / start.elapsed().as_secs_f64())
     }
 }
 

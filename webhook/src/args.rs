@@ -1,8 +1,6 @@
 //! The command line.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -124,11 +122,11 @@ pub struct Manifests {
     #[arg(long, default_value_t = 443)]
     pub port: u16,
     /// failurePolicy for policies
-    #[arg(long, value_enum, default_value_t = Failure::Fail)]
-    pub policies: Failure,
+    #[arg(long, value_enum, default_value_t = FailurePolicy::Fail)]
+    pub policies: FailurePolicy,
     /// failurePolicy for workloads
-    #[arg(long, value_enum, default_value_t = Failure::Ignore)]
-    pub workloads: Failure,
+    #[arg(long, value_enum, default_value_t = FailurePolicy::Ignore)]
+    pub workloads: FailurePolicy,
     /// File of the CA certificates to trust, if the webhook does not set caBundle
     #[arg(long, value_name = "FILE")]
     pub ca_bundle: Option<PathBuf>,
@@ -137,15 +135,15 @@ pub struct Manifests {
 /// `failurePolicy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "PascalCase")]
-pub enum Failure {
+pub enum FailurePolicy {
     /// Reject while no webhook answers
     Fail,
     /// Admit while no webhook answers
     Ignore,
 }
 
-impl Failure {
-    /// As Kubernetes writes it.
+impl FailurePolicy {
+    /// The value as Kubernetes spells it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Fail => "Fail",

@@ -1,17 +1,18 @@
 //! What is known of the cluster, kept in memory by watches: decisions never ask the API server.
 
-pub mod follow;
-pub mod slim;
+pub mod objects;
 mod start;
+pub mod watch;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Instant,
+};
 
 use parking_lot::Mutex;
-
 pub use start::start;
 
-/// The caches. Each is one watch.
+/// The caches. One watch fills each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "each is named as the kind that it holds")]
 pub enum Cache {
@@ -48,7 +49,7 @@ impl Cache {
         Self::NodeTracing,
     ];
 
-    /// The kind.
+    /// The name of the kind.
     pub const fn name(self) -> &'static str {
         match self {
             Self::TracingPolicy => "TracingPolicy",
@@ -68,7 +69,7 @@ impl Cache {
     }
 }
 
-/// How a cache is.
+/// The state of a cache.
 #[derive(Debug)]
 pub struct Health {
     synced: AtomicBool,
@@ -76,8 +77,8 @@ pub struct Health {
     unreadable: AtomicU64,
     errors: AtomicU64,
     lists: AtomicU64,
-    /// When the watch was last known to be alive.
-    heard: Mutex<Instant>,
+    /// When the watch last received something.
+    last_contact: Mutex<Instant>,
 }
 
 impl Default for Health {
@@ -88,51 +89,51 @@ impl Default for Health {
             unreadable: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             lists: AtomicU64::new(0),
-            heard: Mutex::new(Instant::now()),
+            last_contact: Mutex::new(Instant::now()),
         }
     }
 }
 
-/// How a cache is at one moment.
+/// A snapshot of the state of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
-    /// Whether it has been filled once.
+pub struct CacheStatus {
+    /// Whether it has been filled at least once.
     pub synced: bool,
     /// Objects in it.
     pub objects: u64,
-    /// Objects that couldn't be read, all that there were so far.
+    /// Total number of objects that could not be read.
     pub unreadable: u64,
-    /// Times that the watch broke.
+    /// Number of interruptions of the watch.
     pub errors: u64,
-    /// Times that all objects were listed.
+    /// Number of times that all objects were listed.
     pub lists: u64,
-    /// Seconds since it last heard from the API server.
+    /// Seconds since it last received something from the API server.
     pub age: u64,
 }
 
 impl Health {
-    fn heard(&self) {
-        *self.heard.lock() = Instant::now();
+    fn record_contact(&self) {
+        *self.last_contact.lock() = Instant::now();
     }
 
     pub(crate) fn assume_synced(&self) {
         self.synced.store(true, Ordering::Release);
     }
 
-    /// Whether it has been filled once.
+    /// Whether it has been filled at least once.
     pub fn synced(&self) -> bool {
         self.synced.load(Ordering::Acquire)
     }
 
-    /// How it is now.
-    pub fn read(&self) -> Reading {
-        Reading {
+    /// A snapshot of its state.
+    pub fn status(&self) -> CacheStatus {
+        CacheStatus {
             synced: self.synced(),
             objects: self.objects.load(Ordering::Relaxed),
             unreadable: self.unreadable.load(Ordering::Relaxed),
             errors: self.errors.load(Ordering::Relaxed),
             lists: self.lists.load(Ordering::Relaxed),
-            age: self.heard.lock().elapsed().as_secs(),
+            age: self.last_contact.lock().elapsed().as_secs(),
         }
     }
 }

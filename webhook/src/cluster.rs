@@ -1,47 +1,57 @@
 //! What is known of the cluster, in one place: written by the watches, read by decisions.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
 
 use arc_swap::ArcSwap;
 use gatewatch_coverage::{Index, IndexedPolicy, PolicyId, Workload};
 use gatewatch_crds::NodeTracingStatus;
 use gatewatch_kernel::Profile;
-use gatewatch_policy::assess::Checked;
-use gatewatch_policy::diagnostic::Diagnostic;
-use gatewatch_policy::model::Policy;
-use gatewatch_policy::source::{self, Document};
+use gatewatch_policy::{
+    assess::Checked,
+    diagnostic::Diagnostic,
+    model::Policy,
+    source::{self, Document},
+};
 use parking_lot::RwLock;
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::caches::follow::{Change, Name};
-use crate::caches::{Cache, Health};
-use crate::kernels::{self, Kernels, Node, Reported, Shipped};
-use crate::modes::Modes;
+use crate::{
+    caches::{
+        Cache, Health,
+        watch::{Change, Name},
+    },
+    kernels::{self, Kernels, Node, ReportedKernel, Shipped},
+    modes::Modes,
+};
 
-/// A policy of the cluster.
+/// A policy that the API server stores.
 #[derive(Clone, Debug)]
-pub struct Stored {
-    /// Which it is.
+pub struct StoredPolicy {
+    /// Its namespace and name.
     pub id: PolicyId,
     /// `metadata.uid`.
     pub uid: String,
     /// `metadata.generation`.
     pub generation: Option<i64>,
-    /// What it says, and what is wrong with it by itself.
+    /// The policy, with the findings that need no kernel.
     pub checked: Checked,
 }
 
-impl Stored {
-    /// Of an object as the API server has it. `None` where it can't be read as a policy at all.
+impl StoredPolicy {
+    /// Reads an object of the API server. `None` if it cannot be read as a policy.
     pub fn read(object: &Value) -> Option<Self> {
-        Self::examine(&Document::from_json(object)).ok()
+        Self::check(&Document::from_json(object)).ok()
     }
 
-    /// The same, or else what is to be said of the object.
-    pub fn examine(object: &Document) -> Result<Self, Vec<Diagnostic>> {
+    /// Reads and checks an object. The error is the diagnostics of an object that cannot be read as a policy.
+    pub fn check(object: &Document) -> Result<Self, Vec<Diagnostic>> {
         let checked = Checked::of(object)?;
         let metadata = |name| object.root.get("metadata")?.get(name);
         Ok(Self {
@@ -55,40 +65,40 @@ impl Stored {
         })
     }
 
-    /// What it says.
+    /// The policy.
     pub const fn policy(&self) -> &Policy {
         &self.checked.policy
     }
 }
 
-/// What an agent says of its node.
+/// The report of an agent about its node.
 #[derive(Clone, Debug)]
 pub struct Agent {
     /// Its kernel.
-    pub kernel: Reported,
+    pub kernel: ReportedKernel,
     /// Its policies.
     pub status: NodeTracingStatus,
 }
 
-/// Everything that is known.
+/// Everything that is known about the cluster.
 #[derive(Debug)]
 pub struct Cluster {
     index: RwLock<Index>,
-    policies: RwLock<BTreeMap<PolicyId, Arc<Stored>>>,
+    policies: RwLock<BTreeMap<PolicyId, Arc<StoredPolicy>>>,
     nodes: RwLock<BTreeMap<String, Node>>,
     agents: RwLock<BTreeMap<String, Agent>>,
     kernels: ArcSwap<Kernels>,
     shipped: Shipped,
     modes: ArcSwap<Modes>,
-    /// Whether the table that is in force isn't the one in the `ConfigMap`, because that can't be used.
-    pub modes_refused: AtomicBool,
+    /// Whether the `ConfigMap` of modes is invalid, so that the previous modes stay in force.
+    pub modes_rejected: AtomicBool,
     health: BTreeMap<Cache, Health>,
     /// Whether this replica holds the Lease.
     pub leads: AtomicBool,
-    /// Counts changes of whatever coverage depends on.
+    /// Counts the changes that coverage depends on.
     version: AtomicU64,
     kernels_changed: Notify,
-    caveat_said: AtomicBool,
+    caveat_logged: AtomicBool,
 }
 
 impl Default for Cluster {
@@ -103,40 +113,40 @@ impl Default for Cluster {
             kernels: ArcSwap::from_pointee(kernels),
             shipped,
             modes: ArcSwap::default(),
-            modes_refused: AtomicBool::new(false),
+            modes_rejected: AtomicBool::new(false),
             health: Cache::ALL.into_iter().map(|cache| (cache, Health::default())).collect(),
             leads: AtomicBool::new(false),
             version: AtomicU64::new(0),
             kernels_changed: Notify::new(),
-            caveat_said: AtomicBool::new(false),
+            caveat_logged: AtomicBool::new(false),
         }
     }
 }
 
 impl Cluster {
-    /// Asks the index; it stands still meanwhile.
-    pub fn ask<T>(&self, question: impl FnOnce(&Index) -> T) -> T {
-        question(&self.index.read())
+    /// Queries the index. It cannot change meanwhile.
+    pub fn with_index<T>(&self, query: impl FnOnce(&Index) -> T) -> T {
+        query(&self.index.read())
     }
 
-    /// The table in force.
+    /// The modes in force.
     pub fn modes(&self) -> Arc<Modes> {
         self.modes.load_full()
     }
 
-    /// Puts a table in force.
+    /// Replaces the modes.
     pub fn set_modes(&self, modes: Modes) {
         self.modes.store(Arc::new(modes));
-        self.touch();
+        self.bump_version();
     }
 
-    /// The kernels as they are known now.
+    /// The currently known kernels.
     pub fn kernels(&self) -> Arc<Kernels> {
         self.kernels.load_full()
     }
 
     /// All policies.
-    pub fn policies(&self) -> Vec<Arc<Stored>> {
+    pub fn policies(&self) -> Vec<Arc<StoredPolicy>> {
         self.policies.read().values().cloned().collect()
     }
 
@@ -145,14 +155,14 @@ impl Cluster {
         self.nodes.read().clone()
     }
 
-    /// What agents say, by node.
+    /// The reports of agents, by node.
     pub fn agents(&self) -> BTreeMap<String, Agent> {
         self.agents.read().clone()
     }
 
-    /// How a cache is.
+    /// The state of a cache.
     pub fn health(&self, cache: Cache) -> &Health {
-        // Every cache has one; where it hadn't, nothing would ever be synced.
+        // Every cache has an entry. This one would never be synced.
         static NONE: std::sync::LazyLock<Health> = std::sync::LazyLock::new(Health::default);
         self.health.get(&cache).unwrap_or(&NONE)
     }
@@ -163,27 +173,27 @@ impl Cluster {
         self.health.iter().filter(unsynced).map(|(cache, _)| *cache).collect()
     }
 
-    /// Says that every cache is as full as it will be, for a cluster that no watch fills.
+    /// Marks all caches as filled, for a cluster without watches.
     pub fn assume_synced(&self) {
         self.health.values().for_each(Health::assume_synced);
     }
 
-    /// A number that is another one after every change that coverage depends on.
+    /// A number that every change increments that coverage depends on.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    fn touch(&self) {
+    fn bump_version(&self) {
         self.version.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Ends when nodes or agents have changed since it ended last.
+    /// Waits until nodes or agents have changed since the last call returned.
     pub async fn kernels_changed(&self) {
         self.kernels_changed.notified().await;
     }
 
-    /// Policies have changed. `namespaced` is which of the two kinds.
-    pub fn policies_changed(&self, change: Change<Stored>, namespaced: bool) {
+    /// Applies a change of policies. `namespaced` selects one of the two kinds.
+    pub fn policies_changed(&self, change: Change<StoredPolicy>, namespaced: bool) {
         let mut policies = self.policies.write();
         let mut index = self.index.write();
         match change {
@@ -199,15 +209,15 @@ impl Cluster {
             Change::Reset(all) => {
                 policies.retain(|id, _| id.namespace.is_some() != namespaced);
                 policies.extend(all.into_iter().map(|stored| (stored.id.clone(), Arc::new(stored))));
-                let watches: Vec<IndexedPolicy> =
+                let indexed: Vec<IndexedPolicy> =
                     policies.values().map(|stored| IndexedPolicy::new(stored.policy(), "default")).collect();
-                index.reset_policies(watches);
+                index.reset_policies(indexed);
             }
         }
-        self.touch();
+        self.bump_version();
     }
 
-    /// Pods or objects with templates have changed.
+    /// Applies a change of pods or of objects with a template.
     pub fn workloads_changed(&self, change: Change<Workload>, kind: Cache) {
         let mut index = self.index.write();
         match change {
@@ -215,10 +225,10 @@ impl Cluster {
             Change::Delete(Name { namespace, name }) => index.delete_workload(kind.name(), &namespace, &name),
             Change::Reset(all) => index.reset_workloads(kind.name(), &all),
         }
-        self.touch();
+        self.bump_version();
     }
 
-    /// Namespaces have changed: names and annotations.
+    /// Applies a change of namespaces: names and annotations.
     pub fn namespaces_changed(&self, change: Change<(String, BTreeMap<String, String>)>) {
         let mut index = self.index.write();
         match change {
@@ -228,18 +238,18 @@ impl Cluster {
                 index.reset_namespaces(all.iter().map(|(name, annotations)| (name.as_str(), annotations)));
             }
         }
-        self.touch();
+        self.bump_version();
     }
 
-    /// Nodes have changed.
+    /// Applies a change of nodes.
     pub fn nodes_changed(&self, change: Change<(String, Node)>) {
         if update(&mut self.nodes.write(), change) {
             self.kernels_changed.notify_one();
-            self.touch();
+            self.bump_version();
         }
     }
 
-    /// Agents have something else to say.
+    /// Applies a change of agents' reports.
     pub fn agents_changed(&self, change: Change<(String, Agent)>) {
         let mut agents = self.agents.write();
         match change {
@@ -249,26 +259,26 @@ impl Cluster {
         }
         drop(agents);
         self.kernels_changed.notify_one();
-        self.touch();
+        self.bump_version();
     }
 
-    /// Puts the kernels together anew, with the profiles that were fetched.
+    /// Computes the kernels again from the nodes, the reports and the fetched profiles.
     pub fn rebuild_kernels(&self, profiles: &BTreeMap<String, Arc<Profile>>) {
         let reports =
             self.agents.read().iter().map(|(name, agent)| (name.clone(), agent.kernel.clone())).collect();
         let kernels = Kernels::new(&self.nodes.read(), &reports, profiles, &self.shipped);
         let caveat = kernels.caveat();
         let before = self.kernels.swap(Arc::new(kernels)).caveat();
-        // Once, and again when it is another.
-        let said = self.caveat_said.swap(true, Ordering::Relaxed) && caveat == before;
-        if let Some(caveat) = caveat.filter(|_| !said) {
+        // Logged once, and again after it changes.
+        let logged = self.caveat_logged.swap(true, Ordering::Relaxed) && caveat == before;
+        if let Some(caveat) = caveat.filter(|_| !logged) {
             tracing::info!("kernels: {caveat}");
         }
-        self.touch();
+        self.bump_version();
     }
 }
 
-/// Brings a table up to date; says whether it is another one than before.
+/// Applies a change to a table. Returns whether the table differs from before.
 fn update<T: PartialEq>(table: &mut BTreeMap<String, T>, change: Change<(String, T)>) -> bool {
     match change {
         Change::Apply((name, value)) => {

@@ -18,13 +18,13 @@ use gatewatch_serving::{Draining, Limits};
 use crate::{
     caches::Cache,
     cluster::Cluster,
-    gate::{Door, Gate},
+    gate::{Endpoint, Gate},
     metrics::{CONTENT_TYPE, Metrics},
-    review::{self, BadReview},
+    review::{self, ReviewError},
     tls::Certificates,
 };
 
-/// The bounds of both ports.
+/// The limits of both ports.
 pub const LIMITS: Limits = Limits {
     connections: 512,
     // API servers may reach the webhook through one proxy (konnectivity).
@@ -38,26 +38,26 @@ pub const LIMITS: Limits = Limits {
     connection: None,
     head_bytes: 32 << 10,
     keep_alive: true,
-    // Requests under way at the end.
+    // Time for open requests at shutdown.
     grace: Duration::from_secs(5),
 };
 
-/// Bytes of a review. The API server takes objects of 3 MiB at the most; a review of an update holds two.
+/// Maximum bytes of a review. The API server accepts objects of up to 3 MiB; the review of an update has two.
 const BODY_BYTES: usize = 7 << 20;
 
-/// The state behind the endpoints for reviews.
-pub struct App {
-    /// Decides about reviews.
+/// The state of the endpoints for reviews.
+pub struct ReviewState {
+    /// Decides about requests.
     pub gate: Gate,
-    /// The counts.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
 }
 
 /// The router of the port that the API server calls.
-pub fn reviews(app: Arc<App>) -> Router {
+pub fn reviews(app: Arc<ReviewState>) -> Router {
     Router::new()
-        .route("/validate/policies", post(async |state, body| answer(state, Door::Policies, body)))
-        .route("/validate/workloads", post(async |state, body| answer(state, Door::Workloads, body)))
+        .route("/validate/policies", post(async |state, body| answer(state, Endpoint::Policies, body)))
+        .route("/validate/workloads", post(async |state, body| answer(state, Endpoint::Workloads, body)))
         .fallback(async || {
             (StatusCode::NOT_FOUND, "not found: there are /validate/policies and /validate/workloads\n")
         })
@@ -65,8 +65,12 @@ pub fn reviews(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-fn answer(State(app): State<Arc<App>>, door: Door, body: Result<Bytes, BytesRejection>) -> Response {
-    let began = Instant::now();
+fn answer(
+    State(app): State<Arc<ReviewState>>,
+    endpoint: Endpoint,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let start = Instant::now();
     let body = match body {
         Ok(body) => body,
         Err(rejection) => {
@@ -79,15 +83,15 @@ fn answer(State(app): State<Arc<App>>, door: Door, body: Result<Bytes, BytesReje
         Ok(request) => request,
         Err(error) => {
             app.metrics.bad_request(match error {
-                BadReview::NotJson(_) => "json",
-                BadReview::Other { .. } => "version",
-                BadReview::Malformed(_) | BadReview::NoRequest => "form",
+                ReviewError::NotJson(_) => "json",
+                ReviewError::Other { .. } => "version",
+                ReviewError::Malformed(_) | ReviewError::NoRequest => "form",
             });
             return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response();
         }
     };
-    let verdict = app.gate.decide(door, &request);
-    app.metrics.answered(&request.kind.kind, request.operation, &verdict, began.elapsed());
+    let verdict = app.gate.decide(endpoint, &request);
+    app.metrics.answered(&request.kind.kind, request.operation, &verdict, start.elapsed());
     let answer = &verdict.answer;
     if !answer.allowed || !answer.warnings.is_empty() {
         tracing::info!(
@@ -99,7 +103,7 @@ fn answer(State(app): State<Arc<App>>, door: Door, body: Result<Bytes, BytesReje
             user = request.user_info.username,
             dry_run = request.dry_run,
             allowed = answer.allowed,
-            codes = ?verdict.said.iter().map(|(code, _)| *code).collect::<Vec<_>>(),
+            codes = ?verdict.codes.iter().map(|(code, _)| *code).collect::<Vec<_>>(),
             "answered"
         );
     } else {
@@ -114,30 +118,30 @@ fn answer(State(app): State<Arc<App>>, door: Door, body: Result<Bytes, BytesReje
     }
 }
 
-/// The state behind metrics and probes.
-pub struct Probed {
-    /// The counts.
+/// The state of the endpoints for metrics and probes.
+pub struct ProbeState {
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Its caches must be filled.
+    /// The replica is ready when its caches are filled.
     pub cluster: Arc<Cluster>,
-    /// One must be loaded.
+    /// The replica is ready when a certificate is loaded.
     pub certificates: Arc<Certificates>,
     /// Whether this replica is shutting down.
     pub draining: Draining,
 }
 
 /// The router of the port for metrics and probes.
-pub fn probes(probed: Arc<Probed>) -> Router {
+pub fn probes(state: Arc<ProbeState>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback(async || (StatusCode::NOT_FOUND, "not found: there are /metrics, /healthz and /readyz\n"))
-        .with_state(probed)
+        .with_state(state)
 }
 
-async fn metrics(State(probed): State<Arc<Probed>>) -> Response {
-    match tokio::task::spawn_blocking(move || probed.metrics.render()).await {
+async fn metrics(State(state): State<Arc<ProbeState>>) -> Response {
+    match tokio::task::spawn_blocking(move || state.metrics.render()).await {
         Ok(Ok(text)) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
         Err(_) => {
@@ -146,15 +150,15 @@ async fn metrics(State(probed): State<Arc<Probed>>) -> Response {
     }
 }
 
-async fn ready(State(probed): State<Arc<Probed>>) -> Response {
+async fn ready(State(state): State<Arc<ProbeState>>) -> Response {
     let not = |why: String| (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response();
-    if probed.draining.begun() {
+    if state.draining.begun() {
         return not("shutting down".to_owned());
     }
-    if probed.certificates.not_after().is_none() {
+    if state.certificates.not_after().is_none() {
         return not("no certificate is loaded yet".to_owned());
     }
-    let unsynced: Vec<&str> = probed.cluster.unsynced().into_iter().map(Cache::name).collect();
+    let unsynced: Vec<&str> = state.cluster.unsynced().into_iter().map(Cache::name).collect();
     if !unsynced.is_empty() {
         return not(format!("these caches are still filling: {}", unsynced.join(", ")));
     }

@@ -5,57 +5,58 @@
 //! nothing is known is taken to have all shipped kernels.
 
 pub mod fetch;
-pub mod keep;
+pub mod sync;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use gatewatch_kernel::{Arch, Profile};
-use gatewatch_policy::assess::{self, Against, Checked, Fleet};
-use gatewatch_policy::compile::Environment;
-use gatewatch_policy::diagnostic::Diagnostic;
-use gatewatch_policy::model::NamespaceKind;
-use gatewatch_policy::target::Selection;
+use gatewatch_policy::{
+    assess::{self, Against, Checked, Fleet},
+    compile::Environment,
+    diagnostic::Diagnostic,
+    model::NamespaceKind,
+    target::Selection,
+};
 
-/// What the API server says of a node.
+/// The data of a node in the API server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     /// Its labels, for `nodeSelector`.
     pub labels: BTreeMap<String, String>,
     /// `uname -r`.
     pub release: String,
-    /// As Go names it: `amd64`.
+    /// The name in Go: `amd64`.
     pub arch: String,
 }
 
-/// What the agent of a node says of its kernel.
+/// The kernel that the agent of a node reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reported {
+pub struct ReportedKernel {
     /// `uname -r`.
     pub release: String,
     /// Hash of the profile.
     pub hash: String,
-    /// Where it is had.
+    /// URL of the profile.
     pub endpoint: Option<String>,
 }
 
-/// Where a kernel's profile comes from.
+/// The origin of a kernel's profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Source {
-    /// From an agent.
+    /// An agent reported it.
     Agent,
-    /// It came with the program and has the node's version.
+    /// It is shipped, and has the node's version.
     Shipped,
-    /// It came with the program, and no node is known.
+    /// It is shipped, and no node is known.
     Assumed,
 }
 
 /// One kernel.
 #[derive(Clone, Debug)]
 pub struct Kernel {
-    /// `uname -r` of the nodes, or the shipped profile's name where no node is known.
+    /// `uname -r` of the nodes, or the name of the shipped profile if no node is known.
     pub release: String,
-    /// Where its profile comes from.
+    /// The origin of its profile.
     pub source: Source,
     profile: Arc<Profile>,
     /// Labels of its nodes.
@@ -63,7 +64,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// How many nodes run it.
+    /// The number of nodes that run it.
     pub fn nodes(&self) -> usize {
         self.nodes.len()
     }
@@ -73,12 +74,12 @@ impl Kernel {
 #[derive(Debug)]
 pub struct Kernels {
     list: Vec<Kernel>,
-    /// Nodes of whose kernel nothing is known.
+    /// The number of nodes with an unknown kernel.
     unknown: usize,
     host_namespaces: BTreeMap<NamespaceKind, u32>,
 }
 
-/// Shipped profiles by name (`6.12`), read once.
+/// The shipped profiles by name (`6.12`).
 pub type Shipped = BTreeMap<&'static str, Arc<Profile>>;
 
 /// Reads the shipped profiles.
@@ -87,10 +88,10 @@ pub fn shipped() -> Shipped {
 }
 
 impl Kernels {
-    /// Puts together what is known: nodes and reports by the node's name, profiles by their hash.
+    /// Combines nodes and reports, by the node's name, with profiles by their hash.
     pub fn new(
         nodes: &BTreeMap<String, Node>,
-        reports: &BTreeMap<String, Reported>,
+        reports: &BTreeMap<String, ReportedKernel>,
         profiles: &BTreeMap<String, Arc<Profile>>,
         shipped: &Shipped,
     ) -> Self {
@@ -105,7 +106,7 @@ impl Kernels {
             });
             let release = reports.get(name).map_or(node.release.as_str(), |report| &report.release);
             let found = from_agent.or_else(|| {
-                let (name, profile) = fitting(release, &node.arch, shipped)?;
+                let (name, profile) = shipped_for(release, &node.arch, shipped)?;
                 Some((Source::Shipped, release, name, profile))
             });
             let Some((source, release, key, profile)) = found else {
@@ -131,23 +132,23 @@ impl Kernels {
                 nodes: Vec::new(),
             }));
         }
-        // `host_ns` stands for numbers that are only known on a node; that there are some is enough here, and the
-        // kernel gives none of these out (see PROC_DYNAMIC_FIRST in fs/proc/generic.c).
+        // `host_ns` means numbers that only a node knows. Any numbers work here that the kernel never assigns (see
+        // PROC_DYNAMIC_FIRST in fs/proc/generic.c).
         let host_namespaces = NamespaceKind::ALL.iter().zip(1..).map(|(kind, n)| (*kind, n)).collect();
         Self { list, unknown, host_namespaces }
     }
 
-    /// All kernels of which something is known.
+    /// All known kernels.
     pub fn list(&self) -> &[Kernel] {
         &self.list
     }
 
-    /// Nodes whose kernel isn't known: policies aren't checked for them.
+    /// The number of nodes with an unknown kernel. Policies are not checked for them.
     pub fn unknown(&self) -> usize {
         self.unknown
     }
 
-    /// One sentence about what policies are checked for, where that isn't what agents report.
+    /// A sentence about the kernels that policies are checked for, unless agents reported all of them.
     pub fn caveat(&self) -> Option<String> {
         let of = |source| self.list.iter().filter(move |kernel| kernel.source == source);
         let shipped: Vec<&str> = of(Source::Shipped).map(|kernel| kernel.release.as_str()).collect();
@@ -172,13 +173,13 @@ impl Kernels {
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 
-    /// Everything that is to be reported of a policy on these kernels. What holds on all of them is reported once; what
-    /// keeps it off some nodes only is a warning that names them.
+    /// The diagnostics of a policy on these kernels. A diagnostic of all kernels is reported once. One of some kernels is
+    /// a warning that names their nodes.
     pub fn assess(&self, checked: &Checked, selection: &Selection) -> Vec<Diagnostic> {
         let kernels = self.list.iter().map(|kernel| assess::Kernel {
             name: &kernel.release,
             environment: Environment { kernel: &kernel.profile, host_namespaces: &self.host_namespaces },
-            // A kernel that is only assumed has no nodes that could be selected.
+            // An assumed kernel has no nodes to select.
             nodes: (kernel.source != Source::Assumed).then_some(kernel.nodes.as_slice()),
         });
         let kernels: Vec<assess::Kernel<'_>> = kernels.collect();
@@ -189,7 +190,11 @@ impl Kernels {
 }
 
 /// The shipped profile for a release: of the same version (`6.12` of `6.12.117+deb13-cloud-amd64`) and architecture.
-fn fitting<'a>(release: &str, arch: &str, shipped: &'a Shipped) -> Option<(&'static str, &'a Arc<Profile>)> {
+fn shipped_for<'a>(
+    release: &str,
+    arch: &str,
+    shipped: &'a Shipped,
+) -> Option<(&'static str, &'a Arc<Profile>)> {
     let (major, minor) = gatewatch_kernel::version(release)?;
     let (name, profile) = shipped.get_key_value(format!("{major}.{minor}").as_str())?;
     let wanted = match arch {
@@ -201,8 +206,9 @@ fn fitting<'a>(release: &str, arch: &str, shipped: &'a Shipped) -> Option<(&'sta
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use gatewatch_policy::source::parse;
+
+    use super::*;
 
     fn node(release: &str, zone: &str) -> Node {
         let labels = BTreeMap::from([("zone".to_owned(), zone.to_owned())]);
@@ -221,9 +227,9 @@ mod tests {
         Kernels::new(&nodes, &BTreeMap::new(), &BTreeMap::new(), &shipped())
     }
 
-    fn said(kernels: &Kernels, spec: &str) -> Vec<String> {
+    fn rendered(kernels: &Kernels, spec: &str) -> Vec<String> {
         let found = kernels.assess(&policy(spec), &Selection::default());
-        // That there is no message is a note, and said of no kernel.
+        // The missing message is a note that is about no kernel.
         let found = found.iter().filter(|diagnostic| diagnostic.code.id != "GW408");
         found.map(|d| format!("{} {d}", d.severity)).collect()
     }
@@ -249,8 +255,8 @@ mod tests {
     #[test]
     fn what_fails_everywhere_is_an_error_with_the_number_of_nodes() {
         let kernels = kernels(&[("a", node("6.12.1-x", "1")), ("b", node("6.1.0-y", "1"))]);
-        let said = said(&kernels, "kprobes: [{call: securty_file_permission, syscall: false}]");
-        let [line] = said.as_slice() else { panic!("{said:?}") };
+        let rendered = rendered(&kernels, "kprobes: [{call: securty_file_permission, syscall: false}]");
+        let [line] = rendered.as_slice() else { panic!("{rendered:?}") };
         assert!(
             line.starts_with(
                 "error GW201 spec.kprobes[0].call: on all 2 nodes: the kernel has no function \
@@ -279,19 +285,19 @@ mod tests {
             })
             .unwrap();
         let spec = format!("kprobes: [{{call: {only_new}, syscall: false}}]");
-        let found = said(&kernels, &spec);
+        let found = rendered(&kernels, &spec);
         let [line] = found.as_slice() else { panic!("{found:?}") };
         assert!(line.starts_with("warning GW201"), "{line}");
         assert!(line.contains("not loaded on 1 of 3 nodes (5.10.0-8): the kernel has no function"), "{line}");
-        // Where the node isn't selected nothing is said of its kernel.
+        // Without a selected node, its kernel gives no diagnostic.
         let scoped = format!("{spec}, nodeSelector: {{matchLabels: {{zone: '1'}}}}");
-        assert!(said(&kernels, &scoped).iter().all(|line| !line.contains("GW201")));
+        assert!(rendered(&kernels, &scoped).iter().all(|line| !line.contains("GW201")));
     }
 
     #[test]
     fn an_agent_s_profile_comes_before_the_shipped_one() {
         let nodes = BTreeMap::from([("a".to_owned(), node("6.12.1-x", "1"))]);
-        let report = Reported { release: "6.12.1-x".into(), hash: "h".into(), endpoint: None };
+        let report = ReportedKernel { release: "6.12.1-x".into(), hash: "h".into(), endpoint: None };
         let reports = BTreeMap::from([("a".to_owned(), report)]);
         let shipped = shipped();
         let profiles = BTreeMap::from([("h".to_owned(), Arc::clone(&shipped["6.1"]))]);
@@ -306,7 +312,7 @@ mod tests {
         let kernels = kernels(&[]);
         assert_eq!(kernels.list().len(), shipped().len());
         assert!(kernels.caveat().unwrap().contains("no nodes are known"));
-        let said = said(&kernels, "kprobes: [{call: securty_file_permission, syscall: false}]");
-        assert!(said[0].contains("on all shipped kernels"), "{said:?}");
+        let rendered = rendered(&kernels, "kprobes: [{call: securty_file_permission, syscall: false}]");
+        assert!(rendered[0].contains("on all shipped kernels"), "{rendered:?}");
     }
 }

@@ -25,8 +25,8 @@ pub mod tls;
 pub mod vap;
 pub mod verdict;
 
-/// A decision takes a few hundred small pieces of memory and gives them back, and reads what ten thousand pods have left
-/// all over the heap. Beside the C library's allocator this one takes less time for the former, and it asks the kernel
-/// for large pages, without which the latter is slow at times: docs/performance.md, "A decision of the webhook".
+/// A decision allocates and frees a few hundred small blocks, and reads data of ten thousand pods all over the heap. This
+/// allocator needs less time than the C library's. It also asks the kernel for large pages, without which the reads are
+/// sometimes slow: docs/performance.md, "A decision of the webhook".
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

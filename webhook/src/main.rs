@@ -1,14 +1,15 @@
 //! `gatewatch-webhook`: see the crate's documentation.
 
-use std::io::IsTerminal as _;
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
-use gatewatch_webhook::args::{Arguments, LogFormat, Manifests, Serve, Task};
-use gatewatch_webhook::registration::{Reach, Registration};
-use gatewatch_webhook::run::run;
-use gatewatch_webhook::vap;
+use gatewatch_webhook::{
+    args::{Arguments, LogFormat, Manifests, Serve, Task},
+    registration::{ClientConfig, Registration},
+    run::run,
+    vap,
+};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -43,13 +44,13 @@ fn manifests(arguments: Manifests) -> Result<()> {
     let ca_bundle = ca_bundle
         .map(|path| std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display())))
         .transpose()?;
-    let reach = match url {
-        Some(url) => Reach::Url(url),
-        None => Reach::Service { namespace: namespace.clone(), name: service, port },
+    let client = match url {
+        Some(url) => ClientConfig::Url(url),
+        None => ClientConfig::Service { namespace: namespace.clone(), name: service, port },
     };
     let registration = Registration {
         name,
-        reach,
+        client,
         own_namespace: namespace,
         policies_failure: policies.name().to_owned(),
         workloads_failure: workloads.name().to_owned(),

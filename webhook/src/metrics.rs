@@ -1,28 +1,26 @@
 //! What Prometheus scrapes.
 
-use std::cell::RefCell;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::{
+    cell::RefCell,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, SystemTime},
+};
 
 use prometheus::{
     Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::caches::Cache;
-use crate::cluster::Cluster;
-use crate::kernels::Source;
-use crate::review::Operation;
-use crate::tls::Certificates;
-use crate::verdict::Verdict;
+use crate::{
+    caches::Cache, cluster::Cluster, kernels::Source, review::Operation, tls::Certificates, verdict::Verdict,
+};
 
-/// Media type of what [`Metrics::render`] gives.
+/// Media type of the result of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Seconds: from a tenth of a millisecond to the time that the API server waits.
+/// Seconds, from a tenth of a millisecond to the timeout of the API server.
 const BUCKETS: [f64; 11] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 3.0];
 
-/// All metrics. What is counted as it happens is counted here; the rest is read off when somebody asks.
+/// All metrics. Events are counted here as they happen. Other values are read at each scrape.
 pub struct Metrics {
     registry: Registry,
     reference: Vec<String>,
@@ -45,7 +43,7 @@ pub struct Metrics {
     pods_without_required_coverage: IntGauge,
     kernels: IntGaugeVec,
     kernels_unknown: IntGauge,
-    modes_refused: IntGauge,
+    modes_rejected: IntGauge,
     leader: IntGauge,
 }
 
@@ -160,7 +158,7 @@ impl Metrics {
                 "gatewatch_preflight_nodes_unknown",
                 "Nodes whose kernel is unknown; policies are not checked for them.",
             )?,
-            modes_refused: gauge(
+            modes_rejected: gauge(
                 "gatewatch_modes_refused",
                 "1 while the ConfigMap of modes is invalid and the previous modes stay in force.",
             )?,
@@ -174,7 +172,7 @@ impl Metrics {
 
     /// Counts an answer.
     pub fn answered(&self, kind: &str, operation: Operation, verdict: &Verdict, took: Duration) {
-        // What can be sent in a review is anything; what is counted under its name is not.
+        // A review can contain any kind, but the label values must be bounded.
         let kind = Cache::ALL.into_iter().find(|cache| cache.name() == kind).map_or("other", Cache::name);
         let answer = &verdict.answer;
         let word = match (answer.allowed, answer.warnings.is_empty()) {
@@ -183,13 +181,13 @@ impl Metrics {
             (true, true) => "allowed",
         };
         self.requests.with_label_values(&[kind, operation.name(), word]).inc();
-        for (code, mode) in &verdict.said {
+        for (code, mode) in &verdict.codes {
             self.diagnostics.with_label_values(&[code, mode.name()]).inc();
         }
         self.duration.observe(took.as_secs_f64());
     }
 
-    /// Counts a request that could not be answered. `reason` is a word of a small fixed set.
+    /// Counts a request that could not be answered. `reason` is one of a small fixed set.
     pub fn bad_request(&self, reason: &'static str) {
         self.unreadable.with_label_values(&[reason]).inc();
     }
@@ -199,24 +197,24 @@ impl Metrics {
         &self.reference
     }
 
-    /// Writes everything down.
+    /// Renders all metrics as text.
     pub fn render(&self) -> Result<String, prometheus::Error> {
-        self.read_off();
+        self.update();
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
-    fn read_off(&self) {
+    fn update(&self) {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         for cache in Cache::ALL {
-            let reading = self.cluster.health(cache).read();
+            let status = self.cluster.health(cache).status();
             let name = &[cache.name()];
-            self.cache_synced.with_label_values(name).set(i64::from(reading.synced));
-            self.cache_objects.with_label_values(name).set(number(reading.objects));
-            self.cache_age.with_label_values(name).set(number(reading.age));
-            self.cache_unreadable.with_label_values(name).set(number(reading.unreadable));
-            self.cache_errors.with_label_values(name).set(number(reading.errors));
-            self.cache_lists.with_label_values(name).set(number(reading.lists));
+            self.cache_synced.with_label_values(name).set(i64::from(status.synced));
+            self.cache_objects.with_label_values(name).set(number(status.objects));
+            self.cache_age.with_label_values(name).set(number(status.age));
+            self.cache_unreadable.with_label_values(name).set(number(status.unreadable));
+            self.cache_errors.with_label_values(name).set(number(status.errors));
+            self.cache_lists.with_label_values(name).set(number(status.lists));
         }
         let ends = self.certificates.not_after();
         let ends = ends.and_then(|ends| ends.duration_since(SystemTime::UNIX_EPOCH).ok());
@@ -224,7 +222,7 @@ impl Metrics {
         let (taken, refused) = self.certificates.counts();
         self.certificates_taken.set(number(taken));
         self.certificates_refused.set(number(refused));
-        let (empty, uncovered) = self.cluster.ask(|index| {
+        let (empty, uncovered) = self.cluster.with_index(|index| {
             let empty = |watch: &&gatewatch_coverage::IndexedPolicy| {
                 watch.scope.pods.is_some() && index.selection(watch).total().pods == 0
             };
@@ -243,7 +241,7 @@ impl Metrics {
             self.kernels.with_label_values(&[kernel.release.as_str(), source]).add(count(kernel.nodes()));
         }
         self.kernels_unknown.set(count(kernels.unknown()));
-        self.modes_refused.set(i64::from(self.cluster.modes_refused.load(Ordering::Relaxed)));
+        self.modes_rejected.set(i64::from(self.cluster.modes_rejected.load(Ordering::Relaxed)));
         self.leader.set(i64::from(self.cluster.leads.load(Ordering::Relaxed)));
     }
 }

@@ -20,38 +20,42 @@
 //! to the audit log. Without `target`, policies are checked for Gatewatch, and what is about Tetragon alone is a note.
 //! Nobody exempts himself: an exemption is in this table or nowhere, not on the object.
 
-pub mod follow;
+pub mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use gatewatch_policy::codes;
-use gatewatch_policy::diagnostic::{Diagnostic, Severity};
-use gatewatch_policy::target::{BadTarget, Selection, Target};
+use gatewatch_policy::{
+    codes,
+    diagnostic::{Diagnostic, Severity},
+    target::{BadTarget, Selection, Target},
+};
 use serde::Deserialize;
 
 use crate::review::User;
 
-/// The key of the `ConfigMap` that holds the table.
+/// The key of the `ConfigMap` that holds the modes.
 pub const DATA_KEY: &str = "modes.yaml";
 
-/// What is done about a diagnostic.
+/// What the webhook does about a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mode {
     /// Nothing.
     Off,
-    /// It goes to the audit log and the metrics.
+    /// It is in the audit log and the metrics.
     Audit,
-    /// The user is told.
+    /// The user receives a warning.
     Warn,
-    /// The object is refused.
+    /// The object is rejected.
     Deny,
 }
 
 impl Mode {
     const ALL: [Self; 4] = [Self::Off, Self::Audit, Self::Warn, Self::Deny];
 
-    /// As it is written.
+    /// The name in the table.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -61,7 +65,7 @@ impl Mode {
         }
     }
 
-    const fn usual(severity: Severity) -> Self {
+    const fn default_for(severity: Severity) -> Self {
         match severity {
             Severity::Error => Self::Deny,
             Severity::Warning => Self::Warn,
@@ -76,7 +80,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// The table.
+/// The modes table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Modes {
     selection: Selection,
@@ -97,13 +101,13 @@ struct Table {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct RawModes {
     #[serde(default)]
-    target: Programs,
+    target: RawTargets,
     #[serde(default)]
-    modes: BTreeMap<String, Word>,
+    modes: BTreeMap<String, RawMode>,
     #[serde(default)]
-    namespaces: BTreeMap<String, BTreeMap<String, Word>>,
+    namespaces: BTreeMap<String, BTreeMap<String, RawMode>>,
     #[serde(default)]
     exempt: Exempt,
 }
@@ -119,24 +123,24 @@ struct Exempt {
     namespaces: BTreeSet<String>,
 }
 
-/// The targets as they stand in the file.
+/// The targets as written in the file.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Programs {
+enum RawTargets {
     One(String),
     Several(Vec<String>),
 }
 
-impl Default for Programs {
+impl Default for RawTargets {
     fn default() -> Self {
         Self::Several(Vec::new())
     }
 }
 
-impl Programs {
-    fn read(self) -> Result<Selection, BadModes> {
+impl RawTargets {
+    fn read(self) -> Result<Selection, ModesError> {
         let words = match self {
-            // As a chart's value that isn't set.
+            // A chart value that is not set is empty.
             Self::One(word) if word.is_empty() => Vec::new(),
             Self::One(word) => vec![word],
             Self::Several(words) => words,
@@ -146,52 +150,52 @@ impl Programs {
     }
 }
 
-/// A mode as it stands in the file. In YAML 1.1 a bare `off` is false.
+/// A mode as written in the file. In YAML 1.1 a bare `off` is false.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Word {
+enum RawMode {
     Flag(bool),
     Text(String),
 }
 
-/// Why a table can't be used. Each reads as a sentence.
+/// The reason why a modes table is invalid. Each is a sentence.
 #[derive(Debug, thiserror::Error)]
-pub enum BadModes {
-    /// No YAML, or not of this form.
+pub enum ModesError {
+    /// It is not YAML, or has unknown fields.
     #[error("cannot read the modes: {0}")]
     Form(String),
-    /// A target that there isn't.
+    /// A target does not exist.
     #[error("target: {0}")]
     Target(#[from] BadTarget),
-    /// A mode that there isn't.
+    /// A mode does not exist.
     #[error("{place}: invalid mode {word:?}: expected off, audit, warn or deny")]
     Mode {
-        /// Where.
+        /// Path in the table.
         place: String,
-        /// What stands there.
+        /// The text at this path.
         word: String,
     },
-    /// A code that there isn't.
+    /// A code does not exist.
     #[error(
         "{place}: unknown code or group {code:?}: expected a code such as GW106, a group such as GW1xx, or \"*\" for \
          all"
     )]
     Code {
-        /// Where.
+        /// Path in the table.
         place: String,
-        /// What stands there.
+        /// The text at this path.
         code: String,
     },
 }
 
 impl Modes {
-    /// Reads a table.
-    pub fn parse(text: &str) -> Result<Self, BadModes> {
+    /// Parses a modes table.
+    pub fn parse(text: &str) -> Result<Self, ModesError> {
         if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
             return Ok(Self::default());
         }
-        let written: Written =
-            serde_saphyr::from_str(text).map_err(|error| BadModes::Form(error.to_string()))?;
+        let written: RawModes =
+            serde_saphyr::from_str(text).map_err(|error| ModesError::Form(error.to_string()))?;
         let mut namespaces = BTreeMap::new();
         for (namespace, entries) in written.namespaces {
             let place = format!("namespaces.{namespace}");
@@ -214,14 +218,14 @@ impl Modes {
         &self.selection
     }
 
-    /// What is done about a diagnostic on an object of this namespace (`None`: one of the cluster).
+    /// The mode for a diagnostic about an object of this namespace (`None`: cluster-scoped).
     pub fn of(&self, diagnostic: &Diagnostic, namespace: Option<&str>) -> Mode {
         let id = diagnostic.code.id;
         let special = namespace.and_then(|namespace| self.namespaces.get(namespace)).and_then(|t| t.of(id));
-        special.or_else(|| self.everywhere.of(id)).unwrap_or(Mode::usual(diagnostic.severity))
+        special.or_else(|| self.everywhere.of(id)).unwrap_or(Mode::default_for(diagnostic.severity))
     }
 
-    /// Why nothing is said of what this user does there, if so.
+    /// The reason why requests of this user in this namespace are exempt, if they are.
     pub fn exemption(&self, user: &User, namespace: Option<&str>) -> Option<String> {
         if self.users.contains(&user.username) {
             return Some(format!("user {}", user.username));
@@ -236,7 +240,7 @@ impl Modes {
 }
 
 impl Table {
-    fn read(entries: BTreeMap<String, Word>, place: &str) -> Result<Self, BadModes> {
+    fn read(entries: BTreeMap<String, RawMode>, place: &str) -> Result<Self, ModesError> {
         let mut table = Self::default();
         for (code, word) in entries {
             let place = format!("{place}.{code}");
@@ -249,7 +253,7 @@ impl Table {
                 _ if codes::ALL.iter().any(|known| known.id == code) => {
                     table.codes.insert(code, mode);
                 }
-                _ => return Err(BadModes::Code { place, code }),
+                _ => return Err(ModesError::Code { place, code }),
             }
         }
         Ok(table)
@@ -262,20 +266,22 @@ impl Table {
     }
 }
 
-fn mode(word: Word, place: &str) -> Result<Mode, BadModes> {
+fn mode(word: RawMode, place: &str) -> Result<Mode, ModesError> {
     let text = match word {
-        Word::Flag(false) => return Ok(Mode::Off),
-        Word::Flag(true) => "true".to_owned(),
-        Word::Text(text) => text,
+        RawMode::Flag(false) => return Ok(Mode::Off),
+        RawMode::Flag(true) => "true".to_owned(),
+        RawMode::Text(text) => text,
     };
     let known = Mode::ALL.into_iter().find(|mode| mode.name() == text);
-    known.ok_or_else(|| BadModes::Mode { place: place.to_owned(), word: text })
+    known.ok_or_else(|| ModesError::Mode { place: place.to_owned(), word: text })
 }
 
 #[cfg(test)]
 mod tests {
-    use gatewatch_policy::codes::{BAD_LABEL_KEY, EXEC_CALLER, HOT_HOOK, NAMESPACE_IGNORED};
-    use gatewatch_policy::diagnostic::FieldPath;
+    use gatewatch_policy::{
+        codes::{BAD_LABEL_KEY, EXEC_CALLER, HOT_HOOK, NAMESPACE_IGNORED},
+        diagnostic::FieldPath,
+    };
 
     use super::*;
 
@@ -302,7 +308,7 @@ exempt:
         assert_eq!(of(&NAMESPACE_IGNORED, Some("pay")), Mode::Deny);
         assert_eq!(of(&BAD_LABEL_KEY, None), Mode::Audit);
         assert_eq!(of(&BAD_LABEL_KEY, Some("pay")), Mode::Warn);
-        // Where the table says nothing.
+        // Without an entry, the severity decides.
         assert_eq!(of(&HOT_HOOK, None), Mode::Warn);
         assert_eq!(of(&EXEC_CALLER, None), Mode::Audit);
         assert_eq!(of(&codes::NO_HOOK, None), Mode::Deny);
@@ -333,14 +339,14 @@ exempt:
 
     #[test]
     fn a_bad_table_is_refused_with_a_reason() {
-        let said = |text: &str| Modes::parse(text).unwrap_err().to_string();
-        assert!(said("modes: {GW105: maybe}").contains("modes.GW105: invalid mode \"maybe\""));
-        assert!(said("namespaces: {pay: {GW999: off}}").contains("namespaces.pay.GW999: unknown code"));
-        assert!(said("mode: {GW105: off}").contains("mode"));
-        assert!(said("target: tetragon=0.9").contains("target: unknown version \"0.9\""));
-        assert!(said("target: falco").contains("expected gatewatch, tetragon or tetragon=VERSION"));
-        assert!(said("- a").contains("cannot read"));
-        assert!(said("modes: {GW105: on}").contains("invalid mode"));
+        let error = |text: &str| Modes::parse(text).unwrap_err().to_string();
+        assert!(error("modes: {GW105: maybe}").contains("modes.GW105: invalid mode \"maybe\""));
+        assert!(error("namespaces: {pay: {GW999: off}}").contains("namespaces.pay.GW999: unknown code"));
+        assert!(error("mode: {GW105: off}").contains("mode"));
+        assert!(error("target: tetragon=0.9").contains("target: unknown version \"0.9\""));
+        assert!(error("target: falco").contains("expected gatewatch, tetragon or tetragon=VERSION"));
+        assert!(error("- a").contains("cannot read"));
+        assert!(error("modes: {GW105: on}").contains("invalid mode"));
         assert_eq!(Modes::parse("").unwrap(), Modes::default());
         assert_eq!(Modes::parse("# nothing\n").unwrap(), Modes::default());
     }

@@ -3,19 +3,18 @@
 
 use serde_json::{Value, json};
 
-/// The usual name of the registration.
+/// The default name of the registration.
 pub const NAME: &str = "gatewatch";
-/// Namespaces that are never asked about, beside the webhook's own: a cluster has to be able to mend itself.
+/// Namespaces that are always exempt, in addition to the webhook's own. A cluster must be able to repair itself.
 pub const EXEMPT_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 /// Seconds that the API server waits for an answer.
 pub const TIMEOUT_SECONDS: u32 = 3;
-/// The label of a namespace that is not asked about. Labels of namespaces are the administrator's, not those of who
-/// makes pods in them.
+/// The label of an exempt namespace. The administrator sets labels of namespaces, not the users who create pods in them.
 pub const EXEMPT_LABEL: &str = "gatewatch.dev/exempt";
 
 /// How the API server reaches the webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum ClientConfig {
     /// A URL without a path: `https://127.0.0.1:9443`.
     Url(String),
     /// A service of the cluster.
@@ -29,20 +28,20 @@ pub enum Reach {
     },
 }
 
-/// What is registered.
+/// The contents of a ValidatingWebhookConfiguration.
 #[derive(Clone, Debug)]
 pub struct Registration {
     /// Its name.
     pub name: String,
-    /// How the webhook is reached.
-    pub reach: Reach,
+    /// The address of the webhook.
+    pub client: ClientConfig,
     /// The webhook's own namespace, which is exempt.
     pub own_namespace: String,
-    /// `Fail` or `Ignore`, for policies: without an answer none is admitted, or all are.
+    /// `Fail` or `Ignore` for policies: without an answer, the API server admits none or all.
     pub policies_failure: String,
     /// The same for workloads.
     pub workloads_failure: String,
-    /// The bundle of trusted certificates, as PEM. Absent where something else writes it.
+    /// The bundle of trusted certificates, as PEM. `None` if another program writes it.
     pub ca_bundle: Option<String>,
 }
 
@@ -81,8 +80,8 @@ impl Registration {
             &["tracingpolicies", "tracingpoliciesnamespaced"],
             &["CREATE", "UPDATE", "DELETE"],
         )]);
-        // A namespaceSelector says nothing about kinds of the cluster; what the garbage collector and the namespace
-        // controller take away is theirs to decide.
+        // A namespaceSelector does not apply to cluster-scoped kinds. The garbage collector and the namespace
+        // controller may delete everything.
         policies["matchConditions"] = json!([
             {
                 "name": "not-by-controllers",
@@ -106,7 +105,7 @@ impl Registration {
         ]);
         workloads["matchConditions"] = json!([
             {"name": "not-exempt", "expression": format!("!(request.namespace in [{}])", quoted.join(", "))},
-            // The pods of a node's own manifests can't be refused: they run already.
+            // The pods of a node's static manifests cannot be rejected: they run already.
             {"name": "not-by-kubelets", "expression": "!('system:nodes' in request.userInfo.groups)"},
         ]);
         json!({
@@ -118,9 +117,9 @@ impl Registration {
     }
 
     fn client(&self, path: &str) -> Value {
-        let mut client = match &self.reach {
-            Reach::Url(url) => json!({"url": format!("{}{path}", url.trim_end_matches('/'))}),
-            Reach::Service { namespace, name, port } => {
+        let mut client = match &self.client {
+            ClientConfig::Url(url) => json!({"url": format!("{}{path}", url.trim_end_matches('/'))}),
+            ClientConfig::Service { namespace, name, port } => {
                 json!({"service": {"namespace": namespace, "name": name, "port": port, "path": path}})
             }
         };
@@ -142,7 +141,7 @@ mod tests {
     fn it_is_what_the_api_knows() {
         let registration = Registration {
             name: NAME.into(),
-            reach: Reach::Url("https://127.0.0.1:9443/".into()),
+            client: ClientConfig::Url("https://127.0.0.1:9443/".into()),
             own_namespace: "gatewatch".into(),
             policies_failure: "Fail".into(),
             workloads_failure: "Ignore".into(),

@@ -9,15 +9,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusCause, Status
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// The only version that is spoken. API servers since 1.16 speak it.
+/// The only supported version. API servers since 1.16 use it.
 pub const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
 
-/// A request of the API server.
+/// A request from the API server.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request {
-    /// Names this request; the answer repeats it.
+    /// Identifies this request. The answer repeats it.
     pub uid: String,
     /// The object's kind.
     pub kind: Kind,
@@ -27,24 +27,24 @@ pub struct Request {
     /// `ephemeralcontainers` and the like.
     #[serde(default)]
     pub sub_resource: Option<String>,
-    /// The object's name; empty where the API server is still to generate one.
+    /// The object's name; empty until the API server generates one.
     #[serde(default)]
     pub name: String,
     /// The object's namespace.
     #[serde(default)]
     pub namespace: Option<String>,
-    /// What is done with the object.
+    /// The operation on the object.
     pub operation: Operation,
-    /// Who does it.
+    /// The user of the request.
     #[serde(default)]
     pub user_info: User,
-    /// The object as it would be; absent in deletions.
+    /// The new object; absent in deletions.
     #[serde(default)]
     pub object: Option<Box<RawValue>>,
-    /// The object as it is; absent in creations.
+    /// The existing object; absent in creations.
     #[serde(default)]
     pub old_object: Option<Box<RawValue>>,
-    /// Whether nothing will be stored whatever is answered.
+    /// Whether it is a dry run, so that nothing is stored.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -63,7 +63,7 @@ pub struct Kind {
     pub kind: String,
 }
 
-/// The plural by which a kind is addressed.
+/// The plural name of a resource.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct ResourceName {
     /// `pods`.
@@ -71,7 +71,7 @@ pub struct ResourceName {
     pub resource: String,
 }
 
-/// Who asks.
+/// The user of a request.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct User {
     /// `system:serviceaccount:kube-system:replicaset-controller`.
@@ -82,22 +82,22 @@ pub struct User {
     pub groups: Vec<String>,
 }
 
-/// What is done with an object.
+/// An operation on an object.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Operation {
-    /// It is new.
+    /// It is created.
     Create,
     /// It is changed.
     Update,
     /// It is deleted.
     Delete,
-    /// Somebody connects to it; never asked about.
+    /// A connection to it, such as `kubectl exec`. The webhook does not register for it.
     Connect,
 }
 
 impl Operation {
-    /// As it stands in metrics.
+    /// The label in metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Create => "create",
@@ -123,50 +123,50 @@ struct Head {
     kind: String,
 }
 
-/// Why a body is no request.
+/// The reason why a body is not an admission review.
 #[derive(Debug, thiserror::Error)]
-pub enum BadReview {
-    /// No JSON.
+pub enum ReviewError {
+    /// It is not JSON.
     #[error("the body is not JSON: {0}")]
     NotJson(serde_json::Error),
-    /// JSON of another kind or version.
+    /// The kind or version is different.
     #[error(
         "the body is {found}, but this server accepts only {KIND} of {API_VERSION}: set admissionReviewVersions to [v1]"
     )]
     Other {
-        /// What it says that it is.
+        /// Its kind and version.
         found: String,
     },
-    /// Not as a review should be.
+    /// A field is invalid.
     #[error("cannot read the {KIND}: {0}")]
     Malformed(serde_json::Error),
-    /// A review without a request.
+    /// The review has no request.
     #[error("the {KIND} has no request")]
     NoRequest,
 }
 
 /// Reads a request.
-pub fn parse(body: &[u8]) -> Result<Request, BadReview> {
+pub fn parse(body: &[u8]) -> Result<Request, ReviewError> {
     let malformed = match serde_json::from_slice::<Review>(body) {
-        // An API server's body is whole, so what is said of its version costs only those that are not.
-        Ok(Review { request: Some(request) }) if speaks(body) => return Ok(request),
+        // The bodies of an API server are valid. Only others pay for the second parse.
+        Ok(Review { request: Some(request) }) if is_supported(body) => return Ok(request),
         Ok(_) => None,
         Err(error) => Some(error),
     };
-    let head: Head = serde_json::from_slice(body).map_err(BadReview::NotJson)?;
+    let head: Head = serde_json::from_slice(body).map_err(ReviewError::NotJson)?;
     if head.api_version != API_VERSION || head.kind != KIND {
         let found = match (head.api_version.as_str(), head.kind.as_str()) {
             ("", "") => "JSON without apiVersion and kind".to_owned(),
             (version, kind) => format!("{kind:?} of {version:?}"),
         };
-        return Err(BadReview::Other { found });
+        return Err(ReviewError::Other { found });
     }
-    Err(malformed.map_or(BadReview::NoRequest, BadReview::Malformed))
+    Err(malformed.map_or(ReviewError::NoRequest, ReviewError::Malformed))
 }
 
-/// Whether the body is a review of our version. Go's encoder writes these members first, without spaces; where it
-/// doesn't, the head is parsed.
-fn speaks(body: &[u8]) -> bool {
+/// Whether the body is a review of the supported version. Go's encoder writes these members first, without spaces.
+/// Otherwise the head is parsed.
+fn is_supported(body: &[u8]) -> bool {
     const USUAL: &[u8] = br#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","#;
     body.starts_with(USUAL)
         || serde_json::from_slice::<Head>(body)
@@ -177,30 +177,35 @@ fn speaks(body: &[u8]) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
-    /// The request's.
+    /// The `uid` of the request.
     pub uid: String,
     /// Whether the object is admitted.
     pub allowed: bool,
-    /// Why not.
+    /// The reason of a rejection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
-    /// What `kubectl` prints before its own answer.
+    /// Warnings that `kubectl` prints.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What goes to the audit log.
+    /// Annotations for the audit log.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub audit_annotations: BTreeMap<String, String>,
 }
 
 impl Answer {
-    /// Admits without a word.
+    /// Admits the object without warnings.
     pub fn allow(uid: &str) -> Self {
         Self { uid: uid.to_owned(), allowed: true, ..Self::default() }
     }
 
-    /// Refuses: reason Invalid, code 422, as the API server itself answers for an object that its schema refuses.
+    /// Rejects with reason Invalid and code 422, as the API server does for an object that violates its schema.
     #[must_use]
-    pub fn refused(mut self, message: String, about: About<'_>, causes: Vec<StatusCause>) -> Self {
+    pub fn rejected(
+        mut self,
+        message: String,
+        object: ObjectReference<'_>,
+        causes: Vec<StatusCause>,
+    ) -> Self {
         self.allowed = false;
         self.status = Some(Status {
             code: Some(422),
@@ -208,9 +213,9 @@ impl Answer {
             status: Some("Failure".to_owned()),
             message: Some(message),
             details: Some(StatusDetails {
-                group: Some(about.kind.group.clone()),
-                kind: Some(about.kind.kind.clone()),
-                name: Some(about.name.to_owned()),
+                group: Some(object.kind.group.clone()),
+                kind: Some(object.kind.kind.clone()),
+                name: Some(object.name.to_owned()),
                 causes: Some(causes),
                 ..StatusDetails::default()
             }),
@@ -219,7 +224,7 @@ impl Answer {
         self
     }
 
-    /// The review that holds it, as bytes.
+    /// The admission review with this answer, as bytes.
     pub fn into_review(self) -> Result<Vec<u8>, serde_json::Error> {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
@@ -232,9 +237,9 @@ impl Answer {
     }
 }
 
-/// The object that an answer is about.
+/// The object of an answer.
 #[derive(Clone, Copy, Debug)]
-pub struct About<'a> {
+pub struct ObjectReference<'a> {
     /// Its kind.
     pub kind: &'a Kind,
     /// Its name.
@@ -247,7 +252,7 @@ mod tests {
 
     use super::*;
 
-    fn read(body: &Value) -> Result<Request, BadReview> {
+    fn read(body: &Value) -> Result<Request, ReviewError> {
         parse(&serde_json::to_vec(body).unwrap())
     }
 
@@ -275,22 +280,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_told_apart() {
-        let said = |body: &Value| read(body).unwrap_err().to_string();
+    fn invalid_requests_are_distinguished() {
+        let error = |body: &Value| read(body).unwrap_err().to_string();
         let mut other = review();
         other["apiVersion"] = json!("admission.k8s.io/v1beta1");
-        assert!(said(&other).contains(r#""AdmissionReview" of "admission.k8s.io/v1beta1""#));
+        assert!(error(&other).contains(r#""AdmissionReview" of "admission.k8s.io/v1beta1""#));
         let mut none = review();
         none["request"] = Value::Null;
-        assert!(said(&none).contains("no request"));
+        assert!(error(&none).contains("no request"));
         let mut wrong = review();
         wrong["request"]["operation"] = json!("EAT");
         assert!(
-            said(&wrong).contains("cannot read the AdmissionReview: unknown variant `EAT`"),
+            error(&wrong).contains("cannot read the AdmissionReview: unknown variant `EAT`"),
             "{}",
-            said(&wrong)
+            error(&wrong)
         );
-        assert!(said(&json!({})).contains("without apiVersion"));
+        assert!(error(&json!({})).contains("without apiVersion"));
         assert!(parse(b"<html>").unwrap_err().to_string().contains("not JSON"));
         assert!(parse(br#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","reque"#).is_err());
     }

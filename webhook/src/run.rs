@@ -1,33 +1,34 @@
 //! The task `serve`, from start to end.
 
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use anyhow::{Context as _, Result};
 use gatewatch_serving::{Draining, Server, Transport, bind};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
+use kube::{
+    Api, Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
 
-use crate::args::Serve;
-use crate::caches;
-use crate::cluster::Cluster;
-use crate::gate::Gate;
-use crate::http::{App, LIMITS, Probed, probes, reviews};
-use crate::kernels::keep::keep;
-use crate::metrics::Metrics;
-use crate::status::lease::Candidate;
-use crate::status::write::Writer;
-use crate::tls::authority::Settings;
-use crate::tls::files::Folder;
-use crate::tls::secret::Shared;
-use crate::tls::{self, Certificates};
+use crate::{
+    args::Serve,
+    caches,
+    cluster::Cluster,
+    gate::Gate,
+    http::{LIMITS, ProbeState, ReviewState, probes, reviews},
+    kernels::sync::sync,
+    metrics::Metrics,
+    status::{lease::LeaseCandidate, write::Writer},
+    tls::{self, Certificates, authority::Settings, directory::CertificateDirectory, secret::SharedSecret},
+};
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(arguments: Serve) -> Result<()> {
     let provider = tls::provider();
-    // One provider for all of the process: the client of the API server takes the default.
+    // One provider for the whole process: the client of the API server uses the default.
     let _ = provider.as_ref().clone().install_default();
     let listener = bind(arguments.listen, "--listen")?;
     let metrics_listener = bind(arguments.metrics_address, "--metrics-address")?;
@@ -40,19 +41,19 @@ pub async fn run(arguments: Serve) -> Result<()> {
     );
 
     let mut work = caches::start(&client, &cluster);
-    work.spawn(keep(Arc::clone(&cluster)));
-    work.spawn(crate::modes::follow::follow(
+    work.spawn(sync(Arc::clone(&cluster)));
+    work.spawn(crate::modes::watch::watch(
         client.clone(),
         arguments.namespace.clone(),
         arguments.modes.clone(),
         Arc::clone(&cluster),
     ));
-    follow_certificates(&mut work, &arguments, &client, &certificates)?;
+    spawn_certificates(&mut work, &arguments, &client, &certificates)?;
     let identity =
         arguments.identity.clone().unwrap_or_else(|| format!("{}-{}", hostname(), std::process::id()));
     let leases = Api::namespaced(client.clone(), &arguments.namespace);
-    let candidate = Candidate::new(leases, arguments.lease.clone(), identity.clone());
-    work.spawn(candidate.stand(Arc::clone(&cluster)));
+    let candidate = LeaseCandidate::new(leases, arguments.lease.clone(), identity.clone());
+    work.spawn(candidate.run(Arc::clone(&cluster)));
     work.spawn(Writer::new(&client, &identity, Arc::clone(&cluster), arguments.recheck).run());
 
     let config = tls::server_config(Arc::clone(&certificates), provider)?;
@@ -60,12 +61,13 @@ pub async fn run(arguments: Serve) -> Result<()> {
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let end = || {
         let mut stopped = stopped.clone();
-        // An error means that the sender is gone, which is the end as well.
+        // An error means that the sender was dropped, which is a shutdown too.
         async move { drop(stopped.wait_for(|stopped| *stopped).await) }
     };
     let gate = Gate::new(Arc::clone(&cluster), arguments.docs_url.trim_end_matches('/'));
-    let app = Arc::new(App { gate, metrics: Arc::clone(&metrics) });
-    let probed = Probed { metrics, cluster: Arc::clone(&cluster), certificates, draining: draining.clone() };
+    let app = Arc::new(ReviewState { gate, metrics: Arc::clone(&metrics) });
+    let state =
+        ProbeState { metrics, cluster: Arc::clone(&cluster), certificates, draining: draining.clone() };
     tracing::info!(
         listen = %listener.local_addr()?, metrics = %metrics_listener.local_addr()?,
         version = env!("CARGO_PKG_VERSION"), "serving"
@@ -73,9 +75,9 @@ pub async fn run(arguments: Serve) -> Result<()> {
     let server =
         Server { limits: LIMITS, transport: Transport::Tls(Arc::new(config)), draining: draining.clone() };
     let answering = tokio::spawn(server.run(listener, reviews(app), end()));
-    // Probes are answered to the very end.
+    // Probes are answered until the end.
     let server = Server { limits: LIMITS, transport: Transport::Plain, draining: Draining::default() };
-    let probing = server.run(metrics_listener, probes(Arc::new(probed)), std::future::pending());
+    let probing = server.run(metrics_listener, probes(Arc::new(state)), std::future::pending());
     work.spawn(async move {
         if let Err(error) = probing.await {
             tracing::error!("cannot serve metrics and probes: {error}");
@@ -110,7 +112,7 @@ async fn client(arguments: &Serve) -> Result<Client> {
     Client::try_from(config).context("cannot make a client of the API server")
 }
 
-fn follow_certificates(
+fn spawn_certificates(
     work: &mut JoinSet<()>,
     arguments: &Serve,
     client: &Client,
@@ -118,9 +120,9 @@ fn follow_certificates(
 ) -> Result<()> {
     let provider = tls::provider();
     if let Some(path) = &arguments.tls_dir {
-        let mut folder = Folder::new(path.clone(), provider);
-        folder.look(certificates, SystemTime::now())?;
-        work.spawn(folder.follow(Arc::clone(certificates), arguments.tls_poll));
+        let mut directory = CertificateDirectory::new(path.clone(), provider);
+        directory.poll(certificates, SystemTime::now())?;
+        work.spawn(directory.run(Arc::clone(certificates), arguments.tls_poll));
         return Ok(());
     }
     let Serve { namespace, service, .. } = arguments;
@@ -141,8 +143,8 @@ fn follow_certificates(
     };
     let secret = (namespace.as_str(), arguments.tls_secret.as_str());
     let registrations = arguments.registrations.clone();
-    let shared = Shared::new(client.clone(), secret, registrations, settings, provider);
-    work.spawn(shared.follow(Arc::clone(certificates), arguments.tls_poll));
+    let shared_secret = SharedSecret::new(client.clone(), secret, registrations, settings, provider);
+    work.spawn(shared_secret.run(Arc::clone(certificates), arguments.tls_poll));
     Ok(())
 }
 

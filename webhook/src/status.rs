@@ -6,18 +6,22 @@ pub mod write;
 use std::collections::BTreeMap;
 
 use gatewatch_coverage::{Index, IndexedPolicy, PolicyId};
-use gatewatch_crds::node_tracing::PolicyState;
-use gatewatch_crds::policy_coverage::{
-    CoverageDiagnostic, CoverageSeverity, FailedNode, MAX_LISTED, NamespaceCoverage, NodeCounts,
+use gatewatch_crds::{
+    PolicyCoverageSpec, PolicyCoverageStatus,
+    node_tracing::PolicyState,
+    policy_coverage::{
+        CoverageDiagnostic, CoverageSeverity, FailedNode, MAX_LISTED, NamespaceCoverage, NodeCounts,
+    },
 };
-use gatewatch_crds::{PolicyCoverageSpec, PolicyCoverageStatus};
 use gatewatch_policy::diagnostic::{Diagnostic, Severity};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::cluster::{Agent, Stored};
-use crate::kernels::Node;
+use crate::{
+    cluster::{Agent, StoredPolicy},
+    kernels::Node,
+};
 
-/// The policy as `PolicyCoverage` names it.
+/// The policy in the form of `PolicyCoverage`.
 pub fn spec(id: &PolicyId) -> PolicyCoverageSpec {
     match &id.namespace {
         Some(namespace) => PolicyCoverageSpec::of_namespace(namespace, &id.name),
@@ -25,22 +29,22 @@ pub fn spec(id: &PolicyId) -> PolicyCoverageSpec {
     }
 }
 
-/// The nodes of the cluster, and what their agents say.
+/// The nodes of the cluster and the reports of their agents.
 #[derive(Clone, Copy, Debug)]
 pub struct Nodes<'a> {
-    /// What the API server knows, by name.
+    /// The nodes in the API server, by name.
     pub nodes: &'a BTreeMap<String, Node>,
-    /// What agents say, by the node's name.
+    /// The reports of agents, by the node's name.
     pub agents: &'a BTreeMap<String, Agent>,
-    /// Whether policies are for Gatewatch's agents. Others report nothing here.
-    pub ours: bool,
+    /// Whether Gatewatch's agents run the policies. Other programs report nothing here.
+    pub by_gatewatch: bool,
 }
 
-/// The status of a policy. `said` is what is to be said of it without looking at pods. Its condition is new; see
-/// [`keep_transition`].
+/// The status of a policy. `on_kernels` are the diagnostics that do not depend on pods. The condition has the time
+/// `now`; see [`keep_transition`].
 pub fn status(
-    stored: &Stored,
-    said: &[Diagnostic],
+    stored: &StoredPolicy,
+    on_kernels: &[Diagnostic],
     index: &Index,
     nodes: Nodes<'_>,
     now: Time,
@@ -48,7 +52,7 @@ pub fn status(
     let watch = IndexedPolicy::new(stored.policy(), "default");
     let selection = index.selection(&watch);
     let total = selection.total();
-    let mut diagnostics: Vec<Diagnostic> = said.to_vec();
+    let mut diagnostics: Vec<Diagnostic> = on_kernels.to_vec();
     diagnostics.extend(index.on_policy(&watch));
     diagnostics.sort_by_key(|diagnostic| std::cmp::Reverse(diagnostic.severity));
     let mut namespaces: Vec<NamespaceCoverage> = selection
@@ -67,7 +71,7 @@ pub fn status(
             &diagnostics,
             total.pods,
             for_pods,
-            nodes.ours.then_some(counts),
+            nodes.by_gatewatch.then_some(counts),
             now,
         )],
         diagnostics: diagnostics.iter().take(MAX_LISTED as usize).map(diagnostic).collect(),
@@ -83,7 +87,7 @@ pub fn status(
     status
 }
 
-/// A condition that is as it was keeps the time since when it is so.
+/// An unchanged condition keeps the time of its last transition.
 pub fn keep_transition(status: &mut PolicyCoverageStatus, before: &PolicyCoverageStatus) {
     for condition in &mut status.conditions {
         let old = before.conditions.iter().find(|old| old.type_ == condition.type_);
@@ -94,7 +98,7 @@ pub fn keep_transition(status: &mut PolicyCoverageStatus, before: &PolicyCoverag
 }
 
 fn condition(
-    stored: &Stored,
+    stored: &StoredPolicy,
     diagnostics: &[Diagnostic],
     pods: usize,
     for_pods: bool,
@@ -133,10 +137,13 @@ fn condition(
     }
 }
 
-fn on_nodes(stored: &Stored, Nodes { nodes, agents, ours }: Nodes<'_>) -> (NodeCounts, Vec<FailedNode>) {
+fn on_nodes(
+    stored: &StoredPolicy,
+    Nodes { nodes, agents, by_gatewatch }: Nodes<'_>,
+) -> (NodeCounts, Vec<FailedNode>) {
     let mut counts = NodeCounts::default();
     let mut failed = Vec::new();
-    if !ours {
+    if !by_gatewatch {
         return (counts, failed);
     }
     let namespace = stored.id.namespace.as_deref().unwrap_or_default();

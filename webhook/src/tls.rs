@@ -6,35 +6,40 @@
 //! and the one before stays.
 
 pub mod authority;
-pub mod files;
+pub mod directory;
 pub mod secret;
 
-use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use arc_swap::ArcSwapOption;
-use rustls::ServerConfig;
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::{
+    ServerConfig,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
 
-/// Why a certificate can't be used. Each reads as a sentence.
+/// The reason why a certificate cannot be used. Each is a sentence.
 #[derive(Debug, thiserror::Error)]
-pub enum BadPair {
-    /// No certificate in the file.
+pub enum PairError {
+    /// The file has no certificate.
     #[error("tls.crt contains no readable certificate: {0}")]
     Certificate(String),
-    /// No key in the file.
+    /// The file has no key.
     #[error("tls.key contains no readable private key: {0}")]
     Key(String),
-    /// They don't belong together, or the key is of a kind that isn't known.
+    /// They do not match, or the type of the key is unknown.
     #[error("tls.crt and tls.key do not work together: {0}")]
     Together(rustls::Error),
-    /// Its time is over.
+    /// The certificate has expired.
     #[error("the certificate in tls.crt has expired")]
     Expired,
 }
@@ -47,38 +52,38 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Reads a pair, as PEM. The key has to be the certificate's, and the certificate valid `now`.
+    /// Reads a pair, as PEM. The key must match the certificate, which must be valid `now`.
     pub fn read(
         certificate: &[u8],
         key: &[u8],
         provider: &CryptoProvider,
         now: SystemTime,
-    ) -> Result<Self, BadPair> {
+    ) -> Result<Self, PairError> {
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate)
             .collect::<Result<_, _>>()
-            .map_err(|error| BadPair::Certificate(error.to_string()))?;
+            .map_err(|error| PairError::Certificate(error.to_string()))?;
         let Some(leaf) = chain.first() else {
-            return Err(BadPair::Certificate("it has no BEGIN CERTIFICATE line".to_owned()));
+            return Err(PairError::Certificate("it has no BEGIN CERTIFICATE line".to_owned()));
         };
-        let not_after =
-            expiry(leaf).ok_or_else(|| BadPair::Certificate("it is not an X.509 certificate".to_owned()))?;
+        let not_after = expiry(leaf)
+            .ok_or_else(|| PairError::Certificate("it is not an X.509 certificate".to_owned()))?;
         if not_after <= now {
-            return Err(BadPair::Expired);
+            return Err(PairError::Expired);
         }
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| BadPair::Key(error.to_string()))?;
-        let key = CertifiedKey::from_der(chain, key, provider).map_err(BadPair::Together)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| PairError::Key(error.to_string()))?;
+        let key = CertifiedKey::from_der(chain, key, provider).map_err(PairError::Together)?;
         Ok(Self { key: Arc::new(key), not_after })
     }
 }
 
-/// When a certificate ends.
+/// The time when a certificate expires.
 fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let seconds = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
-/// The certificate that is shown to clients.
+/// The certificate that the server presents to clients.
 #[derive(Default)]
 pub struct Certificates {
     current: ArcSwapOption<Pair>,
@@ -87,23 +92,23 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// From the next connection on, this one.
-    pub fn show(&self, pair: Pair) {
+    /// Uses this pair from the next connection on.
+    pub fn replace(&self, pair: Pair) {
         self.current.store(Some(Arc::new(pair)));
         self.changed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a pair that couldn't be used.
-    pub fn refuse(&self) {
+    /// Counts an invalid pair.
+    pub fn count_invalid(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// When the one that is shown ends; `None` while there is none.
+    /// When the current certificate expires; `None` if there is none.
     pub fn not_after(&self) -> Option<SystemTime> {
         self.current.load().as_ref().map(|pair| pair.not_after)
     }
 
-    /// How many pairs were taken up, and how many refused.
+    /// The numbers of used and of invalid pairs.
     pub fn counts(&self) -> (u64, u64) {
         (self.changed.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
     }
@@ -121,12 +126,12 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-/// The provider of cryptography of everything here.
+/// The cryptography provider of the process.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// What TLS is spoken with: TLS 1.2 and 1.3 with rustls' own choice of suites, HTTP/1.1.
+/// The TLS settings: TLS 1.2 and 1.3 with the default cipher suites of rustls, HTTP/1.1.
 pub fn server_config(
     certificates: Arc<Certificates>,
     provider: Arc<CryptoProvider>,

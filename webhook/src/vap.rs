@@ -2,19 +2,21 @@
 //! hold where no webhook answers. They are the rules of the codes that they name, for the selectors of pods and nodes;
 //! rules that need a kernel or a cluster can't be said this way.
 
-use gatewatch_policy::codes::{BAD_LABEL_KEY, BAD_LABEL_VALUE, Code, LABEL_ARITY};
-use gatewatch_policy::labels::NAMESPACE_KEY;
+use gatewatch_policy::{
+    codes::{BAD_LABEL_KEY, BAD_LABEL_VALUE, Code, LABEL_ARITY},
+    labels::NAMESPACE_KEY,
+};
 use serde_json::{Value, json};
 
 /// The name of the policy and of its binding.
 pub const NAME: &str = "gatewatch-labels";
 
-/// A name as labels have it: `k8s.io/apimachinery/pkg/util/validation`, qualifiedNameFmt.
+/// The name part of a label key: `k8s.io/apimachinery/pkg/util/validation`, qualifiedNameFmt.
 const PART: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
 /// A DNS-1123 subdomain.
 const PREFIX: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
 
-/// A rule: an expression that has to be true.
+/// A rule: an expression that must be true.
 struct Rule {
     code: &'static Code,
     expression: String,

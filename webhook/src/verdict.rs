@@ -3,73 +3,77 @@
 
 use std::fmt::Write as _;
 
-use gatewatch_policy::diagnostic::Diagnostic;
-use gatewatch_policy::render::brief::{self, plain};
+use gatewatch_policy::{
+    diagnostic::Diagnostic,
+    render::brief::{self, plain},
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
 
-use crate::modes::{Mode, Modes};
-use crate::review::{About, Answer};
+use crate::{
+    modes::{Mode, Modes},
+    review::{Answer, ObjectReference},
+};
 
-/// Lines of warnings in one answer; the last one says how many more there are.
+/// Maximum warnings in one answer. The last one is the number of others.
 const WARNINGS: usize = 10;
-/// Diagnostics that one refusal spells out.
+/// Maximum diagnostics that a rejection lists.
 const CAUSES: usize = 50;
-/// Bytes of an audit annotation's value.
+/// Maximum bytes of the value of an audit annotation.
 const ANNOTATION_BYTES: usize = 8 << 10;
 
-/// What the answer is made from.
+/// The request that is judged, and the settings for it.
 #[derive(Clone, Copy, Debug)]
-pub struct Case<'a> {
-    /// The request's.
+pub struct Subject<'a> {
+    /// The `uid` of the request.
     pub uid: &'a str,
-    /// What it is about.
-    pub about: About<'a>,
-    /// The object's namespace; `None` for one of the cluster.
+    /// The object of the request.
+    pub object: ObjectReference<'a>,
+    /// The object's namespace; `None` for a cluster-scoped object.
     pub namespace: Option<&'a str>,
-    /// The table in force.
+    /// The modes in force.
     pub modes: &'a Modes,
-    /// Folder of the pages about diagnostics; a refusal ends with it.
+    /// CertificateDirectory of the pages about diagnostics; a refusal ends with it.
     pub docs: &'a str,
 }
 
-/// An answer, and what was said in it.
+/// An answer, and the diagnostics in it.
 #[derive(Debug)]
 pub struct Verdict {
-    /// The answer.
+    /// The status.
     pub answer: Answer,
-    /// Every code that was found, and what was done about it.
-    pub said: Vec<(&'static str, Mode)>,
+    /// The code and mode of each diagnostic.
+    pub codes: Vec<(&'static str, Mode)>,
 }
 
-/// Judges what was found.
-pub fn judge(case: Case<'_>, found: Vec<Diagnostic>) -> Verdict {
-    let mut said: Vec<(Mode, Diagnostic)> = found
+/// Applies the modes to the diagnostics of a request.
+pub fn judge(subject: Subject<'_>, diagnostics: Vec<Diagnostic>) -> Verdict {
+    let mut judged: Vec<(Mode, Diagnostic)> = diagnostics
         .into_iter()
-        .map(|diagnostic| (case.modes.of(&diagnostic, case.namespace), diagnostic))
+        .map(|diagnostic| (subject.modes.of(&diagnostic, subject.namespace), diagnostic))
         .filter(|(mode, _)| *mode != Mode::Off)
         .collect();
-    // The worst first; of equals in the order of the document.
-    said.sort_by_key(|(mode, diagnostic)| std::cmp::Reverse((*mode, diagnostic.severity)));
-    let codes = said.iter().map(|(mode, diagnostic)| (diagnostic.code.id, *mode)).collect();
-    let of = |wanted: Mode| said.iter().filter(move |(mode, _)| *mode == wanted).map(|(_, d)| d);
-    let mut answer = Answer::allow(case.uid);
+    // The strictest mode first, then the order of the document.
+    judged.sort_by_key(|(mode, diagnostic)| std::cmp::Reverse((*mode, diagnostic.severity)));
+    let codes = judged.iter().map(|(mode, diagnostic)| (diagnostic.code.id, *mode)).collect();
+    let of = |wanted: Mode| judged.iter().filter(move |(mode, _)| *mode == wanted).map(|(_, d)| d);
+    let mut answer = Answer::allow(subject.uid);
     let denied: Vec<&Diagnostic> = of(Mode::Deny).collect();
     answer.warnings = warnings(of(Mode::Warn));
-    if !said.is_empty() {
-        answer.audit_annotations.insert("diagnostics".to_owned(), annotation(&said));
+    if !judged.is_empty() {
+        answer.audit_annotations.insert("diagnostics".to_owned(), annotation(&judged));
     }
     if !denied.is_empty() {
-        answer = answer.refused(
-            refusal(&denied, case.docs),
-            case.about,
+        answer = answer.rejected(
+            rejection(&denied, subject.docs),
+            subject.object,
             denied.iter().map(|d| cause(d)).collect(),
         );
     }
-    Verdict { answer, said: codes }
+    Verdict { answer, codes }
 }
 
 /// `2 errors` and a line for each.
-fn refusal(denied: &[&Diagnostic], docs: &str) -> String {
+fn rejection(denied: &[&Diagnostic], docs: &str) -> String {
     let what = if denied.iter().all(|d| d.is_error()) { "error" } else { "finding" };
     let mut text = format!("{} {what}{}", denied.len(), if denied.len() == 1 { "" } else { "s" });
     for diagnostic in denied.iter().take(CAUSES) {
@@ -77,7 +81,7 @@ fn refusal(denied: &[&Diagnostic], docs: &str) -> String {
         text.push_str(&plain(&diagnostic.to_string()));
     }
     if denied.len() > CAUSES {
-        // Writing to a String can't fail, here and below.
+        // Writing to a String cannot fail, here and below.
         let _ = write!(text, "\n  and {} more", denied.len() - CAUSES);
     }
     let page = match denied {
@@ -100,12 +104,12 @@ fn cause(diagnostic: &Diagnostic) -> StatusCause {
     }
 }
 
-/// A line for each.
+/// One line for each diagnostic.
 fn warnings<'a>(warned: impl Iterator<Item = &'a Diagnostic>) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for diagnostic in warned {
         let line = brief::render(diagnostic);
-        // Two of one text would be one to kubectl, and two to who counts.
+        // kubectl prints equal warnings once, so they must not count twice.
         if !lines.contains(&line) {
             lines.push(line);
         }
@@ -118,13 +122,13 @@ fn warnings<'a>(warned: impl Iterator<Item = &'a Diagnostic>) -> Vec<String> {
     lines
 }
 
-/// Everything, in full, for the audit log.
-fn annotation(said: &[(Mode, Diagnostic)]) -> String {
+/// All diagnostics in full, for the audit log.
+fn annotation(judged: &[(Mode, Diagnostic)]) -> String {
     let mut text = String::new();
-    for (i, (mode, diagnostic)) in said.iter().enumerate() {
+    for (i, (mode, diagnostic)) in judged.iter().enumerate() {
         let line = plain(&format!("{mode} {diagnostic}")).into_owned();
         if text.len() + line.len() + 1 > ANNOTATION_BYTES {
-            let _ = writeln!(text, "and {} more", said.len() - i);
+            let _ = writeln!(text, "and {} more", judged.len() - i);
             break;
         }
         text.push_str(&line);
@@ -135,8 +139,10 @@ fn annotation(said: &[(Mode, Diagnostic)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use gatewatch_policy::codes::{EXEC_CALLER, HOT_HOOK, NAMESPACE_IGNORED, NO_HOOK, UNDECLARED_ARG};
-    use gatewatch_policy::diagnostic::FieldPath;
+    use gatewatch_policy::{
+        codes::{EXEC_CALLER, HOT_HOOK, NAMESPACE_IGNORED, NO_HOOK, UNDECLARED_ARG},
+        diagnostic::FieldPath,
+    };
 
     use super::*;
     use crate::review::Kind;
@@ -145,8 +151,8 @@ mod tests {
         let kind =
             Kind { group: "cilium.io".into(), version: "v1alpha1".into(), kind: "TracingPolicy".into() };
         let modes = Modes::default();
-        let about = About { kind: &kind, name: "p" };
-        judge(Case { uid: "u", about, namespace: None, modes: &modes, docs: "https://docs" }, found)
+        let object = ObjectReference { kind: &kind, name: "p" };
+        judge(Subject { uid: "u", object, namespace: None, modes: &modes, docs: "https://docs" }, found)
     }
 
     fn found(code: &'static gatewatch_policy::codes::Code, message: &str) -> Diagnostic {
@@ -154,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn all_errors_are_said_at_once() {
+    fn all_errors_are_reported_at_once() {
         let answer = verdict(vec![
             found(&HOT_HOOK, "hot"),
             found(&NO_HOOK, "watches nothing").help("write one"),
@@ -181,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_found_nothing_said() {
+    fn no_findings_give_no_output() {
         assert_eq!(verdict(Vec::new()).answer, Answer::allow("u"));
     }
 
@@ -202,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_warning_cuts_is_in_the_audit_log_and_in_a_refusal() {
+    fn the_audit_log_and_a_rejection_have_the_full_text() {
         let long = || found(&NAMESPACE_IGNORED, &"many words ".repeat(18)).help("do this, and not that");
         let answer = verdict(vec![long()]).answer;
         let [line] = answer.warnings.as_slice() else { panic!("{answer:?}") };

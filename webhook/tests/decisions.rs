@@ -2,22 +2,26 @@
 //! suite `gate`.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use gatewatch_coverage::{Labels, Shape, Workload};
-use gatewatch_crds::NodeTracingStatus;
-use gatewatch_crds::node_tracing::{PolicyOnNode, PolicyState};
-use gatewatch_webhook::caches::Cache;
-use gatewatch_webhook::caches::follow::{Change, Name};
-use gatewatch_webhook::cluster::{Agent, Cluster, Stored};
-use gatewatch_webhook::gate::{Door, Gate};
-use gatewatch_webhook::kernels::Reported;
-use gatewatch_webhook::modes::Modes;
-use gatewatch_webhook::review::{Answer, parse};
-use gatewatch_webhook::status::{Nodes, status};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
+use gatewatch_crds::{
+    NodeTracingStatus,
+    node_tracing::{PolicyOnNode, PolicyState},
+};
+use gatewatch_webhook::{
+    caches::{
+        Cache,
+        watch::{Change, Name},
+    },
+    cluster::{Agent, Cluster, StoredPolicy},
+    gate::{Endpoint, Gate},
+    kernels::ReportedKernel,
+    modes::Modes,
+    review::{Answer, parse},
+    status::{Nodes, status},
+};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::{Value, json};
 
 fn policy(name: &str, labels: &Value) -> Value {
@@ -34,23 +38,30 @@ fn pod(name: &str, labels: &[(&str, &str)]) -> Workload {
 /// One policy for `org: empire`, one pod that it watches.
 fn cluster() -> Arc<Cluster> {
     let cluster = Arc::new(Cluster::default());
-    let stored = Stored::read(&policy("empire", &json!({"org": "empire"}))).unwrap();
+    let stored = StoredPolicy::read(&policy("empire", &json!({"org": "empire"}))).unwrap();
     cluster.policies_changed(Change::Reset(vec![stored]), false);
     cluster.workloads_changed(Change::Apply(pod("tie", &[("org", "empire")])), Cache::Pod);
     cluster.assume_synced();
     cluster
 }
 
-fn ask(cluster: &Arc<Cluster>, door: Door, operation: &str, kind: &str, old: &Value, new: &Value) -> Answer {
-    let group = if door == Door::Policies { "cilium.io" } else { "" };
+fn ask(
+    cluster: &Arc<Cluster>,
+    endpoint: Endpoint,
+    operation: &str,
+    kind: &str,
+    old: &Value,
+    new: &Value,
+) -> Answer {
+    let group = if endpoint == Endpoint::Policies { "cilium.io" } else { "" };
     let body = json!({
         "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
         "request": {"uid": "u", "kind": {"group": group, "version": "v", "kind": kind}, "operation": operation,
-            "name": "x", "namespace": if door == Door::Policies { "" } else { "test" },
+            "name": "x", "namespace": if endpoint == Endpoint::Policies { "" } else { "test" },
             "userInfo": {"username": "me"}, "object": new, "oldObject": old},
     });
     let request = parse(&serde_json::to_vec(&body).unwrap()).unwrap();
-    Gate::new(Arc::clone(cluster), "https://docs").decide(door, &request).answer
+    Gate::new(Arc::clone(cluster), "https://docs").decide(endpoint, &request).answer
 }
 
 fn require_coverage(cluster: &Cluster) {
@@ -66,7 +77,7 @@ fn labelled(labels: &Value) -> Value {
 fn pods_are_told_of_slips_and_of_policies_that_lose_them() {
     let cluster = cluster();
     let create =
-        |labels: Value| ask(&cluster, Door::Workloads, "CREATE", "Pod", &Value::Null, &labelled(&labels));
+        |labels: Value| ask(&cluster, Endpoint::Workloads, "CREATE", "Pod", &Value::Null, &labelled(&labels));
     assert_eq!(create(json!({"org": "empire"})).warnings, [""; 0]);
     assert_eq!(
         create(json!({"org": "empre"})).warnings,
@@ -75,7 +86,7 @@ fn pods_are_told_of_slips_and_of_policies_that_lose_them() {
         ]
     );
     let relabel = |old: Value, new: Value| {
-        ask(&cluster, Door::Workloads, "UPDATE", "Pod", &labelled(&old), &labelled(&new))
+        ask(&cluster, Endpoint::Workloads, "UPDATE", "Pod", &labelled(&old), &labelled(&new))
     };
     let left = relabel(json!({"org": "empire"}), json!({"org": "alliance"}));
     assert!(left.allowed && left.warnings[0].contains("`empire`"), "{left:?}");
@@ -86,13 +97,13 @@ fn pods_are_told_of_slips_and_of_policies_that_lose_them() {
 fn required_coverage_denies() {
     let cluster = cluster();
     require_coverage(&cluster);
-    let bare = ask(&cluster, Door::Workloads, "CREATE", "Pod", &Value::Null, &labelled(&json!({})));
+    let bare = ask(&cluster, Endpoint::Workloads, "CREATE", "Pod", &Value::Null, &labelled(&json!({})));
     assert!(!bare.allowed, "{bare:?}");
     let old = policy("empire", &json!({"org": "empire"}));
-    let delete = || ask(&cluster, Door::Policies, "DELETE", "TracingPolicy", &old, &Value::Null);
+    let delete = || ask(&cluster, Endpoint::Policies, "DELETE", "TracingPolicy", &old, &Value::Null);
     assert!(!delete().allowed);
     let other = policy("empire", &json!({"org": "alliance"}));
-    assert!(!ask(&cluster, Door::Policies, "UPDATE", "TracingPolicy", &old, &other).allowed);
+    assert!(!ask(&cluster, Endpoint::Policies, "UPDATE", "TracingPolicy", &old, &other).allowed);
     cluster.workloads_changed(
         Change::Delete(Name { namespace: "test".to_owned(), name: "tie".to_owned() }),
         Cache::Pod,
@@ -114,7 +125,8 @@ fn a_namespace_is_told_what_it_requires() {
                 "oldObject": old},
         });
         let request = parse(&serde_json::to_vec(&body).unwrap()).unwrap();
-        let answer = Gate::new(Arc::clone(&cluster), "https://docs").decide(Door::Workloads, &request).answer;
+        let answer =
+            Gate::new(Arc::clone(&cluster), "https://docs").decide(Endpoint::Workloads, &request).answer;
         assert!(answer.allowed, "{answer:?}");
         // A warning has room for the beginning, the audit log for all.
         let full = answer.audit_annotations.get("diagnostics").cloned().unwrap_or_default();
@@ -144,21 +156,24 @@ fn nothing_is_trapped() {
     let mut bad = policy("bad", &json!({}));
     bad["spec"]["podSelector"] = json!({});
     bad["spec"]["kprobes"][0]["call"] = json!("sys_no_such_call");
-    let create = ask(&cluster, Door::Policies, "CREATE", "TracingPolicy", &Value::Null, &bad);
+    let create = ask(&cluster, Endpoint::Policies, "CREATE", "TracingPolicy", &Value::Null, &bad);
     assert!(!create.allowed);
     // One that is there already can be annotated, and its finalizers taken off.
     let mut annotated = bad.clone();
     annotated["metadata"]["annotations"] = json!({"a": "b"});
-    let update = ask(&cluster, Door::Policies, "UPDATE", "TracingPolicy", &bad, &annotated);
+    let update = ask(&cluster, Endpoint::Policies, "UPDATE", "TracingPolicy", &bad, &annotated);
     assert!(update.allowed && update.warnings[0].starts_with("GW201"), "{update:?}");
     let mut ending = annotated.clone();
     ending["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     ending["spec"]["podSelector"] = json!({"matchLabels": {"org": "other"}});
-    assert_eq!(ask(&cluster, Door::Policies, "UPDATE", "TracingPolicy", &bad, &ending), Answer::allow("u"));
+    assert_eq!(
+        ask(&cluster, Endpoint::Policies, "UPDATE", "TracingPolicy", &bad, &ending),
+        Answer::allow("u")
+    );
     let mut pod = labelled(&json!({}));
     pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     let old = labelled(&json!({"org": "empire"}));
-    assert_eq!(ask(&cluster, Door::Workloads, "UPDATE", "Pod", &old, &pod), Answer::allow("u"));
+    assert_eq!(ask(&cluster, Endpoint::Workloads, "UPDATE", "Pod", &old, &pod), Answer::allow("u"));
 }
 
 #[test]
@@ -169,7 +184,7 @@ fn fields_that_the_api_server_dropped_are_told() {
     written["spec"]["podSelectr"] = json!({});
     object["metadata"]["annotations"] =
         json!({"kubectl.kubernetes.io/last-applied-configuration": written.to_string()});
-    let answer = ask(&cluster, Door::Policies, "CREATE", "TracingPolicy", &Value::Null, &object);
+    let answer = ask(&cluster, Endpoint::Policies, "CREATE", "TracingPolicy", &Value::Null, &object);
     assert!(answer.warnings.iter().any(|w| w.starts_with("GW017 spec.podSelectr")), "{answer:?}");
 }
 
@@ -177,8 +192,14 @@ fn fields_that_the_api_server_dropped_are_told() {
 fn an_exempt_user_hears_nothing_and_the_audit_log_why() {
     let cluster = cluster();
     cluster.set_modes(Modes::parse("exempt: {users: [me]}").unwrap());
-    let answer =
-        ask(&cluster, Door::Workloads, "CREATE", "Pod", &Value::Null, &labelled(&json!({"org": "empre"})));
+    let answer = ask(
+        &cluster,
+        Endpoint::Workloads,
+        "CREATE",
+        "Pod",
+        &Value::Null,
+        &labelled(&json!({"org": "empre"})),
+    );
     assert!(answer.allowed && answer.warnings.is_empty());
     assert_eq!(answer.audit_annotations["exempt"], "user me");
 }
@@ -186,7 +207,7 @@ fn an_exempt_user_hears_nothing_and_the_audit_log_why() {
 #[test]
 fn a_status_says_where_a_policy_runs_and_whom_it_watches() {
     let cluster = cluster();
-    let stored = Stored::read(&policy("empire", &json!({"org": "empire"}))).unwrap();
+    let stored = StoredPolicy::read(&policy("empire", &json!({"org": "empire"}))).unwrap();
     let agent = |state, reason: Option<&str>| {
         let on_node = PolicyOnNode {
             name: "empire".into(),
@@ -196,7 +217,7 @@ fn a_status_says_where_a_policy_runs_and_whom_it_watches() {
             state,
         };
         Agent {
-            kernel: Reported { release: "6.12".into(), hash: "h".into(), endpoint: None },
+            kernel: ReportedKernel { release: "6.12".into(), hash: "h".into(), endpoint: None },
             status: NodeTracingStatus::new("s".into(), vec![on_node]),
         }
     };
@@ -207,10 +228,10 @@ fn a_status_says_where_a_policy_runs_and_whom_it_watches() {
         ("b".to_owned(), agent(PolicyState::Failed, Some("no such function"))),
     ]);
     let now = Time(Timestamp::UNIX_EPOCH);
-    let said = cluster.kernels().assess(&stored.checked, cluster.modes().selection());
-    let of = |agents: &BTreeMap<String, Agent>, ours: bool| {
-        let nodes = Nodes { nodes: &nodes, agents, ours };
-        cluster.ask(|index| status(&stored, &said, index, nodes, now.clone()))
+    let on_kernels = cluster.kernels().assess(&stored.checked, cluster.modes().selection());
+    let of = |agents: &BTreeMap<String, Agent>, by_gatewatch: bool| {
+        let nodes = Nodes { nodes: &nodes, agents, by_gatewatch };
+        cluster.with_index(|index| status(&stored, &on_kernels, index, nodes, now.clone()))
     };
     let partly = of(&agents, true);
     assert_eq!((partly.pods, partly.observed_generation), (1, Some(3)));
@@ -231,7 +252,7 @@ fn a_status_says_where_a_policy_runs_and_whom_it_watches() {
 fn a_label_that_the_api_server_dropped_is_refused() {
     let cluster = cluster();
     let create =
-        |object: &Value| ask(&cluster, Door::Policies, "CREATE", "TracingPolicy", &Value::Null, object);
+        |object: &Value| ask(&cluster, Endpoint::Policies, "CREATE", "TracingPolicy", &Value::Null, object);
     let mut written = policy("all", &json!({"org": null}));
     let mut stored = policy("all", &json!({}));
     stored["metadata"]["annotations"] =
@@ -256,7 +277,7 @@ fn an_excluded_typo_is_a_warning() {
         object["spec"]["podSelector"] =
             json!({"matchExpressions": [{"key": "org", "operator": "NotIn", "values": [value]}]});
         cluster.workloads_changed(Change::Apply(pod("other", &[("org", "alliance")])), Cache::Pod);
-        ask(&cluster, Door::Policies, "CREATE", "TracingPolicy", &Value::Null, &object).warnings.join(" ")
+        ask(&cluster, Endpoint::Policies, "CREATE", "TracingPolicy", &Value::Null, &object).warnings.join(" ")
     };
     assert!(excluding("empre").contains("GW119"), "{}", excluding("empre"));
     assert!(!excluding("empire").contains("GW119"));
@@ -269,11 +290,17 @@ fn templates_of_any_group_are_read() {
     let rollout = |org: &str| {
         let object = json!({"metadata": {"name": "tie"}, "spec": {"template": {
             "metadata": {"labels": {"org": org}}, "spec": {"containers": [{"name": "c"}]}}}});
-        ask(&cluster, Door::Workloads, "CREATE", "Rollout", &Value::Null, &object).warnings.join(" ")
+        ask(&cluster, Endpoint::Workloads, "CREATE", "Rollout", &Value::Null, &object).warnings.join(" ")
     };
     assert_eq!(rollout("empire"), "");
     assert!(rollout("empre").contains("GW106 spec.template.metadata.labels.org"), "{}", rollout("empre"));
-    let none =
-        ask(&cluster, Door::Workloads, "CREATE", "Service", &Value::Null, &json!({"spec": {"ports": []}}));
+    let none = ask(
+        &cluster,
+        Endpoint::Workloads,
+        "CREATE",
+        "Service",
+        &Value::Null,
+        &json!({"spec": {"ports": []}}),
+    );
     assert!(none.allowed && none.warnings[0].contains("which has no pods"), "{none:?}");
 }

@@ -1,8 +1,7 @@
 //! docs/metrics.md lists the metrics that there are. `GATEWATCH_WRITE_DOCS=1 cargo test -p gatewatch-webhook --test metrics_reference`
 //! writes it anew.
 
-use std::sync::Arc;
-use std::{env, fs, path::Path};
+use std::{env, fs, path::Path, sync::Arc};
 
 use gatewatch_webhook::{cluster::Cluster, metrics::Metrics, tls::Certificates};
 

@@ -2,26 +2,35 @@
 //! the next request is served.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use gatewatch_serving::{Draining, Transport, bind};
-use gatewatch_webhook::cluster::Cluster;
-use gatewatch_webhook::gate::Gate;
-use gatewatch_webhook::http::{App, LIMITS, reviews};
-use gatewatch_webhook::metrics::Metrics;
-use gatewatch_webhook::tls::authority::{Material, Settings};
-use gatewatch_webhook::tls::{Certificates, Pair, provider, server_config};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use gatewatch_webhook::{
+    cluster::Cluster,
+    gate::Gate,
+    http::{LIMITS, ReviewState, reviews},
+    metrics::Metrics,
+    tls::{
+        Certificates, Pair,
+        authority::{Material, Settings},
+        provider, server_config,
+    },
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::sync::oneshot;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::oneshot,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// A server with an empty cluster behind it.
 struct Server {
@@ -48,10 +57,10 @@ impl Server {
     async fn start() -> Self {
         let material = Material::new(&settings(), SystemTime::now()).unwrap();
         let certificates = Arc::new(Certificates::default());
-        certificates.show(pair(&material));
+        certificates.replace(pair(&material));
         let cluster = Arc::new(Cluster::default());
         let metrics = Arc::new(Metrics::new(Arc::clone(&cluster), Arc::clone(&certificates)).unwrap());
-        let app = Arc::new(App { gate: Gate::new(cluster, "https://docs"), metrics });
+        let app = Arc::new(ReviewState { gate: Gate::new(cluster, "https://docs"), metrics });
         let config = server_config(Arc::clone(&certificates), provider()).unwrap();
         let listener = bind("127.0.0.1:0".parse().unwrap(), "").unwrap();
         let address = listener.local_addr().unwrap();
@@ -109,11 +118,11 @@ impl Server {
 
     /// What an API server asks is answered, quickly.
     async fn is_well(&self) {
-        let began = Instant::now();
+        let start = Instant::now();
         let answer =
             self.review("/validate/policies", &review("TracingPolicy", "cilium.io", &bad_policy())).await;
         assert_eq!(answer["response"]["allowed"], false, "{answer}");
-        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     }
 }
 
@@ -253,7 +262,7 @@ async fn no_request_fails_while_certificates_change() {
             };
             material.names.push("other".to_owned());
             material = material.advance(&renamed, SystemTime::now()).unwrap().unwrap();
-            certificates.show(pair(&material));
+            certificates.replace(pair(&material));
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });

@@ -13,9 +13,9 @@ use gatewatch_policy::{
     target::Selection,
 };
 use gatewatch_webhook::{
-    caches::follow::Change,
-    cluster::{Cluster, Stored},
-    gate::{Door, Gate},
+    caches::watch::Change,
+    cluster::{Cluster, StoredPolicy},
+    gate::{Endpoint, Gate},
     kernels::Node,
     modes::Modes,
     review::{Answer, parse},
@@ -36,7 +36,7 @@ fn create(cluster: &Arc<Cluster>, object: &Value) -> Answer {
             "operation": "CREATE", "name": "x", "userInfo": {"username": "me"}, "object": object, "oldObject": null},
     });
     let request = parse(&serde_json::to_vec(&body).unwrap()).unwrap();
-    Gate::new(Arc::clone(cluster), "https://docs").decide(Door::Policies, &request).answer
+    Gate::new(Arc::clone(cluster), "https://docs").decide(Endpoint::Policies, &request).answer
 }
 
 fn policy(spec: &Value) -> Value {
@@ -128,7 +128,7 @@ fn the_gate_reports_of_each_policy_what_every_caller_does() {
         let against = Against { kernels: &kernels, ..Against::new(&selection) };
         for object in corpus() {
             // What is no policy is no object of these kinds.
-            let Some(stored) = Stored::read(&object) else { continue };
+            let Some(stored) = StoredPolicy::read(&object) else { continue };
             let expected = assess(&Document::from_json(&object), &against).findings;
             let expected: Vec<_> = expected.iter().map(|found| key(&found.diagnostic)).collect();
             let found = cluster.kernels().assess(&stored.checked, &selection);

@@ -3,22 +3,26 @@
 use std::sync::Arc;
 
 use gatewatch_crds::NodeTracing;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ReplicationController};
-use kube::api::{Api, PartialObjectMeta};
-use kube::core::{ApiResource, DeserializeGuard, DynamicObject, GroupVersionKind};
-use kube::runtime::watcher::Config;
-use kube::{Client, Resource};
+use k8s_openapi::api::{
+    apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
+    batch::v1::{CronJob, Job},
+    core::v1::{Namespace, Node, Pod, ReplicationController},
+};
+use kube::{
+    Client, Resource,
+    api::{Api, PartialObjectMeta},
+    core::{ApiResource, DeserializeGuard, DynamicObject, GroupVersionKind},
+    runtime::watcher::Config,
+};
 use tokio::task::JoinSet;
 
-use super::Cache;
-use super::follow::follow;
-use super::slim;
-use crate::cluster::{Agent, Cluster, Stored};
-use crate::kernels::Reported;
+use super::{Cache, objects, watch::watch};
+use crate::{
+    cluster::{Agent, Cluster, StoredPolicy},
+    kernels::ReportedKernel,
+};
 
-/// Starts a watch for each cache; they end with the set.
+/// Starts a watch for each cache. They end when the set is dropped.
 pub fn start(client: &Client, cluster: &Arc<Cluster>) -> JoinSet<()> {
     let mut watches = JoinSet::new();
     policies(&mut watches, client, cluster);
@@ -47,15 +51,15 @@ fn policies(watches: &mut JoinSet<()>, client: &Client, cluster: &Arc<Cluster>) 
         let cluster = Arc::clone(cluster);
         watches.spawn(async move {
             let namespaced = cache == Cache::TracingPolicyNamespaced;
-            // The types may be there or not: the object's own are what the policy engine looks for.
+            // The list may lack the types, which the policy engine reads from the object itself.
             let read = move |object: DeserializeGuard<DynamicObject>| {
                 let object = object.0.map_err(|invalid| invalid.error)?;
                 let mut value = serde_json::to_value(&object).map_err(|error| error.to_string())?;
                 value["apiVersion"] = "cilium.io/v1alpha1".into();
                 value["kind"] = cache.name().into();
-                Stored::read(&value).map(Some).ok_or_else(|| "not a valid policy".to_owned())
+                StoredPolicy::read(&value).map(Some).ok_or_else(|| "not a valid policy".to_owned())
             };
-            follow(api, Config::default(), (cache, cluster.health(cache)), read, |change| {
+            watch(api, Config::default(), (cache, cluster.health(cache)), read, |change| {
                 cluster.policies_changed(change, namespaced);
             })
             .await;
@@ -63,7 +67,7 @@ fn policies(watches: &mut JoinSet<()>, client: &Client, cluster: &Arc<Cluster>) 
     }
 }
 
-/// Those parts of the objects of a kind that policies can see.
+/// Watches the parts of the objects of a kind that policies match.
 fn workloads<K>(watches: &mut JoinSet<()>, client: &Client, cluster: &Arc<Cluster>, cache: Cache)
 where
     K: Resource<DynamicType = ()> + 'static,
@@ -71,8 +75,8 @@ where
     let api = Api::all_with(client.clone(), &ApiResource::erase::<K>(&()));
     let cluster = Arc::clone(cluster);
     watches.spawn(async move {
-        let read = |object| Ok(slim::watched(cache.name(), object));
-        follow(api, Config::default(), (cache, cluster.health(cache)), read, |change| {
+        let read = |object| Ok(objects::cached_workload(cache.name(), object));
+        watch(api, Config::default(), (cache, cluster.health(cache)), read, |change| {
             cluster.workloads_changed(change, cache);
         })
         .await;
@@ -88,7 +92,7 @@ fn namespaces(watches: &mut JoinSet<()>, client: &Client, cluster: &Arc<Cluster>
             Ok(metadata.name.map(|name| (name, metadata.annotations.unwrap_or_default())))
         };
         let health = (Cache::Namespace, cluster.health(Cache::Namespace));
-        follow(api, Config::default(), health, read, |change| cluster.namespaces_changed(change)).await;
+        watch(api, Config::default(), health, read, |change| cluster.namespaces_changed(change)).await;
     });
 }
 
@@ -97,11 +101,11 @@ fn nodes(watches: &mut JoinSet<()>, client: &Client, cluster: &Arc<Cluster>) {
     let cluster = Arc::clone(cluster);
     watches.spawn(async move {
         let health = (Cache::Node, cluster.health(Cache::Node));
-        follow(
+        watch(
             api,
             Config::default(),
             health,
-            |object| Ok(Some(slim::node(object))),
+            |object| Ok(Some(objects::node(object))),
             |change| {
                 cluster.nodes_changed(change);
             },
@@ -116,7 +120,7 @@ fn agents(watches: &mut JoinSet<()>, client: &Client, cluster: &Arc<Cluster>) {
     watches.spawn(async move {
         let read = |object: DeserializeGuard<NodeTracing>| {
             let object = object.0.map_err(|invalid| invalid.error)?;
-            let kernel = Reported {
+            let kernel = ReportedKernel {
                 release: object.spec.kernel.release,
                 hash: object.spec.profile.hash,
                 endpoint: object.spec.profile.endpoint,
@@ -125,6 +129,6 @@ fn agents(watches: &mut JoinSet<()>, client: &Client, cluster: &Arc<Cluster>) {
             Ok(object.metadata.name.map(|name| (name, Agent { kernel, status })))
         };
         let health = (Cache::NodeTracing, cluster.health(Cache::NodeTracing));
-        follow(api, Config::default(), health, read, |change| cluster.agents_changed(change)).await;
+        watch(api, Config::default(), health, read, |change| cluster.agents_changed(change)).await;
     });
 }

@@ -6,10 +6,10 @@ use gatewatch_coverage::{REQUIRE_COVERAGE, requires_coverage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Findings, Gate};
+use super::{CheckResult, Gate};
 use crate::review::{Operation, Request};
 
-/// What of a namespace matters.
+/// The fields of a namespace that matter.
 #[derive(Default, Deserialize)]
 struct Namespace {
     #[serde(default)]
@@ -26,11 +26,11 @@ struct Meta {
 }
 
 impl Gate {
-    pub(super) fn namespace(&self, request: &Request, found: &mut Findings) {
+    pub(super) fn namespace(&self, request: &Request, result: &mut CheckResult) {
         if !matches!(request.operation, Operation::Create | Operation::Update) {
             return;
         }
-        // That it is JSON is known, and that it is a namespace the API server has seen to.
+        // It is valid JSON, and the API server has checked that it is a namespace.
         let Some(new) = read(request.object.as_deref()) else { return };
         if new.deletion_timestamp.is_some() {
             return;
@@ -41,10 +41,11 @@ impl Gate {
             return;
         }
         match (requires_coverage(&was), requires_coverage(&now)) {
-            (false, true) if self.knows_coverage(&mut found.remarks) => {
-                found.diagnostics = self.cluster.ask(|index| index.on_coverage_required(&request.name));
+            (false, true) if self.can_check_coverage(&mut result.notices) => {
+                result.diagnostics =
+                    self.cluster.with_index(|index| index.on_coverage_required(&request.name));
             }
-            (true, false) => found.remarks.push(format!(
+            (true, false) => result.notices.push(format!(
                 "{REQUIRE_COVERAGE}: from now on, pods in this namespace may run without a policy that \
                  selects them"
             )),
@@ -54,7 +55,7 @@ impl Gate {
             now.get(REQUIRE_COVERAGE).filter(|value| !["true", "false"].contains(&value.as_str()))
         {
             let value: String = value.chars().take(20).collect();
-            found.remarks.push(format!(
+            result.notices.push(format!(
                 "{REQUIRE_COVERAGE}: {value:?} has no effect; only \"true\" requires coverage"
             ));
         }

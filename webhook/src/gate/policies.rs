@@ -1,51 +1,55 @@
 //! Policies: created, changed, deleted.
 
 use gatewatch_coverage::IndexedPolicy;
-use gatewatch_policy::codes::EMPTY_SELECTOR;
-use gatewatch_policy::diagnostic::Severity;
-use gatewatch_policy::dropped::{self, LAST_APPLIED};
-use gatewatch_policy::source::{Document, Node};
+use gatewatch_policy::{
+    codes::EMPTY_SELECTOR,
+    diagnostic::Severity,
+    dropped::{self, LAST_APPLIED},
+    source::{Document, Node},
+};
 use serde_json::value::RawValue;
 
-use super::{Findings, Gate};
-use crate::cluster::Stored;
-use crate::review::{Operation, Request};
+use super::{CheckResult, Gate};
+use crate::{
+    cluster::StoredPolicy,
+    review::{Operation, Request},
+};
 
-/// Kinds that are asked about here.
+/// The kinds that this endpoint checks.
 const KINDS: [&str; 2] = ["TracingPolicy", "TracingPolicyNamespaced"];
 
 impl Gate {
-    pub(super) fn policy(&self, request: &Request) -> Findings {
-        let mut found = Findings::default();
+    pub(super) fn policy(&self, request: &Request) -> CheckResult {
+        let mut result = CheckResult::default();
         if request.kind.group != "cilium.io" || !KINDS.contains(&request.kind.kind.as_str()) {
-            found.remarks.push(format!(
+            result.notices.push(format!(
                 "gatewatch received a {}, which is not a policy; nothing was checked",
                 request.kind.kind
             ));
-            return found;
+            return result;
         }
         let (object, old) = (read(request.object.as_deref()), read(request.old_object.as_deref()));
         match (request.operation, object, old) {
-            (Operation::Delete, _, Some(old)) => self.deleted(&old, &mut found),
-            (Operation::Create, Some(new), _) => self.applied(&new, None, &mut found),
-            (Operation::Update, Some(new), old) => self.applied(&new, old.as_ref(), &mut found),
+            (Operation::Delete, _, Some(old)) => self.deleted(&old, &mut result),
+            (Operation::Create, Some(new), _) => self.applied(&new, None, &mut result),
+            (Operation::Update, Some(new), old) => self.applied(&new, old.as_ref(), &mut result),
             _ => {}
         }
-        found
+        result
     }
 
-    fn deleted(&self, old: &Document, found: &mut Findings) {
-        if !self.knows_coverage(&mut found.remarks) {
+    fn deleted(&self, old: &Document, result: &mut CheckResult) {
+        if !self.can_check_coverage(&mut result.notices) {
             return;
         }
-        if let Ok(was) = Stored::examine(old) {
-            let watch = IndexedPolicy::new(was.policy(), "default");
-            found.diagnostics.extend(self.cluster.ask(|index| index.on_policy_change(&watch, None)));
+        if let Ok(was) = StoredPolicy::check(old) {
+            let policy = IndexedPolicy::new(was.policy(), "default");
+            result.diagnostics.extend(self.cluster.with_index(|index| index.on_policy_change(&policy, None)));
         }
     }
 
-    fn applied(&self, new: &Document, old: Option<&Document>, found: &mut Findings) {
-        // Nothing may keep the finalizers of what is being deleted from being taken off.
+    fn applied(&self, new: &Document, old: Option<&Document>, result: &mut CheckResult) {
+        // The finalizers of an object that is being deleted must always be removable.
         let metadata = |name| new.root.get("metadata")?.get(name);
         if metadata("deletionTimestamp").is_some_and(|time| !time.is_null()) {
             return;
@@ -53,53 +57,53 @@ impl Gate {
         let same = old.is_some_and(|old| spec(old) == spec(new));
         let modes = self.cluster.modes();
         let selection = modes.selection();
-        let stored = match Stored::examine(new) {
+        let stored = match StoredPolicy::check(new) {
             Ok(stored) => {
-                found.diagnostics = self.cluster.kernels().assess(&stored.checked, selection);
+                result.diagnostics = self.cluster.kernels().assess(&stored.checked, selection);
                 Some(stored)
             }
             Err(why) => {
-                found.diagnostics = why.into_iter().filter_map(|d| selection.apply(d)).collect();
+                result.diagnostics = why.into_iter().filter_map(|d| selection.apply(d)).collect();
                 None
             }
         };
-        // The API server drops what its schema doesn't know before it asks.
+        // The API server drops unknown fields before it calls the webhook.
         let annotations = metadata("annotations");
         if let Some(written) = annotations.and_then(|all| all.get(LAST_APPLIED)).and_then(Node::as_str) {
-            found.diagnostics.extend(dropped::check(written, &new.root.to_json()));
+            result.diagnostics.extend(dropped::check(written, &new.root.to_json()));
         }
         if let Some(stored) = stored
-            && self.knows_coverage(&mut found.remarks)
+            && self.can_check_coverage(&mut result.notices)
         {
-            let watch = IndexedPolicy::new(stored.policy(), "default");
+            let policy = IndexedPolicy::new(stored.policy(), "default");
             let was = old
-                .and_then(|old| Stored::examine(old).ok())
+                .and_then(|old| StoredPolicy::check(old).ok())
                 .map(|was| IndexedPolicy::new(was.policy(), "default"));
-            self.cluster.ask(|index| {
-                for empty in found.diagnostics.iter_mut().filter(|said| said.code == &EMPTY_SELECTOR) {
-                    empty.message.push_str(&format!(": {}", index.selected(&watch)));
+            self.cluster.with_index(|index| {
+                for empty in result.diagnostics.iter_mut().filter(|found| found.code == &EMPTY_SELECTOR) {
+                    empty.message.push_str(&format!(": {}", index.selected(&policy)));
                 }
-                found.diagnostics.extend(index.on_policy(&watch));
+                result.diagnostics.extend(index.on_policy(&policy));
                 if let Some(was) = &was {
-                    found.diagnostics.extend(index.on_policy_change(was, Some(&watch)));
+                    result.diagnostics.extend(index.on_policy_change(was, Some(&policy)));
                 }
             });
         }
         if same {
-            // What was admitted, in whatever way, can still be labelled and annotated.
-            for diagnostic in &mut found.diagnostics {
+            // Labels and annotations of a stored policy can always change.
+            for diagnostic in &mut result.diagnostics {
                 diagnostic.severity = diagnostic.severity.min(Severity::Warning);
             }
         }
     }
 }
 
-/// `spec`, where there is one.
+/// The `spec` of a document, if it has one.
 fn spec(document: &Document) -> Option<&Node> {
     document.root.get("spec").filter(|spec| !spec.is_null())
 }
 
-/// The object as a tree. That it is JSON is known: it is a part of a review that was read.
+/// The object as a tree. It is valid JSON, because it is a part of a parsed review.
 fn read(object: Option<&RawValue>) -> Option<Document> {
     object.and_then(|object| Document::from_json_text(object.get()).ok())
 }

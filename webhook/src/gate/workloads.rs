@@ -4,68 +4,70 @@
 use gatewatch_coverage::{Workload, read::KINDS};
 use serde_json::value::RawValue;
 
-use super::{Findings, Gate};
-use crate::caches::slim::Reviewed;
-use crate::review::{Operation, Request};
+use super::{CheckResult, Gate};
+use crate::{
+    caches::objects::ReviewedObject,
+    review::{Operation, Request},
+};
 
 impl Gate {
-    pub(super) fn workload(&self, request: &Request) -> Findings {
-        let mut found = Findings::default();
+    pub(super) fn workload(&self, request: &Request) -> CheckResult {
+        let mut result = CheckResult::default();
         let kind = request.kind.kind.as_str();
         if (kind, request.kind.group.as_str()) == ("Namespace", "") {
-            self.namespace(request, &mut found);
-            return found;
+            self.namespace(request, &mut result);
+            return result;
         }
-        // With a workload that is deleted nothing goes out of sight that is still there.
+        // Deleting a workload deselects no pod that still exists.
         if !matches!(request.operation, Operation::Create | Operation::Update) {
-            return found;
+            return result;
         }
         let namespace = request.namespace.as_deref().unwrap_or("default");
         let read = |object: &Option<Box<RawValue>>| {
             let object = object.as_ref()?;
-            Some(serde_json::from_str::<Reviewed>(object.get()))
+            Some(serde_json::from_str::<ReviewedObject>(object.get()))
         };
         let new = match read(&request.object) {
             Some(Ok(new)) => new,
             Some(Err(error)) => {
-                found
-                    .remarks
+                result
+                    .notices
                     .push(format!("gatewatch cannot read this {kind}, so nothing was checked: {error}"));
-                return found;
+                return result;
             }
-            None => return found,
+            None => return result,
         };
-        // Nothing may keep the finalizers of what is being deleted from being taken off.
+        // The finalizers of an object that is being deleted must always be removable.
         if new.metadata.deletion_timestamp.is_some() {
-            return found;
+            return result;
         }
         let new = new.workload(kind, namespace);
-        // Whatever has a template of pods is one, whatever its group.
+        // Objects of any API group with a template of pods are workloads.
         let known = KINDS.contains(&(kind, request.kind.group.as_str()));
         if !known && new.shape.containers.as_ref().is_none_or(Vec::is_empty) {
-            found
-                .remarks
+            result
+                .notices
                 .push(format!("gatewatch received a {kind}, which has no pods; nothing was checked"));
-            return found;
+            return result;
         }
         let old = read(&request.old_object).and_then(Result::ok).map(|old| old.workload(kind, namespace));
-        if old.as_ref().is_some_and(|old| looks_the_same(old, &new)) {
-            return found;
+        if old.as_ref().is_some_and(|old| has_same_shape(old, &new)) {
+            return result;
         }
-        if self.knows_coverage(&mut found.remarks) {
-            found.diagnostics = self.cluster.ask(|index| {
-                let mut said = index.on_workload(&new);
+        if self.can_check_coverage(&mut result.notices) {
+            result.diagnostics = self.cluster.with_index(|index| {
+                let mut diagnostics = index.on_workload(&new);
                 if let Some(old) = &old {
-                    said.extend(index.on_relabel(&old.shape, &new));
+                    diagnostics.extend(index.on_relabel(&old.shape, &new));
                 }
-                said
+                diagnostics
             });
         }
-        found
+        result
     }
 }
 
-/// Whether policies see no difference.
-fn looks_the_same(old: &Workload, new: &Workload) -> bool {
+/// Whether policies match both in the same way.
+fn has_same_shape(old: &Workload, new: &Workload) -> bool {
     old.shape == new.shape && old.selector == new.selector && old.own_labels == new.own_labels
 }

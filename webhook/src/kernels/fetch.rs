@@ -2,26 +2,28 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::http::{Request, StatusCode, Uri, header};
+use axum::{
+    body::Bytes,
+    http::{Request, StatusCode, Uri, header},
+};
 use gatewatch_kernel::Profile;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// Bytes of a profile as it travels; those of Debian's kernels have less than half a MiB.
+/// Maximum bytes of a packed profile. Those of Debian's kernels are smaller than half a MiB.
 const MAX_BYTES: usize = 16 << 20;
-/// Time for all of it.
+/// Time limit of one download.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Why a profile can't be used. Each reads as a part of a sentence.
+/// The reason why a profile cannot be used. Each is a part of a sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The URL.
     #[error("invalid agent URL {0:?}: expected http:// with a host and a port")]
     Url(String),
-    /// Nobody there, or something went wrong on the way.
+    /// The connection failed.
     #[error("cannot reach {url}: {reason}")]
     Unreachable {
         /// The URL.
@@ -29,15 +31,15 @@ pub enum FetchError {
         /// Why.
         reason: String,
     },
-    /// Another answer than a profile.
+    /// The response has an error status.
     #[error("{url} returned {status}")]
     Status {
         /// The URL.
         url: String,
-        /// The answer.
+        /// The status.
         status: StatusCode,
     },
-    /// Bytes that are no profile.
+    /// The body is not a profile.
     #[error("{url} did not return a kernel profile: {reason}")]
     Format {
         /// The URL.
@@ -45,19 +47,19 @@ pub enum FetchError {
         /// Why.
         reason: String,
     },
-    /// The profile of another kernel than the agent reported.
+    /// The profile is of a different kernel than the agent reported.
     #[error("{url} returned a profile with hash {found}, but the node's NodeTracing reports {expected}")]
     Hash {
         /// The URL.
         url: String,
-        /// What it has.
+        /// Hash of the profile.
         found: String,
-        /// What it should have.
+        /// The reported hash.
         expected: String,
     },
 }
 
-/// Fetches the profile with this hash. Anything else that the agent gives is refused.
+/// Downloads the profile with this hash. Everything else is an error.
 pub async fn fetch(url: &str, hash: &str) -> Result<Profile, FetchError> {
     let unreachable = |reason: &dyn std::fmt::Display| FetchError::Unreachable {
         url: url.to_owned(),
@@ -70,7 +72,7 @@ pub async fn fetch(url: &str, hash: &str) -> Result<Profile, FetchError> {
         url: url.to_owned(),
         reason: reason.to_string(),
     };
-    // Unpacking and hashing take a while; requests are answered meanwhile.
+    // Unpacking and hashing take long; they must not block requests.
     let (profile, found) = tokio::task::spawn_blocking(move || {
         Profile::from_bytes(&bytes).map(|profile| {
             let hash = profile.hash();
@@ -114,7 +116,7 @@ async fn get(url: &str) -> Result<Bytes, FetchError> {
     tokio::pin!(answer);
     tokio::select! {
         answer = &mut answer => answer,
-        // The connection's end is seen by the answer; where it isn't, it has none.
+        // If the connection ends early, reading the response fails.
         ended = connection => match ended {
             Ok(()) => answer.await,
             Err(error) => Err(unreachable(&error)),
@@ -124,8 +126,7 @@ async fn get(url: &str) -> Result<Bytes, FetchError> {
 
 #[cfg(test)]
 mod tests {
-    use axum::Router;
-    use axum::routing::get;
+    use axum::{Router, routing::get};
 
     use super::*;
 

@@ -1,60 +1,63 @@
 //! Which of the replicas writes: the one that holds the Lease. All of them answer requests.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+    jiff::Timestamp,
+};
 use kube::api::{Api, PostParams};
 
 use crate::cluster::Cluster;
 
-/// How long a Lease holds that isn't renewed.
-const HOLDS: Duration = Duration::from_secs(15);
-/// How often it is renewed, or looked at.
-const EVERY: Duration = Duration::from_secs(3);
-/// For how long a Lease that couldn't be renewed is still counted as held: others take it a little later.
-const TRUSTED: Duration = Duration::from_secs(12);
+/// A Lease that is not renewed expires after this time.
+const LEASE_DURATION: Duration = Duration::from_secs(15);
+/// Interval of renewing or checking the Lease.
+const RETRY_PERIOD: Duration = Duration::from_secs(3);
+/// A replica that cannot renew the Lease stops leading after this time, which is before others acquire it.
+const RENEW_DEADLINE: Duration = Duration::from_secs(12);
 
-/// One replica's part in the Lease.
-pub struct Candidate {
+/// A replica that tries to hold the Lease.
+pub struct LeaseCandidate {
     api: Api<Lease>,
     name: String,
     identity: String,
-    /// The version of another's Lease, and when it was first seen here: clocks of other machines aren't asked.
+    /// The version of another replica's Lease, and when it was first observed. Clocks of other machines do not matter.
     seen: Option<(String, Instant)>,
     renewed: Option<Instant>,
 }
 
-impl Candidate {
-    /// A candidate for the Lease of this name.
+impl LeaseCandidate {
+    /// A candidate for the Lease with this name.
     pub fn new(api: Api<Lease>, name: String, identity: String) -> Self {
         Self { api, name, identity, seen: None, renewed: None }
     }
 
-    /// Tries to hold the Lease, for ever; keeps [`Cluster::leads`].
-    pub async fn stand(mut self, cluster: Arc<Cluster>) {
+    /// Tries to hold the Lease, and updates [`Cluster::leads`]. Never returns.
+    pub async fn run(mut self, cluster: Arc<Cluster>) {
         loop {
-            if let Err(error) = self.step().await {
+            if let Err(error) = self.try_acquire_or_renew().await {
                 tracing::warn!("the Lease {}: {error}", self.name);
             }
-            // What can't be renewed in time is another's.
-            let leads = self.renewed.is_some_and(|at| at.elapsed() < TRUSTED);
+            // Another replica can acquire a Lease that is not renewed in time.
+            let leads = self.renewed.is_some_and(|at| at.elapsed() < RENEW_DEADLINE);
             if cluster.leads.swap(leads, Ordering::AcqRel) != leads {
                 tracing::info!(identity = self.identity, leads, "the Lease");
             }
-            tokio::time::sleep(EVERY).await;
+            tokio::time::sleep(RETRY_PERIOD).await;
         }
     }
 
-    async fn step(&mut self) -> Result<(), kube::Error> {
+    async fn try_acquire_or_renew(&mut self) -> Result<(), kube::Error> {
         let Some(mut lease) = self.api.get_opt(&self.name).await? else {
             let mut lease = Lease { spec: Some(self.spec(0)), ..Lease::default() };
             lease.metadata.name = Some(self.name.clone());
             let created = self.api.create(&PostParams::default(), &lease).await;
-            return self.settle(created);
+            return self.record(created);
         };
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.unwrap_or_default();
@@ -66,7 +69,7 @@ impl Candidate {
                 Some((seen, since)) if *seen == version => *since,
                 _ => self.seen.insert((version, Instant::now())).1,
             };
-            if !holder.is_empty() && since.elapsed() < HOLDS {
+            if !holder.is_empty() && since.elapsed() < LEASE_DURATION {
                 return Ok(());
             }
         }
@@ -79,16 +82,16 @@ impl Candidate {
         lease.spec = Some(new);
         lease.metadata.managed_fields = None;
         let replaced = self.api.replace(&self.name, &PostParams::default(), &lease).await;
-        self.settle(replaced)
+        self.record(replaced)
     }
 
-    fn settle(&mut self, written: Result<Lease, kube::Error>) -> Result<(), kube::Error> {
+    fn record(&mut self, written: Result<Lease, kube::Error>) -> Result<(), kube::Error> {
         match written {
             Ok(_) => {
                 self.renewed = Some(Instant::now());
                 Ok(())
             }
-            // Somebody else was faster.
+            // Another replica was faster.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
             Err(error) => Err(error),
         }
@@ -98,7 +101,7 @@ impl Candidate {
         let now = MicroTime(Timestamp::now());
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: i32::try_from(HOLDS.as_secs()).ok(),
+            lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
             acquire_time: Some(now.clone()),
             renew_time: Some(now),
             lease_transitions: Some(transitions),

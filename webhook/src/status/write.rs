@@ -1,30 +1,35 @@
 //! Writes a `PolicyCoverage` for every policy, and Events where something got worse. Only what has changed is written.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 use gatewatch_coverage::PolicyId;
 use gatewatch_crds::{PolicyCoverage, PolicyCoverageStatus};
-use gatewatch_policy::diagnostic::Diagnostic;
-use gatewatch_policy::target::{Selection, Target};
-use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
-use kube::core::DeserializeGuard;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::{Client, ResourceExt as _};
+use gatewatch_policy::{
+    diagnostic::Diagnostic,
+    target::{Selection, Target},
+};
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::{
+    Client, ResourceExt as _,
+    api::{Api, DeleteParams, ListParams, Patch, PatchParams},
+    core::DeserializeGuard,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
 use serde_json::json;
 
 use super::{Nodes, keep_transition, spec, status};
-use crate::cluster::{Cluster, Stored};
-use crate::kernels::Kernels;
+use crate::{
+    cluster::{Cluster, StoredPolicy},
+    kernels::Kernels,
+};
 
 const MANAGER: &str = "gatewatch-webhook";
-/// Changes come in crowds; this is how long one is waited out, and how often the API server hears of one policy.
-const PAUSE: Duration = Duration::from_secs(2);
+/// Interval of writing. It merges a burst of changes, and limits the requests for one policy.
+const INTERVAL: Duration = Duration::from_secs(2);
 
 /// The writer of one replica.
 pub struct Writer {
@@ -33,21 +38,22 @@ pub struct Writer {
     recorder: Recorder,
     cluster: Arc<Cluster>,
     recheck: Duration,
-    /// What the API server has, by the object's name.
+    /// The statuses in the API server, by the object's name.
     written: BTreeMap<String, PolicyCoverageStatus>,
-    /// What is said of a policy without its pods, for this generation, these kernels and these targets.
-    said: BTreeMap<PolicyId, Said>,
+    /// The diagnostics of each policy that do not depend on pods.
+    cached: BTreeMap<PolicyId, CachedDiagnostics>,
 }
 
-struct Said {
-    stored: Arc<Stored>,
+/// The diagnostics of one generation of a policy on these kernels, for these targets.
+struct CachedDiagnostics {
+    stored: Arc<StoredPolicy>,
     kernels: Arc<Kernels>,
     selection: Selection,
     diagnostics: Arc<Vec<Diagnostic>>,
 }
 
 impl Writer {
-    /// A writer that looks at everything at least as often as `recheck`.
+    /// A writer that computes all statuses again after `recheck` at the latest.
     pub fn new(client: &Client, identity: &str, cluster: Arc<Cluster>, recheck: Duration) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(identity.to_owned()) };
         Self {
@@ -57,16 +63,16 @@ impl Writer {
             cluster,
             recheck,
             written: BTreeMap::new(),
-            said: BTreeMap::new(),
+            cached: BTreeMap::new(),
         }
     }
 
-    /// Writes, for ever, while this replica leads.
+    /// Writes while this replica leads. Never returns.
     pub async fn run(mut self) {
         let mut led = false;
         let mut done: Option<(u64, Instant)> = None;
         loop {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(INTERVAL).await;
             let leads = self.cluster.leads.load(Ordering::Acquire);
             if !leads || !self.cluster.unsynced().is_empty() {
                 led = false;
@@ -77,9 +83,9 @@ impl Writer {
             if led && current {
                 continue;
             }
-            // What another replica wrote meanwhile is read once, and what changed by hand at every re-check.
-            let due = !led || done.is_none_or(|(_, at)| at.elapsed() >= self.recheck);
-            match self.round(due).await {
+            // Statuses of other replicas are read once after becoming leader, and manual changes at every recheck.
+            let reload = !led || done.is_none_or(|(_, at)| at.elapsed() >= self.recheck);
+            match self.write_all(reload).await {
                 Ok(()) => {
                     led = true;
                     done = Some((version, Instant::now()));
@@ -89,15 +95,15 @@ impl Writer {
         }
     }
 
-    /// What there is already.
-    async fn read_back(&mut self) -> Result<(), kube::Error> {
+    /// Reads the existing statuses.
+    async fn read_existing(&mut self) -> Result<(), kube::Error> {
         let all = self.guarded.list(&ListParams::default()).await?;
         self.written = all
             .items
             .into_iter()
             .map(|object| {
                 let name = object.name_any();
-                // One that can't be read is written anew.
+                // An unreadable status is written again.
                 let status = object.0.ok().and_then(|object| object.status).unwrap_or_default();
                 (name, status)
             })
@@ -105,19 +111,19 @@ impl Writer {
         Ok(())
     }
 
-    /// Looks at everything once. `anew` is whether what the API server has is read first.
-    async fn round(&mut self, anew: bool) -> Result<(), kube::Error> {
-        if anew {
-            self.read_back().await?;
+    /// Writes all statuses that have changed. With `reload`, the existing ones are read first.
+    async fn write_all(&mut self, reload: bool) -> Result<(), kube::Error> {
+        if reload {
+            self.read_existing().await?;
         }
         let (nodes, agents) = (self.cluster.nodes(), self.cluster.agents());
         let kernels = self.cluster.kernels();
         let modes = self.cluster.modes();
-        let ours = modes.selection().includes(Target::Gatewatch);
-        let nodes = Nodes { nodes: &nodes, agents: &agents, ours };
+        let by_gatewatch = modes.selection().includes(Target::Gatewatch);
+        let nodes = Nodes { nodes: &nodes, agents: &agents, by_gatewatch };
         let policies = self.cluster.policies();
         let ids: BTreeSet<&PolicyId> = policies.iter().map(|stored| &stored.id).collect();
-        self.said.retain(|id, _| ids.contains(id));
+        self.cached.retain(|id, _| ids.contains(id));
         let mut names = BTreeSet::new();
         for stored in &policies {
             let target = spec(&stored.id);
@@ -129,9 +135,9 @@ impl Writer {
                 }
             };
             names.insert(name.clone());
-            let said = self.said(stored, &kernels, modes.selection());
+            let on_kernels = self.diagnostics(stored, &kernels, modes.selection());
             let now = Time(Timestamp::now());
-            let mut status = self.cluster.ask(|index| status(stored, &said, index, nodes, now));
+            let mut status = self.cluster.with_index(|index| status(stored, &on_kernels, index, nodes, now));
             let before = self.written.get(&name);
             if let Some(before) = before {
                 keep_transition(&mut status, before);
@@ -150,7 +156,7 @@ impl Writer {
             });
             match self.api.patch_status(&name, &params, &Patch::Apply(patch)).await {
                 Ok(_) => {}
-                // Somebody deleted it: it is made anew in the next round.
+                // It was deleted meanwhile. The next round creates it again.
                 Err(kube::Error::Api(answer)) if answer.code == 404 => {
                     self.written.remove(&name);
                     continue;
@@ -158,7 +164,7 @@ impl Writer {
                 Err(error) => return Err(error),
             }
             if let Some(before) = &before {
-                self.tell(stored, before, &status).await;
+                self.write_events(stored, before, &status).await;
             }
             self.written.insert(name, status);
         }
@@ -174,40 +180,46 @@ impl Writer {
         Ok(())
     }
 
-    fn said(
+    fn diagnostics(
         &mut self,
-        stored: &Arc<Stored>,
+        stored: &Arc<StoredPolicy>,
         kernels: &Arc<Kernels>,
         selection: &Selection,
     ) -> Arc<Vec<Diagnostic>> {
-        let known = self.said.get(&stored.id).filter(|said| {
-            Arc::ptr_eq(&said.stored, stored)
-                && Arc::ptr_eq(&said.kernels, kernels)
-                && said.selection == *selection
+        let known = self.cached.get(&stored.id).filter(|cached| {
+            Arc::ptr_eq(&cached.stored, stored)
+                && Arc::ptr_eq(&cached.kernels, kernels)
+                && cached.selection == *selection
         });
-        if let Some(said) = known {
-            return Arc::clone(&said.diagnostics);
+        if let Some(cached) = known {
+            return Arc::clone(&cached.diagnostics);
         }
         let diagnostics = Arc::new(kernels.assess(&stored.checked, selection));
-        let said = Said {
+        let cached = CachedDiagnostics {
             stored: Arc::clone(stored),
             kernels: Arc::clone(kernels),
             selection: selection.clone(),
             diagnostics: Arc::clone(&diagnostics),
         };
-        self.said.insert(stored.id.clone(), said);
+        self.cached.insert(stored.id.clone(), cached);
         diagnostics
     }
 
-    /// Events about what got worse.
-    async fn tell(&self, stored: &Stored, before: &PolicyCoverageStatus, now: &PolicyCoverageStatus) {
-        let mut news = Vec::new();
+    /// Writes Events about what got worse.
+    async fn write_events(
+        &self,
+        stored: &StoredPolicy,
+        before: &PolicyCoverageStatus,
+        now: &PolicyCoverageStatus,
+    ) {
+        let mut events = Vec::new();
         if before.pods > 0 && now.pods == 0 {
-            news.push(("CoverageLost", format!("it selected {} pods and now selects none", before.pods)));
+            events.push(("CoverageLost", format!("it selected {} pods and now selects none", before.pods)));
         }
         let known: BTreeSet<&str> = before.failed_nodes.iter().map(|node| node.name.as_str()).collect();
         for node in now.failed_nodes.iter().filter(|node| !known.contains(node.name.as_str())).take(5) {
-            news.push(("NodeFailed", format!("node {} does not run it in full: {}", node.name, node.reason)));
+            events
+                .push(("NodeFailed", format!("node {} does not run it in full: {}", node.name, node.reason)));
         }
         let target = spec(&stored.id);
         let reference = ObjectReference {
@@ -218,7 +230,7 @@ impl Writer {
             uid: Some(stored.uid.clone()),
             ..ObjectReference::default()
         };
-        for (reason, note) in news {
+        for (reason, note) in events {
             let event = Event {
                 type_: EventType::Warning,
                 reason: reason.to_owned(),

@@ -11,20 +11,19 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose,
 };
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
-/// How far back a certificate's beginning lies, for clocks that differ.
+/// A certificate is backdated by this time, because clocks differ.
 const BACKDATE: Duration = Duration::from_mins(5);
 
-/// How long things last, and for which names a leaf is.
+/// Lifetimes, and the names of a leaf certificate.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Life of a CA.
+    /// Lifetime of a CA.
     pub ca_life: Duration,
-    /// Life of a leaf.
+    /// Lifetime of a leaf.
     pub leaf_life: Duration,
-    /// From when a CA is in the bundle to when it signs.
+    /// Time between adding a CA to the bundle and signing with it.
     pub settle: Duration,
     /// DNS names and addresses of the webhook.
     pub names: Vec<String>,
@@ -46,38 +45,38 @@ pub struct Material {
     pub ca: Signed,
     /// The CA that will sign, and since when it is in the bundle.
     pub next: Option<(Signed, SystemTime)>,
-    /// CAs that don't sign any more, as PEM.
+    /// CAs that no longer sign, as PEM.
     pub previous: Vec<String>,
-    /// What the server shows.
+    /// The certificate that the server presents.
     pub leaf: Signed,
-    /// The names that the leaf is for.
+    /// The names of the leaf.
     pub names: Vec<String>,
 }
 
-/// Why no certificate could be made.
+/// The reason why no certificate could be issued.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot make a certificate: {0}")]
-pub struct CannotSign(#[from] rcgen::Error);
+pub struct SigningError(#[from] rcgen::Error);
 
 impl Material {
-    /// The first material.
-    pub fn new(settings: &Settings, now: SystemTime) -> Result<Self, CannotSign> {
+    /// A new CA and leaf.
+    pub fn new(settings: &Settings, now: SystemTime) -> Result<Self, SigningError> {
         let ca = authority(settings, now)?;
         let leaf = leaf(&ca, settings, now)?;
         Ok(Self { ca, next: None, previous: Vec::new(), leaf, names: settings.names.clone() })
     }
 
-    /// The certificates to trust, as PEM: what goes into `caBundle`.
+    /// The trusted certificates, as PEM: the value of `caBundle`.
     pub fn bundle(&self) -> String {
         let next = self.next.iter().map(|(next, _)| next.certificate.as_str());
         let previous = self.previous.iter().map(String::as_str);
         std::iter::once(self.ca.certificate.as_str()).chain(next).chain(previous).collect()
     }
 
-    /// What has to be there now instead, or `None` where everything is as it should be.
-    pub fn advance(&self, settings: &Settings, now: SystemTime) -> Result<Option<Self>, CannotSign> {
+    /// The material that must replace this one now, or `None` if nothing is due.
+    pub fn advance(&self, settings: &Settings, now: SystemTime) -> Result<Option<Self>, SigningError> {
         if left(&self.ca.certificate, now).is_none() {
-            // Nothing is left to build on: its end came while nobody was there to renew it.
+            // The CA expired while no replica ran.
             return Self::new(settings, now).map(Some);
         }
         let mut new = self.clone();
@@ -103,18 +102,18 @@ impl Material {
     }
 }
 
-/// Whether no more than a third of a certificate's life is left.
+/// Whether at most a third of a certificate's lifetime is left.
 fn is_old(certificate: &str, life: Duration, now: SystemTime) -> bool {
     left(certificate, now).is_none_or(|left| left <= life / 3)
 }
 
-/// For how long a certificate is still valid.
+/// The time until a certificate expires.
 fn left(certificate: &str, now: SystemTime) -> Option<Duration> {
     let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).ok()?;
     super::expiry(&certificate)?.duration_since(now).ok().filter(|left| !left.is_zero())
 }
 
-fn authority(settings: &Settings, now: SystemTime) -> Result<Signed, CannotSign> {
+fn authority(settings: &Settings, now: SystemTime) -> Result<Signed, SigningError> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     params.not_before = (now - BACKDATE).into();
@@ -126,7 +125,7 @@ fn authority(settings: &Settings, now: SystemTime) -> Result<Signed, CannotSign>
     Ok(Signed { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
-fn leaf(ca: &Signed, settings: &Settings, now: SystemTime) -> Result<Signed, CannotSign> {
+fn leaf(ca: &Signed, settings: &Settings, now: SystemTime) -> Result<Signed, SigningError> {
     let issuer = Issuer::from_ca_cert_pem(&ca.certificate, KeyPair::from_pem(&ca.key)?)?;
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(settings.names.clone())?;
@@ -166,7 +165,7 @@ mod tests {
         SystemTime::UNIX_EPOCH + 20_000 * DAY
     }
 
-    /// What is there after `days`, looked at once a day; counts how often what changed.
+    /// The material after `days` with one check a day.
     fn after(days: u32, material: &Material, from: u32) -> Material {
         (from..days).fold(material.clone(), |material, day| {
             material.advance(&settings(), start() + day * DAY).unwrap().unwrap_or(material)
@@ -183,7 +182,7 @@ mod tests {
         assert_eq!(material.advance(&settings(), start()).unwrap(), None);
         let other = Material::new(&settings(), start()).unwrap().leaf.key;
         let error = Pair::read(certificate.as_bytes(), other.as_bytes(), &provider(), start()).unwrap_err();
-        assert!(matches!(error, crate::tls::BadPair::Together(_)), "{error}");
+        assert!(matches!(error, crate::tls::PairError::Together(_)), "{error}");
     }
 
     #[test]

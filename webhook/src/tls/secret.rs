@@ -1,50 +1,57 @@
 //! The Secret that replicas share: each of them reads it again and again, and the first to find that something is due
 //! writes it. Who comes second meets a conflict, and reads what the first has written.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client};
+use k8s_openapi::{
+    ByteString,
+    api::{admissionregistration::v1::ValidatingWebhookConfiguration, core::v1::Secret},
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
 use rustls::crypto::CryptoProvider;
 use serde_json::json;
 
-use super::authority::{CannotSign, Material, Settings, Signed};
-use super::{BadPair, Certificates, Pair};
+use super::{
+    Certificates, Pair, PairError,
+    authority::{Material, Settings, Signed, SigningError},
+};
 
-/// Who writes, as `kubectl get --show-managed-fields` shows it.
+/// The field manager, as `kubectl get --show-managed-fields` shows it.
 const MANAGER: &str = "gatewatch-webhook";
 
-/// Why the Secret or the registration can't be brought up to date.
+/// The reason why the Secret or the registration cannot be updated.
 #[derive(Debug, thiserror::Error)]
-pub enum Failed {
-    /// The API server says no.
+pub enum SecretError {
+    /// The API server returned an error.
     #[error("{what}: {source}")]
     Api {
-        /// What was tried.
+        /// The failed operation.
         what: String,
-        /// Its answer.
+        /// The error.
         source: Box<kube::Error>,
     },
-    /// No certificate could be made.
+    /// No certificate could be issued.
     #[error(transparent)]
-    Sign(#[from] CannotSign),
-    /// What the Secret holds can't be shown.
+    Sign(#[from] SigningError),
+    /// The pair in the Secret is invalid.
     #[error("cannot use the Secret {secret}: {source}")]
     Pair {
         /// The Secret.
         secret: String,
         /// Why.
-        source: BadPair,
+        source: PairError,
     },
 }
 
 /// The Secret, and the registrations whose `caBundle` follows it.
-pub struct Shared {
+pub struct SharedSecret {
     secrets: Api<Secret>,
     registrations: Api<ValidatingWebhookConfiguration>,
     name: String,
@@ -55,8 +62,8 @@ pub struct Shared {
     shown: Option<Signed>,
 }
 
-impl Shared {
-    /// The Secret `namespace/name`.
+impl SharedSecret {
+    /// Uses the Secret `namespace/name`.
     pub fn new(
         client: Client,
         (namespace, name): (&str, &str),
@@ -75,21 +82,21 @@ impl Shared {
         }
     }
 
-    /// Brings everything up to date: Secret, registrations, certificate.
-    pub async fn step(&mut self, certificates: &Certificates, now: SystemTime) -> Result<(), Failed> {
+    /// Updates Secret, registrations and certificate.
+    pub async fn sync(&mut self, certificates: &Certificates, now: SystemTime) -> Result<(), SecretError> {
         let material = self.material(now).await?;
-        // The bundle first: a client must know the CA before it meets its leaf. Where nothing is shown yet there is
-        // nothing to keep, and whoever may not be patched may be told by somebody else.
+        // The bundle comes first: a client must trust the CA before it receives a leaf. The first certificate is used in
+        // any case, because another program may set the bundle.
         let registered = self.register(&material).await;
         if self.shown.as_ref() == Some(&material.leaf) || (registered.is_err() && self.shown.is_some()) {
             return registered;
         }
         let Signed { certificate, key } = &material.leaf;
         match Pair::read(certificate.as_bytes(), key.as_bytes(), &self.provider, now) {
-            Ok(pair) => certificates.show(pair),
+            Ok(pair) => certificates.replace(pair),
             Err(source) => {
-                certificates.refuse();
-                return Err(Failed::Pair { secret: self.name.clone(), source });
+                certificates.count_invalid();
+                return Err(SecretError::Pair { secret: self.name.clone(), source });
             }
         }
         self.shown = Some(material.leaf);
@@ -97,17 +104,17 @@ impl Shared {
         registered
     }
 
-    /// Does so again and again, for ever. The same complaint is made once.
-    pub async fn follow(mut self, certificates: Arc<Certificates>, every: Duration) {
-        let mut complaint = String::new();
+    /// Updates at each interval and never returns. A repeated error is logged once.
+    pub async fn run(mut self, certificates: Arc<Certificates>, every: Duration) {
+        let mut last_error = String::new();
         loop {
-            match self.step(&certificates, SystemTime::now()).await {
-                Ok(()) => complaint.clear(),
+            match self.sync(&certificates, SystemTime::now()).await {
+                Ok(()) => last_error.clear(),
                 Err(error) => {
                     let text = error.to_string();
-                    if text != complaint {
+                    if text != last_error {
                         tracing::error!("certificates: {text}");
-                        complaint = text;
+                        last_error = text;
                     }
                 }
             }
@@ -115,9 +122,9 @@ impl Shared {
         }
     }
 
-    /// What is due by now, written by whoever comes first.
-    async fn material(&self, now: SystemTime) -> Result<Material, Failed> {
-        // Each round ends or loses against another replica; more than a few of these are no coincidence.
+    /// The current material. The first replica that finds a change due writes it.
+    async fn material(&self, now: SystemTime) -> Result<Material, SecretError> {
+        // A conflict means that another replica was faster. More than a few conflicts are an error.
         for _ in 0..5 {
             let found = self.secrets.get_opt(&self.name).await.map_err(|e| self.failed("read", e))?;
             let (due, old) = match found {
@@ -127,7 +134,7 @@ impl Shared {
                         None => return Ok(material),
                         due => (due, Some(secret)),
                     },
-                    // An empty Secret is how a chart reserves the name; one that lost a part is as good as empty.
+                    // A chart reserves the name with an empty Secret. A Secret with a missing part counts as empty.
                     None => (Some(Material::new(&self.settings, now)?), Some(secret)),
                 },
             };
@@ -152,21 +159,21 @@ impl Shared {
             }
         }
         self.secrets.get(&self.name).await.map_err(|e| self.failed("read", e)).and_then(|secret| {
-            let missing = BadPair::Certificate("other replicas keep changing it".to_owned());
-            read(&secret).ok_or(Failed::Pair { secret: self.name.clone(), source: missing })
+            let missing = PairError::Certificate("other replicas keep changing it".to_owned());
+            read(&secret).ok_or(SecretError::Pair { secret: self.name.clone(), source: missing })
         })
     }
 
-    fn failed(&self, verb: &str, source: kube::Error) -> Failed {
-        Failed::Api { what: format!("cannot {verb} the Secret {}", self.name), source: Box::new(source) }
+    fn failed(&self, verb: &str, source: kube::Error) -> SecretError {
+        SecretError::Api { what: format!("cannot {verb} the Secret {}", self.name), source: Box::new(source) }
     }
 
-    /// Sets `caBundle` of every webhook of every registration, where it isn't so already. A registration that isn't
-    /// there is nobody's fault: it may come later.
-    async fn register(&self, material: &Material) -> Result<(), Failed> {
+    /// Sets `caBundle` of every webhook of every registration, if it differs. A missing registration is no error: it
+    /// may be created later.
+    async fn register(&self, material: &Material) -> Result<(), SecretError> {
         let bundle = ByteString(material.bundle().into_bytes());
         for name in &self.registered {
-            let failed = |verb: &str, source| Failed::Api {
+            let failed = |verb: &str, source| SecretError::Api {
                 what: format!("cannot {verb} the ValidatingWebhookConfiguration {name}"),
                 source: Box::new(source),
             };
@@ -179,7 +186,7 @@ impl Shared {
             if stale.is_empty() {
                 continue;
             }
-            // By name, which is a webhook's key: whatever else is in the registration stays.
+            // The patch is by name, a webhook's merge key. It keeps all other fields.
             let patch = json!({"webhooks": stale.iter().map(|i| json!({
                 "name": webhooks[*i].name, "clientConfig": {"caBundle": bundle},
             })).collect::<Vec<_>>()});
@@ -216,7 +223,7 @@ fn write(material: &Material) -> BTreeMap<String, ByteString> {
     data.into_iter().map(|(key, text)| (key.to_owned(), ByteString(text.into_bytes()))).collect()
 }
 
-/// `None` where a part is missing.
+/// `None` if a part is missing.
 fn read(secret: &Secret) -> Option<Material> {
     let data = secret.data.as_ref()?;
     let text =
@@ -251,7 +258,7 @@ mod tests {
         };
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
         let mut material = Material::new(&settings, now).unwrap();
-        // Through every state: alone, with a next CA, with one before.
+        // Every state: one CA, a next CA, a previous CA.
         for hours in 0..6 {
             let secret = Secret { data: Some(write(&material)), ..Secret::default() };
             assert_eq!(read(&secret).as_ref(), Some(&material), "after {hours} h");

@@ -1,29 +1,28 @@
 //! What is read of objects: the few fields that say who watches whom. All else is skipped while parsing, so it costs no
 //! memory.
 
-use gatewatch_coverage::read::repository;
-use gatewatch_coverage::{Container, Labels, Shape, Workload};
+use gatewatch_coverage::{Container, Labels, Shape, Workload, read::repository};
 use kube::core::{NotUsed, Object};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::kernels::Node;
 
-/// A watched object with pods or a template of them.
+/// A watched pod, or a watched object with a template of pods.
 pub type WorkloadObject = Object<Spec, NotUsed>;
 /// A watched node.
 pub type NodeObject = Object<NotUsed, NodeStatus>;
 
-/// An object in a review.
+/// The object of an admission review.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct Reviewed {
+pub struct ReviewedObject {
     /// Its name and labels.
     #[serde(default)]
     pub metadata: Meta,
-    /// What it is.
+    /// Its specification.
     #[serde(default)]
     pub spec: Spec,
-    /// A `PodTemplate` has it here.
+    /// The template of a `PodTemplate`, which has no `spec`.
     #[serde(default)]
     template: Option<Template>,
 }
@@ -57,7 +56,7 @@ pub struct Spec {
     template: Option<Template>,
     #[serde(default)]
     job_template: Option<JobTemplate>,
-    /// A label selector, or with a `ReplicationController` its `matchLabels` alone.
+    /// A label selector; for a `ReplicationController` only the labels.
     #[serde(default)]
     selector: Value,
 }
@@ -116,7 +115,7 @@ struct NodeInfo {
     architecture: String,
 }
 
-/// What of a watched node decides which policies run there.
+/// The fields of a node that decide which policies run there.
 pub fn node(object: NodeObject) -> (String, Node) {
     let info = object.status.unwrap_or_default().node_info;
     let node = Node {
@@ -127,9 +126,9 @@ pub fn node(object: NodeObject) -> (String, Node) {
     (object.metadata.name.unwrap_or_default(), node)
 }
 
-/// What of a watched object policies can see. Nothing of one that another object makes from its own template (a
-/// `ReplicaSet` of a `Deployment`): it would count twice.
-pub fn watched(kind: &str, object: WorkloadObject) -> Option<Workload> {
+/// The parts of a watched object that policies match. `None` for an object that another object creates from its own
+/// template, such as the `ReplicaSet` of a `Deployment`. It would count twice.
+pub fn cached_workload(kind: &str, object: WorkloadObject) -> Option<Workload> {
     let owned = object.metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true));
     if owned && kind != "Pod" {
         return None;
@@ -146,8 +145,8 @@ pub fn watched(kind: &str, object: WorkloadObject) -> Option<Workload> {
     ))
 }
 
-impl Reviewed {
-    /// What policies can see of it. A name that is still to be made is shown as its beginning.
+impl ReviewedObject {
+    /// The parts of the object that policies match. A name that is not generated yet is its `generateName`.
     pub fn workload(self, kind: &str, namespace: &str) -> Workload {
         let Self { metadata: Meta { name, generate_name, labels, .. }, spec, template } = self;
         let name = if name.is_empty() { generate_name } else { name };
@@ -205,7 +204,7 @@ mod tests {
     use super::*;
 
     fn reviewed(object: Value, kind: &str) -> Workload {
-        serde_json::from_value::<Reviewed>(object).unwrap().workload(kind, "ns")
+        serde_json::from_value::<ReviewedObject>(object).unwrap().workload(kind, "ns")
     }
 
     #[test]

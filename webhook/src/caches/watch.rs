@@ -1,51 +1,52 @@
-//! One watch: lists, then follows changes; lists again where the API server has forgotten what came since (410).
+//! One watch: lists, then receives changes. Lists again if the API server no longer has the changes since (410).
 
-use std::collections::HashSet;
-use std::fmt::Debug;
-use std::sync::atomic::Ordering;
+use std::{collections::HashSet, fmt::Debug, sync::atomic::Ordering};
 
 use futures::StreamExt as _;
-use kube::api::Api;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Resource, ResourceExt as _};
+use kube::{
+    Resource, ResourceExt as _,
+    api::Api,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Event, watcher},
+    },
+};
 use serde::de::DeserializeOwned;
 
 use super::{Cache, Health};
 
-/// What has changed.
+/// A change of a cache.
 #[derive(Debug)]
 pub enum Change<T> {
-    /// An object is new or other than it was.
+    /// An object was created or changed.
     Apply(T),
-    /// An object is gone.
+    /// An object was deleted.
     Delete(Name),
-    /// These are all.
+    /// The complete list of objects.
     Reset(Vec<T>),
 }
 
-/// Which object of a kind.
+/// Identifies an object of a kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name {
-    /// Empty for one of the cluster.
+    /// Empty for a cluster-scoped object.
     pub namespace: String,
     /// Its name.
     pub name: String,
 }
 
 impl Name {
-    /// Of an object.
+    /// The name of an object.
     pub fn of(object: &impl Resource) -> Self {
         Self { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
     }
 }
 
-/// Follows a kind for ever. `read` makes of an object what is kept of it, nothing of one that doesn't matter, or a
-/// sentence about why it can't; `act` is told of changes, one after the other.
+/// Watches a kind and never returns. `read` extracts the cached parts of an object, `None` for an object that is not
+/// cached, or the reason why it cannot be read. `act` receives the changes in order.
 ///
-/// An object that can't be read is left out, counted and logged; it stops nothing. A watch that breaks is begun again, at
-/// growing intervals.
-pub async fn follow<K, T>(
+/// An unreadable object is skipped, counted and logged. An interrupted watch restarts with backoff.
+pub async fn watch<K, T>(
     api: Api<K>,
     config: watcher::Config,
     (cache, health): (Cache, &Health),
@@ -97,7 +98,7 @@ pub async fn follow<K, T>(
                 let name = Name::of(&object);
                 match read(object, &mut names) {
                     Some(object) => act(Change::Apply(object)),
-                    // What was read before isn't there any more.
+                    // The previous version of the object is no longer valid.
                     None => act(Change::Delete(name)),
                 }
             }
@@ -112,7 +113,7 @@ pub async fn follow<K, T>(
                 continue;
             }
         }
-        health.heard();
+        health.record_contact();
         health.objects.store(names.len() as u64, Ordering::Relaxed);
     }
 }

@@ -1,21 +1,23 @@
 //! A certificate from a folder with `tls.crt` and `tls.key`: a mounted Secret, of cert-manager or made by hand.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use rustls::crypto::CryptoProvider;
 use sha2::{Digest as _, Sha256};
 
-use super::{BadPair, Certificates, Pair};
+use super::{Certificates, Pair, PairError};
 
-/// Most bytes of a file. A chain of certificates has a few thousand.
+/// Maximum bytes of a file. A certificate chain has a few thousand.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Why a folder gives no certificate.
+/// The reason why a directory has no usable certificate.
 #[derive(Debug, thiserror::Error)]
-pub enum BadFolder {
-    /// A file can't be read.
+pub enum DirectoryError {
+    /// A file cannot be read.
     #[error("cannot read {path}: {source}")]
     Unreadable {
         /// The file.
@@ -23,33 +25,33 @@ pub enum BadFolder {
         /// Why.
         source: std::io::Error,
     },
-    /// What is in them can't be used.
-    #[error("{folder}: {source}")]
+    /// The pair is invalid.
+    #[error("{directory}: {source}")]
     Pair {
-        /// The folder.
-        folder: PathBuf,
+        /// The directory.
+        directory: PathBuf,
         /// Why.
-        source: BadPair,
+        source: PairError,
     },
 }
 
-/// A folder that is looked at by content.
+/// A directory whose content is polled.
 #[derive(Debug)]
-pub struct Folder {
+pub struct CertificateDirectory {
     path: PathBuf,
     provider: Arc<CryptoProvider>,
-    /// What was there when it was last looked at, whether it was taken up or not.
+    /// Hash of the content at the last poll, valid or not.
     seen: Option<[u8; 32]>,
 }
 
-impl Folder {
-    /// A folder.
+impl CertificateDirectory {
+    /// A directory with `tls.crt` and `tls.key`.
     pub fn new(path: PathBuf, provider: Arc<CryptoProvider>) -> Self {
         Self { path, provider, seen: None }
     }
 
-    /// Looks; takes up what is new. Says whether there was anything new.
-    pub fn look(&mut self, certificates: &Certificates, now: SystemTime) -> Result<bool, BadFolder> {
+    /// Reads the directory and uses a new pair. Returns whether the content has changed.
+    pub fn poll(&mut self, certificates: &Certificates, now: SystemTime) -> Result<bool, DirectoryError> {
         let certificate = read(&self.path.join("tls.crt"))?;
         let key = read(&self.path.join("tls.key"))?;
         let content: [u8; 32] =
@@ -59,29 +61,29 @@ impl Folder {
         }
         self.seen = Some(content);
         let pair = Pair::read(&certificate, &key, &self.provider, now).map_err(|source| {
-            certificates.refuse();
-            BadFolder::Pair { folder: self.path.clone(), source }
+            certificates.count_invalid();
+            DirectoryError::Pair { directory: self.path.clone(), source }
         })?;
-        certificates.show(pair);
+        certificates.replace(pair);
         Ok(true)
     }
 
-    /// Looks again and again, for ever. The same complaint is made once.
-    pub async fn follow(mut self, certificates: Arc<Certificates>, every: Duration) {
-        let mut complaint = String::new();
+    /// Polls the directory and never returns. A repeated error is logged once.
+    pub async fn run(mut self, certificates: Arc<Certificates>, every: Duration) {
+        let mut last_error = String::new();
         loop {
             tokio::time::sleep(every).await;
-            match self.look(&certificates, SystemTime::now()) {
+            match self.poll(&certificates, SystemTime::now()) {
                 Ok(true) => {
                     tracing::info!(folder = %self.path.display(), "new certificate");
-                    complaint.clear();
+                    last_error.clear();
                 }
                 Ok(false) => {}
                 Err(error) => {
                     let text = error.to_string();
-                    if text != complaint {
+                    if text != last_error {
                         tracing::error!("the previous certificate stays in use: {text}");
-                        complaint = text;
+                        last_error = text;
                     }
                 }
             }
@@ -89,20 +91,22 @@ impl Folder {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, BadFolder> {
+fn read(path: &Path) -> Result<Vec<u8>, DirectoryError> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes))
-        .map_err(|source| BadFolder::Unreadable { path: path.to_owned(), source })?;
+        .map_err(|source| DirectoryError::Unreadable { path: path.to_owned(), source })?;
     Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::authority::{Material, Settings, Signed};
-    use crate::tls::provider;
+    use crate::tls::{
+        authority::{Material, Settings, Signed},
+        provider,
+    };
 
     fn pair() -> Signed {
         let hour = Duration::from_hours(1);
@@ -111,7 +115,7 @@ mod tests {
         Material::new(&settings, SystemTime::now()).unwrap().leaf
     }
 
-    /// What the kubelet does with a Secret: a new folder, a link to it beside the old one, and one rename over it.
+    /// Updates the directory as the kubelet does with a Secret: a new directory, a new link to it, and one rename.
     fn publish(mount: &Path, version: &str, pair: &Signed) {
         let folder = mount.join(version);
         std::fs::create_dir(&folder).unwrap();
@@ -128,17 +132,19 @@ mod tests {
     }
 
     #[test]
-    fn a_mounted_secret_is_followed_over_the_swap_of_its_link() {
+    fn a_mounted_secret_is_read_again_after_its_link_is_swapped() {
         let mount = tempfile::tempdir().unwrap();
         let certificates = Certificates::default();
-        let mut folder = Folder::new(mount.path().to_owned(), provider());
-        assert!(folder.look(&certificates, SystemTime::now()).unwrap_err().to_string().contains("tls.crt"));
+        let mut directory = CertificateDirectory::new(mount.path().to_owned(), provider());
+        assert!(
+            directory.poll(&certificates, SystemTime::now()).unwrap_err().to_string().contains("tls.crt")
+        );
 
         publish(mount.path(), "..1", &pair());
-        assert!(folder.look(&certificates, SystemTime::now()).unwrap());
-        assert!(!folder.look(&certificates, SystemTime::now()).unwrap());
+        assert!(directory.poll(&certificates, SystemTime::now()).unwrap());
+        assert!(!directory.poll(&certificates, SystemTime::now()).unwrap());
         publish(mount.path(), "..2", &pair());
-        assert!(folder.look(&certificates, SystemTime::now()).unwrap());
+        assert!(directory.poll(&certificates, SystemTime::now()).unwrap());
         assert_eq!(certificates.counts(), (2, 0));
     }
 
@@ -146,17 +152,17 @@ mod tests {
     fn a_bad_pair_is_refused_once_and_the_old_one_stays() {
         let mount = tempfile::tempdir().unwrap();
         let certificates = Certificates::default();
-        let mut folder = Folder::new(mount.path().to_owned(), provider());
+        let mut directory = CertificateDirectory::new(mount.path().to_owned(), provider());
         publish(mount.path(), "..1", &pair());
-        folder.look(&certificates, SystemTime::now()).unwrap();
+        directory.poll(&certificates, SystemTime::now()).unwrap();
         let before = certificates.not_after();
         let mixed = Signed { certificate: pair().certificate, key: pair().key };
         publish(mount.path(), "..2", &mixed);
-        let error = folder.look(&certificates, SystemTime::now()).unwrap_err();
+        let error = directory.poll(&certificates, SystemTime::now()).unwrap_err();
         assert!(error.to_string().contains("do not work together"), "{error}");
-        assert!(!folder.look(&certificates, SystemTime::now()).unwrap());
+        assert!(!directory.poll(&certificates, SystemTime::now()).unwrap());
         assert_eq!((certificates.counts(), certificates.not_after()), ((1, 1), before));
         publish(mount.path(), "..3", &pair());
-        assert!(folder.look(&certificates, SystemTime::now()).unwrap());
+        assert!(directory.poll(&certificates, SystemTime::now()).unwrap());
     }
 }

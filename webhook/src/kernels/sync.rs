@@ -1,39 +1,41 @@
 //! Keeps the profiles of the cluster's kernels: each is fetched once, from any node that has it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use gatewatch_kernel::Profile;
 
 use super::fetch::fetch;
 use crate::cluster::Cluster;
 
-/// Changes come in crowds: a node joins, its agent reports.
-const SETTLE: Duration = Duration::from_millis(200);
-/// When what failed is tried again.
+/// Changes come in bursts: a node joins, its agent reports.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+/// Interval for retrying failed downloads.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// Does so for ever.
-pub async fn keep(cluster: Arc<Cluster>) {
+/// Downloads the profiles of the cluster's kernels whenever agents change. Never returns.
+pub async fn sync(cluster: Arc<Cluster>) {
     let mut profiles = BTreeMap::<String, Arc<Profile>>::new();
-    // What was complained about already.
-    let mut said = BTreeSet::new();
+    // Errors that are logged already.
+    let mut logged = BTreeSet::new();
     loop {
-        let complete = round(&cluster, &mut profiles, &mut said).await;
+        let complete = sync_once(&cluster, &mut profiles, &mut logged).await;
         cluster.rebuild_kernels(&profiles);
         tokio::select! {
-            () = cluster.kernels_changed() => tokio::time::sleep(SETTLE).await,
+            () = cluster.kernels_changed() => tokio::time::sleep(DEBOUNCE).await,
             () = tokio::time::sleep(RETRY), if !complete => {}
         }
     }
 }
 
-/// Fetches what is missing and drops what no node has any more. Says whether all is there that agents offer.
-async fn round(
+/// Downloads missing profiles, and drops those that no node uses. Returns whether all offered profiles are loaded.
+async fn sync_once(
     cluster: &Cluster,
     profiles: &mut BTreeMap<String, Arc<Profile>>,
-    said: &mut BTreeSet<String>,
+    logged: &mut BTreeSet<String>,
 ) -> bool {
     let mut wanted = BTreeMap::<String, Vec<String>>::new();
     for agent in cluster.agents().into_values() {
@@ -55,7 +57,7 @@ async fn round(
                 }
                 Err(error) => {
                     let text = error.to_string();
-                    if said.insert(text.clone()) {
+                    if logged.insert(text.clone()) {
                         tracing::warn!("a kernel profile is missing: {text}");
                     }
                 }
@@ -67,7 +69,7 @@ async fn round(
         }
     }
     if complete {
-        said.clear();
+        logged.clear();
     }
     complete
 }

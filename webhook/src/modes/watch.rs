@@ -1,24 +1,27 @@
 //! The `ConfigMap` that holds the table: taken up when it changes, refused when it can't be used.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Patch, PatchParams};
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{Config, Event, watcher};
-use kube::{Api, Client};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{Config, Event, watcher},
+    },
+};
 use serde_json::json;
 
-use super::{BadModes, DATA_KEY, Modes};
+use super::{DATA_KEY, Modes, ModesError};
 use crate::cluster::Cluster;
 
-/// Where it is said, on the `ConfigMap` itself, whether its table is in force.
+/// The annotation of the `ConfigMap` with the state of its modes.
 const STATE: &str = "gatewatch.dev/modes";
 
-/// Follows it for ever. Where there is none, the usual modes are in force.
-pub async fn follow(client: Client, namespace: String, name: String, cluster: Arc<Cluster>) {
+/// Watches the `ConfigMap` and never returns. Without one, the default modes are in force.
+pub async fn watch(client: Client, namespace: String, name: String, cluster: Arc<Cluster>) {
     let api = Api::<ConfigMap>::namespaced(client, &namespace);
     let config = Config::default().fields(&format!("metadata.name={name}"));
     let mut stream = std::pin::pin!(watcher(api.clone(), config).default_backoff());
@@ -41,19 +44,19 @@ pub async fn follow(client: Client, namespace: String, name: String, cluster: Ar
                 continue;
             }
         };
-        let table = take(map.as_ref(), &cluster);
+        let result = apply(map.as_ref(), &cluster);
         if let Some(map) = map {
-            say(&api, &map, &name, table).await;
+            report(&api, &map, &name, result).await;
         }
     }
 }
 
-/// Takes a table up, or leaves the one before in force.
-fn take(map: Option<&ConfigMap>, cluster: &Cluster) -> Result<(), BadModes> {
+/// Puts the modes in force. If they are invalid, the previous ones stay in force.
+fn apply(map: Option<&ConfigMap>, cluster: &Cluster) -> Result<(), ModesError> {
     let text = map.and_then(|map| map.data.as_ref()?.get(DATA_KEY)).map_or("", String::as_str);
-    let table = Modes::parse(text);
-    cluster.modes_refused.store(table.is_err(), Ordering::Relaxed);
-    match table {
+    let parsed = Modes::parse(text);
+    cluster.modes_rejected.store(parsed.is_err(), Ordering::Relaxed);
+    match parsed {
         Ok(modes) => {
             if modes != *cluster.modes() {
                 tracing::info!("new modes are in force");
@@ -68,9 +71,9 @@ fn take(map: Option<&ConfigMap>, cluster: &Cluster) -> Result<(), BadModes> {
     }
 }
 
-/// Writes on the `ConfigMap` whether it is in force, where that isn't there already. All replicas write the same.
-async fn say(api: &Api<ConfigMap>, map: &ConfigMap, name: &str, table: Result<(), BadModes>) {
-    let state = match table {
+/// Annotates the `ConfigMap` with the state of its modes, if that has changed. All replicas write the same.
+async fn report(api: &Api<ConfigMap>, map: &ConfigMap, name: &str, result: Result<(), ModesError>) {
+    let state = match result {
         Ok(()) => "in force".to_owned(),
         Err(error) => format!("rejected, the previous modes stay in force: {error}"),
     };
