@@ -1,7 +1,6 @@
 //! The command-line options.
 
-use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::{io::IsTerminal as _, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -191,12 +190,12 @@ pub(crate) enum Color {
 }
 
 impl Color {
-    /// Whether standard output is to be coloured.
+    /// Whether standard output is coloured.
     pub(crate) fn on_stdout(self) -> bool {
         match self {
             Self::Always => true,
             Self::Never => false,
-            // See https://no-color.org: set and not empty.
+            // See https://no-color.org: it must be set and not empty.
             Self::Auto => {
                 std::io::stdout().is_terminal()
                     && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())

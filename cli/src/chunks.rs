@@ -3,16 +3,16 @@
 
 use std::ops::Range;
 
-/// Where a part ends at the next end of a document.
-const ENOUGH: usize = 256 << 10;
+/// Size from which a part ends at the next end of a document.
+const PART_BYTES: usize = 256 << 10;
 
-/// Cuts a text where documents begin, into parts of about the same size, in order and without a gap.
+/// Splits a text at the starts of documents into parts of similar size, in order and without gaps.
 pub(crate) fn chunks(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut start = 0;
-    while text.len() - start > ENOUGH {
-        // At the beginning of a line this always ends a document (YAML 1.2.2, section 9.1.2).
-        let from = text.floor_char_boundary(start + ENOUGH);
+    while text.len() - start > PART_BYTES {
+        // At the start of a line this always ends a document (YAML 1.2.2, section 9.1.2).
+        let from = text.floor_char_boundary(start + PART_BYTES);
         match text[from..].find("\n---") {
             Some(at) => {
                 let end = from + at + 1;
@@ -39,7 +39,7 @@ mod tests {
         assert!(parts.iter().all(|part| text[part.clone()].starts_with("---\n")));
         assert_eq!(parts.iter().map(|part| &text[part.clone()]).collect::<String>(), text);
         assert_eq!(chunks("").len(), 1);
-        let one = format!("a: {}", "x".repeat(2 * ENOUGH));
+        let one = format!("a: {}", "x".repeat(2 * PART_BYTES));
         assert_eq!(chunks(&one).len(), 1);
     }
 }

@@ -1,18 +1,22 @@
 //! `gatewatch coverage`: the policies that select each workload.
 
-use std::collections::BTreeSet;
-use std::io::{self, BufWriter, Write};
+use std::{
+    collections::BTreeSet,
+    io::{self, BufWriter, Write},
+};
 
 use anyhow::{Result, bail};
 use gatewatch_coverage::{PolicyId, Workload};
 use serde::Serialize;
 
-use crate::arguments::{Coverage, TableFormat};
-use crate::report::counted;
-use crate::survey::{Purpose, Survey, What, survey};
-use crate::table::columns;
+use crate::{
+    arguments::{Coverage, TableFormat},
+    report::counted,
+    survey::{ObjectKind, Purpose, Survey, survey},
+    table::columns,
+};
 
-/// Policies that have a column of their own; of more, each workload's are listed by name.
+/// Maximum policies with a column each. With more, each row lists its policies by name.
 const COLUMNS: usize = 6;
 
 /// Shows the table of all inputs.
@@ -35,19 +39,19 @@ fn workloads(survey: &Survey) -> Vec<&Workload> {
     let mut found: Vec<&Workload> = survey
         .entries
         .iter()
-        .filter_map(|entry| match &entry.what {
-            What::Workload(workload) => Some(&**workload),
-            What::Policy(_) => None,
+        .filter_map(|entry| match &entry.object {
+            ObjectKind::Workload(workload) => Some(&**workload),
+            ObjectKind::Policy(_) => None,
         })
         .collect();
     found.sort_by_key(|w| (&w.shape.namespace, &w.kind, &w.name));
     found
 }
 
-/// The policies, in order, and whether each watches the host's own processes.
+/// The policies in order, and whether each selects host processes.
 fn policies(survey: &Survey) -> Vec<(&PolicyId, bool)> {
     let all: BTreeSet<(&PolicyId, bool)> =
-        survey.index.policies().map(|watch| (&watch.id, watch.scope.host)).collect();
+        survey.index.policies().map(|indexed| (&indexed.id, indexed.scope.host)).collect();
     all.into_iter().collect()
 }
 
@@ -68,16 +72,16 @@ fn human(survey: &Survey) -> String {
     } else {
         rows[0].push("SELECTED BY".to_owned());
     }
-    let mut unwatched = 0;
+    let mut uncovered = 0;
     for workload in &workloads {
-        let watching = survey.index.selecting_policies(&workload.shape);
-        unwatched += usize::from(watching.is_empty());
+        let selecting = survey.index.selecting_policies(&workload.shape);
+        uncovered += usize::from(selecting.is_empty());
         let mut row = vec![workload.shape.namespace.clone(), format!("{}/{}", workload.kind, workload.name)];
         if wide {
-            let mark = |id| if watching.contains(id) { "yes" } else { "-" };
+            let mark = |id| if selecting.contains(id) { "yes" } else { "-" };
             row.extend(policies.iter().map(|(id, _)| mark(id).to_owned()));
         } else {
-            let names: Vec<String> = watching.iter().map(ToString::to_string).collect();
+            let names: Vec<String> = selecting.iter().map(ToString::to_string).collect();
             row.push(if names.is_empty() { "-".to_owned() } else { names.join(", ") });
         }
         rows.push(row);
@@ -88,8 +92,8 @@ fn human(survey: &Survey) -> String {
             policies.iter().filter(|(_, host)| *host).map(|(id, _)| id.to_string()).collect();
         text = format!("{text}\nHost processes are selected by {}.\n", hosts.join(", "));
     }
-    if unwatched > 0 {
-        let many = counted(unwatched, "workload is", "workloads are");
+    if uncovered > 0 {
+        let many = counted(uncovered, "workload is", "workloads are");
         text = format!("{text}\n{many} not selected by any policy.\n");
     }
     text

@@ -2,18 +2,20 @@
 
 use std::ops::Range;
 
-use gatewatch_policy::diagnostic::{Edit, FieldPath, Fix, Step};
-use gatewatch_policy::source::{Document, Entry, Node, Value};
+use gatewatch_policy::{
+    diagnostic::{Edit, FieldPath, Fix, Step},
+    source::{Document, Entry, Node, Value},
+};
 
-/// A stretch of the text and what to put in its place.
+/// A range of the text and its replacement.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Change {
     pub(crate) range: (usize, usize),
     pub(crate) text: String,
 }
 
-/// What a fix changes in a text. `None` where that can't be done by bytes: a value of several lines that would be
-/// replaced by one of another form, something in an alias's place, JSON that would become YAML.
+/// The change of a fix in a text. `None` if it is more than a replacement of bytes: a multi-line value that changes its
+/// form, the target of an alias, or JSON that would become YAML.
 pub(crate) fn change(document: &Document, text: &str, fix: &Fix) -> Option<Change> {
     let node = document.get(&fix.path)?;
     let json = document.root.flow && text.get(document.root.span.range())?.starts_with('{');
@@ -40,7 +42,8 @@ pub(crate) fn change(document: &Document, text: &str, fix: &Fix) -> Option<Chang
     Some(Change { range: (range.start, range.end), text: new })
 }
 
-/// Makes changes that don't touch one another; of those that do, the first. Gives the new text and how many were made.
+/// Applies changes. Of overlapping changes only the first is applied. Returns the new text and the number of applied
+/// changes.
 pub(crate) fn apply(text: &str, mut changes: Vec<Change>) -> (String, usize) {
     changes.sort();
     changes.dedup();
@@ -57,7 +60,7 @@ pub(crate) fn apply(text: &str, mut changes: Vec<Change>) -> (String, usize) {
     (new, made)
 }
 
-/// The member that a path leads to.
+/// The member at a path.
 fn entry<'a>(document: &'a Document, path: &FieldPath) -> Option<&'a Entry> {
     let (last, above) = path.0.split_last()?;
     let (Step::Field(name), Value::Map(entries)) = (last, &document.get(&FieldPath(above.to_vec()))?.value)
@@ -73,7 +76,7 @@ fn add_field(node: &Node, text: &str, name: &str, yaml: &str) -> Option<(Range<u
     if node.flow {
         return before_bracket(node, text, '}', &member);
     }
-    // Below a member that is on one line, so that it stands where people look for it, or else above the first.
+    // After a member on one line, where people expect it, or else before the first.
     let first = entries.first()?.key_span.known()?.range();
     let indent = " ".repeat(column(text, first.start));
     let last_short = entries.iter().take_while(|entry| is_short(entry, text)).last();
@@ -86,7 +89,7 @@ fn add_field(node: &Node, text: &str, name: &str, yaml: &str) -> Option<(Range<u
     }
 }
 
-/// Whether a member stands on one line.
+/// Whether a member is on one line.
 fn is_short(entry: &Entry, text: &str) -> bool {
     let range = entry.key_span.range().start..entry.value.span.range().end;
     entry.value.flow && text.get(range).is_some_and(|member| !member.contains('\n'))
@@ -102,13 +105,13 @@ fn append(node: &Node, text: &str, elements: &[String]) -> Option<(Range<usize>,
     let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
     let dash = text[line..start].find("- ")?;
     let indent = &text[line..line + dash];
-    // What an alias stands for is written elsewhere.
+    // The target of an alias is elsewhere.
     let end = line_end(text, content_end(last, text).filter(|end| *end >= start)?);
     let lines = elements.iter().map(|yaml| format!("\n{indent}- {yaml}"));
     indent.trim().is_empty().then(|| (end..end, lines.collect()))
 }
 
-/// Where a node's last word ends. The span of a block can go on to the word that comes after it.
+/// The end of a node's content. The span of a block can extend to the next token.
 fn content_end(node: &Node, text: &str) -> Option<usize> {
     let range = node.span.known()?.range();
     if node.flow {
@@ -134,7 +137,7 @@ fn before_bracket(node: &Node, text: &str, bracket: char, new: &str) -> Option<(
     Some((at..at, format!("{comma}{new}")))
 }
 
-/// A member or an element with all that belongs to it alone: its lines, or its comma.
+/// The range of a member or an element with its lines or its comma.
 fn remove(document: &Document, text: &str, path: &FieldPath) -> Option<Range<usize>> {
     let (last, above) = path.0.split_last()?;
     let parent = document.get(&FieldPath(above.to_vec()))?;
@@ -154,7 +157,7 @@ fn remove(document: &Document, text: &str, path: &FieldPath) -> Option<Range<usi
         _ => return None,
     };
     let (start, end) = (*starts.get(at)?, *ends.get(at)?);
-    // What would be left without its last member isn't the same without any.
+    // An object without its last member is different from an empty one.
     if starts.len() == 1 || end > text.len() {
         return None;
     }
@@ -170,7 +173,7 @@ fn remove(document: &Document, text: &str, path: &FieldPath) -> Option<Range<usi
         Value::Seq(_) => lead.trim() == "-",
         _ => lead.trim().is_empty(),
     };
-    // The first member of an element stands behind the element's dash.
+    // The first member of an element follows the dash.
     if !whole_lines {
         return None;
     }
@@ -179,7 +182,7 @@ fn remove(document: &Document, text: &str, path: &FieldPath) -> Option<Range<usi
 }
 
 fn line_end(text: &str, from: usize) -> usize {
-    // A block's end may be the beginning of the line after it.
+    // The end of a block can be the start of the next line.
     let from = if from > 0 && text[..from].ends_with('\n') { from - 1 } else { from };
     text[from..].find('\n').map_or(text.len(), |at| from + at)
 }

@@ -1,22 +1,29 @@
 //! `gatewatch explain`: the meaning of a code, or a policy in plain words.
 
 mod caveats;
+mod hooks;
 mod policy;
 mod words;
 
-use std::fmt::Write as _;
-use std::io::{self, Write as _};
-use std::path::Path;
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    path::Path,
+};
 
 use anyhow::{Result, bail};
-use gatewatch_policy::codes::{self, Code};
-use gatewatch_policy::nearest::nearest;
+use gatewatch_policy::{
+    codes::{self, Code},
+    nearest::nearest,
+};
 
-use crate::arguments::Explain;
-use crate::kernels::Kernels;
-use crate::survey::{Purpose, What, survey};
+use crate::{
+    arguments::Explain,
+    kernels::Kernels,
+    survey::{ObjectKind, Purpose, survey},
+};
 
-/// Prints codes' pages, what policies do, or the list of all codes.
+/// Prints the pages of codes, explanations of policies, or the list of all codes.
 pub(crate) fn run(arguments: &Explain) -> Result<()> {
     let mut texts = Vec::new();
     let (codes, files): (Vec<_>, Vec<_>) =
@@ -33,10 +40,10 @@ pub(crate) fn run(arguments: &Explain) -> Result<()> {
         let survey = survey(&files, "default", Purpose::Explain);
         unreadable = survey.unreadable;
         for entry in &survey.entries {
-            let What::Policy(found) = &entry.what else { continue };
+            let ObjectKind::Policy(found) = &entry.object else { continue };
             if let Some(checked) = &found.checked {
                 let source = &survey.sources[entry.source].input.name;
-                texts.push(policy::explain(checked, &found.watch, source, &kernels));
+                texts.push(policy::explain(checked, &found.indexed, source, &kernels));
             }
         }
         if texts.is_empty() && unreadable == 0 {
@@ -50,7 +57,7 @@ pub(crate) fn run(arguments: &Explain) -> Result<()> {
     Ok(())
 }
 
-/// Whether something is meant as a code: it looks like one, and no file is called so.
+/// Whether an argument is a code: it looks like one, and no such file exists.
 fn is_code(subject: &Path) -> bool {
     let text = subject.to_string_lossy();
     let like = text.len() > 2 && text.is_char_boundary(2) && text[..2].eq_ignore_ascii_case("gw");

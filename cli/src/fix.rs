@@ -1,30 +1,37 @@
 //! `gatewatch fix`: applies the safe fixes.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::io::{self, Write as _};
-use std::path::Path;
-use std::process::ExitCode;
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
 
 use anyhow::{Context as _, Result};
-use gatewatch_policy::assess::{Objects, rebase};
-use gatewatch_policy::diagnostic::Diagnostic;
-use gatewatch_policy::read::{self, Identity};
-use gatewatch_policy::source;
+use gatewatch_policy::{
+    assess::{Objects, rebase},
+    diagnostic::Diagnostic,
+    read::{self, Identity},
+    source,
+};
 use similar::{ChangeTag, TextDiff};
 
-use crate::arguments::{Color, Fix};
-use crate::chunks::chunks;
-use crate::edits::{self, Change};
-use crate::inputs::{self, Place};
-use crate::lint::{Prepared, Rules};
-use crate::report::counted;
-use crate::{FAILED, complain};
+use crate::{
+    FAILED,
+    arguments::{Color, Fix},
+    chunks::chunks,
+    edits::{self, Change},
+    inputs::{self, InputFile},
+    lint::{Prepared, Rules},
+    print_message,
+    report::counted,
+};
 
-/// A fix may make another one possible, but not for ever.
+/// Maximum rounds, because one fix can make another one possible.
 const ROUNDS: usize = 10;
 
-/// Mends all inputs.
+/// Applies the safe fixes to all inputs.
 pub(crate) fn run(arguments: &Fix, color: Color) -> Result<ExitCode> {
     let rules = Rules::load(&arguments.targets.targets, &arguments.kernels.kernels, None)?;
     let rules = rules.prepare();
@@ -39,19 +46,19 @@ pub(crate) fn run(arguments: &Fix, color: Color) -> Result<ExitCode> {
             }
         };
         let Ok(text) = std::str::from_utf8(&input.bytes) else {
-            complain(&format!("error: {} is not UTF-8 text; it is left unchanged", input.name));
+            print_message(&format!("error: {} is not UTF-8 text; it is left unchanged", input.name));
             return Ok(ExitCode::from(FAILED));
         };
-        let (new, count) = mended(text, &rules);
+        let (new, count) = apply_safe_fixes(text, &rules);
         made += count;
         files += usize::from(count > 0);
         write(&place, text, &new, arguments.diff, &input.name, color)?;
     }
     for error in &unreadable {
-        complain(&format!("error: {error}"));
+        print_message(&format!("error: {error}"));
     }
     let verb = if arguments.diff { "to make" } else { "made" };
-    complain(&match made {
+    print_message(&match made {
         0 => "no safe fixes to apply".to_owned(),
         _ => format!("{} {verb} in {}", counted(made, "change", "changes"), counted(files, "file", "files")),
     });
@@ -64,7 +71,7 @@ pub(crate) fn run(arguments: &Fix, color: Color) -> Result<ExitCode> {
     })
 }
 
-fn write(place: &Place, old: &str, new: &str, diff: bool, name: &str, color: Color) -> Result<()> {
+fn write(place: &InputFile, old: &str, new: &str, diff: bool, name: &str, color: Color) -> Result<()> {
     if diff {
         io::stdout().write_all(difference(old, new, name, color.on_stdout()).as_bytes())?;
     } else if place.path() == Path::new("-") {
@@ -75,14 +82,14 @@ fn write(place: &Place, old: &str, new: &str, diff: bool, name: &str, color: Col
     Ok(())
 }
 
-/// A text with all safe fixes made, and how many these were.
-fn mended(text: &str, rules: &Prepared<'_>) -> (String, usize) {
+/// Applies all safe fixes to a text. Returns the new text and the number of changes.
+fn apply_safe_fixes(text: &str, rules: &Prepared<'_>) -> (String, usize) {
     let mut text = text.to_owned();
     let mut made = 0;
     for _ in 0..ROUNDS {
         let (new, count) = edits::apply(&text, changes(&text, rules));
-        // What doesn't make a whole of it isn't made at all.
-        if count == 0 || !is_as_whole(&text, &new) {
+        // A round that makes a document unreadable is discarded.
+        if count == 0 || !keeps_documents(&text, &new) {
             break;
         }
         (text, made) = (new, made + count);
@@ -90,8 +97,8 @@ fn mended(text: &str, rules: &Prepared<'_>) -> (String, usize) {
     (text, made)
 }
 
-/// Whether a changed text has as many documents that can be read as before.
-fn is_as_whole(old: &str, new: &str) -> bool {
+/// Whether a changed text has as many readable documents as before.
+fn keeps_documents(old: &str, new: &str) -> bool {
     let whole = |text: &str| {
         let parts = chunks(text).into_iter();
         parts.flat_map(|part| source::parse(&text[part])).filter(|document| document.complete).count()
@@ -99,7 +106,7 @@ fn is_as_whole(old: &str, new: &str) -> bool {
     whole(old) == whole(new)
 }
 
-/// What the safe fixes of all policies and workloads in a text change.
+/// The changes of the safe fixes of all policies and workloads in a text.
 fn changes(text: &str, rules: &Prepared<'_>) -> Vec<Change> {
     let mut changes = Vec::new();
     for part in chunks(text) {
@@ -113,8 +120,9 @@ fn changes(text: &str, rules: &Prepared<'_>) -> Vec<Change> {
                         rules.assess(&object).findings.into_iter().map(|found| found.diagnostic).collect()
                     }
                     _ => {
-                        let said = gatewatch_coverage::read::workload(node, "").map(|(_, said)| said);
-                        said.into_iter().flatten().map(|found| rebase(found, object.base())).collect()
+                        let workload =
+                            gatewatch_coverage::read::workload(node, "").map(|(_, diagnostics)| diagnostics);
+                        workload.into_iter().flatten().map(|found| rebase(found, object.base())).collect()
                     }
                 };
                 let fixes = diagnostics.into_iter().filter_map(|diagnostic| diagnostic.fix);

@@ -1,25 +1,27 @@
 //! The input files.
 
-use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
-/// Most bytes of one input: several times what ten thousand objects take.
+/// Maximum bytes of one input, several times the size of ten thousand objects.
 const MAX_BYTES: usize = 64 << 20;
 
-/// A file that was read.
+/// The content of a file.
 #[derive(Debug)]
 pub(crate) struct Input {
-    /// As it is called in what is said of it.
+    /// The name of the file in messages.
     pub(crate) name: String,
     pub(crate) bytes: Vec<u8>,
-    /// Whether it was named, not found in a directory: then it is meant to be a Kubernetes object.
+    /// Whether the user named the file. Then it must contain Kubernetes objects.
     pub(crate) named: bool,
 }
 
 impl Input {
-    /// What of it is text: of bytes that are none, what comes before them is.
+    /// The content up to the first invalid UTF-8.
     pub(crate) fn text(&self) -> &str {
         match std::str::from_utf8(&self.bytes) {
             Ok(text) => text,
@@ -28,7 +30,7 @@ impl Input {
     }
 }
 
-/// Something that couldn't be read.
+/// An input that could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {name}: {source}")]
 pub(crate) struct Unreadable {
@@ -38,20 +40,20 @@ pub(crate) struct Unreadable {
 
 /// A file to read.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct InputFile {
     path: PathBuf,
     named: bool,
 }
 
-impl Place {
-    /// Its path; `-` for standard input.
+impl InputFile {
+    /// Its path; `-` is standard input.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Lists the files of all arguments, each once, and what couldn't be listed.
-pub(crate) fn find(arguments: &[PathBuf]) -> (Vec<Place>, Vec<Unreadable>) {
+/// Lists the files of all arguments, each once, and the directories that could not be listed.
+pub(crate) fn find(arguments: &[PathBuf]) -> (Vec<InputFile>, Vec<Unreadable>) {
     let mut walk = Walk::default();
     for path in arguments {
         walk.argument(path);
@@ -61,9 +63,9 @@ pub(crate) fn find(arguments: &[PathBuf]) -> (Vec<Place>, Vec<Unreadable>) {
 
 #[derive(Default)]
 struct Walk {
-    found: Vec<Place>,
+    found: Vec<InputFile>,
     unreadable: Vec<Unreadable>,
-    /// Real paths, so that neither a link nor an argument too many makes anything count twice.
+    /// Canonical paths, so that links and repeated arguments do not count twice.
     seen: HashSet<PathBuf>,
 }
 
@@ -71,7 +73,7 @@ impl Walk {
     fn argument(&mut self, path: &Path) {
         if path == Path::new("-") {
             if self.seen.insert(path.to_owned()) {
-                self.found.push(Place { path: path.to_owned(), named: true });
+                self.found.push(InputFile { path: path.to_owned(), named: true });
             }
         } else if path.is_dir() {
             self.directory(path);
@@ -81,10 +83,10 @@ impl Walk {
     }
 
     fn file(&mut self, path: &Path, named: bool) {
-        // What doesn't exist is said when it is read.
+        // Reading a missing file reports the error.
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if self.seen.insert(real) {
-            self.found.push(Place { path: path.to_owned(), named });
+            self.found.push(InputFile { path: path.to_owned(), named });
         }
     }
 
@@ -103,7 +105,7 @@ impl Walk {
         };
         entries.sort();
         for entry in entries {
-            // `.git`, and where a mounted ConfigMap keeps its versions.
+            // `.git`, and the versions of a mounted ConfigMap.
             let hidden = entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
             if hidden {
                 continue;
@@ -118,7 +120,7 @@ impl Walk {
 }
 
 /// Reads a file.
-pub(crate) fn read(place: &Place) -> Result<Input, Unreadable> {
+pub(crate) fn read(place: &InputFile) -> Result<Input, Unreadable> {
     let stdin = place.path == Path::new("-");
     let name = if stdin { "<stdin>".to_owned() } else { place.path.display().to_string() };
     let bytes = if stdin { bounded(io::stdin().lock()) } else { File::open(&place.path).and_then(bounded) };
@@ -128,7 +130,7 @@ pub(crate) fn read(place: &Place) -> Result<Input, Unreadable> {
     }
 }
 
-/// All of it, if that isn't more than is read anyway: a device has no end.
+/// Reads everything up to the limit. A device has no end.
 fn bounded(from: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;

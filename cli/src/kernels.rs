@@ -1,17 +1,14 @@
 //! The kernels that policies are checked for.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context as _, Result, bail};
 use gatewatch_kernel::{Profile, host};
-use gatewatch_policy::assess;
-use gatewatch_policy::compile::Environment;
-use gatewatch_policy::model::NamespaceKind;
+use gatewatch_policy::{assess, compile::Environment, model::NamespaceKind};
 
-use crate::complain;
+use crate::print_message;
 
-/// The kernels, and what every one of them has.
+/// The kernels to check for.
 #[derive(Debug)]
 pub(crate) struct Kernels {
     list: Vec<Kernel>,
@@ -25,7 +22,7 @@ struct Kernel {
 }
 
 impl Kernels {
-    /// The kernels that were asked for; all shipped ones where none was.
+    /// Loads the named kernels, or all shipped ones if none is named.
     pub(crate) fn load(wanted: &[String]) -> Result<Self> {
         let shipped: Vec<String>;
         let wanted = if wanted.is_empty() {
@@ -40,9 +37,8 @@ impl Kernels {
                 list.push(Kernel { name: name.clone(), profile: profile(name)? });
             }
         }
-        // `host_ns` stands for numbers that are only known on a node; that there are some is enough here. No real
-        // namespace has one of these: the kernel gives out numbers from 0xEFFFFFFA (PROC_CGROUP_INIT_INO and its like
-        // in include/linux/proc_ns.h).
+        // `host_ns` means numbers that only a node knows. Any numbers work here that no real namespace has: the kernel
+        // assigns numbers from 0xEFFFFFFA (PROC_CGROUP_INIT_INO and the like in include/linux/proc_ns.h).
         let host_namespaces =
             NamespaceKind::ALL.iter().zip(1..).map(|(kind, inode)| (*kind, inode)).collect();
         Ok(Self { list, host_namespaces })
@@ -68,7 +64,7 @@ fn profile(name: &str) -> Result<Profile> {
     if name == "host" {
         let kernel = host()?;
         for gap in &kernel.gaps {
-            complain(&format!("warning: {gap}"));
+            print_message(&format!("warning: {gap}"));
         }
         return Ok(kernel.profile);
     }

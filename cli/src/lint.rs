@@ -11,17 +11,17 @@ use gatewatch_policy::{
 
 use crate::kernels::Kernels;
 
-/// What a policy is checked against.
+/// The targets, kernels and schemas that policies are checked against.
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) kernels: Kernels,
     selection: Selection,
-    /// The definitions that are installed; `None`: those that come with the program.
+    /// The installed definitions; `None` for the shipped ones.
     schemas: Option<Schemas>,
 }
 
 impl Rules {
-    /// These targets, the kernels of this name, and the definitions in a file.
+    /// Loads these targets, the named kernels, and the definitions in a file.
     pub(crate) fn load(targets: &[Target], kernels: &[String], definitions: Option<&Path>) -> Result<Self> {
         let schemas = match definitions {
             Some(path) => {
@@ -34,13 +34,12 @@ impl Rules {
         Ok(Self { kernels: Kernels::load(kernels)?, selection: Selection::of(targets), schemas })
     }
 
-    /// The rules with the kernels as [`assess`] takes them.
+    /// The rules with the kernels in the form of [`assess`].
     pub(crate) fn prepare(&self) -> Prepared<'_> {
         Prepared { rules: self, kernels: self.kernels.iter().collect() }
     }
 
-    /// The schemas to check by. Those that come with the program are those of the newest Tetragon, and say nothing of an
-    /// older one.
+    /// The schemas to check against. The shipped ones are those of the newest Tetragon, and not valid for an older one.
     fn schemas(&self) -> Option<&Schemas> {
         let current =
             |target: &Target| matches!(target, Target::Gatewatch | Target::Tetragon(Version::NEWEST));
@@ -57,7 +56,7 @@ pub(crate) struct Prepared<'a> {
 }
 
 impl Prepared<'_> {
-    /// All there is to report of an object that is to be a policy.
+    /// Assesses an object that should be a policy.
     pub(crate) fn assess(&self, object: &Object<'_>) -> Assessment {
         let against = Against {
             selection: &self.rules.selection,

@@ -20,15 +20,16 @@ mod table;
 mod test;
 mod top;
 
-use std::io::{self, Write as _};
-use std::path::Path;
-use std::process::ExitCode;
-
-use clap::{CommandFactory as _, FromArgMatches as _};
+use std::{
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
 
 use arguments::{Arguments, Command};
+use clap::{CommandFactory as _, FromArgMatches as _};
 
-/// Of a run that couldn't do what was asked; clap's own for wrong options.
+/// Exit status of a failed run; clap uses it for invalid options.
 const FAILED: u8 = 2;
 /// The program's name as a plugin of kubectl, which runs it as `kubectl gatewatch`.
 const PLUGIN: &str = "kubectl-gatewatch";
@@ -48,16 +49,16 @@ fn main() -> ExitCode {
         Command::Man { command } => manual::page(command.as_deref()).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
-        // Who reads the output has read enough, as `head` does.
+        // The reader closed the pipe, as `head` does.
         if is_broken_pipe(&error) {
             return ExitCode::SUCCESS;
         }
-        complain(&format!("error: {error:#}"));
+        print_message(&format!("error: {error:#}"));
         ExitCode::from(FAILED)
     })
 }
 
-/// Reads the command line. What clap says of it names the command as it was called.
+/// Parses the command line. Errors of clap name the command as the user called it.
 fn parse() -> Arguments {
     let called = std::env::args_os().next().unwrap_or_default();
     let as_plugin = Path::new(&called).file_stem().is_some_and(|name| name == PLUGIN);
@@ -67,8 +68,8 @@ fn parse() -> Arguments {
     Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
-/// Says something that is not what was asked for. Where nobody listens, nothing can be done about it.
-fn complain(sentence: &str) {
+/// Prints a message to standard error. A failure to print it is ignored.
+fn print_message(sentence: &str) {
     let _ = writeln!(io::stderr(), "gatewatch: {sentence}");
 }
 

@@ -8,16 +8,16 @@ use clap_complete::Shell;
 
 use crate::arguments::Arguments;
 
-/// Writes the script that completes commands and options.
+/// Prints the shell completion script.
 pub(crate) fn completions(shell: Shell) -> Result<()> {
-    // Into memory first: the generator panics where it can't write.
+    // Written to memory first, because the generator panics if it cannot write.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "gatewatch", &mut script);
     io::stdout().write_all(&script)?;
     Ok(())
 }
 
-/// Writes the manual page, of everything or of one command.
+/// Prints the manual page of the program or of one command.
 pub(crate) fn page(command: Option<&str>) -> Result<()> {
     let mut all = Arguments::command();
     all.build();

@@ -1,13 +1,15 @@
 //! `gatewatch profile`: the running kernel as a file.
 
-use std::fs;
-use std::io::{self, IsTerminal as _, Write as _};
-use std::path::Path;
+use std::{
+    fs,
+    io::{self, IsTerminal as _, Write as _},
+    path::Path,
+};
 
 use anyhow::{Context as _, Result, bail};
 use gatewatch_kernel::host;
 
-use crate::complain;
+use crate::print_message;
 
 /// Writes the running kernel's profile to a file or to standard output.
 pub(crate) fn run(output: Option<&Path>) -> Result<()> {
@@ -16,7 +18,7 @@ pub(crate) fn run(output: Option<&Path>) -> Result<()> {
     }
     let kernel = host()?;
     for gap in &kernel.gaps {
-        complain(&format!("warning: {gap}"));
+        print_message(&format!("warning: {gap}"));
     }
     let bytes = kernel.profile.to_bytes().context("cannot compress the profile")?;
     match output {

@@ -1,21 +1,28 @@
 //! `gatewatch lint`: reads and checks the inputs and reports the findings.
 
-use std::collections::BTreeSet;
-use std::io::{self, BufWriter, Write};
-use std::process::ExitCode;
+use std::{
+    collections::BTreeSet,
+    io::{self, BufWriter, Write},
+    process::ExitCode,
+};
 
 use anyhow::Result;
-use gatewatch_policy::codes::Code;
-use gatewatch_policy::diagnostic::Severity;
-use gatewatch_policy::render::{File, github, human, json, sarif};
+use gatewatch_policy::{
+    codes::Code,
+    diagnostic::Severity,
+    render::{File, github, human, json, sarif},
+};
 
-use crate::arguments::{Color, Deny, Format, Lint};
-use crate::kernels::Kernels;
-use crate::lint::Rules;
-use crate::survey::{Purpose, Survey, survey};
-use crate::{FAILED, complain};
+use crate::{
+    FAILED,
+    arguments::{Color, Deny, Format, Lint},
+    kernels::Kernels,
+    lint::Rules,
+    print_message,
+    survey::{Purpose, Survey, survey},
+};
 
-/// Lints, and gives the exit status.
+/// Lints the inputs and returns the exit status.
 pub(crate) fn run(arguments: &Lint, color: Color) -> Result<ExitCode> {
     let rules =
         Rules::load(&arguments.targets.targets, &arguments.kernels.kernels, arguments.crd.as_deref())?;
@@ -30,7 +37,7 @@ pub(crate) fn run(arguments: &Lint, color: Color) -> Result<ExitCode> {
     output.flush()?;
     let total = Total::of(&survey);
     if arguments.format == Format::Human {
-        complain(&total.sentence(&rules.kernels));
+        print_message(&total.sentence(&rules.kernels));
     }
     Ok(total.status(arguments.deny))
 }
@@ -38,7 +45,7 @@ pub(crate) fn run(arguments: &Lint, color: Color) -> Result<ExitCode> {
 fn write(to: &mut impl Write, survey: &Survey, format: Format, color: bool) -> io::Result<()> {
     let mut report = sarif::Report::new();
     for source in &survey.sources {
-        // Where the lines begin is found out for those files alone of which something is said.
+        // Line starts are computed only for files with findings.
         if source.findings.is_empty() {
             continue;
         }
@@ -58,7 +65,7 @@ fn write(to: &mut impl Write, survey: &Survey, format: Format, color: bool) -> i
     Ok(())
 }
 
-/// The page of each code that was said.
+/// Prints the page of each reported code.
 fn explanations(to: &mut impl Write, survey: &Survey) -> io::Result<()> {
     let findings = survey.sources.iter().flat_map(|source| &source.findings);
     let codes: BTreeSet<&str> = findings.map(|finding| finding.diagnostic.code.id).collect();
@@ -69,7 +76,7 @@ fn explanations(to: &mut impl Write, survey: &Survey) -> io::Result<()> {
     Ok(())
 }
 
-/// What was found in all files.
+/// The totals of all inputs.
 #[derive(Debug, Default)]
 struct Total {
     policies: usize,

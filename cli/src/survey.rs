@@ -1,34 +1,37 @@
 //! All inputs together: each object is read and dropped again. Only what other objects need to know is kept.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use gatewatch_coverage::{Index, IndexedPolicy, Workload, read as objects};
-use gatewatch_policy::assess::{Checked, Object, Objects, rebase};
-use gatewatch_policy::codes::NEARLY_SELECTED;
-use gatewatch_policy::diagnostic::{Diagnostic, FieldPath};
-use gatewatch_policy::read::{self, Identity};
-use gatewatch_policy::source::{self, Document, Located, Node, Span};
+use gatewatch_policy::{
+    assess::{Checked, Object, Objects, rebase},
+    codes::NEARLY_SELECTED,
+    diagnostic::{Diagnostic, FieldPath},
+    read::{self, Identity},
+    source::{self, Document, Located, Node, Span},
+};
 
-use crate::chunks::chunks;
-use crate::complain;
-use crate::inputs::{self, Input, Place};
-use crate::lint::Prepared;
+use crate::{
+    chunks::chunks,
+    inputs::{self, Input, InputFile},
+    lint::Prepared,
+    print_message,
+};
 
-/// What was read, and what was found in it.
+/// The inputs and their findings.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
     /// The inputs, in order.
     pub(crate) sources: Vec<Source>,
     /// Policies, pods and templates, in the order of the inputs.
     pub(crate) entries: Vec<Entry>,
-    /// What they are to one another.
+    /// Which policies select which workloads.
     pub(crate) index: Index,
-    /// How many policies there are.
+    /// Number of policies.
     pub(crate) policies: usize,
-    /// How many pods and templates there are.
+    /// Number of pods and templates.
     pub(crate) workloads: usize,
-    /// How many inputs couldn't be read.
+    /// Number of unreadable inputs.
     pub(crate) unreadable: usize,
 }
 
@@ -42,13 +45,13 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// What of it is text: of bytes that are none, what comes before them is.
+    /// The content up to the first invalid UTF-8.
     pub(crate) fn text(&self) -> &str {
         self.input.text()
     }
 }
 
-/// An object, by its place.
+/// An object and its position.
 #[derive(Debug)]
 pub(crate) struct Entry {
     /// The input.
@@ -56,45 +59,45 @@ pub(crate) struct Entry {
     chunk: usize,
     document: usize,
     base: FieldPath,
-    pub(crate) what: What,
+    pub(crate) object: ObjectKind,
 }
 
-/// What an object is.
+/// A policy or a workload.
 #[derive(Debug)]
-pub(crate) enum What {
-    Policy(Box<Found>),
+pub(crate) enum ObjectKind {
+    Policy(Box<FoundPolicy>),
     Workload(Box<Workload>),
 }
 
 /// A policy that was read.
 #[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) watch: IndexedPolicy,
-    /// The policy itself, where it is to be explained.
+pub(crate) struct FoundPolicy {
+    pub(crate) indexed: IndexedPolicy,
+    /// The policy itself, for `explain`.
     pub(crate) checked: Option<Checked>,
 }
 
-/// What inputs are read for.
+/// The purpose of reading the inputs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose<'a> {
-    /// Everything that is to be reported of them.
+    /// To report all findings.
     Lint(&'a Prepared<'a>),
-    /// The policies themselves.
+    /// To explain the policies.
     Explain,
-    /// What policies and workloads are to one another.
+    /// To show which policies select which workloads.
     Relate,
 }
 
 /// Reads all inputs.
 pub(crate) fn survey(inputs: &[std::path::PathBuf], namespace: &str, purpose: Purpose<'_>) -> Survey {
     let mut survey = Survey::default();
-    let (places, unlisted) = inputs::find(inputs);
+    let (files, unlisted) = inputs::find(inputs);
     for unreadable in unlisted {
-        complain(&format!("error: {unreadable}"));
+        print_message(&format!("error: {unreadable}"));
         survey.unreadable += 1;
     }
-    for place in places {
-        survey.read(&place, namespace, purpose);
+    for file in files {
+        survey.read(&file, namespace, purpose);
     }
     if matches!(purpose, Purpose::Lint(_)) {
         survey.relate();
@@ -106,11 +109,11 @@ pub(crate) fn survey(inputs: &[std::path::PathBuf], namespace: &str, purpose: Pu
 }
 
 impl Survey {
-    fn read(&mut self, place: &Place, namespace: &str, purpose: Purpose<'_>) {
-        let input = match inputs::read(place) {
+    fn read(&mut self, file: &InputFile, namespace: &str, purpose: Purpose<'_>) {
+        let input = match inputs::read(file) {
             Ok(input) => input,
             Err(unreadable) => {
-                complain(&format!("error: {unreadable}"));
+                print_message(&format!("error: {unreadable}"));
                 self.unreadable += 1;
                 return;
             }
@@ -121,17 +124,17 @@ impl Survey {
         let chunks = if whole { chunks(text) } else { Vec::new() };
         for (chunk, range) in chunks.iter().enumerate() {
             let at = (self.sources.len(), chunk);
-            let said = self.documents(&source::parse(&text[range.clone()]), &input, at, namespace, purpose);
-            findings.extend(said.into_iter().map(|finding| shifted(finding, range.start)));
+            let found = self.documents(&source::parse(&text[range.clone()]), &input, at, namespace, purpose);
+            findings.extend(found.into_iter().map(|finding| shift_finding(finding, range.start)));
         }
         if !whole {
-            // Says where it stops being text.
+            // Reports the position of the first invalid byte.
             findings.extend(source::parse_bytes(&input.bytes).into_iter().flat_map(|d| d.findings));
         }
         self.sources.push(Source { input, chunks, findings });
     }
 
-    /// Reads the documents of a part, and gives what is to be said of each alone.
+    /// Reads the documents of a part. Returns the findings of each document alone.
     fn documents(
         &mut self,
         documents: &[Document],
@@ -148,45 +151,51 @@ impl Survey {
             }
             let known = self.entries.len();
             let Objects { list, objects } = Objects::of(document);
-            // What is said of a document as a whole is there already.
+            // Assessing a policy already includes the findings of its document.
             let mut whole = false;
             for object in objects {
                 let node = object.node();
-                let what = match read::identify(node) {
+                let object_kind = match read::identify(node) {
                     Identity::Policy(_) => {
-                        let (said, policy) = policy(&object, namespace, purpose);
+                        let (findings, policy) = policy(&object, namespace, purpose);
                         whole |= object.is_whole() && matches!(purpose, Purpose::Lint(_));
-                        found.extend(said);
+                        found.extend(findings);
                         self.policies += 1;
-                        policy.map(|policy| What::Policy(Box::new(policy)))
+                        policy.map(|policy| ObjectKind::Policy(Box::new(policy)))
                     }
                     Identity::Other { .. } => {
                         if let Some((name, annotations)) = objects::namespace(node) {
                             self.index.apply_namespace(&name, &annotations);
                         }
-                        objects::workload(node, namespace).map(|(workload, said)| {
-                            found.extend(said.into_iter().map(|diagnostic| object.locate(diagnostic)));
+                        objects::workload(node, namespace).map(|(workload, diagnostics)| {
+                            found.extend(diagnostics.into_iter().map(|diagnostic| object.locate(diagnostic)));
                             self.workloads += 1;
-                            What::Workload(Box::new(workload))
+                            ObjectKind::Workload(Box::new(workload))
                         })
                     }
                     Identity::Unknown => {
-                        if is_meant(node, input.named, list.as_deref()) {
-                            let (_, said) = read::read_node(node, &FieldPath::root());
-                            found.extend(said.into_iter().map(|diagnostic| object.locate(diagnostic)));
+                        if must_be_object(node, input.named, list.as_deref()) {
+                            let (_, diagnostics) = read::read_node(node, &FieldPath::root());
+                            found.extend(diagnostics.into_iter().map(|diagnostic| object.locate(diagnostic)));
                         }
                         None
                     }
                 };
-                match &what {
-                    Some(What::Policy(policy)) => self.index.apply_policy(policy.watch.clone()),
-                    Some(What::Workload(workload)) => self.index.apply_workload(workload),
+                match &object_kind {
+                    Some(ObjectKind::Policy(policy)) => self.index.apply_policy(policy.indexed.clone()),
+                    Some(ObjectKind::Workload(workload)) => self.index.apply_workload(workload),
                     None => {}
                 }
                 let base = object.base().clone();
-                self.entries.extend(what.map(|what| Entry { source, chunk, document: number, base, what }));
+                self.entries.extend(object_kind.map(|object| Entry {
+                    source,
+                    chunk,
+                    document: number,
+                    base,
+                    object,
+                }));
             }
-            // Of other documents nothing is said, of a list once.
+            // Other documents have no findings, and a list has them once.
             if self.entries.len() > known && !whole {
                 found.extend(document.findings.iter().cloned());
             }
@@ -194,74 +203,74 @@ impl Survey {
         found
     }
 
-    /// Says what objects are to one another. Where only policies or only workloads were given, there is little to say:
-    /// the others may be in the cluster.
+    /// Reports findings that concern several objects. Without policies, workloads have none: the policies may be in the
+    /// cluster.
     fn relate(&mut self) {
-        let mut said: BTreeMap<(usize, usize), Vec<(usize, Diagnostic)>> = BTreeMap::new();
+        let mut by_part: BTreeMap<(usize, usize), Vec<(usize, Diagnostic)>> = BTreeMap::new();
         for entry in &self.entries {
-            let diagnostics = match &entry.what {
-                // The pods say that themselves.
-                What::Policy(policy) => {
-                    let mut all = self.index.on_policy(&policy.watch);
+            let diagnostics = match &entry.object {
+                // The pods have this finding themselves.
+                ObjectKind::Policy(policy) => {
+                    let mut all = self.index.on_policy(&policy.indexed);
                     all.retain(|diagnostic| diagnostic.code != &NEARLY_SELECTED);
                     all
                 }
-                What::Workload(workload) if self.policies > 0 => self.index.on_workload(workload),
-                What::Workload(_) => continue,
+                ObjectKind::Workload(workload) if self.policies > 0 => self.index.on_workload(workload),
+                ObjectKind::Workload(_) => continue,
             };
             if !diagnostics.is_empty() {
                 let rebased = diagnostics.into_iter().map(|d| (entry.document, rebase(d, &entry.base)));
-                said.entry((entry.source, entry.chunk)).or_default().extend(rebased);
+                by_part.entry((entry.source, entry.chunk)).or_default().extend(rebased);
             }
         }
-        // A part is read again only where something has to be found in it.
-        for ((source, chunk), diagnostics) in said {
+        // Only parts with findings are parsed again.
+        for ((source, chunk), diagnostics) in by_part {
             let Some(source) = self.sources.get_mut(source) else { continue };
             let range = source.chunks[chunk].clone();
             let documents = source::parse(&source.input.text()[range.clone()]);
             for (document, diagnostic) in diagnostics {
                 if let Some(document) = documents.get(document) {
-                    source.findings.push(shifted(document.locate(diagnostic), range.start));
+                    source.findings.push(shift_finding(document.locate(diagnostic), range.start));
                 }
             }
         }
     }
 }
 
-/// What is to be said of a policy, and the policy.
-fn policy(object: &Object<'_>, namespace: &str, purpose: Purpose<'_>) -> (Vec<Located>, Option<Found>) {
+/// The findings of a policy, and the policy.
+fn policy(object: &Object<'_>, namespace: &str, purpose: Purpose<'_>) -> (Vec<Located>, Option<FoundPolicy>) {
     match purpose {
         Purpose::Lint(rules) => {
             let assessment = rules.assess(object);
-            let watch = assessment.policy.map(|policy| IndexedPolicy::new(&policy, namespace));
-            (assessment.findings, watch.map(|watch| Found { watch, checked: None }))
+            let indexed = assessment.policy.map(|policy| IndexedPolicy::new(&policy, namespace));
+            (assessment.findings, indexed.map(|indexed| FoundPolicy { indexed, checked: None }))
         }
         Purpose::Explain => {
-            let found = Checked::of(object.clone()).map(|checked| Found {
-                watch: IndexedPolicy::new(&checked.policy, namespace),
+            let found = Checked::of(object.clone()).map(|checked| FoundPolicy {
+                indexed: IndexedPolicy::new(&checked.policy, namespace),
                 checked: Some(checked),
             });
             (Vec::new(), found.ok())
         }
         Purpose::Relate => {
             let policy = read::read_node(object.node(), &FieldPath::root()).0;
-            let watch = policy.map(|policy| IndexedPolicy::new(&policy, namespace));
-            (Vec::new(), watch.map(|watch| Found { watch, checked: None }))
+            let indexed = policy.map(|policy| IndexedPolicy::new(&policy, namespace));
+            (Vec::new(), indexed.map(|indexed| FoundPolicy { indexed, checked: None }))
         }
     }
 }
 
-/// Whether something without `kind` is to be complained about. In a directory there are files of other programs
-/// (helm's values), and the API server leaves `kind` out of the items of a `PodList`.
-fn is_meant(node: &Node, named: bool, list: Option<&str>) -> bool {
+/// Whether an object without `kind` is reported. A directory also has files of other programs (Helm values), and the
+/// API server omits `kind` in the items of a `PodList`.
+fn must_be_object(node: &Node, named: bool, list: Option<&str>) -> bool {
     let alone = list.is_none_or(|kind| kind == "List");
-    // With both it has a kind that the group of policies doesn't have.
+    // With both, its kind does not exist in the API group of policies.
     let typed = ["apiVersion", "kind"].iter().all(|key| node.get(key).is_some());
     alone && (named || typed || node.get("spec").is_some())
 }
 
-/// A finding in a part of a text as one in the text.
-fn shifted(finding: Located, by: usize) -> Located {
+/// Moves a finding of a part to its position in the whole text.
+fn shift_finding(finding: Located, by: usize) -> Located {
     let by = u32::try_from(by).unwrap_or(u32::MAX);
     let shift = |span: Span| Span { start: span.start.saturating_add(by), end: span.end.saturating_add(by) };
     Located { diagnostic: finding.diagnostic, span: finding.span.map(shift) }

@@ -1,6 +1,6 @@
 //! Tables for a terminal.
 
-/// Lines of columns, padded to the widest cell of each. Without a line's end in the last.
+/// Rows as lines with aligned columns. The last line has no line break.
 pub(crate) fn columns(rows: &[Vec<String>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {

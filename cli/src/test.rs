@@ -4,29 +4,30 @@
 mod event;
 mod file;
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::io::{self, BufWriter, Write as _};
-use std::path::Path;
-use std::process::ExitCode;
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, BufWriter, Write as _},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result, bail};
+use event::TestEvent;
+use file::{Case, Expected, TestFile};
 use gatewatch_coverage::{IndexedPolicy, read as objects};
 use gatewatch_kernel::Profile;
-use gatewatch_policy::assess::{Against, Fleet, Kernel, Objects, assess};
-use gatewatch_policy::compile::Environment;
-use gatewatch_policy::evaluate::{self, Verdict};
-use gatewatch_policy::plan::{HookPlan, Plan};
-use gatewatch_policy::source;
-use gatewatch_policy::target::{Selection, Target};
+use gatewatch_policy::{
+    assess::{Against, Fleet, Kernel, Objects, assess},
+    compile::Environment,
+    evaluate::{self, Verdict},
+    plan::{HookPlan, Plan},
+    source,
+    target::{Selection, Target},
+};
 
-use crate::arguments::Test;
-use crate::kernels::Kernels;
-use crate::report::counted;
-use crate::{FAILED, complain};
-use event::Given;
-use file::{Case, Expected, TestFile};
+use crate::{FAILED, arguments::Test, kernels::Kernels, print_message, report::counted};
 
 /// Runs the tests of all files.
 pub(crate) fn run(arguments: &Test) -> Result<ExitCode> {
@@ -36,7 +37,7 @@ pub(crate) fn run(arguments: &Test) -> Result<ExitCode> {
         let results = match run_file(path, arguments.kernel.as_deref()) {
             Ok(results) => results,
             Err(error) => {
-                complain(&format!("error: {error:#}"));
+                print_message(&format!("error: {error:#}"));
                 broken += 1;
                 continue;
             }
@@ -63,7 +64,7 @@ pub(crate) fn run(arguments: &Test) -> Result<ExitCode> {
     if broken > 0 {
         sentence = format!("{sentence}, {broken} could not run");
     }
-    complain(&sentence);
+    print_message(&sentence);
     Ok(match (failed, broken) {
         (_, 1..) => ExitCode::from(FAILED),
         (1.., _) => ExitCode::FAILURE,
@@ -73,22 +74,22 @@ pub(crate) fn run(arguments: &Test) -> Result<ExitCode> {
 
 enum Outcome {
     Passed,
-    /// What was counted and what should have been.
+    /// The difference between the counts and the expectation.
     Failed(String),
-    /// Why nothing can be said.
+    /// The reason why the test cannot run.
     Broken(String),
 }
 
-/// A policy that was compiled.
+/// A compiled policy.
 struct Compiled {
-    watch: IndexedPolicy,
+    indexed: IndexedPolicy,
     plan: Arc<Plan>,
 }
 
 fn run_file(path: &Path, kernel: Option<&str>) -> Result<Vec<(String, Outcome)>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let file: TestFile = serde_saphyr::from_str(&text).with_context(|| path.display().to_string())?;
-    // The newest comes last.
+    // The last one is the newest.
     let newest = || Profile::shipped_names().last().unwrap_or("host").to_owned();
     let kernel = file.kernel.clone().or_else(|| kernel.map(str::to_owned)).unwrap_or_else(newest);
     let kernels = Kernels::load(&[kernel])?;
@@ -119,49 +120,49 @@ fn policies(path: &Path, kernel: Kernel<'_>) -> Result<Vec<Compiled>> {
             if let Some(error) = assessment.first_error() {
                 bail!("{}: the policy does not run on this kernel: {error}", path.display());
             }
-            let watch = IndexedPolicy::new(policy, objects::DEFAULT_NAMESPACE);
+            let indexed = IndexedPolicy::new(policy, objects::DEFAULT_NAMESPACE);
             let plan = assessment.plans.into_iter().next().flatten();
-            found.extend(plan.map(|plan| Compiled { watch, plan }));
+            found.extend(plan.map(|plan| Compiled { indexed, plan }));
         }
     }
     Ok(found)
 }
 
 fn outcome(case: &Case, policies: &[Compiled], environment: Environment<'_>) -> Outcome {
-    let given = match Given::new(case, environment) {
-        Ok(given) => given,
+    let event = match TestEvent::new(case, environment) {
+        Ok(event) => event,
         Err(error) => return Outcome::Broken(format!("{error:#}")),
     };
     let known =
         policies.iter().any(|policy| policy.plan.hooks.iter().any(|hook| is_called(hook, case, environment)));
     let mut counting = BTreeSet::new();
     let mut reasons = Vec::new();
-    for Compiled { watch, plan } in policies {
-        if !given.is_watched_by(&watch.scope) {
-            reasons.push(format!("`{}` does not select {}", watch.id, given.whose()));
+    for Compiled { indexed, plan } in policies {
+        if !event.is_selected_by(&indexed.scope) {
+            reasons.push(format!("`{}` does not select {}", indexed.id, event.subject()));
             continue;
         }
         for (i, hook) in plan.hooks.iter().enumerate().filter(|(_, hook)| is_called(hook, case, environment))
         {
-            match evaluate::evaluate(hook, &given) {
-                Verdict::Counted(_) => _ = counting.insert(watch.id.to_string()),
+            match evaluate::evaluate(hook, &event) {
+                Verdict::Counted(_) => _ = counting.insert(indexed.id.to_string()),
                 Verdict::Dropped(n) => {
                     reasons.push(format!(
                         "selector {n} of hook {i} of `{}` matches first and does not count",
-                        watch.id
+                        indexed.id
                     ));
                 }
                 Verdict::NoMatch => {
-                    reasons.push(format!("no selector of hook {i} of `{}` matches", watch.id));
+                    reasons.push(format!("no selector of hook {i} of `{}` matches", indexed.id));
                 }
             }
         }
     }
-    if let Some(missing) = given.missing() {
+    if let Some(missing) = event.missing() {
         return Outcome::Broken(format!("a policy reads {missing}, which the test does not set"));
     }
     if !known {
-        // Else a misspelt name would make a test of what isn't counted pass.
+        // Otherwise a typo in the name would pass a test that expects no count.
         return Outcome::Broken(format!("no policy in this test hooks `{}`", case.call));
     }
     let as_expected = match &case.counted {
@@ -183,7 +184,7 @@ fn outcome(case: &Case, policies: &[Compiled], environment: Environment<'_>) -> 
     })
 }
 
-/// Whether a hook is on the function that is called: by its symbol, or by the name of a system call.
+/// Whether the test calls the function of a hook, by its symbol or the name of a system call.
 fn is_called(hook: &HookPlan, case: &Case, environment: Environment<'_>) -> bool {
     let symbol = hook.point.symbol();
     symbol == Some(&case.call)

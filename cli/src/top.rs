@@ -5,14 +5,15 @@ mod scrape;
 mod screen;
 mod table;
 
-use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _, Write as _};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal as _, Write as _},
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-
 use counts::Counts;
 use scrape::Client;
 use table::{Row, rows};
@@ -34,7 +35,7 @@ pub(crate) struct Top {
     urls: Vec<String>,
 }
 
-/// What counts are added up by.
+/// The grouping of counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum By {
     /// Policy
@@ -74,7 +75,7 @@ fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Looks until the person has seen enough.
+/// Shows counts until the user quits.
 pub(crate) fn run(arguments: &Top) -> Result<()> {
     let client = Client::new(&arguments.urls)?;
     let interval = arguments.interval;
@@ -84,19 +85,19 @@ pub(crate) fn run(arguments: &Top) -> Result<()> {
     screen::run(&client, interval, arguments.by)
 }
 
-/// Two looks, one table. An agent that doesn't answer is an error.
+/// Prints one table from two scrapes. An agent that does not answer is an error.
 fn once(client: &Client, interval: Duration, by: By) -> Result<()> {
-    let look = || {
-        let look = client.look();
-        match look.failures.first() {
+    let scrape = || {
+        let scrape = client.scrape();
+        match scrape.failures.first() {
             Some(failure) => bail!("{failure}"),
-            None => Ok(look.counts),
+            None => Ok(scrape.counts),
         }
     };
-    let (before, begun) = (look()?, Instant::now());
+    let (before, start) = (scrape()?, Instant::now());
     thread::sleep(interval);
-    let after = look()?;
-    print(&rows(&before, &after, begun.elapsed(), by), by)
+    let after = scrape()?;
+    print(&rows(&before, &after, start.elapsed(), by), by)
 }
 
 fn print(rows: &[Row], by: By) -> Result<()> {

@@ -2,10 +2,12 @@
 //! that are to pass do.
 #![allow(clippy::expect_used, reason = "helpers of tests are not tests to clippy")]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::Command,
+};
 
 use serde_json::Value;
 

@@ -5,11 +5,13 @@
 #![allow(clippy::expect_used, reason = "helpers of tests are not tests to clippy")]
 
 use gatewatch_coverage::{Index, IndexedPolicy, Workload, read};
-use gatewatch_policy::assess::Checked;
-use gatewatch_policy::codes::ALL;
-use gatewatch_policy::diagnostic::{Diagnostic, Severity};
-use gatewatch_policy::pages::{self, Example};
-use gatewatch_policy::source::parse;
+use gatewatch_policy::{
+    assess::Checked,
+    codes::ALL,
+    diagnostic::{Diagnostic, Severity},
+    pages::{self, Example},
+    source::parse,
+};
 
 #[derive(Default)]
 struct Objects {

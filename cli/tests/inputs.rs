@@ -1,9 +1,7 @@
 //! What is read, what is passed over, and how a run ends.
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests are not tests to clippy")]
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 use tempfile::TempDir;

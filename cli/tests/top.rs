@@ -1,10 +1,12 @@
 //! `gatewatch top`, asked without a terminal.
 #![allow(clippy::unwrap_used, reason = "a test ends where it can't go on")]
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpListener};
-use std::process::{Command, Output};
-use std::thread;
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::{SocketAddr, TcpListener},
+    process::{Command, Output},
+    thread,
+};
 
 /// Serves metrics in which the count goes up by ten from one answer to the next.
 fn agent() -> SocketAddr {

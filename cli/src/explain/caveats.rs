@@ -1,13 +1,15 @@
 //! Events that a policy does not catch, as far as the policy itself shows it.
 
-use gatewatch_policy::assess::listed;
-use gatewatch_policy::model::{ActionKind, ArgType, Hook, Operator, Policy, Selector, Target};
-use gatewatch_policy::scope::Scope;
+use gatewatch_policy::{
+    assess::listed,
+    model::{ActionKind, ArgType, Hook, Operator, Policy, Selector, Target},
+    scope::Scope,
+};
 
-use super::policy::hooks;
+use super::hooks::hooks;
 
-/// System calls that do the same as another: who watches one of a row and not the others misses those.
-const ALIKE: &[&[&str]] = &[
+/// Groups of system calls with the same effect. A policy that hooks one of a group misses the others.
+const ALTERNATIVES: &[&[&str]] = &[
     &["sys_execve", "sys_execveat"],
     &["sys_open", "sys_openat", "sys_openat2", "sys_creat"],
     &["sys_setuid", "sys_setreuid", "sys_setresuid", "sys_setfsuid"],
@@ -29,10 +31,10 @@ const ALIKE: &[&[&str]] = &[
     &["sys_sendto", "sys_sendmsg", "sys_sendmmsg"],
 ];
 
-/// What is missed, a sentence each, without a full stop.
+/// The gaps of a policy, one sentence each without a full stop.
 pub(super) fn caveats(policy: &Policy, scope: &Scope, somewhere_not: bool) -> Vec<String> {
     let mut found = Vec::new();
-    whom(scope, &mut found);
+    scope_caveats(scope, &mut found);
     if somewhere_not {
         found.push("events on nodes with a kernel on which the policy does not run (see above)".to_owned());
     }
@@ -40,7 +42,7 @@ pub(super) fn caveats(policy: &Policy, scope: &Scope, somewhere_not: bool) -> Ve
         found.push("events on nodes that its `nodeSelector` does not select".to_owned());
     }
     let calls = calls(policy);
-    for row in ALIKE {
+    for row in ALTERNATIVES {
         let watched: Vec<&str> = row.iter().copied().filter(|call| calls.contains(call)).collect();
         let missed: Vec<&str> = row.iter().copied().filter(|call| !calls.contains(call)).collect();
         if !watched.is_empty() && !missed.is_empty() {
@@ -72,7 +74,7 @@ pub(super) fn caveats(policy: &Policy, scope: &Scope, somewhere_not: bool) -> Ve
     found
 }
 
-fn whom(scope: &Scope, found: &mut Vec<String>) {
+fn scope_caveats(scope: &Scope, found: &mut Vec<String>) {
     if !scope.host {
         found.push("host processes".to_owned());
     }

@@ -1,33 +1,38 @@
 //! A policy in plain words.
 
-use std::fmt::Write as _;
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use gatewatch_coverage::IndexedPolicy;
 use gatewatch_kernel::Function;
-use gatewatch_policy::assess::{Against, Checked, Fleet, listed};
-use gatewatch_policy::diagnostic::{Diagnostic, FieldPath};
-use gatewatch_policy::model::{Hook, Kind, Policy, Section, Target};
-use gatewatch_policy::plan::Plan;
-use gatewatch_policy::scope::Scope;
-use gatewatch_policy::target::{Selection, Target as Program};
+use gatewatch_policy::{
+    assess::{Against, Checked, Fleet, listed},
+    diagnostic::Diagnostic,
+    model::{Hook, Kind, Target},
+    plan::Plan,
+    scope::Scope,
+    target::{Selection, Target as Program},
+};
 
-use super::caveats::caveats;
-use super::words::{self, Subject};
+use super::{
+    caveats::caveats,
+    hooks::hooks_with_origins,
+    words::{self, Subject},
+};
 use crate::kernels::Kernels;
 
-/// What a policy counts, for whom, on which kernels, and what it doesn't catch.
-pub(crate) fn explain(checked: &Checked, watch: &IndexedPolicy, file: &str, kernels: &Kernels) -> String {
+/// Explains what a policy counts, where it applies, on which kernels it runs, and what it does not catch.
+pub(crate) fn explain(checked: &Checked, indexed: &IndexedPolicy, file: &str, kernels: &Kernels) -> String {
     let policy = &checked.policy;
     let (runs, fails) = on_kernels(checked, kernels);
     let mut text = String::new();
-    let kind = match (&policy.kind, &watch.id.namespace) {
+    let kind = match (&policy.kind, &indexed.id.namespace) {
         (Kind::Namespaced, Some(namespace)) => format!("a policy in namespace `{namespace}`"),
         _ => "a cluster-wide policy".to_owned(),
     };
-    let _ = writeln!(text, "{}, {kind} ({file})\n", watch.id.name);
-    let _ = writeln!(text, "Events counted in tetragon_policy_events_total{{policy=\"{}\"}}:", watch.id.name);
-    for (number, (origin, hook)) in (1..).zip(placed(policy)) {
+    let _ = writeln!(text, "{}, {kind} ({file})\n", indexed.id.name);
+    let _ =
+        writeln!(text, "Events counted in tetragon_policy_events_total{{policy=\"{}\"}}:", indexed.id.name);
+    for (number, (origin, hook)) in (1..).zip(hooks_with_origins(policy)) {
         let plan = runs.first().and_then(|run| run.plan.hooks.iter().find(|hook| hook.origin == origin));
         let function = plan.and_then(|hook| hook.point.symbol()).and_then(|symbol| {
             let kernel = kernels.iter().last()?.environment.kernel;
@@ -35,7 +40,7 @@ pub(crate) fn explain(checked: &Checked, watch: &IndexedPolicy, file: &str, kern
         });
         text.push_str(&counted(number, hook, function.as_ref()));
     }
-    let _ = writeln!(text, "\nApplies to:\n  {}", whom(&watch.scope));
+    let _ = writeln!(text, "\nApplies to:\n  {}", scope_summary(&indexed.scope));
     text.push_str("\nRuns on kernels:\n");
     if !runs.is_empty() {
         let names: Vec<&str> = runs.iter().map(|run| run.kernel).collect();
@@ -45,7 +50,7 @@ pub(crate) fn explain(checked: &Checked, watch: &IndexedPolicy, file: &str, kern
         let _ = writeln!(text, "  not on {kernel}: {}", why.message);
     }
     text.push_str("\nWhat it does not catch:\n");
-    for caveat in caveats(policy, &watch.scope, !fails.is_empty()) {
+    for caveat in caveats(policy, &indexed.scope, !fails.is_empty()) {
         let _ = writeln!(text, "  - {caveat}");
     }
     text
@@ -56,7 +61,7 @@ struct Run<'a> {
     plan: Arc<Plan>,
 }
 
-/// The kernels on which a policy runs, and those on which it doesn't with the first reason.
+/// The kernels on which a policy runs, and those on which it does not, with the first reason.
 fn on_kernels<'a>(checked: &Checked, kernels: &'a Kernels) -> (Vec<Run<'a>>, Vec<(&'a str, Diagnostic)>) {
     let selection = Selection::of(&[Program::Gatewatch]);
     let (mut runs, mut fails) = (Vec::new(), Vec::new());
@@ -75,19 +80,6 @@ fn on_kernels<'a>(checked: &Checked, kernels: &'a Kernels) -> (Vec<Run<'a>>, Vec
         }
     }
     (runs, fails)
-}
-
-/// All hooks, in the order of the sections.
-pub(super) fn hooks(policy: &Policy) -> impl Iterator<Item = &Hook> {
-    placed(policy).map(|(_, hook)| hook)
-}
-
-/// All hooks, and where each is in the policy.
-fn placed(policy: &Policy) -> impl Iterator<Item = (FieldPath, &Hook)> {
-    Section::ALL.iter().flat_map(|section| {
-        let list = FieldPath::root().field("spec").field(section.name());
-        section.hooks(&policy.spec).iter().enumerate().map(move |(i, hook)| (list.index(i), hook))
-    })
 }
 
 fn counted(number: usize, hook: &Hook, function: Option<&Function>) -> String {
@@ -120,7 +112,7 @@ fn target(hook: &Hook, function: Option<&Function>) -> String {
     let when = if hook.on_return { "returns from " } else { "calls to " };
     match &hook.target {
         Target::Function { call, .. } => match function.and_then(|f| Some((f, f.params.as_ref()?))) {
-            // A system call's own parameters are in the registers that its one parameter points to.
+            // The only parameter of a system call's symbol points to the registers with its arguments.
             Some((function, params)) if !call.starts_with("sys_") => {
                 let params: Vec<String> =
                     params.iter().map(|p| format!("{} {}", p.ty, p.name).replace("* ", "*")).collect();
@@ -136,7 +128,7 @@ fn target(hook: &Hook, function: Option<&Function>) -> String {
     }
 }
 
-fn whom(scope: &Scope) -> String {
+fn scope_summary(scope: &Scope) -> String {
     let Some(pods) = &scope.pods else {
         return "host processes, but no pods".to_owned();
     };

@@ -5,17 +5,17 @@ use gatewatch_policy::model::{
     ActionKind, ArgFilter, ArgType, BinaryFilter, Hook, LabelOperator, LabelSelector, Operator, Selector,
 };
 
-/// Values that are named before the rest is a number.
+/// Maximum values that are listed. The rest is a number.
 const NAMED: usize = 4;
 
-/// What filters are about.
+/// The hook that filters belong to.
 pub(super) struct Subject<'a> {
     pub(super) hook: &'a Hook,
-    /// As the newest kernel has it.
+    /// The function in the newest kernel.
     pub(super) function: Option<&'a Function>,
 }
 
-/// A selector of labels, as `kubectl get -l` takes it.
+/// A label selector in the syntax of `kubectl get -l`.
 pub(super) fn labels(selector: &LabelSelector) -> String {
     let labels = selector.match_labels.iter().map(|(key, value)| format!("`{key}={value}`"));
     let expressions = selector.match_expressions.iter().map(|e| {
@@ -82,7 +82,7 @@ pub(super) fn conditions(selector: &Selector, subject: &Subject<'_>) -> Vec<Stri
     found
 }
 
-/// What a selector does beside counting.
+/// The actions of a selector other than counting.
 pub(super) fn actions(selector: &Selector) -> Vec<String> {
     let actions = selector.match_actions.iter().chain(&selector.match_return_actions);
     actions
@@ -101,13 +101,13 @@ fn binaries(filter: &BinaryFilter) -> String {
     if filter.follow_children { format!("{text}, or that of an ancestor's program") } else { text }
 }
 
-/// An argument by its name in the kernel, where that is known.
+/// An argument, by its name in the kernel if that is known.
 fn argument(filter: &ArgFilter, subject: &Subject<'_>) -> String {
     let declared = subject.hook.args.iter().find(|arg| arg.index == filter.index);
     let name = subject
         .function
         .and_then(|function| function.params.as_ref()?.get(filter.index as usize))
-        // Of a system call the one parameter is where all registers are.
+        // The only parameter of a system call's symbol points to all registers.
         .filter(|param| !param.ty.to_string().contains("pt_regs") && !param.name.is_empty())
         .map_or_else(|| format!("argument {}", filter.index), |param| format!("`{}`", param.name));
     match declared.map(|arg| arg.ty) {

@@ -1,36 +1,36 @@
 //! The event of a test, in the form that the evaluator reads.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::{cell::RefCell, collections::BTreeMap, net::IpAddr};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use gatewatch_coverage::{Container, Shape, read::repository};
-use gatewatch_policy::compile::Environment;
-use gatewatch_policy::evaluate::{Event, Value};
-use gatewatch_policy::model::{CapabilitySet, NamespaceKind};
-use gatewatch_policy::plan::Field;
-use gatewatch_policy::scope::Scope;
-use gatewatch_policy::values::{constants, integer};
+use gatewatch_policy::{
+    compile::Environment,
+    evaluate::{Event, Value},
+    model::{CapabilitySet, NamespaceKind},
+    plan::Field,
+    scope::Scope,
+    values::{constants, integer},
+};
 use serde_json::Value as Json;
 
 use super::file::{Case, Process};
 
-/// A namespace that isn't the node's own; kernels give such numbers to no other.
+/// A namespace other than the node's own. Kernels never assign such numbers.
 const OTHER_NAMESPACE: i128 = 0xF000_0000;
 
-/// What a test gives.
-pub(super) struct Given<'a> {
+/// The event that a test describes.
+pub(super) struct TestEvent<'a> {
     case: &'a Case,
     shape: Option<Shape>,
     capabilities: BTreeMap<CapabilitySet, i128>,
     namespaces: BTreeMap<NamespaceKind, i128>,
-    /// What was asked for and isn't given, or can't be what it is given as.
-    wanting: RefCell<Option<String>>,
+    /// The first field that a policy reads and that the test does not set, or sets to an invalid value.
+    missing: RefCell<Option<String>>,
 }
 
-impl<'a> Given<'a> {
-    /// Reads what is the same for all policies.
+impl<'a> TestEvent<'a> {
+    /// Reads the parts that do not depend on the policy.
     pub(super) fn new(case: &'a Case, environment: Environment<'_>) -> Result<Self> {
         let shape = case.pod.as_ref().map(|pod| Shape {
             namespace: pod.namespace.clone(),
@@ -46,11 +46,11 @@ impl<'a> Given<'a> {
             shape,
             capabilities: capabilities(process)?,
             namespaces: namespaces(process, environment)?,
-            wanting: RefCell::new(None),
+            missing: RefCell::new(None),
         })
     }
 
-    pub(super) fn is_watched_by(&self, scope: &Scope) -> bool {
+    pub(super) fn is_selected_by(&self, scope: &Scope) -> bool {
         match (&self.shape, &scope.pods) {
             (None, _) => scope.host,
             (Some(shape), Some(pods)) => shape.is_selected_by(pods),
@@ -58,13 +58,13 @@ impl<'a> Given<'a> {
         }
     }
 
-    pub(super) fn whose(&self) -> &'static str {
+    pub(super) fn subject(&self) -> &'static str {
         if self.shape.is_some() { "this pod" } else { "host processes" }
     }
 
-    /// What a policy looked at that the test doesn't give.
+    /// The field that a policy reads and that the test does not set.
     pub(super) fn missing(&self) -> Option<String> {
-        self.wanting.borrow().clone()
+        self.missing.borrow().clone()
     }
 
     fn read(&self, field: Field) -> Result<Option<Value>> {
@@ -88,7 +88,7 @@ impl<'a> Given<'a> {
             | Field::KernelString(i)
             | Field::UserString(i) => match self.argument(i)? {
                 Some(Json::String(text)) => Ok(Some(Value::Text(text.clone().into_bytes()))),
-                // A file of which the type is given, too.
+                // A file with its type.
                 Some(Json::Object(file)) if file.contains_key("type") => Ok(file
                     .get("path")
                     .and_then(Json::as_str)
@@ -133,7 +133,7 @@ impl<'a> Given<'a> {
         }
     }
 
-    /// An argument; `None` for one that is given as `null`, which has no value.
+    /// An argument; `None` for `null`, which has no value.
     fn argument(&self, index: u8) -> Result<Option<&Json>> {
         match self.case.args.get(usize::from(index)) {
             Some(Json::Null) => Ok(None),
@@ -154,12 +154,12 @@ impl<'a> Given<'a> {
     }
 }
 
-impl Event for Given<'_> {
+impl Event for TestEvent<'_> {
     fn value(&self, field: Field) -> Option<Value> {
         match self.read(field) {
             Ok(value) => value,
             Err(error) => {
-                self.wanting.borrow_mut().get_or_insert_with(|| error.to_string());
+                self.missing.borrow_mut().get_or_insert_with(|| error.to_string());
                 None
             }
         }
@@ -174,7 +174,7 @@ impl Event for Given<'_> {
     }
 }
 
-/// A number, as its type would read the same bits.
+/// A number, reduced to the bits of its type.
 fn whole(value: &Json, bits: u8, signed: bool) -> Result<Value> {
     let number = match value {
         Json::Number(number) => number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from)),

@@ -1,28 +1,27 @@
 //! The format of test files.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The whole file.
+/// A test file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TestFile {
-    /// Files with policies, from where this one is.
+    /// Files with policies, relative to the test file.
     pub(super) policies: Vec<PathBuf>,
     /// The kernel to compile for.
     pub(super) kernel: Option<String>,
     pub(super) tests: Vec<Case>,
 }
 
-/// One event, and what is to become of it.
+/// One event and its expected outcome.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Case {
     pub(super) name: String,
-    /// Whose process it is; absent: one of the node's own.
+    /// The pod of the process; absent for a host process.
     pub(super) pod: Option<Pod>,
     #[serde(default)]
     pub(super) process: Process,
@@ -37,15 +36,15 @@ pub(super) struct Case {
     pub(super) counted: Expected,
 }
 
-/// By whom an event is to be counted.
+/// The policies that must count an event.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Expected {
-    /// By any policy, or by none.
+    /// Any policy, or none.
     Any(bool),
-    /// By this one alone.
+    /// Only this policy.
     By(String),
-    /// By exactly these.
+    /// Exactly these policies.
     ByAll(Vec<String>),
 }
 
@@ -77,7 +76,7 @@ pub(super) struct Process {
     #[serde(default)]
     pub(super) ancestors: Vec<String>,
     pub(super) pid: Option<u32>,
-    /// As it sees it itself.
+    /// In its own PID namespace.
     #[serde(rename = "namespacePid")]
     pub(super) namespace_pid: Option<u32>,
     /// The ids of its ancestors.

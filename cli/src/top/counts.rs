@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use gatewatch_exposition::samples;
 
-/// The counter of events, whose series are added up.
+/// The counter of events. Its series are summed.
 const EVENTS: &str = "tetragon_policy_events_total";
-/// Counters of what is in no series of [`EVENTS`].
+/// Counters of events that are in no series of [`EVENTS`].
 const LOST: [&str; 2] = ["gatewatch_events_overflow_total", "gatewatch_events_missed_total"];
 /// Policies by state.
 const POLICIES: &str = "gatewatch_policies";
 
-/// Who made an event.
+/// The source of an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     pub(super) policy: String,
@@ -20,20 +20,20 @@ pub(super) struct Key {
     pub(super) binary: String,
 }
 
-/// What agents have counted up to now.
+/// The counts of all agents so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) events: BTreeMap<Key, u64>,
-    /// Events without labels, and calls that were not looked at.
+    /// Events without labels, and calls that were not evaluated.
     pub(super) lost: u64,
-    /// Policies that run, added up over agents.
+    /// Running policies, summed over the agents.
     pub(super) running: u64,
-    /// Policies that should and don't.
+    /// Policies that should run and do not.
     pub(super) not_running: u64,
 }
 
 impl Counts {
-    /// Adds the counts of one agent. Lines that are not samples are left out.
+    /// Adds the counts of one agent. Lines that are not samples are skipped.
     pub(super) fn add(&mut self, text: &str) {
         for sample in samples(text).flatten() {
             let value = sample.count();

@@ -7,53 +7,53 @@ use ureq::Agent;
 
 use super::Counts;
 
-/// An agent with very many series takes a second; one that takes longer than this is away.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time limit of a scrape. An agent with very many series needs a second.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// More than an agent's metrics ever are.
-const LIMIT: u64 = 256 << 20;
+/// Maximum bytes of a response, more than any agent exports.
+const MAX_BYTES: u64 = 256 << 20;
 
-/// The agents.
+/// An HTTP client for the agents.
 #[derive(Debug)]
 pub(super) struct Client {
     agent: Agent,
     urls: Vec<String>,
 }
 
-/// What all agents say at one time.
+/// The counts of all agents at one time.
 #[derive(Debug, Default)]
-pub(super) struct Look {
+pub(super) struct Scrape {
     pub(super) counts: Counts,
-    /// A sentence for each agent that didn't answer.
+    /// A sentence for each agent that did not answer.
     pub(super) failures: Vec<String>,
 }
 
 impl Client {
-    /// Takes the agents' URLs; a wrong one is an error. `http://` and `/metrics` may be left out.
+    /// A client for these URLs. An invalid URL is an error. `http://` and `/metrics` are optional.
     pub(super) fn new(urls: &[String]) -> Result<Self> {
-        let urls = urls.iter().map(|url| whole(url)).collect::<Result<_>>()?;
-        let config = Agent::config_builder().timeout_global(Some(PATIENCE)).build();
+        let urls = urls.iter().map(|url| complete_url(url)).collect::<Result<_>>()?;
+        let config = Agent::config_builder().timeout_global(Some(TIMEOUT)).build();
         Ok(Self { agent: config.into(), urls })
     }
 
-    /// Asks all of them.
-    pub(super) fn look(&self) -> Look {
-        let mut look = Look::default();
+    /// Scrapes all agents.
+    pub(super) fn scrape(&self) -> Scrape {
+        let mut scrape = Scrape::default();
         for url in &self.urls {
             match self.get(url) {
-                Ok(text) => look.counts.add(&text),
-                Err(error) => look.failures.push(format!("{url} returns no metrics: {error}")),
+                Ok(text) => scrape.counts.add(&text),
+                Err(error) => scrape.failures.push(format!("{url} returns no metrics: {error}")),
             }
         }
-        look
+        scrape
     }
 
     fn get(&self, url: &str) -> Result<String, ureq::Error> {
-        self.agent.get(url).call()?.body_mut().with_config().limit(LIMIT).read_to_string()
+        self.agent.get(url).call()?.body_mut().with_config().limit(MAX_BYTES).read_to_string()
     }
 }
 
-fn whole(url: &str) -> Result<String> {
+fn complete_url(url: &str) -> Result<String> {
     if url.starts_with("https://") {
         bail!("{url}: agents serve plain HTTP; behind a TLS proxy, use `kubectl port-forward`");
     }
@@ -75,10 +75,12 @@ mod tests {
             ("http://[::1]:2112", "http://[::1]:2112/metrics"),
             ("http://a/m", "http://a/m"),
         ] {
-            assert_eq!(whole(given).unwrap(), meant);
+            assert_eq!(complete_url(given).unwrap(), meant);
         }
         assert!(
-            whole("https://a/metrics").is_err() && whole("ftp://a").is_err() && whole("http://").is_err()
+            complete_url("https://a/metrics").is_err()
+                && complete_url("ftp://a").is_err()
+                && complete_url("http://").is_err()
         );
     }
 }

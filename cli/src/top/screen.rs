@@ -1,30 +1,36 @@
 //! The screen: a table, redrawn after each scrape, and the keys.
 
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use ratatui::layout::{Constraint, Layout};
-use ratatui::style::{Color, Modifier, Style};
-use ratatui::text::{Line, Span};
-use ratatui::widgets::{Cell, Paragraph, Row as Cells, Table};
-use ratatui::{DefaultTerminal, Frame};
+use ratatui::{
+    DefaultTerminal, Frame,
+    crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
+    layout::{Constraint, Layout},
+    style::{Color, Modifier, Style},
+    text::{Line, Span},
+    widgets::{Cell, Paragraph, Row as Cells, Table},
+};
 
-use super::scrape::{Client, Look};
-use super::table::rows;
-use super::{By, Counts};
+use super::{
+    By, Counts,
+    scrape::{Client, Scrape},
+    table::rows,
+};
 
-/// How often keys are looked at.
+/// Interval of polling the keyboard.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What is shown.
+/// The state of the screen.
 #[derive(Debug)]
 struct View {
     by: By,
     paused: bool,
-    /// The first row that is shown.
+    /// The first visible row.
     first: usize,
     before: Counts,
     after: Counts,
@@ -32,40 +38,40 @@ struct View {
     failures: Vec<String>,
 }
 
-/// Shows the screen until it is left.
+/// Shows the screen until the user quits.
 pub(super) fn run(client: &Client, interval: Duration, by: By) -> Result<()> {
     let mut terminal = ratatui::try_init().context("cannot draw on this terminal; use --once")?;
     thread::scope(|scope| {
-        let (sender, looks) = mpsc::sync_channel(1);
+        let (sender, scrapes) = mpsc::sync_channel(1);
         scope.spawn(move || {
-            // Ends when the screen has gone, which no longer takes what is sent.
-            while sender.send((Instant::now(), client.look())).is_ok() {
+            // Ends when the screen closes and drops its receiver.
+            while sender.send((Instant::now(), client.scrape())).is_ok() {
                 thread::sleep(interval);
             }
         });
-        let shown = show(&mut terminal, &looks, by);
-        drop(looks);
-        // Left at once, even if an agent is being waited for.
+        let shown = show(&mut terminal, &scrapes, by);
+        drop(scrapes);
+        // The terminal is restored at once, even while a scrape is running.
         let _ = ratatui::try_restore();
         shown
     })
 }
 
-fn show(terminal: &mut DefaultTerminal, looks: &mpsc::Receiver<(Instant, Look)>, by: By) -> Result<()> {
+fn show(terminal: &mut DefaultTerminal, scrapes: &mpsc::Receiver<(Instant, Scrape)>, by: By) -> Result<()> {
     let mut view = View::new(by);
     let mut last: Option<Instant> = None;
     loop {
-        if let Ok((when, look)) = looks.try_recv()
+        if let Ok((when, scrape)) = scrapes.try_recv()
             && !view.paused
         {
-            view.take(look, last.map_or(Duration::ZERO, |last| when - last));
+            view.update(scrape, last.map_or(Duration::ZERO, |last| when - last));
             last = Some(when);
         }
         terminal.draw(|frame| view.draw(frame))?;
         if event::poll(TICK)?
             && let Event::Key(key) = event::read()?
             && key.kind == KeyEventKind::Press
-            && view.leaves(key)
+            && view.handle_key(key)
         {
             return Ok(());
         }
@@ -85,16 +91,16 @@ impl View {
         }
     }
 
-    fn take(&mut self, look: Look, elapsed: Duration) {
-        // What was counted before the first look is not new.
-        self.before = if elapsed.is_zero() { look.counts.clone() } else { std::mem::take(&mut self.after) };
-        self.after = look.counts;
+    fn update(&mut self, scrape: Scrape, elapsed: Duration) {
+        // Counts from before the first scrape are not new.
+        self.before = if elapsed.is_zero() { scrape.counts.clone() } else { std::mem::take(&mut self.after) };
+        self.after = scrape.counts;
         self.elapsed = elapsed;
-        self.failures = look.failures;
+        self.failures = scrape.failures;
     }
 
-    /// Does what a key means. The answer is whether it means to leave.
-    fn leaves(&mut self, key: KeyEvent) -> bool {
+    /// Handles a key. Returns whether the user quits.
+    fn handle_key(&mut self, key: KeyEvent) -> bool {
         match key.code {
             KeyCode::Char('q') | KeyCode::Esc => return true,
             KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return true,
@@ -150,10 +156,12 @@ impl View {
 
 #[cfg(test)]
 mod tests {
-    use super::super::counts::tests::{TEXT, counts};
-    use super::*;
-    use ratatui::Terminal;
-    use ratatui::backend::TestBackend;
+    use ratatui::{Terminal, backend::TestBackend};
+
+    use super::{
+        super::counts::tests::{TEXT, counts},
+        *,
+    };
 
     fn drawn(view: &mut View) -> String {
         let mut terminal = Terminal::new(TestBackend::new(60, 8)).unwrap();
@@ -161,34 +169,34 @@ mod tests {
         terminal.backend().to_string()
     }
 
-    fn look(text: &str, failures: &[&str]) -> Look {
+    fn scrape(text: &str, failures: &[&str]) -> Scrape {
         let failures = failures.iter().map(|&failure| failure.to_owned()).collect();
-        Look { counts: counts(text), failures }
+        Scrape { counts: counts(text), failures }
     }
 
     #[test]
     fn rates_are_those_of_the_last_interval() {
         let mut view = View::new(By::Policy);
-        view.take(look(TEXT, &[]), Duration::ZERO);
+        view.update(scrape(TEXT, &[]), Duration::ZERO);
         let text = drawn(&mut view);
         assert!(text.contains("sudo-invocations") && text.contains("0.0"), "{text}");
         assert!(text.contains("not running: 1") && text.contains("lost: 5"), "{text}");
-        view.take(look(&TEXT.replace(" 2\n", " 42\n"), &[]), Duration::from_secs(2));
+        view.update(scrape(&TEXT.replace(" 2\n", " 42\n"), &[]), Duration::from_secs(2));
         assert!(drawn(&mut view).contains("20.0"));
     }
 
     #[test]
     fn keys_change_what_is_shown() {
         let mut view = View::new(By::Policy);
-        view.take(look(TEXT, &["http://a returns no metrics"]), Duration::ZERO);
-        assert!(!view.leaves(KeyEvent::from(KeyCode::Tab)));
+        view.update(scrape(TEXT, &["http://a returns no metrics"]), Duration::ZERO);
+        assert!(!view.handle_key(KeyEvent::from(KeyCode::Tab)));
         let text = drawn(&mut view);
         assert!(text.contains("test/a") && text.contains("returns no metrics"), "{text}");
-        view.leaves(KeyEvent::from(KeyCode::Char('b')));
-        // Scrolled further than there are rows, the last is still there.
-        (0..9).for_each(|_| assert!(!view.leaves(KeyEvent::from(KeyCode::Down))));
+        view.handle_key(KeyEvent::from(KeyCode::Char('b')));
+        // Scrolling past the end keeps the last row visible.
+        (0..9).for_each(|_| assert!(!view.handle_key(KeyEvent::from(KeyCode::Down))));
         let text = drawn(&mut view);
         assert!(text.contains("/usr/bin/sudo") && !text.contains("/usr/bin/cat"), "{text}");
-        assert!(view.leaves(KeyEvent::from(KeyCode::Char('q'))));
+        assert!(view.handle_key(KeyEvent::from(KeyCode::Char('q'))));
     }
 }

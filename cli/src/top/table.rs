@@ -1,24 +1,25 @@
 //! Sums of counts and their rates.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::By;
-use super::counts::{Counts, Key};
+use super::{
+    By,
+    counts::{Counts, Key},
+};
 
-/// A line of the table.
+/// A row of the table.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
     pub(super) name: String,
-    /// Events a second between the two looks.
+    /// Events per second between the two scrapes.
     pub(super) rate: f64,
-    /// Events up to now.
+    /// Events so far.
     pub(super) total: u64,
 }
 
-/// The rows for two looks, the busiest first, then those with the most events.
+/// The rows for two scrapes. The highest rate comes first, then the highest total.
 ///
-/// A counter that went down was begun anew: all of it is new. One that was not there before is new as well.
+/// A counter that went down has restarted, so all of its events are new. So are those of a new counter.
 pub(super) fn rows(before: &Counts, after: &Counts, elapsed: Duration, by: By) -> Vec<Row> {
     let mut sums: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for (key, total) in &after.events {
@@ -51,8 +52,10 @@ fn name(key: &Key, by: By) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::counts::tests::{TEXT, counts};
-    use super::*;
+    use super::{
+        super::counts::tests::{TEXT, counts},
+        *,
+    };
 
     fn plain(rows: &[Row]) -> Vec<(&str, u64, u64)> {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole in these tests")]
