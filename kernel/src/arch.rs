@@ -1,4 +1,4 @@
-//! Facts that differ between processor architectures, all in one table.
+//! ArchConstants that differ between processor architectures, all in one table.
 
 use std::fmt;
 
@@ -12,36 +12,36 @@ pub enum Arch {
 }
 
 /// One row of the table.
-struct Facts {
+struct ArchConstants {
     /// The name in images and Kubernetes (`kubernetes.io/arch`).
     name: &'static str,
-    /// The name that `uname -m` gives.
+    /// The name in `uname -m`.
     machine: &'static str,
-    /// What the kernel puts before `sys_*` (`__SYSCALL_DEFINEx` in `arch/*/include/asm/syscall_wrapper.h`).
+    /// The prefix of `sys_*` symbols (`__SYSCALL_DEFINEx` in `arch/*/include/asm/syscall_wrapper.h`).
     syscall_prefix: &'static str,
     /// Registers that carry integer arguments (System V psABI for x86-64, section 3.2.3; AAPCS64, section 6.8).
     argument_registers: u8,
 }
 
-const FACTS: [Facts; 2] = [
-    Facts { name: "amd64", machine: "x86_64", syscall_prefix: "__x64_", argument_registers: 6 },
-    Facts { name: "arm64", machine: "aarch64", syscall_prefix: "__arm64_", argument_registers: 8 },
+const CONSTANTS: [ArchConstants; 2] = [
+    ArchConstants { name: "amd64", machine: "x86_64", syscall_prefix: "__x64_", argument_registers: 6 },
+    ArchConstants { name: "arm64", machine: "aarch64", syscall_prefix: "__arm64_", argument_registers: 8 },
 ];
 
 impl Arch {
-    /// Every architecture that is known.
+    /// All supported architectures.
     pub const ALL: [Self; 2] = [Self::Amd64, Self::Arm64];
 
-    const fn facts(self) -> &'static Facts {
+    const fn constants(self) -> &'static ArchConstants {
         match self {
-            Self::Amd64 => &FACTS[0],
-            Self::Arm64 => &FACTS[1],
+            Self::Amd64 => &CONSTANTS[0],
+            Self::Arm64 => &CONSTANTS[1],
         }
     }
 
     /// The name in images and Kubernetes: `amd64`.
     pub const fn name(self) -> &'static str {
-        self.facts().name
+        self.constants().name
     }
 
     /// The architecture with this [`name`](Self::name).
@@ -49,30 +49,30 @@ impl Arch {
         Self::ALL.into_iter().find(|arch| arch.name() == name)
     }
 
-    /// The architecture that `uname -m` calls so: `x86_64`.
+    /// The architecture with this name in `uname -m`: `x86_64`.
     pub fn from_machine(machine: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|arch| arch.facts().machine == machine)
+        Self::ALL.into_iter().find(|arch| arch.constants().machine == machine)
     }
 
-    /// What the kernel puts before a system call's `sys_*` name: `__x64_`.
+    /// The prefix of a system call's `sys_*` name in its symbol: `__x64_`.
     pub const fn syscall_prefix(self) -> &'static str {
-        self.facts().syscall_prefix
+        self.constants().syscall_prefix
     }
 
-    /// How many integer arguments of a function are in registers; the others are on the stack, where a probe
-    /// doesn't find them.
+    /// The number of integer arguments of a function in registers. The others are on the stack, where a probe cannot
+    /// read them.
     pub const fn argument_registers(self) -> u8 {
-        self.facts().argument_registers
+        self.constants().argument_registers
     }
 
     /// The kernel's symbol of a system call: `sys_execve` is `__x64_sys_execve` here. A name that already has the
-    /// prefix stays as it is.
+    /// prefix is unchanged.
     pub fn syscall_symbol(self, name: &str) -> String {
         let prefix = self.syscall_prefix();
         if name.starts_with(prefix) { name.to_owned() } else { format!("{prefix}{name}") }
     }
 
-    /// The system call that a symbol of any architecture stands for: `__arm64_sys_execve` is `sys_execve`.
+    /// The system call of a symbol of any architecture: `__arm64_sys_execve` is `sys_execve`.
     pub fn syscall_of(symbol: &str) -> Option<&str> {
         Self::ALL
             .into_iter()
@@ -105,7 +105,7 @@ mod tests {
     fn names_go_both_ways() {
         for arch in Arch::ALL {
             assert_eq!(Arch::from_name(arch.name()), Some(arch));
-            assert_eq!(Arch::from_machine(arch.facts().machine), Some(arch));
+            assert_eq!(Arch::from_machine(arch.constants().machine), Some(arch));
         }
         assert_eq!(Arch::from_machine("riscv64"), None);
     }

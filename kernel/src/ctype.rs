@@ -5,9 +5,9 @@ use std::fmt;
 /// The type of a parameter or a result.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CType {
-    /// As it stands in the kernel's source, with its typedefs: `const struct path *`, `umode_t`.
+    /// The type in the kernel's source, with its typedefs: `const struct path *`, `umode_t`.
     pub text: String,
-    /// What it is underneath typedefs and qualifiers.
+    /// The kind without typedefs and qualifiers.
     pub kind: Kind,
 }
 
@@ -27,11 +27,11 @@ pub struct Prototype {
     pub params: Vec<Param>,
     /// Its result.
     pub ret: CType,
-    /// Whether there is a `...` behind the parameters.
+    /// Whether the parameters end with `...`.
     pub variadic: bool,
 }
 
-/// What a type is, once typedefs and qualifiers are taken off.
+/// The kind of a type without typedefs and qualifiers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// No value.
@@ -68,16 +68,16 @@ pub enum Kind {
         /// Bytes.
         size: u32,
     },
-    /// Anything else: an array, a float, a type that the kernel's type information doesn't explain.
+    /// Anything else: an array, a float, or a type that BTF does not describe.
     Other,
 }
 
-/// What a pointer points to.
+/// The target of a pointer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Pointee {
     /// `void *`.
     Void,
-    /// `char *`, a string more often than not.
+    /// `char *`, usually a string.
     Char,
     /// An integer other than `char`.
     Int {
@@ -118,8 +118,8 @@ impl CType {
 }
 
 impl Kind {
-    /// How many argument registers a value takes, where it is passed in registers at all: 0 for what isn't (a
-    /// structure of more than 16 bytes, a float).
+    /// The number of argument registers of a value. 0 if it is not passed in registers (a structure of more than 16
+    /// bytes, a float).
     pub(crate) const fn registers(&self) -> u8 {
         match self {
             Self::Int { bits, .. } if *bits > 64 => 2,

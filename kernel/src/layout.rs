@@ -4,7 +4,7 @@ use gatewatch_abi::Layout;
 
 use crate::KernelTypes;
 
-/// A field that the kernel half can't do without, and that this kernel's types don't have.
+/// A field that the BPF programs require and that this kernel's types do not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the kernel has no `{path}` in `struct {structure}` (or not as whole bytes); it is older than 5.10, or newer than \
@@ -17,7 +17,7 @@ pub struct MissingField {
     pub path: String,
 }
 
-/// Finds every field of [`Layout::FIELDS`]. Optional ones that aren't there stay [`Layout::ABSENT`].
+/// Finds every field of [`Layout::FIELDS`]. Missing optional ones stay [`Layout::ABSENT`].
 pub fn layout(types: &KernelTypes) -> Result<Layout, MissingField> {
     resolve(|structure, path| types.offset_of(structure, path))
 }

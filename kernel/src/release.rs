@@ -1,7 +1,7 @@
 //! What the name of a kernel's release says.
 
-/// Major and minor number of a release as `uname -r` gives it: 6 and 12 of `6.12.117+deb13-cloud-amd64`. `None` where it
-/// doesn't begin with two numbers.
+/// Major and minor number of a release as `uname -r` gives it: 6 and 12 of `6.12.117+deb13-cloud-amd64`. `None` if it
+/// does not begin with two numbers.
 pub fn version(release: &str) -> Option<(u32, u32)> {
     let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().ok());
     Some((parts.next()??, parts.next()??))

@@ -12,15 +12,15 @@ macro_rules! shipped {
 const PROFILES: &[(&str, &[u8])] = shipped!("5.10", "6.1", "6.12", "7.3");
 
 impl Profile {
-    /// Names of the profiles that come with the program.
+    /// Names of the shipped profiles.
     pub fn shipped_names() -> impl Iterator<Item = &'static str> {
         PROFILES.iter().map(|(name, _)| *name)
     }
 
-    /// A profile that comes with the program, by its name: `6.12`. `None` where there is none of that name.
+    /// A shipped profile by its name: `6.12`. `None` if no profile has this name.
     pub fn shipped(name: &str) -> Option<Self> {
         let (_, bytes) = PROFILES.iter().find(|(other, _)| *other == name)?;
-        // That they can be read is tested.
+        // A test reads all of them.
         Self::from_bytes(bytes).ok()
     }
 }

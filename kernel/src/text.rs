@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 /// A name in `/proc/kallsyms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Symbol {
-    /// Where the function is; the first one where there are several. 0 for readers without `CAP_SYSLOG`.
+    /// The address of the function, or of the first of several. 0 for readers without `CAP_SYSLOG`.
     pub address: u64,
-    /// How many functions have this name.
+    /// The number of functions with this name.
     pub count: u32,
 }
 
 /// The functions in `/proc/kallsyms`: text symbols of the kernel proper. Left out are modules (see the [crate]
-/// documentation), functions that are gone after boot, and what is no function of its own: the padding before one
+/// documentation), functions that are discarded after boot, and symbols within functions: the padding before one
 /// (`__pfx_*`) and the unlikely part of one (`*.cold`).
 ///
 /// Line format (`kernel/kallsyms.c:s_show`): `ffffffff81000000 T name`, for a module's symbol then a tab and
-/// `[module]`. Where the addresses are 0, functions that are gone can't be told.
+/// `[module]`. With hidden addresses (0), discarded functions cannot be recognized.
 pub fn kallsyms(text: &str) -> BTreeMap<&str, Symbol> {
     let (mut init_start, mut init_end) = (0, 0);
     for line in text.lines().filter_map(Line::parse) {
@@ -62,7 +62,7 @@ impl<'a> Line<'a> {
 }
 
 /// How often each function occurs in `available_filter_functions` of the tracing file system: those that ftrace
-/// can reach. A name with `[module]` behind it is left out.
+/// can reach. A name followed by `[module]` is skipped.
 pub fn filter_functions(text: &str) -> BTreeMap<&str, u32> {
     let mut names = BTreeMap::new();
     for line in text.lines() {
@@ -76,7 +76,7 @@ pub fn filter_functions(text: &str) -> BTreeMap<&str, u32> {
     names
 }
 
-/// The functions in `/sys/kernel/debug/kprobes/blacklist` and their addresses (0 where they are hidden); lines like
+/// The functions in `/sys/kernel/debug/kprobes/blacklist` and their addresses (0 if hidden); lines like
 /// `0xffffffff81000000-0xffffffff81000020<tab>name`.
 pub fn blacklist(text: &str) -> HashMap<&str, u64> {
     fn entry(line: &str) -> Option<(&str, u64)> {
@@ -94,8 +94,8 @@ pub fn error_injection(text: &str) -> HashSet<&str> {
 }
 
 /// A system call's name (`sys_execve`) and its parameters as type and name, from the `format` files of
-/// `events/syscalls/sys_enter_*` in the tracing file system, one after the other. `kernel/trace/trace_syscalls.c`
-/// writes them from the prototypes in the source, which BTF doesn't have.
+/// `events/syscalls/sys_enter_*` in the tracing file system, concatenated. `kernel/trace/trace_syscalls.c`
+/// writes them from the prototypes in the source, which BTF does not have.
 pub fn syscall_formats(text: &str) -> BTreeMap<String, Vec<(&str, &str)>> {
     let mut calls = BTreeMap::new();
     let mut current: Option<&mut Vec<(&str, &str)>> = None;
@@ -106,7 +106,7 @@ pub fn syscall_formats(text: &str) -> BTreeMap<String, Vec<(&str, &str)>> {
         } else if let Some(params) = current.as_deref_mut()
             && let Some((declaration, _)) = line.trim_start().strip_prefix("field:").and_then(|l| l.split_once(';'))
             && let Some((ty, name)) = declaration.rsplit_once(' ')
-            // Fields that every event has; copies of strings (Linux 6.19 and later) that aren't arguments.
+            // Fields of every event, and copies of strings (Linux 6.19 and later), are not arguments.
             && !name.starts_with("common_")
             && name != "__syscall_nr"
             && !ty.starts_with("__data_loc")
@@ -145,7 +145,7 @@ mod tests {
             [("__x64_sys_execve", 1), ("_einittext", 1), ("_stext", 1), ("twice", 2), ("weak.isra.0", 1)];
         assert_eq!(names, expected);
         assert_eq!(kallsyms(SYMBOLS)["twice"], Symbol { address: 0xffff_ffff_af70_0000, count: 2 });
-        // Without the right to see addresses, what is gone after boot can't be told.
+        // With hidden addresses, functions that are discarded after boot cannot be recognized.
         let hidden =
             SYMBOLS.replace("ffffffffb0aac0", "000000000000").replace("ffffffffb0b444", "0000000000");
         assert!(kallsyms(&hidden).contains_key("__x64_sys_execve"));

@@ -5,7 +5,7 @@ use super::BtfError;
 
 /// `BTF_MAGIC`.
 const MAGIC: u16 = 0xeb9f;
-/// Bytes of `struct btf_header` up to and with `str_len`. Linux 7.1 and later may put more behind it.
+/// Bytes of `struct btf_header` up to and including `str_len`. Linux 7.1 and later may add fields after it.
 const HEADER: usize = 24;
 /// Bytes of `struct btf_type`.
 const TYPE_HEADER: usize = 12;
@@ -66,7 +66,7 @@ impl Tag {
     }
 }
 
-/// One type, decoded from its header; what follows the header is still bytes.
+/// One type, decoded from its header. The data after the header stays undecoded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Type<'a> {
     pub(super) tag: Tag,
@@ -83,12 +83,12 @@ pub(super) struct Type<'a> {
 const VOID: Type<'static> = Type { tag: Tag::Void, name: "", flag: false, size_or_type: 0, extra: &[] };
 
 impl<'a> Type<'a> {
-    /// The `n`th 32-bit word behind the header.
+    /// The `n`th 32-bit word after the header.
     pub(super) fn word(&self, n: usize) -> Option<u32> {
         read(self.extra, n.checked_mul(4)?)
     }
 
-    /// What follows the header, in groups of `N` words: members, parameters, enumerators.
+    /// The data after the header in groups of `N` words: members, parameters, enumerators.
     pub(super) fn groups<const N: usize>(&self) -> impl Iterator<Item = [u32; N]> + use<'a, N> {
         self.extra.chunks_exact(4 * N).map(|chunk| {
             let mut words = [0; N];
@@ -100,17 +100,17 @@ impl<'a> Type<'a> {
     }
 }
 
-/// A BTF object. Each type's place is known; nothing else is decoded before it is asked for.
+/// A BTF object. The offset of each type is known. Everything else is decoded on demand.
 #[derive(Debug)]
 pub(super) struct Blob {
     bytes: Vec<u8>,
     strings: std::ops::Range<usize>,
-    /// Of type `i + 1`, where its header begins in `bytes`.
+    /// Offset in `bytes` of the header of type `i + 1`.
     places: Vec<u32>,
 }
 
 impl Blob {
-    /// Walks over all types once to learn where they begin.
+    /// Scans all types once for their offsets.
     pub(super) fn new(bytes: Vec<u8>) -> Result<Self, BtfError> {
         match bytes.first_chunk::<2>().copied().map(u16::from_le_bytes) {
             Some(MAGIC) => {}
@@ -175,7 +175,7 @@ impl Blob {
         })
     }
 
-    /// The type underneath typedefs and qualifiers, with its id. `None` where the chain doesn't end.
+    /// The type without typedefs and qualifiers, with its id. `None` if the chain does not end.
     pub(super) fn resolve(&self, mut id: u32) -> Option<(u32, Type<'_>)> {
         for _ in 0..64 {
             let ty = self.get(id)?;
@@ -189,7 +189,7 @@ impl Blob {
         None
     }
 
-    /// The string at an offset; empty where there is none or it isn't UTF-8.
+    /// The string at an offset. Empty if there is none or it is not UTF-8.
     pub(super) fn string(&self, offset: u32) -> &str {
         let section = self.bytes.get(self.strings.clone()).unwrap_or_default();
         let bytes = section.get(offset as usize..).unwrap_or_default();
@@ -198,8 +198,8 @@ impl Blob {
     }
 }
 
-/// Kind and number of elements. Linux up to 7.0 uses 5 and 16 bits and leaves the ones above them 0, so that the
-/// wider fields of later formats read both.
+/// Kind and number of elements. Linux up to 7.0 uses 5 and 16 bits, and the bits above are 0. So the wider fields of
+/// later formats are right for both.
 const fn kind_and_length(info: u32) -> (u32, usize) {
     ((info >> 24) & 0x7f, (info & 0x00ff_ffff) as usize)
 }

@@ -6,9 +6,9 @@ use super::{
 };
 use crate::CType;
 
-/// Anonymous structures and unions inside each other: the kernel has 6, and a cycle must end.
+/// Maximum depth of nested anonymous structures and unions. The kernel has 6, and a cycle must end.
 const DEPTH: u32 = 16;
-/// Members looked at for one name: `task_struct` has 300, and crafted types mustn't make the search exponential.
+/// Maximum members that one search visits. `task_struct` has 300, and crafted types must not make it exponential.
 const MEMBERS: u32 = 1 << 16;
 
 /// A member of a structure or union.
@@ -22,13 +22,13 @@ pub struct Member {
     pub ty: CType,
 }
 
-/// What a search found: bits from the start, bits of a bit field, type id.
-type Found = (u64, Option<u8>, u32);
+/// The result of a search: bits from the start, bits of a bit field, type id.
+type Located = (u64, Option<u8>, u32);
 
 impl KernelTypes {
     /// The byte offset of a member, by a path of names: `dentry`, `d_name.len`. Members of anonymous structures and
-    /// unions are found as in C. A path doesn't go through pointers. `None` also for a bit field that doesn't fill
-    /// whole bytes.
+    /// unions are found as in C. A path does not follow pointers. `None` also for a bit field that does not fill whole
+    /// bytes.
     pub fn offset_of(&self, structure: &str, path: &str) -> Option<u32> {
         let (offset, bits, _) = self.walk(structure, path)?;
         let whole = bits.is_none_or(|bits| bits.is_multiple_of(8)) && offset.is_multiple_of(8);
@@ -41,7 +41,7 @@ impl KernelTypes {
         Some(Member { bit_offset, bits, ty: self.ctype(ty) })
     }
 
-    fn walk(&self, structure: &str, path: &str) -> Option<Found> {
+    fn walk(&self, structure: &str, path: &str) -> Option<Located> {
         let mut id = self.find_aggregate(structure)?;
         let mut offset = 0_u64;
         let mut bits = None;
@@ -62,7 +62,7 @@ impl KernelTypes {
         base: u64,
         depth: u32,
         budget: &mut u32,
-    ) -> Option<Found> {
+    ) -> Option<Located> {
         if !matches!(outer.tag, Tag::Struct | Tag::Union) || wanted.is_empty() {
             return None;
         }

@@ -7,19 +7,19 @@ use std::{
 
 use super::blob::{Blob, Tag};
 
-/// A hash table of type ids. It holds no names: they are compared in the BTF itself, so that the table of a kernel
-/// with 119,000 types is 1 MiB.
+/// A hash table of type ids. Names are compared in the BTF itself, so the table of a kernel with 119,000 types takes
+/// 1 MiB.
 #[derive(Debug)]
 pub(super) struct Names {
-    /// A power of two long; 0 is a free slot. Linear probing.
+    /// The length is a power of two; 0 is a free slot. Linear probing.
     slots: Vec<u32>,
-    /// Of a function's id those of further functions with the same name.
+    /// By id of a function: the ids of further functions with the same name.
     namesakes: HashMap<u32, Vec<u32>>,
     hasher: RandomState,
 }
 
 impl Names {
-    /// Enters every type that has a name. Of several with the same kind and name the first is found.
+    /// Inserts every named type. Of several with the same kind and name, the first is found.
     pub(super) fn new(blob: &Blob) -> Self {
         let named = |id: &u32| blob.get(*id).is_some_and(|ty| is_looked_up(ty.tag) && !ty.name.is_empty());
         let count = (1..=blob.last_id()).filter(named).count();
@@ -53,7 +53,7 @@ impl Names {
         first.into_iter().chain(others.iter().copied())
     }
 
-    /// The slot that holds this kind and name, or the free one where it would go.
+    /// The slot of this kind and name, or the free slot for it.
     fn slot(&self, blob: &Blob, tag: Tag, name: &str) -> usize {
         let mask = self.slots.len() - 1;
         let hash = self.hasher.hash_one((tag, name));

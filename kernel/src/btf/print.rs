@@ -6,12 +6,12 @@ use super::{
 };
 use crate::{CType, Kind, Pointee};
 
-/// Declarators inside each other; deeper ones (none in any kernel) are cut.
+/// Maximum depth of nested declarators. Deeper ones, which no kernel has, are cut.
 const DEPTH: u32 = 24;
-/// Bytes of text for one type, for types that refer to each other in circles.
+/// Maximum bytes of text for one type, because types can refer to each other in cycles.
 const LENGTH: usize = 2048;
 
-/// GCC's names of the integer types, as BTF has them, and the kernel's way of writing them.
+/// GCC's names of the integer types, which BTF has, and the names that the kernel uses.
 const INTEGERS: [(&str, &str); 10] = [
     ("_Bool", "bool"),
     ("short int", "short"),
@@ -31,7 +31,7 @@ impl KernelTypes {
         CType { text: self.declare(id, String::new(), DEPTH), kind: self.kind(id) }
     }
 
-    /// What a type is.
+    /// The kind of a type.
     fn kind(&self, id: u32) -> Kind {
         let Some((_, ty)) = self.blob.resolve(id) else { return Kind::Other };
         match ty.tag {
@@ -65,7 +65,7 @@ impl KernelTypes {
         }
     }
 
-    /// The tag, or for a structure without one the name of the last typedef on the way to it.
+    /// The tag, or for a structure without one the name of the last typedef that resolves to it.
     fn tag_or_typedef(&self, mut id: u32, aggregate: Type<'_>) -> String {
         let mut name = aggregate.name;
         if name.is_empty() {
@@ -82,8 +82,7 @@ impl KernelTypes {
         name.to_owned()
     }
 
-    /// The declaration of `inner` (a name, or a declarator around one, or nothing) with this type, as C has it:
-    /// from the inside out.
+    /// The C declaration of `inner` (a name, a declarator around one, or nothing) with this type, from the inside out.
     fn declare(&self, id: u32, inner: String, depth: u32) -> String {
         let (Some(ty), Some(depth)) = (self.blob.get(id), depth.checked_sub(1)) else {
             return format!("? {inner}");
@@ -166,7 +165,7 @@ impl KernelTypes {
         let kind = match (stars, base) {
             (0, base) => base.map_or(Kind::Other, |id| self.kind(id)),
             (1, Some(id)) => Kind::Pointer(self.pointee(id)),
-            // A structure that this kernel's types don't have (it is only passed on to a module).
+            // A structure that is not in this kernel's types, because it is only passed to a module.
             (1, None) => Kind::Pointer(match words.as_slice() {
                 ["struct", name] => Pointee::Struct((*name).to_owned()),
                 ["union", name] => Pointee::Union((*name).to_owned()),

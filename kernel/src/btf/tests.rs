@@ -89,7 +89,7 @@ fn offsets_are_those_that_bpftool_gives() {
         assert_eq!(types.offset_of("task_struct", "no_such_member"), None);
         assert_eq!(types.offset_of("no_such_structure", "pid"), None);
         assert_eq!(types.offset_of("task_struct", ""), None);
-        // A path doesn't go through a pointer.
+        // A path does not follow pointers.
         assert_eq!(types.offset_of("task_struct", "cred.user_ns"), None);
         // A bit field of one bit.
         assert_eq!(types.offset_of("task_struct", "in_execve"), None);
@@ -269,7 +269,7 @@ fn a_longer_header_and_wider_fields_are_read() {
     bytes.add("wide", 4, 70_000, 280_000, &members);
     let types = KernelTypes::new(bytes.finish()).unwrap();
     assert_eq!(types.size_of("wide"), Some(280_000));
-    // Further than the search looks.
+    // Beyond the limit of the search.
     assert_eq!(types.offset_of("wide", "value"), None);
 }
 
@@ -322,7 +322,7 @@ fn what_is_no_btf_is_said() {
     assert_eq!(error(whole[..whole.len() / 2].to_vec()), BtfError::Truncated);
 }
 
-/// Asks everything that can be asked.
+/// Calls every query.
 fn exercise(bytes: Vec<u8>) {
     let Ok(types) = KernelTypes::new(bytes) else { return };
     let names: Vec<String> = types.functions().map(str::to_owned).collect();

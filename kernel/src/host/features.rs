@@ -2,35 +2,35 @@
 
 use std::{collections::BTreeSet, fmt};
 
-/// Whether a kernel can do something.
+/// Whether a kernel supports a feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
-    /// It can.
+    /// Supported.
     Yes,
-    /// It can't, and what would have to change.
+    /// Not supported, with the required change.
     No(&'static str),
     /// Neither the kernel's configuration nor its files were readable.
     Unknown,
 }
 
-/// When the kernel lets another task run in the middle of its own work.
+/// When the kernel preempts its own code for another task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preemption {
     /// Never.
     None,
-    /// Where it says so.
+    /// At explicit preemption points.
     Voluntary,
-    /// Nearly everywhere.
+    /// Almost everywhere.
     Full,
     /// As with full preemption for real-time tasks, at the next tick for others (Linux 6.13 and later).
     Lazy,
     /// Everywhere, in interrupt handlers too.
     RealTime,
-    /// Chosen when booting; which one wasn't readable.
+    /// Selected at boot; the mode was not readable.
     Dynamic,
 }
 
-/// What matters for attaching programs.
+/// Features for attaching programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features {
     /// Programs on kprobes.
@@ -43,20 +43,20 @@ pub struct Features {
     pub lsm: Support,
     /// Programs that replace a function's result.
     pub overrides: Support,
-    /// When the kernel lets another task run; `None` where nothing says.
+    /// The preemption mode; `None` if unknown.
     pub preemption: Option<Preemption>,
 }
 
-/// What [`Features::new`] looks at. All of it may be missing.
+/// The inputs of [`Features::new`]. All of them may be missing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Evidence<'a> {
-    /// The kernel's configuration, as `/boot/config-*` has it.
+    /// The kernel's configuration, in the format of `/boot/config-*`.
     pub config: Option<&'a str>,
     /// Whether perf has a kprobe device, or the tracing file system has `kprobe_events`.
     pub kprobe_events: Option<bool>,
     /// Whether the kernel has the function `register_ftrace_direct`, which fentry needs.
     pub direct_calls: Option<bool>,
-    /// Whether the kernel has the function `fprobe_ftrace_entry`, by which an fprobe that looks at entries alone is called.
+    /// Whether the kernel has the function `fprobe_ftrace_entry`, which calls an fprobe for entries alone.
     pub fprobe_by_ftrace: Option<bool>,
     /// Whether the kernel has the function `bpf_override_return`, a helper for programs.
     pub override_helper: Option<bool>,
@@ -71,7 +71,7 @@ pub struct Evidence<'a> {
 }
 
 impl Features {
-    /// Draws the conclusions.
+    /// Derives the features.
     pub fn new(evidence: &Evidence<'_>) -> Self {
         let config = evidence.config.map(Config::parse);
         let kprobes = match (&config, evidence.kprobe_events) {
@@ -168,7 +168,7 @@ fn preemption(evidence: &Evidence<'_>, config: Option<&Config<'_>>) -> Option<Pr
     }
 }
 
-/// The options that a kernel is built with, without `CONFIG_`.
+/// The build options of a kernel, without `CONFIG_`.
 struct Config<'a>(BTreeSet<&'a str>);
 
 impl<'a> Config<'a> {
@@ -181,7 +181,7 @@ impl<'a> Config<'a> {
         self.0.contains(name)
     }
 
-    /// Yes, or what the first missing option means.
+    /// Supported, or the consequence of the first missing option.
     fn needs(&self, options: &[(&str, &'static str)]) -> Support {
         options
             .iter()

@@ -16,8 +16,7 @@ use crate::{
     text::{self, Symbol},
 };
 
-/// What a profile is made from: a release, BTF, and whichever of the kernel's lists could be read, as the kernel
-/// writes them.
+/// The sources of a profile: a release, BTF, and the readable lists of the kernel in its own format.
 #[derive(Clone, Copy, Debug)]
 pub struct Parts<'a> {
     /// `uname -r`.
@@ -28,23 +27,22 @@ pub struct Parts<'a> {
     pub arch: Arch,
     /// `/sys/kernel/btf/vmlinux`.
     pub btf: &'a [u8],
-    /// `/proc/kallsyms`: without it a function counts as there if the kernel's types or the next list have it.
+    /// `/proc/kallsyms`. Without it, a function exists if the kernel's types or the next list have it.
     pub symbols: Option<&'a str>,
-    /// `available_filter_functions` of the tracing file system: without it nobody knows what can be probed. Without
-    /// symbols and their addresses beside it, it isn't known of a function that it hasn't: it may be there under
-    /// another name.
+    /// `available_filter_functions` of the tracing file system. Without it, nothing is known about probing. Without
+    /// symbols and their addresses, nothing is known about functions that it lacks: it may list them by another name.
     pub attachable: Option<&'a str>,
     /// `/sys/kernel/debug/kprobes/blacklist`.
     pub blacklist: Option<&'a str>,
-    /// `/sys/kernel/debug/error_injection/list`; empty where the kernel has none.
+    /// `/sys/kernel/debug/error_injection/list`; empty if the kernel has none.
     pub error_injection: Option<&'a str>,
-    /// The `format` files of `events/syscalls/sys_enter_*` in the tracing file system, one after the other: without
-    /// them the parameters of few system calls are known.
+    /// The concatenated `format` files of `events/syscalls/sys_enter_*` in the tracing file system. Without them, the
+    /// parameters of few system calls are known.
     pub syscalls: Option<&'a str>,
 }
 
 impl<'a> Parts<'a> {
-    /// The parts without which there is no profile; the lists may be put beside them.
+    /// The required parts. The lists are optional.
     pub const fn new(release: &'a str, arch: Arch, btf: &'a [u8]) -> Self {
         Self {
             release,
@@ -60,27 +58,27 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Why there is no profile.
+/// The reason why no profile could be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
-    /// The kernel's types can't be read.
+    /// The kernel's types cannot be read.
     #[error("cannot read the kernel's type information: {0}")]
     Btf(#[from] BtfError),
-    /// There is type information, but it isn't a kernel's.
+    /// The type information is not that of a kernel.
     #[error("the type information contains no function; it is not from a kernel")]
     NoFunctions,
-    /// A list of symbols without a function.
+    /// The list of symbols has no function.
     #[error("the symbol list contains no function; is it the content of /proc/kallsyms?")]
     NoSymbols,
 }
 
 impl Profile {
-    /// Puts a profile together from its parts.
+    /// Builds a profile from its parts.
     pub fn from_parts(parts: &Parts<'_>) -> Result<Self, ProfileError> {
         Self::from_types(KernelTypes::new(parts.btf)?, parts)
     }
 
-    /// As [`from_parts`](Self::from_parts), with types that are read already; [`Parts::btf`] isn't looked at.
+    /// Like [`from_parts`](Self::from_parts), with parsed types. Ignores [`Parts::btf`].
     pub fn from_types(types: KernelTypes, parts: &Parts<'_>) -> Result<Self, ProfileError> {
         if types.functions().next().is_none() {
             return Err(ProfileError::NoFunctions);
@@ -116,7 +114,7 @@ impl Profile {
     }
 }
 
-/// Where symbols aren't known, adds the names of system calls without parameters: on amd64 they are aliases of
+/// Without symbols, adds the names of system calls without parameters: on amd64 they are aliases of
 /// `__do_sys_*` (`__X64_SYS_STUB0` in `arch/x86/include/asm/syscall_wrapper.h`), and only that name is in the kernel's
 /// types and in ftrace's list.
 fn add_aliases(entries: &mut BTreeMap<Cow<'_, str>, Entry>, arch: Arch) {
@@ -135,7 +133,7 @@ struct Lists<'a> {
     symbols: Option<BTreeMap<&'a str, Symbol>>,
     attachable: Option<BTreeMap<&'a str, u32>>,
     blacklist: HashMap<&'a str, u64>,
-    /// Where the functions in `attachable` are, and those in `blacklist`. A function may have several names
+    /// Addresses of the functions in `attachable` and in `blacklist`. A function can have several names
     /// (`__x64_sys_fork` and `__do_sys_fork`), of which these lists have one.
     attachable_addresses: HashSet<u64>,
     blacklist_addresses: HashSet<u64>,
@@ -166,7 +164,7 @@ impl<'a> Lists<'a> {
         }
     }
 
-    /// How many functions have this name, as far as is known.
+    /// The known number of functions with this name.
     fn count(&self, name: &str) -> u32 {
         let symbols = self.symbols.as_ref().and_then(|list| list.get(name)).map(|symbol| symbol.count);
         let attachable = self.attachable.as_ref().and_then(|list| list.get(name)).copied();
@@ -191,7 +189,7 @@ impl<'a> Lists<'a> {
             }
             Some(address) if self.attachable_addresses.contains(&address) => Access::Yes,
             Some(_) => Access::NotTraceable,
-            // It may be there under another name.
+            // The list may have it by another name.
             None => Access::Unknown,
         }
     }

@@ -3,12 +3,11 @@
 use super::{Profile, Types, functions::Entry};
 use crate::Kind;
 
-/// All that a profile says of one function and, of the entry of a system call, of the call. Facts that are equal come
-/// from kernels that give the same answers about the function: how it can be probed, its prototype with all names and
-/// types, the call's parameters. (The constants of enumerations aren't part of it: see
-/// [`takes_enum`](Self::takes_enum).)
+/// Everything in a profile about one function and, for the entry of a system call, about the call. Kernels with equal
+/// facts give the same answers about the function: how it can be probed, its prototype with all names and types, the
+/// parameters of the call. The constants of enumerations are not included: see [`takes_enum`](Self::takes_enum).
 ///
-/// Nothing is copied out of the profiles, so that comparing is cheap.
+/// Facts borrow from the profiles, so that comparing is cheap.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     profile: &'a Profile,
@@ -18,7 +17,7 @@ pub struct Facts<'a> {
 }
 
 impl Profile {
-    /// What is said of the function with exactly this symbol.
+    /// The facts of the function with exactly this symbol.
     pub fn facts(&self, symbol: &str) -> Option<Facts<'_>> {
         let index = self.functions.names.find(symbol)?;
         let (name, entry) = (self.functions.names.get(index)?, *self.functions.entries.get(index)?);
@@ -27,13 +26,13 @@ impl Profile {
 }
 
 impl Facts<'_> {
-    /// Whether nothing is known that keeps it from being probed.
+    /// Whether no obstacle to probing it is known.
     pub fn may_be_probed(&self) -> bool {
         self.entry.access.may_be_probed()
     }
 
-    /// Whether the function or the system call takes an enumeration, of which the constants may differ from kernel to
-    /// kernel although the facts are equal.
+    /// Whether the function or the system call takes an enumeration. Its constants can differ between kernels with equal
+    /// facts.
     pub fn takes_enum(&self) -> bool {
         let is_enum = |kind: &Kind| matches!(kind, Kind::Enum { .. });
         match &self.profile.types {
@@ -50,7 +49,7 @@ impl Facts<'_> {
         }
     }
 
-    /// The system call of which it is the entry.
+    /// The system call whose entry it is.
     fn call(&self) -> Option<&str> {
         self.name.strip_prefix(self.profile.arch.syscall_prefix())
     }
@@ -69,8 +68,10 @@ impl PartialEq for Facts<'_> {
         }
         match (&a.types, &b.types) {
             (Types::Saved(x), Types::Saved(y)) => {
-                x.same(x.function(self.index), y, y.function(other.index))
-                    && self.call().is_none_or(|call| x.same(x.syscall(call), y, y.syscall(call)))
+                x.has_same_prototype(x.function(self.index), y, y.function(other.index))
+                    && self
+                        .call()
+                        .is_none_or(|call| x.has_same_prototype(x.syscall(call), y, y.syscall(call)))
             }
             _ => {
                 a.function(self.name) == b.function(self.name) && a.syscall(self.name) == b.syscall(self.name)
@@ -87,8 +88,8 @@ mod tests {
         btf::tests::{KERNELS, stored},
     };
 
-    /// Whether profiles say the same, asked in the other way.
-    fn say_the_same(a: &Profile, b: &Profile, name: &str) -> bool {
+    /// Whether profiles agree, by their public queries.
+    fn agree(a: &Profile, b: &Profile, name: &str) -> bool {
         let call = |profile: &Profile| profile.syscall(name).filter(|call| call.symbol == name);
         a.function(name) == b.function(name) && call(a) == call(b)
     }
@@ -104,7 +105,7 @@ mod tests {
                     continue;
                 };
                 if mine == theirs {
-                    assert!(say_the_same(a, b, name), "{name}");
+                    assert!(agree(a, b, name), "{name}");
                     same += 1;
                 } else {
                     other += 1;
@@ -130,7 +131,7 @@ mod tests {
             assert!(mine == theirs, "{name}");
             assert_eq!(mine.takes_enum(), theirs.takes_enum(), "{name}");
             let Some(newer) = live[1].facts(name) else { continue };
-            assert!(mine != newer || say_the_same(&live[0], &live[1], name), "{name}");
+            assert!(mine != newer || agree(&live[0], &live[1], name), "{name}");
             other += usize::from(mine != newer);
         }
         assert!(other > 50, "{other}");

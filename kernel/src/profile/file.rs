@@ -18,41 +18,41 @@ use crate::{Arch, CType, Kind, Pointee};
 
 const MAGIC: &[u8; 8] = b"GWPROFIL";
 const VERSION: u8 = 1;
-/// zstd's level: higher ones take seconds and save a few per cent.
+/// Compression level of zstd. Higher levels take seconds and save a few per cent.
 const LEVEL: i32 = 19;
-/// Most bytes that a file may unpack to. A profile of Linux 7.3 has 3 MB.
+/// Maximum bytes of an unpacked file. A profile of Linux 7.3 has 3 MB.
 const UNPACKED: u64 = 16 << 20;
-/// Most that zstd may keep of what it has unpacked, as a power of two. More than [`UNPACKED`] is of no use.
+/// Maximum window of zstd, as a power of two. More than [`UNPACKED`] is of no use.
 const WINDOW_LOG: u32 = 24;
-/// Most bytes that all names of functions have together: front coding could make them grow without bound.
+/// Maximum bytes of all function names together, because front coding could expand without bound.
 const NAMES: usize = 16 << 20;
 
-/// Why a file isn't a profile.
+/// The reason why a file is not a profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    /// Something else altogether.
+    /// The bytes do not start with the magic number.
     #[error(
         "not a kernel profile: the file does not start with \"GWPROFIL\"; create one with `gatewatch profile`"
     )]
     NotAProfile,
-    /// Of a later version.
+    /// It has a later version.
     #[error(
         "the kernel profile has format {0}, but this program reads format {VERSION}; create it again with `gatewatch \
          profile` of this version"
     )]
     Version(u8),
-    /// Cut off or changed.
+    /// It is truncated or damaged.
     #[error("the kernel profile is damaged; create it again with `gatewatch profile`")]
     Damaged,
-    /// Unpacks to more than any profile.
+    /// It unpacks to more than any profile.
     #[error("the kernel profile unpacks to more than {} MiB, so it is not valid", UNPACKED >> 20)]
     TooLarge,
 }
 
 impl Profile {
-    /// The profile as a file. Takes a second or two: it is packed tightly.
+    /// The profile as a file. The compression takes a second or two.
     ///
-    /// The error is zstd's; packing into memory fails only where there is none.
+    /// The error comes from zstd. It fails only without memory.
     pub fn to_bytes(&self) -> std::io::Result<Vec<u8>> {
         self.to_bytes_at(LEVEL)
     }
@@ -64,7 +64,7 @@ impl Profile {
         Ok(bytes)
     }
 
-    /// Reads a file that [`to_bytes`](Self::to_bytes) made. Any other bytes are an error; memory is bounded.
+    /// Reads a file from [`to_bytes`](Self::to_bytes). All other bytes are an error. Memory is bounded.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, FormatError> {
         let (version, packed) =
             bytes.strip_prefix(MAGIC).and_then(<[u8]>::split_first).ok_or(FormatError::NotAProfile)?;
@@ -81,12 +81,11 @@ impl Profile {
         read_profile(&mut Reader::new(&body))
     }
 
-    /// SHA-256 of the contents, in hexadecimal: the same wherever and however the profile was made, if the kernel
-    /// is the same.
+    /// SHA-256 of the contents, in hexadecimal. It depends only on the kernel, not on how the profile was created.
     pub fn hash(&self) -> String {
         use std::fmt::Write as _;
         Sha256::digest(self.body()).iter().fold(String::new(), |mut text, byte| {
-            // Writing to a String can't fail.
+            // Writing to a String cannot fail.
             let _ = write!(text, "{byte:02x}");
             text
         })
@@ -210,7 +209,7 @@ fn read_prototypes(input: &mut Reader<'_>) -> Result<Vec<Row>, FormatError> {
     Ok(prototypes)
 }
 
-/// For each name the number of bytes that it has in common with the one before, and the others.
+/// For each name: the length of the prefix it shares with the previous one, and the rest.
 fn write_names(out: &mut Writer, names: &Names) {
     out.count(names.len());
     let mut before = "";

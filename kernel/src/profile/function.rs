@@ -9,34 +9,34 @@ use crate::{Arch, CType, Param};
 pub struct Function {
     /// Its symbol.
     pub name: String,
-    /// Its parameters. `None` where they aren't known: functions in assembly, clones that the compiler changed,
-    /// functions that share their name with another of other types.
+    /// Its parameters. `None` if they are unknown: functions in assembly, clones that the compiler changed, functions
+    /// that share their name with one of different types.
     pub params: Option<Vec<Param>>,
-    /// Its result, known where the parameters are.
+    /// Its result, known if the parameters are.
     pub ret: Option<CType>,
-    /// Whether there is a `...` behind the parameters.
+    /// Whether the parameters end with `...`.
     pub variadic: bool,
     /// Whether it can be probed.
     pub attachable: Attach,
-    /// Why it can't, for [`Attach::No`].
+    /// Why it cannot, for [`Attach::No`].
     pub obstacle: Option<Obstacle>,
     /// Whether a program may replace its result (`CONFIG_BPF_KPROBE_OVERRIDE` and the kernel's error injection
-    /// list). `None` where the list wasn't readable.
+    /// list). `None` if the list was not readable.
     pub overridable: Option<bool>,
 }
 
 /// Whether a function can be probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Attach {
-    /// By kprobe, and by fentry where its types are known.
+    /// By kprobe, and by fentry if its types are known.
     Yes,
     /// Not at all.
     No,
-    /// The list of functions that can be probed wasn't readable.
+    /// The list of functions that can be probed was not readable.
     Unknown,
 }
 
-/// Why a function can't be probed.
+/// The reason why a function cannot be probed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Obstacle {
     /// It was built without a place for a probe (`notrace`, or in assembly), and the kernel refuses kprobes there
@@ -44,12 +44,12 @@ pub enum Obstacle {
     NotTraceable,
     /// It is on the kernel's list of functions in which a kprobe would be fatal (`NOKPROBE_SYMBOL`).
     Blacklisted,
-    /// Several functions have this name, and the kernel can't be told which is meant.
+    /// Several functions have this name, and the kernel cannot distinguish them.
     Ambiguous {
-        /// How many.
+        /// Their number.
         symbols: u32,
     },
-    /// The compiler left only a clone of it, whose arguments may be in other places or not be there at all.
+    /// The compiler kept only a clone of it, whose arguments may be elsewhere or missing.
     Clone {
         /// The clone's symbol: `name.isra.0`.
         symbol: String,
@@ -63,17 +63,17 @@ pub struct Syscall {
     pub name: String,
     /// Its symbol: `__x64_sys_execve`.
     pub symbol: String,
-    /// Its own parameters (those of the symbol are the caller's registers). `None` where they aren't known.
+    /// Its own parameters (those of the symbol are the caller's registers). `None` if they are unknown.
     pub params: Option<Vec<Param>>,
     /// Whether it can be probed.
     pub attachable: Attach,
-    /// Why it can't, for [`Attach::No`].
+    /// Why it cannot, for [`Attach::No`].
     pub obstacle: Option<Obstacle>,
 }
 
 impl Function {
     /// For each parameter the number of the first register that carries it, counted from 0 over the registers for
-    /// integer arguments; `None` for those that are not in registers. Nothing where the parameters aren't known.
+    /// integer arguments; `None` for those that are not in registers. The result is `None` if the parameters are unknown.
     pub fn registers(&self, arch: Arch) -> Option<Vec<Option<u8>>> {
         let available = arch.argument_registers();
         let mut next = 0;
@@ -84,9 +84,9 @@ impl Function {
                 return Some(next - wanted);
             }
             match arch {
-                // What doesn't fit goes to the stack as a whole; a later, smaller one may still fit.
+                // An argument that does not fit is on the stack as a whole. A later, smaller one may still fit.
                 Arch::Amd64 => {}
-                // A large structure is passed as a pointer to a copy, and nothing comes behind what didn't fit.
+                // A large structure is passed as a pointer to a copy. After an argument that does not fit, none is in a register.
                 Arch::Arm64 if wanted == 0 => next = (next + 1).min(available),
                 Arch::Arm64 => next = available,
             }

@@ -2,26 +2,26 @@
 
 use super::{Attach, Obstacle};
 
-/// Names, sorted, and what the kernel's lists say of each.
+/// Sorted names, with the data of the kernel's lists for each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Functions {
     pub(super) names: Names,
     /// Parallel to `names`.
     pub(super) entries: Vec<Entry>,
-    /// Whether [`Entry::overridable`] means anything.
+    /// Whether [`Entry::overridable`] is known.
     pub(super) overrides_known: bool,
 }
 
-/// What is known of a function beside its name and types.
+/// The data of a function other than its name and types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) access: Access,
-    /// Functions with this name.
+    /// Number of functions with this name.
     pub(super) symbols: u16,
     pub(super) overridable: bool,
 }
 
-/// Whether a function can be probed, and why not; the numbers are those in the file.
+/// Whether a function can be probed, and why not. The file format uses these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     Unknown = 0,
@@ -35,14 +35,14 @@ impl Access {
     pub(super) const ALL: [Self; 5] =
         [Self::Unknown, Self::Yes, Self::NotTraceable, Self::Blacklisted, Self::Ambiguous];
 
-    /// Whether nothing is known that is against it.
+    /// Whether no obstacle is known.
     pub(super) const fn may_be_probed(self) -> bool {
         matches!(self, Self::Unknown | Self::Yes)
     }
 }
 
 impl Functions {
-    /// What the list says of a function, or of the clone that is left of it, and where it stands in the list.
+    /// The index and entry of a function, or of its clone if the compiler kept only that.
     pub(super) fn find(&self, name: &str) -> Option<(usize, Entry, Attach, Option<Obstacle>)> {
         if let Some(index) = self.names.find(name) {
             let entry = *self.entries.get(index)?;
@@ -62,7 +62,7 @@ impl Functions {
         Some((index, *self.entries.get(index)?, Attach::No, Some(obstacle)))
     }
 
-    /// The first symbol that is this name with a suffix of the compiler's.
+    /// The first symbol that consists of this name and a suffix from the compiler.
     fn clone_of(&self, name: &str) -> Option<(usize, &str)> {
         let prefix = format!("{name}.");
         let index = self.names.position(&prefix);
@@ -71,16 +71,16 @@ impl Functions {
     }
 }
 
-/// Many names in one piece of memory, sorted.
+/// Sorted names in one allocation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Names {
     text: String,
-    /// Where each name ends in `text`.
+    /// The end of each name in `text`.
     ends: Vec<u32>,
 }
 
 impl Names {
-    /// Appends a name, which must come after those that are there. Nothing happens beyond 4 GiB of names.
+    /// Appends a name, which must sort after the existing ones. Does nothing beyond 4 GiB of names.
     pub(super) fn push(&mut self, name: &str) {
         if let Ok(end) = u32::try_from(self.text.len() + name.len()) {
             self.text.push_str(name);
@@ -104,7 +104,7 @@ impl Names {
         (0..self.len()).filter_map(|index| self.get(index))
     }
 
-    /// The index of the first name that isn't before this one.
+    /// The index of the first name that does not sort before this one.
     fn position(&self, name: &str) -> usize {
         let (mut low, mut high) = (0, self.len());
         while low < high {

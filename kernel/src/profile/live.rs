@@ -4,7 +4,7 @@ use gatewatch_abi::Layout;
 
 use crate::{KernelTypes, Param, Prototype, text};
 
-/// Enumerations that are kept although no function takes them by this type.
+/// Enumerations to save although no function takes them by this type.
 pub(super) const ENUMS: [&str; 9] = [
     "bpf_attach_type",
     "bpf_cmd",
@@ -16,10 +16,10 @@ pub(super) const ENUMS: [&str; 9] = [
     "perf_type_id",
     "sock_type",
 ];
-/// Beginnings of the constants that are kept of enumerations without a name.
+/// Prefixes of the constants to save of enumerations without a name.
 const ANONYMOUS: [&str; 2] = ["IPPROTO_", "TCP_"];
 
-/// A kernel's types, and what the tracing file system says of its system calls.
+/// A kernel's types, and the tracing file system's data about its system calls.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) types: KernelTypes,
@@ -32,8 +32,8 @@ impl Live {
         self.types.function(name)
     }
 
-    /// Parameters of a system call: from the tracing file system, or else from `__do_sys_*`, the function that the
-    /// source of a system call becomes, where the compiler kept it.
+    /// Parameters of a system call: from the tracing file system, or else from `__do_sys_*`, the function with the body
+    /// of the system call, if the compiler kept it.
     pub(super) fn syscall_params(&self, name: &str) -> Option<Vec<Param>> {
         match text::syscall_formats(&self.formats).remove(name) {
             Some(params) => {

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{Arch, CType, Kind, Param, text};
 
-/// Makes the tables of a profile. They are the same for the same kernel: rows are in the order of their first use,
-/// and functions in that of their names.
+/// Builds the tables of a profile. They are equal for the same kernel: rows are in the order of first use, and functions
+/// in the order of their names.
 pub(super) fn save(live: &Live, functions: &Functions, arch: Arch) -> Saved {
     let mut builder = Builder::new(live);
     let prototypes = functions.names.iter().map(|name| builder.prototype(name)).collect();
@@ -31,7 +31,7 @@ pub(super) fn save(live: &Live, functions: &Functions, arch: Arch) -> Saved {
     }
 }
 
-/// Rows in the order of their first use, each once.
+/// Distinct rows in the order of first use.
 struct Table<T> {
     rows: Vec<T>,
     places: HashMap<T, u32>,
@@ -42,7 +42,7 @@ impl<T: Clone + Eq + Hash> Table<T> {
         Self { rows: Vec::new(), places: HashMap::new() }
     }
 
-    fn place(&mut self, row: T) -> u32 {
+    fn index_of(&mut self, row: T) -> u32 {
         if let Some(place) = self.places.get(&row) {
             return *place;
         }
@@ -56,7 +56,7 @@ impl<T: Clone + Eq + Hash> Table<T> {
 struct Builder<'a> {
     live: &'a Live,
     types: Table<CType>,
-    /// Of a type id in BTF the place in `types`: most ids are asked for many times.
+    /// By type id in BTF: the index in `types`. Most ids are used many times.
     seen: HashMap<u32, u32>,
     idents: Table<Box<str>>,
     rows: Table<Row>,
@@ -90,7 +90,7 @@ impl<'a> Builder<'a> {
         {
             self.enums.insert(name.clone());
         }
-        self.types.place(ty)
+        self.types.index_of(ty)
     }
 
     fn prototype(&mut self, name: &str) -> Option<u32> {
@@ -98,10 +98,10 @@ impl<'a> Builder<'a> {
         let params = raw
             .params
             .into_iter()
-            .map(|(name, ty)| (self.idents.place(name.into()), self.type_id(ty)))
+            .map(|(name, ty)| (self.idents.index_of(name.into()), self.type_id(ty)))
             .collect();
         let ret = self.type_id(raw.ret);
-        Some(self.rows.place(Row { ret, params, variadic: raw.variadic }))
+        Some(self.rows.index_of(Row { ret, params, variadic: raw.variadic }))
     }
 
     fn syscalls(&mut self, functions: &Functions, arch: Arch) -> Vec<(Box<str>, u32)> {
@@ -122,10 +122,10 @@ impl<'a> Builder<'a> {
             };
             let params = params
                 .into_iter()
-                .map(|param| (self.idents.place(param.name.into()), self.ctype(param.ty)))
+                .map(|param| (self.idents.index_of(param.name.into()), self.ctype(param.ty)))
                 .collect();
             let ret = self.ctype(live.types.parse_ctype("long"));
-            syscalls.push((name.into(), self.rows.place(Row { ret, params, variadic: false })));
+            syscalls.push((name.into(), self.rows.index_of(Row { ret, params, variadic: false })));
         }
         syscalls
     }

@@ -5,18 +5,18 @@ use gatewatch_abi::Layout;
 use super::functions::Functions;
 use crate::{CType, MissingField, Param, Prototype};
 
-/// Tables of types. Every index in them is valid: [`Saved::is_sound`] is checked for what comes from a file.
+/// Tables of types. Every index in them is valid: [`Saved::is_sound`] checks the tables of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Saved {
     pub(super) types: Vec<CType>,
     /// Names of parameters.
     pub(super) idents: Vec<Box<str>>,
     pub(super) prototypes: Vec<Row>,
-    /// Of each function the index of its prototype; parallel to [`Functions::names`].
+    /// The index of each function's prototype; parallel to [`Functions::names`].
     pub(super) functions: Vec<Option<u32>>,
     /// Sorted by name: a prototype for each system call whose parameters are known.
     pub(super) syscalls: Vec<(Box<str>, u32)>,
-    /// Sorted by name; those that have none are put together under the empty one.
+    /// Sorted by name. Those without a name are merged under the empty name.
     pub(super) enums: Vec<(Box<str>, Constants)>,
     /// Sorted: `structure.path.of.members` and the offset in bytes.
     pub(super) fields: Vec<(Box<str>, u32)>,
@@ -60,8 +60,8 @@ impl Saved {
         params.filter_map(|(_, ty)| self.types.get(*ty as usize))
     }
 
-    /// Whether a prototype here is the same as one of other tables, or neither is known.
-    pub(super) fn same(&self, here: Option<u32>, tables: &Self, there: Option<u32>) -> bool {
+    /// Whether a prototype equals one of other tables, or neither is known.
+    pub(super) fn has_same_prototype(&self, here: Option<u32>, tables: &Self, there: Option<u32>) -> bool {
         let (Some(here), Some(there)) = (here, there) else { return here == there };
         let rows = (self.prototypes.get(here as usize), tables.prototypes.get(there as usize));
         let (Some(a), Some(b)) = rows else { return false };
@@ -98,7 +98,7 @@ impl Saved {
         find(&self.fields, &format!("{structure}.{path}")).copied()
     }
 
-    /// Whether every index points at something, and what is searched is sorted.
+    /// Whether every index is valid and every searched table is sorted.
     pub(super) fn is_sound(&self, functions: &Functions) -> bool {
         let within = |index: u32, length: usize| (index as usize) < length;
         self.functions.len() == functions.names.len()

@@ -63,7 +63,7 @@ fn functions_that_policies_hook() {
         assert!(profile.function("security_kernel_module_from_file").is_none());
         assert_eq!(profile.has_function("security_file_truncate"), matches!(name, "6.12" | "7.3"));
         assert_eq!(profile.has_function("security_create_user_ns"), name != "5.10");
-        // Gone after boot, though /proc/kallsyms has it still.
+        // Discarded after boot, but still in /proc/kallsyms.
         assert!(profile.function("start_kernel").is_none(), "{name}");
     }
 }

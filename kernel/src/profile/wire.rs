@@ -2,12 +2,12 @@
 
 use super::FormatError;
 
-/// Writes values one after the other.
+/// Writes a sequence of values.
 #[derive(Default)]
 pub(super) struct Writer(pub(super) Vec<u8>);
 
 impl Writer {
-    /// Seven bits a byte, the lowest first; the top bit says that there are more (LEB128).
+    /// Seven bits per byte, the lowest first. The top bit is set if more follow (LEB128).
     pub(super) fn number(&mut self, mut value: u64) {
         while value > 0x7f {
             self.0.push(value.to_le_bytes()[0] | 0x80);
@@ -20,7 +20,7 @@ impl Writer {
         self.number(value as u64);
     }
 
-    /// Small numbers of either sign are short: 0, -1, 1, -2 … are 0, 1, 2, 3 …
+    /// Zigzag encoding, so that small numbers of either sign are short: 0, -1, 1, -2 … are 0, 1, 2, 3 …
     pub(super) fn signed(&mut self, value: i64) {
         self.number(((value << 1) ^ (value >> 63)).cast_unsigned());
     }
@@ -31,14 +31,14 @@ impl Writer {
     }
 }
 
-/// Most things in all lists of a file together: a profile of Linux 7.3 has 300,000. Bounds memory, since the
-/// smallest thing is a byte long here and some fifty in memory.
+/// Maximum items in all lists of a file together. A profile of Linux 7.3 has 300,000. This bounds memory, because the
+/// smallest item takes one byte in the file and about fifty in memory.
 const ITEMS: u64 = 1 << 20;
 
-/// Reads what [`Writer`] wrote, or says that it isn't that.
+/// Reads the output of [`Writer`]. Other bytes are an error or a value.
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
-    /// Things that lists may still have.
+    /// Number of items that lists may still have.
     items: u64,
 }
 
@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(text).map_err(|_| FormatError::Damaged)
     }
 
-    /// A count, and as many things.
+    /// A count, and as many items.
     pub(super) fn list<T>(
         &mut self,
         read: impl FnMut(&mut Self) -> Result<T, FormatError>,
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
         self.items(count, read)
     }
 
-    /// As many things as are said.
+    /// The given number of items.
     pub(super) fn items<T>(
         &mut self,
         count: u64,

@@ -17,22 +17,22 @@ use blob::{Blob, Tag};
 
 use crate::{Param, Prototype};
 
-/// Why bytes aren't the type information of a kernel.
+/// The reason why bytes are not the BTF of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BtfError {
-    /// Something else altogether.
+    /// The bytes do not start with the magic number.
     #[error("not BTF: the data does not start with the magic number 0xeb9f")]
     NoMagic,
-    /// From a big-endian machine.
+    /// The data is from a big-endian machine.
     #[error("this BTF is from a big-endian machine; only little-endian ones (amd64, arm64) are supported")]
     BigEndian,
-    /// A header that is too short to name both sections.
+    /// The header is too short for both sections.
     #[error("the BTF header has {0} bytes, fewer than the 24 of every version")]
     Header(usize),
-    /// A section or a type ends behind the end of the data.
+    /// A section or a type extends beyond the end of the data.
     #[error("truncated BTF: a section or a type ends after the end of the data")]
     Truncated,
-    /// A kind of type from a later version of the format.
+    /// The kind of a type is from a later version of the format.
     #[error("BTF type {id} has the unknown kind {kind}; the kernel is newer than this program")]
     UnknownKind {
         /// The type's number.
@@ -40,7 +40,7 @@ pub enum BtfError {
         /// `BTF_KIND_*`.
         kind: u32,
     },
-    /// More types than any kernel has.
+    /// There are more types than in any kernel.
     #[error("the BTF has more than four million types, so it is not from a kernel")]
     TooManyTypes,
 }
@@ -67,7 +67,7 @@ impl RawPrototype<'_> {
 }
 
 impl KernelTypes {
-    /// Reads BTF as `/sys/kernel/btf/vmlinux` holds it.
+    /// Reads BTF in the format of `/sys/kernel/btf/vmlinux`.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, BtfError> {
         let blob = Blob::new(bytes.into())?;
         let names = names::Names::new(&blob);
@@ -88,7 +88,7 @@ impl KernelTypes {
         })
     }
 
-    /// The prototype of a function. `None` also where functions of the same name differ in their types.
+    /// The prototype of a function. `None` also if functions of the same name differ in their types.
     pub fn function(&self, name: &str) -> Option<Prototype> {
         let raw = self.raw_prototype(name)?;
         Some(Prototype {
@@ -102,9 +102,8 @@ impl KernelTypes {
         })
     }
 
-    /// Names and type ids of a prototype. Of several functions with the same name and types, the one whose
-    /// parameters have names that say something: `COND_SYSCALL` (`kernel/sys_ni.c`) makes a second one with
-    /// `__unused`.
+    /// Names and type ids of a prototype. Of several functions with the same name and types, the one with meaningful
+    /// parameter names: `COND_SYSCALL` (`kernel/sys_ni.c`) defines a second one with `__unused`.
     pub(crate) fn raw_prototype(&self, name: &str) -> Option<RawPrototype<'_>> {
         let mut ids = self.names.find_functions(&self.blob, name);
         let mut best = self.raw(ids.next()?)?;

@@ -16,18 +16,18 @@ const SYMBOLS: &str = "/proc/kallsyms";
 const TRACING: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 const DEBUG: &str = "/sys/kernel/debug";
 
-/// What was learned of the kernel that is running here.
+/// The running kernel.
 #[derive(Clone, Debug)]
 pub struct HostKernel {
-    /// What it offers.
+    /// Its profile.
     pub profile: Profile,
-    /// What matters for attaching programs.
+    /// Features for attaching programs.
     pub features: Features,
-    /// What couldn't be read, and what that means; each reads as a sentence.
+    /// The unreadable lists, with the consequence. Each is a sentence.
     pub gaps: Vec<Gap>,
 }
 
-/// Why nothing could be learned.
+/// The reason why the running kernel could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// The kernel was built without type information.
@@ -39,28 +39,28 @@ pub enum HostError {
         /// `uname -r`.
         release: String,
     },
-    /// The type information couldn't be read.
+    /// The type information could not be read.
     #[error("cannot read {BTF}: {0}; most machines allow every user to read it; in a container, mount /sys")]
     Unreadable(#[source] io::Error),
-    /// A machine that isn't supported.
+    /// The machine is not supported.
     #[error("unsupported machine {0}: expected amd64 (x86_64) or arm64 (aarch64)")]
     Machine(String),
-    /// The type information isn't understood.
+    /// The type information is invalid.
     #[error(transparent)]
     Profile(#[from] ProfileError),
-    /// The type information isn't understood.
+    /// The type information is invalid.
     #[error("cannot read {BTF}: {0}")]
     Btf(#[from] BtfError),
 }
 
-/// A list of the kernel's that couldn't be read.
+/// A list of the kernel that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
-    /// Which one.
+    /// The list.
     pub list: List,
-    /// Where it was looked for.
+    /// Its path.
     pub path: PathBuf,
-    /// Why it couldn't be read.
+    /// The error.
     pub reason: io::ErrorKind,
 }
 
@@ -77,24 +77,23 @@ pub enum List {
     Syscalls,
 }
 
-/// How much is read.
+/// The amount of data to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// What is needed to attach programs: types, and which functions can be probed. Symbols aren't read (the kernel
-    /// takes longer to write them than all the rest takes), so functions that have no types and can't be probed
+    /// The data for attaching programs: types, and which functions can be probed. Symbols are not read, because the
+    /// kernel takes longer to write them than everything else takes. So functions without types that cannot be probed
     /// count as missing.
     Attach,
-    /// What a saved profile has.
+    /// The data of a saved profile.
     Everything,
 }
 
-/// Learns all about the kernel that is running here.
+/// Reads everything about the running kernel.
 pub fn host() -> Result<HostKernel, HostError> {
     host_to(Depth::Everything)
 }
 
-/// Learns about the kernel that is running here as much as is asked for. Profiles of different depth have different
-/// hashes.
+/// Reads the running kernel to a depth. Profiles of different depths have different hashes.
 pub fn host_to(depth: Depth) -> Result<HostKernel, HostError> {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy().into_owned();
@@ -132,7 +131,7 @@ pub fn host_to(depth: Depth) -> Result<HostKernel, HostError> {
     Ok(HostKernel { profile, features, gaps })
 }
 
-/// The first place where the tracing file system is mounted, or the usual one.
+/// The first mount point of the tracing file system, or the usual one.
 fn tracing_directory() -> PathBuf {
     let mounted = |path: &&str| Path::new(path).join("available_events").exists();
     TRACING.iter().find(|path| mounted(path)).unwrap_or(&TRACING[0]).into()
@@ -168,7 +167,7 @@ fn formats(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// The list of functions whose result may be replaced. Where debugfs is readable and has none, none may be.
+/// The list of functions whose result may be replaced. It is empty if debugfs is readable and has no list.
 fn error_injection(debug: &Path) -> Option<String> {
     read(&debug.join("error_injection/list"))
         .ok()
@@ -181,10 +180,10 @@ fn features(profile: &Profile, tracing: &Path, symbols_known: bool) -> Features 
     let kprobe_events = if device.join("kprobe").exists() || tracing.join("kprobe_events").exists() {
         Some(true)
     } else {
-        // The directory itself shows whether anything can be concluded from what isn't in it.
+        // Missing files mean something only if the directory itself is readable.
         device.join("software").exists().then_some(false)
     };
-    // Without symbols, functions that ftrace doesn't reach (its own) are not known on all kernels.
+    // Without symbols, functions that ftrace cannot reach (its own) are unknown on some kernels.
     let has = |name: &str| (symbols_known || profile.has_function(name)).then(|| profile.has_function(name));
     let text = |path: &str| fs::read_to_string(path).ok();
     let (jit, lsm) = (text("/proc/sys/net/core/bpf_jit_enable"), text("/sys/kernel/security/lsm"));
@@ -193,7 +192,7 @@ fn features(profile: &Profile, tracing: &Path, symbols_known: bool) -> Features 
         config: config.as_deref(),
         kprobe_events,
         direct_calls: has("register_ftrace_direct"),
-        // It has types wherever it is, and no symbols are needed to know that it isn't.
+        // This function has types on every kernel that has it, so symbols are not required.
         fprobe_by_ftrace: Some(profile.has_function("fprobe_ftrace_entry")),
         override_helper: has("bpf_override_return"),
         jit: jit.as_deref(),
@@ -203,7 +202,7 @@ fn features(profile: &Profile, tracing: &Path, symbols_known: bool) -> Features 
     })
 }
 
-/// The kernel's configuration, from itself or from where distributions put it.
+/// The kernel's configuration, from the kernel itself or from the distribution's file.
 fn config(release: &str) -> Option<String> {
     let from_kernel = || {
         let mut text = String::new();

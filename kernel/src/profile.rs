@@ -18,7 +18,6 @@ pub use build::{Parts, ProfileError};
 pub use facts::Facts;
 pub use file::FormatError;
 pub use function::{Attach, Function, Obstacle, Syscall};
-
 use functions::Functions;
 use gatewatch_abi::Layout;
 use live::{ENUMS, Live};
@@ -26,16 +25,16 @@ use saved::Saved;
 
 use crate::{Arch, MissingField, layout};
 
-/// What one kernel offers.
+/// The functions, prototypes, system calls and constants of one kernel.
 ///
-/// One that is made from a kernel's parts decodes types when it is asked for them, which makes it quick to have (40
-/// ms for Linux 7.3). Saving it decodes all of them, once; one that comes from a file gives the same answers.
+/// A profile that is built from a kernel's parts decodes types on demand, so building it is fast (40 ms for Linux 7.3).
+/// Saving decodes all types once. A profile from a file gives the same answers.
 #[derive(Clone, Debug)]
 pub struct Profile {
     /// The kernel's release as `uname -r` gives it: `6.12.117+deb13-cloud-amd64`.
     pub release: String,
     /// The kernel's build as `uname -v` gives it: `#1 SMP PREEMPT_DYNAMIC Debian 6.12.117-1 (2026-11-12)`. Empty
-    /// where it isn't known.
+    /// if it is unknown.
     pub version: String,
     /// The architecture.
     pub arch: Arch,
@@ -43,7 +42,7 @@ pub struct Profile {
     types: Types,
 }
 
-/// Where types come from.
+/// The source of types.
 #[derive(Clone, Debug)]
 enum Types {
     Live(Arc<Live>),
@@ -51,12 +50,12 @@ enum Types {
 }
 
 impl Profile {
-    /// A function by its symbol. One that exists only as a clone with another name (`name.isra.0`) is given, too,
+    /// A function by its symbol. A function that exists only as a clone with another name (`name.isra.0`) is returned
     /// with an [`Obstacle`].
     pub fn function(&self, name: &str) -> Option<Function> {
         let (index, entry, attachable, obstacle) = self.functions.find(name)?;
         let prototype = match &self.types {
-            // What the compiler made of a clone isn't what the types say.
+            // The arguments of a clone differ from the types.
             _ if matches!(obstacle, Some(Obstacle::Clone { .. })) => None,
             Types::Live(live) => live.prototype(name),
             Types::Saved(saved) => saved.prototype(index),
@@ -77,8 +76,7 @@ impl Profile {
         self.functions.names.iter()
     }
 
-    /// The symbol of a system call: `sys_execve` is `__x64_sys_execve` on amd64. Says nothing about whether this
-    /// kernel has it.
+    /// The symbol of a system call: `sys_execve` is `__x64_sys_execve` on amd64. The kernel need not have it.
     pub fn syscall_symbol(&self, name: &str) -> String {
         self.arch.syscall_symbol(name)
     }
@@ -118,13 +116,12 @@ impl Profile {
         }
     }
 
-    /// The value of a constant, without saying of which of the enumerations that policies are written with
-    /// (`READING_MODULE`, `BPF_PROG_LOAD`, `TCP_ESTABLISHED`, `IPPROTO_TCP` …).
+    /// The value of a constant in any of the enumerations that policies use (`READING_MODULE`, `BPF_PROG_LOAD`, `TCP_ESTABLISHED`, `IPPROTO_TCP` …).
     pub fn constant(&self, constant: &str) -> Option<i64> {
         ENUMS.iter().chain(&[""]).find_map(|name| self.enum_constant(name, constant))
     }
 
-    /// Where the fields of the kernel's structures lie.
+    /// The offsets of fields in the kernel's structures.
     pub fn layout(&self) -> Result<Layout, MissingField> {
         match &self.types {
             Types::Live(live) => layout(&live.types),
