@@ -1,8 +1,9 @@
 //! What happens when a selector matches.
 
-use crate::cel;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::cel;
 
 /// One action on a call that matched.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]

@@ -1,10 +1,9 @@
 //! The places in the kernel that a policy watches.
 
-use crate::argument::Argument;
-use crate::cel;
-use crate::selector::Selector;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::{argument::Argument, cel, selector::Selector};
 
 /// A hook on a kernel function: an entry of kprobes or fentries.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]

@@ -1,9 +1,10 @@
 //! Label selectors as the policy language has them.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Selects objects by their labels: all of matchLabels and all of matchExpressions must hold. An empty selector
 /// selects everything.
@@ -108,8 +109,9 @@ fn label_values(_: &mut SchemaGenerator) -> Schema {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn a_selector_keeps_its_meaning_as_the_api_machinery_type() {

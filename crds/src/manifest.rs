@@ -1,12 +1,13 @@
 //! The definitions of the kinds, and the files that contain them.
 
-use crate::cel;
-use crate::{NodeTracing, PolicyCoverage, TracingPolicy, TracingPolicyNamespaced};
+use std::path::Path;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
 };
 use kube::CustomResourceExt;
-use std::path::Path;
+
+use crate::{NodeTracing, PolicyCoverage, TracingPolicy, TracingPolicyNamespaced, cel};
 
 /// How to write the manifests anew.
 pub const COMMAND: &str = "cargo run -p gatewatch-crds --bin crdgen";

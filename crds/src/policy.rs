@@ -1,14 +1,18 @@
 //! The two kinds of policies, and the parts of a policy that are not hooks.
 
-use crate::cel;
-use crate::hook::{FunctionHook, LsmHook, Tracepoint};
-use crate::labels::LabelSelector;
-use crate::selector::Selector;
-use crate::user_hook::{Uprobe, Usdt};
+use std::collections::BTreeMap;
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+
+use crate::{
+    cel,
+    hook::{FunctionHook, LsmHook, Tracepoint},
+    labels::LabelSelector,
+    selector::Selector,
+    user_hook::{Uprobe, Usdt},
+};
 
 /// The hooks of a policy, the pods that it selects, and its actions. A policy has one of the sections kprobes,
 /// fentries, tracepoints, lsmhooks, uprobes and usdts.

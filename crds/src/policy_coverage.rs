@@ -1,10 +1,11 @@
 //! The pods that a policy selects, and the nodes that run it.
 
-use crate::node_tracing::{MAX_REASON, shorten};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::node_tracing::{MAX_REASON, shorten};
 
 /// Maximum number of entries in each list of a [`PolicyCoverage`]. The numbers next to the lists include all entries,
 /// so that truncation hides nothing.
@@ -259,8 +260,9 @@ pub struct NamespaceCoverage {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::BTreeMap;
+
+    use super::*;
 
     #[test]
     fn no_two_policies_share_a_name() {

@@ -1,11 +1,14 @@
 //! Filters of events: which calls of a hook a policy counts.
 
-use crate::action::Action;
-use crate::cel;
-use crate::labels::LabelSelector;
-use crate::operator::{ArgumentOperator, BinaryOperator, SetOperator};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    action::Action,
+    cel,
+    labels::LabelSelector,
+    operator::{ArgumentOperator, BinaryOperator, SetOperator},
+};
 
 /// Filters that must all hold, and the actions on a match. The selectors of a hook are tried in order, and the first
 /// match applies.

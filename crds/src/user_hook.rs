@@ -1,10 +1,9 @@
 //! The places in programs and libraries that a policy watches.
 
-use crate::argument::Argument;
-use crate::cel;
-use crate::selector::Selector;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::{argument::Argument, cel, selector::Selector};
 
 /// A hook on functions of a program or library.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]

@@ -1,8 +1,9 @@
 //! The definitions as an API server and users meet them.
 
+use std::{collections::BTreeSet, fs};
+
 use gatewatch_crds::manifest;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use std::{collections::BTreeSet, fs};
 
 #[test]
 fn there_are_no_other_manifests() {

@@ -1,7 +1,8 @@
 //! Writes the manifests of the kinds to `crds/manifests/`.
 
-use gatewatch_crds::manifest;
 use std::{error::Error, fs};
+
+use gatewatch_crds::manifest;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = manifest::folder();

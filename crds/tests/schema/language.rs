@@ -1,9 +1,9 @@
 //! The policy language: what the schema admits and refuses, and that schema and types agree.
 
-use crate::dialect::{refusals, schema};
-use gatewatch_crds::argument::ArgumentType;
-use gatewatch_crds::{TracingPolicy, TracingPolicyNamespaced};
+use gatewatch_crds::{TracingPolicy, TracingPolicyNamespaced, argument::ArgumentType};
 use serde_json::{Value, json};
+
+use crate::dialect::{refusals, schema};
 
 /// A policy that uses every section and every field.
 fn whole_language() -> Value {

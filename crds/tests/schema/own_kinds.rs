@@ -1,18 +1,16 @@
 //! What the agent and the webhook write is admitted.
 
-use crate::dialect::{refusals, schema};
-use gatewatch_crds::node_tracing::{
-    Feature, Kernel, MAX_POLICIES, MAX_REASON, PolicyOnNode, PolicyState, Profile, Support,
-};
-use gatewatch_crds::policy_coverage::{
-    CoverageDiagnostic, CoverageSeverity, FailedNode, NamespaceCoverage, NodeCounts,
-};
 use gatewatch_crds::{
-    NodeTracing, NodeTracingSpec, NodeTracingStatus, PolicyCoverage, PolicyCoverageSpec, PolicyCoverageStatus,
+    NodeTracing, NodeTracingSpec, NodeTracingStatus, PolicyCoverage, PolicyCoverageSpec,
+    PolicyCoverageStatus,
+    node_tracing::{Feature, Kernel, MAX_POLICIES, MAX_REASON, PolicyOnNode, PolicyState, Profile, Support},
+    policy_coverage::{CoverageDiagnostic, CoverageSeverity, FailedNode, NamespaceCoverage, NodeCounts},
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
+
+use crate::dialect::{refusals, schema};
 
 fn node() -> NodeTracing {
     let mut node = NodeTracing::new(

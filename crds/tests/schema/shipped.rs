@@ -1,12 +1,14 @@
 //! The shipped policies are admitted, and lose nothing when they are read and written.
 
-use crate::dialect::refusals;
-use gatewatch_crds::{TracingPolicy, TracingPolicyNamespaced};
-use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
 };
+
+use gatewatch_crds::{TracingPolicy, TracingPolicyNamespaced};
+use serde_json::Value;
+
+use crate::dialect::refusals;
 
 fn policy_files() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
