@@ -1,6 +1,10 @@
 //! Filters that the compiler does not check: those of hooks other than kprobes, on `data`, on changes, and in
 //! macros.
 
+mod process;
+
+use process::{changes, process};
+
 use super::classes::{Class, class};
 use super::path_values::filtered;
 use super::{Place, Places};
@@ -10,17 +14,11 @@ use crate::codes::{
 };
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
 use crate::labels::NAMESPACE_KEY;
-use crate::meant::{Sort, meant};
-use crate::model::{
-    ArgFilter, ArgType, BinaryFilter, CapabilityFilter, Hook, NamespaceKind, Operator, Section, Selector,
-};
+use crate::model::{ArgFilter, ArgType, Hook, Operator, Section, Selector};
 use crate::names;
-use crate::nearest::nearest;
 use crate::placeholder;
 use crate::values::{self, ValueError, address, constants};
 
-/// Longest path of a program that Tetragon takes.
-const PATH_MAX: usize = 255;
 /// Values of `FileType`.
 const FILE_TYPES_MAX: usize = 4;
 
@@ -73,7 +71,7 @@ fn arguments(place: &Place<'_>, selector: &Selector, path: &FieldPath, found: &m
     }
 }
 
-/// What is said of a filter that names an argument that isn't declared: by its position in `args`, or by its number.
+/// The finding on a filter that names an undeclared argument, by its position in `args` or by its number.
 pub(crate) fn undeclared(hook: &Hook, filter: &ArgFilter, path: &FieldPath) -> Option<Diagnostic> {
     let count = hook.args.len();
     let outside = filter.args.iter().position(|position| *position as usize >= count);
@@ -82,14 +80,14 @@ pub(crate) fn undeclared(hook: &Hook, filter: &ArgFilter, path: &FieldPath) -> O
         let diagnostic = Diagnostic::new(
             &UNDECLARED_ARG,
             path.field("args").index(i),
-            format!("`args` of the hook has {count} entries, so none at position {position}"),
+            format!("position {position} does not exist: `args` of the hook has {count} entries"),
         );
         let meant = hook.args.iter().position(|arg| arg.index == position);
         return Some(match meant {
             Some(meant) => diagnostic.help(format!(
-                "`args` of a filter are positions in the hook's list: write `{meant}` for the argument {position}"
+                "`args` of a filter is a list of positions in `args` of the hook; for argument {position} write `{meant}`"
             )),
-            None => diagnostic.help("`args` of a filter are positions in the hook's list, from 0"),
+            None => diagnostic.help("`args` of a filter is a list of positions in `args` of the hook, starting at 0"),
         });
     }
     filtered(hook, filter).is_none().then(|| {
@@ -97,7 +95,7 @@ pub(crate) fn undeclared(hook: &Hook, filter: &ArgFilter, path: &FieldPath) -> O
         Diagnostic::new(
             &UNDECLARED_ARG,
             path.field("index"),
-            format!("argument {missing} is not declared in `args`; this filter could never be evaluated"),
+            format!("argument {missing} is not declared in `args`, so this filter cannot be evaluated"),
         )
         .help(format!("declare it: `- {{index: {missing}, type: …}}`"))
     })
@@ -319,101 +317,6 @@ fn bad_text(operator: Operator, value: &str) -> Option<String> {
         return None;
     };
     Some(reason)
-}
-
-/// Filters on the calling process, of hooks that the compiler doesn't judge.
-fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
-    programs(&selector.match_binaries, path, "matchBinaries", found);
-    for (i, _) in selector.match_pids.iter().enumerate().filter(|(_, filter)| filter.values.is_empty()) {
-        found.push(no_values(&path.field("matchPIDs").index(i)));
-    }
-    for (i, filter) in selector.match_namespaces.iter().enumerate() {
-        let path = path.field("matchNamespaces").index(i);
-        if filter.values.is_empty() {
-            found.push(no_values(&path));
-        }
-        for (k, value) in filter.values.iter().enumerate() {
-            if let Err(e) = values::namespace(value) {
-                found.push(unreadable(&UNKNOWN_CONSTANT, &e, path.field("values").index(k)));
-            }
-        }
-    }
-    capabilities(&selector.match_capabilities, path, "matchCapabilities", found);
-}
-
-/// `matchParentBinaries`, `matchNamespaceChanges`, `matchCapabilityChanges`: of every hook.
-fn changes(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
-    programs(&selector.match_parent_binaries, path, "matchParentBinaries", found);
-    capabilities(&selector.match_capability_changes, path, "matchCapabilityChanges", found);
-    for (i, (_, kinds)) in selector.match_namespace_changes.iter().enumerate() {
-        let path = path.field("matchNamespaceChanges").index(i);
-        if kinds.is_empty() {
-            found.push(no_values(&path));
-        }
-        for (k, kind) in kinds.iter().enumerate().filter(|(_, kind)| NamespaceKind::from_name(kind).is_none())
-        {
-            let diagnostic = Diagnostic::new(
-                &UNKNOWN_CONSTANT,
-                path.field("values").index(k),
-                format!("unknown namespace kind {kind:?}; every node rejects the policy"),
-            );
-            let meaning = meant(Sort::Namespace, kind, NamespaceKind::NAMES).map(|meaning| meaning.help);
-            let near = || nearest(kind, NamespaceKind::NAMES.iter().copied());
-            found.push(match meaning.or_else(|| near().map(|near| format!("did you mean `{near}`?"))) {
-                Some(help) => diagnostic.help(help),
-                None => diagnostic.help(format!("expected one of `{}`", NamespaceKind::NAMES.join("`, `"))),
-            });
-        }
-    }
-}
-
-fn capabilities(filters: &[CapabilityFilter], path: &FieldPath, name: &str, found: &mut Vec<Diagnostic>) {
-    for (i, filter) in filters.iter().enumerate() {
-        let path = path.field(name).index(i);
-        if filter.values.is_empty() {
-            found.push(no_values(&path));
-        }
-        for (k, value) in filter.values.iter().enumerate() {
-            if let Err(e) = constants::capability(value) {
-                found.push(unreadable(&UNKNOWN_CONSTANT, &e, path.field("values").index(k)));
-            }
-        }
-    }
-}
-
-fn programs(filters: &[BinaryFilter], path: &FieldPath, name: &str, found: &mut Vec<Diagnostic>) {
-    for (i, filter) in filters.iter().enumerate() {
-        let path = path.field(name).index(i);
-        if filter.values.is_empty() {
-            found.push(no_values(&path));
-        }
-        let whole = matches!(filter.operator, Operator::In | Operator::NotIn);
-        if filter.follow_children && !whole {
-            found.push(Diagnostic::new(
-                &OPERATOR_TYPE,
-                path.field("followChildren"),
-                format!("`followChildren` works only with In and NotIn, not with {}", filter.operator),
-            ));
-        }
-        let from_start = !matches!(filter.operator, Operator::Postfix | Operator::NotPostfix);
-        for (k, value) in filter.values.iter().enumerate() {
-            let reason = if from_start && !value.starts_with('/') {
-                Some(format!(
-                    "`{value}` is not an absolute path; programs are matched by absolute path, so it never matches"
-                ))
-            } else if whole && value.len() > PATH_MAX {
-                Some(format!(
-                    "the value has {} bytes; a program path can have at most {PATH_MAX} here",
-                    value.len()
-                ))
-            } else {
-                bad_text(filter.operator, value)
-            };
-            if let Some(reason) = reason {
-                found.push(Diagnostic::new(&BAD_TEXT, path.field("values").index(k), reason));
-            }
-        }
-    }
 }
 
 #[cfg(test)]

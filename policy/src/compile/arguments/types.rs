@@ -1,0 +1,104 @@
+//! Declared types and those of the kernel.
+
+use gatewatch_kernel::{CType, Kind, Pointee};
+
+use super::Readable;
+use crate::{
+    model::{Arg, ArgType},
+    plan::Field,
+};
+
+/// The type by which an argument of the kernel's type is declared, where there is one that reads it.
+pub(super) fn written(real: &CType) -> Option<ArgType> {
+    Some(match &real.kind {
+        Kind::Int { bits: 8, signed: true } => ArgType::Int8,
+        Kind::Int { bits: 8, signed: false } | Kind::Bool => ArgType::Uint8,
+        Kind::Int { bits: 16, signed: true } => ArgType::Int16,
+        Kind::Int { bits: 16, signed: false } => ArgType::Uint16,
+        Kind::Int { bits: 32, signed: true } | Kind::Enum { bits: 32, .. } => ArgType::Int,
+        Kind::Int { bits: 32, signed: false } => ArgType::Uint32,
+        Kind::Int { bits: 64, signed: true } => ArgType::Int64,
+        Kind::Int { bits: 64, signed: false } => ArgType::Uint64,
+        Kind::Pointer(Pointee::Char) => ArgType::String,
+        Kind::Pointer(Pointee::Struct(name)) => match name.as_str() {
+            "file" => ArgType::File,
+            "path" => ArgType::Path,
+            "dentry" => ArgType::Dentry,
+            "linux_binprm" => ArgType::LinuxBinprm,
+            "sock" => ArgType::Sock,
+            "socket" => ArgType::Socket,
+            "sk_buff" => ArgType::Skb,
+            "cred" => ArgType::Cred,
+            "module" => ArgType::Module,
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+/// What a declared type needs the kernel's type to be.
+pub(super) enum Expected {
+    Any,
+    Int(u8),
+    Struct(&'static str),
+    Chars,
+}
+
+/// What a declared type needs.
+pub(super) fn expected(ty: ArgType) -> Expected {
+    match ty {
+        ArgType::File => Expected::Struct("file"),
+        ArgType::Path => Expected::Struct("path"),
+        ArgType::Dentry => Expected::Struct("dentry"),
+        ArgType::LinuxBinprm => Expected::Struct("linux_binprm"),
+        ArgType::Sock => Expected::Struct("sock"),
+        ArgType::Socket => Expected::Struct("socket"),
+        ArgType::Skb => Expected::Struct("sk_buff"),
+        ArgType::Sockaddr | ArgType::SockaddrUn => Expected::Struct("sockaddr"),
+        ArgType::Cred => Expected::Struct("cred"),
+        ArgType::UserNamespace => Expected::Struct("user_namespace"),
+        ArgType::Module => Expected::Struct("module"),
+        ArgType::Filename => Expected::Struct("filename"),
+        ArgType::Kiocb => Expected::Struct("kiocb"),
+        ArgType::LoadInfo => Expected::Struct("load_info"),
+        ArgType::String => Expected::Chars,
+        _ => integer(ty).map_or(Expected::Any, |(bits, _)| Expected::Int(bits)),
+    }
+}
+
+/// Bits and sign of an integer type.
+pub(in crate::compile) const fn integer(ty: ArgType) -> Option<(u8, bool)> {
+    Some(match ty {
+        ArgType::Int | ArgType::BpfCmd => (32, true),
+        ArgType::Int8 => (8, true),
+        ArgType::Uint8 => (8, false),
+        ArgType::Int16 => (16, true),
+        ArgType::Uint16 => (16, false),
+        ArgType::Uint32 => (32, false),
+        ArgType::Int64 => (64, true),
+        ArgType::Uint64 | ArgType::SizeT => (64, false),
+        _ => return None,
+    })
+}
+
+/// What a filter on a declared argument can read.
+pub(super) fn readable(arg: &Arg, index: u8, syscall: bool) -> Readable {
+    if arg.resolve.is_some() {
+        return Readable::Opaque;
+    }
+    if let Some((bits, signed)) = integer(arg.ty) {
+        return Readable::Int { field: Field::Arg { index, bits, signed }, bits, signed };
+    }
+    match arg.ty {
+        ArgType::CharBuf | ArgType::CharIovec if arg.size_arg_index == 0 && !arg.return_copy => {
+            Readable::Empty
+        }
+        ArgType::String if syscall => Readable::Text(Field::UserString(index)),
+        ArgType::String => Readable::Text(Field::KernelString(index)),
+        ArgType::File => Readable::Text(Field::File(index)),
+        ArgType::Path => Readable::Text(Field::Path(index)),
+        ArgType::LinuxBinprm => Readable::Text(Field::Binprm(index)),
+        ArgType::Sock => Readable::Sock(index),
+        _ => Readable::Opaque,
+    }
+}
