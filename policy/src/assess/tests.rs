@@ -172,3 +172,12 @@ fn the_severer_of_two_findings_is_kept() {
     let spec = "kprobes: [{call: __arm64_sys_dup, syscall: true, message: ok}]";
     assert_eq!(for_target(spec, "gatewatch"), [("GW214", Severity::Error)]);
 }
+
+#[test]
+fn an_action_on_the_result_that_does_nothing_is_an_error_where_tetragon_rejects_it() {
+    let spec = "kprobes: [{call: sys_dup, message: ok, returnArgAction: Post}]";
+    assert_eq!(for_target(spec, "gatewatch"), [("GW403", Severity::Warning)]);
+    assert_eq!(for_target(spec, ""), [("GW403", Severity::Warning), ("GW007", Severity::Note)]);
+    assert_eq!(for_target(spec, "tetragon=1.6"), [("GW403", Severity::Warning)]);
+    assert_eq!(for_target(spec, "tetragon=1.7"), [("GW007", Severity::Error)]);
+}

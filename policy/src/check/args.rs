@@ -4,6 +4,7 @@ use super::{Place, Places};
 use crate::codes::{ARG_FIELD, ARG_INDEX, DUPLICATE_ARG, NO_EFFECT, OVER_LIMIT, UNTYPED_ARG};
 use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
 use crate::model::{Arg, ArgType, Section, Selector};
+use crate::target::Targets;
 
 /// Arguments and data that one hook can have (`MAX_SELECTORS_ARGS` and the five slots of Tetragon's events).
 const ARGS_MAX: usize = 5;
@@ -87,7 +88,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Filters by an index that several entries of `args` have: they are evaluated on the first of them.
+/// Filters by an index that several entries of `args` have. They are evaluated on the first of them.
 fn ambiguous(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
     let args = &place.hook.args;
     for (selector, path) in place.selectors() {
@@ -130,6 +131,7 @@ fn unused_result(place: &Place<'_>, path: &FieldPath) -> Option<Diagnostic> {
     Some(
         diagnostic
             .severity(Severity::Warning)
+            .targets(Targets::BOTH)
             .at_key()
             .help(
                 "write `return: true` to evaluate the hook when the function returns, or remove `returnArg`",

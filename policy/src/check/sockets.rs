@@ -2,10 +2,11 @@
 
 use super::budget::actions;
 use super::{Place, Places};
-use crate::codes::{NO_EFFECT, SOCKET_TRACKING};
+use crate::codes::{NO_EFFECT, SOCKET_TRACKING, UNKNOWN_NAME};
 use crate::diagnostic::{Diagnostic, Edit, Fix, Severity};
 use crate::model::ActionKind;
 use crate::nearest::nearest;
+use crate::target::{Targets, Version, Versions};
 
 pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {
@@ -14,7 +15,10 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     sockets(places, found);
 }
 
-/// An action on the result that does nothing; the schema takes any word.
+/// The release of Tetragon from which on another action makes it reject the policy. Earlier ones accept any word.
+const STRICT: Version = Version::new(1, 7);
+
+/// An action on the return value that does nothing. The schema accepts any word.
 fn return_arg_action(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
     const KNOWN: [&str; 2] = [ActionKind::TrackSock.name(), ActionKind::UntrackSock.name()];
     let Some(action) = place.hook.return_arg_action.as_deref().filter(|action| !KNOWN.contains(action))
@@ -22,25 +26,32 @@ fn return_arg_action(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
         return;
     };
     let at = place.path.field("returnArgAction");
-    let message = format!(
-        "`returnArgAction: {action}` has no effect, and Tetragon 1.7 and later reject the policy; only `TrackSock` and \
-         `UntrackSock` act on a return value"
-    );
-    let diagnostic = Diagnostic::new(&NO_EFFECT, at.clone(), message).severity(Severity::Warning);
-    found.push(match nearest(action, KNOWN) {
-        Some(meant) => diagnostic.fix(Fix {
+    let fix = match nearest(action, KNOWN) {
+        Some(meant) => Fix {
             title: format!("write `{meant}`"),
-            path: at,
+            path: at.clone(),
             edit: Edit::Replace(meant.to_owned()),
             safe: false,
-        }),
-        None => diagnostic.fix(Fix {
+        },
+        None => Fix {
             title: "remove `returnArgAction`".to_owned(),
-            path: at,
+            path: at.clone(),
             edit: Edit::Remove,
             safe: true,
-        }),
-    });
+        },
+    };
+    let message = format!(
+        "`returnArgAction: {action}` has no effect; only `TrackSock` and `UntrackSock` act on a return value"
+    );
+    let diagnostic = Diagnostic::new(&NO_EFFECT, at.clone(), message)
+        .severity(Severity::Warning)
+        .targets(Targets::both(Versions::up_to(STRICT.before())));
+    found.push(diagnostic.fix(fix.clone()));
+    let message =
+        format!("unknown action {action:?} for return values; {} reject the policy", Versions::from(STRICT));
+    let diagnostic =
+        Diagnostic::new(&UNKNOWN_NAME, at, message).targets(Targets::tetragon(Versions::from(STRICT)));
+    found.push(diagnostic.fix(fix));
 }
 
 /// Sockets that are tracked stay so until they are untracked.
@@ -91,7 +102,8 @@ mod tests {
     fn results_are_tracked_or_untracked() {
         let with = |action: &str| said(&format!("kprobes: [{{call: sys_dup, returnArgAction: {action}}}]"));
         for unused in ["Post", "Sigkill", "TrackSok"] {
-            assert_eq!(with(unused), ["GW403 spec.kprobes[0].returnArgAction"], "{unused}");
+            let at = "spec.kprobes[0].returnArgAction";
+            assert_eq!(with(unused), [format!("GW403 {at}"), format!("GW007 {at}")], "{unused}");
         }
         assert_eq!(with("TrackSock"), ["GW508 spec.kprobes[0].returnArgAction"]);
     }
