@@ -37,6 +37,7 @@ pub(crate) fn change(document: &Document, text: &str, fix: &Fix) -> Option<Chang
         Edit::Append(yaml) => fits(yaml).then(|| append(node, text, std::slice::from_ref(yaml))).flatten()?,
         Edit::Extend(all) => all.iter().all(|yaml| fits(yaml)).then(|| append(node, text, all)).flatten()?,
         Edit::Remove => (remove(document, text, &fix.path)?, String::new()),
+        Edit::Join => (dash(document, text, &fix.path)?, " ".to_owned()),
     };
     text.get(range.clone())?;
     Some(Change { range: (range.start, range.end), text: new })
@@ -181,6 +182,23 @@ fn remove(document: &Document, text: &str, path: &FieldPath) -> Option<Range<usi
     Some(line..if text[end..].starts_with('\n') { end + 1 } else { end })
 }
 
+/// The dash of an object that becomes a part of the one before it. Both are blocks of the same indentation.
+fn dash(document: &Document, text: &str, path: &FieldPath) -> Option<Range<usize>> {
+    let (Step::Index(index), above) = path.0.split_last()? else { return None };
+    let parent = document.get(&FieldPath(above.to_vec()))?;
+    let Value::Seq(items) = &parent.value else { return None };
+    let (before, node) = (items.get(index.checked_sub(1)?)?, items.get(*index)?);
+    let first = |node: &Node| match &node.value {
+        Value::Map(entries) if !node.flow => Some(entries.first()?.key_span.known()?.range().start),
+        _ => None,
+    };
+    let (before, start) = (first(before)?, first(node)?);
+    let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
+    let dash = line + text[line..start].find('-')?;
+    let alone = text[line..start].trim() == "-" && column(text, before) == column(text, start);
+    alone.then_some(dash..dash + 1)
+}
+
 fn line_end(text: &str, from: usize) -> usize {
     // The end of a block can be the start of the next line.
     let from = if from > 0 && text[..from].ends_with('\n') { from - 1 } else { from };
@@ -237,6 +255,7 @@ mod tests {
             ("list.0.k", Edit::Remove, "    k: 2\n", ""),
             ("list.1", Edit::Remove, "  - z\n", ""),
             ("a", Edit::Remove, "a: 1  # one\n", ""),
+            ("blocks.1", Edit::Join, "  - n: 2\n", "    n: 2\n"),
         ] {
             let expected = text.replacen(old, new, 1);
             assert_ne!(expected, text);
@@ -252,6 +271,9 @@ mod tests {
         assert_eq!(edited(text, "list.0.a", Edit::Remove), None);
         assert_eq!(edited(text, "list.0", Edit::Remove), None);
         assert_eq!(edited(text, "nothing", Edit::Remove), None);
+        assert_eq!(edited(text, "list.0", Edit::Join), None);
+        assert_eq!(edited("list: [{a: 1}, {b: 2}]\n", "list.1", Edit::Join), None);
+        assert_eq!(edited("list:\n- a: 1\n-   b: 2\n", "list.1", Edit::Join), None);
         let json = "{\"a\": 1, \"b\": {}}";
         assert_eq!(edited(json, "a", Edit::Replace("x".to_owned())), None);
         assert_eq!(

@@ -110,6 +110,8 @@ pub enum Edit {
     Extend(Vec<String>),
     /// Take the node (and its key) away.
     Remove,
+    /// Add the members of this object to those of the element before it in the array: take the dash away.
+    Join,
     /// Give the member this name, and leave its value.
     Rename(String),
 }

@@ -68,26 +68,28 @@ fn posted(actions: &[Action]) -> Vec<&Action> {
         .collect()
 }
 
-/// The two selectors as one: where this one only says what no action means, it can be removed.
+/// The two selectors as one. If the actions are the same, or those that no action means, the second can be removed. If
+/// the first has none, it takes those of the second.
 fn join(place: &Place<'_>, index: usize, path: &FieldPath) -> Option<Fix> {
-    let (_, (all, _)) = place.selectors().enumerate().nth(index)?;
-    let (above, _) = place.selectors().nth(index.checked_sub(1)?)?;
-    (posted(&all.match_actions).is_empty()
-        && all.match_return_actions.is_empty()
-        && !unfiltered(above)
-        && posted(&above.match_actions).is_empty())
-    .then(|| Fix {
-        title: "join them: remove this selector, since counting is what a selector does anyway".to_owned(),
-        path: path.clone(),
-        edit: Edit::Remove,
-        // It changes what is counted.
-        safe: false,
-    })
+    let (above, all) = (place.hook.selectors.get(index.checked_sub(1)?)?, place.hook.selectors.get(index)?);
+    let silent = above.match_actions.is_empty() && above.match_return_actions.is_empty();
+    let same = posted(&above.match_actions) == posted(&all.match_actions)
+        && above.match_return_actions == all.match_return_actions;
+    let (title, edit) = if same {
+        ("remove this selector: the one before it has the same actions", Edit::Remove)
+    } else if silent {
+        ("join it with the selector before it", Edit::Join)
+    } else {
+        return None;
+    };
+    // It changes what is counted.
+    Some(Fix { title: title.to_owned(), path: path.clone(), edit, safe: false })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::said;
+    use super::super::testing::{check_spec, said};
+    use crate::diagnostic::Edit;
 
     const FILTER: &str = "matchArgs: [{index: 0, operator: Prefix, values: [/etc/shadow]}]";
 
@@ -110,6 +112,19 @@ mod tests {
         assert_eq!(with(&[&both, "matchActions: [{action: Sigkill}]"]), second);
         let own = "matchPIDs: [{operator: In, values: [7]}]";
         assert_eq!(with(&[FILTER, own, ""]), ["GW321 spec.kprobes[0].selectors[2]"]);
+    }
+
+    #[test]
+    fn the_fix_joins_both() {
+        let edit = |second: &str| {
+            let spec = format!("kprobes: [{{call: sys_dup, selectors: [{{{FILTER}}}, {{{second}}}]}}]");
+            let found = check_spec(&spec);
+            let found = found.into_iter().find(|found| found.code.id == "GW321");
+            found.and_then(|found| found.fix).map(|fix| fix.edit)
+        };
+        assert_eq!(edit("matchActions: [{action: Post}]"), Some(Edit::Remove));
+        assert_eq!(edit("matchActions: [{action: Sigkill}]"), Some(Edit::Join));
+        assert_eq!(edit("matchActions: [{action: Post, rateLimit: 1m}]"), Some(Edit::Join));
     }
 
     #[test]

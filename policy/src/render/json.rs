@@ -52,6 +52,7 @@ impl<'a> Repair<'a> {
             Edit::Append(yaml) => ("append", None, Some(yaml.into())),
             Edit::Extend(all) => ("extend", None, Some(format!("[{}]", all.join(", ")).into())),
             Edit::Remove => ("remove", None, None),
+            Edit::Join => ("join", None, None),
             Edit::Rename(name) => ("rename", None, Some(name.into())),
         };
         Self { title: &fix.title, path: fix.path.to_string(), safe: fix.safe, edit, name, value }
