@@ -11,9 +11,9 @@ use std::{
 
 use serde_json::Value;
 
-/// What is said of files that are read together: some have the same hooks and names.
+/// Codes about files that are read together: some have the same hooks and names.
 const TOGETHER: [&str; 2] = ["GW216", "GW217"];
-/// What this agent doesn't run yet.
+/// Codes of what this agent does not run yet.
 const NOT_RUN_HERE: &str = "GW009";
 
 #[test]

@@ -33,7 +33,7 @@ fn objects(texts: &[&str], index: &mut Index) -> Objects {
     found
 }
 
-/// All that is said of an example.
+/// All diagnostics of an example.
 fn said(example: &Example<'_>) -> Vec<Diagnostic> {
     let mut index = Index::new();
     let texts = |kinds: &[&str]| -> Vec<&str> { kinds.iter().flat_map(|kind| example.of(kind)).collect() };

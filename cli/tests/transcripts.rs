@@ -122,7 +122,7 @@ fn run_as(name: &str, folder: &Path, arguments: &[&str], input: &str) -> String 
         .stderr(Stdio::piped())
         .spawn()
         .expect("gatewatch runs");
-    // What isn't read isn't missed.
+    // A field that no policy reads may be missing.
     let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
     let output = child.wait_with_output().expect("output");
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
@@ -152,7 +152,7 @@ fn lint_of_policies_beside_workloads() {
     }
     let explained = run(&folder, &["lint", "--explain", "policy.yaml"]);
     assert_eq!(explained.matches("# GW004: ").count(), 1, "{explained}");
-    // Workloads alone: what policies there are isn't known.
+    // Workloads alone: the policies are unknown.
     assert!(run(&folder, &["lint", "app.yaml"]).ends_with("exit status 0"));
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// One entry of `x-kubernetes-validations`: an expression that must be true, and what is said when it is not.
+/// One entry of `x-kubernetes-validations`: an expression that must be true, and the message if it is not.
 #[derive(Clone, Copy)]
 pub(crate) struct Rule {
     pub(crate) rule: &'static str,

@@ -1,4 +1,4 @@
-//! The places in the kernel that a policy watches.
+//! The points in the kernel that a policy hooks.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -68,7 +68,7 @@ fn plain(description: &str) -> String {
     paragraphs.collect::<Vec<_>>().join("\n\n").replace('`', "")
 }
 
-/// Turns what schemars says of Rust types into what the Kubernetes kinds say.
+/// Turns schemars' schemas of Rust types into the schemas of Kubernetes kinds.
 ///
 /// An optional field may be absent; schemars takes it that it may be null too, which the API server would then store.
 /// And Kubernetes knows integers of 32 and 64 bits, both signed: 32 unsigned bits are `int32` with a minimum of 0.

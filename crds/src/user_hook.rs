@@ -1,4 +1,4 @@
-//! The places in programs and libraries that a policy watches.
+//! The points in programs and libraries that a policy hooks.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

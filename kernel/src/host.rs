@@ -1,4 +1,4 @@
-//! The kernel that is running here. The only part of this crate that looks at the machine.
+//! The running kernel. This is the only module of the crate that reads the machine.
 
 mod features;
 

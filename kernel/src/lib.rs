@@ -1,13 +1,13 @@
-//! What a kernel offers: its functions and their prototypes, which of them can be probed, where the fields of its
-//! structures lie, its system calls and enumerations.
+//! What a kernel offers: its functions and their prototypes, which of them can be probed, the offsets of fields in
+//! its structures, its system calls and enumerations.
 //!
-//! [`KernelTypes`] reads the kernel's own type information (BTF); [`layout`] finds in it what the kernel half needs
-//! to know. A [`Profile`] puts types and symbols together: it answers the questions that a policy raises, can be
-//! saved as a file and read on another machine, and is the same for every node with the same kernel. All of this
-//! computes from bytes; only [`mod@host`] looks at the machine.
+//! [`KernelTypes`] reads the kernel's type information (BTF). [`layout`] finds in it the offsets that the BPF
+//! programs need. A [`Profile`] combines types and symbols and answers the queries of the policy engine. It can be
+//! saved as a file and read on another machine, and is equal for all nodes with the same kernel. All of this computes
+//! from bytes; only [`mod@host`] reads the machine.
 //!
-//! A profile describes the kernel proper, not its modules: which of them are loaded differs between nodes that are
-//! otherwise alike.
+//! A profile describes the kernel proper without its modules, because nodes with the same kernel can load different
+//! modules.
 
 pub mod btf;
 pub mod host;

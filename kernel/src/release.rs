@@ -1,4 +1,4 @@
-//! What the name of a kernel's release says.
+//! The version in the name of a kernel's release.
 
 /// Major and minor number of a release as `uname -r` gives it: 6 and 12 of `6.12.117+deb13-cloud-amd64`. `None` if it
 /// does not begin with two numbers.

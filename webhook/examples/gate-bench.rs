@@ -3,7 +3,7 @@
 //! `cargo xtask bench webhook` builds and runs it, and fails where it is over budget. Columns: what was asked about, who
 //! answered, the time from request to answer over one connection in microseconds (medians of all rounds), its p99 over
 //! the constant's of the same round, and answers per second over four connections. The argument is the number of rounds.
-//! With `--json`, each row is an object on a line of its own instead, and all else that is said goes to standard error.
+//! With `--json`, each row is an object on a line of its own instead, and everything else is written to standard error.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! What is known of the cluster, kept in memory by watches: decisions never ask the API server.
+//! Caches of the cluster's objects, filled by watches. Decisions never send a request to the API server.
 
 pub mod objects;
 mod start;

@@ -1,4 +1,4 @@
-//! What is known of the cluster, in one place: written by the watches, read by decisions.
+//! The known state of the cluster. Watches write it, and decisions read it.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! What is found in a request: every rule of policies and workloads, against what is known of the cluster.
+//! Checks a request: every rule of policies and workloads, against the known state of the cluster.
 
 mod namespaces;
 pub mod policies;

@@ -1,8 +1,8 @@
-//! The kernels of the cluster, and what a policy is on each: the preflight.
+//! The kernels of the cluster, and the result of a policy on each.
 //!
-//! A node's kernel is known from its agent (`NodeTracing`, and the profile that the agent gives, checked against the
-//! hash there). Of a node without one, the shipped profile that fits its `status.nodeInfo` stands in; a cluster of which
-//! nothing is known is taken to have all shipped kernels.
+//! An agent reports its node's kernel (`NodeTracing`, and a profile that is checked against the hash there). A node
+//! without an agent gets the shipped profile that fits its `status.nodeInfo`. An unknown cluster is assumed to have
+//! all shipped kernels.
 
 pub mod fetch;
 pub mod sync;

@@ -6,8 +6,8 @@
 //! watches -> cluster (coverage index, kernels, policies) -> status (one replica writes PolicyCoverage, Events)
 //! ```
 //!
-//! A decision reads what is in memory and nothing else: it asks nobody and writes nothing (`sideEffects: None`). What
-//! is in memory comes from watches; before they are filled the rules that need no cluster answer.
+//! A decision reads only memory: it sends no requests and writes nothing (`sideEffects: None`). Watches fill the memory.
+//! Until they have, only the rules that need no cluster apply.
 
 pub mod args;
 pub mod caches;

@@ -1,4 +1,4 @@
-//! What is done about a diagnostic: the modes table, one `ConfigMap` of the cluster's operator.
+//! The modes of diagnostics: the modes table, one `ConfigMap` of the cluster's operator.
 //!
 //! ```yaml
 //! target: tetragon=1.6      # whose findings count: gatewatch, tetragon, tetragon=VERSION, or a list of them
@@ -7,18 +7,18 @@
 //!   GW1xx: audit            # a group
 //! namespaces:
 //!   payments:
-//!     GW106: deny           # a near miss is refused here
-//!     "*": warn             # all else
+//!     GW106: deny           # a likely typo is rejected here
+//!     "*": warn             # all others
 //! exempt:
 //!   users: ["system:serviceaccount:backup:restore"]
 //!   groups: ["break-glass"]
 //!   namespaces: ["sandbox"]
 //! ```
 //!
-//! Of the entries that fit, those of the object's namespace come before those for all, and the narrower before the
-//! wider: code, group, `*`. Where none fits, the diagnostic's severity decides: errors deny, warnings warn, notes go
-//! to the audit log. Without `target`, policies are checked for Gatewatch, and what is about Tetragon alone is a note.
-//! Nobody exempts himself: an exemption is in this table or nowhere, not on the object.
+//! Entries of the object's namespace come before entries for all namespaces, and narrow ones before wide ones: code,
+//! group, `*`. Without an entry, the severity decides: errors deny, warnings warn, notes are in the audit log. Without
+//! `target`, policies are checked for Gatewatch, and findings about Tetragon alone are notes. Exemptions exist only in
+//! this table, not on objects, so no user can exempt himself.
 
 pub mod watch;
 

@@ -1,5 +1,5 @@
-//! The `ValidatingWebhookConfiguration`: which requests the API server asks about, and what it does where nobody
-//! answers. The chart's template says the same; this is the one that it is compared with.
+//! The `ValidatingWebhookConfiguration`: the requests that the API server sends, and its behaviour without an answer. A
+//! test compares the chart's template with it.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Whether every policy watches what it says, everywhere: computed here, written by one replica.
+//! Whether every policy covers its pods on all nodes. It is computed here, and one replica writes it.
 
 pub mod lease;
 pub mod write;

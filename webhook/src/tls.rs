@@ -1,9 +1,9 @@
-//! Certificates: which one is shown, and where it comes from.
+//! Certificates: the one that is presented, and its source.
 //!
-//! Two sources: a folder, which somebody else fills ([`files`]), or a Secret that the replicas share, which they fill
-//! themselves ([`secret`], by the rules of [`authority`]). Both are looked at again and again by content: a mounted
-//! Secret changes by the swap of a link, which no watch on its files tells of. A pair that can't be used is refused,
-//! and the one before stays.
+//! There are two sources: a directory that another program fills ([`directory`]), or a Secret that the replicas share
+//! and write themselves ([`secret`], by the rules of [`authority`]). Both are polled by content: a mounted Secret
+//! changes by the swap of a link, which a watch on its files does not see. An invalid pair is rejected, and the
+//! previous one stays in use.
 
 pub mod authority;
 pub mod directory;

@@ -1,6 +1,6 @@
-//! The rules about label selectors as a `ValidatingAdmissionPolicy`: the API server evaluates them by itself, so they
-//! hold where no webhook answers. They are the rules of the codes that they name, for the selectors of pods and nodes;
-//! rules that need a kernel or a cluster can't be said this way.
+//! The rules about label selectors as a `ValidatingAdmissionPolicy`. The API server evaluates them itself, so they
+//! hold while no webhook answers. They implement the named codes for the selectors of pods and nodes. Rules that need
+//! a kernel or a cluster cannot be expressed in this way.
 
 use gatewatch_policy::{
     codes::{BAD_LABEL_KEY, BAD_LABEL_VALUE, Code, LABEL_ARITY},

@@ -1,5 +1,5 @@
-//! From what was found to what is answered: all that denies at once, what warns in one short line each, everything in
-//! full in the audit log.
+//! Turns diagnostics into an answer: all errors at once, one short line for each warning, and everything in full in the
+//! audit log.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! What the gate says to requests, with a cluster in memory: what only kubectl and a real API server can show is in the
-//! suite `gate`.
+//! Decisions of the gate about requests, with a cluster in memory. The suite `gate` tests what needs kubectl and a real
+//! API server.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -35,7 +35,7 @@ fn pod(name: &str, labels: &[(&str, &str)]) -> Workload {
     Workload::pod(name, Shape { namespace: "test".into(), labels, containers: None })
 }
 
-/// One policy for `org: empire`, one pod that it watches.
+/// One policy for `org: empire`, and one pod that it selects.
 fn cluster() -> Arc<Cluster> {
     let cluster = Arc::new(Cluster::default());
     let stored = StoredPolicy::read(&policy("empire", &json!({"org": "empire"}))).unwrap();
@@ -243,7 +243,7 @@ fn a_status_says_where_a_policy_runs_and_whom_it_watches() {
     let covered = of(&agents, true);
     assert_eq!(covered.conditions[0].status, "True", "{covered:?}");
     assert_eq!(covered.warnings, 0);
-    // In front of Tetragon nobody says what is loaded.
+    // In front of Tetragon no agent reports what is loaded.
     let elsewhere = of(&BTreeMap::new(), false);
     assert_eq!((elsewhere.nodes.pending, elsewhere.conditions[0].reason.as_str()), (0, "NotReported"));
 }

@@ -5,7 +5,7 @@ use std::{env, fs, path::Path, sync::Arc};
 
 use gatewatch_webhook::{cluster::Cluster, metrics::Metrics, tls::Certificates};
 
-/// What stands around the rows.
+/// The text around the rows.
 const BEGIN: &str = "<!-- gate: written by a test of gatewatch-webhook -->\n| metric | type | labels | meaning |\n|---|---|---|---|\n";
 const END: &str = "<!-- end -->\n";
 

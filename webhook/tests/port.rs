@@ -204,7 +204,7 @@ async fn large_objects() {
         .review("/validate/workloads", &review("Pod", "", &json!({"metadata": {"labels": labels}})))
         .await;
     assert_eq!(answer["response"]["allowed"], true);
-    // An object of 3 MiB is taken, and what no API server sends isn't.
+    // An object of 3 MiB is accepted, and a larger one than any API server sends is not.
     let mut large = bad_policy();
     large["metadata"]["annotations"] = json!({"a": "x".repeat(3 << 20)});
     let answer = server.review("/validate/policies", &review("TracingPolicy", "cilium.io", &large)).await;
@@ -230,7 +230,7 @@ async fn plain_http_is_told_that_it_is_tls() {
 async fn slow_and_idle_clients_keep_nobody_out() {
     let server = Server::start().await;
     let mut held = Vec::new();
-    // Slow: the head of a request without its end, and a body that doesn't come.
+    // Slow clients: an incomplete head, and a missing body.
     for text in
         ["POST /validate/policies HTTP/1.1\r\nHo", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx"]
     {

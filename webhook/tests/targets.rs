@@ -57,7 +57,7 @@ fn corpus() -> Vec<Value> {
     all
 }
 
-/// What Tetragon alone refuses, what Gatewatch alone doesn't run, and what an older Tetragon doesn't have.
+/// Policies that only Tetragon refuses, that only Gatewatch does not run, and that an older Tetragon does not support.
 #[test]
 fn the_modes_say_for_which_program_policies_are_checked() {
     let short = policy(&json!({"kprobes": [{"call": "sys_setuid", "message": "a"}]}));
@@ -88,7 +88,7 @@ fn the_modes_say_for_which_program_policies_are_checked() {
     assert!(refused.status.unwrap().message.unwrap().contains("`InRange` was added in Tetragon 1.6"));
 }
 
-/// Every policy of the corpus, with everything that is said of it as a warning.
+/// Every policy of the corpus, with all of its diagnostics as warnings.
 #[test]
 fn every_warning_is_one_short_line_with_its_code() {
     let cluster = cluster("target: [gatewatch, tetragon]\nmodes: {'*': warn}");

@@ -17,7 +17,7 @@ pub(crate) fn refusals(kind: &str, object: &Value) -> Vec<String> {
     places
 }
 
-/// The schema of a kind as it stands in its definition.
+/// The schema of a kind in its definition.
 pub(crate) fn schema(kind: &str) -> Value {
     let definition = manifest::definitions().into_iter().find(|d| d.spec.names.kind == kind).unwrap();
     let version = definition.spec.versions.into_iter().next().unwrap();

@@ -267,7 +267,7 @@ fn small() -> Value {
     })
 }
 
-/// Sets or removes what stands at a JSON pointer.
+/// Sets or removes the value at a JSON pointer.
 fn change(object: &mut Value, place: &str, value: Option<Value>) {
     let (parent, field) = place.rsplit_once('/').unwrap();
     let parent = object.pointer_mut(parent).unwrap();

@@ -129,7 +129,7 @@ fn status_is_written_on_its_own_and_columns_are_shown() {
     assert_eq!(names(&node_columns), ["KERNEL", "ARCH", "LOADED", "FAILED", "AGE"]);
     assert_eq!(names(&coverage_columns), ["PODS", "NODES", "FAILED", "WARNINGS", "AGE"]);
 
-    // A column whose path is misspelt stays empty, and nobody says so.
+    // A column with a misspelt path stays empty without an error.
     for (kind, columns) in [("NodeTracing", node_columns), ("PolicyCoverage", coverage_columns)] {
         let schema = schema(kind);
         for (name, path) in columns.iter().filter(|(_, path)| !path.starts_with(".metadata.")) {

@@ -1,4 +1,4 @@
-//! What a kernel can do, from its configuration or, where that isn't to be had, from what it shows.
+//! The features of a kernel, from its configuration or, without that, from its files.
 
 use std::{collections::BTreeSet, fmt};
 

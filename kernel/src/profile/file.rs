@@ -1,8 +1,9 @@
 //! A profile as a file.
 //!
-//! Eight bytes `GWPROFIL`, one for the version of the format, and a zstd frame. In it, numbers and text as
-//! [`wire`](super::wire) has them: release, version, architecture, then each table, column by column so that like
-//! stands beside like (a file is 300 to 500 KB). Names of functions give only what differs from the one before.
+//! Eight bytes `GWPROFIL`, one byte with the version of the format, and a zstd frame. The frame has numbers and text
+//! in the format of [`wire`](super::wire): release, version, architecture, then each table column by column, so that
+//! similar values are adjacent (a file is 300 to 500 KB). Names of functions store only the difference from the
+//! previous one.
 
 use std::io::Read;
 

@@ -1,5 +1,5 @@
-//! What is read of objects: the few fields that say who watches whom. All else is skipped while parsing, so it costs no
-//! memory.
+//! The fields of objects that decide which policies select which pods. All others are skipped while parsing, so they
+//! use no memory.
 
 use gatewatch_coverage::{Container, Labels, Shape, Workload, read::repository};
 use kube::core::{NotUsed, Object};

@@ -1,5 +1,5 @@
-//! Pods and objects with a template of pods: created, and changed where policies see it. Their deletion is not asked
-//! about: with them goes what would have to be watched.
+//! Pods and objects with a template of pods, when they are created or changed in a way that policies match. The webhook
+//! does not register for their deletion, because it deselects no remaining pod.
 
 use gatewatch_coverage::{Workload, read::KINDS};
 use serde_json::value::RawValue;

@@ -1,4 +1,4 @@
-//! The `ConfigMap` that holds the table: taken up when it changes, refused when it can't be used.
+//! Watches the `ConfigMap` of modes. Invalid modes are rejected, and the previous ones stay in force.
 
 use std::sync::{Arc, atomic::Ordering};
 

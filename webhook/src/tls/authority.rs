@@ -1,9 +1,9 @@
-//! Our own certificates: a CA and a leaf, and when each is renewed. Computes from values; what has to happen over time
-//! is a function of what there is and of the time.
+//! Our own certificates: a CA and a leaf, and when each is renewed. The result is a function of the existing
+//! certificates and the time.
 //!
-//! A leaf is renewed when a third of its life is left. A CA is, too, in two steps, so that no client ever meets a leaf
-//! of a CA that it doesn't know: first the next CA joins the bundle of trusted ones; when everybody has had the time to
-//! learn of it, it signs the next leaf. The one before stays in the bundle until it ends.
+//! A leaf is renewed when a third of its lifetime is left. So is a CA, in two steps, so that no client receives a
+//! leaf of an unknown CA. First the next CA joins the bundle of trusted ones. After every client has had time to
+//! learn it, it signs the next leaf. The previous CA stays in the bundle until it expires.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,5 +1,5 @@
-//! The Secret that replicas share: each of them reads it again and again, and the first to find that something is due
-//! writes it. Who comes second meets a conflict, and reads what the first has written.
+//! The Secret that replicas share. Each replica polls it, and the first that finds a change due writes it. The second
+//! one receives a conflict, and reads what the first one wrote.
 
 use std::{
     collections::BTreeMap,
