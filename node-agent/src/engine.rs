@@ -372,6 +372,11 @@ impl Engine {
         let gone = self.numbers.forget(held, now);
         if !gone.is_empty() {
             Arc::make_mut(&mut self.hooks).retain(|id, _| !gone.contains(id));
+            // Before the counts are removed: the next agent would give such a number to the same hook, if that comes back,
+            // and expect the counts to go on from where they were read last.
+            if let Err(error) = self.save() {
+                tracing::error!(%error, "cannot save the meaning of the kernel's numbers");
+            }
         }
         gone
     }
