@@ -4,6 +4,7 @@ use std::{io::IsTerminal as _, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use gatewatch_coverage::templates::{Template, Templates};
 use gatewatch_policy::target::Target;
 
 use crate::top::Top;
@@ -77,10 +78,28 @@ pub(crate) struct Targets {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct PodTemplates {
+    /// Path to the pod template in objects of another kind, for example `Workload.example.com=spec.workload.template`.
+    /// Repeat the option for several kinds. Templates at the paths of a Deployment, CronJob or PodTemplate are found
+    /// without it
+    #[arg(long = "template", value_name = "KIND.GROUP=PATH")]
+    all: Vec<Template>,
+}
+
+impl PodTemplates {
+    /// The paths.
+    pub(crate) fn get(&self) -> Templates {
+        self.all.clone().into()
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Inputs {
     /// Namespace of objects that do not set one
     #[arg(long, short, default_value = "default")]
     pub(crate) namespace: String,
+    #[command(flatten)]
+    pub(crate) templates: PodTemplates,
     /// Files, directories (searched recursively for .yaml, .yml and .json files), or - for standard input
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub(crate) inputs: Vec<PathBuf>,
@@ -114,6 +133,8 @@ pub(crate) struct Fix {
     pub(crate) targets: Targets,
     #[command(flatten)]
     pub(crate) kernels: Kernels,
+    #[command(flatten)]
+    pub(crate) templates: PodTemplates,
     /// Show the changes without making them
     #[arg(long)]
     pub(crate) diff: bool,

@@ -20,7 +20,7 @@ use gatewatch_policy::{
 use crate::{
     arguments::Explain,
     kernels::Kernels,
-    survey::{ObjectKind, Purpose, survey},
+    survey::{Defaults, ObjectKind, Purpose, survey},
 };
 
 /// Prints the pages of codes, explanations of policies, or the list of all codes.
@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &Explain) -> Result<()> {
     let mut unreadable = 0;
     if !files.is_empty() {
         let kernels = Kernels::load(&arguments.kernels.kernels)?;
-        let survey = survey(&files, "default", Purpose::Explain);
+        let survey = survey(&files, &Defaults::default(), Purpose::Explain);
         unreadable = survey.unreadable;
         for entry in &survey.entries {
             let ObjectKind::Policy(found) = &entry.object else { continue };

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use gatewatch_coverage::templates::Templates;
 use gatewatch_policy::{
     assess::{Objects, rebase},
     diagnostic::Diagnostic,
@@ -35,6 +36,7 @@ const ROUNDS: usize = 10;
 pub(crate) fn run(arguments: &Fix, color: Color) -> Result<ExitCode> {
     let rules = Rules::load(&arguments.targets.targets, &arguments.kernels.kernels, None)?;
     let rules = rules.prepare();
+    let templates = arguments.templates.get();
     let (places, mut unreadable) = inputs::find(&arguments.inputs);
     let (mut made, mut files) = (0, 0);
     for place in places {
@@ -49,7 +51,7 @@ pub(crate) fn run(arguments: &Fix, color: Color) -> Result<ExitCode> {
             print_message(&format!("error: {} is not UTF-8 text; it is left unchanged", input.name));
             return Ok(ExitCode::from(FAILED));
         };
-        let (new, count) = apply_safe_fixes(text, &rules);
+        let (new, count) = apply_safe_fixes(text, &rules, &templates);
         made += count;
         files += usize::from(count > 0);
         write(&place, text, &new, arguments.diff, &input.name, color)?;
@@ -83,11 +85,11 @@ fn write(place: &InputFile, old: &str, new: &str, diff: bool, name: &str, color:
 }
 
 /// Applies all safe fixes to a text. Returns the new text and the number of changes.
-fn apply_safe_fixes(text: &str, rules: &Prepared<'_>) -> (String, usize) {
+fn apply_safe_fixes(text: &str, rules: &Prepared<'_>, templates: &Templates) -> (String, usize) {
     let mut text = text.to_owned();
     let mut made = 0;
     for _ in 0..ROUNDS {
-        let (new, count) = edits::apply(&text, changes(&text, rules));
+        let (new, count) = edits::apply(&text, changes(&text, rules, templates));
         // A round that makes a document unreadable is discarded.
         if count == 0 || !keeps_documents(&text, &new) {
             break;
@@ -107,7 +109,7 @@ fn keeps_documents(old: &str, new: &str) -> bool {
 }
 
 /// The changes of the safe fixes of all policies and workloads in a text.
-fn changes(text: &str, rules: &Prepared<'_>) -> Vec<Change> {
+fn changes(text: &str, rules: &Prepared<'_>, templates: &Templates) -> Vec<Change> {
     let mut changes = Vec::new();
     for part in chunks(text) {
         let start = part.start;
@@ -120,8 +122,8 @@ fn changes(text: &str, rules: &Prepared<'_>) -> Vec<Change> {
                         rules.assess(&object).findings.into_iter().map(|found| found.diagnostic).collect()
                     }
                     _ => {
-                        let workload =
-                            gatewatch_coverage::read::workload(node, "").map(|(_, diagnostics)| diagnostics);
+                        let workload = gatewatch_coverage::read::workload(node, "", templates)
+                            .map(|(_, diagnostics)| diagnostics);
                         workload.into_iter().flatten().map(|found| rebase(found, object.base())).collect()
                     }
                 };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use gatewatch_coverage::{Index, IndexedPolicy, Workload, read as objects};
+use gatewatch_coverage::{Index, IndexedPolicy, Workload, read as objects, templates::Templates};
 use gatewatch_policy::{
     assess::{Checked, Object, Objects, rebase},
     codes::NEARLY_SELECTED,
@@ -12,6 +12,7 @@ use gatewatch_policy::{
 };
 
 use crate::{
+    arguments::Inputs,
     chunks::chunks,
     inputs::{self, Input, InputFile},
     lint::Prepared,
@@ -88,8 +89,30 @@ pub(crate) enum Purpose<'a> {
     Relate,
 }
 
+/// What objects do not say themselves.
+#[derive(Clone, Debug)]
+pub(crate) struct Defaults {
+    /// The namespace of objects that do not set one.
+    namespace: String,
+    /// The paths to the pod templates of other kinds.
+    templates: Templates,
+}
+
+impl Defaults {
+    /// Those that the user has set.
+    pub(crate) fn of(inputs: &Inputs) -> Self {
+        Self { namespace: inputs.namespace.clone(), templates: inputs.templates.get() }
+    }
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self { namespace: objects::DEFAULT_NAMESPACE.to_owned(), templates: Templates::default() }
+    }
+}
+
 /// Reads all inputs.
-pub(crate) fn survey(inputs: &[std::path::PathBuf], namespace: &str, purpose: Purpose<'_>) -> Survey {
+pub(crate) fn survey(inputs: &[std::path::PathBuf], defaults: &Defaults, purpose: Purpose<'_>) -> Survey {
     let mut survey = Survey::default();
     let (files, unlisted) = inputs::find(inputs);
     for unreadable in unlisted {
@@ -97,7 +120,7 @@ pub(crate) fn survey(inputs: &[std::path::PathBuf], namespace: &str, purpose: Pu
         survey.unreadable += 1;
     }
     for file in files {
-        survey.read(&file, namespace, purpose);
+        survey.read(&file, defaults, purpose);
     }
     if matches!(purpose, Purpose::Lint(_)) {
         survey.relate();
@@ -109,7 +132,7 @@ pub(crate) fn survey(inputs: &[std::path::PathBuf], namespace: &str, purpose: Pu
 }
 
 impl Survey {
-    fn read(&mut self, file: &InputFile, namespace: &str, purpose: Purpose<'_>) {
+    fn read(&mut self, file: &InputFile, defaults: &Defaults, purpose: Purpose<'_>) {
         let input = match inputs::read(file) {
             Ok(input) => input,
             Err(unreadable) => {
@@ -124,7 +147,7 @@ impl Survey {
         let chunks = if whole { chunks(text) } else { Vec::new() };
         for (chunk, range) in chunks.iter().enumerate() {
             let at = (self.sources.len(), chunk);
-            let found = self.documents(&source::parse(&text[range.clone()]), &input, at, namespace, purpose);
+            let found = self.documents(&source::parse(&text[range.clone()]), &input, at, defaults, purpose);
             findings.extend(found.into_iter().map(|finding| shift_finding(finding, range.start)));
         }
         if !whole {
@@ -140,7 +163,7 @@ impl Survey {
         documents: &[Document],
         input: &Input,
         (source, chunk): (usize, usize),
-        namespace: &str,
+        defaults: &Defaults,
         purpose: Purpose<'_>,
     ) -> Vec<Located> {
         let mut found = Vec::new();
@@ -157,7 +180,7 @@ impl Survey {
                 let node = object.node();
                 let object_kind = match read::identify(node) {
                     Identity::Policy(_) => {
-                        let (findings, policy) = policy(&object, namespace, purpose);
+                        let (findings, policy) = policy(&object, &defaults.namespace, purpose);
                         whole |= object.is_whole() && matches!(purpose, Purpose::Lint(_));
                         found.extend(findings);
                         self.policies += 1;
@@ -167,7 +190,8 @@ impl Survey {
                         if let Some((name, annotations)) = objects::namespace(node) {
                             self.index.apply_namespace(&name, &annotations);
                         }
-                        objects::workload(node, namespace).map(|(workload, diagnostics)| {
+                        let read = objects::workload(node, &defaults.namespace, &defaults.templates);
+                        read.map(|(workload, diagnostics)| {
                             found.extend(diagnostics.into_iter().map(|diagnostic| object.locate(diagnostic)));
                             self.workloads += 1;
                             ObjectKind::Workload(Box::new(workload))

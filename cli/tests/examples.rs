@@ -4,7 +4,7 @@
 //! Beside `policy` and `workloads` such an example may have a block `before`: what one of the objects was.
 #![allow(clippy::expect_used, reason = "helpers of tests are not tests to clippy")]
 
-use gatewatch_coverage::{Index, IndexedPolicy, Workload, read};
+use gatewatch_coverage::{Index, IndexedPolicy, Workload, read, templates::Templates};
 use gatewatch_policy::{
     assess::Checked,
     codes::ALL,
@@ -25,7 +25,9 @@ fn objects(texts: &[&str], index: &mut Index) -> Objects {
         if let Some((name, annotations)) = read::namespace(&document.root) {
             index.apply_namespace(&name, &annotations);
         }
-        found.workloads.extend(read::workload(&document.root, "default").map(|(workload, _)| workload));
+        found.workloads.extend(
+            read::workload(&document.root, "default", &Templates::default()).map(|(workload, _)| workload),
+        );
         found
             .policies
             .extend(Checked::of(&document).map(|checked| IndexedPolicy::new(&checked.policy, "default")));

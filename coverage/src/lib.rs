@@ -28,6 +28,7 @@ mod report;
 mod select;
 mod selection;
 mod shape;
+pub mod templates;
 mod terms;
 mod text;
 mod typos;

@@ -8,20 +8,10 @@ use gatewatch_policy::{
     source::{Node, Value},
 };
 
-use crate::shape::{Container, Labels, POD, Shape, Workload, template_path};
-
-/// The kinds that are pods or have a template of pods, with their API groups.
-pub const KINDS: &[(&str, &str)] = &[
-    (POD, ""),
-    ("PodTemplate", ""),
-    ("ReplicationController", ""),
-    ("DaemonSet", "apps"),
-    ("Deployment", "apps"),
-    ("ReplicaSet", "apps"),
-    ("StatefulSet", "apps"),
-    ("CronJob", "batch"),
-    ("Job", "batch"),
-];
+use crate::{
+    shape::{Container, Labels, Shape, Workload},
+    templates::{Templates, usual_path},
+};
 
 /// The namespace of objects that do not set one, as in `kubectl`.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -29,32 +19,17 @@ pub const DEFAULT_NAMESPACE: &str = "default";
 /// A namespace: its name and annotations.
 pub type AnnotatedNamespace = (String, BTreeMap<String, String>);
 
-/// Whether objects of this `apiVersion` and kind are pods or have a template of pods.
-pub fn is_workload(api_version: &str, kind: &str) -> bool {
-    let group = api_version.split_once('/').map_or("", |(group, _)| group);
-    KINDS.contains(&(kind, group))
-}
-
-/// The field path of the template of pods in an object of a kind that is not one of [`KINDS`]. Argo's `Rollout`,
-/// OpenShift's `DeploymentConfig`, Knative's `Service` and many others have it where a `Deployment` or a `CronJob` has
-/// it. Only a template with containers counts.
-fn other_template(object: &Node) -> Option<FieldPath> {
-    let paths = ["Deployment", "CronJob", "PodTemplate"].map(template_path);
-    paths.into_iter().find(|path| {
-        let template = path.0.iter().try_fold(object, |node, step| node.step(step));
-        let containers = template.and_then(|template| template.get("spec")?.get("containers"));
-        containers.is_some_and(|list| !list.items().is_empty())
-    })
-}
-
 /// Reads a pod or an object with a template of pods. Returns `None` for any other object. An object without a namespace
-/// gets `default_namespace`. The diagnostics are about labels that the API server rejects; their paths start at the
-/// object.
-pub fn workload(object: &Node, default_namespace: &str) -> Option<(Workload, Vec<Diagnostic>)> {
+/// gets `default_namespace`. `templates` are the paths that the user has set. The diagnostics are about labels that the
+/// API server rejects; their paths start at the object.
+pub fn workload(
+    object: &Node,
+    default_namespace: &str,
+    templates: &Templates,
+) -> Option<(Workload, Vec<Diagnostic>)> {
     let text = |key| object.get(key).and_then(Node::as_str);
     let kind = text("kind")?;
-    let template_at =
-        if is_workload(text("apiVersion")?, kind) { template_path(kind) } else { other_template(object)? };
+    let template_at = templates.find(object, text("apiVersion")?, kind)?;
     let mut found = Vec::new();
     let template = template_at.0.iter().try_fold(object, |node, step| node.step(step));
     let at = |part: &str| FieldPath::root().field(part).field("labels");
@@ -74,6 +49,7 @@ pub fn workload(object: &Node, default_namespace: &str) -> Option<(Workload, Vec
     };
     let workload = Workload {
         kind: kind.to_owned(),
+        template: (template_at != usual_path(kind)).then_some(template_at),
         name: metadata(object, "name").or_else(|| metadata(object, "generateName")).unwrap_or_default(),
         shape,
         own_labels: if is_pod { Labels::new() } else { own },

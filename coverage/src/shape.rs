@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use gatewatch_policy::{diagnostic::FieldPath, scope::PodScope};
 
+use crate::templates::usual_path;
+
 /// Labels or annotations: keys and values.
 pub type Labels = BTreeMap<String, String>;
 
@@ -33,6 +35,8 @@ pub struct Shape {
 pub struct Workload {
     /// `Pod`, `Deployment` and so on.
     pub kind: String,
+    /// The path to its pod template, if that is not the usual one of its kind.
+    pub template: Option<FieldPath>,
     /// Its name.
     pub name: String,
     /// The shape of the pod, or of the pods that are created from the template.
@@ -59,24 +63,14 @@ impl Workload {
 
     /// The field path of the labels that policies match.
     pub fn labels_path(&self) -> FieldPath {
-        template_path(&self.kind).field("metadata").field("labels")
+        let template = self.template.clone().unwrap_or_else(|| usual_path(&self.kind));
+        template.field("metadata").field("labels")
     }
 
     /// "this pod" or "its pods".
     pub(crate) fn pods(&self) -> &'static str {
         if self.is_pod() { "this pod" } else { "its pods" }
     }
-}
-
-/// The field path of the template of pods in an object of this kind. The root for a pod.
-pub(crate) fn template_path(kind: &str) -> FieldPath {
-    let steps: &[&str] = match kind {
-        POD => &[],
-        "PodTemplate" => &["template"],
-        "CronJob" => &["spec", "jobTemplate", "spec", "template"],
-        _ => &["spec", "template"],
-    };
-    steps.iter().fold(FieldPath::root(), |path, step| path.field(step))
 }
 
 /// One label replaced by another.

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use gatewatch_coverage::templates::Template;
 
 /// Gatewatch's validating admission webhook for `TracingPolicies` and for the workloads that they select.
 #[derive(Debug, Parser)]
@@ -83,6 +84,10 @@ pub struct Serve {
     /// Base URL of the pages about diagnostics
     #[arg(long, value_name = "URL", default_value = DOCS)]
     pub docs_url: String,
+    /// Path to the pod template in objects of another kind, for example Workload.example.com=spec.workload.template.
+    /// The registration needs a rule for that kind
+    #[arg(long = "template", value_name = "KIND.GROUP=PATH")]
+    pub templates: Vec<Template>,
     /// Time between SIGTERM and refusing connections, for the cluster to remove this replica from its endpoints
     #[arg(long, value_parser = duration, default_value = "5s")]
     pub drain: Duration,

@@ -6,6 +6,7 @@ mod workloads;
 
 use std::sync::Arc;
 
+use gatewatch_coverage::templates::Templates;
 use gatewatch_policy::{diagnostic::Diagnostic, render::brief};
 
 use crate::{
@@ -28,6 +29,7 @@ pub enum Endpoint {
 pub struct Gate {
     cluster: Arc<Cluster>,
     docs: String,
+    templates: Templates,
 }
 
 /// The result of checking a request.
@@ -41,7 +43,13 @@ struct CheckResult {
 impl Gate {
     /// A gate for this cluster. `docs` is the base URL of the pages about diagnostics.
     pub fn new(cluster: Arc<Cluster>, docs: impl Into<String>) -> Self {
-        Self { cluster, docs: docs.into() }
+        Self { cluster, docs: docs.into(), templates: Templates::default() }
+    }
+
+    /// The same with these paths to pod templates of other kinds.
+    #[must_use]
+    pub fn with_templates(self, templates: Templates) -> Self {
+        Self { templates, ..self }
     }
 
     /// Checks a request and applies the modes.

@@ -64,7 +64,8 @@ pub async fn run(arguments: Serve) -> Result<()> {
         // An error means that the sender was dropped, which is a shutdown too.
         async move { drop(stopped.wait_for(|stopped| *stopped).await) }
     };
-    let gate = Gate::new(Arc::clone(&cluster), arguments.docs_url.trim_end_matches('/'));
+    let gate = Gate::new(Arc::clone(&cluster), arguments.docs_url.trim_end_matches('/'))
+        .with_templates(arguments.templates.clone().into());
     let app = Arc::new(ReviewState { gate, metrics: Arc::clone(&metrics) });
     let state =
         ProbeState { metrics, cluster: Arc::clone(&cluster), certificates, draining: draining.clone() };

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use gatewatch_coverage::{Labels, Shape, Workload};
+use gatewatch_coverage::{Labels, Shape, Workload, templates::Templates};
 use gatewatch_crds::{
     NodeTracingStatus,
     node_tracing::{PolicyOnNode, PolicyState},
@@ -303,4 +303,31 @@ fn templates_of_any_group_are_read() {
         &json!({"spec": {"ports": []}}),
     );
     assert!(none.allowed && none.warnings[0].contains("which has no pods"), "{none:?}");
+}
+
+#[test]
+fn templates_are_read_where_they_are_set() {
+    let cluster = cluster();
+    let templates = Templates::from(vec!["Workload.example.com=spec.workload.template".parse().unwrap()]);
+    let gate = Gate::new(Arc::clone(&cluster), "https://docs").with_templates(templates);
+    let decide = |org: &str| {
+        let template = json!({"metadata": {"labels": {"org": org}}, "spec": {"containers": [{"name": "c"}]}});
+        // What is elsewhere may have any form.
+        let object = json!({"metadata": {"name": "tie"}, "spec": {"template": 7, "containers": "none",
+            "workload": {"template": template}}});
+        let body = json!({
+            "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
+            "request": {"uid": "u", "kind": {"group": "example.com", "version": "v1", "kind": "Workload"},
+                "operation": "CREATE", "name": "tie", "namespace": "test", "userInfo": {"username": "me"},
+                "object": object},
+        });
+        let request = parse(&serde_json::to_vec(&body).unwrap()).unwrap();
+        gate.decide(Endpoint::Workloads, &request).answer.warnings.join(" ")
+    };
+    assert_eq!(decide("empire"), "");
+    assert!(
+        decide("empre").contains("GW106 spec.workload.template.metadata.labels.org"),
+        "{}",
+        decide("empre")
+    );
 }

@@ -6,6 +6,9 @@
 - --service={{ include "gatewatch.webhook" . }}
 - --modes={{ include "gatewatch.modes" . }}
 - --lease={{ include "gatewatch.webhook" . }}
+{{- range .Values.webhook.templates }}
+- --template={{ .kind }}.{{ .group }}={{ .path }}
+{{- end }}
 {{- if eq .Values.webhook.certificates.source "self" }}
 - --tls-secret={{ include "gatewatch.certificate" . }}
 - --registrations={{ include "gatewatch.fullname" . }}

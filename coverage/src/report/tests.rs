@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use gatewatch_policy::{assess::Checked, diagnostic::Diagnostic, source::parse};
 
-use crate::{Index, IndexedPolicy, REQUIRE_COVERAGE, Workload, read};
+use crate::{Index, IndexedPolicy, REQUIRE_COVERAGE, Workload, read, templates::Templates};
 
 fn policy(name: &str, kind: &str, spec: &str) -> IndexedPolicy {
     let metadata = if kind == "TracingPolicy" { "" } else { ", namespace: test" };
@@ -18,7 +18,7 @@ fn selecting(name: &str, selector: &str) -> IndexedPolicy {
 }
 
 fn object(text: &str) -> Workload {
-    read::workload(&parse(text)[0].root, "test").expect("a workload").0
+    read::workload(&parse(text)[0].root, "test", &Templates::default()).expect("a workload").0
 }
 
 fn pod(name: &str, labels: &str) -> Workload {

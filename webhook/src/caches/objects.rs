@@ -2,6 +2,7 @@
 //! use no memory.
 
 use gatewatch_coverage::{Container, Labels, Shape, Workload, read::repository};
+use gatewatch_policy::diagnostic::{FieldPath, Step};
 use kube::core::{NotUsed, Object};
 use serde::Deserialize;
 use serde_json::Value;
@@ -25,6 +26,9 @@ pub struct ReviewedObject {
     /// The template of a `PodTemplate`, which has no `spec`.
     #[serde(default)]
     template: Option<Template>,
+    /// The path to the template, if the user has set it.
+    #[serde(skip)]
+    template_path: Option<FieldPath>,
 }
 
 /// `metadata`.
@@ -146,11 +150,29 @@ pub fn cached_workload(kind: &str, object: WorkloadObject) -> Option<Workload> {
 }
 
 impl ReviewedObject {
+    /// Reads an object whose pod template is at a path that the user has set. Other parts of its `spec` may have any
+    /// form.
+    pub fn with_template(text: &str, path: &FieldPath) -> serde_json::Result<Self> {
+        let object: Value = serde_json::from_str(text)?;
+        let template = path.0.iter().try_fold(&object, |value, step| match step {
+            Step::Field(name) => value.get(name.as_str()),
+            Step::Index(index) => value.get(index),
+        });
+        let selector = object.get("spec").and_then(|spec| spec.get("selector")).cloned().unwrap_or_default();
+        Ok(Self {
+            metadata: object.get("metadata").map(Meta::deserialize).transpose()?.unwrap_or_default(),
+            spec: Spec { selector, ..Spec::default() },
+            template: template.map(Template::deserialize).transpose()?,
+            template_path: Some(path.clone()),
+        })
+    }
+
     /// The parts of the object that policies match. A name that is not generated yet is its `generateName`.
     pub fn workload(self, kind: &str, namespace: &str) -> Workload {
-        let Self { metadata: Meta { name, generate_name, labels, .. }, spec, template } = self;
+        let Self { metadata: Meta { name, generate_name, labels, .. }, spec, template, template_path } = self;
         let name = if name.is_empty() { generate_name } else { name };
-        workload(kind, name, namespace.to_owned(), labels.unwrap_or_default(), spec, template)
+        let workload = workload(kind, name, namespace.to_owned(), labels.unwrap_or_default(), spec, template);
+        Workload { template: template_path, ..workload }
     }
 }
 
@@ -183,6 +205,7 @@ fn workload(
         },
         own_labels: labels,
         selector: match_labels(kind, &selector),
+        template: None,
     }
 }
 

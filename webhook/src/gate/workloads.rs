@@ -1,7 +1,7 @@
 //! Pods and objects with a template of pods, when they are created or changed in a way that policies match. The webhook
 //! does not register for their deletion, because it deselects no remaining pod.
 
-use gatewatch_coverage::{Workload, read::KINDS};
+use gatewatch_coverage::{Workload, templates::KINDS};
 use serde_json::value::RawValue;
 
 use super::{CheckResult, Gate};
@@ -23,9 +23,13 @@ impl Gate {
             return result;
         }
         let namespace = request.namespace.as_deref().unwrap_or("default");
+        let template = self.templates.path(kind, &request.kind.group);
         let read = |object: &Option<Box<RawValue>>| {
             let object = object.as_ref()?;
-            Some(serde_json::from_str::<ReviewedObject>(object.get()))
+            Some(match template {
+                Some(path) => ReviewedObject::with_template(object.get(), path),
+                None => serde_json::from_str(object.get()),
+            })
         };
         let new = match read(&request.object) {
             Some(Ok(new)) => new,
