@@ -18,7 +18,7 @@ use std::{
 use anyhow::{Result, bail};
 use clap::Args;
 
-use self::counts::Counts;
+use self::{counts::Counts, suites::Extent};
 use crate::{
     build::{self, Built, KernelHalf, Profile},
     image::Kernel,
@@ -28,13 +28,13 @@ use crate::{
 /// Options of `cargo xtask test`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The suites to run, by name or by the part of it before the dash (`vm` is all of vm-5.10, vm-6.1, …) [default: all]
+    /// The suites to run, by name or group (`vm` is vm-5.10, vm-6.1, …) [default: all]
     #[arg(value_name = "SUITE")]
     suites: Vec<String>,
-    /// List the suites and run none
+    /// List the suites without running them
     #[arg(long)]
     list: bool,
-    /// Arguments for the test programs of `unit` and `vm`, such as a part of a test's name
+    /// Arguments for the suite: part of a test's name for `unit` and `vm`, a part's name for `chart`, parts and paths for `tidy`
     #[arg(last = true, value_name = "ARGUMENT")]
     passed_on: Vec<String>,
 }
@@ -49,36 +49,36 @@ struct Suite {
 /// In the order in which they run.
 const SUITES: &[Suite] = &[
     Suite { name: "fmt", about: "formatting, by rustfmt", run: suites::format },
-    Suite { name: "tidy", about: "what no other tool checks of the sources", run: tidy::run },
-    Suite { name: "deny", about: "licences, sources and versions of what we are made of", run: deny::run },
+    Suite { name: "tidy", about: "rules for sources and docs that no other tool checks", run: tidy::run },
+    Suite { name: "deny", about: "licences, sources and versions of all dependencies", run: deny::run },
     Suite { name: "lint", about: "clippy without a warning", run: suites::lint },
     Suite { name: "unit", about: "the tests that need no kernel", run: suites::unit },
     Suite { name: "chart", about: "the helm chart, its alerts and its dashboard", run: chart::run },
-    Suite { name: "fuzz", about: "policies and profiles spoilt at random", run: suites::fuzz },
-    Suite { name: "gate", about: "the gate before a real API server, with kubectl", run: suites::gate },
+    Suite { name: "fuzz", about: "randomly corrupted policies and profiles", run: suites::fuzz },
+    Suite { name: "gate", about: "the webhook with a real API server and kubectl", run: suites::gate },
     Suite {
         name: "vm-6.12",
-        about: "on Debian 13's kernel",
-        run: |context| suites::vm(context, Kernel::V6_12),
+        about: "every test of the agent in a VM, on Debian 13's kernel",
+        run: |context| suites::vm(context, Kernel::V6_12, Extent::Complete),
     },
     Suite {
         name: "vm-5.10",
-        about: "on Debian 11's kernel",
-        run: |context| suites::vm(context, Kernel::V5_10),
+        about: "the tests that depend on the kernel's version, on Debian 11's kernel",
+        run: |context| suites::vm(context, Kernel::V5_10, Extent::VersionDependent),
     },
     Suite {
         name: "vm-6.1",
-        about: "on Debian 12's kernel",
-        run: |context| suites::vm(context, Kernel::V6_1),
+        about: "the tests that depend on the kernel's version, on Debian 12's kernel",
+        run: |context| suites::vm(context, Kernel::V6_1, Extent::VersionDependent),
     },
     Suite {
         name: "vm-7.3",
-        about: "on Debian's newest kernel",
-        run: |context| suites::vm(context, Kernel::V7_3),
+        about: "every test of the agent in a VM, on Debian's newest kernel",
+        run: |context| suites::vm(context, Kernel::V7_3, Extent::Complete),
     },
     Suite {
         name: "cost-6.12",
-        about: "what an event costs, in instructions, on Debian 13's kernel",
+        about: "the cost of an event in instructions, on Debian 13's kernel",
         run: |context| suites::cost(context, Kernel::V6_12),
     },
     Suite {
@@ -92,53 +92,53 @@ const SUITES: &[Suite] = &[
 const BY_NAME: &[Suite] = &[
     Suite {
         name: "advisories",
-        about: "known holes in what we are made of; fetches RustSec's database",
+        about: "known vulnerabilities of dependencies; fetches the RustSec database",
         run: deny::advisories,
     },
     Suite { name: "cluster", about: "on a Kubernetes cluster whose node is a VM", run: cluster::run },
     Suite {
         name: "load-6.12",
-        about: "long: floods, starved and stopped agents, on Debian 13's kernel",
+        about: "long: floods, and starved and stopped agents, on Debian 13's kernel",
         run: |context| suites::load(context, Kernel::V6_12),
     },
     Suite {
         name: "load-5.10",
-        about: "long: floods, starved and stopped agents, on Debian 11's kernel",
+        about: "long: floods, and starved and stopped agents, on Debian 11's kernel",
         run: |context| suites::load(context, Kernel::V5_10),
     },
     Suite {
         name: "load-6.1",
-        about: "long: floods, starved and stopped agents, on Debian 12's kernel",
+        about: "long: floods, and starved and stopped agents, on Debian 12's kernel",
         run: |context| suites::load(context, Kernel::V6_1),
     },
     Suite {
         name: "load-7.3",
-        about: "long: floods, starved and stopped agents, on Debian's newest kernel",
+        about: "long: floods, and starved and stopped agents, on Debian's newest kernel",
         run: |context| suites::load(context, Kernel::V7_3),
     },
     Suite {
         name: "endurance-cluster",
-        about: "long: the same on a cluster whose API server is restarted, too",
+        about: "long: random actions on a cluster for half an hour, with API server restarts",
         run: cluster::endurance,
     },
     Suite {
         name: "endurance-6.12",
-        about: "long: everything at random for half an hour, on Debian 13's kernel",
+        about: "long: random actions for half an hour, on Debian 13's kernel",
         run: |context| suites::endurance(context, Kernel::V6_12),
     },
     Suite {
         name: "endurance-5.10",
-        about: "long: everything at random for half an hour, on Debian 11's kernel",
+        about: "long: random actions for half an hour, on Debian 11's kernel",
         run: |context| suites::endurance(context, Kernel::V5_10),
     },
     Suite {
         name: "endurance-6.1",
-        about: "long: everything at random for half an hour, on Debian 12's kernel",
+        about: "long: random actions for half an hour, on Debian 12's kernel",
         run: |context| suites::endurance(context, Kernel::V6_1),
     },
     Suite {
         name: "endurance-7.3",
-        about: "long: everything at random for half an hour, on Debian's newest kernel",
+        about: "long: random actions for half an hour, on Debian's newest kernel",
         run: |context| suites::endurance(context, Kernel::V7_3),
     },
 ];
@@ -184,7 +184,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
             println!("{:12} {}", suite.name, suite.about);
         }
         for suite in BY_NAME.iter().filter(|_| arguments.suites.is_empty()) {
-            println!("{:12} {} (only when it is named)", suite.name, suite.about);
+            println!("{:12} {} (runs only if named)", suite.name, suite.about);
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -218,7 +218,7 @@ fn choose(names: &[String]) -> Result<Vec<&'static Suite>> {
     let all = || SUITES.iter().chain(BY_NAME);
     if let Some(unknown) = names.iter().find(|name| !all().any(|suite| means(name, suite))) {
         let known: Vec<&str> = all().map(|suite| suite.name).collect();
-        bail!("no suite {unknown}; there are {}", known.join(", "));
+        bail!("unknown suite {unknown}; expected one of {}", known.join(", "));
     }
     if names.is_empty() {
         return Ok(SUITES.iter().collect());
@@ -228,8 +228,10 @@ fn choose(names: &[String]) -> Result<Vec<&'static Suite>> {
 
 fn line(Report { name, took, counts }: &Report) -> String {
     let verdict = if counts.failed == 0 { "ok" } else { "FAILED" };
-    let Counts { passed, failed, .. } = counts;
-    format!("{name:12} {:>7.1} s  {passed:>5} passed {failed:>4} failed  {verdict}", took.as_secs_f64())
+    let Counts { passed, failed, ignored, .. } = counts;
+    let ignored = if *ignored == 0 { String::new() } else { format!("  ({ignored} ignored)") };
+    let seconds = took.as_secs_f64();
+    format!("{name:12} {seconds:>7.1} s  {passed:>5} passed {failed:>4} failed  {verdict}{ignored}")
 }
 
 /// Prints the table, the names of what failed, and last of all the sums.

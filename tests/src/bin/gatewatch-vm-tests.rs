@@ -4,11 +4,17 @@
 
 use std::process::ExitCode;
 
-use gatewatch_tests::{pod::Container, vm};
+use gatewatch_tests::{
+    pod::Container,
+    vm::{self, Kernels},
+};
 use libtest_mimic::{Arguments, Trial};
 
 /// What the name of the first test comes after, on the command line.
 const FIRST: &str = "--first=";
+
+/// Ignores the tests that do not depend on the kernel's version. `--include-ignored` runs them all the same.
+const VERSION_DEPENDENT: &str = "--version-dependent";
 
 fn main() -> ExitCode {
     Container::enter();
@@ -21,18 +27,24 @@ fn main() -> ExitCode {
     // Nor this: the test to begin with, of those that are asked for.
     let first = words.iter().position(|word| word.starts_with(FIRST)).map(|index| words.remove(index));
     let first = first.as_deref().and_then(|word| word.strip_prefix(FIRST));
-    let begin = first.map_or(Some(0), |first| vm::ALL.iter().position(|(name, _)| *name == first));
+    let begin = first.map_or(Some(0), |first| vm::ALL.iter().position(|test| test.name == first));
     let Some(begin) = begin else {
         eprintln!("there is no test {}", first.unwrap_or_default());
         return ExitCode::FAILURE;
     };
+    let all_words = words.len();
+    words.retain(|word| word != VERSION_DEPENDENT);
+    let version_dependent = words.len() < all_words;
     let mut arguments = Arguments::from_iter(words);
     arguments.test_threads = Some(1);
-    let trials = vm::ALL[begin..].iter().map(|(name, test)| {
-        Trial::test(*name, move || {
-            test();
+    let trials = vm::ALL[begin..].iter().map(|test| {
+        let run = test.run;
+        let ignored = version_dependent && test.kernels == Kernels::Complete;
+        Trial::test(test.name, move || {
+            run();
             Ok(())
         })
+        .with_ignored_flag(ignored)
     });
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }

@@ -12,8 +12,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{chdir, fchdir};
+use rustix::{
+    fs::{MemfdFlags, memfd_create},
+    process::{chdir, fchdir},
+};
 
 use super::{CALLS, counts_setuid, this};
 use crate::{

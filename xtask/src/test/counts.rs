@@ -1,10 +1,15 @@
-//! How many tests of a suite passed and failed, and which.
+//! How many tests of a suite passed, failed and were ignored, and which failed.
+//!
+//! The counts come from what the test programs print. cargo-nextest would replace that for `cargo test` alone: it runs no
+//! documentation tests, and the tests in VMs print to a serial port, where no runner can start them.
 
 /// The counts of one suite.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) passed: u64,
     pub(super) failed: u64,
+    /// Those that this run left out, such as the tests that one kernel's version does not matter to.
+    pub(super) ignored: u64,
     /// What failed, as far as it has names.
     pub(super) failures: Vec<String>,
 }
@@ -12,7 +17,7 @@ pub(super) struct Counts {
 impl Counts {
     /// One test that failed.
     pub(super) fn failure(name: impl Into<String>) -> Self {
-        Self { passed: 0, failed: 1, failures: vec![name.into()] }
+        Self { failed: 1, failures: vec![name.into()], ..Self::default() }
     }
 
     /// One test, by its outcome.
@@ -24,13 +29,14 @@ impl Counts {
     pub(super) fn and(mut self, other: Self) -> Self {
         self.passed += other.passed;
         self.failed += other.failed;
+        self.ignored += other.ignored;
         self.failures.extend(other.failures);
         self
     }
 
     /// A suite in which no test ran has not passed.
     pub(super) fn at_least_one(self) -> Self {
-        if self.passed + self.failed == 0 { Self::failure("no test was run") } else { self }
+        if self.passed + self.failed == 0 { Self::failure("no test ran") } else { self }
     }
 
     /// Of a test program that was ended from outside: what it told of, and the test that was running.
@@ -61,6 +67,7 @@ impl Counts {
             if let Some(result) = line.strip_prefix("test result: ") {
                 counts.passed += number_before(result, " passed");
                 counts.failed += number_before(result, " failed");
+                counts.ignored += number_before(result, " ignored");
                 counts.failures.append(&mut program.failures);
                 program = Self::default();
             } else if let Some((name, outcome)) =
@@ -76,7 +83,7 @@ impl Counts {
         let broke_off = program != Self::default();
         counts = counts.and(program);
         if broke_off || !succeeded && counts.failed == 0 {
-            counts = counts.and(Self::failure("a test program did not build, or did not run to its end"));
+            counts = counts.and(Self::failure("a test program did not build or did not finish"));
         }
         counts
     }
@@ -101,7 +108,7 @@ mod tests {
     #[test]
     fn every_program_counts() {
         let counts = Counts::of_test_programs(OUTPUT, false);
-        assert_eq!(counts, Counts { passed: 13, failed: 1, failures: vec!["a::bad".into()] });
+        assert_eq!(counts, Counts { passed: 13, failed: 1, ignored: 1, failures: vec!["a::bad".into()] });
     }
 
     #[test]
@@ -120,7 +127,7 @@ mod tests {
     fn a_program_that_was_ended_is_gone_on_with_where_it_was() {
         let output = "running 9 tests\ntest a   ... ok\ntest b ... took 3 s\nok\ntest c ... FAILED\ntest d  ... said so\n";
         let (counts, running) = Counts::of_broken_off(output);
-        assert_eq!(counts, Counts { passed: 2, failed: 1, failures: vec!["c".into()] });
+        assert_eq!(counts, Counts { passed: 2, failed: 1, ignored: 0, failures: vec!["c".into()] });
         assert_eq!(running.as_deref(), Some("d"));
         assert_eq!(Counts::of_broken_off("test a ... ok\n").1, None);
     }

@@ -1,0 +1,231 @@
+//! Tests on a real kernel.
+
+mod agreement;
+pub mod endurance;
+mod errors;
+mod exact;
+mod hostile;
+mod language;
+mod load;
+mod moved;
+mod pods;
+mod privileges;
+mod restart;
+mod scrapes;
+mod shipped;
+mod undisturbed;
+mod updates;
+mod verifier;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
+};
+
+use crate::agent::Agent;
+
+/// A test of this program.
+#[derive(Debug, Clone, Copy)]
+pub struct Test {
+    /// Its module and its function.
+    pub name: &'static str,
+    /// What it does. It panics if it fails.
+    pub run: fn(),
+    /// The kernels that its outcome depends on.
+    pub kernels: Kernels,
+}
+
+/// The kernels that a test has to run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernels {
+    /// The test exercises the agent alone, or code that every supported kernel runs alike. The two kernels with a complete
+    /// suite are enough.
+    Complete,
+    /// The kernel's version decides what the test exercises, for this reason. It runs on every kernel.
+    Every(&'static str),
+}
+
+const fn complete(name: &'static str, run: fn()) -> Test {
+    Test { name, run, kernels: Kernels::Complete }
+}
+
+const fn every(name: &'static str, run: fn(), reason: &'static str) -> Test {
+    Test { name, run, kernels: Kernels::Every(reason) }
+}
+
+const ATTACHMENT: &str = "the version decides between fentry and kprobe, and what either of them can miss";
+const STRUCTURES: &str = "the programs read kernel structures whose layout changes between versions";
+const PINNED: &str = "the version decides which attachments can be pinned and so outlive the agent";
+const CAPABILITIES: &str = "the version decides which capability each bpf() and perf_event_open() call needs";
+const FUNCTIONS: &str = "the hooked functions and their arguments change between versions";
+
+/// Every test. A new one that the kernel's version matters to says so, with the reason.
+pub const ALL: &[Test] = &[
+    every("agreement::integers", agreement::integers, STRUCTURES),
+    every("agreement::one_selector", agreement::one_selector, STRUCTURES),
+    every("agreement::paths", agreement::paths, STRUCTURES),
+    every("agreement::strings_and_results", agreement::strings_and_results, ATTACHMENT),
+    every("agreement::sockets", agreement::sockets, STRUCTURES),
+    every("agreement::many_policies", agreement::many_policies, ATTACHMENT),
+    every("agreement::file_types", agreement::file_types, STRUCTURES),
+    complete("endurance::everything_at_random", endurance::everything_at_random),
+    every("errors::malformed_and_unknown", errors::malformed_and_unknown, FUNCTIONS),
+    complete("errors::mistake_while_running", errors::mistake_while_running),
+    complete("errors::occupied_port", errors::occupied_port),
+    complete("errors::unreadable_directory", errors::unreadable_directory),
+    every("errors::no_privileges", errors::no_privileges, CAPABILITIES),
+    every("exact::two_processors", exact::two_processors, ATTACHMENT),
+    every("exact::one_symbol_two_points", exact::one_symbol_two_points, ATTACHMENT),
+    every("exact::interrupted", exact::interrupted, ATTACHMENT),
+    every("exact::fork_and_exec_between", exact::fork_and_exec_between, STRUCTURES),
+    every("exact::full_table", exact::full_table, "from 6.1 on, hash maps use another memory allocator"),
+    every("exact::processes", exact::processes, STRUCTURES),
+    complete("hostile::names", hostile::names),
+    complete("hostile::long_paths", hostile::long_paths),
+    complete("hostile::without_a_file", hostile::without_a_file),
+    complete("hostile::forks", hostile::forks),
+    complete("hostile::cgroups", hostile::cgroups),
+    every("language::types_of_files", language::types_of_files, STRUCTURES),
+    complete("language::positions", language::positions),
+    complete("language::process_ids", language::process_ids),
+    complete("language::monitor_mode", language::monitor_mode),
+    complete("load::agent_starved", load::agent_starved),
+    complete("load::agent_stopped", load::agent_stopped),
+    complete("load::programs_without_end", load::programs_without_end),
+    complete("load::cgroups_without_end", load::cgroups_without_end),
+    every(
+        "moved::between_cgroups",
+        moved::between_cgroups,
+        "before 5.11, a helper reads the task's cgroup instead of four loads",
+    ),
+    complete("pods::a_hundred_short_ones", pods::a_hundred_short_ones),
+    complete("pods::more_series_than_allowed", pods::more_series_than_allowed),
+    complete("pods::two_hundred_and_a_hundred_policies", pods::two_hundred_and_a_hundred_policies),
+    every("privileges::least", privileges::least, CAPABILITIES),
+    every("privileges::without_each", privileges::without_each, CAPABILITIES),
+    every("restart::killed_while_counting", restart::killed_while_counting, PINNED),
+    every("restart::killed_with_kprobes", restart::killed_with_kprobes, PINNED),
+    every("restart::after_an_upgrade", restart::after_an_upgrade, PINNED),
+    complete("restart::changed_meanwhile", restart::changed_meanwhile),
+    complete("restart::nothing_is_left", restart::nothing_is_left),
+    every("restart::numbers_go_on", restart::numbers_go_on, PINNED),
+    complete("scrapes::while_policies_change", scrapes::while_policies_change),
+    every("shipped::host_policies", shipped::host_policies, FUNCTIONS),
+    every("shipped::application_policies", shipped::application_policies, FUNCTIONS),
+    complete("shipped::late_pods", shipped::late_pods),
+    complete("undisturbed::whenever_a_map_is_touched", undisturbed::whenever_a_map_is_touched),
+    complete("updates::without_a_gap", updates::without_a_gap),
+    complete("updates::followed_one_after_the_other", updates::followed_one_after_the_other),
+    complete("updates::series_go_with_their_policy", updates::series_go_with_their_policy),
+    every("verifier::head_room", verifier::head_room, "each version has another verifier"),
+];
+
+/// The first argument of a process that only makes calls: `--calls KIND TIMES`, or `--calls setuid-until FILE`, which
+/// goes on until there is a file and then prints how many calls it has made; for `mix` and `paced` see [`endurance`].
+pub const CALLS: &str = "--calls";
+
+/// Makes calls and ends, if this process was started for that.
+pub fn helper() -> Option<ExitCode> {
+    // The program's own name may be anything.
+    let arguments: Vec<String> =
+        std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [_, CALLS, "setuid-until", file] => {
+            let mut calls = 0_u64;
+            while !std::path::Path::new(file).exists() {
+                crate::calls::setuid_root(1_000);
+                calls += 1_000;
+            }
+            println!("{calls}");
+            Some(ExitCode::SUCCESS)
+        }
+        [_, CALLS, "mix", words @ ..] => {
+            endurance::make(words);
+            Some(ExitCode::SUCCESS)
+        }
+        [_, CALLS, "paced", file] => {
+            endurance::make_paced(Path::new(file));
+            Some(ExitCode::SUCCESS)
+        }
+        [_, CALLS, kind, times] => {
+            let times = times.parse().expect("a number");
+            match *kind {
+                "setuid" => crate::calls::setuid_root(times),
+                "setgid" => crate::calls::setgid(7, times),
+                "setgid-yielding" => crate::calls::setgid_yielding(7, times),
+                "setgid-interrupting" => crate::calls::setgid_interrupting(7, times),
+                "fork-setuid" => crate::calls::fork_setuid(times),
+                other => panic!("no calls of kind {other}"),
+            }
+            Some(ExitCode::SUCCESS)
+        }
+        _ => None,
+    }
+}
+
+/// This program's own path.
+pub fn this() -> std::path::PathBuf {
+    std::env::current_exe().expect("our own path")
+}
+
+/// A hook that every `setuid` matches.
+const SETUID: &str = "  - call: __sys_setuid\n    syscall: false";
+
+/// An agent with one policy, `uid`, that counts every `setuid` of everybody.
+fn counts_setuid() -> Agent {
+    Agent::start(&[("p.yaml", &policy("uid", SETUID))], &crate::pod::list(&[]))
+}
+
+/// A policy on one function, from its hook's YAML (indented by four spaces).
+pub fn policy(name: &str, hook: &str) -> String {
+    format!(
+        "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: {name}\nspec:\n  kprobes:\n{hook}\n---\n"
+    )
+}
+
+/// Two processes that call `setuid(0)` flat out. They end with this: a test that fails leaves none behind.
+struct Callers {
+    /// Where they see that they are to end.
+    stop: PathBuf,
+    workers: Vec<Child>,
+}
+
+impl Callers {
+    fn start(agent: &Agent) -> Self {
+        let stop = agent.pods.with_file_name("stop");
+        let workers = (0..2)
+            .map(|_| {
+                Command::new(this())
+                    .args([CALLS, "setuid-until"])
+                    .arg(&stop)
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .expect("a process that makes calls")
+            })
+            .collect();
+        Self { stop, workers }
+    }
+
+    /// Ends them; gives the number of calls that they made.
+    fn finish(mut self) -> u64 {
+        fs::write(&self.stop, "").expect("written");
+        std::mem::take(&mut self.workers)
+            .into_iter()
+            .map(|worker| {
+                let output = worker.wait_with_output().expect("its output");
+                let number = String::from_utf8_lossy(&output.stdout).trim().parse::<u64>();
+                number.unwrap_or_else(|_| panic!("a caller printed no number: {output:?}"))
+            })
+            .sum()
+    }
+}
+
+impl Drop for Callers {
+    fn drop(&mut self) {
+        for worker in &mut self.workers {
+            let _ = worker.kill();
+            let _ = worker.wait();
+        }
+    }
+}
