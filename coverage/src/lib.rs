@@ -14,6 +14,8 @@
 //!
 //! [diagnostics]: gatewatch_policy::diagnostic::Diagnostic
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod applications;
 mod deselection;
 mod duplicate_hooks;

@@ -7,6 +7,7 @@
 //! * [`Layout`]: where the fields of the kernel's own structures lie on this node;
 //! * [`Spec`]: what one classifier program looks at, frozen before the program is loaded;
 //! * [`CountKey`], [`Process`], [`Binary`] and the LPM keys: the contents of the maps.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 #![cfg_attr(not(feature = "user"), no_std)]
 
 mod hash;

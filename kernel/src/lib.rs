@@ -9,7 +9,14 @@
 //! A profile describes the kernel proper without its modules, because nodes with the same kernel can load different
 //! modules.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 pub mod btf;
+#[allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the one module of the pure crates that reads the machine"
+)]
 pub mod host;
 pub mod profile;
 pub mod text;

@@ -1,6 +1,8 @@
 //! What a `TracingPolicy` means. Bytes are parsed into a tree with source positions, the tree is read into the
 //! [`model`], the model is checked (which gives diagnostics), and what passed is compiled into a [`plan`] for one
 //! kernel. Pure: no clock, no files, no network.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod arch;
 pub mod assess;
 mod check;
