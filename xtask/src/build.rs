@@ -18,8 +18,10 @@ use crate::{
 /// The variable that tells build scripts, which embed the kernel half, the folder of its ELF files.
 const EBPF_FOLDER: &str = "GATEWATCH_EBPF_DIR";
 
-const EBPF_TARGET: &str = "bpfel-unknown-none";
-const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
+/// What the BPF programs are built for.
+pub(crate) const EBPF_TARGET: &str = "bpfel-unknown-none";
+/// What the programs of VMs and images are built for.
+pub(crate) const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// The packages whose programs go into a VM.
 const PACKAGES: &[&str] = &["gatewatch-agent", "gatewatch", "gatewatch-tests", "gatewatch-guest-init"];
@@ -30,7 +32,7 @@ const INIT: &str = "gatewatch-guest-init";
 /// Options of `cargo xtask build`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Optimise, as for a release
+    /// Build optimised programs, as for a release
     #[arg(long)]
     release: bool,
 }
@@ -76,7 +78,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
 /// dependencies with other features.
 pub(crate) fn build(tools: &Tools, profile: Profile) -> Result<Built> {
     let kernel_half = build_kernel_half(tools)?;
-    progress::say("building the agent, the command line and the test programs");
+    progress::say("building the agent, the webhook, the command line and the test programs");
     let mut cargo = guest_cargo(&[PACKAGES, CLUSTER_PACKAGES].concat());
     if profile == Profile::Release {
         cargo.arg("--release");
@@ -128,19 +130,19 @@ impl KernelHalf {
 
 /// Builds `ebpf/`, which is no member of the workspace: it has a target, and so a lock file, of its own.
 pub(crate) fn build_kernel_half(tools: &Tools) -> Result<KernelHalf> {
-    progress::say("building the kernel half");
+    progress::say("building the BPF programs");
     let objects = executables(kernel_half_cargo(tools, "build")?.arg("--release"))?;
     let folder =
-        objects.first().and_then(|object| object.path.parent()).context("ebpf/ builds no program")?;
+        objects.first().and_then(|object| object.path.parent()).context("cargo built no program in ebpf/")?;
     Ok(KernelHalf { folder: folder.to_owned() })
 }
 
 /// `cargo sub_command` for the kernel half, with what every such call needs.
 pub(crate) fn kernel_half_cargo(tools: &Tools, sub_command: &str) -> Result<Command> {
-    let linker_folder = tools.bpf_linker.parent().context("bpf-linker lies in no folder")?;
+    let linker_folder = tools.bpf_linker.parent().context("bpf-linker has no parent folder")?;
     let llvm_folder = Path::new(LLVM_PREFIX).join("bin");
     let target = paths::target().join("ebpf");
-    fs::create_dir_all(&target).with_context(|| format!("cannot make {}", target.display()))?;
+    fs::create_dir_all(&target).with_context(|| format!("cannot create {}", target.display()))?;
     let mut cargo = Command::new(paths::cargo());
     cargo.current_dir(paths::root().join("ebpf")).arg(sub_command);
     cargo.args(["-Z", "build-std=core", "--target", EBPF_TARGET, "--target-dir"]).arg(target);

@@ -7,7 +7,6 @@ mod chart;
 mod cluster;
 mod debian;
 mod demo;
-mod dependencies;
 mod gate;
 mod image;
 mod kube;
@@ -35,27 +34,26 @@ struct Cli {
 enum Task {
     /// Install what is missing to build Gatewatch and to run it in VMs
     Setup(setup::Arguments),
-    /// Build the kernel half, then the agent, the command line and the test programs, static
+    /// Build the BPF programs, the agent, the webhook, the command line and the test programs
     Build(build::Arguments),
     /// Run a command in a VM, with the built binaries in PATH and policies/ at /policies
     Vm(vm::command::Arguments),
-    /// Show the main job: the shipped policies count what real programs do, in a VM with Debian's 6.12 kernel
+    /// Show the shipped policies counting what real programs do, in a VM with Debian's kernel 6.12
     Demo(demo::Arguments),
-    /// An API server with the gate before it, on loopback, to try it
+    /// Start an API server with the webhook of this tree on loopback, use it, and stop it
     Gate(gate::Arguments),
-    /// Run the test suites, all or those named
+    /// Run all test suites, or the named ones
     Test(test::Arguments),
-    /// Start a Kubernetes cluster whose node is a VM, use it, and take it down
+    /// Start a Kubernetes cluster whose node is a VM, use it, and stop it
     Cluster(cluster::Arguments),
-    /// Pass a connection of a cluster's node on to a port of loopback: for QEMU
+    /// Forward a connection of a cluster's node to a loopback port (QEMU runs this)
     #[command(hide = true)]
     Relay(cluster::relay::Arguments),
-    /// Write what the helm chart has from elsewhere: kinds, policies, the table of its values
+    /// Write the generated files of the Helm chart: CRDs, policies, the admission policy and the table of values
     Chart,
-    /// Make the container images of agent and webhook, without a daemon
+    /// Build the container images of agent and webhook, without a daemon
     Image(oci::Arguments),
-    /// Measure what an event, a scrape, memory, a start, a flood of calls (in VMs), linting, or a decision of the webhook
-    /// cost
+    /// Measure the cost of events, scrapes, memory, startup and floods (in VMs), of linting, or of a webhook decision
     Bench(bench::Arguments),
 }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: installs what is missing, says what, and does nothing when nothing is.
 
 mod bpf_linker;
-mod cargo_deny;
+mod cargo_tools;
 pub(crate) mod chart;
 mod crates;
 mod packages;
@@ -20,12 +20,12 @@ use crate::{
 };
 
 pub(crate) use bpf_linker::{LLVM_PREFIX, path_with};
-pub(crate) use cargo_deny::install_missing as cargo_deny;
+pub(crate) use cargo_tools::{cargo_cyclonedx, cargo_deny};
 
 /// Options of `cargo xtask setup`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Also fetch these kernels (else each is fetched when it is first booted)
+    /// Also fetch these kernels now instead of before their first boot
     #[arg(long, value_delimiter = ',', value_name = "KERNEL")]
     kernels: Vec<Kernel>,
 }

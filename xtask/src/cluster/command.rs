@@ -24,24 +24,24 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Start a cluster: control plane on this machine, a node in a VM, Gatewatch's images imported
+    /// Start a cluster: the control plane on this machine, one node in a VM, with Gatewatch's images imported
     Up,
-    /// Take it down
+    /// Stop the cluster
     Down,
-    /// Run kubectl on it, with the arguments that follow
+    /// Run kubectl against the cluster
     #[command(disable_help_flag = true)]
     Kubectl {
-        /// kubectl's arguments
+        /// Arguments for kubectl
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
         arguments: Vec<String>,
     },
-    /// Run a command on the node, outside of every pod
+    /// Run a command on the node, outside any pod
     Node {
-        /// A program and its arguments, or one word that a shell reads
+        /// A program and its arguments, or one word for the shell
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "COMMAND")]
         command: Vec<String>,
     },
-    /// Print where its logs are, and the node's console
+    /// Print the places of the logs, and the node's console
     Logs,
 }
 
@@ -92,9 +92,9 @@ pub(crate) fn up() -> Result<Cluster> {
         .context("the cluster did not come up; `cargo xtask cluster down` takes away what is left of it")
 }
 
-/// Gatewatch's images.
+/// Gatewatch's images, without their bills of materials, which nothing on a cluster reads.
 pub(crate) fn images(built: &Built) -> Result<Vec<Image>> {
-    Product::ALL.iter().map(|wanted| product(*wanted, built)).collect()
+    Product::ALL.iter().map(|wanted| product(*wanted, built, &[])).collect()
 }
 
 fn running() -> Result<Cluster> {

@@ -1,122 +1,97 @@
-//! The bill of materials of an image: SPDX 2.3, as JSON (<https://spdx.github.io/spdx-spec/v2.3/>). The same sources give
-//! the same bytes, so it has the date of none of its builds.
+//! The bill of materials of an image, by cargo-cyclonedx: CycloneDX, as JSON. The same sources give the same bytes on every
+//! machine.
 
-use anyhow::Result;
-use serde_json::{Value, json};
-
-use super::digest;
-use crate::{
-    dependencies::{Dependencies, Package},
-    paths,
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
 };
 
-/// What Rust programs for this are linked for, and what BPF ones are.
-const TARGETS: [(&str, &str, &str); 2] = [
-    (paths::MANIFESTS[0], "x86_64-unknown-linux-gnu", ""),
-    (paths::MANIFESTS[1], "bpfel-unknown-none", "gatewatch-ebpf"),
-];
+use anyhow::{Context as _, Result};
 
-/// The document for a program of ours, with the kernel half where it holds that.
-pub(crate) fn bill(program: &str, kernel_half: bool) -> Result<String> {
-    let (mut packages, mut relationships) = (Vec::new(), Vec::new());
-    let mut top = Vec::new();
-    for (manifest, target, own) in TARGETS {
-        if !own.is_empty() && !kernel_half {
-            continue;
-        }
-        let dependencies = Dependencies::of(&paths::root().join(manifest), target)?;
-        let linked = dependencies.linked_into(if own.is_empty() { program } else { own })?;
-        top.push(identity(linked[0]));
-        for package in linked {
-            packages.push(entry(package));
-            relationships.extend(dependencies.needs(package).map(|needed| {
-                json!({
-                    "spdxElementId": identity(package),
-                    "relationshipType": "DEPENDS_ON",
-                    "relatedSpdxElement": identity(needed),
-                })
-            }));
-        }
-    }
-    packages.sort_by_key(|package| package["SPDXID"].to_string());
-    packages.dedup_by_key(|package| package["SPDXID"].to_string());
-    if let [first, second] = &top[..] {
-        relationships.push(json!({
-            "spdxElementId": first, "relationshipType": "CONTAINS", "relatedSpdxElement": second,
-        }));
-    }
-    relationships.push(json!({
-        "spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": top[0],
-    }));
-    let contents = json!({ "packages": packages, "relationships": relationships });
-    let document = json!({
-        "spdxVersion": "SPDX-2.3",
-        "dataLicense": "CC0-1.0",
-        "SPDXID": "SPDXRef-DOCUMENT",
-        "name": program,
-        // Unique to its contents, as the specification asks.
-        "documentNamespace":
-            format!("https://github.com/gatewatch/gatewatch/sbom/{program}/{}", digest(contents.to_string().as_bytes())),
-        "creationInfo": { "created": "1970-01-01T00:00:00Z", "creators": ["Tool: gatewatch-xtask"] },
-        "packages": contents["packages"],
-        "relationships": contents["relationships"],
-    });
-    Ok(format!("{document:#}\n"))
+use crate::{
+    build::{EBPF_TARGET, GUEST_TARGET},
+    cache::Cache,
+    paths, process, setup,
+};
+
+/// The package with the BPF programs, which is the only one of its workspace.
+const BPF_PACKAGE: &str = "gatewatch-ebpf";
+
+/// One document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bill {
+    /// The name of its file.
+    pub(crate) file: String,
+    pub(crate) text: String,
 }
 
-/// Letters, digits, dots and hyphens.
-fn identity(package: &Package) -> String {
-    let version = package.version.replace('+', "-");
-    format!("SPDXRef-{}-{version}", package.name.replace('_', "."))
+/// The documents for a program: its own, and that of the BPF programs if it contains them.
+pub(crate) fn bills(cache: &Cache, program: &str, has_bpf_programs: bool) -> Result<Vec<Bill>> {
+    let tool = setup::cargo_cyclonedx(cache)?;
+    let mut found = vec![bill(&tool, &paths::root().join(paths::MANIFESTS[0]), program, GUEST_TARGET)?];
+    if has_bpf_programs {
+        found.push(bill(&tool, &paths::root().join(paths::MANIFESTS[1]), BPF_PACKAGE, EBPF_TARGET)?);
+    }
+    Ok(found)
 }
 
-fn entry(package: &Package) -> Value {
-    let licence =
-        package.license.as_deref().map_or("NOASSERTION".to_owned(), |text| text.replace('/', " OR "));
-    let mut entry = json!({
-        "SPDXID": identity(package),
-        "name": package.name,
-        "versionInfo": package.version,
-        "downloadLocation": package.repository.as_deref().unwrap_or("NOASSERTION"),
-        "filesAnalyzed": false,
-        "licenseDeclared": licence,
-        "licenseConcluded": "NOASSERTION",
-        "copyrightText": "NOASSERTION",
-    });
-    if package.source.is_some() {
-        entry["externalRefs"] = json!([{
-            "referenceCategory": "PACKAGE-MANAGER",
-            "referenceType": "purl",
-            "referenceLocator": format!("pkg:cargo/{}@{}", package.name, package.version),
-        }]);
-    }
-    entry
+fn bill(tool: &Path, manifest: &Path, package: &str, target: &str) -> Result<Bill> {
+    let members = members(manifest)?;
+    // The tool writes a document for each member of the workspace, beside its manifest.
+    let name = format!("{package}.cdx");
+    let written = Written(members.iter().map(|(_, folder)| folder.join(format!("{name}.json"))).collect());
+    let mut command = Command::new(tool);
+    command.args([
+        "cyclonedx",
+        "--quiet",
+        "--format",
+        "json",
+        "--target",
+        target,
+        "--override-filename",
+        &name,
+    ]);
+    // With a date that is given, the document has no random serial number.
+    command.arg("--manifest-path").arg(manifest).env("SOURCE_DATE_EPOCH", "0").env("CARGO", paths::cargo());
+    process::text(&mut command)?;
+    let (_, folder) = members
+        .iter()
+        .find(|(member, _)| member == package)
+        .with_context(|| format!("the workspace has no package {package}"))?;
+    let path = folder.join(format!("{name}.json"));
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    drop(written);
+    // Packages of ours are identified by their path, which is another one on every machine.
+    let text = text.replace(&format!("file://{}", paths::root().display()), "file:///gatewatch");
+    Ok(Bill { file: format!("{name}.json"), text })
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
+/// Files that are removed when this is dropped.
+struct Written(Vec<PathBuf>);
 
-    use super::*;
-
-    #[test]
-    fn a_bill_names_what_is_linked_and_nothing_else() {
-        let text = bill("gatewatch-agent", true).unwrap();
-        let document: Value = serde_json::from_str(&text).unwrap();
-        let packages = document["packages"].as_array().unwrap();
-        let names: BTreeSet<&str> = packages.iter().filter_map(|package| package["name"].as_str()).collect();
-        for name in ["gatewatch-agent", "gatewatch-ebpf", "aya", "aya-ebpf", "tokio"] {
-            assert!(names.contains(name), "{name} is missing");
+impl Drop for Written {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            // A document that the tool did not write is none to remove.
+            let _ = fs::remove_file(path);
         }
-        for name in ["proptest", "xtask", "gatewatch-webhook"] {
-            assert!(!names.contains(name), "{name} is in it");
-        }
-        let ids: BTreeSet<&str> = packages.iter().filter_map(|package| package["SPDXID"].as_str()).collect();
-        assert_eq!(ids.len(), packages.len());
-        for relationship in document["relationships"].as_array().unwrap() {
-            let related = relationship["relatedSpdxElement"].as_str().unwrap();
-            assert!(ids.contains(related), "{related} is not in it");
-        }
-        assert_eq!(text, bill("gatewatch-agent", true).unwrap());
     }
+}
+
+/// Name and folder of a workspace's packages.
+fn members(manifest: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut cargo = Command::new(paths::cargo());
+    cargo
+        .args(["metadata", "--no-deps", "--locked", "--format-version", "1", "--manifest-path"])
+        .arg(manifest);
+    let metadata: serde_json::Value = serde_json::from_str(&process::text(&mut cargo)?)
+        .context("the output of cargo metadata is not JSON")?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    Ok(packages
+        .filter_map(|package| {
+            let folder = Path::new(package["manifest_path"].as_str()?).parent()?;
+            Some((package["name"].as_str()?.to_owned(), folder.to_owned()))
+        })
+        .collect())
 }

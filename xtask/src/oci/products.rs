@@ -3,8 +3,11 @@
 use anyhow::Result;
 use clap::ValueEnum;
 
-use super::{Image, bill::bill};
-use crate::{build::Built, image::Tree};
+use super::{
+    Image,
+    bill::{Bill, bills},
+};
+use crate::{build::Built, cache::Cache, image::Tree};
 
 /// Where the images are said to come from. Nothing is pushed: who pushes them to another registry names that.
 const REPOSITORY: &str = "ghcr.io/gatewatch";
@@ -27,20 +30,22 @@ impl Product {
         }
     }
 
-    /// What it is made of, as an SPDX document.
-    pub(crate) fn bill(self) -> Result<String> {
-        bill(self.name(), matches!(self, Self::Agent))
+    /// Its dependencies, as CycloneDX documents.
+    pub(crate) fn bills(self, cache: &Cache) -> Result<Vec<Bill>> {
+        bills(cache, self.name(), matches!(self, Self::Agent))
     }
 }
 
-/// The image of a product: its program, what that is made of, and nothing else. No shell, no package manager, no library.
-pub(crate) fn product(product: Product, built: &Built) -> Result<Image> {
+/// The image of a product: its program, these bills of materials, and nothing else. No shell, no package manager, no library.
+pub(crate) fn product(product: Product, built: &Built, bills: &[Bill]) -> Result<Image> {
     let name = product.name();
     let path = format!("usr/local/bin/{name}");
     let mut tree = Tree::default();
     tree.directory("tmp", 0o1777);
     tree.copy_in(built.program(name)?, &path)?;
-    tree.file(&format!("usr/share/sbom/{name}.spdx.json"), 0o644, product.bill()?);
+    for Bill { file, text } in bills {
+        tree.file(&format!("usr/share/sbom/{file}"), 0o644, text.as_str());
+    }
     // So that programs that ask who they are get an answer.
     tree.file("etc/passwd", 0o644, "root:x:0:0:root:/:/nonexistent\nnonroot:x:65532:65532::/:/nonexistent\n");
     tree.file("etc/group", 0o644, "root:x:0:\nnonroot:x:65532:\n");
