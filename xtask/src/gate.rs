@@ -1,4 +1,4 @@
-//! `cargo xtask gate up|down|kubectl`: an API server with the gate before it, on loopback.
+//! `cargo xtask gate up|down|kubectl`: an API server with the webhook of this tree, on loopback.
 
 pub(crate) mod balancer;
 pub(crate) mod checks;
@@ -11,13 +11,13 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 
+use self::plane::{Options, Plane};
 use crate::{
     cache::Cache,
     kube::{ControlPlane, Life},
     paths,
     progress::say,
 };
-use plane::{Options, Plane};
 
 /// Options of `cargo xtask gate`.
 #[derive(Debug, Args)]
@@ -28,14 +28,14 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Start etcd, the API server with the CRDs, and the webhook of this tree; print the kubeconfig's path
+    /// Start etcd, the API server with the CRDs, and the webhook; print the path of the kubeconfig
     Up,
-    /// Stop all of it
+    /// Stop etcd, the API server and the webhook
     Down,
-    /// Run kubectl with it
+    /// Run kubectl against this API server
     #[command(disable_help_flag = true)]
     Kubectl {
-        /// What kubectl is given
+        /// Arguments for kubectl
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -50,20 +50,20 @@ pub(crate) fn command(arguments: Arguments) -> Result<ExitCode> {
             let webhook = plane::build_webhook()?;
             let options = Options { life: Life::UntilStopped, ..Options::in_folder(&folder) };
             let plane = Plane::up(&cache, &webhook, options)?;
-            say("the gate is open: apply something with `cargo xtask gate kubectl apply -f FILE`");
+            say("the webhook is ready: apply a file with `cargo xtask gate kubectl apply -f FILE`");
             println!("{}", plane.control.kubeconfig().display());
             plane.leave()?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Down => {
             if !Plane::down(&folder)? {
-                say("no gate is up");
+                say("no API server is running");
             }
             Ok(ExitCode::SUCCESS)
         }
         Task::Kubectl { arguments } => {
             let Some(control) = ControlPlane::open(&folder.join(plane::CONTROL))? else {
-                bail!("no gate is up; `cargo xtask gate up` starts one");
+                bail!("no API server is running: start one with `cargo xtask gate up`");
             };
             let status = control.kubectl().command(arguments).status().context("cannot run kubectl")?;
             Ok(status

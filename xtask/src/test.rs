@@ -4,8 +4,6 @@ mod chart;
 mod cluster;
 mod counts;
 mod deny;
-mod modules;
-mod style;
 mod suites;
 mod tidy;
 

@@ -1,67 +1,204 @@
 //! The suite `tidy`: what holds for the sources and no other tool checks.
+//!
+//! `cargo xtask test tidy -- words docs/agent.md` runs the part `words` on one file. A part that is named checks all files that
+//! the arguments give, or all files, and not only those that [`scope`] has for it.
+
+mod imports;
+mod markdown;
+mod modules;
+mod prose;
+mod scope;
+mod style;
+mod words;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
-use super::{Context, counts::Counts, modules, style};
+use super::{Context, counts::Counts};
 use crate::{paths, process};
 
 /// Folders with nothing of ours in them.
 const SKIPPED: &[&str] = &[".git", "target"];
 
-pub(super) fn run(_: &Context) -> Result<Counts> {
-    let root = paths::root();
-    let mut files = Vec::new();
-    collect(root, &mut files)?;
-    let (mut style_faults, mut manifest_faults) = (Vec::new(), Vec::new());
-    for file in &files {
-        let name = file.strip_prefix(root).unwrap_or(file).display().to_string();
-        // What is not text, such as stored BTF, has no lines.
-        let Ok(text) = String::from_utf8(fs::read(file).with_context(|| format!("cannot read {name}"))?)
-        else {
-            continue;
-        };
-        if !name.ends_with("Cargo.lock") && name != "LICENSE" {
-            style_faults.extend(style::faults(&name, &text));
-        }
-        // The workspace itself, and ebpf/, which cannot be a member of it, have no one to inherit from.
-        if name.ends_with("/Cargo.toml") && !name.starts_with("ebpf/") {
-            manifest_faults.extend(style::manifest_faults(&name, &text));
-        }
-    }
-    let unreached = unreached(root, &files)?;
-    Ok(verdict("files are short, plain and whole", &style_faults)
-        .and(verdict("every source file is a part of a crate", &unreached))
-        .and(verdict("manifests inherit from the workspace", &manifest_faults)))
+/// What a part of the suite checks.
+struct Part {
+    name: &'static str,
+    /// The test's name: what holds if it passes.
+    about: &'static str,
+    /// The faults that it finds.
+    find: fn(&Tree) -> Result<Vec<String>>,
 }
 
-/// One test, with its faults printed.
-fn verdict(name: &str, faults: &[String]) -> Counts {
-    for fault in faults {
-        println!("{fault}");
+const PARTS: &[Part] = &[
+    Part {
+        name: "files",
+        about: "files are short, plain and whole",
+        find: |tree| Ok(tree.each(style::faults)),
+    },
+    Part { name: "modules", about: "every source file is a part of a crate", find: unreached },
+    Part {
+        name: "manifests",
+        about: "manifests inherit from the workspace",
+        find: |tree| Ok(manifests(tree)),
+    },
+    Part {
+        name: "imports",
+        about: "imports are grouped, one for each crate",
+        find: |tree| Ok(imports(tree)),
+    },
+    Part {
+        name: "links",
+        about: "links in Markdown lead to a file and a heading",
+        find: |tree| Ok(links(tree)),
+    },
+    Part { name: "columns", about: "Markdown is wrapped", find: |tree| Ok(columns(tree)) },
+    Part { name: "words", about: "texts use the terms of the field", find: |tree| Ok(words(tree)) },
+];
+
+/// The files that are checked.
+struct Tree {
+    /// All text files of the repository, by their path in it.
+    texts: BTreeMap<String, String>,
+    /// All files.
+    files: BTreeSet<String>,
+    /// Whether the part that runs was named, and so checks more than its scope.
+    is_named: bool,
+    /// The files and folders that the arguments give.
+    chosen: Vec<String>,
+}
+
+impl Tree {
+    fn read() -> Result<Self> {
+        let root = paths::root();
+        let mut found = Vec::new();
+        collect(root, &mut found)?;
+        let (mut texts, mut files) = (BTreeMap::new(), BTreeSet::new());
+        for file in found {
+            let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
+            let bytes = fs::read(&file).with_context(|| format!("cannot read {name}"))?;
+            // Other files, such as stored BTF, have no lines.
+            if let Ok(text) = String::from_utf8(bytes) {
+                texts.insert(name.clone(), text);
+            }
+            files.insert(name);
+        }
+        Ok(Self { texts, files, is_named: false, chosen: Vec::new() })
     }
-    println!("test {name} ... {}", if faults.is_empty() { "ok" } else { "FAILED" });
-    Counts::one(name, faults.is_empty())
+
+    /// The files that a part checks, if it holds in these paths.
+    fn within(&self, scope: &'static [&'static str]) -> impl Iterator<Item = (&str, &str)> {
+        let checked = move |name: &str| {
+            if self.is_named { self.is_chosen(name) } else { scope::holds(scope, name) }
+        };
+        let texts = self.texts.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        texts.filter(move |(name, _)| checked(name))
+    }
+
+    fn is_chosen(&self, name: &str) -> bool {
+        self.chosen.is_empty() || self.chosen.iter().any(|path| name.starts_with(path.as_str()))
+    }
+
+    /// The faults of all files that were written by hand.
+    fn each(&self, find: fn(&str, &str) -> Vec<String>) -> Vec<String> {
+        let texts = self.texts.iter().filter(|(name, _)| !name.ends_with("Cargo.lock") && *name != "LICENSE");
+        texts.filter(|(name, _)| self.is_chosen(name)).flat_map(|(name, text)| find(name, text)).collect()
+    }
+
+    fn has(&self, path: &str) -> bool {
+        let folder = format!("{path}/");
+        let after = self.files.range(folder.clone()..).next();
+        path.is_empty() || self.files.contains(path) || after.is_some_and(|file| file.starts_with(&folder))
+    }
+}
+
+pub(super) fn run(context: &Context) -> Result<Counts> {
+    let is_part = |word: &&String| PARTS.iter().any(|part| part.name == **word);
+    let (named, chosen): (Vec<&String>, Vec<&String>) = context.passed_on.iter().partition(is_part);
+    let mut tree = Tree::read()?;
+    if let Some(unknown) = chosen.iter().find(|path| !tree.has(path.trim_end_matches('/'))) {
+        let names: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
+        bail!("{unknown} is neither a file nor a part of this suite; expected one of {}", names.join(", "));
+    }
+    tree.chosen = chosen.into_iter().cloned().collect();
+    tree.is_named = !named.is_empty();
+    let mut counts = Counts::default();
+    for part in PARTS.iter().filter(|part| named.is_empty() || named.iter().any(|name| *name == part.name)) {
+        let faults = (part.find)(&tree)?;
+        for fault in &faults {
+            println!("{fault}");
+        }
+        println!("test {} ... {}", part.about, if faults.is_empty() { "ok" } else { "FAILED" });
+        counts = counts.and(Counts::one(part.about, faults.is_empty()));
+    }
+    Ok(counts)
+}
+
+/// The workspace itself, and ebpf/, which cannot be a member of it, have no one to inherit from.
+fn manifests(tree: &Tree) -> Vec<String> {
+    let manifests =
+        tree.texts.iter().filter(|(name, _)| name.ends_with("/Cargo.toml") && !name.starts_with("ebpf/"));
+    manifests.flat_map(|(name, text)| style::manifest_faults(name, text)).collect()
+}
+
+fn imports(tree: &Tree) -> Vec<String> {
+    let sources = tree.within(scope::IMPORT_STYLE).filter(|(name, _)| style::is_source(name));
+    sources.flat_map(|(name, text)| imports::faults(name, text)).collect()
+}
+
+fn links(tree: &Tree) -> Vec<String> {
+    let texts = tree.texts.iter().filter(|(name, _)| is_markdown(name));
+    let files = texts.map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    markdown::dead_links(&files, &|path| tree.has(path))
+}
+
+fn columns(tree: &Tree) -> Vec<String> {
+    let files = tree.within(scope::WRAPPED).filter(|(name, _)| is_markdown(name));
+    files.flat_map(|(name, text)| markdown::unwrapped(name, text)).collect()
+}
+
+fn words(tree: &Tree) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (name, text) in tree.within(scope::WORDS) {
+        let blocks = if is_markdown(name) {
+            prose::of_markdown(text)
+        } else if style::is_source(name) && !name.contains("tests/") {
+            prose::of_source(text)
+        } else {
+            continue;
+        };
+        for block in &blocks {
+            faults.extend(words::faults(name, block));
+            // In comments of sources, such a clause is mostly a label and no sentence.
+            if is_markdown(name) {
+                faults.extend(words::late_subjects(name, block));
+            }
+        }
+    }
+    faults
+}
+
+fn is_markdown(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, extension)| extension == "md")
 }
 
 /// The source files that no crate compiles.
-fn unreached(root: &Path, files: &[PathBuf]) -> Result<Vec<String>> {
+fn unreached(tree: &Tree) -> Result<Vec<String>> {
+    let root = paths::root();
     let mut roots = Vec::new();
     for manifest in paths::MANIFESTS {
         roots.extend(crate_roots(&root.join(manifest))?);
     }
     let reached = modules::reachable(&roots)?;
-    let sources = files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs"));
+    let sources = tree.files.iter().filter(|name| style::is_source(name));
     Ok(sources
-        .filter(|file| !reached.contains(*file))
-        .map(|file| {
-            format!("{}: no crate compiles this file", file.strip_prefix(root).unwrap_or(file).display())
-        })
+        .filter(|name| !reached.contains(&root.join(name)))
+        .map(|name| format!("{name}: no crate compiles this file"))
         .collect())
 }
 
@@ -94,6 +231,5 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
             files.push(entry.path());
         }
     }
-    files.sort();
     Ok(())
 }

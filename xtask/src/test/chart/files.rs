@@ -54,8 +54,9 @@ fn resolved<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn differences_are_found_both_ways() {

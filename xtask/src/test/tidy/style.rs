@@ -1,10 +1,6 @@
 //! Rules that hold for the text of single files.
 
-/// A file of source up to this many lines reads in one sitting.
-const LONG: usize = 500;
-
-/// A longer one says why, in a comment that begins so.
-const LONG_BECAUSE: &str = "// Long because";
+use super::scope;
 
 /// Text that has no place in the repository, in two halves so that this table is not found by itself, and why.
 const FORBIDDEN: &[(&str, &str, &str)] = &[
@@ -32,14 +28,30 @@ pub(super) fn faults(path: &str, text: &str) -> Vec<String> {
     if !text.is_empty() && !text.ends_with('\n') {
         faults.push(format!("{path}: the last line has no end"));
     }
-    let lines = text.lines().count();
-    let is_source = path.rsplit_once('.').is_some_and(|(_, extension)| extension == "rs");
-    if is_source && lines > LONG && !text.contains(LONG_BECAUSE) {
-        faults.push(format!(
-            "{path}: {lines} lines; split it, or say in a comment that begins \"{LONG_BECAUSE}\" why not"
-        ));
+    if is_source(path) {
+        faults.extend(length_fault(path, text.lines().count(), scope::LONGER_FILES));
+        if path.ends_with("/mod.rs") && scope::holds(scope::MODULE_STYLE, path) {
+            faults.push(format!("{path}: write the module as {}.rs", path.trim_end_matches("/mod.rs")));
+        }
     }
     faults
+}
+
+fn length_fault(path: &str, lines: usize, exceptions: &[(&str, usize)]) -> Option<String> {
+    let exception = exceptions.iter().find(|(name, _)| *name == path);
+    let most = exception.map_or(scope::MOST_LINES, |(_, lines)| *lines);
+    if lines > most {
+        return Some(format!(
+            "{path}: {lines} lines, at most {most} are allowed: split the file by its ideas"
+        ));
+    }
+    let is_short = exception.is_some() && lines <= scope::MOST_LINES;
+    is_short.then(|| format!("{path}: {lines} lines: remove the file from LONGER_FILES in tidy/scope.rs"))
+}
+
+/// Whether a file has Rust.
+pub(super) fn is_source(path: &str) -> bool {
+    path.rsplit_once('.').is_some_and(|(_, extension)| extension == "rs")
 }
 
 /// What is wrong with the manifest of a member of the workspace.
@@ -64,16 +76,19 @@ mod tests {
             (format!("see {one}{other}here\n"), "a path of one machine"),
             ("blank \n".to_owned(), "a space ends the line"),
             ("no end".to_owned(), "the last line has no end"),
-            ("x\n".repeat(LONG + 1), "501 lines"),
+            ("x\n".repeat(scope::MOST_LINES + 1), "401 lines"),
         ] {
             let faults = faults("a/b.rs", &text);
             assert_eq!(faults.len(), 1, "{faults:?}");
             assert!(faults[0].contains(part), "{faults:?}");
         }
-        assert!(
-            faults("a.rs", &format!("{LONG_BECAUSE} it is one table.\n{}", "x\n".repeat(LONG))).is_empty()
-        );
-        assert!(faults("a.yaml", &"x\n".repeat(LONG + 1)).is_empty());
+        let long = "x\n".repeat(scope::MOST_LINES + 1);
+        assert!(faults("a.yaml", &long).is_empty());
+        let exceptions = [("long.rs", 450)];
+        assert!(length_fault("long.rs", 450, &exceptions).is_none());
+        assert!(length_fault("long.rs", 451, &exceptions).is_some());
+        assert!(length_fault("long.rs", 400, &exceptions).is_some());
+        assert_eq!(faults("tests/src/vm/mod.rs", "x\n").len(), 1);
         assert_eq!(manifest_faults("Cargo.toml", "[package]\n").len(), 3);
     }
 }
