@@ -26,19 +26,19 @@ pub(crate) const PROGRAM: &str = "gatewatch-bench";
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Subject {
-    /// Instructions that one call of a watched kernel function takes
+    /// Instructions per call of a hooked kernel function
     Event,
-    /// Instructions that a scrape and a policy more take, with 200 and 300 pods and 100 policies
+    /// Instructions per scrape and per added policy, with 200 and 300 pods and 100 policies
     Scale,
-    /// Calls flat out on two processors, 100,000 programs, and a full map: exactness, throughput, processor time
+    /// Exactness, throughput and CPU time under a flood of calls on two CPUs, with 100,000 programs and a full map
     Flood,
-    /// Memory of the agent and of its kernel half, by policies, pods and series
+    /// Memory of the agent and of its BPF maps, by policies, pods and series
     Memory,
-    /// What a decision of the webhook costs, beside a handler that answers a constant
+    /// Cost of a webhook decision, compared with a handler that returns a constant
     Webhook,
-    /// Time and memory that linting many policies and manifests takes
+    /// Time and memory of linting many policies and manifests
     Lint,
-    /// Time from the agent's start until 0, 100 and 1,000 policies count
+    /// Time from the agent's start until 0, 100 and 1,000 policies are counting
     Startup,
 }
 
@@ -48,13 +48,13 @@ pub(crate) struct Arguments {
     /// What to measure
     #[arg(default_value = "event")]
     subject: Subject,
-    /// One JSON object a line instead of a table
+    /// Print one JSON object per line instead of a table
     #[arg(long)]
     json: bool,
-    /// The Debian kernel to measure on, where a kernel is needed
+    /// The Debian kernel of the VM
     #[arg(long, default_value = "6.12")]
     kernel: Kernel,
-    /// Arguments for the program that measures
+    /// Arguments for the benchmark program
     #[arg(last = true, value_name = "ARGUMENT")]
     passed_on: Vec<String>,
 }

@@ -27,11 +27,9 @@ impl Cache {
         let root = set("GATEWATCH_CACHE")
             .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("gatewatch")))
             .or_else(|| set("HOME").map(|folder| folder.join(".cache/gatewatch")));
-        let Some(root) = root else {
-            bail!("no folder to cache in: set GATEWATCH_CACHE, XDG_CACHE_HOME or HOME")
-        };
+        let Some(root) = root else { bail!("no cache folder: set GATEWATCH_CACHE, XDG_CACHE_HOME or HOME") };
         fs::create_dir_all(&root)
-            .with_context(|| format!("cannot make the cache folder {}", root.display()))?;
+            .with_context(|| format!("cannot create the cache folder {}", root.display()))?;
         let root = root.canonicalize().with_context(|| format!("cannot resolve {}", root.display()))?;
         Ok(Self { root })
     }
@@ -49,9 +47,9 @@ impl Cache {
     /// The same, for makers of a part that no other touches: one lock per name.
     pub(crate) fn lock_named(&self, name: &str) -> Result<Lock> {
         let path = self.path(name);
-        let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
         if file.try_lock().is_err() {
-            crate::progress::say("waiting for another task that sets up the same cache folder");
+            crate::progress::say("waiting for another task that uses the same cache folder");
             file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
         }
         Ok(Lock { _file: file })
@@ -65,11 +63,11 @@ impl Cache {
     ) -> Result<PathBuf> {
         let folder = self.path(relative);
         let parent = folder.parent().unwrap_or(&self.root);
-        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
         let staging = tempfile::Builder::new()
             .prefix(".part-")
             .tempdir_in(parent)
-            .with_context(|| format!("cannot make a folder in {}", parent.display()))?;
+            .with_context(|| format!("cannot create a folder in {}", parent.display()))?;
         make(staging.path())?;
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;

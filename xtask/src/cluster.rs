@@ -65,7 +65,7 @@ impl Cluster {
         };
         let mut cluster = Self { plane, node };
         if let Err(error) = cluster.check() {
-            say(&format!("the cluster in {} is broken and is taken down: {error:#}", folder.display()));
+            say(&format!("stopping the broken cluster in {}: {error:#}", folder.display()));
             cluster.down()?;
             return Ok(None);
         }
@@ -83,7 +83,7 @@ impl Cluster {
     ) -> Result<Self> {
         let programs = programs(cache)?;
         let app = app::ready(cache)?;
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         Self::clean(folder)?;
         let step = Step::begin("starting the control plane");
         let authority = kube::prepare(folder)?;
@@ -112,7 +112,7 @@ impl Cluster {
         let mut ready = cluster.wait_node_ready(&step);
         if ready.is_err() && !cluster.node.has_begun() {
             // An emulated CPU breaks down in the kernel's start now and then.
-            say("the VM did not boot; trying once more");
+            say("the VM did not boot; retrying once");
             cluster.node.kill()?;
             cluster.node = start()?;
             ready = cluster.wait_node_ready(&step);
@@ -149,7 +149,7 @@ impl Cluster {
         let kubelet = self
             .run_on_node("tail -n 20 /node/logs/kubelet.log")
             .map_or_else(|error| format!("{error:#}"), |(_, output)| output);
-        format!("logs: {} and {node}\nthe end of the kubelet's:\n{kubelet}", here.display())
+        format!("logs: {} and {node}\nthe end of the kubelet's log:\n{kubelet}", here.display())
     }
 
     /// Where the logs are: a folder here, and the address of a server of the node's.

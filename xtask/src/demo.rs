@@ -26,10 +26,10 @@ const PROGRAM: &str = "gatewatch-demo";
 /// Options of `cargo xtask demo`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Run on this machine instead of in a VM (as root, where the kernel has kprobes)
+    /// Run on this machine instead of in a VM; needs root and a kernel with kprobes
     #[arg(long)]
     here: bool,
-    /// Run on a Kubernetes cluster whose node is a VM: installed by the chart, policies and pods by kubectl
+    /// Run on a Kubernetes cluster whose node is a VM: Helm installs the chart, kubectl applies policies and pods
     #[arg(long, conflicts_with = "here")]
     cluster: bool,
 }
@@ -41,13 +41,13 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.here {
         can_run_here()?;
     } else if can_run_here().is_ok() {
-        say("this machine could run the demo itself: `cargo xtask demo --here`");
+        say("this machine can run the demo without a VM: `cargo xtask demo --here`");
     }
     let tools = setup::tools()?;
     let built = build::build(&tools, Profile::Dev)?;
     let program = built.program(PROGRAM)?;
     if arguments.here {
-        let folder = program.parent().context("the demo lies in no folder")?;
+        let folder = program.parent().context("the demo program has no parent folder")?;
         let status = Command::new(program)
             .env("PATH", setup::path_with(&[folder])?)
             .arg("--policies")
@@ -69,7 +69,9 @@ fn on_a_cluster() -> Result<ExitCode> {
     let cluster = cluster::up()?;
     let programs = cluster::programs(&Cache::open()?)?;
     Story::new(&cluster, &programs).tell()?;
-    say("the cluster is still up: `cargo xtask cluster kubectl get pods -A`, `cargo xtask cluster down`");
+    say(
+        "the cluster is still running: try `cargo xtask cluster kubectl get pods -A`; stop it with `cargo xtask cluster down`",
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -77,16 +79,16 @@ fn on_a_cluster() -> Result<ExitCode> {
 fn can_run_here() -> Result<()> {
     if process::text(Command::new("id").arg("-u"))?.trim() != "0" {
         bail!(
-            "--here loads programs into this machine's kernel, which needs root; without --here a VM is used"
+            "--here needs root to load programs into this machine's kernel: run it as root, or omit --here to use a VM"
         );
     }
     if !Path::new("/sys/kernel/btf/vmlinux").exists() {
-        bail!("this machine's kernel has no BTF (/sys/kernel/btf/vmlinux); without --here a VM is used");
+        bail!("this machine's kernel has no BTF (/sys/kernel/btf/vmlinux): omit --here to use a VM");
     }
     let kprobes = ["/sys/kernel/tracing/kprobe_events", "/sys/kernel/debug/tracing/kprobe_events"];
     let pmu = "/sys/bus/event_source/devices/kprobe/type";
     if !kprobes.iter().any(|path| fs::metadata(path).is_ok()) && !Path::new(pmu).exists() {
-        bail!("this machine's kernel has no kprobes (CONFIG_KPROBES); without --here a VM is used");
+        bail!("this machine's kernel has no kprobes (CONFIG_KPROBES): omit --here to use a VM");
     }
     Ok(())
 }

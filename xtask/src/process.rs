@@ -15,8 +15,8 @@ const TAIL: usize = 40;
 
 /// Runs `command` to its end as a part of `step`. Fails, with the end of its output, unless it succeeds.
 pub(crate) fn run(command: &mut Command, step: &Step) -> Result<()> {
-    let (reader, writer) = io::pipe().context("cannot make a pipe")?;
-    let other = writer.try_clone().context("cannot make a pipe")?;
+    let (reader, writer) = io::pipe().context("cannot create a pipe")?;
+    let other = writer.try_clone().context("cannot create a pipe")?;
     let mut child = command
         .stdin(Stdio::null())
         .stdout(writer)
@@ -65,7 +65,9 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
 
 /// How a program ended, as the verb of a sentence.
 pub(crate) fn ending(status: ExitStatus) -> String {
-    status.code().map_or_else(|| "was ended by a signal".to_owned(), |code| format!("ended with code {code}"))
+    status
+        .code()
+        .map_or_else(|| "was terminated by a signal".to_owned(), |code| format!("exited with code {code}"))
 }
 
 fn shown(command: &Command) -> String {

@@ -98,7 +98,7 @@ impl Vm {
             && let Some(failure) = &output.failure
         {
             say(&format!("{failure}"));
-            say("trying once more");
+            say("retrying once");
             output = self.attempt(&emulator, &initramfs, &kernel, &task, sink)?;
         }
         if let Some(folder) = &self.out {
@@ -177,7 +177,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, console } = self;
         if console.trim().is_empty() {
-            write!(formatter, "{what}; its console stayed empty")
+            write!(formatter, "{what}; its console is empty")
         } else {
             write!(formatter, "{what}. Its console:\n{}\n(end of console)", console.trim_end())
         }

@@ -15,7 +15,7 @@ use crate::{paths, process, progress::say};
 /// What is linted: policies and manifests, each as many as the budget names, and a tenth of that.
 const POLICIES: usize = 1000;
 const MANIFESTS: usize = 10_000;
-/// The budget for each (issue 4): seconds of one core.
+/// The budget for each, on one core.
 const BUDGET: Duration = Duration::from_secs(1);
 /// By which runs differ: two of the ticks in which it is measured.
 const NOISE: Duration = Duration::from_millis(20);

@@ -49,7 +49,7 @@ pub(super) fn ready(cache: &Cache) -> Result<App> {
     let _lock = cache.lock()?;
     let suite = Suite::open(cache, USERLAND_SUITE)?;
     let step = Step::begin(format!("making the sample application's image of {suite}'s programs"));
-    let scratch = tempfile::tempdir().context("cannot make a folder for packages")?;
+    let scratch = tempfile::tempdir().context("cannot create a folder for packages")?;
     let mut tree = Tree::default();
     for deb in suite.download_closure(PACKAGES, ABSENT, scratch.path(), &step)? {
         unpack_package(&deb, &mut tree, |_| true)?;

@@ -40,10 +40,10 @@ impl Contents<'_> {
         let stage = tempfile::Builder::new()
             .prefix("disk-")
             .tempdir_in(folder)
-            .context("cannot make a folder for the disk's files")?;
+            .context("cannot create a folder for the disk's files")?;
         let stage = stage.path();
         for name in ["bin", "cni", "etc", "images", "pki"] {
-            fs::create_dir(stage.join(name)).context("cannot make a folder for the disk's files")?;
+            fs::create_dir(stage.join(name)).context("cannot create a folder for the disk's files")?;
         }
         let plugins = userland::cni_plugins(cache)?;
         let node_programs = NODE_PROGRAMS.iter().map(|program| self.programs.path(*program));
@@ -72,7 +72,7 @@ impl Contents<'_> {
         let mut mkfs = Command::new("mkfs.ext4");
         mkfs.env("PATH", crate::setup::path_with(&[Path::new("/usr/sbin"), Path::new("/sbin")])?);
         mkfs.args(["-q", "-E", "root_owner=0:0,lazy_itable_init=1", "-d"]).arg(stage).arg(&disk).arg(SIZE);
-        process::text(&mut mkfs).context("cannot make the node's disk")?;
+        process::text(&mut mkfs).context("cannot create the node's disk")?;
         Ok(disk)
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn ready(cache: &Cache) -> Result<PathBuf> {
     }
     let suite = Suite::open(cache, USERLAND_SUITE)?;
     let step = Step::begin(format!("fetching the node's programs from {suite}"));
-    let scratch = tempfile::tempdir().context("cannot make a folder for packages")?;
+    let scratch = tempfile::tempdir().context("cannot create a folder for packages")?;
     let mut tree = Tree::default();
     for deb in suite.download_closure(PACKAGES, ABSENT, scratch.path(), &step)? {
         unpack_package(&deb, &mut tree, |_| true)?;
@@ -65,7 +65,7 @@ pub(super) fn cni_plugins(cache: &Cache) -> Result<Vec<PathBuf>> {
     let _lock = cache.lock()?;
     let suite = Suite::open(cache, USERLAND_SUITE)?;
     let step = Step::begin(format!("fetching CNI plugins from {suite}"));
-    let scratch = tempfile::tempdir().context("cannot make a folder for packages")?;
+    let scratch = tempfile::tempdir().context("cannot create a folder for packages")?;
     let mut tree = Tree::default();
     for deb in suite.download(&["containernetworking-plugins"], scratch.path(), &step)? {
         unpack_package(&deb, &mut tree, |path| path.contains(PLUGINS_FOLDER))?;

@@ -31,7 +31,7 @@ impl Suite {
         let (lists, archives) =
             (suite.folder.join("lists/partial"), suite.folder.join("cache/archives/partial"));
         for folder in [&lists, &archives] {
-            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
         let stamp = suite.folder.join("updated");
         let fresh = fs::metadata(&stamp)
@@ -76,7 +76,7 @@ impl Suite {
 
     /// Fetches packages, by themselves, and puts their files into `folder`.
     pub(crate) fn unpack(&self, packages: &[&str], folder: &Path, step: &Step) -> Result<()> {
-        let scratch = tempfile::tempdir().context("cannot make a folder to fetch into")?;
+        let scratch = tempfile::tempdir().context("cannot create a folder to fetch into")?;
         for package in self.download(packages, scratch.path(), step)? {
             process::run(Command::new("dpkg-deb").arg("-x").arg(package).arg(folder), step)?;
         }
@@ -102,7 +102,7 @@ impl Suite {
         }
         self.write("status", &status)?;
         let partial = folder.join("partial");
-        fs::create_dir_all(&partial).with_context(|| format!("cannot make {}", partial.display()))?;
+        fs::create_dir_all(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
         let mut command = self.apt("apt-get");
         command.arg(format!("-oDir::Cache::archives={}", folder.display()));
         command.args(["-y", "--download-only", "--no-install-recommends", "install"]).args(packages);

@@ -67,7 +67,7 @@ pub(crate) struct Said {
 /// Runs the checks whose name contains one of `filters`, all where there are none; gives what a test program prints.
 pub(crate) fn run(cache: &Cache, filters: &[String]) -> Result<Vec<(String, bool)>> {
     let webhook = plane::build_webhook()?;
-    let folder = tempfile::tempdir().context("cannot make a folder")?;
+    let folder = tempfile::tempdir().context("cannot create a folder")?;
     // Long enough for the balancer to see that a replica is about to end.
     let flags = ["--leaf-life=90s", "--ca-life=150s", "--ca-settle=10s", "--recheck=5s", "--drain=2s"];
     let options = Options {
@@ -108,7 +108,7 @@ const READY: Duration = Duration::from_secs(20);
 fn ready_in_time(stage: &mut Stage) -> Result<()> {
     let mut took = vec![stage.ready_after];
     while took.iter().all(|took| *took > READY) && took.len() < 3 {
-        let folder = tempfile::tempdir().context("cannot make a folder")?;
+        let folder = tempfile::tempdir().context("cannot create a folder")?;
         let cache = Cache::open()?;
         let began = Instant::now();
         drop(Plane::up(&cache, &stage.webhook, Options::in_folder(folder.path()))?);

@@ -215,7 +215,7 @@ impl Plane {
                 }
             }
             if begun.elapsed() > READY_LIMIT {
-                bail!("the gate is not open after {} s: {missing}", READY_LIMIT.as_secs());
+                bail!("the webhook is not ready after {} s: {missing}", READY_LIMIT.as_secs());
             }
             thread::sleep(Duration::from_millis(50));
         }
@@ -244,7 +244,7 @@ impl Plane {
             let text =
                 fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let replicas: Vec<Replica> = serde_json::from_str(&text)
-                .with_context(|| format!("{} is not a gate's state", path.display()))?;
+                .with_context(|| format!("{} is not a valid state file", path.display()))?;
             for mut replica in replicas {
                 replica.daemon.stop()?;
             }

@@ -125,7 +125,7 @@ fn packaged(kernel: Kernel, cache: &Cache) -> Result<Tree> {
     let suite = Suite::open(cache, kernel.suite())?;
     let packages = packages(kernel, &suite)?;
     let step = Step::begin(format!("fetching kernel {} from {suite}", packages.join(" and ")));
-    let scratch = tempfile::tempdir().context("cannot make a folder for packages")?;
+    let scratch = tempfile::tempdir().context("cannot create a folder for packages")?;
     let names: Vec<&str> = packages.iter().map(String::as_str).collect();
     let mut tree = Tree::default();
     for deb in suite.download(&names, scratch.path(), &step)? {

@@ -110,7 +110,7 @@ fn plain(path: &str, data: &[u8]) -> Result<Vec<u8>> {
 
 /// `data` as `program -dc` decompresses it.
 fn filter(program: &str, data: &[u8]) -> Result<Vec<u8>> {
-    let mut file = tempfile::NamedTempFile::new().context("cannot make a file to decompress")?;
+    let mut file = tempfile::NamedTempFile::new().context("cannot create a file to decompress")?;
     file.write_all(data).context("cannot write a file to decompress")?;
     let output = Command::new(program)
         .arg("-dc")

@@ -104,8 +104,8 @@ impl Userland {
         let suite = Suite::open(cache, SUITE)?;
         let step = Step::begin(format!("making the VM's root of {suite}'s programs"));
         let debs = cache.path("debs");
-        fs::create_dir_all(&debs).with_context(|| format!("cannot make {}", debs.display()))?;
-        let fetched = tempfile::tempdir_in(&debs).context("cannot make a folder for packages")?;
+        fs::create_dir_all(&debs).with_context(|| format!("cannot create {}", debs.display()))?;
+        let fetched = tempfile::tempdir_in(&debs).context("cannot create a folder for packages")?;
         let packages = suite.download_closure(PACKAGES, ABSENT, fetched.path(), &step)?;
         let mut tree = Tree::default();
         for deb in &packages {

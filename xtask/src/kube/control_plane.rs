@@ -225,7 +225,7 @@ pub(crate) fn prepare(folder: &Path) -> Result<Authority> {
             fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
     }
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     Authority::make(&folder.join("pki"))
 }
 

@@ -46,7 +46,7 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts a program. Its output is added to `NAME.log` in `logs`.
     pub(crate) fn start(name: &str, argv: Vec<String>, logs: &Path, life: Life) -> Result<Self> {
-        fs::create_dir_all(logs).with_context(|| format!("cannot make {}", logs.display()))?;
+        fs::create_dir_all(logs).with_context(|| format!("cannot create {}", logs.display()))?;
         let log = logs.join(format!("{name}.log"));
         let mut daemon = Self { name: name.to_owned(), argv, log, life, pid: 0, born: 0, child: None };
         daemon.start_again()?;

@@ -37,7 +37,7 @@ pub(super) fn ready(cache: &Cache) -> Result<PathBuf> {
     }
     let suite = Suite::open(cache, SUITE)?;
     let step = Step::begin(format!("fetching etcd from {suite}"));
-    let scratch = tempfile::tempdir().context("cannot make a folder for packages")?;
+    let scratch = tempfile::tempdir().context("cannot create a folder for packages")?;
     let mut tree = Tree::default();
     for deb in suite.download(&["etcd-server"], scratch.path(), &step)? {
         unpack_package(&deb, &mut tree, |path| path.ends_with("/bin/etcd"))?;

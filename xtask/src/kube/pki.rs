@@ -39,7 +39,7 @@ impl Identity {
 impl Authority {
     /// Makes a new authority, whose files go to `folder`.
     pub(crate) fn make(folder: &Path) -> Result<Self> {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
             .with_context(|| format!("cannot close {} to others", folder.display()))?;
         let mut params = CertificateParams::default();
@@ -47,8 +47,9 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages =
             vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().context("cannot make a key")?)
-            .context("cannot make a certificate authority")?;
+        let issuer =
+            CertifiedIssuer::self_signed(params, KeyPair::generate().context("cannot create a key")?)
+                .context("cannot create a certificate authority")?;
         let certificate = folder.join("ca.crt");
         write_secret(&certificate, &issuer.pem())?;
         Ok(Self { issuer, certificate, folder: folder.to_owned() })
@@ -63,7 +64,7 @@ impl Authority {
         group: Option<&str>,
         hosts: &[&str],
     ) -> Result<Identity> {
-        let about = || format!("cannot make a certificate for {common_name}");
+        let about = || format!("cannot create a certificate for {common_name}");
         let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
         let mut params = CertificateParams::new(hosts).with_context(about)?;
         params.distinguished_name = name(common_name, group);
@@ -84,7 +85,7 @@ impl Authority {
 
     /// Makes the key pair that service accounts' tokens are signed with: `sa.key` and `sa.pub`.
     pub(crate) fn service_account_key(&self) -> Result<Identity> {
-        let key = KeyPair::generate().context("cannot make a key for service accounts")?;
+        let key = KeyPair::generate().context("cannot create a key for service accounts")?;
         let (public, private) = (self.folder.join("sa.pub"), self.folder.join("sa.key"));
         write_secret(&public, &key.public_key_pem())?;
         write_secret(&private, &key.serialize_pem())?;

@@ -129,7 +129,7 @@ fn build(program: Program, to: &Path) -> Result<()> {
     let (module, package, time) = program.source();
     let step = Step::begin(format!("building {} {} (about {time})", program.name(), module.version));
     let folder = to.parent().context("a program lies in no folder")?;
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let part = folder.join(format!(".part-{}", program.name()));
     let mut go = go_in(Command::new("go"), module);
     go.args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly"]);

@@ -53,9 +53,7 @@ fn check_llvm() -> Result<()> {
     let said = process::text(Command::new("rustc").arg("-vV"))?;
     let version = said.lines().find_map(|line| line.strip_prefix("LLVM version: ")).unwrap_or("unknown");
     if version.split('.').next() != Some(LLVM) {
-        bail!(
-            "this rustc uses LLVM {version}, and the kernel half is linked with LLVM {LLVM}: use Rust 1.95"
-        );
+        bail!("rustc uses LLVM {version}, expected {LLVM} for linking the BPF programs: use Rust 1.95");
     }
     Ok(())
 }

@@ -36,8 +36,8 @@ pub(crate) fn install_missing() -> Result<()> {
     let uid = process::text(Command::new("id").arg("-u"))?;
     if uid.trim() != "0" {
         bail!(
-            "these packages are missing and installing them needs root; run\n  sudo apt-get update && sudo apt-get \
-             install --no-install-recommends {}\nand then this again",
+            "these packages are missing, and installing them needs root; run\n  sudo apt-get update && sudo apt-get \
+             install --no-install-recommends {}\nand then repeat this command",
             missing.join(" ")
         );
     }
@@ -46,7 +46,7 @@ pub(crate) fn install_missing() -> Result<()> {
     if install(&missing, &step).is_err() {
         process::run(apt_get().arg("update"), &step).context("cannot fetch the package lists")?;
         install(&missing, &step).with_context(|| {
-            format!("apt-get cannot install {}; see which of them it does not know", missing.join(" "))
+            format!("apt-get cannot install {}; check which of them it does not find", missing.join(" "))
         })?;
     }
     step.done();
@@ -62,7 +62,7 @@ fn missing() -> Result<Vec<&'static str>> {
     let output = query.output().with_context(|| {
         let packages: Vec<&str> = NEEDED.iter().map(|(package, _)| *package).collect();
         format!(
-            "no dpkg-query here: set-up installs Debian packages only. What is needed, by Debian's names: {}",
+            "dpkg-query is missing: set-up supports Debian packages only. Install these, by their Debian names: {}",
             packages.join(" ")
         )
     })?;

@@ -61,10 +61,10 @@ fn from_debian(cache: &Cache, place: &Path) -> Result<()> {
         bail!("{suite} has rust-src {}, and this rustc is {version}", offered.join(", "))
     };
     let step = Step::begin(format!("installing rust-src {same} from {suite}"));
-    let scratch = tempfile::tempdir().context("cannot make a folder to unpack in")?;
+    let scratch = tempfile::tempdir().context("cannot create a folder to unpack in")?;
     suite.unpack(&[&format!("rust-src={same}")], scratch.path(), &step)?;
     let library = scratch.path().join(format!("usr/src/rustc-{version}/library"));
-    fs::create_dir_all(place).with_context(|| format!("cannot make {}", place.display()))?;
+    fs::create_dir_all(place).with_context(|| format!("cannot create {}", place.display()))?;
     process::run(Command::new("cp").arg("-a").arg(library).arg(place), &step)?;
     if !is_there(place) {
         bail!("the package rust-src {same} does not hold the library's source where it did before");

@@ -46,7 +46,7 @@ fn up(context: &Context) -> Result<(Cluster, cluster::Programs)> {
     let cache = &context.tools.cache;
     let programs = cluster::programs(cache)?;
     let folder = paths::target().join("cluster-test");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let cluster = Cluster::up(cache, built, &cluster::images(built)?, &folder, Life::WithParent)?;
     Ok((cluster, programs))
 }

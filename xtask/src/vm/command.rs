@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// The Debian kernel to boot
     #[arg(long, default_value = "6.12")]
     kernel: Kernel,
-    /// Let the guest's clock count instructions, one to the nanosecond (one CPU)
+    /// Count instructions: the guest's clock advances one nanosecond per instruction (one CPU)
     #[arg(long)]
     icount: bool,
     /// Memory in MiB
@@ -28,22 +28,22 @@ pub(crate) struct Arguments {
     /// CPUs [default: 2, with --icount 1]
     #[arg(long, value_name = "N")]
     cpus: Option<u32>,
-    /// End the VM when the command runs longer
+    /// Stop the VM if the command runs longer than this
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
     timeout: u64,
-    /// Copy this folder to /share in the VM, which may write to its copy
+    /// Copy this folder to /share in the VM; changes in the VM do not come back
     #[arg(long, value_name = "DIR")]
     share: Option<PathBuf>,
-    /// Copy what the command leaves in /out to this folder
+    /// Copy the VM's /out to this folder when the command ends
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Put optimised binaries into the VM
+    /// Use release builds of the programs
     #[arg(long)]
     release: bool,
-    /// Print nothing but what the command prints
+    /// Print only the command's own output
     #[arg(long, short)]
     quiet: bool,
-    /// What to run: a program and its arguments, or one word that a shell reads
+    /// A program and its arguments, or one word for the shell
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }

@@ -34,7 +34,7 @@ impl Initramfs<'_> {
         let folder = tempfile::Builder::new()
             .prefix("gatewatch-vm-")
             .tempdir()
-            .context("cannot make a folder for the VM")?;
+            .context("cannot create a folder for the VM")?;
         let mut tree = Tree::default();
         tree.copy_in(&self.built.init, "init")?;
         tree.directory("usr/local/bin", 0o755);

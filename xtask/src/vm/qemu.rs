@@ -61,10 +61,10 @@ impl Machine {
     pub(super) fn start(vm: &Vm, emulator: &Qemu, kernel: &KernelFiles, folder: TempDir) -> Result<Self> {
         let socket = folder.path().join("channel");
         let listener =
-            UnixListener::bind(&socket).with_context(|| format!("cannot make {}", socket.display()))?;
+            UnixListener::bind(&socket).with_context(|| format!("cannot create {}", socket.display()))?;
         // qemu itself and the guest's first serial port write to one pipe: together they are the console.
-        let (console, writer) = io::pipe().context("cannot make a pipe")?;
-        let errors = writer.try_clone().context("cannot make a pipe")?;
+        let (console, writer) = io::pipe().context("cannot create a pipe")?;
+        let errors = writer.try_clone().context("cannot create a pipe")?;
         // setpriv sees to it that qemu does not outlive this process, however it ends.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).args(emulator.argv());
@@ -128,28 +128,28 @@ impl Machine {
                         drop(UnixStream::connect(&self.socket));
                         deadline = deadline.min(Instant::now() + LAST_WORDS);
                     } else {
-                        break "the VM ended by itself, before the command did".to_owned();
+                        break "the VM exited before the command".to_owned();
                     }
                 }
                 Err(RecvTimeoutError::Timeout) if is_broken(&console) => {
-                    break "the VM's kernel broke down".to_owned();
+                    break "the VM's kernel crashed".to_owned();
                 }
                 Err(RecvTimeoutError::Timeout) if streams_open < 2 => {
-                    break "the VM ended by itself, before the command did".to_owned();
+                    break "the VM exited before the command".to_owned();
                 }
                 Err(RecvTimeoutError::Timeout) if output.boot.is_some() => {
                     output.status = TIMED_OUT;
                     break format!(
-                        "the command did not end within {} s, so the VM was ended",
+                        "the command did not finish within {} s; the VM was stopped",
                         timeout.as_secs()
                     );
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    break format!("the VM did not come up within {} s", BOOT_LIMIT.as_secs());
+                    break format!("the VM did not boot within {} s", BOOT_LIMIT.as_secs());
                 }
             }
         };
-        let what = if is_broken(&console) { "the VM's kernel broke down".to_owned() } else { what };
+        let what = if is_broken(&console) { "the VM's kernel crashed".to_owned() } else { what };
         output.total = self.began.elapsed();
         output.failure = Some(Failure { what, console: readable(&console) });
         Ok(output)

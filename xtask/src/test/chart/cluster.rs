@@ -23,7 +23,7 @@ use crate::{
 pub(super) const NAMESPACE: &str = "gatewatch";
 
 pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
-    let folder = tempfile::tempdir().context("cannot make a folder for a control plane")?;
+    let folder = tempfile::tempdir().context("cannot create a folder for a control plane")?;
     let mut settings_of_plane = Settings::in_folder(folder.path());
     // Webhooks are called at their endpoints, of which there are none, instead of at an address that nobody routes.
     settings_of_plane.api_server_flags.push("--enable-aggregator-routing=true".into());
@@ -96,7 +96,7 @@ fn monitors(programs: &Programs, kubectl: &Kubectl) -> Result<()> {
 /// Applies objects without a trace.
 fn dry_run(kubectl: &Kubectl, objects: &[Value], namespace: &str) -> Result<()> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
-    let folder = tempfile::NamedTempFile::new().context("cannot make a file")?;
+    let folder = tempfile::NamedTempFile::new().context("cannot create a file")?;
     std::fs::write(folder.path(), list).context("cannot write a file")?;
     let mut command = kubectl.command(["apply", "--dry-run=server", "--validate=strict", "--server-side"]);
     command.args(["--force-conflicts", "--namespace", namespace, "-f"]).arg(folder.path());

@@ -28,7 +28,7 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
     let picture = paths::target().join("prometheus.png");
     // The page of Debian's package, which leaves the newer one out.
     let page = format!("{}/classic/graph?{}", scene.stack.address(), panels.join("&"));
-    let profile = tempfile::tempdir().context("cannot make a folder for the browser")?;
+    let profile = tempfile::tempdir().context("cannot create a folder for the browser")?;
     let mut browser = Command::new("chromium");
     browser.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]);
     browser.args(["--no-first-run", "--disable-background-networking", "--window-size=1200,1500"]);

@@ -39,7 +39,7 @@ fn parse(programs: &Programs, queries: &[Query]) -> Result<()> {
         .enumerate()
         .map(|(number, query)| json!({"record": format!("query:{number}"), "expr": query.text}))
         .collect();
-    let file = tempfile::NamedTempFile::new().context("cannot make a file")?;
+    let file = tempfile::NamedTempFile::new().context("cannot create a file")?;
     let groups = json!({"groups": [{"name": "dashboard", "rules": rules}]});
     fs::write(file.path(), groups.to_string()).context("cannot write a file")?;
     passes(Command::new(&programs.promtool).args(["check", "rules"]).arg(file.path()))

@@ -29,7 +29,7 @@ const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: pod}\nspec:\n  au
 
 /// Begins on a cluster without kinds, and leaves it without the release.
 pub(super) fn run(tests: &mut Tests, programs: &Programs, kubectl: &Kubectl) -> Result<()> {
-    let scratch = tempfile::tempdir().context("cannot make a folder for a chart")?;
+    let scratch = tempfile::tempdir().context("cannot create a folder for a chart")?;
     let authority = Authority::make(&scratch.path().join("pki"))?;
     let bundle = process::text(Command::new("base64").arg("--wrap=0").arg(&authority.certificate))?;
     let release = Release { programs, kubectl, bundle };

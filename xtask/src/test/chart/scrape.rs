@@ -41,7 +41,7 @@ impl<'a> Scene<'a> {
     /// Starts the gate, with the sample application and the standard policies in the cluster, and its Prometheus.
     pub(super) fn start(programs: &'a Programs) -> Result<Self> {
         let webhook = plane::build_webhook()?;
-        let folder = tempfile::tempdir().context("cannot make a folder for a control plane")?;
+        let folder = tempfile::tempdir().context("cannot create a folder for a control plane")?;
         let plane = Plane::up(&Cache::open()?, &webhook, Options::in_folder(folder.path()))?;
         let kubectl = plane.kubectl();
         for path in ["test-app.yaml", "policies/standard"] {

@@ -62,7 +62,7 @@ pub(super) struct Stack<'a> {
 impl<'a> Stack<'a> {
     /// Starts both.
     pub(super) fn start(programs: &'a Programs, targets: &[Target]) -> Result<Self> {
-        let folder = tempfile::tempdir().context("cannot make a folder for Prometheus")?;
+        let folder = tempfile::tempdir().context("cannot create a folder for Prometheus")?;
         let write = |name: &str, text: &str| {
             let path = folder.path().join(name);
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display())).map(|()| path)
