@@ -1,5 +1,5 @@
-//! `cargo xtask build`: the kernel half for BPF, then what runs in user space, linked statically so that it runs in any
-//! VM and image.
+//! `cargo xtask build`: the BPF programs, then the programs of user space, linked statically so that they run in any VM and
+//! image.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::{
     setup::{self, LLVM_PREFIX, Tools, path_with},
 };
 
-/// The variable that tells build scripts, which embed the kernel half, the folder of its ELF files.
+/// The variable that passes the folder of the BPF programs to build scripts, which embed them.
 const EBPF_FOLDER: &str = "GATEWATCH_EBPF_DIR";
 
 /// What the BPF programs are built for.
@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     release: bool,
 }
 
-/// How user space is built. The kernel half is always optimised: the verifier would not take it otherwise.
+/// How user space is built. BPF programs are always optimised: the verifier would not accept them otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
     Dev,
@@ -114,7 +114,7 @@ fn guest_cargo(packages: &[&str]) -> Command {
     cargo
 }
 
-/// The kernel half, built.
+/// The BPF programs, built.
 #[derive(Debug)]
 pub(crate) struct KernelHalf {
     /// The folder of its ELF files.
@@ -128,7 +128,7 @@ impl KernelHalf {
     }
 }
 
-/// Builds `ebpf/`, which is no member of the workspace: it has a target, and so a lock file, of its own.
+/// Builds `ebpf/`, which is outside the workspace: it has a target, and so a lock file, of its own.
 pub(crate) fn build_kernel_half(tools: &Tools) -> Result<KernelHalf> {
     progress::say("building the BPF programs");
     let objects = executables(kernel_half_cargo(tools, "build")?.arg("--release"))?;
@@ -137,7 +137,7 @@ pub(crate) fn build_kernel_half(tools: &Tools) -> Result<KernelHalf> {
     Ok(KernelHalf { folder: folder.to_owned() })
 }
 
-/// `cargo sub_command` for the kernel half, with what every such call needs.
+/// `cargo sub_command` for the BPF programs, with the flags that every such call needs.
 pub(crate) fn kernel_half_cargo(tools: &Tools, sub_command: &str) -> Result<Command> {
     let linker_folder = tools.bpf_linker.parent().context("bpf-linker has no parent folder")?;
     let llvm_folder = Path::new(LLVM_PREFIX).join("bin");

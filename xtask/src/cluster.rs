@@ -2,7 +2,7 @@
 //! runs on this machine's loopback; the node is a VM with kubelet, containerd, crun and CNI plugins, whose images are
 //! made here and imported.
 //!
-//! What it is made of lies in `cluster/` in cargo's target folder, and stays between calls until `down`.
+//! Its files are in `cluster/` in cargo's target folder, and stay between calls until `down`.
 
 pub(crate) mod app;
 mod command;

@@ -6,7 +6,7 @@ use std::{
     sync::LazyLock,
 };
 
-/// Cargo's manifests: of the workspace, and of the kernel half, which cannot be a member of it.
+/// Cargo's manifests: of the workspace, and of the BPF programs, which cannot be a member of it.
 pub(crate) const MANIFESTS: [&str; 2] = ["Cargo.toml", "ebpf/Cargo.toml"];
 
 /// The repository's root: of the tree that cargo was called in, which may share its target folder with another tree.

@@ -41,7 +41,7 @@ pub(crate) struct Vm {
     pub(crate) share: Option<PathBuf>,
     /// A folder that what the command leaves in /out is copied to.
     pub(crate) out: Option<PathBuf>,
-    /// A port of this machine's loopback interface that leads to one of the guest's, once the guest has its network up:
+    /// A port of this machine's loopback interface that is forwarded to one of the guest's, once the guest has its network up:
     /// see [`NETWORK`].
     pub(crate) forward: Option<(u16, u16)>,
 }
@@ -152,7 +152,7 @@ pub(crate) struct Output {
     pub(crate) boot: Option<Duration>,
     /// From the start of qemu to its end.
     pub(crate) total: Duration,
-    /// What went wrong with the VM itself. A command that fails is no such thing.
+    /// What went wrong with the VM itself. A command that fails is not one.
     pub(crate) failure: Option<Failure>,
     /// What was in /out, as a tar archive.
     archive: Vec<u8>,

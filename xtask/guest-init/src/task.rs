@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// Where the task lies in the initramfs.
+/// The path of the task in the initramfs.
 pub const TASK_PATH: &str = "/.gatewatch-task";
 
 /// What the guest's init runs, and how.

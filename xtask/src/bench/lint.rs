@@ -136,7 +136,7 @@ fn once(program: &Path, inputs: &[&Path]) -> Result<Cost> {
     Ok(Cost { elapsed: begun.elapsed(), processor: seen.0, memory: seen.1 })
 }
 
-/// What a process has used so far; `None` once it is gone.
+/// What a process has used so far; `None` once it has ended.
 fn usage(id: u32) -> Option<(Duration, u64)> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     // Fields after the name, which ends with the last bracket; see proc(5). The 14th and 15th of all are times.

@@ -1,6 +1,6 @@
 //! The descriptions of a chart's values, from the comments in its values.yaml.
 //!
-//! A comment that begins with `# --` describes the key below it; further comment lines go on with it. Every value is
+//! A comment that begins with `# --` describes the key below it; further comment lines continue it. Every value is
 //! described, by its own comment or by that of something that it is a part of.
 
 use anyhow::{Context as _, Result, bail};

@@ -89,7 +89,7 @@ pub(crate) fn up() -> Result<Cluster> {
     let tools = setup::tools()?;
     let built = build::build(&tools, Profile::Dev)?;
     Cluster::up(&tools.cache, &built, &images(&built)?, &folder, Life::UntilStopped)
-        .context("the cluster did not come up; `cargo xtask cluster down` takes away what is left of it")
+        .context("the cluster did not start: remove the rest of it with `cargo xtask cluster down`")
 }
 
 /// Gatewatch's images, without their bills of materials, which nothing on a cluster reads.

@@ -68,13 +68,13 @@ impl Suite {
         Ok(found.lines().filter_map(|line| Some(line.split('|').nth(1)?.trim().to_owned())).collect())
     }
 
-    /// Fetches packages (`name` or `name=version`) into `folder`, by themselves.
+    /// Fetches packages (`name` or `name=version`) into `folder`, without their dependencies.
     pub(crate) fn download(&self, packages: &[&str], folder: &Path, step: &Step) -> Result<Vec<PathBuf>> {
         process::run(self.apt("apt-get").current_dir(folder).arg("download").args(packages), step)?;
         packages_in(folder)
     }
 
-    /// Fetches packages, by themselves, and puts their files into `folder`.
+    /// Fetches packages, without their dependencies, and puts their files into `folder`.
     pub(crate) fn unpack(&self, packages: &[&str], folder: &Path, step: &Step) -> Result<()> {
         let scratch = tempfile::tempdir().context("cannot create a folder to fetch into")?;
         for package in self.download(packages, scratch.path(), step)? {

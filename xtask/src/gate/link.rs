@@ -1,4 +1,4 @@
-//! The way from the webhook to the API server, which tests break off: watches end, and none begins until it is mended.
+//! The way from the webhook to the API server, which tests break off: watches end, and none begins until it is repaired.
 
 use std::{
     net::{Shutdown, TcpListener, TcpStream},

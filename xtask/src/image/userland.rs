@@ -44,7 +44,7 @@ const PACKAGES: &[&str] = &[
     "util-linux",
 ];
 
-/// Needed only to install packages, which nobody does in the VM.
+/// Needed only to install packages, which no test does in the VM.
 pub(crate) const ABSENT: &[&str] = &["debconf", "dpkg", "install-info", "perl-base"];
 
 /// Nothing in the VM reads these, and every megabyte is a part of its boot.

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::paths;
 
-/// The address in QEMU's user network that leads to the API server's port. It is what the API server tells pods to call
-/// it by; without such a VM nobody uses it. (Not 10.0.2.2: QEMU forwards nothing that is sent to its own address.)
+/// The address in QEMU's user network that is forwarded to the API server's port. It is what the API server tells pods to call
+/// it by; without such a VM it is unused. (Not 10.0.2.2: QEMU forwards nothing that is sent to its own address.)
 pub(crate) const ADDRESS_FROM_VM: &str = "10.0.2.100";
 /// The range of services' addresses, and the first, which is the API server's own.
 pub(crate) const SERVICE_RANGE: &str = "10.96.0.0/16";
@@ -164,7 +164,7 @@ impl ControlPlane {
         self.wait_ready()
     }
 
-    /// Has etcd forget all that was before now. Whoever asks for what came since an earlier moment is told that it is gone
+    /// Has etcd forget all that was before now. A watch from an earlier revision then receives the error "Gone"
     /// (410), by an API server that is started after this.
     pub(crate) fn compact_etcd(&self) -> Result<String> {
         etcd::compact(self.etcd_port)

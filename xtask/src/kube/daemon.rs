@@ -95,7 +95,7 @@ impl Daemon {
         bail!("{} has ended. The end of {}:\n{}", self.name, self.log.display(), self.last_words());
     }
 
-    /// Asks it to end, ends it when it does not, and returns when it is gone.
+    /// Asks it to end, ends it when it does not, and returns when it has ended.
     pub(crate) fn stop(&mut self) -> Result<()> {
         self.end(Signal::TERM)
     }

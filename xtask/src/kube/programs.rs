@@ -128,7 +128,7 @@ impl Programs {
 fn build(program: Program, to: &Path) -> Result<()> {
     let (module, package, time) = program.source();
     let step = Step::begin(format!("building {} {} (about {time})", program.name(), module.version));
-    let folder = to.parent().context("a program lies in no folder")?;
+    let folder = to.parent().context("a program has no parent folder")?;
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let part = folder.join(format!(".part-{}", program.name()));
     let mut go = go_in(Command::new("go"), module);
@@ -173,7 +173,7 @@ pub(crate) fn operator_definitions(cache: &Cache) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The oldest Go that builds this Kubernetes. (A Go since 1.21 fetches a newer one by itself, where it may.)
+/// The oldest Go that builds this Kubernetes. (A Go since 1.21 fetches a newer one automatically, if allowed.)
 const GO_NEEDED: &str = "1.26";
 
 fn check_go() -> Result<()> {

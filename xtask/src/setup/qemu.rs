@@ -53,7 +53,7 @@ impl Qemu {
         Self::backported(cache).or_else(|error| {
             say(&format!(
                 "QEMU {major}.{minor} can break a guest's kernel down while it writes its own code, and there is no \
-                 newer one: {error:#}. Going on with it"
+                 newer one: {error:#}. Continuing with it"
             ));
             Ok(own)
         })

@@ -34,10 +34,10 @@ const TESTS: &[(&str, Test)] = &[
     ("the agent runs under a seccomp profile of its own", confined),
     ("labels of running pods are followed", pods::relabelled),
     ("pods that live for a moment are counted whole, each under its name", pods::short_lived),
-    ("a policy that cannot load is told of, and the others run", unloadable),
-    ("numbers go on when the agent is replaced, and when it is killed", outages::agent),
-    ("counting and scraping go on while the API server is away", outages::api_server),
-    ("nothing of the chart is in the way when it is gone", uninstall),
+    ("a policy that cannot load is reported, and the others run", unloadable),
+    ("counts continue when the agent is replaced, and when it is killed", outages::agent),
+    ("counting and scraping continue while the API server is away", outages::api_server),
+    ("an uninstalled chart leaves nothing that blocks", uninstall),
 ];
 
 /// A cluster with nothing of ours on it, and the programs that talk to it.
@@ -135,7 +135,7 @@ metadata: {name: unloadable}
 spec: {kprobes: [{call: no_such_function_here, syscall: false}]}
 ";
 
-/// The gate would refuse it, so it is told to warn. (A policy gets past the gate in other ways, too: a node with another
+/// The webhook would reject it, so it is set to warn. (A policy gets past the gate in other ways, too: a node with another
 /// kernel may join later.)
 fn unloadable(cluster: &mut Cluster, programs: &cluster::Programs) -> Result<()> {
     let modes = |modes: &str| {
@@ -157,12 +157,12 @@ fn unloadable(cluster: &mut Cluster, programs: &cluster::Programs) -> Result<()>
     );
     modes("modes: {GW201: warn}")?;
     until("the gate lets the policy pass", || Ok(cluster.kubectl().apply(UNLOADABLE).is_ok()))?;
-    until("the policy is told of as failed", || Ok(state(cluster, "unloadable")? == "Failed"))?;
+    until("the policy is reported as failed", || Ok(state(cluster, "unloadable")? == "Failed"))?;
     let reason = on_node(cluster, "unloadable", "reason")?;
     ensure!(reason.contains("no_such_function_here"), "the reason is {reason:?}");
     let metrics = Story::new(cluster, programs).scrape()?;
     let told = |line: &str| line.starts_with("gatewatch_policy_info{") && line.contains("\"unloadable\"");
-    ensure!(metrics.lines().any(told), "no metric tells of the policy:\n{metrics}");
+    ensure!(metrics.lines().any(told), "no metric reports the policy:\n{metrics}");
     let before = sudo(&metrics)?;
     run_sudo(cluster)?;
     ensure!(sudo(&Story::new(cluster, programs).scrape()?)? > before, "sudo isn't counted any more");
@@ -189,7 +189,7 @@ fn on_node(cluster: &Cluster, policy: &str, field: &str) -> Result<String> {
     cluster.kubectl().text(&["get", "nodetracings", "--output", &path])
 }
 
-/// Waits until something is so. An error is as good as "not yet", and is told in the end.
+/// Waits until something is so. An error counts as "not yet", and is reported at the end.
 fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
     let begun = Instant::now();
     loop {

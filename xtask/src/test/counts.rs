@@ -39,7 +39,7 @@ impl Counts {
         if self.passed + self.failed == 0 { Self::failure("no test ran") } else { self }
     }
 
-    /// Of a test program that was ended from outside: what it told of, and the test that was running.
+    /// Of a test program that was ended from outside: the tests that it reported, and the one that was running.
     pub(super) fn of_broken_off(output: &str) -> (Self, Option<String>) {
         let (mut counts, mut running) = (Self::default(), None);
         for line in output.lines().map(str::trim) {
@@ -60,7 +60,7 @@ impl Counts {
     /// each test, and at the end of each program `test result: ok. 3 passed; 0 failed; …`.
     ///
     /// `succeeded` is whether the run itself ended well. A program that died before its last line is a failure of its
-    /// own, besides those of its tests that it told of.
+    /// own, besides those of its tests that it reported.
     pub(super) fn of_test_programs(output: &str, succeeded: bool) -> Self {
         let (mut counts, mut program) = (Self::default(), Self::default());
         for line in output.lines().map(str::trim_end) {

@@ -90,7 +90,7 @@ pub(super) fn gate(context: &Context) -> Result<Counts> {
 
 /// The tests that take long.
 const LOAD: &str = "load::";
-/// The one that goes on for as long as it is told to.
+/// The one that runs for a given time.
 const ENDURANCE: &str = "endurance::";
 /// On two busy cores the quick tests of one kernel have taken eight minutes.
 const VM_LIMIT: Duration = Duration::from_mins(25);
@@ -151,7 +151,7 @@ pub(super) fn endurance(context: &Context, kernel: Kernel) -> Result<Counts> {
     in_vm(context, kernel, &[ENDURANCE, &format!("--minutes={minutes}")], limit)
 }
 
-/// How often a VM's tests are gone on with after an accident of the emulator's.
+/// How often a VM's tests are continued after an accident of the emulator's.
 const ACCIDENTS: usize = 3;
 
 fn in_vm(context: &Context, kernel: Kernel, arguments: &[&str], timeout: Duration) -> Result<Counts> {

@@ -20,10 +20,10 @@ use crate::{image::KernelFiles, setup::qemu::Qemu};
 /// A machine under heavy load boots in a third of this.
 const BOOT_LIMIT: Duration = Duration::from_mins(1);
 
-/// How long a kernel that breaks down may go on to tell why.
+/// How long a kernel that crashes may continue to report why.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// What the kernel is told. A fault of its own, or no memory left, is its end, and not only that of the process that it
+/// The kernel's command line. A fault of its own, or no memory left, is its end, and not only that of the process that it
 /// happens to be working for, or to choose: who waits for that process learns why. A processor that stands still for twenty
 /// seconds is a breakdown on a real machine; an emulated one stands still while its host has other things to do, so it is
 /// given a minute.

@@ -1,4 +1,4 @@
-//! A pod that lives for a moment: reads one byte of `/etc/hosts` as often as it is told to, and ends.
+//! A pod that lives for a moment: reads one byte of `/etc/hosts` a given number of times, and ends.
 
 use std::{env, fs::File, io, os::unix::fs::FileExt as _, process::ExitCode};
 

@@ -1,4 +1,4 @@
-//! A picture of Prometheus' own graph page, with the gate's numbers on it, for a person to look at:
+//! A picture of Prometheus' own graph page, with the gate's numbers on it, for a person to view:
 //! `cargo xtask test chart -- picture`. It needs a Chromium in PATH (Debian's package `chromium`), and so runs only when it
 //! is named.
 

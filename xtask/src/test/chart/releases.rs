@@ -21,7 +21,7 @@ const RELEASE: &str = "gatewatch";
 const CONFIGURATION: &str = "validatingwebhookconfiguration/gatewatch";
 const CERTIFICATE: &str = "secret/gatewatch-webhook-tls";
 
-/// A policy that is somebody's own.
+/// A policy of the user's.
 const OWN_POLICY: &str = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: mine}\nspec:\n  kprobes:\n  \
                           - {call: sys_setuid, syscall: true}\n";
 const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: pod}\nspec:\n  automountServiceAccountToken: false\n  containers: \
@@ -37,7 +37,7 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs, kubectl: &Kubectl) -> 
     make_previous(&previous)?;
     tests.holds("the first install, where no kinds are", release.first_install(&previous));
     tests.holds(
-        "until the gate answers, policies are held up and workloads are not",
+        "until the webhook answers, policies are rejected and workloads are admitted",
         release.before_the_gate(),
     );
     tests.holds("an upgrade keeps what the gate wrote", release.upgrade());
@@ -66,7 +66,7 @@ fn make_previous(folder: &Path) -> Result<()> {
 struct Release<'a> {
     programs: &'a Programs,
     kubectl: &'a Kubectl,
-    /// A certificate authority, as it stands in a webhook configuration.
+    /// A certificate authority, as a webhook configuration has it.
     bundle: String,
 }
 
@@ -98,7 +98,7 @@ impl Release<'_> {
 
     fn before_the_gate(&self) -> Result<()> {
         match self.kubectl.apply(OWN_POLICY) {
-            Ok(_) => bail!("a policy came in that nobody looked at"),
+            Ok(_) => bail!("a policy was admitted without a review"),
             Err(error) if error.to_string().contains("policies.gatewatch.dev") => {}
             Err(error) => return Err(error),
         }
@@ -170,13 +170,13 @@ impl Release<'_> {
         if !left.is_empty() {
             bail!("left behind: {left}");
         }
-        self.kubectl.apply(OWN_POLICY).context("policies are still held up")?;
+        self.kubectl.apply(OWN_POLICY).context("policies are still rejected")?;
         Ok(())
     }
 
     fn kinds_left_alone(&self) -> Result<()> {
         let kind = "customresourcedefinition/tracingpolicies.cilium.io";
-        self.kubectl.text(&["annotate", kind, "owner=somebody-else"])?;
+        self.kubectl.text(&["annotate", kind, "owner=another-team"])?;
         let before = self.get(kind)?["metadata"]["resourceVersion"].clone();
         self.helm(&["install", RELEASE, &chart::folder().display().to_string()])?;
         let after = self.get(kind)?["metadata"]["resourceVersion"].clone();
@@ -185,7 +185,7 @@ impl Release<'_> {
             bail!("the kind was changed");
         }
         if !self.policies()?.contains(&"mine".to_owned()) {
-            bail!("somebody's own policy has gone with the chart");
+            bail!("uninstalling the chart deleted a policy of the user's");
         }
         Ok(())
     }

@@ -69,7 +69,7 @@ impl<'a> Stack<'a> {
         };
         let settings = write(
             "alertmanager.yml",
-            "route: {receiver: nobody, group_wait: 0s, group_interval: 1s}\nreceivers: [{name: nobody}]\n",
+            "route: {receiver: none, group_wait: 0s, group_interval: 1s}\nreceivers: [{name: none}]\n",
         )?;
         let [port_of_alerts, port_of_prometheus] = free_ports()?;
         let start = |name: &str, argv: Vec<String>| {

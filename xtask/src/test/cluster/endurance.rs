@@ -1,7 +1,7 @@
 //! Endurance on a cluster: pods that read and end, policies that come, change and go, agents that are killed and replaced,
 //! and an API server that is restarted, at random and for long, with exact accounts.
 //!
-//! A pod reads one file so often as it is told to, which is entered in an account; policies count these reads, and a
+//! A pod reads one file a given number of times, which is entered in an account; policies count these reads, and a
 //! scrape must show what was entered, pod by pod and policy by policy.
 
 use std::{
@@ -33,7 +33,7 @@ pub(in crate::test) fn run(context: &Context) -> Result<Counts> {
     let minutes = endurance_minutes()?;
     let seed = context.passed_on.iter().find_map(|word| word.strip_prefix("--seed="));
     let seed = match seed {
-        Some(seed) => seed.parse().context("--seed= is no number")?,
+        Some(seed) => seed.parse().context("invalid --seed: expected a number")?,
         None => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.subsec_nanos().into()),
     };
     println!("endurance: {minutes} minutes by --seed={seed}");
@@ -316,7 +316,7 @@ impl World<'_> {
             self.kubectl(&["delete", "tracingpolicy", &name])?;
         }
         self.check()?;
-        until("the series of policies are gone", || {
+        until("the series of policies are removed", || {
             let metrics = self.agent.scrape(self.cluster)?;
             let samples = samples::events(&metrics)?;
             Ok(samples.iter().all(|sample| !sample.label("policy").starts_with("endurance-")))

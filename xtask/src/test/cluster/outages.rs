@@ -24,7 +24,7 @@ pub(super) fn agent(cluster: &mut Cluster, programs: &cluster::Programs) -> Resu
     }
     rolled_out(cluster)?;
     let wanted = before + 5.0 * each;
-    reaches("another agent goes on with the numbers", wanted, count)?;
+    reaches("another agent continues the counts", wanted, count)?;
 
     kill_agent(cluster)?;
     run_sudo(cluster)?;

@@ -56,7 +56,7 @@ pub(super) fn relabelled(cluster: &mut Cluster, programs: &cluster::Programs) ->
     })
 }
 
-/// Each reads as soon as it runs, and is gone before anybody could have seen it come.
+/// Each reads as soon as it runs, and has ended before a watch could have reported it.
 pub(super) fn short_lived(cluster: &mut Cluster, programs: &cluster::Programs) -> Result<()> {
     cluster.kubectl().apply(READER_POLICY)?;
     wait_loaded(cluster, "readers")?;

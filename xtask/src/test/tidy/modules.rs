@@ -1,6 +1,6 @@
 //! Which source files are a part of some crate: those that a crate's root reaches through `mod` declarations.
 //!
-//! A file that nothing declares is never compiled, so its tests never run and nobody notices.
+//! A file that nothing declares is never compiled, so its tests never run and no failure shows it.
 
 use std::{
     collections::BTreeSet,

@@ -2,7 +2,7 @@
 
 use super::scope;
 
-/// Text that has no place in the repository, in two halves so that this table is not found by itself, and why.
+/// Text that has no place in the repository, in two halves so that the check does not find this table, and why.
 const FORBIDDEN: &[(&str, &str, &str)] = &[
     ("/wo", "rk/", "a path of one machine"),
     ("/ro", "ot/.cargo", "a path of one machine"),

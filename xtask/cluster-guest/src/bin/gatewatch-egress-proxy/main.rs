@@ -1,7 +1,7 @@
 //! The way of the API server into the test cluster's VM: an HTTP proxy that knows `CONNECT` (RFC 9110, section 9.3.6) and
 //! nothing else, over TLS with client certificates.
 //!
-//! The API server runs outside, where the addresses of nodes, pods and services mean nothing. It is told
+//! The API server runs outside, where the addresses of nodes, pods and services mean nothing. It is configured
 //! (`EgressSelectorConfiguration`, "cluster") to ask this program for its connections to them.
 
 mod request;
