@@ -1,7 +1,11 @@
-//! The descriptions of a chart's values, from the comments in its values.yaml.
+//! The descriptions of a chart's values, from the comments in its values.yaml. The rules are those of helm-docs:
 //!
-//! A comment that begins with `# --` describes the key below it; further comment lines continue it. Every value is
-//! described, by its own comment or by that of something that it is a part of.
+//! * A comment that begins with `# --` describes the key below it. The comment lines that follow continue it.
+//! * A described value is one row: its keys joined by dots, its default as JSON, and the description as Markdown.
+//! * A description of a map or a list covers everything in it. Every value has a description or is covered by one.
+//!
+//! helm-docs' annotations (`@default`, `@ignore`, `@section`, types in parentheses) are not supported. The tool itself is not
+//! used: it accepts values without a description, and would be one more Go program to build for forty lines.
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;

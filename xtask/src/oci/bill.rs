@@ -1,4 +1,4 @@
-//! The bill of materials of an image, by cargo-cyclonedx: CycloneDX, as JSON. The same sources give the same bytes on every
+//! The bill of materials of an image, by cargo-cyclonedx: `CycloneDX`, as JSON. The same sources give the same bytes on every
 //! machine.
 
 use std::{

@@ -30,7 +30,7 @@ impl Product {
         }
     }
 
-    /// Its dependencies, as CycloneDX documents.
+    /// Its dependencies, as `CycloneDX` documents.
     pub(crate) fn bills(self, cache: &Cache) -> Result<Vec<Bill>> {
         bills(cache, self.name(), matches!(self, Self::Agent))
     }

@@ -119,16 +119,16 @@ impl Tree {
 
 pub(super) fn run(context: &Context) -> Result<Counts> {
     let is_part = |word: &&String| PARTS.iter().any(|part| part.name == **word);
-    let (named, chosen): (Vec<&String>, Vec<&String>) = context.passed_on.iter().partition(is_part);
+    let (parts, chosen): (Vec<&String>, Vec<&String>) = context.passed_on.iter().partition(is_part);
     let mut tree = Tree::read()?;
     if let Some(unknown) = chosen.iter().find(|path| !tree.has(path.trim_end_matches('/'))) {
-        let names: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
-        bail!("{unknown} is neither a file nor a part of this suite; expected one of {}", names.join(", "));
+        let known: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
+        bail!("{unknown} is neither a file nor a part of this suite; expected one of {}", known.join(", "));
     }
     tree.chosen = chosen.into_iter().cloned().collect();
-    tree.is_named = !named.is_empty();
+    tree.is_named = !parts.is_empty();
     let mut counts = Counts::default();
-    for part in PARTS.iter().filter(|part| named.is_empty() || named.iter().any(|name| *name == part.name)) {
+    for part in PARTS.iter().filter(|part| parts.is_empty() || parts.iter().any(|name| *name == part.name)) {
         let faults = (part.find)(&tree)?;
         for fault in &faults {
             println!("{fault}");

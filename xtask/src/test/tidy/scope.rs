@@ -18,7 +18,7 @@ pub(super) const MODULE_STYLE: &[&str] =
     &["cli/", "coverage/", "crds/", "ebpf", "tests/", "webhook/", "xtask/"];
 
 /// Where imports are in three groups (std, other crates, this crate), with one `use` for each crate.
-pub(super) const IMPORT_STYLE: &[&str] = &["tests/", "xtask/"];
+pub(super) const IMPORT_STYLE: &[&str] = &["ebpf-abi/", "kernel/", "tests/", "xtask/"];
 
 /// Where Markdown is wrapped.
 pub(super) const WRAPPED: &[&str] = &[];
