@@ -29,6 +29,7 @@ pub(crate) fn install_missing(cache: &Cache) -> Result<PathBuf> {
         folder: format!("bpf-linker-{VERSION}-llvm-{LLVM}"),
         about: format!("bpf-linker {VERSION} with LLVM {LLVM} (one to three minutes)"),
         options: &["--no-default-features", "--features", &features],
+        probe: &["--version"],
         environment: vec![
             ("LLVM_PREFIX", LLVM_PREFIX.into()),
             ("PATH", path_with(&[&Path::new(LLVM_PREFIX).join("bin")])?),

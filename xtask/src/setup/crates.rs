@@ -18,6 +18,8 @@ pub(super) struct Program<'a> {
     /// More of `cargo install`.
     pub(super) options: &'a [&'a str],
     pub(super) environment: Vec<(&'a str, OsString)>,
+    /// Arguments with which it prints its version, to find out whether it runs.
+    pub(super) probe: &'a [&'a str],
 }
 
 impl Program<'_> {
@@ -28,7 +30,7 @@ impl Program<'_> {
     /// Where it is, when it is there and runs.
     pub(super) fn cached(&self, cache: &Cache) -> Option<PathBuf> {
         let program = self.place(cache);
-        process::succeeds(Command::new(&program).arg("--version")).then_some(program)
+        process::succeeds(Command::new(&program).args(self.probe)).then_some(program)
     }
 
     /// Builds it.
