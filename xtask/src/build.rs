@@ -1,6 +1,8 @@
 //! `cargo xtask build`: the BPF programs, then the programs of user space, linked statically so that they run in any VM and
 //! image.
 
+mod strip;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -27,7 +29,13 @@ pub(crate) const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
 const PACKAGES: &[&str] = &["gatewatch-agent", "gatewatch", "gatewatch-tests", "gatewatch-guest-init"];
 /// The packages whose programs go into container images and onto a cluster's node, but not into VMs.
 const CLUSTER_PACKAGES: &[&str] = &["gatewatch-webhook", "gatewatch-cluster-guest"];
+/// The name of the VM's first process.
 const INIT: &str = "gatewatch-guest-init";
+
+/// All packages with programs that are not tools of the developer's.
+pub(crate) fn packages() -> impl Iterator<Item = &'static str> {
+    PACKAGES.iter().chain(CLUSTER_PACKAGES).copied()
+}
 
 /// Options of `cargo xtask build`.
 #[derive(Debug, Args)]
@@ -74,21 +82,19 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds everything that a VM and a cluster run. One build of all is quicker than two of parts, which would want the same
-/// dependencies with other features.
+/// Builds everything that a VM and a cluster run.
 pub(crate) fn build(tools: &Tools, profile: Profile) -> Result<Built> {
     let kernel_half = build_kernel_half(tools)?;
     progress::say("building the agent, the webhook, the command line and the test programs");
-    let mut cargo = guest_cargo(&[PACKAGES, CLUSTER_PACKAGES].concat());
-    if profile == Profile::Release {
-        cargo.arg("--release");
-    }
+    let mut cargo = user_space_cargo(profile);
+    cargo.arg("--bins");
     kernel_half.announce(&mut cargo);
     let mut programs = executables(&mut cargo)?;
     programs.sort();
     let (mut for_cluster, mut rest) = (Vec::new(), Vec::new());
     let mut init = None;
     for Program { package, path } in programs {
+        let path = if profile == Profile::Dev { strip::without_debug_information(&path)? } else { path };
         if path.file_name().is_some_and(|file| file == INIT) {
             init = Some(path);
         } else if CLUSTER_PACKAGES.contains(&package.as_str()) {
@@ -101,16 +107,27 @@ pub(crate) fn build(tools: &Tools, profile: Profile) -> Result<Built> {
     Ok(Built { programs: rest, for_cluster, init })
 }
 
-/// `cargo build` of packages' programs for a VM.
-fn guest_cargo(packages: &[&str]) -> Command {
+/// Builds one program for this machine. It has the features that it has in [`build`], so both share its dependencies.
+pub(crate) fn build_program(name: &str, profile: Profile) -> Result<PathBuf> {
+    progress::say(&format!("building {name}"));
+    let mut programs = executables(user_space_cargo(profile).args(["--bin", name]))?.into_iter();
+    let program = programs.find(|program| program.path.file_name().is_some_and(|file| file == name));
+    Ok(program.with_context(|| format!("cargo built no program {name}"))?.path)
+}
+
+/// `cargo build` for all packages that have programs: Cargo selects features by the packages that it is given. Target and
+/// flags are those of `.cargo/config.toml`, so tests and these programs share one build of every dependency.
+fn user_space_cargo(profile: Profile) -> Command {
     let mut cargo = Command::new(paths::cargo());
-    cargo.current_dir(paths::root()).args(["build", "--bins", "--target", GUEST_TARGET]);
-    cargo.args(packages.iter().flat_map(|package| ["--package", package]));
-    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    // Debug information would be most of what a VM has to unpack; function names stay.
-    cargo.env("CARGO_PROFILE_DEV_STRIP", "debuginfo");
-    // An emulated CPU is slow: what this costs to compile is won back in the first VM.
+    cargo.current_dir(paths::root()).args(["build", "--target", GUEST_TARGET]);
+    cargo.args(packages().flat_map(|package| ["--package", package]));
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
+    // An emulated CPU is slow: what this costs to compile is won back in the first VM. It concerns our own packages alone.
     cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
+    // A variable of the caller's would replace the flags of the configuration, and with them static linking.
+    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
     cargo
 }
 

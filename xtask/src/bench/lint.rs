@@ -10,7 +10,11 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{paths, process, progress::say};
+use crate::{
+    build::{self, Profile},
+    process,
+    progress::say,
+};
 
 /// What is linted: policies and manifests, each as many as the budget names, and a tenth of that.
 const POLICIES: usize = 1000;
@@ -35,7 +39,7 @@ struct Cost {
 }
 
 pub(super) fn run(json: bool) -> Result<ExitCode> {
-    let program = build()?;
+    let program = build::build_program("gatewatch", Profile::Release)?;
     let folder = tempfile::tempdir().context("cannot make a folder")?;
     let sets = [
         ("policies", policies(folder.path(), POLICIES / 10)?, POLICIES / 10),
@@ -89,17 +93,6 @@ pub(super) fn run(json: bool) -> Result<ExitCode> {
         say(&format!("over the budget of {} s", BUDGET.as_secs()));
     }
     Ok(if over { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn build() -> Result<PathBuf> {
-    say("building the command line for release");
-    let mut cargo = Command::new(paths::cargo());
-    cargo.current_dir(paths::root()).args(["build", "--release", "--package", "gatewatch"]);
-    let status = cargo.stdin(Stdio::null()).status().context("cannot run cargo")?;
-    if !status.success() {
-        bail!("cargo {}", process::ending(status));
-    }
-    Ok(paths::target().join("release/gatewatch"))
 }
 
 /// The cheapest of some runs.

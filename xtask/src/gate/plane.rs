@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -17,10 +17,11 @@ use super::{
     probe,
 };
 use crate::{
+    build::{self, Profile},
     cache::Cache,
     kube::{ControlPlane, Daemon, Kubectl, Life, Program, Programs, Settings, free_ports, write_secret},
-    paths, process,
-    progress::{self, say},
+    process,
+    progress::say,
 };
 
 /// Where in its folder the control plane is.
@@ -79,14 +80,7 @@ pub(crate) struct Plane {
 
 /// Builds the webhook of this tree, as fast as tests need it.
 pub(crate) fn build_webhook() -> Result<PathBuf> {
-    progress::say("building the webhook");
-    let mut cargo = Command::new(paths::cargo());
-    cargo.current_dir(paths::root()).args(["build", "--quiet", "--package", "gatewatch-webhook"]);
-    let status = cargo.stdin(Stdio::null()).status().context("cannot run cargo")?;
-    if !status.success() {
-        bail!("cargo {}; its messages are above", process::ending(status));
-    }
-    Ok(paths::target().join("debug/gatewatch-webhook"))
+    build::build_program("gatewatch-webhook", Profile::Dev)
 }
 
 impl Plane {

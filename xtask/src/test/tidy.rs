@@ -3,6 +3,7 @@
 //! `cargo xtask test tidy -- words docs/agent.md` runs the part `words` on one file. A part that is named checks all files that
 //! the arguments give, or all files, and not only those that [`scope`] has for it.
 
+mod features;
 mod imports;
 mod markdown;
 mod modules;
@@ -46,6 +47,11 @@ const PARTS: &[Part] = &[
         name: "manifests",
         about: "manifests inherit from the workspace",
         find: |tree| Ok(manifests(tree)),
+    },
+    Part {
+        name: "features",
+        about: "every selection of packages selects the same features",
+        find: |_| features::differences(),
     },
     Part {
         name: "imports",
