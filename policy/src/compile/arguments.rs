@@ -119,7 +119,7 @@ impl Compiler<'_> {
         };
         let mut arguments = Arguments { listed: !hook.args.is_empty(), ..Arguments::default() };
         let params = real.as_ref().and_then(Real::params);
-        let read: BTreeSet<usize> = read(hook);
+        let filtered: BTreeSet<usize> = read(hook);
         for (i, arg) in hook.args.iter().enumerate() {
             let path = path.field("args").index(i);
             let count = params.map_or(MAX_ARGS, |params| u32::try_from(params.len()).unwrap_or(MAX_ARGS));
@@ -140,7 +140,7 @@ impl Compiler<'_> {
                 && arg.resolve.is_none()
             {
                 let what = format_args!("argument {} of `{symbol}`", arg.index);
-                self.fits(arg.ty, &param.ty, what, &path, Use { result: false, read: read.contains(&i) });
+                self.fits(arg.ty, &param.ty, what, &path, Use { result: false, read: filtered.contains(&i) });
                 if let Kind::Enum { name, .. } = &param.ty.kind
                     && !name.is_empty()
                 {
