@@ -80,8 +80,8 @@ pub(crate) struct Targets {
 #[derive(Debug, Args)]
 pub(crate) struct PodTemplates {
     /// Path to the pod template in objects of another kind, for example `Workload.example.com=spec.workload.template`.
-    /// Repeat the option for several kinds. Templates at the paths of a Deployment, CronJob or PodTemplate are found
-    /// without it
+    /// Repeat the option for several kinds. Templates at the paths of a deployment, cron job or pod template are
+    /// found without it
     #[arg(long = "template", value_name = "KIND.GROUP=PATH")]
     all: Vec<Template>,
 }
@@ -102,7 +102,7 @@ pub(crate) struct Inputs {
     pub(crate) templates: PodTemplates,
     /// Files, directories (searched recursively for .yaml, .yml and .json files), or - for standard input
     #[arg(required = true, value_name = "FILE|DIR|-")]
-    pub(crate) inputs: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -117,7 +117,7 @@ pub(crate) struct Lint {
     /// Treat these findings as errors too
     #[arg(long, value_enum)]
     pub(crate) deny: Option<Deny>,
-    /// Check against these CustomResourceDefinitions (`kubectl get crd -o yaml NAME…`) instead of the shipped ones
+    /// Check against these custom resource definitions (`kubectl get crd -o yaml NAME…`) instead of the shipped ones
     #[arg(long, value_name = "FILE")]
     pub(crate) crd: Option<PathBuf>,
     /// Print the page of each reported code at the end

@@ -22,7 +22,7 @@ const COLUMNS: usize = 6;
 /// Shows the table of all inputs.
 pub(crate) fn run(arguments: &Coverage) -> Result<()> {
     let inputs = &arguments.inputs;
-    let survey = survey(&inputs.inputs, &Defaults::of(inputs), Purpose::Relate);
+    let survey = survey(&inputs.files, &Defaults::of(inputs), Purpose::Relate);
     let mut output = BufWriter::new(io::stdout().lock());
     match arguments.format {
         TableFormat::Human => output.write_all(human(&survey).as_bytes())?,

@@ -117,15 +117,12 @@ fn changes(text: &str, rules: &Prepared<'_>, templates: &Templates) -> Vec<Chang
         for document in source::parse(text).iter().filter(|document| document.complete) {
             for object in Objects::of(document).objects {
                 let node = object.node();
-                let diagnostics: Vec<Diagnostic> = match read::identify(node) {
-                    Identity::Policy(_) => {
-                        rules.assess(&object).findings.into_iter().map(|found| found.diagnostic).collect()
-                    }
-                    _ => {
-                        let workload = gatewatch_coverage::read::workload(node, "", templates)
-                            .map(|(_, diagnostics)| diagnostics);
-                        workload.into_iter().flatten().map(|found| rebase(found, object.base())).collect()
-                    }
+                let diagnostics: Vec<Diagnostic> = if let Identity::Policy(_) = read::identify(node) {
+                    rules.assess(&object).findings.into_iter().map(|found| found.diagnostic).collect()
+                } else {
+                    let workload = gatewatch_coverage::read::workload(node, "", templates)
+                        .map(|(_, diagnostics)| diagnostics);
+                    workload.into_iter().flatten().map(|found| rebase(found, object.base())).collect()
                 };
                 let fixes = diagnostics.into_iter().filter_map(|diagnostic| diagnostic.fix);
                 for fix in fixes.filter(|fix| fix.safe) {

@@ -27,7 +27,7 @@ pub(crate) fn run(arguments: &Lint, color: Color) -> Result<ExitCode> {
     let rules =
         Rules::load(&arguments.targets.targets, &arguments.kernels.kernels, arguments.crd.as_deref())?;
     let inputs = &arguments.inputs;
-    let survey = survey(&inputs.inputs, &Defaults::of(inputs), Purpose::Lint(&rules.prepare()));
+    let survey = survey(&inputs.files, &Defaults::of(inputs), Purpose::Lint(&rules.prepare()));
     let color = arguments.format == Format::Human && color.on_stdout();
     let mut output = BufWriter::new(io::stdout().lock());
     write(&mut output, &survey, arguments.format, color)?;

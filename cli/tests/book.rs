@@ -4,7 +4,9 @@
 
 use std::{
     collections::BTreeSet,
-    env, fs,
+    env,
+    fmt::Write as _,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -38,11 +40,12 @@ fn the_index_lists_every_diagnostic() {
     let page = fs::read_to_string(docs().join("codes.md")).expect("the index");
     let (before, rest) = page.split_once(BEGIN).expect("a place for the table");
     let (_, after) = rest.split_once(END).expect("an end of the table");
-    let rows: String = codes::ALL
-        .iter()
-        .map(|code| format!("| [{0}](codes/{0}.md) | {1} | {2} |\n", code.id, code.severity, code.title))
-        .collect();
-    let table = format!("\n| code | severity | meaning |\n|---|---|---|\n{rows}\n");
+    let mut table = "\n| code | severity | meaning |\n|---|---|---|\n".to_owned();
+    for code in codes::ALL {
+        let (id, severity, title) = (code.id, code.severity, code.title);
+        writeln!(table, "| [{id}](codes/{id}.md) | {severity} | {title} |").expect("a String takes it");
+    }
+    table.push('\n');
     expect("codes.md", &page, &format!("{before}{BEGIN}{table}{END}{after}"));
 }
 
@@ -69,7 +72,7 @@ fn the_summary_lists_every_page() {
     for folder in ["", "codes/", "runbooks/"] {
         for entry in fs::read_dir(docs().join(folder)).expect("a folder").flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".md") && name != "SUMMARY.md" {
+            if entry.path().extension().is_some_and(|extension| extension == "md") && name != "SUMMARY.md" {
                 pages.insert(format!("{folder}{name}"));
             }
         }

@@ -134,7 +134,9 @@ fn the_command_line_reports_what_every_caller_does() {
             let key = (word("code"), word("severity"), format!("{targets:?}"), word("path"));
             found.entry(PathBuf::from(word("file"))).or_default().push(key);
         }
-        found.values_mut().for_each(|found| found.sort());
+        for codes in found.values_mut() {
+            codes.sort();
+        }
         let differing = expected.iter().find(|(path, wanted)| found.get(*path) != Some(wanted));
         assert_eq!(differing.map(|(path, wanted)| (path, Some(wanted), found.get(path))), None, "{target}");
         assert_eq!(found.len(), expected.len(), "{target}");

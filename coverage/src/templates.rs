@@ -23,7 +23,7 @@ pub const KINDS: &[(&str, &str)] = &[
     ("Job", "batch"),
 ];
 
-/// Where other kinds may have a pod template: Argo's `Rollout`, OpenShift's `DeploymentConfig`, Knative's `Service` and
+/// Where other kinds may have a pod template: Argo's `Rollout`, `OpenShift`'s `DeploymentConfig`, Knative's `Service` and
 /// many others have it where a `Deployment`, a `CronJob` or a `PodTemplate` has it.
 const USUAL: [&str; 3] = ["Deployment", "CronJob", "PodTemplate"];
 

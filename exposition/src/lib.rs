@@ -71,8 +71,11 @@ fn sample(line: &str) -> Option<Sample<'_>> {
     Some(Sample { metric, labels, value })
 }
 
+/// Labels with their values.
+type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
+
 /// Labels with their values, and the text behind the closing brace.
-fn labels(mut rest: &str) -> Option<(Vec<(&str, Cow<'_, str>)>, &str)> {
+fn labels(mut rest: &str) -> Option<(Labels<'_>, &str)> {
     let mut labels = Vec::new();
     loop {
         rest = rest.trim_start_matches([',', ' ', '\t']);

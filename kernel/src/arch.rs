@@ -1,4 +1,4 @@
-//! ArchConstants that differ between processor architectures, all in one table.
+//! Constants that differ between processor architectures, all in one table.
 
 use std::fmt;
 

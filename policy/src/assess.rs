@@ -147,7 +147,9 @@ impl Checked {
         let mut judged = check(&policy);
         judged.extend(empty_selector::check(object.node()));
         found.extend(judged.into_iter().filter(|diagnostic| !spoilt.explains(diagnostic)));
-        found.iter_mut().for_each(|diagnostic| placeholder::explain(diagnostic, object.node()));
+        for diagnostic in &mut found {
+            placeholder::explain(diagnostic, object.node());
+        }
         Ok(Self { policy, found, spoilt, uses: history::uses(object.node()) })
     }
 

@@ -63,19 +63,19 @@ fn fold(text: &str) -> String {
 }
 
 /// A meaning with its plain help, and a reason where there is one.
-fn word(word: &'static str, reason: &str) -> Option<Meaning> {
+fn word(word: &'static str, reason: &str) -> Meaning {
     let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-    Some(Meaning { word: Some(word), help: format!("did you mean `{word}`{reason}?") })
+    Meaning { word: Some(word), help: format!("did you mean `{word}`{reason}?") }
 }
 
-fn none(help: &str) -> Option<Meaning> {
-    Some(Meaning { word: None, help: help.to_owned() })
+fn none(help: &str) -> Meaning {
+    Meaning { word: None, help: help.to_owned() }
 }
 
 fn operator(folded: &str, numbers: bool, has: &dyn Fn(&str) -> bool) -> Option<Meaning> {
     // Of labels, of arguments, or of the calling process.
     let (labels, args) = (has("DoesNotExist"), has("InMap"));
-    match folded {
+    let meaning = match folded {
         "in" | "oneof" | "anyof" if args && numbers => {
             word("InMap", "one of several numbers; for strings it is `Equal`")
         }
@@ -131,12 +131,13 @@ fn operator(folded: &str, numbers: bool, has: &dyn Fn(&str) -> bool) -> Option<M
             none("write `SAddr` for the source or `DAddr` for the destination")
         }
         "port" | "ports" if args => none("write `SPort` for the source or `DPort` for the destination"),
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(meaning)
 }
 
 fn action(folded: &str) -> Option<Meaning> {
-    match folded {
+    let meaning = match folded {
         "kill" | "terminate" | "killprocess" => word("Sigkill", ""),
         "sigterm" | "term" => word("Signal", "with `argSig: 15`"),
         "sigstop" | "stop" | "pause" => word("Signal", "with `argSig: 19`"),
@@ -153,13 +154,14 @@ fn action(folded: &str) -> Option<Meaning> {
         ),
         "url" | "http" | "webhook" => word("GetUrl", ""),
         "dns" | "resolve" => word("DnsLookup", ""),
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(meaning)
 }
 
 fn ty(folded: &str) -> Option<Meaning> {
     let bare = folded.trim_start_matches("const").trim_start_matches("struct");
-    match bare {
+    let meaning = match bare {
         "integer" | "i32" | "s32" | "signed" | "signedint" | "pidt" | "number" | "int32t" => word("int", ""),
         "u32" | "uint" | "unsigned" | "unsignedint" | "uidt" | "gidt" | "uint32t" | "kuidt" | "kgidt" => {
             word("uint32", "")
@@ -187,19 +189,21 @@ fn ty(folded: &str) -> Option<Meaning> {
         "sockaddr" => word("sockaddr", ""),
         "cred" => word("cred", ""),
         "module" => word("module", ""),
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(meaning)
 }
 
 fn namespace(folded: &str) -> Option<Meaning> {
-    match folded {
+    let meaning = match folded {
         "mount" | "mounts" | "fs" => word("Mnt", ""),
         "network" => word("Net", ""),
         "process" | "pidns" => word("Pid", ""),
         "hostname" => word("Uts", ""),
         "kube" | "k8s" | "kubernetes" | "namespace" | "pod" => none(&namespace_help("NAME")),
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(meaning)
 }
 
 #[cfg(test)]

@@ -28,11 +28,13 @@ impl Version {
     }
 
     /// The minor release before this one.
+    #[must_use]
     pub const fn before(self) -> Self {
         Self { minor: self.minor.saturating_sub(1), ..self }
     }
 
     /// The minor release after this one.
+    #[must_use]
     pub const fn after(self) -> Self {
         Self { minor: self.minor.saturating_add(1), ..self }
     }

@@ -66,9 +66,9 @@ fn applied(object: &Value, Fix { path: FieldPath(path), edit, .. }: &Fix) -> Opt
             members.insert(new.clone(), value);
         }
         (Edit::Join, Step::Index(index)) => {
-            let list = at(&mut object, around)?.as_array_mut()?;
-            let Value::Object(members) = list.remove(*index) else { return None };
-            list.get_mut(index.checked_sub(1)?)?.as_object_mut()?.extend(members);
+            let selectors = at(&mut object, around)?.as_array_mut()?;
+            let Value::Object(members) = selectors.remove(*index) else { return None };
+            selectors.get_mut(index.checked_sub(1)?)?.as_object_mut()?.extend(members);
         }
         (Edit::Rename(_), Step::Index(_)) | (Edit::Join, Step::Field(_)) => return None,
     }

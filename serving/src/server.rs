@@ -135,9 +135,9 @@ impl Server {
             tokio::spawn(async move {
                 let slot = Arc::new(slot);
                 let limit = server.limits.connection.unwrap_or(Duration::MAX);
-                let served = timeout(limit, server.connection(stream, service, Arc::clone(&slot), watcher));
+                let exchange = timeout(limit, server.connection(stream, service, Arc::clone(&slot), watcher));
                 tokio::select! {
-                    _ = served => {}
+                    _ = exchange => {}
                     () = slot.evicted() => {}
                 }
             });

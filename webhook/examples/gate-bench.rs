@@ -74,16 +74,16 @@ async fn main() -> Outcome<ExitCode> {
     say(format!("memory: {before} KiB before, {} KiB with 10000 pods and 1000 policies", memory("VmRSS:")));
     let constant = Router::new().route("/constant", post(async |_: Bytes| CONSTANT));
     let servers = [
-        Server { name: "a constant", cluster: "", address: tls.serve(constant).await? },
+        Server { name: "a constant", cluster: "", address: tls.serve(constant)? },
         Server {
             name: "the gate",
             cluster: "100 pods, 10 policies",
-            address: tls.serve(reviews(app(cluster(100, 10), &tls)?)).await?,
+            address: tls.serve(reviews(app(cluster(100, 10), &tls)?))?,
         },
         Server {
             name: "the gate",
             cluster: "10000 pods, 1000 policies",
-            address: tls.serve(reviews(app(large, &tls)?)).await?,
+            address: tls.serve(reviews(app(large, &tls)?))?,
         },
     ];
     let pods = vec![serde_json::to_vec(&review("Pod", "", "CREATE", &pod()))?];
@@ -266,7 +266,7 @@ impl Tls {
         Ok(Self { certificates, client: Arc::new(client) })
     }
 
-    async fn serve(&self, router: Router) -> Outcome<SocketAddr> {
+    fn serve(&self, router: Router) -> Outcome<SocketAddr> {
         let listener = bind("127.0.0.1:0".parse()?, "")?;
         let address = listener.local_addr()?;
         let config = server_config(Arc::clone(&self.certificates), provider())?;

@@ -28,7 +28,7 @@ pub enum ClientConfig {
     },
 }
 
-/// The contents of a ValidatingWebhookConfiguration.
+/// The contents of a `ValidatingWebhookConfiguration`.
 #[derive(Clone, Debug)]
 pub struct Registration {
     /// Its name.

@@ -54,7 +54,7 @@ fn pair(material: &Material) -> Pair {
 }
 
 impl Server {
-    async fn start() -> Self {
+    fn start() -> Self {
         let material = Material::new(&settings(), SystemTime::now()).unwrap();
         let certificates = Arc::new(Certificates::default());
         certificates.replace(pair(&material));
@@ -146,7 +146,7 @@ fn bad_policy() -> Value {
 
 #[tokio::test]
 async fn all_errors_come_at_once_before_any_cache_is_filled() {
-    let server = Server::start().await;
+    let server = Server::start();
     let answer =
         server.review("/validate/policies", &review("TracingPolicy", "cilium.io", &bad_policy())).await;
     let response = &answer["response"];
@@ -164,7 +164,7 @@ async fn all_errors_come_at_once_before_any_cache_is_filled() {
 
 #[tokio::test]
 async fn what_is_no_review_has_a_clear_answer() {
-    let server = Server::start().await;
+    let server = Server::start();
     let mut old = review("Pod", "", &json!({}));
     old["apiVersion"] = json!("admission.k8s.io/v1beta1");
     let old = serde_json::to_vec(&old).unwrap();
@@ -185,7 +185,7 @@ async fn what_is_no_review_has_a_clear_answer() {
 
 #[tokio::test]
 async fn other_kinds_are_admitted_with_a_word() {
-    let server = Server::start().await;
+    let server = Server::start();
     for (path, kind) in [("/validate/policies", "Service"), ("/validate/workloads", "Service")] {
         let answer = server.review(path, &review(kind, "", &json!({"spec": "text"}))).await;
         assert_eq!(answer["response"]["allowed"], true);
@@ -198,7 +198,7 @@ async fn other_kinds_are_admitted_with_a_word() {
 
 #[tokio::test]
 async fn large_objects() {
-    let server = Server::start().await;
+    let server = Server::start();
     let labels: serde_json::Map<String, Value> = (0..10_000).map(|i| (format!("k{i}"), json!("v"))).collect();
     let answer = server
         .review("/validate/workloads", &review("Pod", "", &json!({"metadata": {"labels": labels}})))
@@ -217,7 +217,7 @@ async fn large_objects() {
 
 #[tokio::test]
 async fn plain_http_is_told_that_it_is_tls() {
-    let server = Server::start().await;
+    let server = Server::start();
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut answer = String::new();
@@ -228,7 +228,7 @@ async fn plain_http_is_told_that_it_is_tls() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_and_idle_clients_keep_nobody_out() {
-    let server = Server::start().await;
+    let server = Server::start();
     let mut held = Vec::new();
     // Slow clients: an incomplete head, and a missing body.
     for text in
@@ -251,7 +251,7 @@ async fn slow_and_idle_clients_keep_nobody_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_fails_while_certificates_change() {
-    let server = Arc::new(Server::start().await);
+    let server = Arc::new(Server::start());
     let (certificates, first) = (Arc::clone(&server.certificates), server.material.clone());
     let rotating = tokio::spawn(async move {
         let mut material = first;
@@ -277,7 +277,7 @@ async fn no_request_fails_while_certificates_change() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ending_server_answers_what_has_begun() {
-    let server = Server::start().await;
+    let server = Server::start();
     let body = serde_json::to_vec(&review("TracingPolicy", "cilium.io", &bad_policy())).unwrap();
     let mut begun = server.connect().await.unwrap();
     let head =

@@ -39,17 +39,12 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
 /// The declared argument that a filter is evaluated on: by position in `args` where it says `args`, else by index. Of
 /// tracepoints a number that no argument has as its index is a position, too.
 pub(crate) fn filtered<'a>(hook: &'a Hook, filter: &ArgFilter) -> Option<&'a Arg> {
-    match filter.args.first() {
-        Some(position) => hook.args.get(*position as usize),
-        None => {
-            let by_position = || {
-                hook.args
-                    .get(filter.index as usize)
-                    .filter(|_| matches!(hook.target, Target::Tracepoint { .. }))
-            };
-            hook.args.iter().find(|arg| arg.index == filter.index).or_else(by_position)
-        }
+    if let Some(position) = filter.args.first() {
+        return hook.args.get(*position as usize);
     }
+    let is_tracepoint = matches!(hook.target, Target::Tracepoint { .. });
+    let by_position = || hook.args.get(filter.index as usize).filter(|_| is_tracepoint);
+    hook.args.iter().find(|arg| arg.index == filter.index).or_else(by_position)
 }
 
 /// The kernel gives paths from the root, so nothing begins with or is a relative one.

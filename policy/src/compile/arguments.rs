@@ -159,8 +159,11 @@ impl Compiler<'_> {
                 && let Some(ret) = &function.ret
             {
                 let what = format_args!("the return value of `{symbol}`");
-                let read = hook.selectors.iter().any(|selector| !selector.match_return_args.is_empty());
-                self.fits(arg.ty, ret, what, &path.field("returnArg"), Use { result: true, read });
+                let of = Use {
+                    result: true,
+                    read: hook.selectors.iter().any(|selector| !selector.match_return_args.is_empty()),
+                };
+                self.fits(arg.ty, ret, what, &path.field("returnArg"), of);
             }
             let readable = match integer(arg.ty) {
                 Some((bits, signed)) => Readable::Int { field: Field::Return { bits, signed }, bits, signed },
@@ -181,9 +184,9 @@ impl Compiler<'_> {
             (Expected::Int(declared), Kind::Int { bits, .. } | Kind::Enum { bits, .. }) => {
                 (u32::from(declared) < u32::from(*bits)).then_some(Severity::Warning)
             }
-            (Expected::Int(_), Kind::Bool) => None,
             // 64 bits: an address may be wanted as a number.
-            (Expected::Any, _)
+            (Expected::Int(_), Kind::Bool)
+            | (Expected::Any, _)
             | (Expected::Int(64), Kind::Pointer(_))
             | (Expected::Chars, Kind::Pointer(Pointee::Char | Pointee::Void)) => None,
             (Expected::Struct(name), Kind::Pointer(Pointee::Struct(real))) => {

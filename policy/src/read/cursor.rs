@@ -217,16 +217,15 @@ impl<'a> Cursor<'a> {
         // In another case it is the word itself.
         let same = words.iter().find(|word| word.eq_ignore_ascii_case(&text)).copied();
         let by_meaning = same.is_none().then(|| meant(sort, &text, words)).flatten();
-        let (word, help) = match by_meaning {
-            Some(meaning) => (meaning.word, Some(meaning.help)),
-            None => {
-                // `nearest` borrows from a table that lives as long as the program.
-                let near = same.or_else(|| {
-                    let near = nearest(&text, words.iter().copied())?;
-                    words.iter().copied().find(|word| *word == near)
-                });
-                (near, near.map(|word| format!("did you mean `{word}`?")))
-            }
+        let (word, help) = if let Some(meaning) = by_meaning {
+            (meaning.word, Some(meaning.help))
+        } else {
+            // `nearest` borrows from a table that lives as long as the program.
+            let near = same.or_else(|| {
+                let near = nearest(&text, words.iter().copied())?;
+                words.iter().copied().find(|word| *word == near)
+            });
+            (near, near.map(|word| format!("did you mean `{word}`?")))
         };
         let diagnostic = match help {
             Some(help) => diagnostic.help(help),

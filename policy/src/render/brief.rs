@@ -150,7 +150,7 @@ mod tests {
             "write something else, which is described here in far more words than one warning of 120 has";
         assert_eq!(
             render(&about("it is wrong").help(help)),
-            "GW303 spec.kprobes[0].selectors[1].matchArgs[2].values[3]: it is wrong"
+            "GW303 spec.kprobes[0].selectors[1].matchArgs[2].values[3]: it is wrong; write something else"
         );
         let long =
             about("the argument is not declared, so that this filter could never be evaluated by anyone");

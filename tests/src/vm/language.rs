@@ -57,10 +57,10 @@ pub(super) fn types_of_files() {
     let file = folder.path().join("f");
     fs::write(&file, "x").expect("a file");
     let make = || {
-        let (_reader, mut writer) = std::io::pipe().expect("a pipe");
+        let (_read_end, mut pipe) = std::io::pipe().expect("a pipe");
         let mut null = File::options().write(true).open("/dev/null").expect("a device");
         for _ in 0..7 {
-            writer.write_all(b"x").expect("written");
+            pipe.write_all(b"x").expect("written");
         }
         for _ in 0..11 {
             null.write_all(b"x").expect("written");

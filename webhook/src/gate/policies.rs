@@ -81,7 +81,7 @@ impl Gate {
                 .map(|was| IndexedPolicy::new(was.policy(), "default"));
             self.cluster.with_index(|index| {
                 for empty in result.diagnostics.iter_mut().filter(|found| found.code == &EMPTY_SELECTOR) {
-                    empty.message.push_str(&format!(": {}", index.selected(&policy)));
+                    empty.message = format!("{}: {}", empty.message, index.selected(&policy));
                 }
                 result.diagnostics.extend(index.on_policy(&policy));
                 if let Some(was) = &was {

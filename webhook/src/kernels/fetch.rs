@@ -130,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    async fn agent(router: Router) -> String {
+    fn agent(router: Router) -> String {
         let listener = gatewatch_serving::bind("127.0.0.1:0".parse().unwrap(), "").unwrap();
         let address = listener.local_addr().unwrap();
         let server = gatewatch_serving::Server {
@@ -146,7 +146,7 @@ mod tests {
     async fn a_profile_is_taken_by_its_hash_alone() {
         let profile = Profile::shipped("6.12").unwrap();
         let (bytes, hash) = (profile.to_bytes().unwrap(), profile.hash());
-        let url = agent(Router::new().route("/profile", get(async move || bytes))).await;
+        let url = agent(Router::new().route("/profile", get(async move || bytes)));
         assert_eq!(fetch(&url, &hash).await.unwrap().release, profile.release);
         let error = fetch(&url, "other").await.unwrap_err().to_string();
         assert!(error.contains("NodeTracing reports other"), "{error}");
@@ -154,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn anything_else_is_refused_with_a_reason() {
-        let url = agent(Router::new().route("/profile", get(async || "hello"))).await;
+        let url = agent(Router::new().route("/profile", get(async || "hello")));
         assert!(fetch(&url, "h").await.unwrap_err().to_string().contains("did not return a kernel profile"));
         let missing = url.replace("/profile", "/other");
         assert!(fetch(&missing, "h").await.unwrap_err().to_string().contains("404"));
