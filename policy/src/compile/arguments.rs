@@ -110,10 +110,10 @@ impl Compiler<'_> {
         function: Option<&'f Function>,
         path: &FieldPath,
     ) -> Arguments<'f> {
-        let symbol = function.map_or_else(|| point.label(), |function| function.name.clone());
+        let symbol = point.symbol().unwrap_or_default();
         let function = function.filter(|_| !point.is_syscall());
         let real = if point.is_syscall() {
-            self.environment.kernel.syscall(&symbol).map(Real::Call)
+            self.environment.kernel.syscall(symbol).map(Real::Call)
         } else {
             function.map(Real::Function)
         };
@@ -136,10 +136,10 @@ impl Compiler<'_> {
                 continue;
             }
             let param = params.and_then(|params| params.get(arg.index as usize));
-            if let Some(param) = param
+            if let (Some(param), Some(real)) = (param, &real)
                 && arg.resolve.is_none()
             {
-                let what = format_args!("argument {} of `{symbol}`", arg.index);
+                let what = format_args!("argument {} of `{real}`", arg.index);
                 self.fits(arg.ty, &param.ty, what, &path, Use { result: false, read: filtered.contains(&i) });
                 if let Kind::Enum { name, .. } = &param.ty.kind
                     && !name.is_empty()

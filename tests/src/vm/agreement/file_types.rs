@@ -3,7 +3,10 @@
 use std::{
     fs::File,
     io::Write as _,
-    os::unix::{ffi::OsStrExt as _, net::UnixStream},
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt as _, net::UnixStream},
+    },
     path::Path,
 };
 
@@ -61,7 +64,8 @@ fn write_to(ty: i128, regular: &Path) {
     let written = match ty {
         1 => std::io::pipe().and_then(|(_reader, mut writer)| writer.write(b"x")),
         2 => File::options().write(true).open("/dev/null").and_then(|mut file| file.write(b"x")),
-        12 => UnixStream::pair().and_then(|(mut one, _other)| one.write(b"x")),
+        // As a file: a UnixStream calls send, which asks security_socket_sendmsg instead.
+        12 => UnixStream::pair().and_then(|(one, _other)| File::from(OwnedFd::from(one)).write(b"x")),
         _ => File::options().write(true).open(regular).and_then(|mut file| file.write(b"x")),
     };
     assert_eq!(written.expect("a write"), 1);
