@@ -149,12 +149,11 @@ fn upid(pid: u64, level: u32) -> u64 {
 /// The type of a file. `None`: there is no file, or it isn't made yet.
 #[inline(never)]
 fn file_type(argument: u64, part: u32) -> Option<u64> {
-    let inode: u64 = match part {
-        TYPE_OF_FILE => memory::read(argument + offset!(file_inode)),
-        _ => {
-            let dentry: u64 = memory::read(argument + offset!(path_dentry));
-            memory::read(dentry + offset!(dentry_inode))
-        }
+    let inode: u64 = if part == TYPE_OF_FILE {
+        memory::read(argument + offset!(file_inode))
+    } else {
+        let dentry: u64 = memory::read(argument + offset!(path_dentry));
+        memory::read(dentry + offset!(dentry_inode))
     };
     if argument == 0 || inode == 0 {
         return None;

@@ -16,7 +16,7 @@ use gatewatch_policy::{
 };
 use proptest::prelude::*;
 
-use super::{MODE, Made, POLICIES, agree, draw, hook};
+use super::{Made, POLICIES, agree, draw, hook, paths::MODE};
 use crate::vm::this;
 
 const FILE_TYPE: Field = Field::FileType(0);
