@@ -42,6 +42,14 @@ impl Way {
         all.into_iter().filter_map(|(has, way)| has.then_some(way)).collect()
     }
 
+    /// Those by which the agent attaches to entries here: its choice for this kernel, and kprobe for functions that this
+    /// does not take.
+    pub fn used() -> Vec<Self> {
+        let mut used = vec![Self::of_this_kernel(), Self::Probes];
+        used.dedup();
+        used
+    }
+
     /// The one that the agent takes here.
     pub fn of_this_kernel() -> Self {
         match AttachTypes::choose(&host_to(Depth::Attach).expect("a kernel with BTF").features) {
