@@ -83,7 +83,7 @@ tests:
   call: security_file_permission
   args: [/etc/secrets/plan, 4]
   counted: true
-- name: and by nobody else
+- name: and by no other pod
   pod: {namespace: test, labels: {org: alliance}}
   call: security_file_permission
   args: [/etc/secrets/plan, 4]
@@ -93,12 +93,12 @@ tests:
   call: security_file_permission
   args: [/etc/secrets/plan, 2]
   counted: secrets
-- name: what is looked at has to be given
+- name: a field that a filter reads must be set
   pod: {labels: {org: empire}}
   call: security_file_permission
   args: [/etc/secrets/plan]
   counted: true
-- name: a name with a slip counts nothing
+- name: a misspelt name counts nothing
   call: security_file_permision
   counted: false
 ";

@@ -107,7 +107,7 @@ impl Index {
         found
     }
 
-    /// Whether a policy for this namespace selects by the label. Then it is no typo.
+    /// Whether a policy for this namespace selects by the label. Such a label is not a typo.
     fn is_selected_by_label(&self, key: &str, value: &str, namespace: &str) -> bool {
         let requiring = self.policies.terms.get(key, value).into_iter().flatten();
         requiring.filter_map(|slot| self.policies.get(*slot)).any(|policy| {
@@ -125,7 +125,7 @@ impl Index {
         for term in terms(selector).filter(|term| !is_synthetic(term.key)) {
             for (i, wanted) in term.values.iter().enumerate() {
                 for (_, key, value) in candidates(&self.workloads.labels, term.key, wanted) {
-                    // A label that the policy selects too is no typo.
+                    // A label that the policy also selects is not a typo.
                     if key == term.key && term.values.contains(&value) {
                         continue;
                     }
