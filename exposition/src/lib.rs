@@ -5,13 +5,16 @@
 
 use std::{borrow::Cow, fmt};
 
+/// Names and values of labels, in the order of the text.
+pub type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
+
 /// One series and its value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample<'a> {
     /// The metric's name.
     pub metric: &'a str,
-    /// Names and values of the labels, in the order of the text.
-    pub labels: Vec<(&'a str, Cow<'a, str>)>,
+    /// Its labels.
+    pub labels: Labels<'a>,
     /// The value.
     pub value: f64,
 }
@@ -70,9 +73,6 @@ fn sample(line: &str) -> Option<Sample<'_>> {
     let value = rest.split_whitespace().next()?.parse().ok()?;
     Some(Sample { metric, labels, value })
 }
-
-/// Labels with their values.
-type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 /// Labels with their values, and the text behind the closing brace.
 fn labels(mut rest: &str) -> Option<(Labels<'_>, &str)> {

@@ -20,13 +20,13 @@ const STRICT: Version = Version::new(1, 7);
 
 /// An action on the return value that does nothing. The schema accepts any word.
 fn return_arg_action(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
-    const KNOWN: [&str; 2] = [ActionKind::TrackSock.name(), ActionKind::UntrackSock.name()];
-    let Some(action) = place.hook.return_arg_action.as_deref().filter(|action| !KNOWN.contains(action))
+    let known = ActionKind::ON_RETURN_VALUES.map(ActionKind::name);
+    let Some(action) = place.hook.return_arg_action.as_deref().filter(|action| !known.contains(action))
     else {
         return;
     };
     let at = place.path.field("returnArgAction");
-    let fix = match nearest(action, KNOWN) {
+    let fix = match nearest(action, known) {
         Some(meant) => Fix {
             title: format!("write `{meant}`"),
             path: at.clone(),

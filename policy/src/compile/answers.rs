@@ -2,7 +2,7 @@
 
 use gatewatch_kernel::{Facts, Profile};
 
-use super::{Environment, elsewhere::LSM_PREFIX};
+use super::{Environment, elsewhere::LSM_PREFIX, syscall::is_syscall_name};
 use crate::model::{Hook, Policy, Target};
 
 /// What a policy asks of one kernel, and the answers.
@@ -45,7 +45,7 @@ fn hooked<'a>(policy: &Policy, kernel: &'a Profile) -> Option<Vec<Facts<'a>>> {
             continue;
         }
         let facts = if *syscall {
-            let named_so = call.starts_with("sys_") || call.starts_with(kernel.arch.syscall_prefix());
+            let named_so = is_syscall_name(kernel, call);
             kernel.facts(&kernel.syscall_symbol(call)).filter(|_| named_so)?
         } else {
             kernel.facts(call)?

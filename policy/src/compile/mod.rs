@@ -133,7 +133,8 @@ impl Compiler<'_> {
             None => self.assumed(hook)?,
         };
         let arguments = self.arguments(hook, &point, function.as_ref(), &path);
-        if let Some(action @ ("TrackSock" | "UntrackSock")) = hook.return_arg_action.as_deref() {
+        let action = hook.return_arg_action.as_deref().and_then(ActionKind::from_name);
+        if let Some(action) = action.filter(|action| ActionKind::ON_RETURN_VALUES.contains(action)) {
             self.not_run(path.field("returnArgAction"), &format!("`{action}`"));
         }
         let mut selectors = Vec::new();

@@ -3,7 +3,7 @@
 
 use gatewatch_kernel::{Attach, Function};
 
-use super::Compiler;
+use super::{Compiler, syscall::is_syscall_name};
 use crate::{
     arch, check, codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
@@ -42,10 +42,10 @@ impl Compiler<'_> {
     pub(super) fn assumed(&self, hook: &Hook) -> Option<(HookPoint, Option<Function>)> {
         let Target::Function { call, syscall, .. } = &hook.target else { return None };
         let kernel = self.environment.kernel;
-        let prefixed = call.starts_with("sys_") || call.starts_with(kernel.arch.syscall_prefix());
-        let function = kernel.function(call).filter(|_| !prefixed);
+        let named_as_syscall = is_syscall_name(kernel, call);
+        let function = kernel.function(call).filter(|_| !named_as_syscall);
         let (symbol, when) = (call.clone(), When::of(hook.on_return));
-        let point = if *syscall && prefixed {
+        let point = if *syscall && named_as_syscall {
             HookPoint::Syscall { symbol, when }
         } else {
             HookPoint::Function { symbol, when }

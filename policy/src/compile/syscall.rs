@@ -1,6 +1,6 @@
 //! System calls, by the names that all architectures share.
 
-use gatewatch_kernel::Function;
+use gatewatch_kernel::{Function, Profile};
 
 use super::Compiler;
 use crate::{
@@ -9,6 +9,11 @@ use crate::{
     model::Hook,
     plan::{HookPoint, When},
 };
+
+/// Whether a function is named as a system call: `sys_execve`, or with the prefix of this kernel's architecture.
+pub(super) fn is_syscall_name(kernel: &Profile, call: &str) -> bool {
+    call.starts_with("sys_") || call.starts_with(kernel.arch.syscall_prefix())
+}
 
 impl Compiler<'_> {
     /// The point of a hook with `syscall: true`, which a hook has unless something else is `written`.
@@ -21,7 +26,7 @@ impl Compiler<'_> {
     ) -> Option<(HookPoint, Function)> {
         let kernel = self.environment.kernel;
         let symbol = kernel.syscall_symbol(call);
-        if !call.starts_with("sys_") && !call.starts_with(kernel.arch.syscall_prefix()) {
+        if !is_syscall_name(kernel, call) {
             let reason = if written { "" } else { " by default" };
             self.report(
                 Diagnostic::new(

@@ -26,6 +26,9 @@ names! {
 }
 
 impl ActionKind {
+    /// The actions that `returnArgAction` can name.
+    pub const ON_RETURN_VALUES: [Self; 2] = [Self::TrackSock, Self::UntrackSock];
+
     /// Whether it does something to the process instead of reporting it.
     pub const fn enforces(self) -> bool {
         matches!(self, Self::Sigkill | Self::Signal | Self::Override | Self::NotifyEnforcer)
