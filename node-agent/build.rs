@@ -1,5 +1,5 @@
-//! Tells the crate where the built kernel half is. `cargo xtask build` sets `GATEWATCH_EBPF_DIR`; without it (an
-//! editor, `cargo check`) the crate builds without a kernel half, and an agent that is built so says so and ends.
+//! Tells the crate where the built BPF objects are. `cargo xtask build` sets `GATEWATCH_EBPF_DIR`; without it (an
+//! editor, `cargo check`) the crate builds without BPF programs, and an agent that is built so says so and ends.
 
 use std::{env, fs, path::Path};
 
@@ -11,15 +11,9 @@ use object::{
 fn main() {
     println!("cargo::rerun-if-env-changed=GATEWATCH_EBPF_DIR");
     let out = env::var("OUT_DIR").unwrap_or_default();
-    for object in [
-        "attach",
-        "classify",
-        "classify_double",
-        "classify_integers",
-        "classify_paths",
-        "classify_wide",
-        "track",
-    ] {
+    for object in
+        ["attach", "matcher", "matcher_double", "matcher_integers", "matcher_paths", "matcher_wide", "track"]
+    {
         let target = Path::new(&out).join(object);
         let bytes = match env::var("GATEWATCH_EBPF_DIR") {
             Ok(dir) => {
@@ -39,7 +33,7 @@ fn main() {
 }
 
 /// An object without what only a debugger reads: four fifths of it, which the agent would carry about and go through each
-/// time that it loads a classifier. The kernel's own form of it (`.BTF`) is not that.
+/// time that it loads a matcher. The kernel's own form of it (`.BTF`) is not that.
 fn without_debugging(source: &Path) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let bytes = fs::read(source)?;
     let mut object = Builder::read(bytes.as_slice())?;

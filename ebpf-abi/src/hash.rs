@@ -1,4 +1,4 @@
-//! The hash that names a program's path. Both halves compute it: the kernel half at exec, the user half for
+//! The hash that names a program's path. The BPF programs compute it at exec, the agent for
 //! the values of `matchBinaries` and for the processes that run before it starts.
 
 /// One step: takes a word into the hash. Multiplication spreads upwards, the shift brings it down again.
@@ -8,7 +8,7 @@ pub const fn mix(hash: u64, word: u64) -> u64 {
     product ^ (product >> 32)
 }
 
-/// The id of the program at `path`, as the kernel half computes it. `key` is secret and drawn at each start,
+/// The id of the program at `path`, as the BPF programs compute it. `key` is secret and drawn at each start,
 /// so that nobody can prepare two paths of one id. A path is hashed as it is stored: cut to
 /// [`BINARY_PATH_BYTES`](crate::consts::BINARY_PATH_BYTES), as little-endian words, the last one filled with
 /// zeros, its (uncut) length first. The id is never 0, which stands for "no program known".

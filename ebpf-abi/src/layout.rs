@@ -3,7 +3,7 @@
 /// Declares [`Layout`] and [`Layout::FIELDS`] together, so that a field can't be in one and not in the other.
 macro_rules! layout {
     ($($(#[doc = $doc:literal])* $field:ident = $type:literal, $path:literal, $need:ident;)*) => {
-        /// Offsets in bytes of the fields that the kernel half reads, from the node's BTF. Frozen into the
+        /// Offsets in bytes of the fields that the BPF programs read, from the node's BTF. Frozen into the
         /// program before it is loaded. A field that a kernel doesn't have (and that we can do without) is
         /// [`Layout::ABSENT`].
         #[repr(C)]

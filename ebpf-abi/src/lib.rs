@@ -1,32 +1,32 @@
-//! The types that the kernel half and the user half share.
+//! The types that the BPF programs and the agent share.
 //!
-//! Everything here is `#[repr(C)]`, has no padding that is not named, and no pointers. The kernel half is
-//! built for another target, so a type that changes here changes both halves at once; [`VERSION`] names the
+//! Everything here is `#[repr(C)]`, has no padding that is not named, and no pointers. The BPF programs are
+//! built for another target, so a type that changes here changes the BPF programs and the agent at once; [`VERSION`] names the
 //! layout for maps that outlive a process.
 //!
 //! * [`Layout`]: where the fields of the kernel's own structures lie on this node;
-//! * [`Spec`]: what one classifier program looks at, frozen before the program is loaded;
+//! * [`MatcherConfig`]: what one matcher program looks at, frozen before the program is loaded;
 //! * [`CountKey`], [`Process`], [`Binary`] and the LPM keys: the contents of the maps.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 #![cfg_attr(not(feature = "user"), no_std)]
 
+mod config;
 mod hash;
 mod layout;
 mod maps;
 mod row;
 mod shape;
-mod spec;
 mod task;
 
+pub use config::{AddrSlot, FollowSlot, IntSlot, MatcherConfig, TextSlot, is_path};
 pub use hash::{binary_id, mix};
 pub use layout::Layout;
 pub use maps::{AddrKey, Binary, BitAction, CountKey, ExactKey, Process, Step, Task, TextKey};
 pub use row::{row_first, row_last, row_name, row_number};
 pub use shape::Shape;
-pub use spec::{AddrSlot, FollowSlot, IntSlot, Spec, TextSlot, is_path};
 pub use task::{UNWATCHED_MASK, generation_slot, task_slot, unwatched_slot};
 
-/// Constants of the tables: their sizes, and the codes in [`Spec`].
+/// Constants of the tables: their sizes, and the codes in [`MatcherConfig`].
 pub mod consts {
     /// Bits in one word of a bitmap of selectors.
     pub const WORD_BITS: u32 = 64;
@@ -44,7 +44,7 @@ pub mod consts {
     /// two.
     pub const UNWATCHED: usize = 512;
     /// What stands in `attach_fentry` and `attach_fexit` for the offsets of `task_struct.cgroups`, `css_set.dfl_cgrp`,
-    /// `cgroup.kn` and `kernfs_node.id`: offsets of instructions, which the user half writes before it loads them.
+    /// `cgroup.kn` and `kernfs_node.id`: offsets of instructions, which the agent writes before it loads them.
     pub const CGROUP_STEPS: [i16; 4] = [0x7c01, 0x7c02, 0x7c03, 0x7c04];
     /// The name of a row without a bit.
     pub const NO_ROW: u32 = u32::MAX;
@@ -73,10 +73,10 @@ pub mod consts {
     /// Bytes of the buffer in which a path is put together (`PATH_MAX`).
     pub const PATH_BYTES: usize = 4096;
 
-    /// Row 0 of every classifier: a cgroup that user space hasn't classified yet; all selectors.
-    pub const CLASS_PENDING: u32 = 0;
-    /// Row 1 of every classifier: the host's own processes.
-    pub const CLASS_HOST: u32 = 1;
+    /// Row 0 of every matcher: a cgroup that has no policy set yet; all selectors.
+    pub const POLICY_SET_PENDING: u32 = 0;
+    /// Row 1 of every matcher: the host's own processes.
+    pub const POLICY_SET_HOST: u32 = 1;
 
     /// `IntSlot::source`: unused slot.
     pub const INT_NONE: u32 = 0;
@@ -211,7 +211,7 @@ pub mod consts {
     /// `STATS`: a string argument in memory that was not there to be read (a page that isn't loaded yet).
     pub const STAT_STRINGS_UNREADABLE: u32 = 6;
 
-    /// [`CountKey::cgroup`](crate::CountKey) and `binary` of a hook's overflow counter, which the user half
+    /// [`CountKey::cgroup`](crate::CountKey) and `binary` of a hook's overflow counter, which the agent
     /// creates with the hook.
     pub const OVERFLOW: u64 = u64::MAX;
 

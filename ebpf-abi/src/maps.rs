@@ -11,7 +11,7 @@ pub struct CountKey {
     pub cgroup: u64,
     /// [`binary_id`](crate::binary_id) of its program, 0 where it isn't known.
     pub binary: u64,
-    /// The policy hook, as numbered by the user half.
+    /// The policy hook, as numbered by the agent.
     pub hook: u32,
     /// Always 0.
     pub pad: u32,
@@ -24,13 +24,13 @@ pub struct Process {
     /// [`binary_id`](crate::binary_id) of its program.
     pub binary: u64,
     /// Address of its `task_struct`: tells a process from an earlier one of the same id. 0 for processes that
-    /// the user half found in /proc.
+    /// the agent found in /proc.
     pub task: u64,
     /// The `followChildren` sets that it or an ancestor belongs to, a bit each.
     pub follow: u64,
 }
 
-/// What a classifier remembers of a task between two of its events on one CPU: a value of `TASKS`. It holds as long as
+/// What a matcher remembers of a task between two of its events on one CPU: a value of `TASKS`. It holds as long as
 /// `task` and `generation` do, see [`task_slot`](crate::task_slot).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,8 +45,8 @@ pub struct Task {
     pub binary: u64,
     /// [`Process::follow`] of its process.
     pub follow: u64,
-    /// The class of its cgroup.
-    pub class: u32,
+    /// The policy set of its cgroup.
+    pub policy_set: u32,
     /// Always 0.
     pub pad: u32,
     /// Where its last matches were counted: the hook in the upper 32 bits, its place and 1 in the lower ones. A hook is

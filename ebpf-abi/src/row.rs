@@ -1,4 +1,4 @@
-//! The names of rows: see [`Spec`](crate::Spec).
+//! The names of rows: see [`MatcherConfig`](crate::MatcherConfig).
 
 use crate::consts::NO_ROW;
 

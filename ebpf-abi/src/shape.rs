@@ -1,8 +1,8 @@
-//! What a classifier's code can look at. The kernel keeps a program as it was loaded, with all that its [`Spec`] has no use
+//! What a matcher's code can look at. The kernel keeps a program as it was loaded, with all that its [`MatcherConfig`] has no use
 //! for; so there are some that can do less, and each function gets the smallest that can do what its policies want.
 
 use crate::{
-    IntSlot, Spec, TextSlot,
+    IntSlot, MatcherConfig, TextSlot,
     consts::{
         ADDR_NONE, ADDR_SLOTS, INT_ARG, INT_DESCENDS, INT_FILE_TYPE, INT_NONE, INT_RETURN, INT_SLOTS,
         TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TEXT_HAS_POSTFIX, TEXT_NONE, TEXT_SLOTS,
@@ -33,7 +33,7 @@ impl Shape {
         Self { ints: 3, plain: false, rare: false, texts: 0, addrs: 0, beginnings: true };
     /// Beginnings of one or two paths, and a plain integer.
     pub const PATHS: Self = Self { ints: 1, plain: true, rare: false, texts: 2, addrs: 0, beginnings: true };
-    /// All that a spec can hold.
+    /// All that a config can hold.
     pub const EVERYTHING: Self = Self {
         ints: INT_SLOTS,
         plain: false,
@@ -43,11 +43,11 @@ impl Shape {
         beginnings: false,
     };
 
-    /// Whether a classifier of this shape can look at all that a spec wants. Slots are used in their order.
-    pub fn can_do(&self, spec: &Spec) -> bool {
-        let ints = || spec.ints.iter().filter(|slot| slot.source != INT_NONE);
-        let addrs = spec.addrs.iter().filter(|slot| slot.source != ADDR_NONE).count();
-        let texts = || spec.texts.iter().filter(|slot| slot.source != TEXT_NONE);
+    /// Whether a matcher of this shape can look at all that a config wants. Slots are used in their order.
+    pub fn can_do(&self, config: &MatcherConfig) -> bool {
+        let ints = || config.ints.iter().filter(|slot| slot.source != INT_NONE);
+        let addrs = config.addrs.iter().filter(|slot| slot.source != ADDR_NONE).count();
+        let texts = || config.texts.iter().filter(|slot| slot.source != TEXT_NONE);
         let is_plain = |slot: &IntSlot| {
             matches!(slot.source, INT_ARG | INT_RETURN)
                 && matches!(slot.table, TABLE_INLINE | TABLE_HASH | TABLE_DIRECT)
@@ -67,34 +67,34 @@ impl Shape {
 mod tests {
     use super::Shape;
     use crate::{
-        IntSlot, Spec, TextSlot,
+        IntSlot, MatcherConfig, TextSlot,
         consts::{
             INT_ARG, INT_FILE_TYPE, INT_NAMESPACE, TABLE_HASH, TABLE_MASK, TABLE_RANGE, TEXT_FILE,
             TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL,
         },
     };
 
-    fn ints(count: usize) -> Spec {
-        let mut spec = Spec::default();
-        spec.ints.iter_mut().take(count).for_each(|slot| slot.source = INT_ARG);
-        spec
+    fn ints(count: usize) -> MatcherConfig {
+        let mut config = MatcherConfig::default();
+        config.ints.iter_mut().take(count).for_each(|slot| slot.source = INT_ARG);
+        config
     }
 
-    fn text(source: u32, tables: u32) -> Spec {
-        let mut spec = ints(1);
-        spec.texts[0] = TextSlot { source, tables, ..TextSlot::default() };
-        spec
+    fn text(source: u32, tables: u32) -> MatcherConfig {
+        let mut config = ints(1);
+        config.texts[0] = TextSlot { source, tables, ..TextSlot::default() };
+        config
     }
 
-    fn int(source: u32, table: u32) -> Spec {
-        let mut spec = Spec::default();
-        spec.ints[0] = IntSlot { source, table, ..IntSlot::default() };
-        spec
+    fn int(source: u32, table: u32) -> MatcherConfig {
+        let mut config = MatcherConfig::default();
+        config.ints[0] = IntSlot { source, table, ..IntSlot::default() };
+        config
     }
 
     #[test]
     fn what_is_wanted_must_be_there() {
-        for (spec, integers, paths) in [
+        for (config, integers, paths) in [
             (ints(0), true, true),
             (ints(1), true, true),
             (ints(3), true, false),
@@ -108,9 +108,9 @@ mod tests {
             (text(TEXT_FILE, TEXT_HAS_PREFIX | TEXT_HAS_POSTFIX), false, false),
             (text(TEXT_KERNEL, TEXT_HAS_PREFIX), false, false),
         ] {
-            assert_eq!(Shape::INTEGERS.can_do(&spec), integers, "{spec:?}");
-            assert_eq!(Shape::PATHS.can_do(&spec), paths, "{spec:?}");
-            assert!(Shape::EVERYTHING.can_do(&spec));
+            assert_eq!(Shape::INTEGERS.can_do(&config), integers, "{config:?}");
+            assert_eq!(Shape::PATHS.can_do(&config), paths, "{config:?}");
+            assert!(Shape::EVERYTHING.can_do(&config));
         }
     }
 }

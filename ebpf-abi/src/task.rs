@@ -13,7 +13,7 @@ pub const fn task_slot(task: u64) -> u32 {
 }
 
 /// Its index in `GENERATIONS`. The number there changes with everything that a [`Task`](crate::Task) remembers: when a task
-/// runs another program, goes to another cgroup or ends, and when user space classifies cgroups, takes counts away
+/// runs another program, goes to another cgroup or ends, and when the agent assigns policy sets to cgroups, takes counts away
 /// or corrects what processes run. It never comes back to what it was.
 #[inline]
 pub const fn generation_slot(task: u64) -> u32 {

@@ -11,8 +11,8 @@ use gatewatch_abi::{
 
 use crate::{
     frozen,
+    globals::CONFIG,
     shared::{COUNTS, FREE, TASKS, VALUES, note},
-    spec::SPEC,
 };
 
 /// What each bit does.
@@ -32,7 +32,7 @@ const NOEXIST: u64 = 1;
 unsafe fn count<const APART: bool>(mut bits: u64, first: u32, task: *mut Task) {
     // No more turns than there are bits: the verifier goes through all.
     for turn in 0..64 {
-        if turn >= frozen!(SPEC.bits) || bits == 0 {
+        if turn >= frozen!(CONFIG.bits) || bits == 0 {
             break;
         }
         let bit = lowest(bits);
@@ -59,8 +59,8 @@ unsafe fn count<const APART: bool>(mut bits: u64, first: u32, task: *mut Task) {
 /// `task` is a map's value, or on the stack.
 #[inline(always)]
 pub unsafe fn count_word<const APART: bool>(bits: u64, first: u32, task: *mut Task) {
-    let (hook, flags) = if frozen!(SPEC.bits) == 1 {
-        (frozen!(SPEC.only.hook), frozen!(SPEC.only.flags))
+    let (hook, flags) = if frozen!(CONFIG.bits) == 1 {
+        (frozen!(CONFIG.only.hook), frozen!(CONFIG.only.flags))
     } else if bits.is_power_of_two() {
         let Some(action) = ACTIONS.get(first + lowest(bits)) else { return };
         (action.hook, action.flags)
@@ -81,7 +81,7 @@ pub unsafe fn count_word<const APART: bool>(bits: u64, first: u32, task: *mut Ta
 #[inline(never)]
 pub extern "C" fn increment_apart(hook: u32, cgroup: u64, binary: u64) -> u32 {
     let mut hot = core::ptr::null_mut();
-    if frozen!(SPEC.remember) != 0 {
+    if frozen!(CONFIG.remember) != 0 {
         // SAFETY: no preconditions.
         let task = unsafe { bpf_get_current_task() };
         if let Some(known) = TASKS.get_ptr_mut(task_slot(task)) {

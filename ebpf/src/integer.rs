@@ -13,9 +13,10 @@ use gatewatch_abi::{
 
 use crate::{
     context::{Context, syscall_arg},
-    frozen, memory, offset,
+    frozen,
+    globals::{CONFIG, LAYOUT},
+    memory, offset,
     shape::Shaped,
-    spec::{LAYOUT, SPEC},
 };
 
 /// `AF_INET`, include/linux/socket.h.
@@ -32,10 +33,10 @@ pub fn value<C: Context, S: Shaped>(ctx: C, slot: &'static IntSlot) -> Option<u6
     match frozen!(slot.source) {
         INT_ARG => {
             let index = frozen!(slot.arg);
-            let raw = if frozen!(SPEC.syscall) != 0 { syscall_arg(ctx, index) } else { ctx.arg(index) };
+            let raw = if frozen!(CONFIG.syscall) != 0 { syscall_arg(ctx, index) } else { ctx.arg(index) };
             Some(extend(raw, slot))
         }
-        INT_RETURN => Some(extend(ctx.result(frozen!(SPEC.params)), slot)),
+        INT_RETURN => Some(extend(ctx.result(frozen!(CONFIG.params)), slot)),
         _ if S::SHAPE.plain => None,
         INT_PID => Some(bpf_get_current_pid_tgid() >> 32),
         INT_NS_PID => Some(ns_pid()),

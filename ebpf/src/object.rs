@@ -1,4 +1,4 @@
-//! What every object has, and what the classifiers have in common.
+//! What every object has, and what the matchers have in common.
 
 /// The licence and the panic handler that an object must have.
 #[macro_export]
@@ -16,9 +16,9 @@ macro_rules! object {
     };
 }
 
-/// The programs of a classifier of this [shape](crate::classify::Shaped) whose rows are of this width.
+/// The programs of a matcher of this [shape](crate::shape::Shaped) whose rows are of this width.
 #[macro_export]
-macro_rules! classifier {
+macro_rules! matcher {
     ($width:ident, $shape:ident) => {
         use aya_ebpf::{
             EbpfContext,
@@ -26,29 +26,29 @@ macro_rules! classifier {
             programs::{FEntryContext, FExitContext, ProbeContext},
         };
         use gatewatch_ebpf::{
-            classify::event,
             context::{Arguments, Registers},
+            matcher::event,
             rows::$width,
             shape::$shape,
         };
 
         /// Entry by kprobe, and return by kretprobe: the kernel makes no difference between the two programs.
         #[kprobe]
-        pub fn classify_kprobe(ctx: ProbeContext) -> u32 {
+        pub fn match_kprobe(ctx: ProbeContext) -> u32 {
             event::<_, $width, $shape>(Registers(ctx.as_ptr()));
             0
         }
 
         /// Entry, by fentry.
         #[fentry]
-        pub fn classify_fentry(ctx: FEntryContext) -> i32 {
+        pub fn match_fentry(ctx: FEntryContext) -> i32 {
             event::<_, $width, $shape>(Arguments(ctx.as_ptr()));
             0
         }
 
         /// Return, by fexit.
         #[fexit]
-        pub fn classify_fexit(ctx: FExitContext) -> i32 {
+        pub fn match_fexit(ctx: FExitContext) -> i32 {
             event::<_, $width, $shape>(Arguments(ctx.as_ptr()));
             0
         }

@@ -8,11 +8,11 @@ use gatewatch_abi::consts::STAT_PATHS_CUT;
 
 use crate::{
     frozen,
+    globals::LAYOUT,
     memory::{self, masked},
     offset,
     scratch::{Buffer, LONGEST, NAMES, Name, Scratch},
     shared::note,
-    spec::LAYOUT,
 };
 
 /// Components and mounts that are followed. A deeper path is cut, and counted as such.

@@ -15,9 +15,9 @@ pub use self::{
     narrow::{Double, Single},
     wide::Wide,
 };
-use crate::{frozen, spec::SPEC};
+use crate::{frozen, globals::CONFIG};
 
-/// All rows, one after the other. Rows 0, 1, … are those of the cgroup classes.
+/// All rows, one after the other. Rows 0, 1, … are those of the cgroup policy sets.
 #[map]
 static ROWS: Array<u64> = Array::with_max_entries(64, 0);
 /// The same for [`Double`], which finds both words of a row in one step.
@@ -45,8 +45,8 @@ pub trait Rows {
         Self: Sized;
     /// Takes a field's row by its name.
     fn and(&mut self, field: usize, name: u32) -> bool;
-    /// Takes the row of a cgroup's class, by its number.
-    fn class(&mut self, class: u32) -> bool;
+    /// Takes the row of a cgroup's policy set, by its number.
+    fn policy_set(&mut self, policy_set: u32) -> bool;
     /// Takes a value whose bits have a row each.
     fn mask(&mut self, slot: usize, value: u64) -> bool;
     /// Whether anything is left: asked before the fields that cost much.
@@ -75,8 +75,8 @@ fn word_of<const PAIRED: bool>(number: u32, words: u32, w: u32) -> Option<u64> {
 /// selectors that want none of them.
 #[inline(always)]
 fn masked<const PAIRED: bool>(slot: usize, value: u64, words: u32, w: u32) -> Option<u64> {
-    let flipped = word_of::<PAIRED>(frozen!(SPEC.ints[slot].default_row), words, w)?;
-    let first = frozen!(SPEC.ints[slot].rows);
+    let flipped = word_of::<PAIRED>(frozen!(CONFIG.ints[slot].default_row), words, w)?;
+    let first = frozen!(CONFIG.ints[slot].rows);
     Some(flipped ^ if PAIRED { hits_in_pairs(value, first, w) } else { hits(value, first, words, w) })
 }
 

@@ -1,8 +1,8 @@
-//! What a classifier can look at: each object is made for one of these.
+//! What a matcher can look at: each object is made for one of these.
 
 use gatewatch_abi::Shape;
 
-/// What a classifier can look at.
+/// What a matcher can look at.
 pub trait Shaped {
     /// Which fields.
     const SHAPE: Shape;

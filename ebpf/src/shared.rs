@@ -1,4 +1,4 @@
-//! The maps that all objects of the kernel half share (pinned by name; the user half puts them in one folder), and
+//! The maps that all objects of the BPF programs share (pinned by name; the agent puts them in one folder), and
 //! the numbers of [`STATS`].
 
 use aya_ebpf::{
@@ -18,7 +18,7 @@ pub static COUNTS: HashMap<CountKey, u32> = HashMap::pinned(PLACES, 0);
 #[map]
 pub static VALUES: PerCpuArray<u64> = PerCpuArray::pinned(PLACES, 0);
 
-/// Places that are free: entered by the user half.
+/// Places that are free: entered by the agent.
 #[map]
 pub static FREE: Queue<u32> = Queue::pinned(PLACES, 0);
 
@@ -38,11 +38,11 @@ pub static PROCESSES: HashMap<u32, Process> = HashMap::pinned(32_768, 0);
 #[map]
 pub static BINARIES: HashMap<u64, Binary> = HashMap::pinned(8_192, 0);
 
-/// The class of each known cgroup: which policies select it. A class is a row of every classifier.
+/// The policy set of each known cgroup: which policies select it. A policy set is a row of every matcher.
 #[map]
 pub static CGROUPS: HashMap<u64, u32> = HashMap::pinned(16_384, 0);
 
-/// What had to be left out: counted here, exported by the user half.
+/// What had to be left out: counted here, exported by the agent.
 #[map]
 pub static STATS: PerCpuArray<u64> = PerCpuArray::pinned(8, 0);
 

@@ -1,12 +1,12 @@
 //! What is known of the task that an event happens in.
 
 use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task};
-use gatewatch_abi::{Task, consts::CLASS_PENDING, generation_slot, task_slot};
+use gatewatch_abi::{Task, consts::POLICY_SET_PENDING, generation_slot, task_slot};
 
 use crate::{
     frozen,
+    globals::CONFIG,
     shared::{CGROUPS, GENERATIONS, PROCESSES, TASKS},
-    spec::SPEC,
 };
 
 /// What is known of the current task: remembered from its last event on this CPU, or looked up; where nothing may be
@@ -19,7 +19,7 @@ use crate::{
 pub fn current(own: *mut Task) -> Option<*mut Task> {
     // SAFETY: no preconditions.
     let task = unsafe { bpf_get_current_task() };
-    if frozen!(SPEC.remember) == 0 {
+    if frozen!(CONFIG.remember) == 0 {
         look_up(own, task, 0);
         return Some(own);
     }
@@ -39,7 +39,7 @@ fn look_up(known: *mut Task, task: u64, generation: u64) {
     // SAFETY: no preconditions.
     let cgroup = unsafe { bpf_get_current_cgroup_id() };
     // SAFETY: a u32 that is copied at once.
-    let class = unsafe { CGROUPS.get(cgroup) }.copied().unwrap_or(CLASS_PENDING);
+    let policy_set = unsafe { CGROUPS.get(cgroup) }.copied().unwrap_or(POLICY_SET_PENDING);
     let process = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: copied at once.
     let process = unsafe { PROCESSES.get(process) }.copied().unwrap_or_default();
@@ -49,7 +49,7 @@ fn look_up(known: *mut Task, task: u64, generation: u64) {
         core::ptr::write_volatile(&raw mut (*known).cgroup, cgroup);
         core::ptr::write_volatile(&raw mut (*known).binary, process.binary);
         core::ptr::write_volatile(&raw mut (*known).follow, process.follow);
-        core::ptr::write_volatile(&raw mut (*known).class, class);
+        core::ptr::write_volatile(&raw mut (*known).policy_set, policy_set);
         let hot = (&raw mut (*known).hot).cast::<u64>();
         core::ptr::write_volatile(hot, 0);
         core::ptr::write_volatile(hot.add(1), 0);

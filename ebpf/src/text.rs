@@ -19,12 +19,12 @@ use gatewatch_abi::{
 use crate::{
     context::{Context, syscall_arg},
     frozen,
+    globals::{CONFIG, LAYOUT},
     memory::{self, masked},
     offset, path,
     scratch::{Buffer, LONGEST},
     shape::Shaped,
     shared::{BINARIES, note},
-    spec::{LAYOUT, SPEC},
 };
 
 /// A trie of strings' ends.
@@ -51,7 +51,7 @@ pub fn fetch<C: Context, S: Shaped>(
     let index = frozen!(slot.arg);
     let found = if C::TYPED && frozen!(slot.typed) != TYPED_NOT {
         let inside = if source == TEXT_FILE { frozen!(LAYOUT.file_path) } else { 0 };
-        // SAFETY: the user half has seen the function's prototype, and the verifier sees it, too.
+        // SAFETY: the agent has seen the function's prototype, and the verifier sees it, too.
         unsafe {
             let path = ctx.typed_arg(index).add(inside as usize);
             path::walk_typed(path, frozen!(slot.typed) == TYPED_TASK, buffer)
@@ -60,7 +60,7 @@ pub fn fetch<C: Context, S: Shaped>(
         if source == TEXT_BINARY && !S::SHAPE.beginnings {
             return from_binary(binary, buffer);
         }
-        let arg = if frozen!(SPEC.syscall) != 0 { syscall_arg(ctx, index) } else { ctx.arg(index) };
+        let arg = if frozen!(CONFIG.syscall) != 0 { syscall_arg(ctx, index) } else { ctx.arg(index) };
         if arg == 0 {
             return None;
         }

@@ -1,4 +1,4 @@
-//! Where the fields of the kernel's structures lie, for the kernel half.
+//! Where the fields of the kernel's structures lie, for the BPF programs.
 
 use gatewatch_abi::Layout;
 

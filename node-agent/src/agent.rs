@@ -24,8 +24,8 @@ use tokio::sync::watch;
 
 use self::ledger::Ledger;
 use crate::{
+    bpf::Reader,
     engine::Engine,
-    kernel_half::Reader,
     metrics::{self, PolicyStatus, Snapshot},
     policy_dir::DirError,
     sources::Source,

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cgroup::{CgroupOwner, classify};
+use crate::cgroup::{CgroupOwner, resolve};
 use crate::pods::{Container, Pod};
 
 pub use saved::SavedAttribution;
@@ -137,7 +137,7 @@ impl Attribution {
     }
 
     fn cgroup(&self, path: String, since: Instant, removed: Option<Instant>) -> Cgroup {
-        let owner = match classify(&path) {
+        let owner = match resolve(&path) {
             CgroupOwner::Host => Place::Host,
             CgroupOwner::Pod { uid, container, .. } => {
                 let uid = self
@@ -224,7 +224,7 @@ impl Attribution {
     }
 
     /// The owner of the cgroup that has this id now.
-    pub fn class(&self, id: u64, now: Instant) -> Owner {
+    pub fn owner_of_id(&self, id: u64, now: Instant) -> Owner {
         self.owner(self.key(id), now)
     }
 

@@ -53,7 +53,7 @@ pub enum Qos {
 /// Two things keep a process from being taken for another's. The outermost pod counts, since whatever is below
 /// one is made by that pod. And nothing below `user.slice` is a pod's, since users make cgroups of any name there;
 /// a rootless cluster's pods therefore count as that user's processes on the host.
-pub fn classify(path: &str) -> CgroupOwner {
+pub fn resolve(path: &str) -> CgroupOwner {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     for (at, part) in parts.iter().enumerate() {
         if *part == "user.slice" {

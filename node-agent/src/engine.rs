@@ -1,4 +1,4 @@
-//! Keeps the kernel half in step with the policies: which classifiers there are, which numbers policy hooks are
+//! Keeps the BPF programs in step with the policies: which matchers there are, which numbers policy hooks are
 //! counted under, and which cgroups belong to which policies.
 //!
 //! A cgroup's *class* is the set of policies that watch it. Classes are numbered and only ever added to; class 0 are
@@ -10,8 +10,8 @@
 )]
 
 mod change;
-mod classes;
 mod numbers;
+mod policy_sets;
 mod saved;
 mod tables;
 
@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use self::numbers::Numbers;
 use crate::{
-    kernel_half::{Attached, KernelHalf, LoadError, Prepared},
+    bpf::{Attached, BpfPrograms, LoadError, Prepared},
     series::{Hook, Hooks, InPolicy},
 };
 
@@ -91,7 +91,7 @@ struct Member {
 }
 
 impl Member {
-    /// Whether the other one needs nothing else of a classifier: its place in the policy doesn't matter.
+    /// Whether the other one needs nothing else of a matcher: its place in the policy doesn't matter.
     fn is_the_same(&self, other: &Self) -> bool {
         self.id == other.id
             && self.plan.args == other.plan.args
@@ -128,12 +128,12 @@ impl View {
 
 /// See the module's documentation.
 pub struct Engine {
-    kernel: KernelHalf,
+    bpf: BpfPrograms,
     profile: Profile,
     plans: BTreeMap<PolicyKey, Plan>,
     numbers: Numbers,
     hooks: Arc<Hooks>,
-    classes: Vec<BTreeSet<PolicyKey>>,
+    policy_sets: Vec<BTreeSet<PolicyKey>>,
     cgroups: HashMap<u64, u32>,
     installed: BTreeMap<HookPoint, Installed>,
     /// Milliseconds in which nobody counted for a policy's hooks of one label.
@@ -142,21 +142,21 @@ pub struct Engine {
     before: HashSet<InPolicy<HookPoint>>,
     /// Whether there was an earlier agent whose numbers we go on with.
     restored: bool,
-    /// Whether policies were applied. Before that, the classes of cgroups stay as an earlier agent has set them.
+    /// Whether policies were applied. Before that, the policy sets of cgroups stay as an earlier agent has set them.
     applied: bool,
 }
 
 impl Engine {
-    /// Begins without policies, and with the numbers of the agent before, where the kernel half has some: what it
-    /// hooked goes on counting until [`apply`](Self::apply).
-    pub fn new(kernel: KernelHalf, profile: Profile) -> Result<Self, LoadError> {
+    /// Begins without policies, and with the numbers of the agent before, where the BPF programs have some: what it
+    /// hooked continues to count until [`apply`](Self::apply).
+    pub fn new(bpf: BpfPrograms, profile: Profile) -> Result<Self, LoadError> {
         let mut engine = Self {
-            kernel,
+            bpf,
             profile,
             plans: BTreeMap::new(),
             numbers: Numbers::default(),
             hooks: Arc::default(),
-            classes: vec![BTreeSet::new(); 2],
+            policy_sets: vec![BTreeSet::new(); 2],
             cgroups: HashMap::new(),
             installed: BTreeMap::new(),
             gaps: HashMap::new(),
@@ -179,7 +179,7 @@ impl Engine {
         View {
             hooks: Arc::clone(&self.hooks),
             gaps: self.gaps.clone(),
-            attached: self.kernel.attached(),
+            attached: self.bpf.attached(),
             named: self.applied || !self.hooks.is_empty(),
         }
     }
@@ -189,14 +189,14 @@ impl Engine {
         &self.profile
     }
 
-    /// The kernel half.
-    pub fn kernel(&self) -> &KernelHalf {
-        &self.kernel
+    /// The BPF programs.
+    pub fn bpf(&self) -> &BpfPrograms {
+        &self.bpf
     }
 
-    /// The kernel half, to take what it has noted.
-    pub fn kernel_mut(&mut self) -> &mut KernelHalf {
-        &mut self.kernel
+    /// The BPF programs, to change them.
+    pub fn bpf_mut(&mut self) -> &mut BpfPrograms {
+        &mut self.bpf
     }
 
     /// Bytes of the kernel's memory that each policy takes: its share of the functions that it hooks.
@@ -205,7 +205,7 @@ impl Engine {
         for (point, installed) in &self.installed {
             let policies: BTreeSet<&PolicyKey> =
                 installed.members.iter().map(|member| &member.policy).collect();
-            let share = self.kernel.memory(point) / u64::try_from(policies.len()).unwrap_or(1).max(1);
+            let share = self.bpf.memory(point) / u64::try_from(policies.len()).unwrap_or(1).max(1);
             for policy in policies {
                 *shares.entry(policy.clone()).or_default() += share;
             }
@@ -239,7 +239,7 @@ impl Engine {
         points
     }
 
-    /// Loads the classifiers of all points that change.
+    /// Loads the matchers of all points that change.
     #[allow(clippy::type_complexity, reason = "one step of `apply`")]
     fn prepare(
         &mut self,
@@ -251,8 +251,7 @@ impl Engine {
             if self.installed.get(point).is_some_and(|installed| installed.tables == tables) {
                 continue;
             }
-            let program =
-                self.kernel.prepare(point, &tables).map_err(|error| (point.clone(), error.into()))?;
+            let program = self.bpf.prepare(point, &tables).map_err(|error| (point.clone(), error.into()))?;
             prepared.push((point.clone(), program, tables));
         }
         Ok(prepared)
@@ -266,9 +265,9 @@ impl Engine {
         for (point, program, tables) in prepared {
             let members = points.remove(&point).unwrap_or_default();
             for member in &members {
-                self.kernel.add_hook(member.id).map_err(|error| (point.clone(), error.into()))?;
+                self.bpf.add_hook(member.id).map_err(|error| (point.clone(), error.into()))?;
             }
-            self.kernel.install(&point, program).map_err(|error| (point.clone(), error.into()))?;
+            self.bpf.install(&point, program).map_err(|error| (point.clone(), error.into()))?;
             self.installed.insert(point, Installed { members, tables });
         }
         // Their hooks may be in other places of their policies than they were.
@@ -304,7 +303,7 @@ impl Engine {
             let loaded = self
                 .tables(point, &members)
                 .map_err(Failure::from)
-                .and_then(|tables| self.kernel.prepare(point, &tables).map_err(Failure::from));
+                .and_then(|tables| self.bpf.prepare(point, &tables).map_err(Failure::from));
             match loaded {
                 Ok(_) => least = tried + 1,
                 Err(failure) => {

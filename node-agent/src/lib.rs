@@ -9,7 +9,7 @@
 //! * [`sources`]: where policies and pods come from: [`policy_dir`], the API server
 //! * [`kubernetes`]: the API server as such a source, and as the place where the node's state is written
 //! * [`policies`]: policies as plans
-//! * [`kernel_half`], [`engine`]: the programs and maps in the kernel, kept in step with the policies
+//! * [`bpf`], [`engine`]: the programs and maps in the kernel, kept in step with the policies
 //! * [`profile`]: what this kernel offers, for the gate
 //! * [`privileges`]: what the process must be allowed to do
 //! * [`allocator`]: memory that isn't needed goes back
@@ -17,11 +17,11 @@
 pub mod agent;
 pub mod allocator;
 pub mod attribution;
+pub mod bpf;
 pub mod cgroup;
 pub mod engine;
 mod fingerprint;
 pub mod http;
-pub mod kernel_half;
 pub mod kubernetes;
 pub mod metrics;
 pub mod pods;

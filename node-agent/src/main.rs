@@ -14,8 +14,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use gatewatch_agent::agent::{self, Agent, host_namespaces};
+use gatewatch_agent::bpf::{self, AttachTypes, BpfPrograms, Interruptible, Node, cgroup_steps};
 use gatewatch_agent::engine::Engine;
-use gatewatch_agent::kernel_half::{self, AttachTypes, Interruptible, KernelHalf, Node, cgroup_steps};
 use gatewatch_agent::profile::SavedProfile;
 use gatewatch_agent::series::SERIES_PER_POLICY;
 use gatewatch_agent::sources::{Files, Source};
@@ -106,7 +106,7 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     if arguments.cleanup {
         privileges::check()?;
-        let found = kernel_half::cleanup(&arguments.bpf_dir)?;
+        let found = bpf::cleanup(&arguments.bpf_dir)?;
         let pins = arguments.bpf_dir.display();
         if found {
             tracing::info!("removed {pins}");
@@ -160,8 +160,8 @@ fn run(arguments: Arguments) -> Result<()> {
         keep: true,
     };
     let (release, features) = (kernel.profile.release.clone(), kernel.features);
-    let (kernel_half, reader) = KernelHalf::load(node)?;
-    let engine = Engine::new(kernel_half, kernel.profile)?;
+    let (programs, reader) = BpfPrograms::load(node)?;
+    let engine = Engine::new(programs, kernel.profile)?;
     let (agent, reconciler) =
         agent::start(engine, reader, sources, host_namespaces(), arguments.series_per_policy)?;
 

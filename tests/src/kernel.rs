@@ -1,4 +1,4 @@
-//! The kernel half inside this process, without the agent around it.
+//! The BPF programs inside this process, without the agent around it.
 
 use std::{
     collections::BTreeMap,
@@ -10,9 +10,9 @@ use std::{
 use gatewatch_agent::{
     agent::host_namespaces,
     attribution::Attribution,
+    bpf::{AttachTypes, BpfPrograms, Interruptible, Node, Reader, cgroup_steps},
     cgroup,
     engine::{Candidates, Engine, Failure, PolicyKey},
-    kernel_half::{AttachTypes, Interruptible, KernelHalf, Node, Reader, cgroup_steps},
 };
 use gatewatch_kernel::host::{Depth, Features, HostKernel, Support, host_to};
 use gatewatch_policy::{
@@ -87,7 +87,7 @@ pub struct Kernel {
     pub attribution: Attribution,
 }
 
-/// A folder that no other kernel half of this process has.
+/// A folder that no other BPF programs of this process has.
 fn pins() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -95,7 +95,7 @@ fn pins() -> PathBuf {
 }
 
 impl Kernel {
-    /// Loads the kernel half.
+    /// Loads the BPF programs.
     pub fn load() -> Self {
         Self::load_by(AttachTypes::choose)
     }
@@ -115,8 +115,8 @@ impl Kernel {
             pins: pins(),
             keep: false,
         };
-        let (kernel_half, reader) = KernelHalf::load(node).expect("the kernel half loads");
-        let engine = Engine::new(kernel_half, host.profile).expect("an engine");
+        let (programs, reader) = BpfPrograms::load(node).expect("the BPF programs load");
+        let engine = Engine::new(programs, host.profile).expect("an engine");
         let mut attribution = Attribution::new(gatewatch_agent::attribution::POD_GRACE);
         for (id, path) in cgroup::walk("/sys/fs/cgroup".as_ref()).expect("cgroups") {
             attribution.add_cgroup(id, &path, Instant::now());
@@ -142,7 +142,7 @@ impl Kernel {
         self.engine.remove_unused(&committed.unused, &mut self.reader);
         self.engine.finish();
         let cgroups = self.attribution.cgroups(Instant::now());
-        self.engine.classify_cgroups(cgroups).expect("cgroups are classified");
+        self.engine.assign_policy_sets(cgroups).expect("policy sets are assigned");
         committed.failed
     }
 

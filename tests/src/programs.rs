@@ -6,7 +6,7 @@ use aya::{
     Btf, Ebpf,
     programs::{FEntry, KProbe},
 };
-use gatewatch_agent::kernel_half::{empty_fprobe, empty_programs};
+use gatewatch_agent::bpf::{empty_fprobe, empty_programs};
 
 /// A program on a function; detached when dropped.
 pub enum Empty {

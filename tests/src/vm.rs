@@ -10,10 +10,10 @@ mod load;
 mod moved;
 mod pods;
 mod privileges;
+mod realtime;
 mod restart;
 mod scrapes;
 mod shipped;
-mod undisturbed;
 mod updates;
 mod verifier;
 
@@ -114,7 +114,7 @@ pub const ALL: &[Test] = &[
     every("shipped::host_policies", shipped::host_policies, FUNCTIONS),
     every("shipped::application_policies", shipped::application_policies, FUNCTIONS),
     complete("shipped::late_pods", shipped::late_pods),
-    complete("undisturbed::whenever_a_map_is_touched", undisturbed::whenever_a_map_is_touched),
+    complete("realtime::whenever_a_map_is_touched", realtime::whenever_a_map_is_touched),
     complete("updates::without_a_gap", updates::without_a_gap),
     complete("updates::followed_one_after_the_other", updates::followed_one_after_the_other),
     complete("updates::series_go_with_their_policy", updates::series_go_with_their_policy),

@@ -84,11 +84,11 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Builds everything that a VM and a cluster run.
 pub(crate) fn build(tools: &Tools, profile: Profile) -> Result<Built> {
-    let kernel_half = build_kernel_half(tools)?;
+    let bpf_objects = build_bpf_objects(tools)?;
     progress::say("building the agent, the webhook, the command line and the test programs");
     let mut cargo = user_space_cargo(profile);
     cargo.arg("--bins");
-    kernel_half.announce(&mut cargo);
+    bpf_objects.announce(&mut cargo);
     let mut programs = executables(&mut cargo)?;
     programs.sort();
     let (mut for_cluster, mut rest) = (Vec::new(), Vec::new());
@@ -133,12 +133,12 @@ fn user_space_cargo(profile: Profile) -> Command {
 
 /// The BPF programs, built.
 #[derive(Debug)]
-pub(crate) struct KernelHalf {
+pub(crate) struct BpfObjects {
     /// The folder of its ELF files.
     folder: PathBuf,
 }
 
-impl KernelHalf {
+impl BpfObjects {
     /// Tells a cargo that is about to run where the files are.
     pub(crate) fn announce(&self, cargo: &mut Command) {
         cargo.env(EBPF_FOLDER, &self.folder);
@@ -146,16 +146,16 @@ impl KernelHalf {
 }
 
 /// Builds `ebpf/`, which is outside the workspace: it has a target, and so a lock file, of its own.
-pub(crate) fn build_kernel_half(tools: &Tools) -> Result<KernelHalf> {
+pub(crate) fn build_bpf_objects(tools: &Tools) -> Result<BpfObjects> {
     progress::say("building the BPF programs");
-    let objects = executables(kernel_half_cargo(tools, "build")?.arg("--release"))?;
+    let objects = executables(bpf_cargo(tools, "build")?.arg("--release"))?;
     let folder =
         objects.first().and_then(|object| object.path.parent()).context("cargo built no program in ebpf/")?;
-    Ok(KernelHalf { folder: folder.to_owned() })
+    Ok(BpfObjects { folder: folder.to_owned() })
 }
 
 /// `cargo sub_command` for the BPF programs, with the flags that every such call needs.
-pub(crate) fn kernel_half_cargo(tools: &Tools, sub_command: &str) -> Result<Command> {
+pub(crate) fn bpf_cargo(tools: &Tools, sub_command: &str) -> Result<Command> {
     let linker_folder = tools.bpf_linker.parent().context("bpf-linker has no parent folder")?;
     let llvm_folder = Path::new(LLVM_PREFIX).join("bin");
     let target = paths::target().join("ebpf");

@@ -18,7 +18,7 @@ use clap::Args;
 
 use self::{counts::Counts, suites::Extent};
 use crate::{
-    build::{self, Built, KernelHalf, Profile},
+    build::{self, BpfObjects, Built, Profile},
     image::Kernel,
     setup::{self, Tools},
 };
@@ -146,17 +146,17 @@ struct Context {
     tools: Tools,
     /// Arguments for the test programs.
     passed_on: Vec<String>,
-    kernel_half: OnceCell<KernelHalf>,
+    bpf_objects: OnceCell<BpfObjects>,
     built: OnceCell<Built>,
 }
 
 impl Context {
-    fn kernel_half(&self) -> Result<&KernelHalf> {
-        if let Some(kernel_half) = self.kernel_half.get() {
-            return Ok(kernel_half);
+    fn bpf_objects(&self) -> Result<&BpfObjects> {
+        if let Some(bpf_objects) = self.bpf_objects.get() {
+            return Ok(bpf_objects);
         }
-        let made = build::build_kernel_half(&self.tools)?;
-        Ok(self.kernel_half.get_or_init(|| made))
+        let made = build::build_bpf_objects(&self.tools)?;
+        Ok(self.bpf_objects.get_or_init(|| made))
     }
 
     fn built(&self) -> Result<&Built> {
@@ -189,7 +189,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let context = Context {
         tools: setup::tools()?,
         passed_on: arguments.passed_on.clone(),
-        kernel_half: OnceCell::new(),
+        bpf_objects: OnceCell::new(),
         built: OnceCell::new(),
     };
     let mut reports = Vec::new();

@@ -1,4 +1,4 @@
-//! What sits on a kernel function: a jump to the function's classifier. It stays while classifiers come and go, so
+//! What sits on a kernel function: a jump to the function's matcher. It stays while matchers come and go, so
 //! every event is looked at by exactly one of them.
 #![no_std]
 #![no_main]
@@ -16,7 +16,7 @@ use aya_ebpf::{
 };
 use gatewatch_abi::{UNWATCHED_MASK, consts};
 
-/// The classifier. Until there is one, events pass.
+/// The matcher. Until there is one, events pass.
 #[map]
 static CLASSIFIER: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
@@ -25,9 +25,9 @@ static CLASSIFIER: ProgramArray = ProgramArray::with_max_entries(1, 0);
 #[unsafe(no_mangle)]
 static mut UNWATCHED: [u64; consts::UNWATCHED] = [0; consts::UNWATCHED];
 
-/// Hands the event to the classifier, unless no policy watches the cgroup.
+/// Hands the event to the matcher, unless no policy watches the cgroup.
 #[inline(always)]
-fn classify<C: EbpfContext>(ctx: &C, cgroup: u64) {
+fn match_event<C: EbpfContext>(ctx: &C, cgroup: u64) {
     // SAFETY: inside the array, at a multiple of eight. Volatile: user space writes it.
     let unwatched = unsafe {
         (&raw const UNWATCHED).byte_add(cgroup as usize & UNWATCHED_MASK).cast::<u64>().read_volatile()
@@ -58,7 +58,7 @@ fn cgroup_by_pointers() -> u64 {
     pointed::<{ consts::CGROUP_STEPS[3] }>(node)
 }
 
-/// The eight bytes at an offset. Written out, since the user half looks for the instruction.
+/// The eight bytes at an offset. Written out, since the agent looks for the instruction.
 #[inline(always)]
 fn pointed<const OFFSET: i16>(mut pointer: u64) -> u64 {
     // SAFETY: the verifier follows the pointer's type, and what can't be read is 0.
@@ -71,49 +71,49 @@ fn pointed<const OFFSET: i16>(mut pointer: u64) -> u64 {
 /// Entry, by fprobe.
 #[kprobe]
 pub fn attach_fprobe(ctx: ProbeContext) -> u32 {
-    classify(&ctx, cgroup_by_pointers());
+    match_event(&ctx, cgroup_by_pointers());
     0
 }
 
 /// Entry, by kprobe; and by fprobe, where there are no typed pointers.
 #[kprobe]
 pub fn attach_kprobe(ctx: ProbeContext) -> u32 {
-    classify(&ctx, cgroup());
+    match_event(&ctx, cgroup());
     0
 }
 
 /// Return, by kretprobe.
 #[kretprobe]
 pub fn attach_kretprobe(ctx: RetProbeContext) -> u32 {
-    classify(&ctx, cgroup());
+    match_event(&ctx, cgroup());
     0
 }
 
 /// Entry, by fentry, on kernels without typed pointers to tasks.
 #[fentry]
 pub fn attach_fentry_by_helper(ctx: FEntryContext) -> i32 {
-    classify(&ctx, cgroup());
+    match_event(&ctx, cgroup());
     0
 }
 
 /// Return, by fexit, on the same.
 #[fexit]
 pub fn attach_fexit_by_helper(ctx: FExitContext) -> i32 {
-    classify(&ctx, cgroup());
+    match_event(&ctx, cgroup());
     0
 }
 
 /// Entry, by fentry.
 #[fentry]
 pub fn attach_fentry(ctx: FEntryContext) -> i32 {
-    classify(&ctx, cgroup_by_pointers());
+    match_event(&ctx, cgroup_by_pointers());
     0
 }
 
 /// Return, by fexit.
 #[fexit]
 pub fn attach_fexit(ctx: FExitContext) -> i32 {
-    classify(&ctx, cgroup_by_pointers());
+    match_event(&ctx, cgroup_by_pointers());
     0
 }
 

@@ -23,11 +23,11 @@ use gatewatch_abi::{
 };
 use gatewatch_ebpf::{
     frozen,
+    globals::HASH_KEY,
     memory::{self, masked},
     offset, path,
     scratch::{Buffer, with_scratch},
     shared::{BINARIES, PROCESSES, note},
-    spec::HASH_KEY,
     task,
 };
 
@@ -35,7 +35,7 @@ use gatewatch_ebpf::{
 #[map]
 static FOLLOW: HashMap<u64, u64> = HashMap::pinned(1_024, 0);
 
-/// Places whose counts were taken away and that aren't free yet: for the user half alone.
+/// Places whose counts were taken away and that aren't free yet: for the agent alone.
 #[map]
 static RELEASED: HashMap<u32, u32> = HashMap::pinned(PLACES, BPF_F_NO_PREALLOC);
 

@@ -56,8 +56,8 @@ impl<const WORDS: usize> Rows for Narrow<WORDS> {
     }
 
     #[inline(always)]
-    fn class(&mut self, class: u32) -> bool {
-        self.row(class)
+    fn policy_set(&mut self, policy_set: u32) -> bool {
+        self.row(policy_set)
     }
 
     #[inline(always)]

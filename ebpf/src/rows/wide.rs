@@ -12,7 +12,7 @@ use gatewatch_abi::{
 };
 
 use super::{ADDRESS, BINARY, FIELDS, FOLLOW, POSTFIXES, PREFIXES, Rows, masked, word};
-use crate::{counting::count_word, frozen, spec::SPEC};
+use crate::{counting::count_word, frozen, globals::CONFIG};
 
 /// In [`Wide::names`], a mask's slot: its row is put together from the value. No row's name.
 const MASKED: u32 = NO_ROW - 1;
@@ -22,7 +22,7 @@ const MASKED: u32 = NO_ROW - 1;
 pub struct Wide {
     names: MaybeUninit<[u32; FIELDS]>,
     values: MaybeUninit<[u64; INT_SLOTS]>,
-    class: u32,
+    policy_set: u32,
     first: u32,
     last: u32,
 }
@@ -63,15 +63,15 @@ impl Wide {
     /// each costs as much as a row.
     #[inline(always)]
     fn left(&self, w: u32) -> Option<u64> {
-        let words = frozen!(SPEC.words);
-        let mut left = word(self.class * words + w)?;
+        let words = frozen!(CONFIG.words);
+        let mut left = word(self.policy_set * words + w)?;
         macro_rules! ints {
             ($($i:literal)*) => {
                 'ints: {$(
-                    if frozen!(SPEC.ints[$i].source) == INT_NONE {
+                    if frozen!(CONFIG.ints[$i].source) == INT_NONE {
                         break 'ints;
                     }
-                    if frozen!(SPEC.ints[$i].table) == TABLE_MASK && self.name($i) == MASKED {
+                    if frozen!(CONFIG.ints[$i].table) == TABLE_MASK && self.name($i) == MASKED {
                         // SAFETY: written where the name was.
                         let value = unsafe { core::ptr::read_volatile(self.values.as_ptr().cast::<u64>().add($i)) };
                         left &= masked::<false>($i, value, words, w)?;
@@ -82,11 +82,11 @@ impl Wide {
             };
         }
         ints!(0 1 2 3 4 5 6 7);
-        if frozen!(SPEC.binary) != 0 {
+        if frozen!(CONFIG.binary) != 0 {
             left &= self.row(BINARY, words, w)?;
         }
         for i in 0..FOLLOW_SLOTS {
-            if frozen!(SPEC.follow[i].mask) == 0 {
+            if frozen!(CONFIG.follow[i].mask) == 0 {
                 break;
             }
             left &= self.row(FOLLOW + i, words, w)?;
@@ -104,19 +104,19 @@ impl Wide {
     /// What is left of word `w` by all fields.
     #[inline(always)]
     fn left_of_all(&self, w: u32) -> Option<u64> {
-        let words = frozen!(SPEC.words);
+        let words = frozen!(CONFIG.words);
         let mut left = self.left(w)?;
         for i in 0..ADDR_SLOTS {
-            if frozen!(SPEC.addrs[i].source) != ADDR_NONE {
+            if frozen!(CONFIG.addrs[i].source) != ADDR_NONE {
                 left &= self.row(ADDRESS + i, words, w)?;
             }
         }
         for i in 0..TEXT_SLOTS {
-            if frozen!(SPEC.texts[i].source) != TEXT_NONE {
-                if frozen!(SPEC.texts[i].tables) & TEXT_HAS_PREFIX != 0 {
+            if frozen!(CONFIG.texts[i].source) != TEXT_NONE {
+                if frozen!(CONFIG.texts[i].tables) & TEXT_HAS_PREFIX != 0 {
                     left &= self.row(PREFIXES + i, words, w)?;
                 }
-                if frozen!(SPEC.texts[i].tables) & TEXT_HAS_POSTFIX != 0 {
+                if frozen!(CONFIG.texts[i].tables) & TEXT_HAS_POSTFIX != 0 {
                     left &= self.row(POSTFIXES + i, words, w)?;
                 }
             }
@@ -139,9 +139,9 @@ impl Rows for Wide {
         // SAFETY: fields of a local variable, of which the rest may be anything. Volatile, or the compiler fills it all with
         // zeros, which is a loop over bytes here.
         unsafe {
-            core::ptr::write_volatile(&raw mut (*all).class, 0);
+            core::ptr::write_volatile(&raw mut (*all).policy_set, 0);
             core::ptr::write_volatile(&raw mut (*all).first, 0);
-            core::ptr::write_volatile(&raw mut (*all).last, frozen!(SPEC.words) - 1);
+            core::ptr::write_volatile(&raw mut (*all).last, frozen!(CONFIG.words) - 1);
             place.assume_init_mut()
         }
     }
@@ -156,8 +156,8 @@ impl Rows for Wide {
     }
 
     #[inline(always)]
-    fn class(&mut self, class: u32) -> bool {
-        self.class = class;
+    fn policy_set(&mut self, policy_set: u32) -> bool {
+        self.policy_set = policy_set;
         true
     }
 

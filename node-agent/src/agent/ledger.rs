@@ -9,7 +9,7 @@
 //!   before the lock is released. So no count is folded by a meaning that it didn't have.
 //! * Counts are removed from the maps under the lock, after they were saved.
 //!
-//! A cgroup that a scrape learns of gets its owner here at once. The engine assigns its class later: until then all
+//! A cgroup that a scrape learns of gets its owner here at once. The engine assigns its policy set later: until then all
 //! policies count in it, and the fold drops the counts of those that don't select it.
 
 mod saved;
@@ -25,9 +25,9 @@ use gatewatch_policy::plan::HookPoint;
 
 use crate::{
     attribution::{Attribution, Forgotten, Owner, POD_GRACE},
+    bpf::{LoadError, Reader},
     cgroup,
     engine::View,
-    kernel_half::{LoadError, Reader},
     metrics::{MapFill, Snapshot},
     series::{Count, HookTotals, InPolicy, Series},
     sources::Change,
@@ -46,8 +46,8 @@ pub(super) struct Ledger {
     gaps: HookTotals<InPolicy<String>>,
     pending: u64,
     cgroup_root: Option<PathBuf>,
-    /// Whether the kernel must learn the classes of cgroups again.
-    unclassified: bool,
+    /// Whether the kernel must learn the policy sets of cgroups again.
+    unassigned: bool,
 }
 
 impl Ledger {
@@ -69,7 +69,7 @@ impl Ledger {
             gaps: HookTotals::default(),
             pending: 0,
             cgroup_root,
-            unclassified: true,
+            unassigned: true,
         };
         ledger.restore(now);
         ledger.find_cgroups(now);
@@ -151,7 +151,7 @@ impl Ledger {
                 }
                 Change::Policies { .. } | Change::PoliciesGone(_) | Change::NodeLabels(_) => continue,
             }
-            self.unclassified = true;
+            self.unassigned = true;
         }
         if settled {
             // From here on events count by the new labels, for the next agent as well.
@@ -179,7 +179,7 @@ impl Ledger {
                 for (id, path) in cgroups {
                     self.attribution.add_cgroup(id, &path, now);
                 }
-                self.unclassified = true;
+                self.unassigned = true;
             }
             Err(error) => tracing::warn!(path = %root.display(), %error, "cannot read the cgroups"),
         }
@@ -200,18 +200,18 @@ impl Ledger {
         for id in &changes.removed {
             self.attribution.remove_cgroup(*id, now);
         }
-        self.unclassified |= !changes.made.is_empty() || !changes.removed.is_empty();
+        self.unassigned |= !changes.made.is_empty() || !changes.removed.is_empty();
     }
 
-    /// All cgroups and their owners, for the engine to classify.
+    /// All cgroups and their owners, for the engine to assign policy sets.
     pub(super) fn owners(&mut self, now: Instant) -> Vec<(u64, Owner)> {
-        self.unclassified = false;
+        self.unassigned = false;
         self.attribution.cgroups(now).collect()
     }
 
     /// The same, if there is something new in it.
     pub(super) fn new_owners(&mut self, now: Instant) -> Option<Vec<(u64, Owner)>> {
-        self.unclassified.then(|| self.owners(now))
+        self.unassigned.then(|| self.owners(now))
     }
 
     /// Forgets cgroups and pods that are gone for `keep`; returns these. Their counts can be removed from the kernel, and
@@ -221,7 +221,7 @@ impl Ledger {
         // What is removed from the kernel can't be read again.
         self.save();
         // The grace of pods whose objects did not come may be over.
-        self.unclassified = true;
+        self.unassigned = true;
         forgotten
     }
 

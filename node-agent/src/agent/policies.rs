@@ -49,13 +49,13 @@ impl Reconciler {
         let first = !self.engine.applied();
         let failed = self.replace(std::mem::take(&mut wanted.plans));
         let owners = self.agent.ledger().owners(Instant::now());
-        self.classify(owners);
+        self.assign_policy_sets(owners);
         self.agent.ledger().save();
         if first {
-            self.engine.kernel_mut().loaded_all();
+            self.engine.bpf_mut().loaded_all();
         }
         let attached: Vec<String> =
-            self.engine.kernel().functions().map(|(point, by)| format!("{point} ({by})")).collect();
+            self.engine.bpf().functions().map(|(point, by)| format!("{point} ({by})")).collect();
         tracing::info!(
             "{} policies run at {} hook points: {}",
             self.engine.running().len(),

@@ -84,7 +84,7 @@ impl Reconciler {
 
     /// Reads what is new, and applies what is due.
     fn step(&mut self, now: Instant) {
-        self.engine.kernel_mut().beat();
+        self.engine.bpf_mut().beat();
         if let Err(error) = self.poll(now) {
             tracing::error!("{error}; the policies stay as they are");
         }
@@ -101,7 +101,7 @@ impl Reconciler {
         let owners = ledger.new_owners(now);
         drop(ledger);
         if let Some(owners) = owners {
-            self.classify(owners);
+            self.assign_policy_sets(owners);
         }
         self.publish_problems();
     }
@@ -151,8 +151,8 @@ impl Reconciler {
     }
 
     /// Writes which policies watch which cgroups into the kernel.
-    pub(super) fn classify(&mut self, owners: Vec<(u64, Owner)>) {
-        if let Err(error) = self.engine.classify_cgroups(owners) {
+    pub(super) fn assign_policy_sets(&mut self, owners: Vec<(u64, Owner)>) {
+        if let Err(error) = self.engine.assign_policy_sets(owners) {
             tracing::error!(%error, "cannot write into the kernel which policies watch which cgroups");
         }
     }
@@ -165,7 +165,7 @@ impl Reconciler {
             return;
         }
         let forgotten = ledger.forget(now);
-        match self.engine.kernel_mut().remove_cgroup_counts(&forgotten.ids, &mut ledger.reader) {
+        match self.engine.bpf_mut().remove_cgroup_counts(&forgotten.ids, &mut ledger.reader) {
             Ok(()) => ledger.forget_counts(&forgotten),
             Err(error) => tracing::warn!(%error, "cannot remove the counts of deleted cgroups"),
         }
@@ -173,7 +173,7 @@ impl Reconciler {
         ledger.view = self.engine.view();
         self.engine.remove_unused(&unused, &mut ledger.reader);
         drop(ledger);
-        if let Err(error) = self.engine.kernel_mut().rest() {
+        if let Err(error) = self.engine.bpf_mut().rest() {
             tracing::error!(%error, "cannot free the places of removed counts");
         }
     }

@@ -67,23 +67,23 @@ fn start() -> (Attribution, Now) {
 #[test]
 fn from_pending_to_known() {
     let (mut known, mut now) = start();
-    assert_eq!(known.class(7, now.0), Owner::Pending);
+    assert_eq!(known.owner_of_id(7, now.0), Owner::Pending);
     assert!(!known.knows(7));
     known.add_cgroup(7, &path(1, Some(11)), now.0);
     known.add_cgroup(8, "/system.slice/sshd.service", now.0);
-    assert_eq!(name(&known.class(7, now.0)), "pending");
-    assert_eq!(name(&known.class(8, now.0)), "host");
+    assert_eq!(name(&known.owner_of_id(7, now.0)), "pending");
+    assert_eq!(name(&known.owner_of_id(8, now.0)), "host");
     known.apply_pod(pod_with(1, &[]));
-    assert_eq!(name(&known.class(7, now.after(1))), "p1 Awaited");
+    assert_eq!(name(&known.owner_of_id(7, now.after(1))), "p1 Awaited");
     known.apply_pod(pod_with(1, &[11]));
-    assert_eq!(name(&known.class(7, now.0)), "p1 c11");
-    assert_eq!(known.class(7, now.0).container_name(), Some("c11"));
+    assert_eq!(name(&known.owner_of_id(7, now.0)), "p1 c11");
+    assert_eq!(known.owner_of_id(7, now.0).container_name(), Some("c11"));
     // The sandbox never gets a name.
     known.add_cgroup(9, &path(1, Some(12)), now.0);
-    assert_eq!(name(&known.class(9, now.0)), "p1 Awaited");
-    assert_eq!(name(&known.class(9, now.after(60))), "p1 Unnamed");
+    assert_eq!(name(&known.owner_of_id(9, now.0)), "p1 Awaited");
+    assert_eq!(name(&known.owner_of_id(9, now.after(60))), "p1 Unnamed");
     known.add_cgroup(10, &path(1, None), now.0);
-    assert_eq!(name(&known.class(10, now.0)), "p1 Unnamed");
+    assert_eq!(name(&known.owner_of_id(10, now.0)), "p1 Unnamed");
     assert_eq!(known.cgroups(now.0).count(), 4);
 }
 
@@ -91,14 +91,14 @@ fn from_pending_to_known() {
 fn nobody_lists_the_pod() {
     let (mut known, mut now) = start();
     known.add_cgroup(7, &path(1, Some(11)), now.0);
-    assert_eq!(name(&known.class(7, now.after(59))), "pending");
-    assert_eq!(name(&known.class(7, now.after(1))), format!("unlisted {}", uid(1)));
+    assert_eq!(name(&known.owner_of_id(7, now.after(59))), "pending");
+    assert_eq!(name(&known.owner_of_id(7, now.after(1))), format!("unlisted {}", uid(1)));
     assert!(known.pod_exists(&uid(1)));
     known.remove_cgroup(7, now.0);
     assert!(!known.pod_exists(&uid(1)));
     // Better late than never.
     known.set_pods(vec![pod_with(1, &[11])], now.after(1));
-    assert_eq!(name(&known.class(7, now.0)), "p1 c11");
+    assert_eq!(name(&known.owner_of_id(7, now.0)), "p1 c11");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn what_is_gone_is_remembered_and_then_forgotten() {
     known.set_pods(vec![pod_with(2, &[21])], now.after(1));
     assert!(!known.pod_exists(&uid(1)));
     assert!(known.pod_exists(&uid(2)));
-    assert_eq!(name(&known.class(7, now.after(30))), "p1 c11");
+    assert_eq!(name(&known.owner_of_id(7, now.after(30))), "p1 c11");
     assert_eq!(known.cgroups(now.0).count(), 0);
     assert_eq!(known.forget(KEEP, now.after(500)), Forgotten::default());
     let key = CgroupKey { id: 7, generation: 0 };
@@ -127,7 +127,7 @@ fn a_deleted_pod_stays_while_it_has_a_cgroup() {
     known.add_cgroup(7, &path(1, Some(11)), now.0);
     known.delete_pod(&uid(1), now.0);
     assert_eq!(known.forget(KEEP, now.after(10_000)), Forgotten::default());
-    assert_eq!(name(&known.class(7, now.0)), "p1 c11");
+    assert_eq!(name(&known.owner_of_id(7, now.0)), "p1 c11");
     known.delete_pod("unknown", now.0);
     // Listed again: it was not deleted after all.
     known.set_pods(vec![pod_with(1, &[11])], now.0);
@@ -155,7 +155,7 @@ fn an_id_that_comes_back_is_another_cgroup() {
     let second = known.key(7);
     assert_ne!(first, second);
     assert_eq!(name(&known.owner(first, now.0)), "p1 c11");
-    assert_eq!(name(&known.class(7, now.0)), "p2 c21");
+    assert_eq!(name(&known.owner_of_id(7, now.0)), "p2 c21");
     // Removed and made again under its old name: still another one.
     known.remove_cgroup(7, now.after(1));
     known.add_cgroup(7, &path(2, Some(21)), now.after(1));
@@ -164,7 +164,7 @@ fn an_id_that_comes_back_is_another_cgroup() {
     let forgotten = known.forget(KEEP, now.after(1_000));
     // The counts of the id are the new cgroup's too.
     assert_eq!(forgotten, Forgotten { cgroups: vec![first, second], ids: Vec::new() });
-    assert_eq!(name(&known.class(7, now.0)), "p2 c21");
+    assert_eq!(name(&known.owner_of_id(7, now.0)), "p2 c21");
 }
 
 #[test]
@@ -173,13 +173,13 @@ fn a_mirror_pod_does_not_take_anothers_uid() {
     let mirror = Pod { mirror: true, name: "mirror".to_owned(), ..pod_with(1, &[]) };
     known.add_cgroup(7, &path(1, None), now.0);
     known.set_pods(vec![mirror.clone(), pod_with(1, &[])], now.0);
-    assert_eq!(name(&known.class(7, now.0)), "p1 Unnamed");
+    assert_eq!(name(&known.owner_of_id(7, now.0)), "p1 Unnamed");
     known.apply_pod(mirror.clone());
-    assert_eq!(name(&known.class(7, now.0)), "p1 Unnamed");
+    assert_eq!(name(&known.owner_of_id(7, now.0)), "p1 Unnamed");
     let mut alone = start().0;
     alone.add_cgroup(7, &path(1, None), now.0);
     alone.set_pods(vec![mirror], now.0);
-    assert_eq!(name(&alone.class(7, now.0)), "mirror Unnamed");
+    assert_eq!(name(&alone.owner_of_id(7, now.0)), "mirror Unnamed");
 }
 
 #[test]
@@ -190,9 +190,9 @@ fn labels_follow_the_pod_and_earlier_runs_keep_their_names() {
     let mut changed = pod_with(1, &[12, 13]);
     changed.labels.insert("org".to_owned(), "empire".to_owned());
     known.apply_pod(changed);
-    let Owner::Container { pod, .. } = known.class(7, now.0) else { panic!("known") };
+    let Owner::Container { pod, .. } = known.owner_of_id(7, now.0) else { panic!("known") };
     assert_eq!(pod.labels["org"], "empire");
-    assert_eq!(name(&known.class(7, now.0)), "p1 c11");
+    assert_eq!(name(&known.owner_of_id(7, now.0)), "p1 c11");
     // Without a cgroup there is nothing to name.
     known.remove_cgroup(7, now.0);
     known.forget(KEEP, now.after(1_000));

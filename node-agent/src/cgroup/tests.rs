@@ -12,7 +12,7 @@ fn fill(pattern: &str) -> String {
 fn check(pattern: &str, uid: &str, container: Option<&str>, qos: Qos) {
     let container = container.map(|id| ContainerId(id.to_owned()));
     assert_eq!(
-        classify(&fill(pattern)),
+        resolve(&fill(pattern)),
         CgroupOwner::Pod { uid: uid.to_owned(), container, qos },
         "{pattern}"
     );
@@ -142,16 +142,16 @@ fn the_host() {
         "/system.slice/kubelet.service",
         "/kata_overhead/{i}",
     ] {
-        assert_eq!(classify(&fill(pattern)), CgroupOwner::Host, "{pattern}");
+        assert_eq!(resolve(&fill(pattern)), CgroupOwner::Host, "{pattern}");
     }
 }
 
 proptest::proptest! {
     #[test]
-    fn any_text_is_classified(path in ".{0,80}", tail in "[a-z.:_/-]{0,40}") {
-        classify(&path);
+    fn any_text_is_resolved(path in ".{0,80}", tail in "[a-z.:_/-]{0,40}") {
+        resolve(&path);
         // Whatever a container makes below itself, the owner stays.
         let own = fill("/kubepods/burstable/pod{u}/{i}");
-        proptest::prop_assert_eq!(classify(&format!("{own}/{tail}")), classify(&own));
+        proptest::prop_assert_eq!(resolve(&format!("{own}/{tail}")), resolve(&own));
     }
 }

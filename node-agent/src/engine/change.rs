@@ -6,14 +6,14 @@ use std::{
     time::Instant,
 };
 
-use gatewatch_abi::consts::{CLASS_HOST, CLASS_PENDING};
+use gatewatch_abi::consts::{POLICY_SET_HOST, POLICY_SET_PENDING};
 use gatewatch_policy::{
     classify::Tables,
     plan::{HookPoint, Plan},
 };
 
 use super::{Engine, Failure, Member, PolicyKey};
-use crate::kernel_half::{Prepared, Reader};
+use crate::bpf::{Prepared, Reader};
 
 /// The policies that are to run, and those that turned out to be not loadable.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub struct Candidates {
     pub failed: BTreeMap<PolicyKey, Failure>,
 }
 
-/// Classifiers that are loaded and not in use yet, see [`Engine::load`].
+/// Matchers that are loaded and not in use yet, see [`Engine::load`].
 pub struct Change {
     candidates: Candidates,
     points: BTreeMap<HookPoint, Vec<Member>>,
@@ -45,11 +45,11 @@ impl Engine {
     /// yet: the policies that run continue to count as they do. Policies that can't be loaded move to
     /// [`Candidates::failed`].
     ///
-    /// All classifiers of a change are loaded before the first is installed, so no policy ever runs in part.
+    /// All matchers of a change are loaded before the first is installed, so no policy ever runs in part.
     pub fn load(&mut self, mut candidates: Candidates) -> Change {
         loop {
-            self.classes[CLASS_PENDING as usize] = candidates.plans.keys().cloned().collect();
-            self.classes[CLASS_HOST as usize] = candidates
+            self.policy_sets[POLICY_SET_PENDING as usize] = candidates.plans.keys().cloned().collect();
+            self.policy_sets[POLICY_SET_HOST as usize] = candidates
                 .plans
                 .iter()
                 .filter(|(_, plan)| plan.scope.host)
@@ -96,14 +96,14 @@ impl Engine {
     /// Removes from the kernel what no policy uses after a [`commit`](Self::commit), but for counts.
     pub fn detach_unused(&mut self) {
         let points: BTreeSet<HookPoint> = self.installed.keys().cloned().collect();
-        self.kernel.retain(|point| points.contains(point));
+        self.bpf.retain(|point| points.contains(point));
     }
 
     /// Removes the counts under numbers that a [`commit`](Self::commit) or [`forget_numbers`](Self::forget_numbers) has
     /// returned. Call it after [`detach_unused`](Self::detach_unused), or programs could count again.
     pub fn remove_unused(&mut self, unused: &[u32], reader: &mut Reader) {
         if !unused.is_empty()
-            && let Err(error) = self.kernel.remove_hooks(unused, reader)
+            && let Err(error) = self.bpf.remove_hooks(unused, reader)
         {
             tracing::warn!(%error, "cannot remove the counts of deleted hooks");
         }
@@ -113,11 +113,11 @@ impl Engine {
     pub fn finish(&mut self) {
         let followed: HashSet<&Vec<Vec<u8>>> =
             self.installed.values().flat_map(|installed| &installed.tables.follow).collect();
-        let freed = self.kernel.free_follow_sets(|set| followed.contains(set));
+        let freed = self.bpf.free_follow_sets(|set| followed.contains(set));
         if let Err(error) = self.save() {
             tracing::error!(%error, "cannot save the meaning of the kernel's numbers");
         }
-        if freed && let Err(error) = self.kernel.clear_free_follow_sets() {
+        if freed && let Err(error) = self.bpf.clear_free_follow_sets() {
             tracing::error!(%error, "cannot clear the marks of programs that are no longer followed");
         }
     }

@@ -15,7 +15,7 @@ use super::{
     numbers::{Identity, Numbers},
 };
 use crate::{
-    kernel_half::LoadError,
+    bpf::LoadError,
     series::{Hook, Hooks, InPolicy},
     upgrade::{self, SavedId},
 };
@@ -30,7 +30,8 @@ pub(super) struct Saved {
     #[serde(default)]
     gaps: Vec<(InPolicy<String>, u64)>,
     /// By number.
-    classes: Vec<BTreeSet<PolicyKey>>,
+    #[serde(rename = "classes")]
+    policy_sets: Vec<BTreeSet<PolicyKey>>,
     /// In the order of their bits.
     follow: Vec<Vec<Vec<u8>>>,
     /// The hooks, where an agent of layout 4 has written them.
@@ -107,28 +108,28 @@ impl Engine {
                 })
                 .collect(),
             gaps: self.gaps.iter().map(|(label, gap)| (label.clone(), *gap)).collect(),
-            classes: self.classes.clone(),
-            follow: self.kernel.follow_sets().to_vec(),
+            policy_sets: self.policy_sets.clone(),
+            follow: self.bpf.follow_sets().to_vec(),
             ids: Vec::new(),
         };
         match serde_json::to_vec(&saved) {
-            Ok(bytes) => self.kernel.save(&bytes),
+            Ok(bytes) => self.bpf.save(&bytes),
             Err(error) => Err(LoadError::Memory(error)),
         }
     }
 
     /// Goes on with the numbers of an earlier agent.
     pub(super) fn restore(&mut self) -> Result<(), LoadError> {
-        let Some(bytes) = self.kernel.saved()? else { return Ok(()) };
+        let Some(bytes) = self.bpf.saved()? else { return Ok(()) };
         let mut saved: Saved = serde_json::from_slice(&bytes).map_err(LoadError::Memory)?;
         let Restored { numbers, hooks, gaps } = saved.restore(Instant::now());
         self.before = numbers.all().filter(|(.., in_use)| *in_use).map(|(_, of, ..)| of.clone()).collect();
         (self.numbers, self.hooks, self.gaps) = (numbers, Arc::new(hooks), gaps);
-        if saved.classes.len() >= self.classes.len() {
-            self.classes = saved.classes;
+        if saved.policy_sets.len() >= self.policy_sets.len() {
+            self.policy_sets = saved.policy_sets;
         }
-        self.kernel.restore_follow_sets(saved.follow)?;
-        self.cgroups = self.kernel.cgroup_classes()?.into_iter().collect();
+        self.bpf.restore_follow_sets(saved.follow)?;
+        self.cgroups = self.bpf.cgroup_policy_sets()?.into_iter().collect();
         self.restored = true;
         Ok(())
     }
@@ -137,9 +138,9 @@ impl Engine {
     /// called once, when the first policies are installed.
     pub(super) fn note_gaps(&mut self, members: &BTreeMap<HookPoint, Vec<Member>>) {
         let before = std::mem::take(&mut self.before);
-        let Some(away) = self.kernel.away() else { return };
+        let Some(away) = self.bpf.away() else { return };
         let mut labels = BTreeSet::new();
-        for (point, members) in members.iter().filter(|(point, _)| !self.kernel.adopted(point)) {
+        for (point, members) in members.iter().filter(|(point, _)| !self.bpf.adopted(point)) {
             // Where the earlier agent's maps had another layout, nothing is known of its hooks: all may have been there.
             let was_there =
                 |member: &&Member| !self.restored || before.contains(&member.policy.at(point.clone()));
@@ -201,7 +202,7 @@ mod tests {
             at: "kprobe:__sys_setuid".to_owned(),
         };
         assert_eq!(gaps.get(&label), Some(&500));
-        assert_eq!((saved.classes.len(), saved.follow), (2, vec![vec![b"/a".to_vec()]]));
+        assert_eq!((saved.policy_sets.len(), saved.follow), (2, vec![vec![b"/a".to_vec()]]));
     }
 
     #[test]

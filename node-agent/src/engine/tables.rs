@@ -1,4 +1,4 @@
-//! What the classifier of a point looks at.
+//! What the matcher of a point looks at.
 
 use std::collections::BTreeSet;
 
@@ -18,15 +18,15 @@ impl Engine {
             let unique: BTreeSet<&PolicyKey> = members.iter().map(|member| &member.policy).collect();
             unique.into_iter().collect()
         };
-        let classes: Vec<Vec<bool>> = self
-            .classes
+        let policy_sets: Vec<Vec<bool>> = self
+            .policy_sets
             .iter()
-            .map(|class| policies.iter().map(|policy| class.contains(*policy)).collect())
+            .map(|policy_set| policies.iter().map(|policy| policy_set.contains(*policy)).collect())
             .collect();
         let function = point.symbol().and_then(|symbol| self.profile.function(symbol));
         let params = function.and_then(|function| function.params).unwrap_or_default();
         let number = u32::try_from(params.len()).unwrap_or(0);
-        let mut tables = classify::classify(point, &hooks(members, &policies), &classes, number)?;
+        let mut tables = classify::classify(point, &hooks(members, &policies), &policy_sets, number)?;
         let typed = if gives_typed_task(&self.profile.release) { TYPED_TASK } else { TYPED_ARG };
         for slot in &mut tables.spec.texts {
             if params.get(slot.arg as usize).is_some_and(|param| is_typed(slot.source, param)) {
@@ -52,7 +52,7 @@ fn is_typed(source: u32, param: &Param) -> bool {
     }
 }
 
-/// A point's members as the classifier's builder takes them. `policies` has every policy among them.
+/// A point's members as the matcher's builder takes them. `policies` has every policy among them.
 fn hooks<'a>(members: &'a [Member], policies: &[&PolicyKey]) -> Vec<classify::Hook<'a>> {
     members
         .iter()

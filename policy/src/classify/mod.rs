@@ -19,7 +19,7 @@ mod tests;
 mod texts;
 
 use gatewatch_abi::{
-    BitAction, ExactKey, Spec, Step,
+    BitAction, ExactKey, MatcherConfig, Step,
     consts::{
         ACTION_COUNT, ADDR_SLOTS, FOLLOW_SLOTS, INT_SLOTS, MAX_SELECTORS, TEXT_BYTES, TEXT_SLOTS, WORD_BITS,
     },
@@ -43,7 +43,7 @@ pub struct Hook<'a> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tables {
     /// What the program looks at. `follow[i].mask` is left to the caller, who numbers the sets.
-    pub spec: Spec,
+    pub spec: MatcherConfig,
     /// All rows, `spec.words` words each. The first ones are those of the cgroup classes.
     pub rows: Vec<u64>,
     /// One for each bit.

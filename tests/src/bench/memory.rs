@@ -1,4 +1,4 @@
-//! What the agent and its kernel half keep in memory.
+//! What the agent and its BPF programs keep in memory.
 
 use std::{collections::BTreeMap, fs, path::Path, thread::sleep, time::Duration};
 
@@ -67,7 +67,7 @@ pub(super) fn measure(table: &mut Table) {
     let with_shipped = kernel_parts(shipped.id());
     say_parts(table, "and for the policies that are shipped", &parts[0], &with_shipped);
     let grown = grown(&parts[0], &with_shipped);
-    // Each function has a slot for its classifier, of a type that nothing else has (BPF_MAP_TYPE_PROG_ARRAY).
+    // Each function has a slot for its matcher, of a type that nothing else has (BPF_MAP_TYPE_PROG_ARRAY).
     let functions =
         grown.iter().filter(|(kind, _)| kind.starts_with("map of type 3,")).map(|(_, part)| part.count);
     let (functions, all) = (f64::from(functions.sum::<u32>()), sum(&with_shipped) - sum(&parts[0]));

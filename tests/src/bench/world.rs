@@ -49,7 +49,7 @@ pub(super) fn start(policies: &[(String, String)], pods: &str) -> Agent {
 }
 
 impl World {
-    /// With so many policies and pods, when all pods are known to the kernel half.
+    /// With so many policies and pods, when all pods are known to the BPF programs.
     pub(super) fn new(table: &Table, policies: u32, pods: u32) -> Self {
         table.progress(&format!("starting an agent with {policies} policies and {pods} pods"));
         let manifests: Vec<String> = (0..pods)
@@ -58,10 +58,10 @@ impl World {
         let agent = start(&self::policies(policies), &pod::list(&manifests));
         let containers: Vec<Container> =
             (0..pods).map(|i| Container::create(&uid(i), &container_id(i)).expect("a cgroup")).collect();
-        // What a cgroup counts before it is classified, it counts for all policies. A pod has one, and so has its container.
-        let classified =
+        // What a cgroup counts before it has a policy set, it counts for all policies. A pod has one, and so has its container.
+        let assigned =
             |text: &str| sum(text, "gatewatch_map_entries", &[("map", "cgroups")]) >= u64::from(pods) * 2;
-        assert!(agent.wait(classified), "{}", agent.log());
+        assert!(agent.wait(assigned), "{}", agent.log());
         let running = agent.sum("gatewatch_policies", &[("state", "running")]);
         assert_eq!(running, u64::from(policies), "all policies run\n{}", agent.log());
         Self { agent, containers }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use gatewatch_tests::bench::{self, Subject};
 
-/// Measures the kernel half and the agent.
+/// Measures the BPF programs and the agent.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -30,7 +30,7 @@ struct Form {
 enum Bench {
     /// What a hooked call costs, beside empty programs on the same function
     Event(Form),
-    /// What the agent and its kernel half keep in memory
+    /// What the agent and its BPF programs keep in memory
     Memory(Form),
     /// From the agent's exec until all policies count
     Startup(Form),

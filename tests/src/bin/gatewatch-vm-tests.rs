@@ -1,6 +1,6 @@
 //! The tests that need a kernel. Run by `cargo xtask test vm` on each supported one.
 //!
-//! They run one after the other: every test has the kernel half to itself.
+//! They run one after the other: every test has the BPF programs to itself.
 
 use std::process::ExitCode;
 

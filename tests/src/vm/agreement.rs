@@ -1,4 +1,4 @@
-//! The kernel half against the reference evaluator: generated plans and events, run through both.
+//! The BPF programs against the reference evaluator: generated plans and events, run through both.
 
 mod file_types;
 mod paths;
@@ -94,11 +94,11 @@ fn hook(
 }
 
 thread_local! {
-    /// The kernel half, loaded once for each way of attaching.
+    /// The BPF programs, loaded once for each way of attaching.
     static KERNELS: RefCell<BTreeMap<Way, Kernel>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// Lends the kernel half that attaches in this way.
+/// Lends the BPF programs that attaches in this way.
 fn with_kernel(way: Way, f: impl FnOnce(&mut Kernel)) {
     KERNELS.with_borrow_mut(|kernels| {
         let kernel = kernels.entry(way).or_insert_with(|| Kernel::load_with(way));

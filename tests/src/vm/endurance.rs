@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use gatewatch_agent::kernel_half::AttachTypes;
+use gatewatch_agent::bpf::AttachTypes;
 use gatewatch_kernel::host::{Depth, host_to};
 
 pub(super) use self::calls::{make, make_paced};

@@ -64,7 +64,7 @@ fn under_interruption(way: Way) -> (u64, u64, u64) {
                 matchArgs: [{index: 0, operator: Equal, values: [\"7\"]}]";
     let plans = kernel.compile(&policy("gid", hook));
     assert!(kernel.apply(plans).is_empty(), "the policy loads");
-    let by: Vec<_> = kernel.engine.kernel().functions().map(|(_, by)| by).collect();
+    let by: Vec<_> = kernel.engine.bpf().functions().map(|(_, by)| by).collect();
     assert_eq!(by, [way.name()]);
     let mut workers = Vec::new();
     let mut made = 0;
@@ -108,7 +108,7 @@ pub(super) fn full_table() {
     let plans = kernel.compile(&policy("uid", SETUID));
     assert!(kernel.apply(plans).is_empty());
     let id = *kernel.engine.view().hooks.keys().next().expect("a hook");
-    kernel.engine.kernel_mut().fill_counts().expect("the table is filled");
+    kernel.engine.bpf_mut().fill_counts().expect("the table is filled");
     crate::calls::setuid_root(1_000);
     let overflow: u64 = kernel
         .reader

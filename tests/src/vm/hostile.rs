@@ -119,7 +119,7 @@ pub(super) fn without_a_file() {
     assert_eq!(sum(&text, EVENTS, &[("policy", "uid")]), made + 10, "{text}");
 }
 
-/// Processes by the thousand, each of which makes a call and ends: all are counted, and the kernel half keeps nothing of
+/// Processes by the thousand, each of which makes a call and ends: all are counted, and the BPF programs keep nothing of
 /// them.
 pub(super) fn forks() {
     const PROCESSES: usize = 3_000;

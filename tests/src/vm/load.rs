@@ -49,7 +49,7 @@ pub(super) fn agent_stopped() {
     exact(&agent, callers.finish());
 }
 
-/// More different programs than the kernel half can remember: each call is counted, and memory has its bound.
+/// More different programs than the BPF programs can remember: each call is counted, and memory has its bound.
 pub(super) fn programs_without_end() {
     const PROGRAMS: u64 = 20_000;
     let agent = counts_setuid();

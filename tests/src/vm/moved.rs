@@ -1,4 +1,4 @@
-//! Tasks that go from one cgroup to another, and cgroups that come to be watched: what a classifier remembers, and what
+//! Tasks that go from one cgroup to another, and cgroups that come to be watched: what a matcher remembers, and what
 //! it passes over, holds only for as long as it is true.
 
 use std::{

@@ -85,10 +85,9 @@ pub(super) fn two_hundred_and_a_hundred_policies() {
     let agent = Agent::start(&policies, &pod::list(&manifests));
     let containers: Vec<Container> =
         (0..PODS).map(|i| Container::create(&uid(i), &container_id(i)).expect("a cgroup")).collect();
-    // What a cgroup counts before it is classified, it counts for all policies: for 200 of them the table has no room.
-    let classified =
-        |text: &str| sum(text, "gatewatch_map_entries", &[("map", "cgroups")]) >= u64::from(PODS);
-    assert!(agent.wait(classified), "{}", agent.log());
+    // What a cgroup counts before it has a policy set, it counts for all policies: for 200 of them the table has no room.
+    let assigned = |text: &str| sum(text, "gatewatch_map_entries", &[("map", "cgroups")]) >= u64::from(PODS);
+    assert!(agent.wait(assigned), "{}", agent.log());
     let join = |cgroup: &Path| fs::write(cgroup.join("cgroup.procs"), "0").expect("joined");
     for container in &containers {
         join(&container.cgroup);

@@ -10,7 +10,7 @@ use crate::kernel::{Kernel, Way};
 const MOST: u32 = 750_000;
 
 fn looked_at(kernel: &Kernel, about: &str) {
-    for (name, instructions) in kernel.engine.kernel().verified_instructions() {
+    for (name, instructions) in kernel.engine.bpf().verified_instructions() {
         println!("{about}: {name} {instructions}");
         assert!(instructions <= MOST, "{about}: {name} has {instructions}, {MOST} is the bound");
     }
@@ -25,7 +25,7 @@ fn one_of_many(call: &str, index: u32, operator: &str, id: u32) -> String {
     policy(&format!("p{id}"), &hook)
 }
 
-/// The greatest classifiers that there are: a thousand policies on one function, a hundred with masks, and the shipped file
+/// The greatest matchers that there are: a thousand policies on one function, a hundred with masks, and the shipped file
 /// policy, which walks a path in each of its functions, and two in one; by itself, with a beginning as long as may be, and
 /// among so many others that a word doesn't hold them.
 pub(super) fn head_room() {

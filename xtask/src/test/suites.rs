@@ -22,20 +22,19 @@ const VM_TESTS: &str = "gatewatch-vm-tests";
 
 pub(super) fn format(_: &Context) -> Result<Counts> {
     let workspace = passes(cargo("fmt").args(["--all", "--check"]))?;
-    let kernel_half = passes(cargo("fmt").arg("--check").current_dir(paths::root().join("ebpf")))?;
+    let bpf_objects = passes(cargo("fmt").arg("--check").current_dir(paths::root().join("ebpf")))?;
     Ok(Counts::one("the workspace: `cargo fmt --all` formats it", workspace)
-        .and(Counts::one("ebpf/: `cargo fmt` in it formats it", kernel_half)))
+        .and(Counts::one("ebpf/: `cargo fmt` in it formats it", bpf_objects)))
 }
 
 pub(super) fn lint(context: &Context) -> Result<Counts> {
     const STRICT: [&str; 3] = ["--", "-D", "warnings"];
     let mut workspace = cargo("clippy");
     workspace.args(["--workspace", "--all-targets"]).args(STRICT);
-    context.kernel_half()?.announce(&mut workspace);
+    context.bpf_objects()?.announce(&mut workspace);
     let workspace = passes(&mut workspace)?;
-    let kernel_half =
-        passes(build::kernel_half_cargo(&context.tools, "clippy")?.arg("--release").args(STRICT))?;
-    Ok(Counts::one("clippy on the workspace", workspace).and(Counts::one("clippy on ebpf/", kernel_half)))
+    let bpf_objects = passes(build::bpf_cargo(&context.tools, "clippy")?.arg("--release").args(STRICT))?;
+    Ok(Counts::one("clippy on the workspace", workspace).and(Counts::one("clippy on ebpf/", bpf_objects)))
 }
 
 pub(super) fn unit(context: &Context) -> Result<Counts> {
@@ -44,7 +43,7 @@ pub(super) fn unit(context: &Context) -> Result<Counts> {
     if !context.passed_on.is_empty() {
         command.arg("--").args(&context.passed_on);
     }
-    context.kernel_half()?.announce(&mut command);
+    context.bpf_objects()?.announce(&mut command);
     counted(&mut command)
 }
 

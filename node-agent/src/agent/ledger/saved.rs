@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Ledger;
 use crate::{
     attribution::SavedAttribution,
-    kernel_half::LoadError,
+    bpf::LoadError,
     series::{InPolicy, SavedSeries, SavedTotals, SavingSeries},
     upgrade,
 };

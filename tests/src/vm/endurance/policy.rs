@@ -10,7 +10,7 @@ use crate::vm::this;
 
 pub(super) const NAMESPACES: [&str; 2] = ["red", "blue"];
 pub(super) const ORGS: [&str; 3] = ["a", "b", "c"];
-/// Hooks on one function, with as many selectors as a hook may have: together more than its classifier has room for.
+/// Hooks on one function, with as many selectors as a hook may have: together more than its matcher has room for.
 const TOO_MANY: usize = 17;
 const SELECTORS: u32 = 64;
 /// A hook that every agent refuses.

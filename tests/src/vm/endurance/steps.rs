@@ -82,7 +82,7 @@ impl World {
                 ("of an unknown function", Some(unknown), Some(file))
             }
             68..76 => {
-                // What was there before stays, also where it was too much for the kernel half.
+                // What was there before stays, also where it was too much for the BPF programs.
                 let state = if too_big { Some("failed") } else { kept.as_ref().map(|_| "running") };
                 let file = File { state, broken: true, in_force: kept, too_big, lasts };
                 ("no YAML", Some("kind: [TracingPolicy\n".to_owned()), Some(file))

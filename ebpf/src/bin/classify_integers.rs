@@ -1,6 +1,0 @@
-//! The same for a few integers: a third of its size.
-#![no_std]
-#![no_main]
-#![allow(missing_docs, reason = "aya's macros drop the documentation of programs")]
-
-gatewatch_ebpf::classifier!(Single, Integers);

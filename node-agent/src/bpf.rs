@@ -1,0 +1,345 @@
+//! The BPF programs as the agent handles them: loading, maps, attaching.
+//!
+//! [`BpfPrograms`] owns everything in the kernel. One [`Function`](function::Function) stands for each kernel function
+//! that is hooked; what its matcher looks at comes as [`Tables`] from the policy engine.
+
+mod alive;
+mod batch;
+mod blob;
+mod bpffs;
+mod counts;
+pub mod error;
+mod fprobe;
+mod function;
+mod loader;
+mod maps;
+mod node;
+mod objects;
+pub mod processes;
+mod reader;
+mod realtime;
+mod shared;
+mod store;
+mod stub;
+mod syscall;
+mod tracker;
+mod types;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gatewatch_policy::{classify::Tables, plan::HookPoint};
+
+use self::{
+    alive::Alive,
+    bpffs::Pins,
+    function::Function,
+    loader::Loader,
+    shared::Shared,
+    store::{StateKey, Store},
+    stub::Stub,
+    tracker::Tracker,
+    types::Types,
+};
+pub use self::{
+    bpffs::cleanup,
+    error::LoadError,
+    fprobe::empty as empty_fprobe,
+    function::{Missed, Prepared},
+    node::{AttachTypes, Node},
+    objects::empty_programs,
+    reader::{Attached, CgroupChanges, Reader, Usage},
+    realtime::Interruptible,
+    stub::cgroup_steps,
+};
+
+/// Name under which the key of programs' ids is kept.
+const KEY: &str = "key";
+
+/// Everything that we have in the kernel.
+pub struct BpfPrograms {
+    node: Node,
+    types: Types,
+    loader: Loader,
+    stub: Stub,
+    hash_key: u64,
+    shared: Shared,
+    tracker: Tracker,
+    functions: BTreeMap<HookPoint, Function>,
+    /// Those that an earlier agent has hooked, and that counted while there was none.
+    adopted: BTreeSet<HookPoint>,
+    alive: Option<Alive>,
+    store: Store,
+    // The last one: with it goes the folder.
+    pins: Pins,
+}
+
+impl BpfPrograms {
+    /// Loads what follows processes and cgroups, and reads the processes that run already. Nothing is hooked that
+    /// wasn't before: hooks of an earlier agent continue to count as they did. The counts are read by the [`Reader`].
+    pub fn load(node: Node) -> Result<(Self, Reader), LoadError> {
+        let mut types = Types::default();
+        // An earlier agent's hooks count meanwhile.
+        let realtime = node.interruptible.realtime_guard();
+        let mut pins = Pins::prepare(&node.pins, node.keep)?;
+        let hash_key = key(&mut pins)?;
+        let mut loader = Loader::new(pins.dir());
+        let mut tracker = Tracker::load(&node, &mut loader, hash_key)?;
+        let mut shared = Shared::take(tracker.ebpf_mut(), pins.taken)?;
+        if pins.kept() && !pins.taken {
+            // Last: a folder with a key in it is whole.
+            blob::save(pins.dir(), KEY, &hash_key.to_le_bytes())?;
+        }
+        let store = Store::new(&pins);
+        let reader = Reader::new(&shared, tracker.ebpf_mut(), node.interruptible, store.clone())?;
+        drop(realtime);
+        tracker.attach(types.get()?, &pins)?;
+        let stub = Stub::new(node.cgroup_steps, types.get()?)?;
+        let realtime = node.interruptible.realtime_guard();
+        shared.scan_processes(hash_key)?;
+        let functions: BTreeMap<HookPoint, Function> =
+            if pins.taken { Function::adopt_all(&pins).into_iter().collect() } else { BTreeMap::new() };
+        drop(realtime);
+        let adopted = functions.keys().cloned().collect();
+        let alive = pins.kept().then(|| Alive::open(pins.dir())).flatten();
+        let kernel = Self {
+            node,
+            types,
+            loader,
+            stub,
+            hash_key,
+            shared,
+            tracker,
+            functions,
+            adopted,
+            alive,
+            store,
+            pins,
+        };
+        Ok((kernel, reader))
+    }
+
+    /// Whether this function was hooked by an earlier agent and counted while there was none.
+    pub fn adopted(&self, point: &HookPoint) -> bool {
+        self.adopted.contains(point)
+    }
+
+    /// Whether this function's hook stays when we end.
+    pub fn outlives_us(&self, point: &HookPoint) -> bool {
+        self.functions.get(point).is_some_and(Function::is_kept)
+    }
+
+    /// Milliseconds since an earlier agent was last alive; `None` where there was none since the machine started.
+    pub fn away(&self) -> Option<u64> {
+        self.pins.alive.map(|then| alive::now().saturating_sub(then))
+    }
+
+    /// Writes that the agent is alive. To be called several times a second.
+    pub fn beat(&mut self) {
+        let _realtime = self.node.interruptible.realtime_guard();
+        if let Some(alive) = &mut self.alive {
+            alive.beat();
+        }
+    }
+
+    /// Saves the meaning of the numbers in the maps for the next agent. Must be called before the kernel counts by them.
+    pub fn save(&self, bytes: &[u8]) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.store.save(StateKey::Engine, bytes)
+    }
+
+    /// What an earlier agent has saved.
+    pub fn saved(&self) -> Result<Option<Vec<u8>>, LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.store.load(StateKey::Engine)
+    }
+
+    /// Loads a matcher for a function, and attaches to the function if that isn't done yet. Counts nothing
+    /// before [`install`](Self::install).
+    pub fn prepare(&mut self, point: &HookPoint, tables: &Tables) -> Result<Prepared, LoadError> {
+        let mut tables = tables.clone();
+        let realtime = self.node.interruptible.realtime_guard();
+        for (set, slot) in tables.follow.iter().zip(&mut tables.spec.follow) {
+            slot.mask = self.shared.follow_set(set, self.hash_key)?;
+        }
+        drop(realtime);
+        if !self.functions.contains_key(point) {
+            let load = (&mut self.loader, self.types.get()?);
+            let function = Function::attach(&self.node, &self.stub, &self.pins, load, point)?;
+            self.functions.insert(point.clone(), function);
+        }
+        let Some(function) = self.functions.get(point) else {
+            return Err(LoadError::NotAttached(point.label()));
+        };
+        function.prepare(&self.node, &self.pins, (&mut self.loader, self.types.get()?), self.hash_key, tables)
+    }
+
+    /// Gives back memory that only loading programs needs, if none was loaded since the last call, and what counts that
+    /// were taken away have held. To be called now and then.
+    pub fn rest(&mut self) -> Result<(), LoadError> {
+        self.types.rest();
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.shared.counts.reuse()
+    }
+
+    /// The same, without waiting whether more is loaded soon.
+    pub fn loaded_all(&mut self) {
+        self.types.clear();
+    }
+
+    /// Puts a prepared matcher in the place of the one before: from one event to the next.
+    pub fn install(&mut self, point: &HookPoint, prepared: Prepared) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        match self.functions.get_mut(point) {
+            Some(function) => function.install(prepared),
+            None => Err(LoadError::NotAttached(point.label())),
+        }
+    }
+
+    /// Writes a row of cgroup policy sets into a function's matcher.
+    pub fn set_policy_set_row(
+        &mut self,
+        point: &HookPoint,
+        policy_set: u32,
+        row: &[u64],
+    ) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        match self.functions.get_mut(point) {
+            Some(function) => function.set_row(policy_set, row),
+            None => Err(LoadError::NotAttached(point.label())),
+        }
+    }
+
+    /// Says which cgroups no policy on a function watches: their events end before the matcher. A cgroup that is to be
+    /// watched must be out of this before that is said to be so.
+    pub fn set_unwatched(
+        &mut self,
+        point: &HookPoint,
+        cgroups: impl Iterator<Item = u64>,
+    ) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        match self.functions.get_mut(point) {
+            Some(function) => function.set_unwatched(cgroups),
+            None => Err(LoadError::NotAttached(point.label())),
+        }
+    }
+
+    /// Takes away every hook for which `keep` is false.
+    pub fn retain(&mut self, keep: impl Fn(&HookPoint) -> bool) {
+        let gone: Vec<HookPoint> = self.functions.keys().filter(|point| !keep(point)).cloned().collect();
+        for point in gone {
+            self.adopted.remove(&point);
+            if let Some(function) = self.functions.remove(&point) {
+                function.remove();
+            }
+        }
+    }
+
+    /// The hooked functions, and how each is attached: `fentry`, `fexit`, `fprobe`, `kprobe` or `kretprobe`.
+    pub fn functions(&self) -> impl Iterator<Item = (&HookPoint, &'static str)> {
+        self.functions.iter().map(|(point, function)| (point, function.attached_by()))
+    }
+
+    /// Makes the overflow counter of a hook.
+    pub fn add_hook(&mut self, hook: u32) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.shared.counts.add_hook(hook)
+    }
+
+    /// Removes the counts of hooks. Nothing reads counts meanwhile, since that needs the reader.
+    pub fn remove_hooks(&mut self, hooks: &[u32], _reader: &mut Reader) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.shared.remove_counts(|key| hooks.contains(&key.hook))
+    }
+
+    /// Removes the counts of cgroups that no longer exist. Nothing reads counts meanwhile, since that needs the reader.
+    pub fn remove_cgroup_counts(&mut self, cgroups: &[u64], _reader: &mut Reader) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.shared.remove_counts(|key| cgroups.contains(&key.cgroup))
+    }
+
+    /// Fills the table of counts up with entries of no hook, so that a test can see what happens then.
+    pub fn fill_counts(&mut self) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.shared.counts.fill()
+    }
+
+    /// Says which policy set a cgroup has; `None`: it has none.
+    pub fn set_cgroup_policy_set(&mut self, cgroup: u64, policy_set: Option<u32>) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.shared.set_cgroup_policy_set(cgroup, policy_set)
+    }
+
+    /// The policy sets of cgroups as an earlier agent has set them.
+    pub fn cgroup_policy_sets(&self) -> Result<Vec<(u64, u32)>, LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.shared.cgroup_policy_sets()
+    }
+
+    /// The sets of programs whose children are followed, in the order of their bits.
+    pub fn follow_sets(&self) -> &[Vec<Vec<u8>>] {
+        self.shared.follow_sets()
+    }
+
+    /// Gives sets free that no matcher uses; true where there were any, which are to be written down and then
+    /// [cleared](Self::clear_free_follow_sets).
+    pub fn free_follow_sets(&mut self, used: impl Fn(&Vec<Vec<u8>>) -> bool) -> bool {
+        self.shared.free_follow_sets(used)
+    }
+
+    /// Takes what is left of sets that were given free out of the maps.
+    pub fn clear_free_follow_sets(&mut self) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.shared.clear_free_bits()
+    }
+
+    /// Goes on with the sets of an earlier agent.
+    pub fn restore_follow_sets(&mut self, sets: Vec<Vec<Vec<u8>>>) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.shared.restore_follow_sets(sets)
+    }
+
+    /// The attached programs.
+    pub fn attached(&self) -> Vec<Attached> {
+        self.functions
+            .iter()
+            .map(|(point, function)| Attached { point: point.clone(), program: function.program() })
+            .collect()
+    }
+
+    /// Bytes of the kernel's memory that a function's programs and maps take.
+    pub fn memory(&self, point: &HookPoint) -> u64 {
+        self.functions.get(point).map_or(0, Function::memory)
+    }
+
+    /// What the verifier looked at: program name, instructions processed.
+    pub fn verified_instructions(&self) -> Vec<(String, u32)> {
+        let mut all = self.tracker.verified_instructions();
+        all.extend(
+            self.functions
+                .iter()
+                .filter_map(|(point, function)| Some((point.label(), function.verified_instructions()?))),
+        );
+        all
+    }
+}
+
+/// The key that ids of programs are made with: an earlier agent's, whose ids are in the maps, or a new one.
+fn key(pins: &mut Pins) -> Result<u64, LoadError> {
+    if pins.taken {
+        let known = blob::load(pins.dir(), KEY).ok().flatten().and_then(|bytes| bytes.try_into().ok());
+        if let Some(known) = known {
+            return Ok(u64::from_le_bytes(known));
+        }
+        // An agent that ended before it had begun.
+        pins.clear()?;
+    }
+    random_key()
+}
+
+/// A key that nobody can guess.
+fn random_key() -> Result<u64, LoadError> {
+    let mut key = [0; 8];
+    rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| LoadError::Random(errno.into()))?;
+    Ok(u64::from_ne_bytes(key))
+}

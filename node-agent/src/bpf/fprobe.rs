@@ -1,0 +1,99 @@
+//! Programs for fprobe, which aya doesn't load: it has none that say beforehand that they will be attached by links of the
+//! type `BPF_TRACE_KPROBE_MULTI`, and the kernel asks for that. What an object needs before it can be loaded is done by
+//! aya's own parser, as aya's loader does it.
+
+use std::{
+    collections::HashSet,
+    ffi::CString,
+    io,
+    os::fd::{AsFd, AsRawFd as _, OwnedFd, RawFd},
+};
+
+use aya::{
+    Ebpf, EbpfError,
+    maps::{Map, MapData},
+    programs::ProgramError,
+};
+use aya_obj::{Object, VerifierLog};
+
+use super::{LoadError, objects, syscall};
+
+/// Room for what the verifier says of a program that it refuses; the end is kept where it says more.
+const LOG: usize = 1 << 16;
+
+/// Loads the program `name` of an object for fprobe. `ebpf`: the same object, with its maps in the kernel.
+pub(super) fn load(
+    ebpf: &Ebpf,
+    object: &[u8],
+    name: &'static str,
+    symbol: &str,
+) -> Result<OwnedFd, LoadError> {
+    let unfit = |source| LoadError::Object { object: name, source };
+    let features = aya::features();
+    let mut object = Object::parse(object).map_err(|error| unfit(EbpfError::from(error)))?;
+    let types = match features.btf() {
+        Some(features) => {
+            object.fixup_and_sanitize_btf(features).map_err(|error| unfit(EbpfError::from(error)))?
+        }
+        None => None,
+    };
+    let types = types.map(|types| syscall::load_types(&types.to_bytes())).transpose();
+    let failed = |source| LoadError::Program { program: name, target: symbol.to_owned(), source };
+    let types = types.map_err(|error| failed(ProgramError::IOError(error)))?;
+    let maps: Vec<(String, RawFd, aya_obj::Map)> = object
+        .maps
+        .drain()
+        .filter_map(|(name, map)| {
+            let fd = data(ebpf.map(&name)?)?.fd().as_fd().as_raw_fd();
+            Some((name, fd, map))
+        })
+        .collect();
+    let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
+    object
+        .relocate_maps(maps.iter().map(|(name, fd, map)| (name.as_str(), *fd, map)), &sections)
+        .map_err(|error| unfit(EbpfError::from(error)))?;
+    object.relocate_calls(&sections).map_err(|error| unfit(EbpfError::from(error)))?;
+    object.sanitize_functions(features);
+    let program = object.programs.get(name).ok_or(LoadError::Missing(name))?;
+    let function = object.functions.get(&program.function_key()).ok_or(LoadError::Missing(name))?;
+    let load = |log: &mut [u8]| {
+        syscall::load_for_fprobe(name, program, function, types.as_ref().map(AsFd::as_fd), log)
+    };
+    // The log takes time, so it is asked for only where there is something to read in it.
+    load(&mut []).or_else(|_| {
+        let mut log = vec![0; LOG];
+        load(&mut log).map_err(|io_error| {
+            let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
+            let verifier_log = VerifierLog::new(String::from_utf8_lossy(&log[..end]).into_owned());
+            failed(ProgramError::LoadError { io_error, verifier_log })
+        })
+    })
+}
+
+/// Attaches a program that does nothing, the floor that benches measure against, until what this gives is dropped.
+pub fn empty(symbol: &str) -> Result<OwnedFd, LoadError> {
+    const NAME: &str = "empty_kprobe";
+    let object = objects::built(objects::ATTACH)?;
+    let ebpf = Ebpf::load(object).map_err(|source| LoadError::Object { object: "attaching", source })?;
+    let program = load(&ebpf, object, NAME, symbol)?;
+    let failed = |error| LoadError::Program {
+        program: NAME,
+        target: symbol.to_owned(),
+        source: ProgramError::IOError(error),
+    };
+    let name = CString::new(symbol).map_err(|error| failed(io::Error::other(error)))?;
+    syscall::attach_by_fprobe(program.as_fd(), &name).map_err(failed)
+}
+
+/// The map in the kernel, of the types that our objects have.
+const fn data(map: &Map) -> Option<&MapData> {
+    match map {
+        Map::Array(data)
+        | Map::HashMap(data)
+        | Map::LpmTrie(data)
+        | Map::PerCpuArray(data)
+        | Map::ProgramArray(data)
+        | Map::Queue(data) => Some(data),
+        _ => None,
+    }
+}

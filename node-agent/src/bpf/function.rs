@@ -1,0 +1,326 @@
+//! One kernel function: the program that is attached to it, and the matcher that it jumps to.
+
+mod attach_type;
+pub(super) mod folder;
+mod matcher;
+mod program;
+mod tables;
+
+use std::{
+    fs,
+    os::fd::{AsFd, AsRawFd as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use aya::{
+    Btf,
+    maps::{Array, Map, MapData, ProgramArray},
+    programs::{ProgramFd, ProgramInfo, links::PinnedLink},
+};
+use gatewatch_abi::{consts::UNWATCHED, unwatched_slot};
+use gatewatch_policy::{
+    classify::Tables,
+    plan::{HookPoint, When},
+};
+
+pub use self::matcher::Prepared;
+use self::{
+    attach_type::AttachType,
+    program::{Link, LoadedProgram},
+};
+use super::{
+    LoadError, Node, bpffs,
+    bpffs::Pins,
+    loader::{Loader, With},
+    stub::Stub,
+};
+
+/// Name of the map that holds the matcher.
+const SLOT: &str = "CLASSIFIER";
+
+/// Name under which that map is pinned. Like the map's own name, it is the same for agents of every version.
+const SLOT_PIN: &str = "classifier";
+
+/// Name of the map that holds the globals of the program on a function.
+const GLOBALS: &str = ".bss";
+
+/// The cgroups that no policy on a function watches, each at its slot.
+type Unwatched = [u64; UNWATCHED];
+
+/// Events that a program did not see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missed {
+    /// The program was running on that CPU already, in a task that had been interrupted.
+    pub recursion: u64,
+}
+
+/// A hooked function.
+pub(super) struct Function {
+    point: HookPoint,
+    symbol: String,
+    by: AttachType,
+    program: Arc<ProgramFd>,
+    hold: Hold,
+    slot: ProgramArray<MapData>,
+    globals: Array<MapData, Unwatched>,
+    globals_memory: u64,
+    /// What stands in `globals`.
+    unwatched: Box<Unwatched>,
+    matcher: Option<Prepared>,
+}
+
+/// What keeps a program attached.
+enum Hold {
+    /// A folder in the bpf file system: it stays when we end.
+    Kept(PathBuf),
+    /// We do: dropping this takes the hook away.
+    Ours(
+        #[expect(dead_code, reason = "kept for its end")] Link,
+        #[expect(dead_code, reason = "kept for its end")] Box<LoadedProgram>,
+    ),
+}
+
+impl Function {
+    /// Attaches to a function in the cheapest way that works and sees every call, else by a kprobe. Events pass until there
+    /// is a matcher.
+    pub(super) fn attach(
+        node: &Node,
+        stub: &Stub,
+        pins: &Pins,
+        (loader, btf): (&mut Loader, &Btf),
+        point: &HookPoint,
+    ) -> Result<Self, LoadError> {
+        let when = point.when();
+        let cheaper = [
+            (when == When::Entry && node.attach_types.fentry, AttachType::Fentry),
+            (when == When::Entry && node.attach_types.fprobe, AttachType::Fprobe),
+            (when == When::Return && node.attach_types.fexit, AttachType::Fexit),
+        ];
+        for (_, by) in cheaper.into_iter().filter(|(allowed, _)| *allowed) {
+            match Self::attach_by(by, node, stub, pins, (&mut *loader, btf), point) {
+                Ok(function) => return Ok(function),
+                Err(error) => {
+                    tracing::debug!(hook = %point, %error, "cannot attach by {}", by.name());
+                    if let Some(folder) = folder::path(pins, point, by) {
+                        bpffs::remove_all(&folder)
+                            .map_err(|source| LoadError::Pins { path: folder, source })?;
+                    }
+                }
+            }
+        }
+        let probe = match when {
+            When::Entry => AttachType::Kprobe,
+            When::Return => AttachType::Kretprobe,
+        };
+        Self::attach_by(probe, node, stub, pins, (loader, btf), point)
+    }
+
+    fn attach_by(
+        by: AttachType,
+        node: &Node,
+        stub: &Stub,
+        pins: &Pins,
+        (loader, btf): (&mut Loader, &Btf),
+        point: &HookPoint,
+    ) -> Result<Self, LoadError> {
+        let symbol = point.symbol().ok_or_else(|| LoadError::NoFunction(point.label()))?;
+        // Loading an object writes its globals, which are a map too.
+        let realtime = node.interruptible.realtime_guard();
+        let ebpf = loader.load("attaching", stub.object(), &With::default())?;
+        drop(realtime);
+        let name = by.stub(stub.is_typed());
+        let mut program = LoadedProgram::load((ebpf, stub.object()), name, by, symbol, btf, pins.dir())?;
+        let map = program.ebpf.take_map(SLOT).ok_or(LoadError::Missing(SLOT))?;
+        let globals = program.ebpf.take_map(GLOBALS).ok_or(LoadError::Missing(GLOBALS))?;
+        let fd = program.another_fd()?;
+        let folder = folder::path(pins, point, by).filter(|_| pins.kept() && by.can_be_kept());
+        if let Some(folder) = &folder {
+            let unusable = |source| LoadError::Pins { path: folder.clone(), source };
+            let unpinned = |source| LoadError::Pin { path: folder.clone(), source };
+            bpffs::remove_all(folder).map_err(unusable)?;
+            fs::create_dir(folder).map_err(unusable)?;
+            map.pin(folder.join(SLOT_PIN)).map_err(unpinned)?;
+            globals.pin(folder.join("globals")).map_err(unpinned)?;
+            program.pin(&folder.join("program"))?;
+        }
+        let link = program.attach(folder.is_some())?;
+        let hold = match folder {
+            Some(folder) => {
+                link.pin(&folder.join("link"))?;
+                Hold::Kept(folder)
+            }
+            None => Hold::Ours(link, Box::new(program)),
+        };
+        let (slot, (globals, globals_memory)) = (slot(map)?, array_of(globals)?);
+        tracing::debug!(symbol, "attached by {}", by.name());
+        Ok(Self {
+            point: point.clone(),
+            symbol: symbol.to_owned(),
+            by,
+            program: Arc::new(fd),
+            hold,
+            slot,
+            globals,
+            globals_memory,
+            unwatched: Box::new([0; UNWATCHED]),
+            matcher: None,
+        })
+    }
+
+    /// The functions that an earlier agent hooked and that are hooked still. What it left half done goes.
+    pub(super) fn adopt_all(pins: &Pins) -> Vec<(HookPoint, Self)> {
+        let Ok(entries) = fs::read_dir(pins.hooks()) else { return Vec::new() };
+        let mut adopted = Vec::new();
+        for folder in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+            match Self::adopt(&folder) {
+                Ok(function) => adopted.push((function.point.clone(), function)),
+                Err(error) => {
+                    tracing::warn!("cannot continue with the hook {}: {error}", folder.display());
+                    if let Err(error) = bpffs::remove_all(&folder) {
+                        tracing::warn!("cannot remove {}: {error}", folder.display());
+                    }
+                }
+            }
+        }
+        adopted
+    }
+
+    fn adopt(folder: &Path) -> Result<Self, LoadError> {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let (point, by) = folder::parse(&name).ok_or(LoadError::Missing("a hook of this name"))?;
+        let symbol = point.symbol().ok_or_else(|| LoadError::NoFunction(point.label()))?.to_owned();
+        let failed = |source| LoadError::Program { program: by.name(), target: symbol.clone(), source };
+        // It is the name that keeps the link, not the descriptor.
+        PinnedLink::from_pin(folder.join("link"))
+            .map_err(|source| LoadError::Link { symbol: symbol.clone(), source })?;
+        let program =
+            ProgramInfo::from_pin(folder.join("program")).and_then(|info| info.fd()).map_err(failed)?;
+        let map = |file: &str, name| {
+            MapData::from_pin(folder.join(file))
+                .and_then(Map::from_map_data)
+                .map_err(|source| LoadError::Map { map: name, source })
+        };
+        let slot = slot(map(SLOT_PIN, SLOT)?)?;
+        let (globals, globals_memory) = array_of(map("globals", GLOBALS)?)?;
+        let unwatched =
+            Box::new(globals.get(&0, 0).map_err(|source| LoadError::Map { map: GLOBALS, source })?);
+        let hold = Hold::Kept(folder.to_owned());
+        Ok(Self {
+            point,
+            symbol,
+            by,
+            program: Arc::new(program),
+            hold,
+            slot,
+            globals,
+            globals_memory,
+            unwatched,
+            matcher: None,
+        })
+    }
+
+    /// Takes the hook away.
+    pub(super) fn remove(self) {
+        if let Hold::Kept(folder) = &self.hold
+            && let Err(error) = bpffs::remove_all(folder)
+        {
+            tracing::warn!("cannot remove the hook {}: {error}", folder.display());
+        }
+    }
+
+    /// Whether the hook stays when we end.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self.hold, Hold::Kept(_))
+    }
+
+    /// Loads a matcher with these tables.
+    pub(super) fn prepare(
+        &self,
+        node: &Node,
+        pins: &Pins,
+        load: (&mut Loader, &Btf),
+        hash_key: u64,
+        tables: Tables,
+    ) -> Result<Prepared, LoadError> {
+        Prepared::load(node, pins, load, (&self.symbol, self.by), hash_key, tables)
+    }
+
+    /// Puts a matcher in the place of the one before, which goes when the last event has left it.
+    pub(super) fn install(&mut self, prepared: Prepared) -> Result<(), LoadError> {
+        let fd = prepared.program.fd()?;
+        self.slot.set(0, fd, 0).map_err(|source| LoadError::Map { map: SLOT, source })?;
+        self.matcher = Some(prepared);
+        Ok(())
+    }
+
+    /// Writes one row of the matcher in use.
+    pub(super) fn set_row(&mut self, row: u32, words: &[u64]) -> Result<(), LoadError> {
+        match &mut self.matcher {
+            Some(matcher) => matcher.set_row(row, words),
+            None => Err(LoadError::NotAttached(self.symbol.clone())),
+        }
+    }
+
+    /// Says which cgroups the matcher needn't look at. Where two stand at the same place, it looks at one of them.
+    pub(super) fn set_unwatched(&mut self, cgroups: impl Iterator<Item = u64>) -> Result<(), LoadError> {
+        let mut unwatched = Box::new([0; UNWATCHED]);
+        for cgroup in cgroups {
+            unwatched[unwatched_slot(cgroup)] = cgroup;
+        }
+        if unwatched != self.unwatched {
+            self.globals.set(0, *unwatched, 0).map_err(|source| LoadError::Map { map: GLOBALS, source })?;
+            self.unwatched = unwatched;
+        }
+        Ok(())
+    }
+
+    pub(super) fn attached_by(&self) -> &'static str {
+        self.by.name()
+    }
+
+    /// The attached program.
+    pub(super) fn program(&self) -> Arc<ProgramFd> {
+        Arc::clone(&self.program)
+    }
+
+    /// Bytes of the kernel's memory that this function's programs and maps take.
+    pub(super) fn memory(&self) -> u64 {
+        let matcher = self.matcher.as_ref().map_or(0, Prepared::memory);
+        memory_of(&self.program) + self.globals_memory + matcher
+    }
+
+    pub(super) fn verified_instructions(&self) -> Option<u32> {
+        self.matcher.as_ref()?.program.verified_instructions()
+    }
+}
+
+/// Reads what the kernel reports of an attached program: `recursion_misses` in its fdinfo
+/// (kernel/bpf/syscall.c, `bpf_prog_show_fdinfo`; 5.12 and later).
+pub(super) fn missed(program: &ProgramFd) -> Missed {
+    Missed { recursion: fdinfo(program, "recursion_misses:") }
+}
+
+/// The globals, and the kernel's memory that they take.
+fn array_of(map: Map) -> Result<(Array<MapData, Unwatched>, u64), LoadError> {
+    let memory = if let Map::Array(data) = &map { memory_of(data.fd()) } else { 0 };
+    let globals = Array::try_from(map).map_err(|source| LoadError::Map { map: GLOBALS, source })?;
+    Ok((globals, memory))
+}
+
+fn slot(map: Map) -> Result<ProgramArray<MapData>, LoadError> {
+    ProgramArray::try_from(map).map_err(|source| LoadError::Map { map: SLOT, source })
+}
+
+/// What the kernel says of the memory of a program or a map.
+fn memory_of(object: &impl AsFd) -> u64 {
+    fdinfo(object, "memlock:")
+}
+
+/// A number of what the kernel says of a program or a map; 0 where it doesn't.
+fn fdinfo(object: &impl AsFd, name: &str) -> u64 {
+    let path = format!("/proc/self/fdinfo/{}", object.as_fd().as_raw_fd());
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,77 @@
+//! The names of hooks' folders in the bpf file system: where a hook attaches, and how.
+
+use std::path::PathBuf;
+
+use gatewatch_policy::plan::HookPoint;
+
+use super::AttachType;
+use crate::{bpf::bpffs::Pins, upgrade};
+
+/// `NAME_MAX`, include/uapi/linux/limits.h.
+const NAME_MAX: usize = 255;
+
+/// The name of a hook's folder; none where there is no name that a file may have: such a hook can't be kept.
+fn name(point: &HookPoint, by: AttachType) -> Option<String> {
+    let name = format!("{}~{}", point.file_name(), by.name());
+    (name.len() <= NAME_MAX).then_some(name)
+}
+
+/// The folder of a hook; none where there is no name for it.
+pub(super) fn path(pins: &Pins, point: &HookPoint, by: AttachType) -> Option<PathBuf> {
+    Some(pins.hooks().join(name(point, by)?))
+}
+
+/// What a folder's name says.
+pub(super) fn parse(name: &str) -> Option<(HookPoint, AttachType)> {
+    let (point, by) = split(name)?;
+    Some((HookPoint::from_file_name(point)?, by))
+}
+
+/// The name of the folder that an agent of layout 4 has made: a symbol with `~~` for each dot, and how it is attached.
+pub(in crate::bpf) fn upgraded(earlier: &str) -> Option<String> {
+    let (symbol, by) = split(earlier)?;
+    name(&upgrade::point(symbol.replace("~~", "."), by.on_return()), by)
+}
+
+fn split(name: &str) -> Option<(&str, AttachType)> {
+    let (rest, by) = name.rsplit_once('~')?;
+    Some((rest, AttachType::ALL.into_iter().find(|one| one.name() == by)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use gatewatch_policy::plan::When;
+
+    use super::{AttachType, HookPoint, name, parse, upgraded};
+
+    #[test]
+    fn a_folder_names_its_hook() {
+        let of = |symbol: &str, when| HookPoint::Function { symbol: symbol.to_owned(), when };
+        for (point, by) in [
+            (of("__sys_setuid", When::Entry), AttachType::Fentry),
+            (of("foo.isra.0", When::Return), AttachType::Kretprobe),
+            (
+                HookPoint::Syscall { symbol: "__x64_sys_dup".to_owned(), when: When::Return },
+                AttachType::Fexit,
+            ),
+        ] {
+            let name = name(&point, by).unwrap();
+            assert!(!name.contains('.'), "{name}");
+            assert_eq!(parse(&name), Some((point, by)));
+        }
+        assert_eq!(parse("function~entry~x~nothing"), None);
+        assert_eq!(name(&of(&"x".repeat(250), When::Entry), AttachType::Fentry), None);
+    }
+
+    #[test]
+    fn folders_of_layout_4() {
+        for (earlier, now) in [
+            ("__sys_setuid~fentry", Some("function~entry~__sys_setuid~fentry")),
+            ("foo~~isra~~0~kretprobe", Some("function~return~foo%2eisra%2e0~kretprobe")),
+            ("__x64_sys_execve~kprobe", Some("syscall~entry~__x64_sys_execve~kprobe")),
+            ("x~nothing", None),
+        ] {
+            assert_eq!(upgraded(earlier).as_deref(), now, "{earlier}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The matcher of a function: loaded with its tables, before it is put in the place of the one before.
+
+use aya::{Btf, maps::Map};
+use gatewatch_abi::consts::{ADDR_NONE, INT_ARG, INT_SOCK, TEXT_BINARY, TEXT_NONE};
+use gatewatch_policy::classify::Tables;
+
+use super::{
+    attach_type::AttachType,
+    memory_of,
+    program::LoadedProgram,
+    tables::{OWN, fill, write_rows},
+};
+use crate::bpf::{
+    LoadError, Node,
+    bpffs::Pins,
+    loader::{Loader, With},
+    objects,
+};
+
+/// A matcher that is loaded.
+pub struct Prepared {
+    pub(super) program: LoadedProgram,
+    words: usize,
+    in_pairs: bool,
+}
+
+impl Prepared {
+    /// Loads a matcher with these tables, for a function to which a program is attached in this way.
+    pub(super) fn load(
+        node: &Node,
+        pins: &Pins,
+        (loader, btf): (&mut Loader, &Btf),
+        (symbol, by): (&str, AttachType),
+        hash_key: u64,
+        mut tables: Tables,
+    ) -> Result<Self, LoadError> {
+        if by == AttachType::Kretprobe && looks_at_arguments(&tables) {
+            return Err(LoadError::ArgumentsOnReturn(symbol.to_owned()));
+        }
+        tables.spec.remember = u32::from(!by.is_interruptible() || !node.interruptible.is_so());
+        let object = objects::matcher(&tables.spec)?;
+        // Filling an object's maps is what must not be interrupted; so is writing its globals, which are a map too.
+        let realtime = node.interruptible.realtime_guard();
+        let in_pairs = objects::in_pairs(&tables.spec);
+        let size = |len: usize| u32::try_from(len.max(1)).unwrap_or(u32::MAX);
+        let globals: &[(_, &[u8])] =
+            &[("LAYOUT", bytemuck::bytes_of(&node.layout)), ("CONFIG", bytemuck::bytes_of(&tables.spec))];
+        let entries = &[
+            ("ROWS", size(if in_pairs { 0 } else { tables.rows.len() })),
+            ("PAIRS", size(if in_pairs { tables.rows.len() / 2 } else { 0 })),
+            ("ACTIONS", size(tables.actions.len())),
+            ("EXACT", size(tables.exact.len())),
+            ("DIRECT", size(tables.direct.len())),
+            ("BREAKS", size(tables.breaks.len())),
+            ("BINARY_ROWS", size(tables.binaries.len())),
+            ("PREFIX", size(tables.prefixes.len())),
+            ("POSTFIX", size(tables.postfixes.len())),
+            ("ADDRESSES", size(tables.addresses.len())),
+        ];
+        let mut ebpf = loader.load("matching", object, &With { globals, entries })?;
+        fill(&mut ebpf, &tables, hash_key)?;
+        drop(realtime);
+        let program = LoadedProgram::load((ebpf, object), by.matcher(), by, symbol, btf, pins.dir())?;
+        Ok(Self { program, words: tables.spec.words as usize, in_pairs })
+    }
+
+    /// Writes one row.
+    pub(super) fn set_row(&mut self, row: u32, words: &[u64]) -> Result<(), LoadError> {
+        let first_word = row * u32::try_from(self.words).unwrap_or(1);
+        write_rows(&mut self.program.ebpf, first_word, words, self.in_pairs)
+    }
+
+    /// Bytes of the kernel's memory that it and its maps take.
+    pub(super) fn memory(&self) -> u64 {
+        let program = self.program.fd().map_or(0, memory_of);
+        let maps = self.program.ebpf.maps().filter(|(name, _)| OWN.contains(name));
+        let maps = maps.filter_map(|(_, map)| match map {
+            Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data) => Some(memory_of(data.fd())),
+            _ => None,
+        });
+        program + maps.sum::<u64>()
+    }
+}
+
+fn looks_at_arguments(tables: &Tables) -> bool {
+    let spec = &tables.spec;
+    spec.ints.iter().any(|slot| matches!(slot.source, INT_ARG | INT_SOCK))
+        || spec.texts.iter().any(|slot| !matches!(slot.source, TEXT_NONE | TEXT_BINARY))
+        || spec.addrs.iter().any(|slot| slot.source != ADDR_NONE)
+}

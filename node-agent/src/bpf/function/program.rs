@@ -1,0 +1,164 @@
+//! A program of an object, loaded for one function, and attached to it.
+
+use std::{
+    ffi::CString,
+    fs, io,
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+};
+
+use aya::{
+    Btf, Ebpf,
+    programs::{FEntry, FExit, KProbe, ProbeKind, Program, ProgramError, ProgramFd, links::FdLink},
+};
+
+use super::attach_type::AttachType;
+use crate::bpf::{LoadError, fprobe, syscall};
+
+/// A program in the kernel.
+pub(super) struct LoadedProgram {
+    name: &'static str,
+    symbol: String,
+    by: AttachType,
+    /// The object that it is from, with its maps.
+    pub(super) ebpf: Ebpf,
+    /// The program, where it isn't the object's: aya can't load those for fprobe.
+    own: Option<Program>,
+}
+
+/// What keeps a program attached.
+pub(super) enum Link {
+    /// A link of aya's.
+    Aya(FdLink),
+    /// One of our own.
+    Own(OwnedFd),
+    /// The program itself: it is detached when that is dropped.
+    Program,
+}
+
+impl LoadedProgram {
+    /// Loads the program `name`. `object` is what `ebpf` was made of; in `folder` it may have a name for a moment.
+    pub(super) fn load(
+        (mut ebpf, object): (Ebpf, &[u8]),
+        name: &'static str,
+        by: AttachType,
+        symbol: &str,
+        btf: &Btf,
+        folder: &Path,
+    ) -> Result<Self, LoadError> {
+        let failed = |source| LoadError::Program { program: name, target: symbol.to_owned(), source };
+        let program = ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
+        let mut own = None;
+        match by {
+            AttachType::Fentry => <&mut FEntry>::try_from(program)
+                .and_then(|program| program.load(symbol, btf))
+                .map_err(failed)?,
+            AttachType::Fexit => <&mut FExit>::try_from(program)
+                .and_then(|program| program.load(symbol, btf))
+                .map_err(failed)?,
+            AttachType::Kprobe | AttachType::Kretprobe => {
+                <&mut KProbe>::try_from(program).and_then(KProbe::load).map_err(failed)?;
+            }
+            AttachType::Fprobe => {
+                let fd = fprobe::load(&ebpf, object, name, symbol)?;
+                own = Some(Program::KProbe(adopt(&fd, &folder.join("loading")).map_err(failed)?));
+            }
+        }
+        Ok(Self { name, symbol: symbol.to_owned(), by, ebpf, own })
+    }
+
+    fn program(&self) -> Result<&Program, LoadError> {
+        self.own.as_ref().or_else(|| self.ebpf.program(self.name)).ok_or(LoadError::Missing(self.name))
+    }
+
+    fn program_mut(&mut self) -> Result<&mut Program, LoadError> {
+        let named = || LoadError::Missing(self.name);
+        match &mut self.own {
+            Some(program) => Ok(program),
+            None => self.ebpf.program_mut(self.name).ok_or_else(named),
+        }
+    }
+
+    fn failed(&self, source: ProgramError) -> LoadError {
+        LoadError::Program { program: self.name, target: self.symbol.clone(), source }
+    }
+
+    pub(super) fn fd(&self) -> Result<&ProgramFd, LoadError> {
+        let fd = match self.program()? {
+            Program::FEntry(program) => program.fd(),
+            Program::FExit(program) => program.fd(),
+            Program::KProbe(program) => program.fd(),
+            _ => Err(ProgramError::UnexpectedProgramType),
+        };
+        fd.map_err(|source| self.failed(source))
+    }
+
+    /// Another descriptor of it.
+    pub(super) fn another_fd(&self) -> Result<ProgramFd, LoadError> {
+        self.fd()?.try_clone().map_err(|error| self.failed(error.into()))
+    }
+
+    pub(super) fn pin(&mut self, path: &Path) -> Result<(), LoadError> {
+        let unpinned = |source| LoadError::Pin { path: path.to_owned(), source };
+        self.program_mut()?.pin(path).map_err(unpinned)
+    }
+
+    /// What the verifier looked at.
+    pub(super) fn verified_instructions(&self) -> Option<u32> {
+        self.program().ok()?.info().ok()?.verified_instruction_count()
+    }
+
+    /// Attaches it. `kept`: the link is to be pinned, which it then must be able to.
+    pub(super) fn attach(&mut self, kept: bool) -> Result<Link, LoadError> {
+        if self.by == AttachType::Fprobe {
+            let symbol = CString::new(self.symbol.as_str())
+                .map_err(|error| self.failed(ProgramError::IOError(io::Error::other(error))))?;
+            return syscall::attach_by_fprobe(self.fd()?.as_fd(), &symbol)
+                .map(Link::Own)
+                .map_err(|error| self.failed(ProgramError::IOError(error)));
+        }
+        let (name, symbol) = (self.name, self.symbol.clone());
+        let failed = |source| LoadError::Program { program: name, target: symbol.clone(), source };
+        let link = match self.program_mut()? {
+            Program::FEntry(program) => {
+                let id = program.attach().map_err(failed)?;
+                kept.then(|| program.take_link(id)).transpose().map_err(failed)?.map(FdLink::from)
+            }
+            Program::FExit(program) => {
+                let id = program.attach().map_err(failed)?;
+                kept.then(|| program.take_link(id)).transpose().map_err(failed)?.map(FdLink::from)
+            }
+            Program::KProbe(program) => {
+                let id = program.attach(&symbol, 0).map_err(failed)?;
+                let link = kept.then(|| program.take_link(id)).transpose().map_err(failed)?;
+                let unkept = |source| LoadError::Link { symbol: symbol.clone(), source };
+                link.map(FdLink::try_from).transpose().map_err(unkept)?
+            }
+            _ => return Err(LoadError::Missing(name)),
+        };
+        Ok(link.map_or(Link::Program, Link::Aya))
+    }
+}
+
+impl Link {
+    /// Gives it a name, by which it stays when this process ends.
+    pub(super) fn pin(self, path: &Path) -> Result<(), LoadError> {
+        let unpinned = |source| LoadError::Pin { path: path.to_owned(), source };
+        match self {
+            Self::Aya(link) => link.pin(path).map(drop).map_err(unpinned),
+            Self::Own(link) => syscall::pin(link.as_fd(), path)
+                .map_err(|source| LoadError::Pins { path: path.to_owned(), source }),
+            Self::Program => Err(LoadError::Missing("link that can be kept")),
+        }
+    }
+}
+
+/// A program that we have loaded ourselves, as one of aya's, which it can only be by a name.
+fn adopt(program: &OwnedFd, path: &Path) -> Result<KProbe, ProgramError> {
+    // An agent that ended just then has left it.
+    let _ = fs::remove_file(path);
+    syscall::pin(program.as_fd(), path)?;
+    let adopted = KProbe::from_pin(path, ProbeKind::Entry);
+    fs::remove_file(path)?;
+    adopted
+}

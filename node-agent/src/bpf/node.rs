@@ -1,0 +1,88 @@
+//! What must be known of the node before anything is loaded, and what is to be remembered beyond the agent's end.
+
+use std::path::PathBuf;
+
+use gatewatch_abi::Layout;
+use gatewatch_kernel::host::{Features, Preemption, Support};
+
+use super::realtime::Interruptible;
+
+/// What the BPF programs must know of the node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Where the kernel's structures have their fields.
+    pub layout: Layout,
+    /// Offsets of `task_struct.cgroups`, `css_set.dfl_cgrp`, `cgroup.kn` and `kernfs_node.id`, see
+    /// [`cgroup_steps`](super::cgroup_steps); without them a helper is called, which takes longer.
+    pub cgroup_steps: Option<[u32; 4]>,
+    /// How functions may be attached to.
+    pub attach_types: AttachTypes,
+    /// Whether another task can come in the middle of a system call on a map.
+    pub interruptible: Interruptible,
+    /// Where the maps are pinned: a folder of its own on a bpf file system.
+    pub pins: PathBuf,
+    /// Whether hooks and counts outlive this process, for another one that goes on with them. If not, the folder is
+    /// emptied first, and all goes when the [`BpfPrograms`](super::BpfPrograms) is dropped.
+    pub keep: bool,
+}
+
+/// What is used instead of kprobes and kretprobes. A function that can't be attached to so is attached to by those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttachTypes {
+    /// fentry, at a function's entry: a third of a kprobe's cost.
+    pub fentry: bool,
+    /// fprobe, at its entry, where fentry isn't used: three quarters of a kprobe's cost.
+    pub fprobe: bool,
+    /// fexit, at its return: sees arguments and result together, which a kretprobe doesn't.
+    pub fexit: bool,
+}
+
+impl AttachTypes {
+    /// Kprobes and kretprobes everywhere.
+    pub const PROBES: Self = Self { fentry: false, fprobe: false, fexit: false };
+
+    /// What is right for a kernel.
+    ///
+    /// A trampoline (fentry, fexit) lets its program run only once at a time on a processor (kernel/bpf/trampoline.c,
+    /// `__bpf_prog_enter_recur`), and where the kernel is preemptible another task can come in the middle of it: all
+    /// its calls of the function are then missed. Measured on Linux 7.3 with lazy preemption: thousands in 80,000. The
+    /// programs of fprobe and kprobes run with preemption off, so entries are counted by these there. Returns are not,
+    /// since arguments could not be looked at; what is missed is exported.
+    ///
+    /// Before Linux 6.19 an fprobe came to a function by the function graph tracer, which passes over tasks for which it had
+    /// no memory when they were made (kernel/trace/fgraph.c, `ftrace_graph_init_task`). So kernels count as able to only from
+    /// there on, see [`Features::fprobe`].
+    pub fn choose(features: &Features) -> Self {
+        let trampolines = !matches!(features.fentry, Support::No(_));
+        let uninterrupted = matches!(features.preemption, Some(Preemption::None | Preemption::Voluntary));
+        let fentry = trampolines && uninterrupted;
+        Self { fentry, fprobe: !fentry && features.fprobe == Support::Yes, fexit: trampolines }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gatewatch_kernel::host::Evidence;
+
+    use super::*;
+
+    #[test]
+    fn what_no_call_gets_past_comes_first() {
+        let on = |preempt, fprobe| {
+            AttachTypes::choose(&Features::new(&Evidence {
+                direct_calls: Some(true),
+                fprobe_by_ftrace: fprobe,
+                preempt: Some(preempt),
+                ..Evidence::default()
+            }))
+        };
+        let fentry = AttachTypes { fentry: true, fprobe: false, fexit: true };
+        assert_eq!(on("none (voluntary) full", Some(true)), fentry);
+        let fprobe = AttachTypes { fentry: false, fprobe: true, fexit: true };
+        assert_eq!(on("full (lazy)", Some(true)), fprobe);
+        assert_eq!(on("none voluntary (full)", Some(true)), fprobe);
+        let kprobe = AttachTypes { fentry: false, fprobe: false, fexit: true };
+        assert_eq!(on("full (lazy)", Some(false)), kprobe);
+        assert_eq!(on("full (lazy)", None), kprobe);
+    }
+}

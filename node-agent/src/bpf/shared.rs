@@ -1,0 +1,201 @@
+//! The maps that all programs share.
+
+use aya::{
+    Ebpf,
+    maps::{Array, MapData},
+};
+use gatewatch_abi::{
+    Binary, CountKey, Process, binary_id,
+    consts::{BINARY_PATH_BYTES, GENERATIONS},
+};
+
+use super::{
+    LoadError,
+    batch::Table,
+    counts::Counts,
+    maps::{NOEXIST, ignore_missing, take},
+    processes,
+};
+
+/// `BPF_EXIST`, include/uapi/linux/bpf.h.
+const EXIST: u64 = 2;
+
+/// So often processes are looked through for bits that are to go.
+const CLEARED_WITHIN: u32 = 8;
+
+/// The shared maps.
+pub(super) struct Shared {
+    pub(super) counts: Counts,
+    generations: Array<MapData, [u64; GENERATIONS]>,
+    pub(super) processes: Table<u32, Process>,
+    pub(super) binaries: Table<u64, Binary>,
+    pub(super) cgroups: Table<u64, u32>,
+    follow: Table<u64, u64>,
+    /// The sets that are followed; a set's place is its bit. An empty one is a bit that is free.
+    sets: Vec<Vec<Vec<u8>>>,
+}
+
+impl Shared {
+    /// Takes the maps out of the object that was loaded first.
+    /// `adopted`: they are an earlier agent's.
+    pub(super) fn take(ebpf: &mut Ebpf, adopted: bool) -> Result<Self, LoadError> {
+        let mut shared = Self {
+            counts: Counts::take(ebpf, adopted)?,
+            generations: take(ebpf, "GENERATIONS")?,
+            processes: Table::take(ebpf, "PROCESSES")?,
+            binaries: Table::take(ebpf, "BINARIES")?,
+            cgroups: Table::take(ebpf, "CGROUPS")?,
+            follow: Table::take(ebpf, "FOLLOW")?,
+            sets: Vec::new(),
+        };
+        // Its release of places may not have come to this.
+        shared.forget_tasks()?;
+        Ok(shared)
+    }
+
+    /// What matchers remember of tasks holds no longer: to be called when something that they remember has changed,
+    /// see [`generation_slot`](gatewatch_abi::generation_slot).
+    fn forget_tasks(&mut self) -> Result<(), LoadError> {
+        /// Where the agent counts; what the BPF programs add stays below, or would come here later than we do.
+        const ONE: u64 = 1 << 40;
+        let failed = |source| LoadError::Map { map: "GENERATIONS", source };
+        let known = self.generations.get(&0, 0).map_err(failed)?;
+        let next = (known.iter().copied().max().unwrap_or(0) / ONE + 1) * ONE;
+        self.generations.set(0, [next; GENERATIONS], 0).map_err(failed)
+    }
+
+    /// Enters the processes that run already. The kernel's own entries are newer and stay.
+    pub(super) fn scan_processes(&mut self, hash_key: u64) -> Result<(), LoadError> {
+        for process in processes::running() {
+            self.add_binary(&process.program, hash_key);
+            let value = Process { binary: binary_id(hash_key, &process.program), task: 0, follow: 0 };
+            // An error means that the kernel has entered it meanwhile, or that the map is full, which shows there.
+            if self.processes.insert(process.id, value, NOEXIST).is_ok() && !processes::exists(process.id) {
+                let _ = self.processes.remove(&process.id);
+            }
+        }
+        self.forget_tasks()
+    }
+
+    fn add_binary(&mut self, path: &[u8], hash_key: u64) {
+        let mut binary = Binary {
+            len: u32::try_from(path.len()).unwrap_or(u32::MAX),
+            pad: 0,
+            path: [0; BINARY_PATH_BYTES],
+        };
+        let kept = path.len().min(BINARY_PATH_BYTES);
+        binary.path[..kept].copy_from_slice(&path[..kept]);
+        let _ = self.binaries.insert(binary_id(hash_key, path), binary, NOEXIST);
+    }
+
+    /// Takes counts away. What is counted under them from now on has no name any more.
+    pub(super) fn remove_counts(&mut self, gone: impl Fn(&CountKey) -> bool) -> Result<(), LoadError> {
+        if self.counts.remove(gone)? { self.forget_tasks() } else { Ok(()) }
+    }
+
+    pub(super) fn set_cgroup_policy_set(
+        &mut self,
+        cgroup: u64,
+        policy_set: Option<u32>,
+    ) -> Result<(), LoadError> {
+        match policy_set {
+            Some(policy_set) => self
+                .cgroups
+                .insert(cgroup, policy_set, 0)
+                .map_err(|source| LoadError::Map { map: "CGROUPS", source })?,
+            None => ignore_missing(self.cgroups.remove(&cgroup), "CGROUPS")?,
+        }
+        self.forget_tasks()
+    }
+
+    /// The bit of a set of programs whose descendants belong to them. Processes that run already are entered: those
+    /// that run such a program now, or whose ancestors do.
+    pub(super) fn follow_set(&mut self, set: &[Vec<u8>], hash_key: u64) -> Result<u64, LoadError> {
+        if let Some(known) = self.sets.iter().position(|known| known == set) {
+            return Ok(1 << known);
+        }
+        let bit = match self.sets.iter().position(Vec::is_empty) {
+            Some(free) => free,
+            None if self.sets.len() < 64 => {
+                self.sets.push(Vec::new());
+                self.sets.len() - 1
+            }
+            None => return Err(LoadError::FollowSets),
+        };
+        self.sets[bit] = set.to_vec();
+        let mask = 1 << bit;
+        for path in set {
+            let id = binary_id(hash_key, path);
+            let masks = self.follow.get(&id, 0).unwrap_or(0) | mask;
+            self.follow.insert(id, masks, 0).map_err(|source| LoadError::Map { map: "FOLLOW", source })?;
+        }
+        for id in processes::descendants(&processes::running(), set) {
+            if let Ok(mut process) = self.processes.get(&id, 0) {
+                process.follow |= mask;
+                let _ = self.processes.insert(id, process, 0);
+            }
+        }
+        self.forget_tasks()?;
+        Ok(mask)
+    }
+
+    /// The policy sets of cgroups, as an earlier agent has set them.
+    pub(super) fn cgroup_policy_sets(&self) -> Result<Vec<(u64, u32)>, LoadError> {
+        let mut policy_sets = Vec::new();
+        self.cgroups.visit(|cgroup, policy_set| policy_sets.push((cgroup, policy_set)))?;
+        Ok(policy_sets)
+    }
+
+    /// The sets of programs that are followed, in the order of their bits.
+    pub(super) fn follow_sets(&self) -> &[Vec<Vec<u8>>] {
+        &self.sets
+    }
+
+    /// Goes on with the sets of an earlier agent. Bits of sets that it hadn't written down are taken away.
+    pub(super) fn restore_follow_sets(&mut self, sets: Vec<Vec<Vec<u8>>>) -> Result<(), LoadError> {
+        self.sets = sets;
+        self.clear_free_bits()
+    }
+
+    /// Gives the bits of sets free that aren't used; true where there were any. Once that is written down they are to be
+    /// [cleared](Self::clear_free_bits), before they are used again.
+    pub(super) fn free_follow_sets(&mut self, used: impl Fn(&Vec<Vec<u8>>) -> bool) -> bool {
+        let mut any = false;
+        for set in self.sets.iter_mut().filter(|set| !set.is_empty() && !used(set)) {
+            set.clear();
+            any = true;
+        }
+        any
+    }
+
+    /// Takes the bits that belong to no set from programs and processes.
+    pub(super) fn clear_free_bits(&mut self) -> Result<(), LoadError> {
+        let set_bits = self.sets.iter().enumerate().filter(|(_, set)| !set.is_empty());
+        let known = set_bits.fold(0_u64, |known, (bit, _)| known | 1 << bit);
+        for id in self.follow.all_keys()? {
+            let masks = self.follow.get(&id, 0).unwrap_or(0);
+            if masks & !known != 0 {
+                self.follow
+                    .insert(id, masks & known, 0)
+                    .map_err(|source| LoadError::Map { map: "FOLLOW", source })?;
+            }
+        }
+        // A process that is made meanwhile has its parent's bits: until none is left that has any.
+        for _ in 0..CLEARED_WITHIN {
+            let mut any = false;
+            for id in self.processes.all_keys()? {
+                if let Ok(mut process) = self.processes.get(&id, 0)
+                    && process.follow & !known != 0
+                {
+                    process.follow &= known;
+                    let _ = self.processes.insert(id, process, EXIST);
+                    any = true;
+                }
+            }
+            if !any {
+                break;
+            }
+        }
+        self.forget_tasks()
+    }
+}

@@ -1,0 +1,128 @@
+//! The policy sets of cgroups.
+
+use std::collections::{BTreeSet, HashSet};
+
+use gatewatch_abi::consts::{POLICY_SET_HOST, POLICY_SET_PENDING};
+use gatewatch_policy::plan::HookPoint;
+
+use super::{Engine, Installed, PolicyKey};
+use crate::{
+    attribution::{Owner, Selection, selection},
+    bpf::LoadError,
+};
+
+impl Engine {
+    /// Writes the policy set of each of these cgroups into the kernel: all that exist, with their owners. Call it when cgroups,
+    /// pods or policies change. Cgroups that were created since the list was made stay without one, so all policies
+    /// count there, until the next call.
+    pub fn assign_policy_sets(
+        &mut self,
+        cgroups: impl IntoIterator<Item = (u64, Owner)>,
+    ) -> Result<(), LoadError> {
+        if !self.applied {
+            return Ok(());
+        }
+        let written = self.write_policy_sets(cgroups);
+        // Also after a failure: a cgroup that is watched must not be skipped.
+        self.leave_unwatched().and(written)
+    }
+
+    fn write_policy_sets(
+        &mut self,
+        cgroups: impl IntoIterator<Item = (u64, Owner)>,
+    ) -> Result<(), LoadError> {
+        let mut present = BTreeSet::new();
+        for (id, owner) in cgroups {
+            present.insert(id);
+            let policy_set = match owner {
+                Owner::Pending => None,
+                Owner::Host => Some(POLICY_SET_HOST),
+                owner => Some(self.policy_set_of(&owner)?),
+            };
+            if self.cgroups.get(&id).copied() != policy_set {
+                self.bpf.set_cgroup_policy_set(id, policy_set)?;
+                match policy_set {
+                    Some(policy_set) => self.cgroups.insert(id, policy_set),
+                    None => self.cgroups.remove(&id),
+                };
+            }
+        }
+        let gone: Vec<u64> = self.cgroups.keys().copied().filter(|id| !present.contains(id)).collect();
+        for id in gone {
+            self.bpf.set_cgroup_policy_set(id, None)?;
+            self.cgroups.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// Tells every function which cgroups none of its policies watches.
+    fn leave_unwatched(&mut self) -> Result<(), LoadError> {
+        for (point, installed) in &self.installed {
+            let words = installed.tables.spec.words as usize;
+            let is_empty =
+                |policy_set: usize| {
+                    installed.tables.rows.get(policy_set * words..).is_some_and(|rows| {
+                        rows.len() >= words && rows[..words].iter().all(|word| *word == 0)
+                    })
+                };
+            let empty: Vec<bool> = (0..self.policy_sets.len()).map(is_empty).collect();
+            let unwatched = self.cgroups.iter().filter(|(_, policy_set)| {
+                **policy_set != POLICY_SET_PENDING
+                    && empty.get(**policy_set as usize).copied().unwrap_or(false)
+            });
+            self.bpf.set_unwatched(point, unwatched.map(|(cgroup, _)| *cgroup))?;
+        }
+        Ok(())
+    }
+
+    /// The policy set of an owner's cgroups, made where it is new.
+    fn policy_set_of(&mut self, owner: &Owner) -> Result<u32, LoadError> {
+        let set: BTreeSet<PolicyKey> = self
+            .plans
+            .iter()
+            .filter(|(_, plan)| selection(&plan.scope, owner) != Selection::Unselected)
+            .map(|(key, _)| key.clone())
+            .collect();
+        let known = self.policy_sets.iter().skip(2).position(|policy_set| *policy_set == set);
+        if let Some(known) = known {
+            return Ok(u32::try_from(known + 2).unwrap_or(POLICY_SET_PENDING));
+        }
+        // A number that no cgroup has can be given away: its row is written before a cgroup gets it.
+        let used: HashSet<u32> = self.cgroups.values().copied().collect();
+        let free = (2..self.policy_sets.len()).find(|i| u32::try_from(*i).is_ok_and(|i| !used.contains(&i)));
+        let policy_set = free.unwrap_or(self.policy_sets.len());
+        if policy_set == self.policy_sets.len() {
+            self.policy_sets.push(set);
+        } else {
+            self.policy_sets[policy_set] = set;
+        }
+        self.save()?;
+        let points: Vec<HookPoint> = self.installed.keys().cloned().collect();
+        for point in points {
+            self.add_policy_set(&point, policy_set)?;
+        }
+        Ok(u32::try_from(policy_set).unwrap_or(POLICY_SET_PENDING))
+    }
+
+    /// Brings a new policy set into a function's matcher: into a row that was kept for it, or with a new program.
+    fn add_policy_set(&mut self, point: &HookPoint, policy_set: usize) -> Result<(), LoadError> {
+        let Some(installed) = self.installed.get(point) else { return Ok(()) };
+        let members = installed.members.clone();
+        // What was built before can be built with one policy set more.
+        let Ok(tables) = self.tables(point, &members) else { return Ok(()) };
+        let words = tables.spec.words as usize;
+        if tables.rows.len() == installed.tables.rows.len() && tables.spec == installed.tables.spec {
+            let row = &tables.rows[policy_set * words..][..words];
+            self.bpf.set_policy_set_row(
+                point,
+                u32::try_from(policy_set).unwrap_or(POLICY_SET_PENDING),
+                row,
+            )?;
+        } else {
+            let prepared = self.bpf.prepare(point, &tables)?;
+            self.bpf.install(point, prepared)?;
+        }
+        self.installed.insert(point.clone(), Installed { members, tables });
+        Ok(())
+    }
+}
