@@ -73,7 +73,7 @@ pub fn read_text(origin: &Origin, text: &str, environment: Environment<'_>) -> C
         }
         // What is wrong with the text is among the findings of an object that is all of it.
         for finding in document.findings.iter().filter(|_| !told) {
-            contents.say(origin, &lines, finding);
+            contents.report(origin, &lines, finding);
         }
     }
     contents
@@ -82,7 +82,7 @@ pub fn read_text(origin: &Origin, text: &str, environment: Environment<'_>) -> C
 impl Contents {
     fn object(&mut self, origin: &Origin, lines: &Lines<'_>, assessment: Assessment) {
         for finding in &assessment.findings {
-            self.say(origin, lines, finding);
+            self.report(origin, lines, finding);
         }
         let error = assessment.first_error();
         let refusal = error.map(|error| Refusal { code: error.code.id, sentence: error.to_string() });
@@ -99,7 +99,7 @@ impl Contents {
         });
     }
 
-    fn say(&mut self, origin: &Origin, lines: &Lines<'_>, finding: &Located) {
+    fn report(&mut self, origin: &Origin, lines: &Lines<'_>, finding: &Located) {
         let diagnostic = &finding.diagnostic;
         let place = match finding.span {
             Some(span) if matches!(origin, Origin::File(_)) => {

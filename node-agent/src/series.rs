@@ -24,7 +24,7 @@ use crate::attribution::{Attribution, CgroupKey, Forgotten};
 
 use entry::{Entry, Key};
 use names::{Name, Names};
-use place::Places;
+use place::Lookups;
 
 pub use hook::{Hook, InPolicy};
 pub use label::binary_label;
@@ -131,7 +131,7 @@ impl Series {
     ) -> Folded {
         self.last.retain(|(hook, ..), _| hooks.contains_key(hook));
         let mut held = std::mem::take(&mut self.held);
-        let mut places = Places::new(hooks, attribution, now);
+        let mut lookups = Lookups::new(hooks, attribution, now);
         for count in counts {
             if !hooks.contains_key(&count.hook) {
                 continue;
@@ -144,13 +144,14 @@ impl Series {
             let added = count.value.checked_sub(*last).unwrap_or(count.value);
             *last = count.value;
             if added > 0 {
-                let of = Held { hook: count.hook, cgroup: places.cgroup(count.cgroup), binary: count.binary };
-                if self.place(&mut places, of, added).is_pending() {
+                let of =
+                    Held { hook: count.hook, cgroup: lookups.cgroup(count.cgroup), binary: count.binary };
+                if self.place(&mut lookups, of, added).is_pending() {
                     *held.entry(of).or_default() += added;
                 }
             }
         }
-        held.retain(|of, count| self.place(&mut places, *of, *count).is_pending());
+        held.retain(|of, count| self.place(&mut lookups, *of, *count).is_pending());
         self.held = held;
         let unknown: HashSet<u64> =
             self.held.keys().map(|held| held.cgroup.id).filter(|id| !attribution.knows(*id)).collect();
@@ -258,6 +259,6 @@ fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
 }
 
 #[cfg(test)]
-mod memory_tests;
+mod saved_tests;
 #[cfg(test)]
 mod tests;

@@ -86,7 +86,7 @@ pub enum LoadError {
     Missing(&'static str),
     /// What is remembered beyond the agent's end can't be written or read.
     #[error("cannot write or read the state for the next agent: {0}")]
-    Memory(#[source] serde_json::Error),
+    SavedState(#[source] serde_json::Error),
     /// The point is no kernel function.
     #[error("`{0}` is no kernel function, and this agent attaches to nothing else")]
     NoFunction(String),

@@ -28,12 +28,12 @@ impl Interruptible {
 
     /// No ordinary task runs on this thread's CPU before what this gives is dropped, where that could do harm.
     pub(super) fn realtime_guard(self) -> RealtimeGuard {
-        static SAID: AtomicBool = AtomicBool::new(false);
+        static WARNED: AtomicBool = AtomicBool::new(false);
         if !self.0 {
             return RealtimeGuard { raised: false };
         }
         let raised = schedule(libc::SCHED_FIFO, 1);
-        if !raised && !SAID.swap(true, Ordering::Relaxed) {
+        if !raised && !WARNED.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "this process cannot become a real-time task (it has no CAP_SYS_NICE, or its cgroup has no real-time \
                  budget): events can be missed while it reads and writes its maps; gatewatch_events_missed_total \

@@ -37,17 +37,17 @@ impl Store {
     }
 
     /// Saves for the next agent.
-    pub(super) fn save(&self, memory: StateKey, bytes: &[u8]) -> Result<(), LoadError> {
+    pub(super) fn save(&self, key: StateKey, bytes: &[u8]) -> Result<(), LoadError> {
         match &self.dir {
-            Some(dir) => blob::save(dir, memory.name(), bytes),
+            Some(dir) => blob::save(dir, key.name(), bytes),
             None => Ok(()),
         }
     }
 
     /// What an earlier agent has saved.
-    pub(super) fn load(&self, memory: StateKey) -> Result<Option<Vec<u8>>, LoadError> {
+    pub(super) fn load(&self, key: StateKey) -> Result<Option<Vec<u8>>, LoadError> {
         match &self.dir {
-            Some(dir) if self.taken => blob::load(dir, memory.name()),
+            Some(dir) if self.taken => blob::load(dir, key.name()),
             _ => Ok(None),
         }
     }

@@ -114,14 +114,14 @@ impl Engine {
         };
         match serde_json::to_vec(&saved) {
             Ok(bytes) => self.bpf.save(&bytes),
-            Err(error) => Err(LoadError::Memory(error)),
+            Err(error) => Err(LoadError::SavedState(error)),
         }
     }
 
     /// Goes on with the numbers of an earlier agent.
     pub(super) fn restore(&mut self) -> Result<(), LoadError> {
         let Some(bytes) = self.bpf.saved()? else { return Ok(()) };
-        let mut saved: Saved = serde_json::from_slice(&bytes).map_err(LoadError::Memory)?;
+        let mut saved: Saved = serde_json::from_slice(&bytes).map_err(LoadError::SavedState)?;
         let Restored { numbers, hooks, gaps } = saved.restore(Instant::now());
         self.before = numbers.all().filter(|(.., in_use)| *in_use).map(|(_, of, ..)| of.clone()).collect();
         (self.numbers, self.hooks, self.gaps) = (numbers, Arc::new(hooks), gaps);

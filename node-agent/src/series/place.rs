@@ -9,20 +9,20 @@ use super::names::{Name, Names};
 use super::{Held, Hooks, OVERFLOW_BINARY, Series};
 use crate::attribution::{Attribution, CgroupKey, Owner, Selection, selection};
 
-/// What was found out in this fold; ten thousand counts are of some hundred hooks and cgroups.
-pub(super) struct Places<'a> {
+/// Lookups of one fold and their results: ten thousand counts belong to some hundred hooks and cgroups.
+pub(super) struct Lookups<'a> {
     hooks: &'a Hooks,
     attribution: &'a Attribution,
     now: Instant,
     cgroups: HashMap<u64, CgroupKey>,
-    owners: HashMap<CgroupKey, (Owner, Option<Whose>)>,
+    owners: HashMap<CgroupKey, (Owner, Option<OwnerNames>)>,
     /// The names of a hook's policy and of its label.
     labels: HashMap<u32, (Name, Name)>,
 }
 
 /// The labels of an owner, and its pod's uid.
 #[derive(Clone, Copy)]
-struct Whose {
+struct OwnerNames {
     uid: Option<Name>,
     namespace: Name,
     pod: Name,
@@ -44,7 +44,7 @@ impl Placed {
     }
 }
 
-impl<'a> Places<'a> {
+impl<'a> Lookups<'a> {
     pub(super) fn new(hooks: &'a Hooks, attribution: &'a Attribution, now: Instant) -> Self {
         Self {
             hooks,
@@ -64,10 +64,10 @@ impl<'a> Places<'a> {
 
 impl Series {
     /// Gives a count to its series, or drops it, where that can be decided.
-    pub(super) fn place(&mut self, places: &mut Places<'_>, held: Held, count: u64) -> Placed {
-        let Places { hooks, attribution, now, owners, labels, .. } = places;
+    pub(super) fn place(&mut self, lookups: &mut Lookups<'_>, held: Held, count: u64) -> Placed {
+        let Lookups { hooks, attribution, now, owners, labels, .. } = lookups;
         let Some(hook) = hooks.get(&held.hook) else { return Placed::Decided };
-        let (owner, whose) =
+        let (owner, owner_names) =
             owners.entry(held.cgroup).or_insert_with(|| (attribution.owner(held.cgroup, *now), None));
         match selection(&hook.scope, owner) {
             Selection::Undecided => return Placed::Pending,
@@ -75,8 +75,8 @@ impl Series {
             Selection::Selected => {}
         }
         let names = &mut self.names;
-        let Whose { mut uid, namespace, pod, workload } =
-            *whose.get_or_insert_with(|| names_of(owner, names));
+        let OwnerNames { mut uid, namespace, pod, workload } =
+            *owner_names.get_or_insert_with(|| names_of(owner, names));
         let (policy, hook) = *labels
             .entry(held.hook)
             .or_insert_with(|| (names.name(&hook.policy), names.name(&hook.point.label())));
@@ -110,11 +110,11 @@ impl Series {
     }
 }
 
-fn names_of(owner: &Owner, names: &mut Names) -> Whose {
+fn names_of(owner: &Owner, names: &mut Names) -> OwnerNames {
     let empty = names.name("");
-    let host = Whose { uid: None, namespace: empty, pod: empty, workload: empty };
+    let host = OwnerNames { uid: None, namespace: empty, pod: empty, workload: empty };
     match owner {
-        Owner::Container { pod, .. } => Whose {
+        Owner::Container { pod, .. } => OwnerNames {
             uid: Some(names.name(&pod.uid)),
             namespace: names.name(&pod.namespace),
             pod: names.name(&pod.name),
@@ -122,7 +122,7 @@ fn names_of(owner: &Owner, names: &mut Names) -> Whose {
         },
         Owner::Unlisted { uid } => {
             let uid = names.name(uid);
-            Whose { uid: Some(uid), pod: uid, ..host }
+            OwnerNames { uid: Some(uid), pod: uid, ..host }
         }
         Owner::Host | Owner::Pending => host,
     }

@@ -58,7 +58,7 @@ impl Ledger {
             missed_by_point: self.missed.save(),
             gaps_by_label: self.gaps.save(),
         };
-        let bytes = serde_json::to_vec(&saved).map_err(LoadError::Memory)?;
+        let bytes = serde_json::to_vec(&saved).map_err(LoadError::SavedState)?;
         self.reader.save(&bytes)
     }
 
@@ -92,6 +92,6 @@ impl Ledger {
 
     fn saved(&self) -> Result<Option<Saved>, LoadError> {
         let Some(bytes) = self.reader.saved()? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(LoadError::Memory)
+        serde_json::from_slice(&bytes).map(Some).map_err(LoadError::SavedState)
     }
 }
