@@ -27,7 +27,7 @@ mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatewatch_policy::{classify::Tables, plan::HookPoint};
+use gatewatch_policy::{match_tables::Tables, plan::HookPoint};
 
 use self::{
     alive::Alive,

@@ -23,7 +23,7 @@ use std::{
 
 use gatewatch_kernel::Profile;
 use gatewatch_policy::{
-    classify::{Excess, Tables},
+    match_tables::{Excess, Tables},
     plan::{HookPlan, HookPoint, Plan, Scope},
 };
 use serde::{Deserialize, Serialize};

@@ -2,16 +2,20 @@
 //!
 //! The files are taken again and again until there are 1,000 documents. Each line is a step on its own.
 
-use std::collections::BTreeMap;
-use std::error::Error;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    time::{Duration, Instant},
+};
 
 use gatewatch_kernel::Profile;
-use gatewatch_policy::assess::{Against, Checked, assess};
-use gatewatch_policy::compile::{Environment, compile};
-use gatewatch_policy::schema::Schemas;
-use gatewatch_policy::source::parse;
-use gatewatch_policy::target::Selection;
+use gatewatch_policy::{
+    assess::{Against, Checked, assess},
+    compile::{Environment, compile},
+    schema::Schemas,
+    source::parse,
+    target::Selection,
+};
 
 const POLICIES: usize = 1000;
 

@@ -16,11 +16,10 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use follows::Spoilt;
-pub use merge::listed;
-use merge::{Said, merge};
-pub use objects::{Object, Objects, rebase};
-
+use self::{
+    follows::Spoilt,
+    merge::{Said, merge},
+};
 use crate::{
     check::check,
     compile::{Answers, Environment, compile},
@@ -35,6 +34,9 @@ use crate::{
     source::{Located, Node},
     target::Selection,
 };
+
+pub use merge::listed;
+pub use objects::{Object, Objects, rebase};
 
 /// What an object is assessed against.
 #[derive(Clone, Copy, Debug)]

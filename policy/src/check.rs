@@ -28,8 +28,10 @@ mod sockets;
 mod split;
 mod texts;
 
-use crate::diagnostic::{Diagnostic, FieldPath};
-use crate::model::{Hook, Policy, Section, Selector};
+use crate::{
+    diagnostic::{Diagnostic, FieldPath},
+    model::{Hook, Policy, Section, Selector},
+};
 
 /// Every rule.
 const RULES: &[fn(&Places<'_>, &mut Vec<Diagnostic>)] = &[

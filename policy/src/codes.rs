@@ -2,8 +2,10 @@
 //! another meaning. Groups: `GW0xx` form, `GW1xx` label selectors and coverage, `GW2xx` hooks and kernels, `GW3xx`
 //! event filters, `GW4xx` limits and cost, `GW5xx` rights.
 
-use crate::diagnostic::Severity;
-use crate::target::{Targets, Version, Versions};
+use crate::{
+    diagnostic::Severity,
+    target::{Targets, Version, Versions},
+};
 
 /// One rule.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,8 +5,10 @@ use std::fmt;
 
 use compact_str::CompactString;
 
-use crate::codes::Code;
-use crate::target::{Target, Targets};
+use crate::{
+    codes::Code,
+    target::{Target, Targets},
+};
 
 /// How bad a diagnostic is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

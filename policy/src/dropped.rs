@@ -6,10 +6,12 @@
 
 use serde_json::Value;
 
-use crate::codes::DROPPED_FIELD;
-use crate::diagnostic::{Diagnostic, FieldPath, Severity, Step};
-use crate::read;
-use crate::source::Document;
+use crate::{
+    codes::DROPPED_FIELD,
+    diagnostic::{Diagnostic, FieldPath, Severity, Step},
+    read,
+    source::Document,
+};
 
 /// The annotation in which `kubectl apply` leaves what was written.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";

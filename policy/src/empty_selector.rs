@@ -2,9 +2,11 @@
 //!
 //! A model can't tell them from `podSelector: {}`, which selects all pods on purpose: so the document is looked at.
 
-use crate::codes::EMPTY_SELECTOR;
-use crate::diagnostic::{Diagnostic, FieldPath};
-use crate::source::{Node, Value};
+use crate::{
+    codes::EMPTY_SELECTOR,
+    diagnostic::{Diagnostic, FieldPath},
+    source::{Node, Value},
+};
 
 /// Selectors of `spec`, and what each selects when it is empty.
 const SELECTORS: [(&str, &str); 3] =

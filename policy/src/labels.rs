@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::codes::{BAD_LABEL_KEY, BAD_LABEL_VALUE, LABEL_ARITY, LABEL_CONTRADICTION};
-use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
-use crate::model::{LabelExpression, LabelOperator, LabelSelector};
-use crate::names;
+use crate::{
+    codes::{BAD_LABEL_KEY, BAD_LABEL_VALUE, LABEL_ARITY, LABEL_CONTRADICTION},
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix},
+    model::{LabelExpression, LabelOperator, LabelSelector},
+    names,
+};
 
 /// The key by which a cluster policy can select pods by the name of their namespace: every pod has it, unless the
 /// pod has a label of that name itself. It is no legal label key, and the only one that needn't be.

@@ -6,7 +6,6 @@
 mod arch;
 pub mod assess;
 mod check;
-pub mod classify;
 pub mod codes;
 pub mod compile;
 pub mod diagnostic;
@@ -16,6 +15,7 @@ pub mod evaluate;
 pub mod history;
 pub mod hook_point;
 pub mod labels;
+pub mod match_tables;
 mod meant;
 pub mod model;
 pub mod names;

@@ -6,6 +6,7 @@ mod names;
 mod words;
 
 use gatewatch_kernel::Profile;
+
 pub use words::{Words, slip};
 
 /// The candidate that `word` was probably meant to be: the one that differs in case or punctuation only, the one of

@@ -1,7 +1,7 @@
 //! A plan: a policy compiled for one kernel. What is written in a policy as text is here as values: integers as
 //! sets of ranges, addresses as networks, names as numbers, and the function as the symbol that this kernel has.
 //!
-//! [`evaluate`](crate::evaluate) says what a plan means; [`classify`](crate::classify) turns the plans of all
+//! [`evaluate`](crate::evaluate) says what a plan means; [`match_tables`](crate::match_tables) turns the plans of all
 //! policies on one function into the tables of the kernel half.
 
 use gatewatch_abi::consts::FORK_PIDS;
@@ -10,6 +10,7 @@ use crate::{
     diagnostic::FieldPath,
     model::{ArgType, CapabilitySet, NamespaceKind},
 };
+
 pub use crate::{
     hook_point::{HookPoint, When},
     scope::{PodScope, Scope},

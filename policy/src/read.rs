@@ -11,13 +11,15 @@ mod hooks;
 mod policy;
 mod selectors;
 
-use crate::codes::{MISSING_FIELD, NOT_A_POLICY};
-use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
-use crate::model::{Kind, Policy};
-use crate::nearest::nearest;
-use crate::placeholder;
-use crate::source::{Document, Node};
-use cursor::{Cursor, Findings};
+use self::cursor::{Cursor, Findings};
+use crate::{
+    codes::{MISSING_FIELD, NOT_A_POLICY},
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix},
+    model::{Kind, Policy},
+    nearest::nearest,
+    placeholder,
+    source::{Document, Node},
+};
 
 /// The `apiVersion` of policies.
 pub const API_VERSION: &str = "cilium.io/v1alpha1";

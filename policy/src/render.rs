@@ -6,8 +6,7 @@ pub mod human;
 pub mod json;
 pub mod sarif;
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use crate::source::{Lines, Located, Position};
 

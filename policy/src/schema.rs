@@ -7,16 +7,17 @@
 
 mod dialect;
 
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use jsonschema::Validator;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::codes::SCHEMA;
-use crate::diagnostic::{Diagnostic, FieldPath, Step};
-use crate::source;
+use crate::{
+    codes::SCHEMA,
+    diagnostic::{Diagnostic, FieldPath, Step},
+    source,
+};
 
 /// The definitions that come with Gatewatch.
 const SHIPPED: [&str; 2] = [

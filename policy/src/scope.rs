@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::labels::NAMESPACE_KEY;
-use crate::model::{Kind, LabelSelector, Policy};
+use crate::{
+    labels::NAMESPACE_KEY,
+    model::{Kind, LabelSelector, Policy},
+};
 
 /// Whom a policy watches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

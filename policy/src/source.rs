@@ -9,11 +9,13 @@ mod lines;
 mod node;
 mod scalar;
 
+use crate::{
+    codes::SYNTAX,
+    diagnostic::{Diagnostic, FieldPath, Step},
+};
+
 pub use lines::{Lines, Position};
 pub use node::{Entry, Node, Span, Value};
-
-use crate::codes::SYNTAX;
-use crate::diagnostic::{Diagnostic, FieldPath, Step};
 
 /// Most bytes of an input. The API server takes objects of 3 MiB at the most, etcd less.
 pub const MAX_BYTES: usize = 3 << 20;

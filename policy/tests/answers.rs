@@ -5,16 +5,21 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use common::{corpus, host_namespaces};
 use gatewatch_kernel::Profile;
-use gatewatch_policy::assess::Checked;
-use gatewatch_policy::compile::{Answers, Environment, compile};
-use gatewatch_policy::model::Policy;
-use gatewatch_policy::source::parse;
+use gatewatch_policy::{
+    assess::Checked,
+    compile::{Answers, Environment, compile},
+    model::Policy,
+    source::parse,
+};
+
+use self::common::{corpus, host_namespaces};
 
 fn kernels() -> Vec<Profile> {
     Profile::shipped_names().filter_map(Profile::shipped).collect()

@@ -10,15 +10,17 @@
 
 mod common;
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
-use common::{Said, assessed, corpus, everybody, say, say_for};
-use gatewatch_policy::diagnostic::Severity;
-use gatewatch_policy::render::brief;
-use gatewatch_policy::schema::Schemas;
-use gatewatch_policy::source::parse;
-use gatewatch_policy::target::{Selection, Target, Version};
+use gatewatch_policy::{
+    diagnostic::Severity,
+    render::brief,
+    schema::Schemas,
+    source::parse,
+    target::{Selection, Target, Version},
+};
+
+use self::common::{Said, assessed, corpus, everybody, say, say_for};
 
 const MARK: &str = "# expect: ";
 

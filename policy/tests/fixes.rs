@@ -9,18 +9,20 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
-use common::{corpus, everybody, host_namespaces};
 use gatewatch_kernel::Profile;
-use gatewatch_policy::assess::{Against, Kernel, assess};
-use gatewatch_policy::codes::ALL;
-use gatewatch_policy::compile::Environment;
-use gatewatch_policy::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Step};
-use gatewatch_policy::source::{Document, parse};
-use gatewatch_policy::{pages, source};
+use gatewatch_policy::{
+    assess::{Against, Kernel, assess},
+    codes::ALL,
+    compile::Environment,
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix, Step},
+    pages,
+    source::{self, Document, parse},
+};
 use serde_json::Value;
+
+use self::common::{corpus, everybody, host_namespaces};
 
 /// Everything that is said of an object.
 fn said(object: &Value, kernel: &Profile) -> Vec<Diagnostic> {

@@ -13,25 +13,30 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use common::{assessed, corpus, cpu_time, everybody, host_namespaces};
 use gatewatch_kernel::Profile;
-use gatewatch_policy::assess::{Against, Checked, assess};
-use gatewatch_policy::classify::{Hook, classify};
-use gatewatch_policy::compile::{Environment, compile};
-use gatewatch_policy::diagnostic::{Diagnostic, FieldPath, Step};
-use gatewatch_policy::dropped;
-use gatewatch_policy::evaluate::{Event, Value, evaluate};
-use gatewatch_policy::labels::{self, Subject};
-use gatewatch_policy::model::{LabelExpression, LabelOperator, LabelSelector};
-use gatewatch_policy::plan::Field;
-use gatewatch_policy::schema::Schemas;
-use gatewatch_policy::source::{Document, parse, parse_bytes};
+use gatewatch_policy::{
+    assess::{Against, Checked, assess},
+    compile::{Environment, compile},
+    diagnostic::{Diagnostic, FieldPath, Step},
+    dropped,
+    evaluate::{Event, Value, evaluate},
+    labels::{self, Subject},
+    match_tables::{Hook, build},
+    model::{LabelExpression, LabelOperator, LabelSelector},
+    plan::Field,
+    schema::Schemas,
+    source::{Document, parse, parse_bytes},
+};
+
+use self::common::{assessed, corpus, cpu_time, everybody, host_namespaces};
 
 /// Of the processor's time: without optimization it is slow, but a hang is slower.
 const TOO_LONG: Duration = Duration::from_secs(20);
@@ -276,7 +281,7 @@ fn compiler() {
                 for event in &events {
                     evaluate(hook, &Same(event.clone()));
                 }
-                let _ = classify(&hook.point, &[Hook { id: 1, policy: 0, plan: hook }], &[vec![true]], 6);
+                let _ = build(&hook.point, &[Hook { id: 1, policy: 0, plan: hook }], &[vec![true]], 6);
             }
         }
     });

@@ -11,13 +11,16 @@ mod common;
 
 use std::path::Path;
 
-use common::{Said, say};
-use gatewatch_policy::codes::{self, ALL};
-use gatewatch_policy::diagnostic::Severity;
-use gatewatch_policy::dropped;
-use gatewatch_policy::pages::{self, Example, SECTIONS};
-use gatewatch_policy::schema::Schemas;
-use gatewatch_policy::source::parse;
+use gatewatch_policy::{
+    codes::{self, ALL},
+    diagnostic::Severity,
+    dropped,
+    pages::{self, Example, SECTIONS},
+    schema::Schemas,
+    source::parse,
+};
+
+use self::common::{Said, say};
 
 /// What is said of an example; `None` where it takes more than this crate to say it.
 fn said(example: &Example<'_>) -> Option<Vec<Said>> {

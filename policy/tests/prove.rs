@@ -11,17 +11,20 @@ mod common;
 
 use std::sync::LazyLock;
 
-use common::host_namespaces;
 use gatewatch_kernel::Profile;
-use gatewatch_policy::assess::Checked;
-use gatewatch_policy::compile::{Environment, compile};
-use gatewatch_policy::diagnostic::FieldPath;
-use gatewatch_policy::evaluate::{Value, test};
-use gatewatch_policy::plan::Filter;
-use gatewatch_policy::prove::{Key, Set, lower};
-use gatewatch_policy::source::Document;
+use gatewatch_policy::{
+    assess::Checked,
+    compile::{Environment, compile},
+    diagnostic::FieldPath,
+    evaluate::{Value, test},
+    plan::Filter,
+    prove::{Key, Set, lower},
+    source::Document,
+};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
+
+use self::common::host_namespaces;
 
 static KERNEL: LazyLock<Profile> = LazyLock::new(|| Profile::shipped("6.12").unwrap());
 

@@ -2,17 +2,18 @@
 
 mod common;
 
-use std::fmt::Write as _;
-use std::sync::LazyLock;
-use std::time::Duration;
+use std::{fmt::Write as _, sync::LazyLock, time::Duration};
 
-use common::{assessed, cpu_time, host_namespaces};
 use gatewatch_kernel::Profile;
-use gatewatch_policy::compile::{Environment, compile};
-use gatewatch_policy::diagnostic::{Edit, FieldPath, Fix};
-use gatewatch_policy::render::{File, human, json};
-use gatewatch_policy::source::{Document, Lines, parse, parse_bytes};
+use gatewatch_policy::{
+    compile::{Environment, compile},
+    diagnostic::{Edit, FieldPath, Fix},
+    render::{File, human, json},
+    source::{Document, Lines, parse, parse_bytes},
+};
 use proptest::prelude::*;
+
+use self::common::{assessed, cpu_time, host_namespaces};
 
 /// A policy with something of everything, to be spoilt.
 const POLICY: &str = r#"# a comment

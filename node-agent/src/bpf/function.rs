@@ -20,7 +20,7 @@ use aya::{
 };
 use gatewatch_abi::{consts::UNWATCHED, unwatched_slot};
 use gatewatch_policy::{
-    classify::Tables,
+    match_tables::Tables,
     plan::{HookPoint, When},
 };
 

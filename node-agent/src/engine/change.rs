@@ -8,7 +8,7 @@ use std::{
 
 use gatewatch_abi::consts::{POLICY_SET_HOST, POLICY_SET_PENDING};
 use gatewatch_policy::{
-    classify::Tables,
+    match_tables::Tables,
     plan::{HookPoint, Plan},
 };
 

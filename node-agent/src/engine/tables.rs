@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use gatewatch_abi::consts::{TEXT_FILE, TEXT_PATH, TYPED_ARG, TYPED_TASK};
 use gatewatch_kernel::{Kind, Param, Pointee, version};
 use gatewatch_policy::{
-    classify::{self, Excess, Tables},
+    match_tables::{self, Excess, Tables},
     plan::HookPoint,
 };
 
@@ -26,7 +26,7 @@ impl Engine {
         let function = point.symbol().and_then(|symbol| self.profile.function(symbol));
         let params = function.and_then(|function| function.params).unwrap_or_default();
         let number = u32::try_from(params.len()).unwrap_or(0);
-        let mut tables = classify::classify(point, &hooks(members, &policies), &policy_sets, number)?;
+        let mut tables = match_tables::build(point, &hooks(members, &policies), &policy_sets, number)?;
         let typed = if gives_typed_task(&self.profile.release) { TYPED_TASK } else { TYPED_ARG };
         for slot in &mut tables.spec.texts {
             if params.get(slot.arg as usize).is_some_and(|param| is_typed(slot.source, param)) {
@@ -53,10 +53,10 @@ fn is_typed(source: u32, param: &Param) -> bool {
 }
 
 /// A point's members as the matcher's builder takes them. `policies` has every policy among them.
-fn hooks<'a>(members: &'a [Member], policies: &[&PolicyKey]) -> Vec<classify::Hook<'a>> {
+fn hooks<'a>(members: &'a [Member], policies: &[&PolicyKey]) -> Vec<match_tables::Hook<'a>> {
     members
         .iter()
-        .map(|member| classify::Hook {
+        .map(|member| match_tables::Hook {
             id: member.id,
             policy: policies.iter().position(|policy| **policy == member.policy).unwrap_or(usize::MAX),
             plan: &member.plan,

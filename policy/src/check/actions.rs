@@ -1,14 +1,16 @@
 //! Rules for actions: required arguments, allowed positions, effects.
 
 use super::{Place, Places, options};
-use crate::codes::{
-    ACTION_FIELD, ACTION_PLACE, NO_ENFORCER, NOT_OVERRIDABLE, OVER_LIMIT, RATE_LIMIT, RETURN_ACTION,
-    RETURN_FILTER,
+use crate::{
+    codes::{
+        ACTION_FIELD, ACTION_PLACE, NO_ENFORCER, NOT_OVERRIDABLE, OVER_LIMIT, RATE_LIMIT, RETURN_ACTION,
+        RETURN_FILTER,
+    },
+    diagnostic::{Diagnostic, FieldPath, Severity},
+    model::{Action, ActionKind, ArgType, Policy, Section, Selector, Target},
+    nearest::nearest,
+    values,
 };
-use crate::diagnostic::{Diagnostic, FieldPath, Severity};
-use crate::model::{Action, ActionKind, ArgType, Policy, Section, Selector, Target};
-use crate::nearest::nearest;
-use crate::values;
 
 /// Actions of one selector.
 const ACTIONS_MAX: usize = 3;

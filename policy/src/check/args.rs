@@ -1,10 +1,12 @@
 //! Declared arguments: `args`, `data` and `returnArg`.
 
 use super::{Place, Places};
-use crate::codes::{ARG_FIELD, ARG_INDEX, DUPLICATE_ARG, NO_EFFECT, OVER_LIMIT, UNTYPED_ARG};
-use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
-use crate::model::{Arg, ArgType, Section, Selector};
-use crate::target::Targets;
+use crate::{
+    codes::{ARG_FIELD, ARG_INDEX, DUPLICATE_ARG, NO_EFFECT, OVER_LIMIT, UNTYPED_ARG},
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
+    model::{Arg, ArgType, Section, Selector},
+    target::Targets,
+};
 
 /// Arguments and data that one hook can have (`MAX_SELECTORS_ARGS` and the five slots of Tetragon's events).
 const ARGS_MAX: usize = 5;

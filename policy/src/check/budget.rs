@@ -1,9 +1,11 @@
 //! Features that cost a node running Tetragon much memory, or that all policies of a node share.
 
 use super::{Places, spec};
-use crate::codes::{AGENT_SETTING, NODE_BUDGET, NODE_LABELS};
-use crate::diagnostic::Diagnostic;
-use crate::model::{Action, ArgType, Selector};
+use crate::{
+    codes::{AGENT_SETTING, NODE_BUDGET, NODE_LABELS},
+    diagnostic::Diagnostic,
+    model::{Action, ArgType, Selector},
+};
 
 /// Sets of programs whose children are followed, of one agent (`pkg/mbset`).
 const FOLLOWED_MAX: usize = 64;

@@ -5,9 +5,11 @@
 //! beyond the buffer. This rule counts a lower bound for each part, so that it never reports selectors that fit.
 
 use super::Places;
-use crate::codes::SELECTOR_BYTES;
-use crate::diagnostic::{Diagnostic, Severity};
-use crate::model::{Action, ArgFilter, CapabilityFilter, Operator, Selector};
+use crate::{
+    codes::SELECTOR_BYTES,
+    diagnostic::{Diagnostic, Severity},
+    model::{Action, ArgFilter, CapabilityFilter, Operator, Selector},
+};
 
 const ADDRESSABLE: usize = 1024;
 const BUFFER: usize = 4096;

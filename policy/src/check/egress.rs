@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 
 use super::Places;
-use crate::codes::EGRESS;
-use crate::diagnostic::{Diagnostic, FieldPath, Severity};
-use crate::model::{Action, ActionKind};
-use crate::values::integer;
+use crate::{
+    codes::EGRESS,
+    diagnostic::{Diagnostic, FieldPath, Severity},
+    model::{Action, ActionKind},
+    values::integer,
+};
 
 pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     for (selector, path) in places.selectors() {
@@ -85,8 +87,8 @@ fn internal(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::check_spec;
     use super::*;
+    use crate::check::testing::check_spec;
 
     fn severity(action: &str) -> Severity {
         let found = check_spec(&format!(

@@ -1,8 +1,10 @@
 //! `enforcers`: the calls that `NotifyEnforcer` can stop.
 
 use super::{Places, spec};
-use crate::codes::{NO_ENFORCER, OVER_LIMIT};
-use crate::diagnostic::Diagnostic;
+use crate::{
+    codes::{NO_ENFORCER, OVER_LIMIT},
+    diagnostic::Diagnostic,
+};
 
 pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     let enforcers = &places.policy.spec.enforcers;

@@ -1,11 +1,13 @@
 //! Limits on the number of filter entries, values and selectors.
 
 use super::Places;
-use crate::codes::{NAMESPACE_INODE, OVER_LIMIT, TETRAGON_NUMBER, UNREAD_ENTRIES, WIDE_RANGE};
-use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
-use crate::model::{ArgFilter, Operator, Selector};
-use crate::target::Targets;
-use crate::values;
+use crate::{
+    codes::{NAMESPACE_INODE, OVER_LIMIT, TETRAGON_NUMBER, UNREAD_ENTRIES, WIDE_RANGE},
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
+    model::{ArgFilter, Operator, Selector},
+    target::Targets,
+    values,
+};
 
 /// Selectors of one hook.
 const SELECTORS_MAX: usize = 5;

@@ -1,9 +1,11 @@
 //! Filters on the calling program at hooks where an `execve` isn't done yet.
 
 use super::{Place, Places};
-use crate::codes::EXEC_CALLER;
-use crate::diagnostic::{Diagnostic, Severity};
-use crate::model::{BinaryFilter, Operator, Target};
+use crate::{
+    codes::EXEC_CALLER,
+    diagnostic::{Diagnostic, Severity},
+    model::{BinaryFilter, Operator, Target},
+};
 
 /// Functions that `execve` runs before the process is known by its new program, which is at the tracepoint
 /// `sched_process_exec`: `do_execveat_common` and what it calls, `fs/exec.c` and `security/security.c`.

@@ -1,9 +1,11 @@
 //! `CelExpr`: one expression over the arguments `arg0` to `argN`.
 
 use super::{Place, Places};
-use crate::codes::{EXPRESSION, OVER_LIMIT};
-use crate::diagnostic::{Diagnostic, FieldPath};
-use crate::model::{ArgFilter, Operator};
+use crate::{
+    codes::{EXPRESSION, OVER_LIMIT},
+    diagnostic::{Diagnostic, FieldPath},
+    model::{ArgFilter, Operator},
+};
 
 /// Expressions of one policy that is attached by kprobe-multi.
 const EXPRESSIONS_MAX: usize = 8;

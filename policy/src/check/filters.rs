@@ -3,21 +3,23 @@
 
 mod process;
 
-use process::{changes, process};
-
-use super::classes::{Class, class};
-use super::path_values::filtered;
-use super::{Place, Places};
-use crate::codes::{
-    BAD_ADDRESS, BAD_NUMBER, BAD_TEXT, Code, NO_VALUES, OPERATOR_TYPE, OVER_LIMIT, RETURN_FILTER,
-    UNDECLARED_ARG, UNKNOWN_CONSTANT,
+use self::process::{changes, process};
+use super::{
+    Place, Places,
+    classes::{Class, class},
+    path_values::filtered,
 };
-use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
-use crate::labels::NAMESPACE_KEY;
-use crate::model::{ArgFilter, ArgType, Hook, Operator, Section, Selector};
-use crate::names;
-use crate::placeholder;
-use crate::values::{self, ValueError, address, constants};
+use crate::{
+    codes::{
+        BAD_ADDRESS, BAD_NUMBER, BAD_TEXT, Code, NO_VALUES, OPERATOR_TYPE, OVER_LIMIT, RETURN_FILTER,
+        UNDECLARED_ARG, UNKNOWN_CONSTANT,
+    },
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
+    labels::NAMESPACE_KEY,
+    model::{ArgFilter, ArgType, Hook, Operator, Section, Selector},
+    names, placeholder,
+    values::{self, ValueError, address, constants},
+};
 
 /// Values of `FileType`.
 const FILE_TYPES_MAX: usize = 4;

@@ -1,13 +1,14 @@
 //! Rules for hooks that need no kernel.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use super::{Place, Places, split::unfiltered};
-use crate::arch;
-use crate::codes::{ARCH_NAME, DUPLICATE_HOOK, HOT_HOOK, LSM_NAME, RACY_HOOK, SYSCALL_NAME};
-use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
-use crate::model::{Action, ArgType, Hook, Section, Target};
+use crate::{
+    arch,
+    codes::{ARCH_NAME, DUPLICATE_HOOK, HOT_HOOK, LSM_NAME, RACY_HOOK, SYSCALL_NAME},
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix},
+    model::{Action, ArgType, Hook, Section, Target},
+};
 
 /// Functions that every process calls all the time.
 const HOT: [&str; 14] = [

@@ -1,11 +1,12 @@
 //! Programs that are named by a link, which the kernel never sees as a program's path.
 
-use super::path_values::filtered;
-use super::{Places, Section};
-use crate::codes::PATH_ALIAS;
-use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
-use crate::model::{ArgType, Operator};
-use crate::values::programs::resolved;
+use super::{Places, Section, path_values::filtered};
+use crate::{
+    codes::PATH_ALIAS,
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix},
+    model::{ArgType, Operator},
+    values::programs::resolved,
+};
 
 /// Values of one filter that are looked at.
 const COMPARED: usize = 1000;

@@ -1,11 +1,13 @@
 //! `lists` and the references to them.
 
 use super::{Places, spec};
-use crate::codes::BAD_LIST;
-use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
-use crate::model::{ArgFilter, List, ListType, Operator, Target};
-use crate::nearest::nearest;
-use crate::target::Targets;
+use crate::{
+    codes::BAD_LIST,
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix},
+    model::{ArgFilter, List, ListType, Operator, Target},
+    nearest::nearest,
+    target::Targets,
+};
 
 pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     let policy = places.policy;

@@ -1,11 +1,13 @@
 //! `selectorsMacros` and the references to them.
 
 use super::Places;
-use crate::codes::BAD_MACRO;
-use crate::diagnostic::{Diagnostic, Edit, Fix};
-use crate::model::Selector;
-use crate::nearest::nearest;
-use crate::target::Targets;
+use crate::{
+    codes::BAD_MACRO,
+    diagnostic::{Diagnostic, Edit, Fix},
+    model::Selector,
+    nearest::nearest,
+    target::Targets,
+};
 
 pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     let macros = &places.policy.spec.selectors_macros;

@@ -1,9 +1,11 @@
 //! `options`: Tetragon ignores unknown names, so a typo turns enforcement on or off.
 
 use super::{Places, spec};
-use crate::codes::BAD_OPTION;
-use crate::diagnostic::{Diagnostic, Edit, Fix};
-use crate::nearest::nearest;
+use crate::{
+    codes::BAD_OPTION,
+    diagnostic::{Diagnostic, Edit, Fix},
+    nearest::nearest,
+};
 
 /// What an option takes.
 enum Values {

@@ -1,10 +1,12 @@
 //! Values of filters on paths that don't mean what they look like: relative ones, and ends of names.
 
 use super::{Places, Section};
-use crate::codes::{LOOSE_POSTFIX, RELATIVE_PATH};
-use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
-use crate::model::{Arg, ArgFilter, ArgType, BinaryFilter, Hook, Operator, Target};
-use crate::placeholder;
+use crate::{
+    codes::{LOOSE_POSTFIX, RELATIVE_PATH},
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix},
+    model::{Arg, ArgFilter, ArgType, BinaryFilter, Hook, Operator, Target},
+    placeholder,
+};
 
 pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {

@@ -1,10 +1,12 @@
 //! Paths that are links on most systems.
 
 use super::{Places, links::is_link};
-use crate::codes::PATH_ALIAS;
-use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
-use crate::model::{ArgFilter, ArgType, Operator, Section, Selector};
-use crate::values::programs::is_target;
+use crate::{
+    codes::PATH_ALIAS,
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix},
+    model::{ArgFilter, ArgType, Operator, Section, Selector},
+    values::programs::is_target,
+};
 
 /// Directories that are links on most systems, and where they lead: those that the distributions merged into `/usr`,
 /// and what the Filesystem Hierarchy Standard moved to `/run`.

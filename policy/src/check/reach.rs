@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 
 use super::{Place, Places, spec, split::unfiltered};
-use crate::codes::{ALWAYS_HOLDS, DEAD_SELECTOR, NEVER_MATCHES, REDUNDANT_FILTER, SUBSUMED_SELECTOR};
-use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity};
-use crate::labels::{self as form, Subject};
-use crate::model::{Policy, Selector};
-use crate::prove::{Allowed, Condition, Prover, allowed, labels, lower};
+use crate::{
+    codes::{ALWAYS_HOLDS, DEAD_SELECTOR, NEVER_MATCHES, REDUNDANT_FILTER, SUBSUMED_SELECTOR},
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
+    labels::{self as form, Subject},
+    model::{Policy, Selector},
+    prove::{Allowed, Condition, Prover, allowed, labels, lower},
+};
 
 /// Selectors of a hook that are compared with each other, and filters of one selector. Tetragon takes five of either.
 const COMPARED: usize = 32;

@@ -1,10 +1,12 @@
 //! The scope of a policy: its selectors of pods, containers, hosts and nodes.
 
 use super::{Places, spec};
-use crate::codes::{ENFORCED_EVERYWHERE, HOST_SELECTOR, NAMESPACE_IGNORED, NAMESPACE_LABEL};
-use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
-use crate::labels::{self, NAMESPACE_KEY, Subject};
-use crate::model::{Action, Kind, LabelSelector, Policy};
+use crate::{
+    codes::{ENFORCED_EVERYWHERE, HOST_SELECTOR, NAMESPACE_IGNORED, NAMESPACE_LABEL},
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix},
+    labels::{self, NAMESPACE_KEY, Subject},
+    model::{Action, Kind, LabelSelector, Policy},
+};
 
 pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     let policy = places.policy;

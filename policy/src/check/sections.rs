@@ -1,9 +1,11 @@
 //! Sections of a policy and their valid combinations.
 
 use super::{Places, spec};
-use crate::codes::{CONFLICTING_FIELDS, LOADER_SCOPE, MANY_SECTIONS, NO_HOOK, SECTION_KIND};
-use crate::diagnostic::Diagnostic;
-use crate::model::{Kind, Policy, Section, Target};
+use crate::{
+    codes::{CONFLICTING_FIELDS, LOADER_SCOPE, MANY_SECTIONS, NO_HOOK, SECTION_KIND},
+    diagnostic::Diagnostic,
+    model::{Kind, Policy, Section, Target},
+};
 
 pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     let policy = places.policy;

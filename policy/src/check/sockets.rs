@@ -1,12 +1,13 @@
 //! Socket tracking: `TrackSock` and `UntrackSock`.
 
-use super::budget::actions;
-use super::{Place, Places};
-use crate::codes::{NO_EFFECT, SOCKET_TRACKING, UNKNOWN_NAME};
-use crate::diagnostic::{Diagnostic, Edit, Fix, Severity};
-use crate::model::ActionKind;
-use crate::nearest::nearest;
-use crate::target::{Targets, Version, Versions};
+use super::{Place, Places, budget::actions};
+use crate::{
+    codes::{NO_EFFECT, SOCKET_TRACKING, UNKNOWN_NAME},
+    diagnostic::{Diagnostic, Edit, Fix, Severity},
+    model::ActionKind,
+    nearest::nearest,
+    target::{Targets, Version, Versions},
+};
 
 pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {

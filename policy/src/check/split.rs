@@ -2,9 +2,11 @@
 //! `matchActions`, which makes a selector of its own of it.
 
 use super::{Place, Places};
-use crate::codes::UNFILTERED_SELECTOR;
-use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix};
-use crate::model::{Action, ActionKind, Selector};
+use crate::{
+    codes::UNFILTERED_SELECTOR,
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix},
+    model::{Action, ActionKind, Selector},
+};
 
 pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {

@@ -1,10 +1,12 @@
 //! Names, messages and tags that Tetragon truncates or rejects.
 
 use super::Places;
-use crate::codes::{MESSAGE_LENGTH, NAME_TOO_LONG, NO_MESSAGE, OVER_LIMIT};
-use crate::diagnostic::{Diagnostic, FieldPath, Severity};
-use crate::model::Policy;
-use crate::target::Targets;
+use crate::{
+    codes::{MESSAGE_LENGTH, NAME_TOO_LONG, NO_MESSAGE, OVER_LIMIT},
+    diagnostic::{Diagnostic, FieldPath, Severity},
+    model::Policy,
+    target::Targets,
+};
 
 /// Longest name of a file (`NAME_MAX` of `include/uapi/linux/limits.h`).
 const NAME_MAX: usize = 255;

@@ -5,9 +5,8 @@ mod types;
 use std::{collections::BTreeSet, fmt};
 
 use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, Syscall};
-pub(super) use types::integer;
-use types::{Expected, expected, readable, written};
 
+use self::types::{Expected, expected, readable, written};
 use super::Compiler;
 use crate::{
     check::{filters::undeclared, path_values::filtered},
@@ -16,6 +15,8 @@ use crate::{
     model::{ArgFilter, ArgType, Hook},
     plan::{ArgPlan, Field, HookPoint},
 };
+
+pub(super) use types::integer;
 
 /// Arguments that a kernel function gets in registers.
 const MAX_ARGS: u32 = 6;

@@ -1,7 +1,6 @@
 //! Likely typos of a word.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 /// Words longer than this are not compared: no label's key or value is.
 const LONGEST: usize = 320;

@@ -6,17 +6,19 @@
 use std::fmt::Debug;
 
 use super::{Atom, Clause, Condition, IntSet, Set, TextSet};
-use crate::check::{
-    classes::{Class, class},
-    path_values::filtered,
+use crate::{
+    check::{
+        classes::{Class, class},
+        path_values::filtered,
+    },
+    diagnostic::FieldPath,
+    labels::Subject,
+    model::{
+        ArgFilter, ArgType, BinaryFilter, CapabilityFilter, CapabilitySet, Hook, LabelOperator,
+        LabelSelector, NamespaceFilter, NamespaceKind, Operator, PidFilter, Selector, WorkloadFilter,
+    },
+    values::{self, NamespaceValue, ValueError, address, constants},
 };
-use crate::diagnostic::FieldPath;
-use crate::labels::Subject;
-use crate::model::{
-    ArgFilter, ArgType, BinaryFilter, CapabilityFilter, CapabilitySet, Hook, LabelOperator, LabelSelector,
-    NamespaceFilter, NamespaceKind, Operator, PidFilter, Selector, WorkloadFilter,
-};
-use crate::values::{self, NamespaceValue, ValueError, address, constants};
 
 /// What a filter looks at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::labels::Subject;
-use crate::model::{
-    Arg, ArgFilter, ArgType, Hook, LabelExpression, LabelOperator, LabelSelector, Operator, Selector,
+use crate::{
+    labels::Subject,
+    model::{
+        Arg, ArgFilter, ArgType, Hook, LabelExpression, LabelOperator, LabelSelector, Operator, Selector,
+    },
+    values::address,
 };
-use crate::values::address;
 
 fn proved_empty(set: &Set) -> bool {
     Prover::default().is_empty(set)

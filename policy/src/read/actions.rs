@@ -1,8 +1,10 @@
 //! Actions: entries of `matchActions` and `matchReturnActions`.
 
 use super::cursor::Cursor;
-use crate::meant::Sort;
-use crate::model::{Action, ActionKind};
+use crate::{
+    meant::Sort,
+    model::{Action, ActionKind},
+};
 
 pub(super) const ACTION: &[&str] = &[
     "action",

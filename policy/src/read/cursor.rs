@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 
-use crate::codes::{UNKNOWN_NAME, WRONG_TYPE};
-use crate::diagnostic::{Diagnostic, Edit, FieldPath, Fix, Step};
-use crate::meant::{Sort, meant};
-use crate::nearest::nearest;
-use crate::source::{MAX_FINDINGS, Node, Value};
-use crate::values::integer;
+use crate::{
+    codes::{UNKNOWN_NAME, WRONG_TYPE},
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix, Step},
+    meant::{Sort, meant},
+    nearest::nearest,
+    source::{MAX_FINDINGS, Node, Value},
+    values::integer,
+};
 
 /// What was found so far.
 pub(super) struct Findings {

@@ -1,11 +1,13 @@
 //! The members of an object: allowed, present and required ones.
 
 use super::cursor::Cursor;
-use crate::codes::{MISSING_FIELD, UNKNOWN_FIELD};
-use crate::diagnostic::{Diagnostic, Edit, Fix};
-use crate::labels::NAMESPACE_KEY;
-use crate::nearest::nearest;
-use crate::source::Entry;
+use crate::{
+    codes::{MISSING_FIELD, UNKNOWN_FIELD},
+    diagnostic::{Diagnostic, Edit, Fix},
+    labels::NAMESPACE_KEY,
+    nearest::nearest,
+    source::Entry,
+};
 
 /// An object that is being read.
 pub(super) struct Object<'a> {

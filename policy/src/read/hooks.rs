@@ -1,12 +1,12 @@
 //! Hooks: entries of `kprobes`, `fentries`, `tracepoints`, `lsmhooks`, `uprobes` and `usdts`.
 
-use super::cursor::Cursor;
-use super::fields::Object;
-use super::selectors::selector;
-use crate::codes::{MISSING_FIELD, UNKNOWN_NAME};
-use crate::diagnostic::Diagnostic;
-use crate::meant::Sort;
-use crate::model::{Arg, ArgType, Hook, Target};
+use super::{cursor::Cursor, fields::Object, selectors::selector};
+use crate::{
+    codes::{MISSING_FIELD, UNKNOWN_NAME},
+    diagnostic::Diagnostic,
+    meant::Sort,
+    model::{Arg, ArgType, Hook, Target},
+};
 
 const KPROBE: &[&str] = &[
     "call",

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::cursor::Cursor;
-use super::fields::Object;
-use super::hooks::{fentry, kprobe, lsm_hook, tracepoint, uprobe, usdt};
-use super::selectors::{label_selector, selector};
-use crate::codes::BAD_NAME;
-use crate::diagnostic::{Diagnostic, Edit, Fix};
-use crate::meant::Sort;
-use crate::model::{Hook, Kind, List, ListType, Policy, Section, Spec};
-use crate::names;
+use super::{
+    cursor::Cursor,
+    fields::Object,
+    hooks::{fentry, kprobe, lsm_hook, tracepoint, uprobe, usdt},
+    selectors::{label_selector, selector},
+};
+use crate::{
+    codes::BAD_NAME,
+    diagnostic::{Diagnostic, Edit, Fix},
+    meant::Sort,
+    model::{Hook, Kind, List, ListType, Policy, Section, Spec},
+    names,
+};
 
 const TOP: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
 

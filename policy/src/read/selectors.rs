@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::actions::action;
-use super::cursor::Cursor;
-use super::fields::Object;
-use crate::meant::Sort;
-use crate::model::{
-    ArgFilter, BinaryFilter, CapabilityFilter, CapabilitySet, LabelExpression, LabelOperator, LabelSelector,
-    NamespaceFilter, NamespaceKind, Operator, PidFilter, Selector, WorkloadFilter,
+use super::{actions::action, cursor::Cursor, fields::Object};
+use crate::{
+    meant::Sort,
+    model::{
+        ArgFilter, BinaryFilter, CapabilityFilter, CapabilitySet, LabelExpression, LabelOperator,
+        LabelSelector, NamespaceFilter, NamespaceKind, Operator, PidFilter, Selector, WorkloadFilter,
+    },
+    source::{Node, Value},
+    values::integer_or_range,
 };
-use crate::source::{Node, Value};
-use crate::values::integer_or_range;
 
 pub(super) const SELECTOR: &[&str] = &[
     "label",

@@ -1,6 +1,8 @@
 use super::*;
-use crate::model::{ArgType, LabelOperator, Operator, Target};
-use crate::source::parse;
+use crate::{
+    model::{ArgType, LabelOperator, Operator, Target},
+    source::parse,
+};
 
 fn read_text(text: &str) -> (Option<Policy>, Vec<Diagnostic>) {
     let documents = parse(text);

@@ -1,8 +1,7 @@
 //! For GitHub's logs: workflow commands, which it shows beside the line of a pull request.
 
 use super::File;
-use crate::diagnostic::Severity;
-use crate::source::Located;
+use crate::{diagnostic::Severity, source::Located};
 
 /// A finding as one workflow command, without the line's end.
 pub fn render(file: &File<'_>, finding: &Located) -> String {

@@ -5,8 +5,10 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::{File, harmless};
-use crate::diagnostic::Severity;
-use crate::source::{Located, Span};
+use crate::{
+    diagnostic::Severity,
+    source::{Located, Span},
+};
 
 /// Bytes of a line that are shown; of a longer one, a part around the caret.
 const WIDTH: usize = 200;

@@ -5,8 +5,10 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::File;
-use crate::diagnostic::{Edit, Fix};
-use crate::source::Located;
+use crate::{
+    diagnostic::{Edit, Fix},
+    source::Located,
+};
 
 #[derive(Serialize)]
 struct Object<'a> {

@@ -1,14 +1,11 @@
 //! For code scanning: one document in SARIF 2.1.0 (OASIS), as GitHub, GitLab and editors read it.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde_json::{Map, Value, json};
 
 use super::File;
-use crate::codes::Code;
-use crate::diagnostic::Severity;
-use crate::source::Located;
+use crate::{codes::Code, diagnostic::Severity, source::Located};
 
 /// Findings of many files, put together.
 #[derive(Clone, Debug, Default)]

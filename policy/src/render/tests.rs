@@ -1,8 +1,10 @@
 use super::*;
-use crate::assess::{Against, assess};
-use crate::diagnostic::{Diagnostic, FieldPath};
-use crate::source::{Document, Located, Span, parse};
-use crate::target::Selection;
+use crate::{
+    assess::{Against, assess},
+    diagnostic::{Diagnostic, FieldPath},
+    source::{Document, Located, Span, parse},
+    target::Selection,
+};
 
 const POLICY: &str = "\
 apiVersion: cilium.io/v1alpha1

@@ -1,15 +1,16 @@
 //! The parser's events to trees.
 
-use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::{cell::OnceCell, collections::HashMap};
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, StructureStyle, Tag};
 
 use super::{
     Document, Entry, Lines, Located, MAX_ALIASED, MAX_DEPTH, MAX_FINDINGS, Node, Span, Value, scalar,
 };
-use crate::codes::{DUPLICATE_KEY, SYNTAX};
-use crate::diagnostic::{Diagnostic, FieldPath, Step};
+use crate::{
+    codes::{DUPLICATE_KEY, SYNTAX},
+    diagnostic::{Diagnostic, FieldPath, Step},
+};
 
 /// Reads every document of a text.
 pub(super) fn documents(text: &str) -> Vec<Document> {

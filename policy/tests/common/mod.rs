@@ -3,19 +3,23 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+    time::Duration,
+};
 
 use gatewatch_kernel::Profile;
-use gatewatch_policy::assess::{Against, Assessment, Fleet, Kernel, assess};
-use gatewatch_policy::compile::Environment;
-use gatewatch_policy::diagnostic::{Diagnostic, Severity};
-use gatewatch_policy::model::NamespaceKind;
-use gatewatch_policy::schema::Schemas;
-use gatewatch_policy::source::{Document, parse};
-use gatewatch_policy::target::{Selection, Target, Version};
+use gatewatch_policy::{
+    assess::{Against, Assessment, Fleet, Kernel, assess},
+    compile::Environment,
+    diagnostic::{Diagnostic, Severity},
+    model::NamespaceKind,
+    schema::Schemas,
+    source::{Document, parse},
+    target::{Selection, Target, Version},
+};
 
 /// One thing that was said.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

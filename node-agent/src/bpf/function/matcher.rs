@@ -2,7 +2,7 @@
 
 use aya::{Btf, maps::Map};
 use gatewatch_abi::consts::{ADDR_NONE, INT_ARG, INT_SOCK, TEXT_BINARY, TEXT_NONE};
-use gatewatch_policy::classify::Tables;
+use gatewatch_policy::match_tables::Tables;
 
 use super::{
     attach_type::AttachType,

@@ -5,7 +5,7 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, lpm_trie::Key},
 };
 use gatewatch_abi::{AddrKey, BitAction, ExactKey, Step, TextKey, binary_id, consts::TEXT_BYTES};
-use gatewatch_policy::classify::Tables;
+use gatewatch_policy::match_tables::Tables;
 
 use crate::bpf::{LoadError, objects};
 

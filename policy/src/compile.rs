@@ -6,20 +6,19 @@
 
 mod answers;
 mod arguments;
-mod elsewhere;
 mod enums;
 mod filters;
 mod function;
+mod limits;
 mod point;
 mod process;
-mod room;
 mod syscall;
 #[cfg(test)]
 mod tests;
+mod unsupported;
 
 use std::collections::BTreeMap;
 
-pub use answers::Answers;
 use gatewatch_kernel::Profile;
 
 use crate::{
@@ -29,6 +28,8 @@ use crate::{
     nearest,
     plan::{ActionPlan, HookPlan, Plan, Scope, SelectorPlan},
 };
+
+pub use answers::Answers;
 
 /// What a policy is compiled for.
 #[derive(Clone, Copy, Debug)]
@@ -113,7 +114,7 @@ impl Compiler<'_> {
             .enumerate()
             .filter_map(|(i, hook)| self.hook(hook, kprobes.index(i)))
             .collect();
-        self.room(&hooks);
+        self.check_limits(&hooks);
         Plan {
             name: policy.name.clone(),
             namespace: match policy.kind {

@@ -7,15 +7,15 @@ use gatewatch_abi::consts::{ADDR_SLOTS, FOLLOW_SLOTS, INT_SLOTS, TEXT_SLOTS, WOR
 
 use super::Compiler;
 use crate::{
-    classify::Excess,
     codes,
     diagnostic::Diagnostic,
+    match_tables::Excess,
     plan::{Field, HookPlan, HookPoint, Test, TextOp},
 };
 
 impl Compiler<'_> {
     /// Says of each hook with too many selectors, and of each point where too much is looked at.
-    pub(super) fn room(&mut self, hooks: &[HookPlan]) {
+    pub(super) fn check_limits(&mut self, hooks: &[HookPlan]) {
         let mut points = BTreeMap::<&HookPoint, Vec<&HookPlan>>::new();
         for hook in hooks {
             let most = WORD_BITS as usize;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::{Excess, Hook, classify};
+use super::{Excess, Hook, build};
 use crate::{
     diagnostic::FieldPath,
     evaluate::{Event, Value, Verdict, evaluate},
@@ -148,7 +148,7 @@ proptest! {
         let all = vec![true; hooks.len()];
         let odd: Vec<bool> = (0..hooks.len()).map(|i| i % 2 == 1).collect();
         // Several masks on one argument in one selector take a slot each: more than there are is refused.
-        let tables = match classify(&point(), &list, &[all, odd.clone()], 3) {
+        let tables = match build(&point(), &list, &[all, odd.clone()], 3) {
             Ok(tables) => tables,
             Err(excess) => {
                 prop_assert!(matches!(excess, Excess::Integers | Excess::Selectors), "{excess}");
@@ -175,7 +175,7 @@ fn a_few_values_need_no_map() {
         filters: vec![Filter { field: SIGNED, test: Test::Int { negated: true, ranges: vec![(0, 0)] } }],
         actions: ActionPlan::COUNT,
     }]);
-    let tables = classify(&point(), &[Hook { id: 1, policy: 0, plan: &plan }], &[vec![true]], 1).unwrap();
+    let tables = build(&point(), &[Hook { id: 1, policy: 0, plan: &plan }], &[vec![true]], 1).unwrap();
     assert_eq!(tables.spec.words, 1);
     assert_eq!(tables.spec.ints[0].table, gatewatch_abi::consts::TABLE_INLINE);
     assert_eq!((tables.spec.ints[0].count, tables.spec.ints[0].values[0]), (1, 0));
@@ -188,7 +188,7 @@ fn selectors_of_one_hook_share_a_word() {
     let plans: Vec<HookPlan> = (0..30).map(|_| plan(5)).collect();
     let hooks: Vec<Hook<'_>> =
         (0..).zip(plans.iter().enumerate()).map(|(id, (policy, plan))| Hook { id, policy, plan }).collect();
-    let tables = classify(&point(), &hooks, &[vec![true; 30]], 0).unwrap();
+    let tables = build(&point(), &hooks, &[vec![true; 30]], 0).unwrap();
     assert_eq!(tables.spec.words, 3);
     for (i, action) in tables.actions.iter().enumerate().filter(|(_, action)| action.flags != 0) {
         assert_eq!(action.siblings.count_ones(), 5, "bit {i}");
@@ -196,7 +196,7 @@ fn selectors_of_one_hook_share_a_word() {
     }
     let many: Vec<HookPlan> = (0..300).map(|_| plan(5)).collect();
     let hooks: Vec<Hook<'_>> = many.iter().map(|plan| Hook { id: 0, policy: 0, plan }).collect();
-    assert_eq!(classify(&point(), &hooks, &[], 0).unwrap_err(), Excess::Selectors);
+    assert_eq!(build(&point(), &hooks, &[], 0).unwrap_err(), Excess::Selectors);
 }
 
 #[test]
@@ -204,6 +204,6 @@ fn the_point_says_where_arguments_are() {
     let plan = plan(vec![SelectorPlan { filters: Vec::new(), actions: ActionPlan::COUNT }]);
     let hooks = [Hook { id: 1, policy: 0, plan: &plan }];
     let call = HookPoint::Syscall { symbol: "__x64_sys_setuid".to_owned(), when: When::Entry };
-    let syscall = |point| classify(point, &hooks, &[], 1).unwrap().spec.syscall;
+    let syscall = |point| build(point, &hooks, &[], 1).unwrap().spec.syscall;
     assert_eq!((syscall(&point()), syscall(&call)), (0, 1));
 }

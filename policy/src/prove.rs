@@ -17,14 +17,13 @@ mod lower;
 mod tests;
 mod text;
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
+
+use crate::diagnostic::FieldPath;
 
 pub use ints::IntSet;
 pub use lower::{Aspect, Key, Source, labels, lower};
 pub use text::{Atom, Clause, TextSet};
-
-use crate::diagnostic::FieldPath;
 
 /// Steps of search for one policy. A few hundred values against a few hundred take a hundredth of it.
 const BUDGET: u64 = 4_000_000;

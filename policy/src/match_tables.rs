@@ -119,7 +119,7 @@ pub const fn class_rows(classes: usize) -> usize {
 /// Builds the tables of one point, where all of the hooks attach. `classes[c]` says for each policy whether it watches the cgroups of class `c`
 /// (class 0, the cgroups that nobody has classified yet, belongs to all). `params` is the number of the function's
 /// parameters.
-pub fn classify(
+pub fn build(
     point: &HookPoint,
     hooks: &[Hook<'_>],
     classes: &[Vec<bool>],
@@ -157,7 +157,7 @@ pub fn classify(
     Ok(builder.tables)
 }
 
-/// The row of a class for the same hooks, to be written over the one that [`classify`] made when classes change.
+/// The row of a class for the same hooks, to be written over the one that [`build`] wrote, for use when classes change.
 pub fn class_row(hooks: &[Hook<'_>], class: &[bool]) -> Result<Vec<u64>, Excess> {
     let (numbered, actions) = number(hooks)?;
     let words = actions.len().div_ceil(WORD_BITS as usize).max(1);
