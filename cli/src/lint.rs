@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result};
 use gatewatch_policy::{
     assess::{Against, Assessment, Fleet, Kernel, Object, assess},
     schema::Schemas,
-    target::{Selection, Target, Version},
+    selection::Selection,
+    target::{Target, Version},
 };
 
 use crate::kernels::Kernels;

@@ -23,8 +23,9 @@ use gatewatch_policy::{
     compile::Environment,
     evaluate::{self, Verdict},
     plan::{HookPlan, Plan},
+    selection::Selection,
     source,
-    target::{Selection, Target},
+    target::Target,
 };
 
 use crate::{FAILED, arguments::Test, kernels::Kernels, print_message, report::counted};

@@ -15,8 +15,8 @@ use gatewatch_policy::{
     compile::Environment,
     model::NamespaceKind,
     schema::Schemas,
+    selection::Selection,
     source::parse,
-    target::Selection,
 };
 use serde_json::Value;
 

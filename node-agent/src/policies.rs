@@ -10,7 +10,7 @@ use gatewatch_policy::model::{Kind, LabelSelector, Policy};
 use gatewatch_policy::plan::Plan;
 use gatewatch_policy::read::{self, Identity};
 use gatewatch_policy::source::{self, Lines, Located};
-use gatewatch_policy::target::{Selection, Target};
+use gatewatch_policy::{selection::Selection, target::Target};
 
 use crate::engine::PolicyKey;
 use crate::sources::Origin;

@@ -10,8 +10,9 @@ use gatewatch_policy::{
     compile::Environment,
     diagnostic::Severity,
     model::NamespaceKind,
+    selection::Selection,
     source::parse,
-    target::{Selection, Target},
+    target::Target,
 };
 
 #[test]

@@ -13,8 +13,8 @@ use gatewatch_policy::{
     assess::{Against, Checked, assess},
     compile::{Environment, compile},
     schema::Schemas,
+    selection::Selection,
     source::parse,
-    target::Selection,
 };
 
 const POLICIES: usize = 1000;

@@ -31,8 +31,8 @@ use crate::{
     plan::Plan,
     read::read_node,
     schema::Schemas,
+    selection::Selection,
     source::{Located, Node},
-    target::Selection,
 };
 
 pub use merge::listed;

@@ -7,19 +7,19 @@ mod actions;
 mod args;
 mod budget;
 mod bytes;
-pub(crate) mod classes;
 mod egress;
 mod enforcers;
 mod entries;
 mod exec;
 mod expressions;
-pub(crate) mod filters;
-pub(crate) mod hooks;
+mod filters;
+mod hooks;
 mod links;
 mod lists;
+mod located;
 mod macros;
 mod options;
-pub(crate) mod path_values;
+mod path_values;
 mod paths;
 mod reach;
 mod scope;
@@ -28,13 +28,11 @@ mod sockets;
 mod split;
 mod texts;
 
-use crate::{
-    diagnostic::{Diagnostic, FieldPath},
-    model::{Hook, Policy, Section, Selector},
-};
+use self::located::LocatedPolicy;
+use crate::{diagnostic::Diagnostic, model::Policy};
 
 /// Every rule.
-const RULES: &[fn(&Places<'_>, &mut Vec<Diagnostic>)] = &[
+const RULES: &[fn(&LocatedPolicy<'_>, &mut Vec<Diagnostic>)] = &[
     texts::check,
     scope::check,
     sections::check,
@@ -62,72 +60,12 @@ const RULES: &[fn(&Places<'_>, &mut Vec<Diagnostic>)] = &[
 
 /// Checks a policy; diagnostics come rule by rule.
 pub(crate) fn check(policy: &Policy) -> Vec<Diagnostic> {
-    let places = Places::of(policy);
+    let places = LocatedPolicy::of(policy);
     let mut found = Vec::new();
     for rule in RULES {
         rule(&places, &mut found);
     }
     found
-}
-
-/// One hook and where it stands.
-struct Place<'a> {
-    section: Section,
-    hook: &'a Hook,
-    path: FieldPath,
-    /// Its selectors and where they stand.
-    selectors: Vec<(&'a Selector, FieldPath)>,
-}
-
-impl<'a> Place<'a> {
-    fn of(section: Section, hook: &'a Hook, path: FieldPath) -> Self {
-        let selectors = if hook.selectors.is_empty() {
-            Vec::new()
-        } else {
-            let list = path.field("selectors");
-            hook.selectors.iter().enumerate().map(|(i, selector)| (selector, list.index(i))).collect()
-        };
-        Self { section, hook, path, selectors }
-    }
-
-    /// Its selectors and where they stand.
-    fn selectors(&self) -> impl Iterator<Item = (&'a Selector, &FieldPath)> {
-        self.selectors.iter().map(|(selector, path)| (*selector, path))
-    }
-}
-
-/// `spec`.
-fn spec() -> FieldPath {
-    FieldPath::root().field("spec")
-}
-
-/// A policy and the places in it that nearly every rule goes through, found once for all rules.
-struct Places<'a> {
-    policy: &'a Policy,
-    /// Every hook.
-    hooks: Vec<Place<'a>>,
-    /// `selectorsMacros`.
-    macros: Vec<(&'a Selector, FieldPath)>,
-}
-
-impl<'a> Places<'a> {
-    fn of(policy: &'a Policy) -> Self {
-        let mut hooks = Vec::new();
-        for section in Section::ALL.iter().copied().filter(|s| !s.hooks(&policy.spec).is_empty()) {
-            let list = spec().field(section.name());
-            let places = section.hooks(&policy.spec).iter().enumerate();
-            hooks.extend(places.map(|(i, hook)| Place::of(section, hook, list.index(i))));
-        }
-        let macros = policy.spec.selectors_macros.iter();
-        let macros = macros.map(|(name, selector)| (selector, spec().field("selectorsMacros").field(name)));
-        Self { policy, hooks, macros: macros.collect() }
-    }
-
-    /// Every selector of events, macros too.
-    fn selectors(&self) -> impl Iterator<Item = (&'a Selector, &FieldPath)> {
-        let macros = self.macros.iter().map(|(selector, path)| (*selector, path));
-        self.hooks.iter().flat_map(Place::selectors).chain(macros)
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! event filters, `GW4xx` limits and cost, `GW5xx` rights.
 
 use crate::{
-    diagnostic::Severity,
+    severity::Severity,
     target::{Targets, Version, Versions},
 };
 

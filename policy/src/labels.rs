@@ -13,6 +13,14 @@ use crate::{
 /// pod has a label of that name itself. It is no legal label key, and the only one that needn't be.
 pub const NAMESPACE_KEY: &str = "k8s:io.kubernetes.pod.namespace";
 
+/// How the pods of a namespace of Kubernetes are selected, which `matchNamespaces` doesn't do.
+pub(crate) fn namespace_help(namespace: &str) -> String {
+    format!(
+        "`matchNamespaces` is about namespaces of the kernel; for pods of the Kubernetes namespace `{namespace}` write \
+         a `TracingPolicyNamespaced` in it, or `podSelector: {{matchLabels: {{\"{NAMESPACE_KEY}\": {namespace}}}}}`"
+    )
+}
+
 impl LabelSelector {
     /// Whether an object with these labels is selected: every entry of `matchLabels` and of `matchExpressions`
     /// holds. `NotIn` and `DoesNotExist` hold for an object without the key; `In` without values holds for none,

@@ -3,7 +3,6 @@
 //! kernel. Pure: no clock, no files, no network.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
-mod arch;
 pub mod assess;
 mod check;
 pub mod codes;
@@ -12,6 +11,7 @@ pub mod diagnostic;
 pub mod dropped;
 pub mod empty_selector;
 pub mod evaluate;
+mod filter_rules;
 pub mod history;
 pub mod hook_point;
 pub mod labels;
@@ -28,6 +28,10 @@ pub mod read;
 pub mod render;
 pub mod schema;
 pub mod scope;
+pub mod selection;
+mod severity;
 pub mod source;
+mod syscall_name;
 pub mod target;
+mod type_class;
 pub mod values;

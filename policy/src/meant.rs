@@ -1,7 +1,7 @@
 //! Words that people write for operators, actions, types and namespaces, and the words of the language for the same.
 //! What only has a slip in it is found by [`nearest`](crate::nearest::nearest).
 
-use crate::check::filters::namespace_help;
+use crate::labels::namespace_help;
 
 /// What was meant by a word that isn't one of the language.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -119,6 +119,19 @@ pub struct Hook {
     pub ignore_failure: bool,
 }
 
+impl Hook {
+    /// The declared argument that a filter is evaluated on: by position in `args` if the filter has `args`, otherwise
+    /// by index. For tracepoints, an index that no argument has is a position too.
+    pub fn filtered_arg(&self, filter: &ArgFilter) -> Option<&Arg> {
+        if let Some(position) = filter.args.first() {
+            return self.args.get(*position as usize);
+        }
+        let is_tracepoint = matches!(self.target, Target::Tracepoint { .. });
+        let by_position = || self.args.get(filter.index as usize).filter(|_| is_tracepoint);
+        self.args.iter().find(|arg| arg.index == filter.index).or_else(by_position)
+    }
+}
+
 /// Where a hook attaches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {

@@ -16,8 +16,9 @@ use gatewatch_policy::{
     diagnostic::Severity,
     render::brief,
     schema::Schemas,
+    selection::Selection,
     source::parse,
-    target::{Selection, Target, Version},
+    target::{Target, Version},
 };
 
 use self::common::{Said, assessed, corpus, everybody, say, say_for};

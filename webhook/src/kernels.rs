@@ -15,7 +15,7 @@ use gatewatch_policy::{
     compile::Environment,
     diagnostic::Diagnostic,
     model::NamespaceKind,
-    target::Selection,
+    selection::Selection,
 };
 
 /// The data of a node in the API server.

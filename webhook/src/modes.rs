@@ -30,7 +30,8 @@ use std::{
 use gatewatch_policy::{
     codes,
     diagnostic::{Diagnostic, Severity},
-    target::{BadTarget, Selection, Target},
+    selection::Selection,
+    target::{BadTarget, Target},
 };
 use serde::Deserialize;
 

@@ -9,8 +9,8 @@ use gatewatch_policy::{
     compile::Environment,
     diagnostic::Diagnostic,
     model::NamespaceKind,
+    selection::Selection,
     source::{self, Document},
-    target::Selection,
 };
 use gatewatch_webhook::{
     caches::watch::Change,

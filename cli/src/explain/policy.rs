@@ -10,7 +10,8 @@ use gatewatch_policy::{
     model::{Hook, Kind, Target},
     plan::Plan,
     scope::Scope,
-    target::{Selection, Target as Program},
+    selection::Selection,
+    target::Target as Program,
 };
 
 use super::{

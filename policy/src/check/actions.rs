@@ -1,6 +1,9 @@
 //! Rules for actions: required arguments, allowed positions, effects.
 
-use super::{Place, Places, options};
+use super::{
+    located::{LocatedHook, LocatedPolicy},
+    options,
+};
 use crate::{
     codes::{
         ACTION_FIELD, ACTION_PLACE, NO_ENFORCER, NOT_OVERRIDABLE, OVER_LIMIT, RATE_LIMIT, RETURN_ACTION,
@@ -20,7 +23,7 @@ const SIGNAL_MAX: u32 = 64;
 const ERRNO_MAX: i64 = 4095;
 const SCOPES: [&str; 3] = ["thread", "process", "global"];
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {
         for (selector, path) in place.selectors() {
             lengths(selector, path, found);
@@ -124,7 +127,7 @@ fn fields(action: &Action, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     }
 }
 
-fn rate_limit(place: &Place<'_>, action: &Action, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+fn rate_limit(place: &LocatedHook<'_>, action: &Action, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     let limit = action.fields.get("rateLimit").filter(|text| !text.is_empty());
     let scope = action.fields.get("rateLimitScope").filter(|text| !text.is_empty());
     if let Some(limit) = limit {
@@ -174,7 +177,7 @@ fn rate_limit(place: &Place<'_>, action: &Action, path: &FieldPath, found: &mut 
 /// Where an action can stand.
 fn position(
     policy: &Policy,
-    place: &Place<'_>,
+    place: &LocatedHook<'_>,
     action: &Action,
     path: &FieldPath,
     found: &mut Vec<Diagnostic>,
@@ -230,7 +233,7 @@ const fn can_stand_in(kind: ActionKind, section: Section) -> bool {
 }
 
 /// Only entries of system calls and `security_*` functions can be overridden.
-fn overridable(policy: &Policy, place: &Place<'_>, at: FieldPath, found: &mut Vec<Diagnostic>) {
+fn overridable(policy: &Policy, place: &LocatedHook<'_>, at: FieldPath, found: &mut Vec<Diagnostic>) {
     let diagnostic = match (&place.hook.target, place.section) {
         (Target::Function { call, .. }, _) if call.starts_with("list:") => return,
         (Target::Function { call, .. }, _) if call.starts_with("security_") => {
@@ -269,8 +272,8 @@ fn overridable(policy: &Policy, place: &Place<'_>, at: FieldPath, found: &mut Ve
 }
 
 /// Tetragon looks for enforcement in `matchActions` alone, and runs a policy without it as a mere monitor.
-fn hidden_enforcement(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
-    let all = || places.hooks.iter().flat_map(Place::selectors);
+fn hidden_enforcement(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
+    let all = || places.hooks.iter().flat_map(LocatedHook::selectors);
     if places.policy.monitors() {
         return;
     }

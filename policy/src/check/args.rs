@@ -1,6 +1,6 @@
 //! Declared arguments: `args`, `data` and `returnArg`.
 
-use super::{Place, Places};
+use super::located::{LocatedHook, LocatedPolicy};
 use crate::{
     codes::{ARG_FIELD, ARG_INDEX, DUPLICATE_ARG, NO_EFFECT, OVER_LIMIT, UNTYPED_ARG},
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
@@ -15,7 +15,7 @@ const RESOLVE_MAX: usize = 10;
 /// The last argument that can be a size; 0 is none.
 const SIZE_INDEX_MAX: u32 = 15;
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {
         let hook = place.hook;
         for (i, arg) in hook.args.iter().enumerate() {
@@ -91,7 +91,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
 }
 
 /// Filters by an index that several entries of `args` have. They are evaluated on the first of them.
-fn ambiguous(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
+fn ambiguous(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
     let args = &place.hook.args;
     for (selector, path) in place.selectors() {
         for (i, filter) in selector.match_args.iter().enumerate().filter(|(_, f)| f.args.is_empty()) {
@@ -121,7 +121,7 @@ fn ambiguous(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
 
 /// `returnArg` of a hook that isn't evaluated when the function returns. With filters or actions on the result, which
 /// need `return: true`, that is reported of them.
-fn unused_result(place: &Place<'_>, path: &FieldPath) -> Option<Diagnostic> {
+fn unused_result(place: &LocatedHook<'_>, path: &FieldPath) -> Option<Diagnostic> {
     let used = |selector: &Selector| {
         !selector.match_return_args.is_empty() || !selector.match_return_actions.is_empty()
     };
@@ -148,7 +148,7 @@ fn unused_result(place: &Place<'_>, path: &FieldPath) -> Option<Diagnostic> {
 }
 
 /// `auto`, which an omitted type is, works for tracepoints alone: these say themselves what their fields are.
-fn typed(place: &Place<'_>, arg: &Arg, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+fn typed(place: &LocatedHook<'_>, arg: &Arg, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     let reason = match (place.section, arg.ty) {
         (Section::Kprobes | Section::Fentries | Section::LsmHooks, ArgType::Auto)
             if arg.resolve.is_none() =>
@@ -218,7 +218,7 @@ fn form(arg: &Arg, path: &FieldPath, found: &mut Vec<Diagnostic>) {
 }
 
 /// Arguments that can be read: by position for calls, by field for tracepoints.
-fn index(place: &Place<'_>, arg: &Arg, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+fn index(place: &LocatedHook<'_>, arg: &Arg, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     let raw = matches!(place.hook.target, crate::model::Target::Tracepoint { raw: true, .. });
     let limit = match place.section {
         Section::Fentries | Section::LsmHooks | Section::Uprobes => 4,

@@ -1,6 +1,6 @@
 //! Features that cost a node running Tetragon much memory, or that all policies of a node share.
 
-use super::{Places, spec};
+use super::located::{LocatedPolicy, spec};
 use crate::{
     codes::{AGENT_SETTING, NODE_BUDGET, NODE_LABELS},
     diagnostic::Diagnostic,
@@ -12,7 +12,7 @@ const FOLLOWED_MAX: usize = 64;
 /// Filters of workloads of one agent: `POLICY_FILTER_MAX_POLICIES` without the reserved one.
 const WORKLOADS_MAX: usize = 127;
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     stacks(places, found);
     buffers(places, found);
     shared(places, found);
@@ -21,7 +21,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
 }
 
 /// Parents are known to agents that were started with `--parents-map-enabled` alone.
-fn settings(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+fn settings(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     if let Some((_, path)) =
         places.selectors().find(|(selector, _)| !selector.match_parent_binaries.is_empty())
     {
@@ -50,7 +50,7 @@ pub(super) fn actions(selector: &Selector) -> impl Iterator<Item = (&'static str
 }
 
 /// Each policy with stack traces has a table of them.
-fn stacks(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+fn stacks(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for (selector, path) in places.selectors() {
         for (name, i, action) in actions(selector) {
             for field in ["kernelStackTrace", "userStackTrace"] {
@@ -70,7 +70,7 @@ fn stacks(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     }
 }
 
-fn buffers(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+fn buffers(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {
         for (name, args) in [("args", &place.hook.args), ("data", &place.hook.data)] {
             for (i, _) in args.iter().enumerate().filter(|(_, a)| a.max_data && a.ty == ArgType::CharBuf) {
@@ -89,7 +89,7 @@ fn buffers(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
 }
 
 /// What all policies of a node share, of which this one takes more than there is.
-fn shared(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+fn shared(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     let followed = places
         .selectors()
         .flat_map(|(s, path)| s.match_binaries.iter().map(move |filter| (filter, path)))
@@ -119,7 +119,7 @@ fn shared(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
 }
 
 /// Enforcement on some nodes: whoever may label nodes decides on which.
-fn node_labels(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+fn node_labels(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     let enforced =
         places.selectors().any(|(selector, _)| actions(selector).any(|(_, _, action)| action.enforces()));
     if places.policy.spec.node_selector.is_some() && enforced && !places.policy.monitors() {

@@ -4,7 +4,7 @@
 //! it with 0x3ff (`INDEX_MASK`). They misread everything after the first 1,024 bytes, and the compiler panics
 //! beyond the buffer. This rule counts a lower bound for each part, so that it never reports selectors that fit.
 
-use super::Places;
+use super::located::LocatedPolicy;
 use crate::{
     codes::SELECTOR_BYTES,
     diagnostic::{Diagnostic, Severity},
@@ -18,7 +18,7 @@ const WORD: usize = 4;
 /// Tables of strings that `Equal` looks into, by length (`StringMapsNumSubMapsSmall`).
 const STRING_TABLES: usize = 8;
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {
         let selectors = &place.hook.selectors;
         let macros = &places.policy.spec.selectors_macros;

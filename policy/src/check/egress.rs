@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Places;
+use super::located::LocatedPolicy;
 use crate::{
     codes::EGRESS,
     diagnostic::{Diagnostic, FieldPath, Severity},
@@ -10,7 +10,7 @@ use crate::{
     values::integer,
 };
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for (selector, path) in places.selectors() {
         for (name, actions) in [
             ("matchActions", &selector.match_actions),

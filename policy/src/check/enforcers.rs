@@ -1,12 +1,12 @@
 //! `enforcers`: the calls that `NotifyEnforcer` can stop.
 
-use super::{Places, spec};
+use super::located::{LocatedPolicy, spec};
 use crate::{
     codes::{NO_ENFORCER, OVER_LIMIT},
     diagnostic::Diagnostic,
 };
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     let enforcers = &places.policy.spec.enforcers;
     if enforcers.is_empty() {
         return;

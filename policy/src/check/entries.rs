@@ -1,6 +1,6 @@
 //! Limits on the number of filter entries, values and selectors.
 
-use super::Places;
+use super::located::LocatedPolicy;
 use crate::{
     codes::{NAMESPACE_INODE, OVER_LIMIT, TETRAGON_NUMBER, UNREAD_ENTRIES, WIDE_RANGE},
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
@@ -19,7 +19,7 @@ const NAMESPACES_MAX: usize = 10;
 /// Values of a range in `InMap` from which on it is said what they cost.
 const RANGE_MAX: i128 = 65_536;
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {
         let count = place.hook.selectors.len();
         if count > SELECTORS_MAX {

@@ -1,6 +1,6 @@
 //! Filters on the calling program at hooks where an `execve` isn't done yet.
 
-use super::{Place, Places};
+use super::located::{LocatedHook, LocatedPolicy};
 use crate::{
     codes::EXEC_CALLER,
     diagnostic::{Diagnostic, Severity},
@@ -37,7 +37,7 @@ const LSM_HOOKS: [&str; 5] = [
 /// Tracepoints before `sched_process_exec`.
 const TRACEPOINTS: [&str; 3] = ["sys_enter_execve", "sys_enter_execveat", "sched_prepare_exec"];
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {
         let Some((name, severity)) = before_the_new_program(place) else { continue };
         for (selector, path) in place.selectors() {
@@ -68,7 +68,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
 
 /// The hook's name, where the calling process is still its old program there. At the entry of a system call that is
 /// plain to see, and only a note.
-fn before_the_new_program<'a>(place: &Place<'a>) -> Option<(&'a str, Severity)> {
+fn before_the_new_program<'a>(place: &LocatedHook<'a>) -> Option<(&'a str, Severity)> {
     let (name, known) = match &place.hook.target {
         Target::Function { call, .. } => (call, FUNCTIONS.contains(&call.as_str())),
         Target::Lsm { hook } => (hook, LSM_HOOKS.contains(&hook.as_str())),

@@ -1,6 +1,6 @@
 //! `CelExpr`: one expression over the arguments `arg0` to `argN`.
 
-use super::{Place, Places};
+use super::located::{LocatedHook, LocatedPolicy};
 use crate::{
     codes::{EXPRESSION, OVER_LIMIT},
     diagnostic::{Diagnostic, FieldPath},
@@ -10,7 +10,7 @@ use crate::{
 /// Expressions of one policy that is attached by kprobe-multi.
 const EXPRESSIONS_MAX: usize = 8;
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     let mut count = 0;
     for place in &places.hooks {
         for (selector, path) in place.selectors() {
@@ -34,7 +34,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     }
 }
 
-fn expression(place: &Place<'_>, filter: &ArgFilter, path: &FieldPath, found: &mut Vec<Diagnostic>) {
+fn expression(place: &LocatedHook<'_>, filter: &ArgFilter, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     let mut say = |at: FieldPath, message: String, help: &str| {
         found.push(Diagnostic::new(&EXPRESSION, at, message).help(help));
     };

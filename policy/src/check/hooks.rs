@@ -2,12 +2,15 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use super::{Place, Places, split::unfiltered};
+use super::{
+    located::{LocatedHook, LocatedPolicy},
+    split::unfiltered,
+};
 use crate::{
-    arch,
-    codes::{ARCH_NAME, DUPLICATE_HOOK, HOT_HOOK, LSM_NAME, RACY_HOOK, SYSCALL_NAME},
-    diagnostic::{Diagnostic, Edit, FieldPath, Fix},
+    codes::{DUPLICATE_HOOK, HOT_HOOK, LSM_NAME, RACY_HOOK, SYSCALL_NAME},
+    diagnostic::{Diagnostic, Edit, Fix},
     model::{Action, ArgType, Hook, Section, Target},
+    syscall_name::{SyscallName, one_architecture},
 };
 
 /// Functions that every process calls all the time.
@@ -28,7 +31,7 @@ const HOT: [&str; 14] = [
     "sched/sched_switch",
 ];
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     duplicates(places, found);
     for place in &places.hooks {
         names(place, found);
@@ -64,7 +67,7 @@ fn field(hook: &Hook) -> &'static str {
 
 /// The same hook twice: an event that both select is counted twice, and Tetragon refuses the policy unless
 /// `disable-kprobe-multi` is set.
-fn duplicates(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+fn duplicates(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     if places.hooks.len() < 2 {
         return;
     }
@@ -91,12 +94,12 @@ fn duplicates(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
     }
 }
 
-fn names(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
+fn names(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
     match &place.hook.target {
         Target::Function { call, syscall, syscall_written } => {
             let path = || place.path.field("call");
-            if let Some(of) = arch::of_one(call) {
-                found.push(one_architecture(call, *syscall, of, path()));
+            if let Some(architecture) = SyscallName::parse(call).and_then(|name| name.architecture) {
+                found.push(one_architecture(call, *syscall, architecture, path()));
             }
             // Of kprobes the compiler says it, which knows the kernel's names too.
             let plain = !call.starts_with("sys_") && !call.starts_with("__") && !call.starts_with("list:");
@@ -136,33 +139,10 @@ fn names(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// A name that is understood on one architecture only.
-pub(crate) fn one_architecture(
-    call: &str,
-    syscall: bool,
-    of: arch::OfOne<'_>,
-    path: FieldPath,
-) -> Diagnostic {
-    let arch::OfOne { arch, bare, .. } = of;
-    Diagnostic::new(
-        &ARCH_NAME,
-        path.clone(),
-        format!("`{call}` exists only on {arch}; nodes of another architecture don't load the policy"),
-    )
-    .help(format!("write `call: {bare}` with `syscall: true`, which means it on all of them"))
-    .fix(Fix {
-        title: format!("write `{bare}`"),
-        path,
-        edit: Edit::Replace(bare.to_owned()),
-        // Only where the name will be taken for a system call's.
-        safe: syscall,
-    })
-}
-
 /// A hook that every process passes all the time, and a selector that takes every call.
-fn hot(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
+fn hot(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
     let name = name(place.hook);
-    let bare = arch::of_one(&name).map_or(&*name, |of| of.bare);
+    let bare = SyscallName::parse(&name).map_or(&*name, |name| name.portable);
     if HOT.contains(&bare) && (place.hook.selectors.is_empty() || place.hook.selectors.iter().any(unfiltered))
     {
         found.push(
@@ -177,7 +157,7 @@ fn hot(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
 }
 
 /// Enforcement at the entry of a system call by memory that the program can still write to.
-fn racy(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
+fn racy(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
     let Target::Function { syscall: true, call, .. } = &place.hook.target else { return };
     let pointed = |index: u32| {
         place.hook.args.iter().any(|arg| {

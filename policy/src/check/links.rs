@@ -1,17 +1,17 @@
 //! Programs that are named by a link, which the kernel never sees as a program's path.
 
-use super::{Places, Section, path_values::filtered};
+use super::located::LocatedPolicy;
 use crate::{
     codes::PATH_ALIAS,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix},
-    model::{ArgType, Operator},
+    model::{ArgType, Operator, Section},
     values::programs::resolved,
 };
 
 /// Values of one filter that are looked at.
 const COMPARED: usize = 1000;
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for (selector, path) in places.selectors() {
         for (name, filters) in [
             ("matchBinaries", &selector.match_binaries),
@@ -32,7 +32,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
                 let resolved = || {
                     let by_kernel =
                         |ty| matches!(ty, ArgType::File | ArgType::Path | ArgType::LinuxBinprm | ArgType::Fd);
-                    filtered(place.hook, filter).is_some_and(|arg| by_kernel(arg.ty))
+                    place.hook.filtered_arg(filter).is_some_and(|arg| by_kernel(arg.ty))
                 };
                 if whole && place.section != Section::Uprobes && resolved() {
                     values(&filter.values, || path.field("matchArgs").index(i).field("values"), found);

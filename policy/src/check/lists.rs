@@ -1,15 +1,16 @@
 //! `lists` and the references to them.
 
-use super::{Places, spec};
+use super::located::{LocatedPolicy, spec};
 use crate::{
     codes::BAD_LIST,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix},
     model::{ArgFilter, List, ListType, Operator, Target},
     nearest::nearest,
+    syscall_name::SyscallName,
     target::Targets,
 };
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     let policy = places.policy;
     let lists = &policy.spec.lists;
     for (i, list) in lists.iter().enumerate() {
@@ -104,17 +105,15 @@ fn definition(list: &List, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// `sys_x`, `i386/sys_x` or a name with an architecture's prefix.
-fn is_syscall(name: &str) -> bool {
-    let bare = match name.split_once('/') {
-        Some(("x64" | "i386" | "arm64" | "arm32", bare)) => bare,
-        Some(_) => return false,
-        None => ["__x64_", "__ia32_", "__arm64_"]
-            .iter()
-            .find_map(|prefix| name.strip_prefix(prefix))
-            .unwrap_or(name),
-    };
-    bare.strip_prefix("sys_").is_some_and(|rest| !rest.is_empty())
+/// Whether a value names a system call: `sys_x`, `i386/sys_x`, or the entry of one architecture.
+fn is_syscall(value: &str) -> bool {
+    match value.split_once('/') {
+        Some(("x64" | "i386" | "arm64" | "arm32", name)) => {
+            SyscallName::parse(name).is_some_and(|name| name.architecture.is_none())
+        }
+        Some(_) => false,
+        None => SyscallName::parse(value).is_some(),
+    }
 }
 
 fn named(lists: &[List], value: &str, path: impl FnOnce() -> FieldPath, found: &mut Vec<Diagnostic>) {

@@ -1,6 +1,6 @@
 //! `selectorsMacros` and the references to them.
 
-use super::Places;
+use super::located::LocatedPolicy;
 use crate::{
     codes::BAD_MACRO,
     diagnostic::{Diagnostic, Edit, Fix},
@@ -9,7 +9,7 @@ use crate::{
     target::Targets,
 };
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     let macros = &places.policy.spec.selectors_macros;
     for (selector, path) in &places.macros {
         if !selector.macros.is_empty() {

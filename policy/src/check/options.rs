@@ -1,6 +1,6 @@
 //! `options`: Tetragon ignores unknown names, so a typo turns enforcement on or off.
 
-use super::{Places, spec};
+use super::located::{LocatedPolicy, spec};
 use crate::{
     codes::BAD_OPTION,
     diagnostic::{Diagnostic, Edit, Fix},
@@ -30,7 +30,7 @@ const OPTIONS: [(&str, Values); 5] = [
     ("sleepable-preload-size", Values::Positive),
 ];
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for (i, (name, value)) in places.policy.spec.options.iter().enumerate() {
         let path = spec().field("options").index(i);
         let Some((_, values)) = OPTIONS.iter().find(|(known, _)| known == name) else {

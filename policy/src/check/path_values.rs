@@ -1,19 +1,19 @@
 //! Values of filters on paths that don't mean what they look like: relative ones, and ends of names.
 
-use super::{Places, Section};
+use super::located::LocatedPolicy;
 use crate::{
     codes::{LOOSE_POSTFIX, RELATIVE_PATH},
     diagnostic::{Diagnostic, Edit, FieldPath, Fix},
-    model::{Arg, ArgFilter, ArgType, BinaryFilter, Hook, Operator, Target},
+    model::{ArgType, BinaryFilter, Operator, Section},
     placeholder,
 };
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {
         for (selector, path) in place.selectors() {
             for (i, filter) in selector.match_args.iter().enumerate() {
                 let path = path.field("matchArgs").index(i).field("values");
-                match filtered(place.hook, filter).map(|arg| arg.ty) {
+                match place.hook.filtered_arg(filter).map(|arg| arg.ty) {
                     // A path in a program's memory may be relative.
                     Some(
                         ArgType::File | ArgType::Path | ArgType::Dentry | ArgType::LinuxBinprm | ArgType::Fd,
@@ -36,17 +36,6 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
             }
         }
     }
-}
-
-/// The declared argument that a filter is evaluated on: by position in `args` where it says `args`, else by index. Of
-/// tracepoints a number that no argument has as its index is a position, too.
-pub(crate) fn filtered<'a>(hook: &'a Hook, filter: &ArgFilter) -> Option<&'a Arg> {
-    if let Some(position) = filter.args.first() {
-        return hook.args.get(*position as usize);
-    }
-    let is_tracepoint = matches!(hook.target, Target::Tracepoint { .. });
-    let by_position = || hook.args.get(filter.index as usize).filter(|_| is_tracepoint);
-    hook.args.iter().find(|arg| arg.index == filter.index).or_else(by_position)
 }
 
 /// The kernel gives paths from the root, so nothing begins with or is a relative one.

@@ -1,6 +1,6 @@
 //! Paths that are links on most systems.
 
-use super::{Places, links::is_link};
+use super::{links::is_link, located::LocatedPolicy};
 use crate::{
     codes::PATH_ALIAS,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix},
@@ -21,7 +21,7 @@ const LINKS: [(&str, &str); 8] = [
     ("/var/lock", "/run/lock"),
 ];
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {
         // A path in a program's memory is as the program wrote it.
         let resolved = |filter: &ArgFilter| {

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Place, Places, spec, split::unfiltered};
+use super::{
+    located::{LocatedHook, LocatedPolicy, spec},
+    split::unfiltered,
+};
 use crate::{
     codes::{ALWAYS_HOLDS, DEAD_SELECTOR, NEVER_MATCHES, REDUNDANT_FILTER, SUBSUMED_SELECTOR},
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
@@ -22,7 +25,7 @@ struct Live<'a> {
     allowed: Allowed,
 }
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     let policy = places.policy;
     let prover = Prover::default();
     let mut said = Vec::new();
@@ -78,7 +81,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
 }
 
 /// The conditions that a selector has from macros, as if they stood in it.
-fn of_macros(policy: &Policy, place: &Place<'_>, selector: &Selector) -> Vec<Condition> {
+fn of_macros(policy: &Policy, place: &LocatedHook<'_>, selector: &Selector) -> Vec<Condition> {
     let macros = spec().field("selectorsMacros");
     let mut all = Vec::new();
     for name in selector.macros.iter().take(COMPARED) {

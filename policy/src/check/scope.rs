@@ -1,6 +1,6 @@
 //! The scope of a policy: its selectors of pods, containers, hosts and nodes.
 
-use super::{Places, spec};
+use super::located::{LocatedPolicy, spec};
 use crate::{
     codes::{ENFORCED_EVERYWHERE, HOST_SELECTOR, NAMESPACE_IGNORED, NAMESPACE_LABEL},
     diagnostic::{Diagnostic, Edit, FieldPath, Fix},
@@ -8,7 +8,7 @@ use crate::{
     model::{Action, Kind, LabelSelector, Policy},
 };
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     let policy = places.policy;
     let path = spec();
     let parts = &policy.spec;
@@ -105,7 +105,7 @@ fn ignored_namespace(policy: &Policy, found: &mut Vec<Diagnostic>) {
 }
 
 /// Enforcement without any selector of workloads reaches the node's own processes, the agent's too.
-fn everywhere(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+fn everywhere(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     let policy = places.policy;
     let parts = &policy.spec;
     let unscoped = policy.kind == Kind::Cluster

@@ -1,13 +1,13 @@
 //! Sections of a policy and their valid combinations.
 
-use super::{Places, spec};
+use super::located::{LocatedPolicy, spec};
 use crate::{
     codes::{CONFLICTING_FIELDS, LOADER_SCOPE, MANY_SECTIONS, NO_HOOK, SECTION_KIND},
     diagnostic::Diagnostic,
     model::{Kind, Policy, Section, Target},
 };
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     let policy = places.policy;
     let used: Vec<Section> =
         Section::ALL.iter().copied().filter(|s| !s.hooks(&policy.spec).is_empty()).collect();

@@ -1,6 +1,9 @@
 //! Socket tracking: `TrackSock` and `UntrackSock`.
 
-use super::{Place, Places, budget::actions};
+use super::{
+    budget::actions,
+    located::{LocatedHook, LocatedPolicy},
+};
 use crate::{
     codes::{NO_EFFECT, SOCKET_TRACKING, UNKNOWN_NAME},
     diagnostic::{Diagnostic, Edit, Fix, Severity},
@@ -9,7 +12,7 @@ use crate::{
     target::{Targets, Version, Versions},
 };
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {
         return_arg_action(place, found);
     }
@@ -20,7 +23,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
 const STRICT: Version = Version::new(1, 7);
 
 /// An action on the return value that does nothing. The schema accepts any word.
-fn return_arg_action(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
+fn return_arg_action(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
     let known = ActionKind::ON_RETURN_VALUES.map(ActionKind::name);
     let Some(action) = place.hook.return_arg_action.as_deref().filter(|action| !known.contains(action))
     else {
@@ -56,7 +59,7 @@ fn return_arg_action(place: &Place<'_>, found: &mut Vec<Diagnostic>) {
 }
 
 /// Sockets that are tracked stay so until they are untracked.
-fn sockets(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+fn sockets(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     let mut first = [None, None];
     let mut see = |kind: Option<ActionKind>, path| {
         let slot = match kind {

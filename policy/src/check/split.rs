@@ -1,14 +1,14 @@
 //! Selectors without a filter beside selectors with filters. The usual cause is a dash too many before
 //! `matchActions`, which makes a selector of its own of it.
 
-use super::{Place, Places};
+use super::located::{LocatedHook, LocatedPolicy};
 use crate::{
     codes::UNFILTERED_SELECTOR,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix},
     model::{Action, ActionKind, Selector},
 };
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {
         found.extend(of_hook(place));
     }
@@ -16,7 +16,7 @@ pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
 
 /// The first selector without a filter that takes the effect of the filters before it. What follows it is never
 /// reached, which is reported elsewhere.
-fn of_hook(place: &Place<'_>) -> Option<Diagnostic> {
+fn of_hook(place: &LocatedHook<'_>) -> Option<Diagnostic> {
     let (index, (all, path)) =
         place.selectors().enumerate().find(|(_, (selector, _))| unfiltered(selector))?;
     let before: Vec<&Selector> = place.selectors().take(index).map(|(selector, _)| selector).collect();
@@ -72,7 +72,7 @@ fn posted(actions: &[Action]) -> Vec<&Action> {
 
 /// The two selectors as one. If the actions are the same, or those that no action means, the second can be removed. If
 /// the first has none, it takes those of the second.
-fn join(place: &Place<'_>, index: usize, path: &FieldPath) -> Option<Fix> {
+fn join(place: &LocatedHook<'_>, index: usize, path: &FieldPath) -> Option<Fix> {
     let (above, all) = (place.hook.selectors.get(index.checked_sub(1)?)?, place.hook.selectors.get(index)?);
     let silent = above.match_actions.is_empty() && above.match_return_actions.is_empty();
     let same = posted(&above.match_actions) == posted(&all.match_actions)

@@ -1,6 +1,6 @@
 //! Names, messages and tags that Tetragon truncates or rejects.
 
-use super::Places;
+use super::located::LocatedPolicy;
 use crate::{
     codes::{MESSAGE_LENGTH, NAME_TOO_LONG, NO_MESSAGE, OVER_LIMIT},
     diagnostic::{Diagnostic, FieldPath, Severity},
@@ -14,7 +14,7 @@ const MESSAGE_MAX: usize = 256;
 const TAG_MAX: usize = 128;
 const TAGS_MAX: usize = 16;
 
-pub(super) fn check(places: &Places<'_>, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     directory(places.policy, found);
     for place in &places.hooks {
         message(place.hook.message.as_deref(), &place.path, found);

@@ -9,9 +9,9 @@ use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, Syscall};
 use self::types::{Expected, expected, readable, written};
 use super::Compiler;
 use crate::{
-    check::{filters::undeclared, path_values::filtered},
     codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
+    filter_rules::undeclared,
     model::{ArgFilter, ArgType, Hook},
     plan::{ArgPlan, Field, HookPoint},
 };
@@ -235,7 +235,8 @@ impl Compiler<'_> {
         filter: &ArgFilter,
         path: &FieldPath,
     ) -> Option<Declared> {
-        let position = filtered(hook, filter)
+        let position = hook
+            .filtered_arg(filter)
             .and_then(|arg| hook.args.iter().position(|other| std::ptr::eq(other, arg)));
         let at = |position| arguments.args.iter().find(|declared| declared.position == position).copied();
         let found = position.and_then(at);
@@ -297,7 +298,8 @@ struct Use {
 fn read(hook: &Hook) -> BTreeSet<usize> {
     let filters = hook.selectors.iter().flat_map(|selector| &selector.match_args);
     let named = filters.flat_map(|filter| {
-        let first = filtered(hook, filter)
+        let first = hook
+            .filtered_arg(filter)
             .and_then(|arg| hook.args.iter().position(|other| std::ptr::eq(other, arg)));
         first.into_iter().chain(filter.args.iter().map(|position| *position as usize))
     });

@@ -7,10 +7,10 @@ use super::{
     arguments::{Declared, Readable},
 };
 use crate::{
-    check,
     codes::{self, Code},
     diagnostic::{Diagnostic, FieldPath},
     evaluate::{self, Value},
+    filter_rules,
     model::{ArgFilter, Operator},
     plan::{Field, Filter, Network, Test, TextOp},
     values::{self, ValueError, address, constants},
@@ -63,7 +63,7 @@ impl Compiler<'_> {
     /// A filter on a type that isn't run yet, which may have no meaning anywhere.
     fn not_read(&mut self, argument: Declared, filter: &ArgFilter, path: &FieldPath) {
         let before = self.diagnostics.len();
-        check::filters::argument(argument.ty, filter, path, &mut self.diagnostics);
+        filter_rules::argument(argument.ty, filter, path, &mut self.diagnostics);
         if !self.stopped_since(before) {
             self.not_run(path.field("index"), &format!("filters on arguments of type `{}`", argument.ty));
         }
@@ -255,7 +255,7 @@ impl Compiler<'_> {
         let written = self.values(filter, path, &codes::BAD_ADDRESS, address::network)?;
         for (i, (written, text)) in written.iter().zip(&filter.values).enumerate() {
             if written.host_bits {
-                self.report(check::filters::host_bits(text, written, path.field("values").index(i)));
+                self.report(filter_rules::host_bits(text, written, path.field("values").index(i)));
             }
         }
         Some(written.iter().flat_map(address::Written::networks).collect())
@@ -288,7 +288,7 @@ impl Compiler<'_> {
             match read(value) {
                 Ok(value) => good.push(value),
                 Err(error) => {
-                    self.report(check::filters::unreadable(code, &error, path.field("values").index(i)));
+                    self.report(filter_rules::unreadable(code, &error, path.field("values").index(i)));
                 }
             }
         }

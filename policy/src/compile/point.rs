@@ -5,11 +5,12 @@ use gatewatch_kernel::{Attach, Function};
 
 use super::{Compiler, syscall::is_syscall_name};
 use crate::{
-    arch, check, codes,
+    codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
     model::{Hook, Target},
     placeholder,
     plan::{HookPoint, When},
+    syscall_name::{SyscallName, one_architecture},
 };
 
 impl Compiler<'_> {
@@ -21,12 +22,12 @@ impl Compiler<'_> {
             return None;
         }
         let kernel = self.environment.kernel;
-        if let Some(of) = arch::of_one(call).filter(|of| of.prefix != kernel.arch.syscall_prefix())
+        let architecture = SyscallName::parse(call).and_then(|name| name.architecture);
+        if let Some(other) = architecture.filter(|other| other.prefix != kernel.arch.syscall_prefix())
             && kernel.function(call).is_none_or(|_| *syscall)
         {
             self.report(
-                check::hooks::one_architecture(call, *syscall, of, path.field("call"))
-                    .severity(Severity::Error),
+                one_architecture(call, *syscall, other, path.field("call")).severity(Severity::Error),
             );
             return None;
         }

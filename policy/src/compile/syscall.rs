@@ -8,11 +8,12 @@ use crate::{
     diagnostic::{Diagnostic, Edit, FieldPath, Fix},
     model::Hook,
     plan::{HookPoint, When},
+    syscall_name::SyscallName,
 };
 
-/// Whether a function is named as a system call: `sys_execve`, or with the prefix of this kernel's architecture.
+/// Whether a name is a system call's on this kernel: `sys_execve`, or with the prefix of the kernel's architecture.
 pub(super) fn is_syscall_name(kernel: &Profile, call: &str) -> bool {
-    call.starts_with("sys_") || call.starts_with(kernel.arch.syscall_prefix())
+    SyscallName::parse(call).is_some_and(|name| name.is_valid_for(kernel.arch.syscall_prefix()))
 }
 
 impl Compiler<'_> {

@@ -7,16 +7,13 @@ use std::fmt::Debug;
 
 use super::{Atom, Clause, Condition, IntSet, Set, TextSet};
 use crate::{
-    check::{
-        classes::{Class, class},
-        path_values::filtered,
-    },
     diagnostic::FieldPath,
     labels::Subject,
     model::{
         ArgFilter, ArgType, BinaryFilter, CapabilityFilter, CapabilitySet, Hook, LabelOperator,
         LabelSelector, NamespaceFilter, NamespaceKind, Operator, PidFilter, Selector, WorkloadFilter,
     },
+    type_class::{Class, class},
     values::{self, NamespaceValue, ValueError, address, constants},
 };
 
@@ -85,7 +82,7 @@ pub enum Aspect {
 pub fn lower(hook: &Hook, selector: &Selector, path: &FieldPath) -> Vec<Condition> {
     let mut all = Vec::new();
     each(&selector.match_args, path, "matchArgs", &mut all, |filter| {
-        let arg = filtered(hook, filter).filter(|_| filter.args.len() < 2)?;
+        let arg = hook.filtered_arg(filter).filter(|_| filter.args.len() < 2)?;
         let position = hook.args.iter().position(|other| std::ptr::eq(other, arg))?;
         argument(Source::Arg(u32::try_from(position).ok()?), arg.ty, filter)
     });

@@ -2,8 +2,8 @@ use super::*;
 use crate::{
     assess::{Against, assess},
     diagnostic::{Diagnostic, FieldPath},
+    selection::Selection,
     source::{Document, Located, Span, parse},
-    target::Selection,
 };
 
 const POLICY: &str = "\

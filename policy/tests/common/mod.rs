@@ -17,8 +17,9 @@ use gatewatch_policy::{
     diagnostic::{Diagnostic, Severity},
     model::NamespaceKind,
     schema::Schemas,
+    selection::Selection,
     source::{Document, parse},
-    target::{Selection, Target, Version},
+    target::{Target, Version},
 };
 
 /// One thing that was said.

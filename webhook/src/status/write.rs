@@ -8,10 +8,7 @@ use std::{
 
 use gatewatch_coverage::PolicyId;
 use gatewatch_crds::{PolicyCoverage, PolicyCoverageStatus};
-use gatewatch_policy::{
-    diagnostic::Diagnostic,
-    target::{Selection, Target},
-};
+use gatewatch_policy::{diagnostic::Diagnostic, selection::Selection, target::Target};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Client, ResourceExt as _,

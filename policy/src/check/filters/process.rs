@@ -1,9 +1,9 @@
 //! Filters on the calling process, and on changes of its namespaces and capabilities.
 
-use super::{bad_text, no_values, unreadable};
 use crate::{
     codes::{BAD_TEXT, OPERATOR_TYPE, UNKNOWN_CONSTANT},
     diagnostic::{Diagnostic, FieldPath},
+    filter_rules::{bad_text, no_values, unreadable},
     meant::{Sort, meant},
     model::{BinaryFilter, CapabilityFilter, NamespaceKind, Operator, Selector},
     nearest::nearest,

@@ -1,4 +1,4 @@
-//! Operators by argument type.
+//! Classes of argument types: the types on which the same operators work.
 
 use crate::model::{ArgType, Operator};
 
