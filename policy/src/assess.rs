@@ -8,6 +8,7 @@
 //! * what the schema has against a place that an error is about;
 //! * what a kernel has against a place that the same code is about already. The severer of the two is kept.
 
+mod fleet;
 mod follows;
 mod merge;
 mod objects;
@@ -35,6 +36,7 @@ use crate::{
     source::{Located, Node},
 };
 
+pub use fleet::Fleet;
 pub use merge::listed;
 pub use objects::{Object, Objects, rebase};
 
@@ -68,18 +70,6 @@ pub struct Kernel<'a> {
     /// The labels of the nodes that run it. A policy is not compiled for a kernel whose nodes its `nodeSelector` leaves
     /// out. `None` for a kernel that no node is known to run.
     pub nodes: Option<&'a [BTreeMap<String, String>]>,
-}
-
-/// What several kernels are to one another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fleet {
-    /// The policy is to run on each of them: an error on one is an error.
-    Requested,
-    /// They are those of a cluster. An error on some is a warning that counts the nodes: the others run the policy.
-    Cluster {
-        /// Nodes whose kernel is not known.
-        unknown: usize,
-    },
 }
 
 /// All that is to be reported of one object, and what comes of it.

@@ -6,6 +6,7 @@
 
 mod answers;
 mod arguments;
+mod compiler;
 mod enums;
 mod filters;
 mod function;
@@ -15,78 +16,29 @@ mod process;
 mod syscall;
 #[cfg(test)]
 mod tests;
+mod types;
 mod unsupported;
 
-use std::collections::BTreeMap;
-
-use gatewatch_kernel::Profile;
-
+use self::compiler::Compiler;
 use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},
-    model::{Action, ActionKind, Hook, Kind, NamespaceKind, Policy, Section, Selector},
-    nearest,
+    model::{Action, ActionKind, Hook, Kind, Policy, Section, Selector},
     plan::{ActionPlan, HookPlan, Plan, Scope, SelectorPlan},
 };
 
 pub use answers::Answers;
-
-/// What a policy is compiled for.
-#[derive(Clone, Copy, Debug)]
-pub struct Environment<'a> {
-    /// The kernel.
-    pub kernel: &'a Profile,
-    /// Inode numbers of the host's own namespaces, for `host_ns`. A kind that is missing has none on this kernel.
-    pub host_namespaces: &'a BTreeMap<NamespaceKind, u32>,
-}
+pub use compiler::Environment;
 
 /// Compiles a policy. There is a plan unless there is an error that is about Gatewatch.
 pub fn compile(policy: &Policy, environment: Environment<'_>) -> (Option<Plan>, Vec<Diagnostic>) {
-    let mut compiler =
-        Compiler { environment, diagnostics: Vec::new(), searches: SEARCHES, monitors: policy.monitors() };
+    let mut compiler = Compiler::new(environment, policy.monitors());
     let plan = compiler.policy(policy);
     let failed = compiler.diagnostics.iter().any(Diagnostic::stops_gatewatch);
     (if failed { None } else { Some(plan) }, compiler.diagnostics)
 }
 
-/// Names of one policy that are looked for among the kernel's with slips in them. Each takes a look at all of its
-/// functions, and a policy may have tens of thousands of hooks.
-const SEARCHES: usize = 32;
-
-struct Compiler<'a> {
-    environment: Environment<'a>,
-    diagnostics: Vec<Diagnostic>,
-    /// How many more names are looked for.
-    searches: usize,
-    /// Whether the policy only monitors.
-    monitors: bool,
-}
-
 impl Compiler<'_> {
-    fn report(&mut self, diagnostic: Diagnostic) {
-        self.diagnostics.push(diagnostic);
-    }
-
-    /// The functions whose names are most like this one, as long as there aren't too many to look for.
-    fn nearest(&mut self, symbol: &str, max: usize) -> Vec<String> {
-        match self.searches.checked_sub(1) {
-            Some(left) => {
-                self.searches = left;
-                nearest::functions(self.environment.kernel, symbol, max)
-            }
-            None => Vec::new(),
-        }
-    }
-
-    /// Says that a part of the language isn't run yet.
-    fn not_run(&mut self, path: FieldPath, what: &str) {
-        self.report(Diagnostic::new(
-            &codes::NOT_RUN_HERE,
-            path,
-            format!("this agent does not support {what} yet, so it does not load the policy"),
-        ));
-    }
-
     fn policy(&mut self, policy: &Policy) -> Plan {
         let spec = &policy.spec;
         let root = FieldPath::root().field("spec");

@@ -10,23 +10,31 @@
 
 mod addresses;
 mod binaries;
+mod builder;
+mod excess;
 mod integers;
 mod rows;
 mod simulate;
 mod steps;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod texts;
 
 use gatewatch_abi::{
-    BitAction, ExactKey, MatcherConfig, Step,
-    consts::{
-        ACTION_COUNT, ADDR_SLOTS, FOLLOW_SLOTS, INT_SLOTS, MAX_SELECTORS, TEXT_BYTES, TEXT_SLOTS, WORD_BITS,
-    },
+    BitAction,
+    consts::{ACTION_COUNT, MAX_SELECTORS, WORD_BITS},
 };
 
-use self::rows::Rows;
-use crate::plan::{Field, HookPlan, HookPoint, Network, Test};
+use self::{
+    builder::{Builder, Numbered},
+    rows::Rows,
+};
+use crate::plan::{Field, HookPlan, HookPoint};
+
+pub use builder::class_rows;
+pub use excess::Excess;
+pub use tables::Tables;
 
 /// One policy's hook at the point.
 #[derive(Clone, Copy, Debug)]
@@ -37,83 +45,6 @@ pub struct Hook<'a> {
     pub policy: usize,
     /// What it looks for.
     pub plan: &'a HookPlan,
-}
-
-/// The tables, ready to be written into maps.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tables {
-    /// What the program looks at. `follow[i].mask` is left to the caller, who numbers the sets.
-    pub spec: MatcherConfig,
-    /// All rows, `spec.words` words each. The first ones are those of the cgroup classes.
-    pub rows: Vec<u64>,
-    /// One for each bit.
-    pub actions: Vec<BitAction>,
-    /// Contents of `EXACT`.
-    pub exact: Vec<(ExactKey, u32)>,
-    /// Contents of `DIRECT`.
-    pub direct: Vec<u32>,
-    /// Contents of `BREAKS`.
-    pub breaks: Vec<[u64; 2]>,
-    /// Contents of `PREFIX`.
-    pub prefixes: Vec<Step>,
-    /// Contents of `POSTFIX`: slot, bytes backwards, row.
-    pub postfixes: Vec<(u8, Vec<u8>, u32)>,
-    /// Contents of `ADDRESSES`: slot, network, row.
-    pub addresses: Vec<(u32, Network, u32)>,
-    /// Contents of `BINARY_ROWS`: path, row.
-    pub binaries: Vec<(Vec<u8>, u32)>,
-    /// The `followChildren` set of each `spec.follow`.
-    pub follow: Vec<Vec<Vec<u8>>>,
-    /// The field of each integer slot in use.
-    pub int_fields: Vec<Field>,
-    /// The field of each string slot in use.
-    pub text_fields: Vec<Field>,
-    /// The field of each address slot in use.
-    pub addr_fields: Vec<Field>,
-}
-
-/// Why policies don't fit on one kernel function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Excess {
-    /// Too many selectors.
-    #[error("the policies on this function have more than {MAX_SELECTORS} selectors in total")]
-    Selectors,
-    /// Too many integers.
-    #[error("the policies on this function filter on more than {INT_SLOTS} integers in total")]
-    Integers,
-    /// Too many strings.
-    #[error("the policies on this function filter on more than {TEXT_SLOTS} strings or paths in total")]
-    Texts,
-    /// Too many addresses.
-    #[error("the policies on this function filter on more than {ADDR_SLOTS} addresses in total")]
-    Addresses,
-    /// Too many sets of programs.
-    #[error(
-        "the policies on this function follow the children of more than {FOLLOW_SLOTS} program sets in total"
-    )]
-    FollowSets,
-    /// Too many ranges of one integer.
-    #[error("the policies on this function split one integer into more than {} ranges", integers::MAX_BREAKS)]
-    Ranges,
-    /// A string that is too long for a table.
-    #[error(
-        "a string has more than {TEXT_BYTES} bytes (a suffix more than 127), which the kernel's match tables cannot \
-         hold"
-    )]
-    TextLength,
-}
-
-/// A selector's place in the bitmaps, and the tests that it makes.
-struct Numbered<'a> {
-    bit: u32,
-    policy: usize,
-    tests: Vec<(Field, &'a Test)>,
-}
-
-/// The number of rows that are kept for cgroup classes, so that new classes fit without a new program.
-pub const fn class_rows(classes: usize) -> usize {
-    let classes = if classes < 16 { 16 } else { classes };
-    (classes + classes / 2).next_multiple_of(16)
 }
 
 /// Builds the tables of one point, where all of the hooks attach. `classes[c]` says for each policy whether it watches the cgroups of class `c`
@@ -197,67 +128,4 @@ fn number<'a>(hooks: &[Hook<'a>]) -> Result<(Vec<Numbered<'a>>, Vec<BitAction>),
         return Err(Excess::Selectors);
     }
     Ok((numbered, actions))
-}
-
-/// The tables while they are made.
-struct Builder<'a> {
-    rows: Rows,
-    selectors: &'a [Numbered<'a>],
-    tables: Tables,
-}
-
-impl<'a> Builder<'a> {
-    fn classes(&mut self, classes: &[Vec<bool>]) {
-        for class in 0..class_rows(classes.len()) {
-            let watched = classes.get(class);
-            let row = self.row(|selector| {
-                watched.is_some_and(|policies| policies.get(selector.policy).copied().unwrap_or(false))
-            });
-            self.rows.push(row);
-        }
-    }
-
-    /// Every field that is looked at, each once, in a fixed order.
-    fn fields(&self) -> Vec<Field> {
-        let mut fields: Vec<Field> = self
-            .selectors
-            .iter()
-            .flat_map(|selector| selector.tests.iter().map(|(field, _)| *field))
-            .collect();
-        fields.sort_unstable();
-        fields.dedup();
-        fields
-    }
-
-    /// The tests that a selector makes on a field.
-    fn tests(selector: &'a Numbered<'a>, field: Field) -> impl Iterator<Item = &'a Test> {
-        selector.tests.iter().filter(move |(of, _)| *of == field).map(|(_, test)| *test)
-    }
-
-    /// A row: the selectors for which `holds`.
-    fn row(&self, holds: impl Fn(&'a Numbered<'a>) -> bool) -> Vec<u64> {
-        let mut row = vec![0; self.rows.words()];
-        for selector in self.selectors {
-            if holds(selector) {
-                row[(selector.bit / WORD_BITS) as usize] |= 1 << (selector.bit % WORD_BITS);
-            }
-        }
-        row
-    }
-
-    /// A row of its own or one that is the same.
-    fn intern(&mut self, holds: impl Fn(&'a Numbered<'a>) -> bool) -> u32 {
-        let row = self.row(holds);
-        self.rows.intern(row)
-    }
-}
-
-/// Whether a test is negated: such a one holds where there is no value.
-const fn negated(test: &Test) -> bool {
-    match test {
-        Test::Int { negated, .. }
-        | Test::Mask { negated, .. }
-        | Test::Text { negated, .. }
-        | Test::Address { negated, .. } => *negated,
-    }
 }

@@ -6,13 +6,12 @@
 
 mod action;
 mod filter;
+mod label;
 mod list;
 mod names;
 mod section;
 
 use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
 
 pub(crate) use self::names::names;
 pub use self::{
@@ -21,6 +20,7 @@ pub use self::{
         ArgFilter, BinaryFilter, CapabilityFilter, CapabilitySet, NamespaceFilter, NamespaceKind, Operator,
         PidFilter, WorkloadFilter,
     },
+    label::{LabelExpression, LabelOperator, LabelSelector},
     list::{List, ListType},
     section::Section,
 };
@@ -92,6 +92,20 @@ pub struct Spec {
     pub options: Vec<(String, String)>,
     /// `selectorsMacros`.
     pub selectors_macros: BTreeMap<String, Selector>,
+}
+
+impl Section {
+    /// Its hooks.
+    pub const fn hooks(self, spec: &Spec) -> &Vec<Hook> {
+        match self {
+            Self::Kprobes => &spec.kprobes,
+            Self::Fentries => &spec.fentries,
+            Self::Tracepoints => &spec.tracepoints,
+            Self::LsmHooks => &spec.lsm_hooks,
+            Self::Uprobes => &spec.uprobes,
+            Self::Usdts => &spec.usdts,
+        }
+    }
 }
 
 /// One entry of `kprobes`, `fentries`, `tracepoints`, `lsmhooks`, `uprobes` or `usdts`.
@@ -300,35 +314,4 @@ pub struct Selector {
     pub macros: Vec<String>,
     /// `label`.
     pub label: Option<String>,
-}
-
-/// A label selector, as written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct LabelSelector {
-    /// `matchLabels`.
-    pub match_labels: BTreeMap<String, String>,
-    /// `matchExpressions`.
-    pub match_expressions: Vec<LabelExpression>,
-}
-
-/// One entry of `matchExpressions`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct LabelExpression {
-    /// `key`.
-    pub key: String,
-    /// `operator`.
-    pub operator: LabelOperator,
-    /// `values`.
-    pub values: Vec<String>,
-}
-
-names! {
-    /// Operators of label expressions.
-    #[derive(Serialize, Deserialize)]
-    pub enum LabelOperator {
-        In = "In",
-        NotIn = "NotIn",
-        Exists = "Exists",
-        DoesNotExist = "DoesNotExist",
-    }
 }

@@ -11,66 +11,24 @@
 //! "Yes, empty" is always right. "Not proved" is the answer also where the search would take too long; so a
 //! policy is never told something false, at worst it isn't told something true.
 
+mod budget;
+mod condition;
 mod ints;
 mod lower;
+mod set;
 #[cfg(test)]
 mod tests;
 mod text;
 
-use std::{cell::Cell, collections::BTreeMap};
+use std::collections::BTreeMap;
 
-use crate::diagnostic::FieldPath;
+use self::budget::{ALTERNATIVES, Budget};
 
+pub use condition::{Aspect, Condition, Key, Source};
 pub use ints::IntSet;
-pub use lower::{Aspect, Key, Source, labels, lower};
+pub use lower::{labels, lower};
+pub use set::Set;
 pub use text::{Atom, Clause, TextSet};
-
-/// Steps of search for one policy. A few hundred values against a few hundred take a hundredth of it.
-const BUDGET: u64 = 4_000_000;
-/// Alternatives that one question may be split into.
-const ALTERNATIVES: usize = 4096;
-
-/// A set of values of one key. A key may have no value at all (the port of a unix socket); sets say whether they
-/// have that in them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Set {
-    /// Of integers, addresses, capability sets.
-    Ints(IntSet),
-    /// Of strings.
-    Text(TextSet),
-}
-
-impl Set {
-    /// What is in both.
-    #[must_use]
-    pub fn intersect(&self, other: &Self) -> Self {
-        match (self, other) {
-            (Self::Ints(a), Self::Ints(b)) => Self::Ints(a.intersect(b)),
-            (Self::Text(a), Self::Text(b)) => Self::Text(a.intersect(b)),
-            // Never asked: a key has one domain. What isn't known is the larger one, of which less is proved.
-            (a, _) => a.clone(),
-        }
-    }
-
-    /// Sets that together are everything that isn't in this one.
-    fn complement(&self) -> Vec<Self> {
-        match self {
-            Self::Ints(set) => set.complement().into_iter().map(Self::Ints).collect(),
-            Self::Text(set) => set.complement().into_iter().map(Self::Text).collect(),
-        }
-    }
-}
-
-/// One condition of a selector.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Condition {
-    /// What is looked at.
-    pub key: Key,
-    /// What it may be.
-    pub set: Set,
-    /// Where the filter stands.
-    pub path: FieldPath,
-}
 
 /// What all conditions of a selector allow, key by key.
 pub type Allowed = BTreeMap<Key, Set>;
@@ -89,24 +47,15 @@ pub fn allowed(conditions: &[Condition]) -> Allowed {
 }
 
 /// Answers questions about sets, as long as its budget lasts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Prover {
-    left: Cell<u64>,
-}
-
-impl Default for Prover {
-    fn default() -> Self {
-        Self { left: Cell::new(BUDGET) }
-    }
+    budget: Budget,
 }
 
 impl Prover {
     /// Whether it is proved that nothing is in the set.
     pub fn is_empty(&self, set: &Set) -> bool {
-        match set {
-            Set::Ints(set) => set.is_empty(self),
-            Set::Text(set) => set.is_empty(self),
-        }
+        set.is_empty(&self.budget)
     }
 
     /// Whether it is proved that everything is in the set.
@@ -169,22 +118,5 @@ impl Prover {
             }
         }
         None
-    }
-
-    /// Takes steps off the budget; false where it is used up.
-    fn spend(&self, steps: usize) -> bool {
-        let left = self.left.get().saturating_sub(steps as u64);
-        self.left.set(left);
-        left > 0
-    }
-}
-
-impl Set {
-    /// All values of the same domain.
-    fn everything(&self) -> Self {
-        match self {
-            Self::Ints(set) => Self::Ints(set.everything()),
-            Self::Text(_) => Self::Text(TextSet::everything()),
-        }
     }
 }

@@ -8,6 +8,7 @@ mod actions;
 mod cursor;
 mod fields;
 mod hooks;
+mod names;
 mod policy;
 mod selectors;
 

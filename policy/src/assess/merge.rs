@@ -1,7 +1,7 @@
 //! The findings of several kernels as one list: what holds on all kernels is reported once, what holds on some names
 //! them.
 
-use super::Fleet;
+use super::fleet::Fleet;
 use crate::diagnostic::{Diagnostic, Severity};
 
 /// The findings of one kernel.

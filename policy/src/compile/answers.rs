@@ -2,7 +2,7 @@
 
 use gatewatch_kernel::{Facts, Profile};
 
-use super::{Environment, syscall::is_syscall_name, unsupported::LSM_PREFIX};
+use super::{compiler::Environment, syscall::is_syscall_name, unsupported::LSM_PREFIX};
 use crate::model::{Hook, Policy, Target};
 
 /// What a policy asks of one kernel, and the answers.

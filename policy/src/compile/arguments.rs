@@ -1,13 +1,13 @@
 //! Arguments: what a policy declares against what the function has.
 
-mod types;
-
 use std::{collections::BTreeSet, fmt};
 
 use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, Syscall};
 
-use self::types::{Expected, expected, readable, written};
-use super::Compiler;
+use super::{
+    compiler::Compiler,
+    types::{Expected, Readable, expected, integer, readable, written},
+};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
@@ -16,32 +16,8 @@ use crate::{
     plan::{ArgPlan, Field, HookPoint},
 };
 
-pub(super) use types::integer;
-
 /// Arguments that a kernel function gets in registers.
 const MAX_ARGS: u32 = 6;
-
-/// What a filter on an argument can look at.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Readable {
-    /// An integer.
-    Int {
-        /// Where it is.
-        field: Field,
-        /// 8 to 64.
-        bits: u8,
-        /// Whether it is signed.
-        signed: bool,
-    },
-    /// A string or a path.
-    Text(Field),
-    /// A socket: argument index.
-    Sock(u8),
-    /// A buffer without a length: always empty.
-    Empty,
-    /// A type that filters don't look into.
-    Opaque,
-}
 
 /// One declared argument.
 #[derive(Clone, Copy, Debug)]
@@ -304,24 +280,6 @@ fn read(hook: &Hook) -> BTreeSet<usize> {
         first.into_iter().chain(filter.args.iter().map(|position| *position as usize))
     });
     named.collect()
-}
-
-impl Readable {
-    /// An integer that is narrower in the kernel: what stands in the rest of the register isn't defined.
-    fn narrowed(self, real: &CType) -> Self {
-        let Self::Int { field: Field::Arg { index, .. }, bits, signed } = self else { return self };
-        let (narrow, sign) = match real.kind {
-            Kind::Int { bits, signed } => (u32::from(bits), signed),
-            Kind::Bool => (8, false),
-            _ => return self,
-        };
-        match u8::try_from(narrow) {
-            Ok(narrow) if narrow < bits => {
-                Self::Int { field: Field::Arg { index, bits: narrow, signed: sign }, bits, signed }
-            }
-            _ => self,
-        }
-    }
 }
 
 /// Adds to a diagnostic on an undeclared argument how it would be declared.

@@ -1,6 +1,6 @@
 //! Numbers of the kernel's enumerations, which are no promise of the kernel: they differ between releases.
 
-use super::{Compiler, arguments::Arguments};
+use super::{arguments::Arguments, compiler::Compiler};
 use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath, Severity},

@@ -2,10 +2,7 @@
 
 use gatewatch_abi::consts::{POSTFIX_BYTES, TEXT_BYTES};
 
-use super::{
-    Compiler,
-    arguments::{Declared, Readable},
-};
+use super::{arguments::Declared, compiler::Compiler, types::Readable};
 use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, FieldPath},

@@ -2,7 +2,7 @@
 
 use gatewatch_kernel::Function;
 
-use super::Compiler;
+use super::compiler::Compiler;
 use crate::{
     codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix},

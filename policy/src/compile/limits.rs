@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gatewatch_abi::consts::{ADDR_SLOTS, FOLLOW_SLOTS, INT_SLOTS, TEXT_SLOTS, WORD_BITS};
 
-use super::Compiler;
+use super::compiler::Compiler;
 use crate::{
     codes,
     diagnostic::Diagnostic,

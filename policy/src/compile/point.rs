@@ -3,7 +3,7 @@
 
 use gatewatch_kernel::{Attach, Function};
 
-use super::{Compiler, syscall::is_syscall_name};
+use super::{compiler::Compiler, syscall::is_syscall_name};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},

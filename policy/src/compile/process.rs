@@ -2,7 +2,7 @@
 
 use gatewatch_abi::consts::FORK_PIDS;
 
-use super::Compiler;
+use super::compiler::Compiler;
 use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},

@@ -2,7 +2,7 @@
 
 use gatewatch_kernel::{Function, Profile};
 
-use super::Compiler;
+use super::compiler::Compiler;
 use crate::{
     codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix},

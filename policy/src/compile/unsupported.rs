@@ -1,6 +1,6 @@
 //! Hooks that this agent doesn't run, held against the kernel all the same: what Tetragon would find on a node.
 
-use super::Compiler;
+use super::compiler::Compiler;
 use crate::{
     codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix},

@@ -5,7 +5,10 @@ use gatewatch_abi::{
     consts::{ADDR_SOCK_DESTINATION, ADDR_SOCK_SOURCE},
 };
 
-use super::{Builder, Excess, negated};
+use super::{
+    builder::{Builder, negated},
+    excess::Excess,
+};
 use crate::plan::{Field, Network, Test};
 
 /// Whether a test holds for an address of which `found` is the narrowest network that fits.

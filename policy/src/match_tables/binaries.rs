@@ -3,7 +3,10 @@
 
 use gatewatch_abi::FollowSlot;
 
-use super::{Builder, Excess, negated};
+use super::{
+    builder::{Builder, negated},
+    excess::Excess,
+};
 use crate::{
     evaluate::{self, Value},
     plan::{Field, Test, TextOp},

@@ -14,15 +14,15 @@ use gatewatch_abi::{
     row_name,
 };
 
-use super::{Builder, Excess, Numbered, negated};
+use super::{
+    builder::{Builder, Numbered, negated},
+    excess::{Excess, MAX_BREAKS},
+};
 use crate::{
     evaluate::{self, Value},
     model::{CapabilitySet, NamespaceKind},
     plan::{Field, Test},
 };
-
-/// Intervals that one integer can be divided into: the kernel half bisects ten times.
-pub(super) const MAX_BREAKS: usize = 1024;
 
 impl<'a> Builder<'a> {
     /// The tables of one integer: one for all ranges, and as many for masks as a selector has masks.

@@ -11,8 +11,8 @@ use gatewatch_abi::{
 };
 
 use super::{
-    Tables,
     steps::{self, Place},
+    tables::Tables,
 };
 use crate::{
     evaluate::{Event, Value},

@@ -11,7 +11,11 @@ use gatewatch_abi::{
     is_path,
 };
 
-use super::{Builder, Excess, negated, steps};
+use super::{
+    builder::{Builder, negated},
+    excess::Excess,
+    steps,
+};
 use crate::plan::{Field, Test, TextOp};
 
 /// The bytes of an entry for a value.

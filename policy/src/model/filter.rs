@@ -1,6 +1,6 @@
 //! Filters: the entries of a selector that decide which events match.
 
-use super::{LabelSelector, names};
+use super::{label::LabelSelector, names::names};
 
 /// One entry of `matchArgs`, `matchData` or `matchReturnArgs`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,6 @@
 //! The sections of a policy that hold hooks.
 
-use super::{Hook, Spec, names::names};
+use super::names::names;
 
 names! {
     /// A section of `spec` that holds hooks.
@@ -11,19 +11,5 @@ names! {
         LsmHooks = "lsmhooks",
         Uprobes = "uprobes",
         Usdts = "usdts",
-    }
-}
-
-impl Section {
-    /// Its hooks.
-    pub const fn hooks(self, spec: &Spec) -> &Vec<Hook> {
-        match self {
-            Self::Kprobes => &spec.kprobes,
-            Self::Fentries => &spec.fentries,
-            Self::Tracepoints => &spec.tracepoints,
-            Self::LsmHooks => &spec.lsm_hooks,
-            Self::Uprobes => &spec.uprobes,
-            Self::Usdts => &spec.usdts,
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! Sets of integers. Addresses are integers of 128 bits and sets of capabilities integers of 64, of which single bits
 //! are asked for.
 
-use super::Prover;
+use super::budget::Budget;
 
 /// Sets up to this size are looked through one by one, where bits are asked for.
 const SMALL: u128 = 4096;
@@ -111,7 +111,7 @@ impl IntSet {
     }
 
     /// Whether it is proved that nothing is in it.
-    pub(super) fn is_empty(&self, prover: &Prover) -> bool {
+    pub(super) fn is_empty(&self, budget: &Budget) -> bool {
         if self.absent {
             return false;
         }
@@ -126,7 +126,7 @@ impl IntSet {
             .iter()
             .fold(0_u128, |sum, (low, high)| sum.saturating_add(high.abs_diff(*low)).saturating_add(1));
         let steps = usize::try_from(size.min(SMALL)).unwrap_or_default() + self.ranges.len();
-        if !prover.spend(steps) {
+        if !budget.spend(steps) {
             return false;
         }
         if size <= SMALL {

@@ -5,77 +5,22 @@
 
 use std::fmt::Debug;
 
-use super::{Atom, Clause, Condition, IntSet, Set, TextSet};
+use super::{
+    condition::{Aspect, Condition, Key, Source},
+    ints::IntSet,
+    set::Set,
+    text::{Atom, Clause, TextSet},
+};
 use crate::{
     diagnostic::FieldPath,
     labels::Subject,
     model::{
-        ArgFilter, ArgType, BinaryFilter, CapabilityFilter, CapabilitySet, Hook, LabelOperator,
-        LabelSelector, NamespaceFilter, NamespaceKind, Operator, PidFilter, Selector, WorkloadFilter,
+        ArgFilter, ArgType, BinaryFilter, CapabilityFilter, Hook, LabelOperator, LabelSelector,
+        NamespaceFilter, Operator, PidFilter, Selector, WorkloadFilter,
     },
     type_class::{Class, class},
     values::{self, NamespaceValue, ValueError, address, constants},
 };
-
-/// What a filter looks at.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key {
-    /// A part of an argument, of data or of the result.
-    Value(Source, Aspect),
-    /// The program of the process.
-    Program,
-    /// The program of the parent.
-    ParentProgram,
-    /// The process id in the node's namespace, or in the process's own.
-    Pid {
-        /// In the process's own.
-        namespaced: bool,
-    },
-    /// Whether a namespace is the host's.
-    HostNamespace(NamespaceKind),
-    /// The number of a namespace. Which one is the host's isn't known here, so nothing follows from one for the other.
-    Namespace(NamespaceKind),
-    /// A capability set; with the flag, one that counts in other user namespaces than the host's only.
-    Capabilities(CapabilitySet, bool),
-    /// The value of a label.
-    Label(Subject, String),
-    /// A filter of which nothing more is known than its text.
-    Opaque(String),
-}
-
-/// Where a value comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
-    /// `args`, by position.
-    Arg(u32),
-    /// `data`, by position.
-    Data(u32),
-    /// `returnArg`.
-    Return,
-}
-
-/// Which part of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Aspect {
-    /// The integer, string or path itself.
-    Whole,
-    /// Type of a file.
-    FileType,
-    /// Addresses of a socket.
-    SourceAddress,
-    /// The other end's.
-    DestinationAddress,
-    /// Ports of a socket.
-    SourcePort,
-    /// The other end's.
-    DestinationPort,
-    /// `IPPROTO_*`.
-    Protocol,
-    /// `AF_*`.
-    Family,
-    /// `TCP_*`.
-    State,
-}
 
 /// The conditions of a selector of this hook, without those of its macros: these come from
 /// [`Spec::selectors_macros`](crate::model::Spec::selectors_macros), and are lowered by themselves, for the same hook.

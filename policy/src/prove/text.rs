@@ -4,7 +4,7 @@
 //! exact string is tried out, and of beginnings and ends the longest must have all others at their own beginning and
 //! end. Between a beginning and an end there is room for any letters, so nothing else can stand in the way.
 
-use super::{ALTERNATIVES, Prover};
+use super::budget::{ALTERNATIVES, Budget};
 
 /// What can be asked of a string.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,7 +89,7 @@ impl TextSet {
     }
 
     /// Whether it is proved that nothing is in it.
-    pub(super) fn is_empty(&self, prover: &Prover) -> bool {
+    pub(super) fn is_empty(&self, budget: &Budget) -> bool {
         // The shortest lists first: they leave the fewest ways to go on.
         let mut wanted: Vec<&[Atom]> =
             self.clauses.iter().filter(|clause| !clause.negated).map(|clause| &*clause.atoms).collect();
@@ -102,7 +102,7 @@ impl TextSet {
         if ways > ALTERNATIVES * ALTERNATIVES {
             return false;
         }
-        !self.possible(&wanted, Shape::default(), &mut Vec::new(), prover)
+        !self.possible(&wanted, Shape::default(), &mut Vec::new(), budget)
     }
 
     /// Whether some choice of alternatives leaves a string, or it takes too long to say.
@@ -111,18 +111,18 @@ impl TextSet {
         wanted: &[&'a [Atom]],
         shape: Shape<'a>,
         inside: &mut Vec<&'a str>,
-        prover: &Prover,
+        budget: &Budget,
     ) -> bool {
         let Some((atoms, rest)) = wanted.split_first() else {
-            return self.leaves_room(shape, inside, prover);
+            return self.leaves_room(shape, inside, budget);
         };
         for atom in *atoms {
-            if !prover.spend(1) {
+            if !budget.spend(1) {
                 return true;
             }
             let depth = inside.len();
             if let Some(shape) = shape.with(atom, inside)
-                && self.possible(rest, shape, inside, prover)
+                && self.possible(rest, shape, inside, budget)
             {
                 return true;
             }
@@ -132,9 +132,9 @@ impl TextSet {
     }
 
     /// Whether there is a string of this shape that no negated clause forbids.
-    fn leaves_room(&self, shape: Shape<'_>, inside: &[&str], prover: &Prover) -> bool {
+    fn leaves_room(&self, shape: Shape<'_>, inside: &[&str], budget: &Budget) -> bool {
         let forbidden = || self.clauses.iter().filter(|c| c.negated).flat_map(|clause| &clause.atoms);
-        if !prover.spend(1 + forbidden().count()) {
+        if !budget.spend(1 + forbidden().count()) {
             return true;
         }
         if let Some(text) = shape.exact {

@@ -1,32 +1,10 @@
 //! Actions: entries of `matchActions` and `matchReturnActions`.
 
-use super::cursor::Cursor;
+use super::{cursor::Cursor, names::ACTION};
 use crate::{
     meant::Sort,
     model::{Action, ActionKind},
 };
-
-pub(super) const ACTION: &[&str] = &[
-    "action",
-    "argUrl",
-    "argFqdn",
-    "argError",
-    "argSig",
-    "argSock",
-    "argIndex",
-    "argValue",
-    "argRegs",
-    "argNewSymbol",
-    "argNewAddr",
-    "argNewOffset",
-    "argFd",
-    "argName",
-    "rateLimit",
-    "rateLimitScope",
-    "kernelStackTrace",
-    "userStackTrace",
-    "imaHash",
-];
 
 /// An entry of `matchActions`.
 pub(super) fn action(cursor: &Cursor<'_>) -> Action {

@@ -88,7 +88,7 @@ impl<'a> Cursor<'a> {
         self.findings.add(diagnostic);
     }
 
-    fn wrong_type(&self, wanted: &str) -> Diagnostic {
+    pub(super) fn wrong_type(&self, wanted: &str) -> Diagnostic {
         let shown = match &self.node.value {
             Value::String(text) if text.chars().count() <= 40 => format!("a string ({text:?})"),
             Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
@@ -244,14 +244,5 @@ impl<'a> Cursor<'a> {
             None => diagnostic,
         });
         word
-    }
-
-    /// The members, after those that aren't `known` have been reported.
-    pub(super) fn object(&'a self, known: &'a [&'static str]) -> Option<super::fields::Object<'a>> {
-        if let Value::Map(entries) = &self.node.value {
-            return Some(super::fields::Object::new(self, entries, known));
-        }
-        self.say(self.wrong_type("a mapping"));
-        None
     }
 }

@@ -1,18 +1,32 @@
 //! The members of an object: allowed, present and required ones.
 
-use super::cursor::Cursor;
+use super::{
+    cursor::Cursor,
+    names::{ACTION, ARG, LABEL_SELECTOR, SELECTOR, SPEC},
+};
 use crate::{
     codes::{MISSING_FIELD, UNKNOWN_FIELD},
     diagnostic::{Diagnostic, Edit, Fix},
     labels::NAMESPACE_KEY,
     nearest::nearest,
-    source::Entry,
+    source::{Entry, Value},
 };
 
 /// An object that is being read.
 pub(super) struct Object<'a> {
     cursor: &'a Cursor<'a>,
     entries: &'a [Entry],
+}
+
+impl<'a> Cursor<'a> {
+    /// The members, after those that aren't `known` have been reported.
+    pub(super) fn object(&'a self, known: &'a [&'static str]) -> Option<Object<'a>> {
+        if let Value::Map(entries) = &self.node.value {
+            return Some(Object::new(self, entries, known));
+        }
+        self.say(self.wrong_type("a mapping"));
+        None
+    }
 }
 
 impl<'a> Object<'a> {
@@ -134,11 +148,11 @@ fn of_namespaces(name: &str, free: &[&str]) -> Option<String> {
 /// Where a field that was written in the wrong place belongs.
 fn home(name: &str) -> Option<&'static str> {
     const HOMES: [(&[&str], &str); 5] = [
-        (super::policy::SPEC, "directly under `spec`"),
-        (super::selectors::SELECTOR, "in an entry of `selectors`"),
-        (super::selectors::LABEL_SELECTOR, "under `podSelector`, `containerSelector` or `nodeSelector`"),
-        (super::actions::ACTION, "in an entry of `matchActions`"),
-        (super::hooks::ARG, "in an entry of `args`"),
+        (SPEC, "directly under `spec`"),
+        (SELECTOR, "in an entry of `selectors`"),
+        (LABEL_SELECTOR, "under `podSelector`, `containerSelector` or `nodeSelector`"),
+        (ACTION, "in an entry of `matchActions`"),
+        (ARG, "in an entry of `args`"),
     ];
     HOMES.iter().find(|(fields, _)| fields.contains(&name)).map(|(_, place)| *place)
 }

@@ -1,59 +1,17 @@
 //! Hooks: entries of `kprobes`, `fentries`, `tracepoints`, `lsmhooks`, `uprobes` and `usdts`.
 
-use super::{cursor::Cursor, fields::Object, selectors::selector};
+use super::{
+    cursor::Cursor,
+    fields::Object,
+    names::{ARG, KPROBE, LSM_HOOK, TRACEPOINT, UPROBE, USDT},
+    selectors::selector,
+};
 use crate::{
     codes::{MISSING_FIELD, UNKNOWN_NAME},
     diagnostic::Diagnostic,
     meant::Sort,
     model::{Arg, ArgType, Hook, Target},
 };
-
-const KPROBE: &[&str] = &[
-    "call",
-    "syscall",
-    "return",
-    "message",
-    "args",
-    "data",
-    "returnArg",
-    "returnArgAction",
-    "selectors",
-    "tags",
-    "ignore",
-];
-const TRACEPOINT: &[&str] = &["subsystem", "event", "raw", "message", "args", "selectors", "tags"];
-const LSM_HOOK: &[&str] = &["hook", "message", "args", "selectors", "tags"];
-const UPROBE: &[&str] = &[
-    "path",
-    "btfPath",
-    "symbols",
-    "offsets",
-    "addrs",
-    "refCtrOffsets",
-    "message",
-    "selectors",
-    "args",
-    "data",
-    "tags",
-    "return",
-    "returnArg",
-    "binaryDigests",
-    "ignore",
-];
-const USDT: &[&str] = &["path", "btfPath", "provider", "name", "tags", "message", "args", "selectors"];
-
-pub(super) const ARG: &[&str] = &[
-    "index",
-    "type",
-    "resolve",
-    "sizeArgIndex",
-    "returnCopy",
-    "maxData",
-    "label",
-    "source",
-    "btfType",
-    "btfTypeModule",
-];
 
 /// An entry of `kprobes`.
 pub(super) fn kprobe(cursor: &Cursor<'_>) -> Hook {

@@ -6,7 +6,8 @@ use super::{
     cursor::Cursor,
     fields::Object,
     hooks::{fentry, kprobe, lsm_hook, tracepoint, uprobe, usdt},
-    selectors::{label_selector, selector},
+    names::{LIST, METADATA, SPEC, TOP},
+    selectors::{self, label_selector, selector},
 };
 use crate::{
     codes::BAD_NAME,
@@ -15,47 +16,6 @@ use crate::{
     model::{Hook, Kind, List, ListType, Policy, Section, Spec},
     names,
 };
-
-const TOP: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
-
-/// Members of `ObjectMeta`, from the API reference of Kubernetes.
-const METADATA: &[&str] = &[
-    "name",
-    "generateName",
-    "namespace",
-    "labels",
-    "annotations",
-    "finalizers",
-    "ownerReferences",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "generation",
-    "managedFields",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-];
-
-pub(super) const SPEC: &[&str] = &[
-    Section::Kprobes.name(),
-    Section::Fentries.name(),
-    Section::Tracepoints.name(),
-    Section::LsmHooks.name(),
-    Section::Uprobes.name(),
-    Section::Usdts.name(),
-    "loader",
-    "podSelector",
-    "containerSelector",
-    "hostSelector",
-    "nodeSelector",
-    "lists",
-    "enforcers",
-    "options",
-    "selectorsMacros",
-];
-
-const LIST: &[&str] = &["name", "type", "values", "pattern", "validated"];
 
 /// Reads the whole object.
 pub(super) fn policy(cursor: &Cursor<'_>, kind: Kind) -> Policy {
@@ -112,7 +72,7 @@ fn read_metadata(metadata: &Object<'_>, policy: &mut Policy) {
 
 fn texts_by_name(object: &Object<'_>, name: &str) -> BTreeMap<String, String> {
     let Some(map) = object.get(name) else { return BTreeMap::new() };
-    super::selectors::texts_by_name(&map)
+    selectors::texts_by_name(&map)
 }
 
 fn read_spec(spec: &Object<'_>) -> Spec {
@@ -146,7 +106,7 @@ fn read_spec(spec: &Object<'_>) -> Spec {
 }
 
 fn macros(cursor: &Cursor<'_>) -> BTreeMap<String, crate::model::Selector> {
-    super::selectors::members(cursor)
+    selectors::members(cursor)
         .into_iter()
         .map(|(name, node)| (name.to_owned(), selector(&cursor.member(name, node))))
         .collect()

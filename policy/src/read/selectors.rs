@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{actions::action, cursor::Cursor, fields::Object};
+use super::{
+    actions::action,
+    cursor::Cursor,
+    fields::Object,
+    names::{LABEL_SELECTOR, SELECTOR},
+};
 use crate::{
     meant::Sort,
     model::{
@@ -12,25 +17,6 @@ use crate::{
     source::{Node, Value},
     values::integer_or_range,
 };
-
-pub(super) const SELECTOR: &[&str] = &[
-    "label",
-    "matchArgs",
-    "matchData",
-    "matchReturnArgs",
-    "matchBinaries",
-    "matchParentBinaries",
-    "matchPIDs",
-    "matchNamespaces",
-    "matchCapabilities",
-    "matchNamespaceChanges",
-    "matchCapabilityChanges",
-    "matchWorkloads",
-    "matchActions",
-    "matchReturnActions",
-    "macros",
-];
-pub(super) const LABEL_SELECTOR: &[&str] = &["matchLabels", "matchExpressions"];
 
 const MEMBERSHIP: &[&str] = &["In", "NotIn"];
 const BINARY_OPERATORS: &[&str] = &["In", "NotIn", "Prefix", "NotPrefix", "Postfix", "NotPostfix"];

@@ -5,7 +5,10 @@ use std::{cell::OnceCell, collections::HashMap};
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, StructureStyle, Tag};
 
 use super::{
-    Document, Entry, Lines, Located, MAX_ALIASED, MAX_DEPTH, MAX_FINDINGS, Node, Span, Value, scalar,
+    document::{Document, Located, MAX_ALIASED, MAX_DEPTH, MAX_FINDINGS},
+    lines::Lines,
+    node::{Entry, Node, Span, Value},
+    scalar,
 };
 use crate::{
     codes::{DUPLICATE_KEY, SYNTAX},

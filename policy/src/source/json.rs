@@ -5,7 +5,10 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
-use super::{Entry, Node, Span, Value, scalar};
+use super::{
+    node::{Entry, Node, Span, Value},
+    scalar,
+};
 
 /// The tree of a value. `serde_json` has bounded its depth.
 pub(super) fn node(value: &serde_json::Value) -> Node {

@@ -1,7 +1,7 @@
 //! What an unquoted word of YAML is: as kubectl's reader (`sigs.k8s.io/yaml`, on top of go-yaml 2) decides, which is
 //! YAML 1.1 with Go's integers.
 
-use super::Value;
+use super::node::Value;
 use crate::values::integer;
 
 /// The value of a plain scalar without a tag.

@@ -2,7 +2,6 @@
 
 use gatewatch_kernel::{CType, Kind, Pointee};
 
-use super::Readable;
 use crate::{
     model::{Arg, ArgType},
     plan::Field,
@@ -67,7 +66,7 @@ pub(super) fn expected(ty: ArgType) -> Expected {
 }
 
 /// Bits and sign of an integer type.
-pub(in crate::compile) const fn integer(ty: ArgType) -> Option<(u8, bool)> {
+pub(super) const fn integer(ty: ArgType) -> Option<(u8, bool)> {
     Some(match ty {
         ArgType::Int | ArgType::BpfCmd => (32, true),
         ArgType::Int8 => (8, true),
@@ -79,6 +78,46 @@ pub(in crate::compile) const fn integer(ty: ArgType) -> Option<(u8, bool)> {
         ArgType::Uint64 | ArgType::SizeT => (64, false),
         _ => return None,
     })
+}
+
+/// What a filter on an argument can look at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Readable {
+    /// An integer.
+    Int {
+        /// Where it is.
+        field: Field,
+        /// 8 to 64.
+        bits: u8,
+        /// Whether it is signed.
+        signed: bool,
+    },
+    /// A string or a path.
+    Text(Field),
+    /// A socket: argument index.
+    Sock(u8),
+    /// A buffer without a length: always empty.
+    Empty,
+    /// A type that filters don't look into.
+    Opaque,
+}
+
+impl Readable {
+    /// An integer that is narrower in the kernel: what stands in the rest of the register isn't defined.
+    pub(super) fn narrowed(self, real: &CType) -> Self {
+        let Self::Int { field: Field::Arg { index, .. }, bits, signed } = self else { return self };
+        let (narrow, sign) = match real.kind {
+            Kind::Int { bits, signed } => (u32::from(bits), signed),
+            Kind::Bool => (8, false),
+            _ => return self,
+        };
+        match u8::try_from(narrow) {
+            Ok(narrow) if narrow < bits => {
+                Self::Int { field: Field::Arg { index, bits: narrow, signed: sign }, bits, signed }
+            }
+            _ => self,
+        }
+    }
 }
 
 /// What a filter on a declared argument can read.

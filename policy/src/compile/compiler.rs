@@ -1,0 +1,64 @@
+//! What the compiler keeps while it compiles a policy, and how it reports.
+
+use std::collections::BTreeMap;
+
+use gatewatch_kernel::Profile;
+
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, FieldPath},
+    model::NamespaceKind,
+    nearest,
+};
+
+/// What a policy is compiled for.
+#[derive(Clone, Copy, Debug)]
+pub struct Environment<'a> {
+    /// The kernel.
+    pub kernel: &'a Profile,
+    /// Inode numbers of the host's own namespaces, for `host_ns`. A kind that is missing has none on this kernel.
+    pub host_namespaces: &'a BTreeMap<NamespaceKind, u32>,
+}
+
+/// Names of one policy that are looked for among the kernel's with slips in them. Each takes a look at all of its
+/// functions, and a policy may have tens of thousands of hooks.
+const SEARCHES: usize = 32;
+
+pub(super) struct Compiler<'a> {
+    pub(super) environment: Environment<'a>,
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// How many more names are looked for.
+    searches: usize,
+    /// Whether the policy only monitors.
+    pub(super) monitors: bool,
+}
+
+impl<'a> Compiler<'a> {
+    pub(super) const fn new(environment: Environment<'a>, monitors: bool) -> Self {
+        Self { environment, diagnostics: Vec::new(), searches: SEARCHES, monitors }
+    }
+
+    pub(super) fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// The functions whose names are most like this one, as long as there aren't too many to look for.
+    pub(super) fn nearest(&mut self, symbol: &str, max: usize) -> Vec<String> {
+        match self.searches.checked_sub(1) {
+            Some(left) => {
+                self.searches = left;
+                nearest::functions(self.environment.kernel, symbol, max)
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// Says that a part of the language isn't run yet.
+    pub(super) fn not_run(&mut self, path: FieldPath, what: &str) {
+        self.report(Diagnostic::new(
+            &codes::NOT_RUN_HERE,
+            path,
+            format!("this agent does not support {what} yet, so it does not load the policy"),
+        ));
+    }
+}

@@ -1,0 +1,38 @@
+//! The finished match tables of one kernel function.
+
+use gatewatch_abi::{BitAction, ExactKey, MatcherConfig, Step};
+
+use crate::plan::{Field, Network};
+
+/// The tables, ready to be written into maps.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tables {
+    /// What the program looks at. `follow[i].mask` is left to the caller, who numbers the sets.
+    pub spec: MatcherConfig,
+    /// All rows, `spec.words` words each. The first ones are those of the cgroup classes.
+    pub rows: Vec<u64>,
+    /// One for each bit.
+    pub actions: Vec<BitAction>,
+    /// Contents of `EXACT`.
+    pub exact: Vec<(ExactKey, u32)>,
+    /// Contents of `DIRECT`.
+    pub direct: Vec<u32>,
+    /// Contents of `BREAKS`.
+    pub breaks: Vec<[u64; 2]>,
+    /// Contents of `PREFIX`.
+    pub prefixes: Vec<Step>,
+    /// Contents of `POSTFIX`: slot, bytes backwards, row.
+    pub postfixes: Vec<(u8, Vec<u8>, u32)>,
+    /// Contents of `ADDRESSES`: slot, network, row.
+    pub addresses: Vec<(u32, Network, u32)>,
+    /// Contents of `BINARY_ROWS`: path, row.
+    pub binaries: Vec<(Vec<u8>, u32)>,
+    /// The `followChildren` set of each `spec.follow`.
+    pub follow: Vec<Vec<Vec<u8>>>,
+    /// The field of each integer slot in use.
+    pub int_fields: Vec<Field>,
+    /// The field of each string slot in use.
+    pub text_fields: Vec<Field>,
+    /// The field of each address slot in use.
+    pub addr_fields: Vec<Field>,
+}
