@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use gatewatch_policy::{diagnostic::FieldPath, nearest::slip, scope::PodScope};
+use gatewatch_policy::{diagnostic::FieldPath, nearest::typo_distance, scope::PodScope};
 
 use crate::{
     index::Index,
@@ -176,7 +176,8 @@ impl Index {
         }
         let wanted: Vec<&str> =
             terms(selector).filter(|term| term.key == "name").flat_map(|term| term.values).collect();
-        let distance = |name: &str| wanted.iter().filter_map(|w| slip(w, name)).min().unwrap_or(u8::MAX);
+        let distance =
+            |name: &str| wanted.iter().filter_map(|w| typo_distance(w, name)).min().unwrap_or(u8::MAX);
         let mut names: Vec<_> = names.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
         names.sort_by_key(|(name, count)| (distance(name), Reverse(*count)));
         (!names.is_empty()).then_some(names)

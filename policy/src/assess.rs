@@ -18,8 +18,8 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc};
 
 use self::{
-    follows::Spoilt,
-    merge::{Said, merge},
+    follows::FormErrors,
+    merge::{KernelFindings, merge},
 };
 use crate::{
     check::check,
@@ -75,7 +75,7 @@ pub struct Kernel<'a> {
 /// All that is to be reported of one object, and what comes of it.
 #[derive(Clone, Debug)]
 pub struct Assessment {
-    /// The policy, where there is one to look at. It may have errors.
+    /// The policy, if the object is one. It may have errors.
     pub policy: Option<Policy>,
     /// Every finding, in the order of the text; without text, in the order of the steps.
     pub findings: Vec<Located>,
@@ -121,7 +121,7 @@ pub struct Checked {
     /// What is wrong with its form and what the rules have against it, whatever it is about.
     found: Vec<Diagnostic>,
     /// Where its form is wrong.
-    spoilt: Spoilt,
+    form_errors: FormErrors,
     /// What some versions of Tetragon don't have.
     uses: Vec<Use>,
 }
@@ -135,18 +135,18 @@ impl Checked {
         }
         let (policy, mut found) = read_node(object.node(), &FieldPath::root());
         let Some(policy) = policy else { return Err(found) };
-        let spoilt = Spoilt::new(&found, &object.document().findings, object.base());
+        let form_errors = FormErrors::new(&found, &object.document().findings, object.base());
         let mut judged = check(&policy);
         judged.extend(empty_selector::check(object.node()));
-        found.extend(judged.into_iter().filter(|diagnostic| !spoilt.explains(diagnostic)));
+        found.extend(judged.into_iter().filter(|diagnostic| !form_errors.explains(diagnostic)));
         for diagnostic in &mut found {
             placeholder::explain(diagnostic, object.node());
         }
-        Ok(Self { policy, found, spoilt, uses: history::uses(object.node()) })
+        Ok(Self { policy, found, form_errors, uses: history::uses(object.node()) })
     }
 
-    /// The second half: everything that is to be reported, without places in the text. The schema is not looked at, as
-    /// the object is not at hand.
+    /// The second half: everything that is to be reported, without places in the text. The schema is not applied, as the
+    /// object is not at hand.
     pub fn assess(&self, against: &Against<'_>) -> (Vec<Diagnostic>, Vec<Option<Arc<Plan>>>) {
         self.judge(None, against)
     }
@@ -171,21 +171,23 @@ impl Checked {
             stopped |= refused.iter().any(Diagnostic::stops_gatewatch);
             found.extend(refused.into_iter().filter_map(|diagnostic| selection.apply(diagnostic)));
         }
-        let (said, mut plans) = on_kernels(&self.policy, against);
+        let (on_kernels, mut plans) = compile_for(&self.policy, against);
         if stopped {
             plans.fill(None);
         }
         let known: BTreeMap<_, _> = found.iter().map(|d| ((d.code.id, d.path.clone()), d.severity)).collect();
-        let said: Vec<Diagnostic> = said
+        let on_kernels: Vec<Diagnostic> = on_kernels
             .into_iter()
             .filter(|diagnostic| {
                 let same = known.get(&(diagnostic.code.id, diagnostic.path.clone()));
                 same.is_none_or(|severity| *severity < diagnostic.severity)
-                    && !self.spoilt.explains(diagnostic)
+                    && !self.form_errors.explains(diagnostic)
             })
             .collect();
-        found.retain(|known| !said.iter().any(|said| said.code == known.code && said.path == known.path));
-        found.extend(said);
+        found.retain(|known| {
+            !on_kernels.iter().any(|other| other.code == known.code && other.path == known.path)
+        });
+        found.extend(on_kernels);
         (found, plans)
     }
 
@@ -205,9 +207,9 @@ impl Checked {
 }
 
 /// Compiles a policy for all kernels that it is for, once for those that answer it alike.
-fn on_kernels(policy: &Policy, against: &Against<'_>) -> (Vec<Diagnostic>, Vec<Option<Arc<Plan>>>) {
+fn compile_for(policy: &Policy, against: &Against<'_>) -> (Vec<Diagnostic>, Vec<Option<Arc<Plan>>>) {
     let mut plans: Vec<Option<Arc<Plan>>> = Vec::with_capacity(against.kernels.len());
-    let mut said: Vec<Said<'_>> = Vec::with_capacity(against.kernels.len());
+    let mut findings: Vec<KernelFindings<'_>> = Vec::with_capacity(against.kernels.len());
     // Most policies hook what all kernels have alike, and compiling is most of what an assessment costs.
     let mut answered: Vec<(Answers<'_>, usize, usize)> = Vec::new();
     for kernel in against.kernels {
@@ -224,18 +226,25 @@ fn on_kernels(policy: &Policy, against: &Against<'_>) -> (Vec<Diagnostic>, Vec<O
         let before = answers
             .as_ref()
             .and_then(|answers| answered.iter().find(|(others, ..)| answers.agree(others)))
-            .and_then(|(_, i, plan)| Some((said.get(*i)?.diagnostics.clone(), plans.get(*plan)?.clone())));
+            .and_then(|(_, i, plan)| {
+                Some((findings.get(*i)?.diagnostics.clone(), plans.get(*plan)?.clone()))
+            });
         let (diagnostics, plan) = before.unwrap_or_else(|| {
-            answered.extend(answers.map(|answers| (answers, said.len(), plans.len())));
+            answered.extend(answers.map(|answers| (answers, findings.len(), plans.len())));
             let (plan, found) = compile(policy, environment);
             let found = found.into_iter().filter_map(|d| against.selection.apply(d)).collect();
             (found, plan.map(Arc::new))
         });
         plans.push(plan);
         let release = &environment.kernel.release;
-        said.push(Said { name: kernel.name, release, nodes: nodes.unwrap_or_default(), diagnostics });
+        findings.push(KernelFindings {
+            name: kernel.name,
+            release,
+            nodes: nodes.unwrap_or_default(),
+            diagnostics,
+        });
     }
-    (merge(said, against.fleet), plans)
+    (merge(findings, against.fleet), plans)
 }
 
 /// Whether one place is the other, or is inside of it.

@@ -73,7 +73,7 @@ mod testing {
     use super::Diagnostic;
     use crate::{read, source};
 
-    /// What the rules say of a policy with this under `spec`, written from the first column.
+    /// The findings of the rules on a policy with this under `spec`, written from the first column.
     pub(super) fn check_spec(spec: &str) -> Vec<Diagnostic> {
         let spec = spec.trim().replace('\n', "\n  ");
         check_text(&format!(
@@ -91,13 +91,13 @@ mod testing {
     }
 
     /// The same as `CODE path`, notes left out.
-    pub(super) fn said(spec: &str) -> Vec<String> {
+    pub(super) fn reported(spec: &str) -> Vec<String> {
         let severe = |d: &Diagnostic| d.severity > crate::diagnostic::Severity::Note;
         check_spec(spec).iter().filter(|d| severe(d)).map(|d| format!("{} {}", d.code.id, d.path)).collect()
     }
 
     /// Notes too.
-    pub(super) fn said_all(spec: &str) -> Vec<String> {
+    pub(super) fn reported_all(spec: &str) -> Vec<String> {
         check_spec(spec).iter().map(|d| format!("{} {}", d.code.id, d.path)).collect()
     }
 }

@@ -2,7 +2,7 @@
 //! given a meaning is a diagnostic; a policy with an error has no plan.
 //!
 //! Meaning that Tetragon leaves undefined (entries that are silently dropped, filters that are always true) is an
-//! error here. What the agent doesn't run yet is said as [`NOT_RUN_HERE`](codes::NOT_RUN_HERE).
+//! error here. A part that the agent doesn't run yet is reported as [`NOT_RUN_HERE`](codes::NOT_RUN_HERE).
 
 mod answers;
 mod arguments;

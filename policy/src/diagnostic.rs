@@ -15,7 +15,7 @@ pub use crate::severity::Severity;
 /// One step of a [`FieldPath`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Step {
-    /// A member of an object. Rules make thousands of paths for each that is said, so names of up to 24 bytes, which are
+    /// A member of an object. Rules build thousands of paths for each one they report, so names of up to 24 bytes, which are
     /// all but labels, take no memory of their own.
     Field(CompactString),
     /// An element of an array, from 0.
@@ -67,7 +67,7 @@ impl fmt::Display for FieldPath {
     }
 }
 
-/// A replacement that mends what a diagnostic complains about.
+/// An edit that fixes what a diagnostic reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fix {
     /// What it does, for a person: "write `sys_execve`".
@@ -91,18 +91,18 @@ pub enum Edit {
     Append(String),
     /// Append several elements, each as YAML, to the array.
     Extend(Vec<String>),
-    /// Take the node (and its key) away.
+    /// Remove the node (and its key).
     Remove,
-    /// Add the members of this object to those of the element before it in the array: take the dash away.
+    /// Add the members of this object to those of the element before it in the array: remove the dash.
     Join,
     /// Give the member this name, and leave its value.
     Rename(String),
 }
 
-/// One thing said about a policy or a workload.
+/// One finding about a policy or a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Which rule says it.
+    /// The rule that reports it.
     pub code: &'static Code,
     /// How bad it is here.
     pub severity: Severity,
@@ -110,7 +110,7 @@ pub struct Diagnostic {
     pub path: FieldPath,
     /// What is wrong, and what will happen: one sentence, no full stop.
     pub message: String,
-    /// What is said under the caret, where that is shorter than the message or adds to it.
+    /// The text under the caret, where it is shorter than the message or adds to it.
     pub label: Option<String>,
     /// What to do.
     pub help: Option<String>,
@@ -139,14 +139,14 @@ impl Diagnostic {
         }
     }
 
-    /// Says that it is about the member's name, not its value.
+    /// Marks it as a finding about the member's name, not its value.
     #[must_use]
     pub fn at_key(mut self) -> Self {
         self.at_key = true;
         self
     }
 
-    /// Sets what is said under the caret.
+    /// Sets the text under the caret.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());

@@ -1,6 +1,6 @@
 //! Label selectors that are written, and select everything because nothing is in them.
 //!
-//! A model can't tell them from `podSelector: {}`, which selects all pods on purpose: so the document is looked at.
+//! A model can't tell them from `podSelector: {}`, which selects all pods on purpose, so the document is read.
 
 use crate::{
     codes::EMPTY_SELECTOR,
@@ -12,7 +12,7 @@ use crate::{
 const SELECTORS: [(&str, &str); 3] =
     [("podSelector", "every pod"), ("containerSelector", "every container"), ("nodeSelector", "every node")];
 
-/// What is said of the selectors of a policy's object.
+/// The findings on the selectors of a policy's object.
 pub fn check(object: &Node) -> Vec<Diagnostic> {
     let Some(spec) = object.get("spec") else { return Vec::new() };
     let path = FieldPath::root().field("spec");
@@ -50,16 +50,16 @@ mod tests {
     use super::*;
     use crate::source::parse;
 
-    fn said(spec: &str) -> Vec<String> {
+    fn reported(spec: &str) -> Vec<String> {
         let found = check(&parse(&format!("spec: {{{spec}}}"))[0].root);
         found.iter().map(|d| format!("{} {}", d.code.id, d.path)).collect()
     }
 
     #[test]
     fn empty_selectors() {
-        assert_eq!(said("podSelector: {matchLabels: {}}"), ["GW120 spec.podSelector.matchLabels"]);
-        assert_eq!(said("podSelector: {matchLabels: }"), ["GW120 spec.podSelector.matchLabels"]);
-        assert_eq!(said("nodeSelector: "), ["GW120 spec.nodeSelector"]);
+        assert_eq!(reported("podSelector: {matchLabels: {}}"), ["GW120 spec.podSelector.matchLabels"]);
+        assert_eq!(reported("podSelector: {matchLabels: }"), ["GW120 spec.podSelector.matchLabels"]);
+        assert_eq!(reported("nodeSelector: "), ["GW120 spec.nodeSelector"]);
         let expression = "{key: app, operator: Exists}";
         for good in [
             "kprobes: []".to_owned(),
@@ -68,7 +68,7 @@ mod tests {
             "podSelector: {matchLabels: {app: shop}}".to_owned(),
             format!("podSelector: {{matchLabels: {{}}, matchExpressions: [{expression}]}}"),
         ] {
-            assert_eq!(said(&good), [""; 0], "{good}");
+            assert_eq!(reported(&good), [""; 0], "{good}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What a plan means: the reference evaluator. It says of one event whether a hook matches it, in plain Rust and
-//! without any table. The kernel half must agree with it; a property test runs both on the same plans and events.
+//! What a plan means: the reference evaluator. It decides whether a hook matches one event, in plain Rust and without any
+//! table. The BPF programs must agree with it; a property test runs both on the same plans and events.
 
 use crate::plan::{Field, Filter, HookPlan, Network, Test, TextOp};
 

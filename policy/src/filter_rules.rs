@@ -29,10 +29,10 @@ pub(crate) fn undeclared(hook: &Hook, filter: &ArgFilter, path: &FieldPath) -> O
             path.field("args").index(i),
             format!("position {position} does not exist: `args` of the hook has {count} entries"),
         );
-        let meant = hook.args.iter().position(|arg| arg.index == position);
-        return Some(match meant {
-            Some(meant) => diagnostic.help(format!(
-                "`args` of a filter is a list of positions in `args` of the hook; for argument {position} write `{meant}`"
+        let suggestion = hook.args.iter().position(|arg| arg.index == position);
+        return Some(match suggestion {
+            Some(suggestion) => diagnostic.help(format!(
+                "`args` of a filter is a list of positions in `args` of the hook; for argument {position} write `{suggestion}`"
             )),
             None => diagnostic.help("`args` of a filter is a list of positions in `args` of the hook, starting at 0"),
         });
@@ -140,8 +140,8 @@ pub(crate) fn unreadable(code: &'static Code, error: &ValueError, path: FieldPat
         ValueError::NotNamespace(text) if names::dns_label(text).is_ok() => {
             diagnostic.help(namespace_help(text))
         }
-        ValueError::Unknown { nearest: Some(meant), .. } => {
-            diagnostic.fix(replace((*meant).to_owned(), path, false))
+        ValueError::Unknown { nearest: Some(suggestion), .. } => {
+            diagnostic.fix(replace((*suggestion).to_owned(), path, false))
         }
         ValueError::Reversed { min, max, .. } => {
             diagnostic.fix(replace(format!("\"{max}:{min}\""), path, false))

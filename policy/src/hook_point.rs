@@ -38,7 +38,7 @@ names! {
 }
 
 impl PointKind {
-    /// The first part of the label `hook`. Tetragon's labels do not tell a system call from the function that enters it, nor
+    /// The first part of the label `hook`. Tetragon's labels do not distinguish a system call from the function that enters it, nor
     /// how a tracepoint's arguments are read.
     const fn label(self) -> &'static str {
         match self {

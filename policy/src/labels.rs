@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The key by which a cluster policy can select pods by the name of their namespace: every pod has it, unless the
-/// pod has a label of that name itself. It is no legal label key, and the only one that needn't be.
+/// pod has a label of that name itself. It is not a legal label key, and the only one that needs none.
 pub const NAMESPACE_KEY: &str = "k8s:io.kubernetes.pod.namespace";
 
 /// How the pods of a namespace of Kubernetes are selected, which `matchNamespaces` doesn't do.
@@ -65,7 +65,7 @@ pub enum Subject {
     Node,
 }
 
-/// Checks the form of a selector that stands at `path`: keys, values, number of values, contradictions.
+/// Checks the form of the selector at `path`: keys, values, number of values, contradictions.
 ///
 /// Tetragon's own schema checks the values of `matchLabels` only and evaluates everything else literally, so that
 /// most of these mistakes would silently select nothing or everything.
@@ -119,14 +119,14 @@ fn check_expression(
             );
         }
         LabelOperator::Exists | LabelOperator::DoesNotExist if !expression.values.is_empty() => {
-            let meant = if operator == LabelOperator::Exists { "In" } else { "NotIn" };
+            let suggestion = if operator == LabelOperator::Exists { "In" } else { "NotIn" };
             found.push(
                 Diagnostic::new(
                     &LABEL_ARITY,
                     values.clone(),
                     format!("`{operator}` checks only the key; these values are ignored"),
                 )
-                .help(format!("use `{meant}` to match values, or remove them"))
+                .help(format!("use `{suggestion}` to match values, or remove them"))
                 .fix(Fix {
                     title: "remove the values".to_owned(),
                     path: values,
@@ -201,7 +201,7 @@ fn check_key(
     found.push(if at_key { diagnostic.at_key() } else { diagnostic });
 }
 
-/// The same key with the two commonest slips mended.
+/// The same key with the two most common mistakes fixed.
 fn repaired(key: &str) -> Option<String> {
     let trimmed = key.trim();
     let better = match trimmed.split_once('/') {

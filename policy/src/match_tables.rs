@@ -2,11 +2,11 @@
 //!
 //! This is bit-vector classification (Lakshman and Stiliadis, "High-speed policy-based packet forwarding using
 //! efficient multi-dimensional range matching", SIGCOMM 1998): the selectors of all policies are numbered; each field
-//! that any of them looks at has a table that maps the field's value to a *row*, the bitmap of the selectors that
+//! that any of them reads has a table that maps the field's value to a *row*, the bitmap of the selectors that
 //! this value satisfies. AND-ing the rows of all fields leaves the selectors that match. So the cost of an event
 //! depends on the fields, not on the number of policies.
 //!
-//! A selector that doesn't look at a field has its bit set in all rows of the field's table.
+//! A selector that doesn't read a field has its bit set in all rows of the field's table.
 
 mod addresses;
 mod binaries;
@@ -47,9 +47,9 @@ pub struct Hook<'a> {
     pub plan: &'a HookPlan,
 }
 
-/// Builds the tables of one point, where all of the hooks attach. `classes[c]` says for each policy whether it watches the cgroups of class `c`
-/// (class 0, the cgroups that nobody has classified yet, belongs to all). `params` is the number of the function's
-/// parameters.
+/// Builds the tables of one hook point, where all of the hooks attach. `classes[c]` has an entry for each policy: whether
+/// it watches the cgroups of class `c`. Class 0, the cgroups that have no class yet, belongs to all policies. `params` is
+/// the number of the function's parameters.
 pub fn build(
     point: &HookPoint,
     hooks: &[Hook<'_>],

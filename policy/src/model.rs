@@ -1,6 +1,6 @@
 //! A `TracingPolicy` as it is written, with every section of the language (`cilium.io/v1alpha1`).
 //!
-//! The model says what stands in the document, not whether it makes sense: [`check`](crate::check) judges it and
+//! The model holds what is written in the document, not whether it makes sense: [`check`](crate::check) judges it and
 //! [`compile`](crate::compile) gives it its meaning. Values of filters stay text here, since what `"4"` means
 //! depends on the argument's type.
 

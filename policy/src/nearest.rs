@@ -7,10 +7,10 @@ mod words;
 
 use gatewatch_kernel::Profile;
 
-pub use words::{Words, slip};
+pub use words::{Words, typo_distance};
 
 /// The candidate that `word` was probably meant to be: the one that differs in case or punctuation only, the one of
-/// the same words in another order, or else the one the fewest slips away, where these are no more than a third of its
+/// the same words in another order, or else the one with the fewest typos between them, if these are no more than a third of its
 /// length. Of equals the first.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A distance takes time in proportion to the product of lengths, and no known word is that long.

@@ -13,7 +13,7 @@
 //! code, the corrected one gives neither an error nor a warning, nor the code. The kinds:
 //!
 //! * `policy`: one or more policies
-//! * `workloads`: objects that are looked at together with the policies
+//! * `workloads`: objects that are assessed together with the policies
 //! * `applied`: what `kubectl apply` was given, the policy being the object that came of it
 //! * `definition`: a `CustomResourceDefinition` that the policy is checked against
 
@@ -35,7 +35,7 @@ pub struct Page<'a> {
     pub corrected: Example<'a>,
 }
 
-/// An example: what is looked at together.
+/// An example: the documents that are assessed together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Example<'a> {
     /// Kind and text of each block.

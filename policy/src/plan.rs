@@ -1,8 +1,8 @@
 //! A plan: a policy compiled for one kernel. What is written in a policy as text is here as values: integers as
 //! sets of ranges, addresses as networks, names as numbers, and the function as the symbol that this kernel has.
 //!
-//! [`evaluate`](crate::evaluate) says what a plan means; [`match_tables`](crate::match_tables) turns the plans of all
-//! policies on one function into the tables of the kernel half.
+//! [`evaluate`](crate::evaluate) defines what a plan means; [`match_tables`](crate::match_tables) turns the plans of all
+//! policies on one function into the tables of the BPF programs.
 
 use gatewatch_abi::consts::FORK_PIDS;
 
@@ -77,7 +77,7 @@ impl ActionPlan {
 /// One condition on one field of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
-    /// What is looked at.
+    /// The field that is read.
     pub field: Field,
     /// What must hold. A negated test holds where the field has no value; any other one doesn't.
     pub test: Test,

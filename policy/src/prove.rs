@@ -1,4 +1,4 @@
-//! Proofs over the domains of filters: what can never hold, what always holds, what is taken by something else.
+//! Proofs over the domains of filters: what can never hold, what always holds, what something else covers.
 //!
 //! A filter allows a [`Set`] of the values of one [`Key`] (an argument, the program, a port). Filters of one selector
 //! are a conjunction: for each key the intersection of their sets. Everything that is proved comes down to one
@@ -6,10 +6,10 @@
 //!
 //! * a selector never matches where the intersection for one of its keys is empty;
 //! * a filter always holds where what it leaves out is empty;
-//! * a selector is taken by earlier ones where nothing of it is left outside of them.
+//! * earlier selectors cover a selector if nothing of it is left outside of them.
 //!
-//! "Yes, empty" is always right. "Not proved" is the answer also where the search would take too long; so a
-//! policy is never told something false, at worst it isn't told something true.
+//! "Yes, empty" is always right. "Not proved" is the answer also where the search would take too long; so no
+//! finding is ever false, but some may be missing.
 
 mod budget;
 mod condition;

@@ -60,7 +60,7 @@ const OTHER_KINDS: [&str; 25] = [
 /// What kind of object a document holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// A policy, or what was meant to be one: `kind` may have a slip in it and `apiVersion` be another version.
+    /// A policy, or what is likely to be one: `kind` may have a typo and `apiVersion` be another version.
     Policy(Kind),
     /// Some other object.
     Other {
@@ -89,7 +89,7 @@ pub fn identify(root: &Node) -> Identity {
     if let Some(kind) = kind.filter(|kind| ours && !known(kind)) {
         let all = KINDS.iter().map(|(name, _)| *name).chain(OTHER_KINDS);
         return match nearest(kind, all) {
-            Some(meant) => exact(meant).map_or(Identity::Unknown, Identity::Policy),
+            Some(suggestion) => exact(suggestion).map_or(Identity::Unknown, Identity::Policy),
             None => Identity::Unknown,
         };
     }
@@ -103,9 +103,9 @@ pub fn identify(root: &Node) -> Identity {
     }
 }
 
-/// Reads the policy that a document holds, and says what is wrong with its form. No policy comes from a document
-/// that couldn't be read as a whole or holds something else; for another kind of object nothing is said either (see
-/// [`identify`]), for no object at all it is.
+/// Reads the policy that a document holds, and reports the errors of its form. There is no policy in a document that
+/// couldn't be read as a whole or that holds something else. Nothing is reported about another kind of object (see
+/// [`identify`]), but it is reported if there is no object at all.
 pub fn read(document: &Document) -> (Option<Policy>, Vec<Diagnostic>) {
     if !document.complete {
         return (None, Vec::new());
@@ -159,17 +159,17 @@ fn unknown_kind(kind: &str, base: &FieldPath) -> Diagnostic {
         return diagnostic.help(placeholder::help(found));
     }
     match nearest(kind, OTHER_KINDS) {
-        Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")).fix(Fix {
-            title: format!("write `{meant}`"),
+        Some(suggestion) => diagnostic.help(format!("did you mean `{suggestion}`?")).fix(Fix {
+            title: format!("write `{suggestion}`"),
             path,
-            edit: Edit::Replace(meant.to_owned()),
+            edit: Edit::Replace(suggestion.to_owned()),
             safe: false,
         }),
         None => diagnostic.help("policies are of the kind `TracingPolicy` or `TracingPolicyNamespaced`"),
     }
 }
 
-/// Slips in `apiVersion` and `kind` of what is a policy otherwise.
+/// Typos in `apiVersion` and `kind` of an object that is a policy otherwise.
 fn identity_mistakes(root: &Node, kind: Kind, base: &FieldPath) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let name = KINDS.iter().find(|(_, k)| *k == kind).map_or("TracingPolicy", |(name, _)| *name);

@@ -28,7 +28,7 @@ impl<'a> File<'a> {
         finding.span.map(|span| self.lines.position(span.start as usize))
     }
 
-    /// Where a finding begins, and where the next character after it stands.
+    /// Where a finding begins, and the position of the next character after it.
     pub fn range(&self, finding: &Located) -> Option<(Position, Position)> {
         let position = |byte: u32| self.lines.position(byte as usize);
         finding.span.map(|span| (position(span.start), position(span.end)))

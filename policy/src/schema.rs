@@ -119,7 +119,7 @@ impl Schemas {
     }
 }
 
-/// An object as the API server looks at it: a member that is null is the same as none
+/// An object as the API server validates it: a member that is null is the same as none
 /// (`PruneNonNullableNullsWithoutDefaults` in `apiextensions-apiserver`).
 fn without_nulls(value: &Value) -> Value {
     match value {

@@ -1,5 +1,5 @@
 //! Whom a policy watches, and whether that includes a pod or a container: the one place that knows how selectors of
-//! workloads combine. The agent decides by it what is counted, and the gate what is said.
+//! workloads combine. The agent decides by it what is counted, and the gate what is reported.
 
 use std::collections::BTreeMap;
 

@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Severity {
     /// Worth knowing; nothing is wrong.
     Note,
-    /// Runs, but probably doesn't do what was meant.
+    /// Runs, but probably doesn't do what was intended.
     Warning,
     /// Can't run, or can't do what is written.
     Error,

@@ -14,7 +14,7 @@ pub(crate) enum Class {
     },
     /// A string.
     Text,
-    /// A file, of which the path is looked at, and the type.
+    /// A file: its path and its type.
     Path,
     /// A socket or packet: both ends.
     Socket,
@@ -26,9 +26,9 @@ pub(crate) enum Class {
     Capabilities,
     /// The number of a system call.
     Syscall,
-    /// Types that are shown and can't be looked into, and those for which Tetragon's kernel half has no filter.
+    /// Types that are shown and can't be filtered, and those for which Tetragon's BPF programs have no filter.
     Opaque,
-    /// Not known: nothing is to be said.
+    /// Not known: nothing is reported.
     Any,
 }
 
@@ -118,7 +118,7 @@ impl Class {
         }
     }
 
-    /// Whether Tetragon's kernel half passes every call for this combination, since it has no case for it.
+    /// Whether Tetragon's BPF programs pass every call for this combination, since they have no case for it.
     pub(crate) const fn always_matches(self, operator: Operator) -> bool {
         // `Equal` is refused on types that aren't known to be strings.
         let part = is_text(operator) && !matches!(operator, Operator::Equal | Operator::NotEqual);

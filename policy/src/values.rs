@@ -38,9 +38,9 @@ pub enum ValueError {
     Reversed {
         /// The value as written.
         text: String,
-        /// What stands first.
+        /// The first number.
         min: i128,
-        /// What stands second.
+        /// The second number.
         max: i128,
     },
     /// Not a port.
@@ -91,7 +91,7 @@ impl ValueError {
 }
 
 /// Reads an integer as Go's `strconv.ParseInt(text, 0, …)` does: an optional sign, then decimal, `0x`, `0o` or `0`
-/// and octal, `0b` binary; underscores may stand between digits.
+/// and octal, `0b` binary; underscores may separate digits.
 pub fn integer(text: &str) -> Result<i128, ValueError> {
     let not = || ValueError::NotInteger(text.to_owned());
     let (negative, rest) = match text.as_bytes().first() {

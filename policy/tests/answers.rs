@@ -3,6 +3,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+#[path = "common/findings.rs"]
 mod common;
 
 use std::{
@@ -53,13 +54,13 @@ fn compare(policies: &[Policy], kernels: &[Profile]) -> (usize, usize) {
                 (Answers::of(policy, environment), compile(policy, environment))
             })
             .collect();
-        for (i, (one, said)) in all.iter().enumerate() {
+        for (i, (one, reported)) in all.iter().enumerate() {
             assert!(one.agree(one));
             for (k, (other, also)) in all.iter().enumerate().filter(|(k, _)| *k != i) {
                 assert_eq!(one.agree(other), other.agree(one));
                 if one.agree(other) {
                     assert_eq!(
-                        said, also,
+                        reported, also,
                         "{} on {} and {}",
                         policy.name, kernels[i].release, kernels[k].release
                     );

@@ -8,6 +8,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+#[path = "common/findings.rs"]
 mod common;
 
 use std::{collections::BTreeSet, fs};
@@ -21,7 +22,7 @@ use gatewatch_policy::{
     target::{Target, Version},
 };
 
-use self::common::{Said, assessed, corpus, everybody, say, say_for};
+use self::common::{Reported, all_targets, assessed, corpus, findings_for, findings_of};
 
 const MARK: &str = "# expect: ";
 
@@ -32,9 +33,9 @@ fn expected(text: &str) -> Vec<&str> {
 }
 
 /// Errors and warnings. What this agent doesn't run yet counts where it was expected only.
-fn codes(said: &[Said], expected: &[&str]) -> Vec<&'static str> {
-    let said = said.iter().filter(|said| said.severity > Severity::Note);
-    let mut codes: Vec<&str> = said.map(|said| said.code).collect();
+fn codes(reported: &[Reported], expected: &[&str]) -> Vec<&'static str> {
+    let reported = reported.iter().filter(|reported| reported.severity > Severity::Note);
+    let mut codes: Vec<&str> = reported.map(|reported| reported.code).collect();
     codes.dedup();
     codes.retain(|code| *code != "GW009" || expected.contains(code));
     codes
@@ -49,12 +50,13 @@ fn every_file_gives_what_it_says() {
             let name =
                 file.strip_prefix(file.parent().unwrap().parent().unwrap()).unwrap().display().to_string();
             let expected = expected(&text);
-            let said = say(&text, Schemas::shipped());
-            if codes(&said, &expected) != expected {
-                wrong.push(format!("{name}: expected {expected:?}, said {said:#?}"));
+            let reported = findings_of(&text, Schemas::shipped());
+            if codes(&reported, &expected) != expected {
+                wrong.push(format!("{name}: expected {expected:?}, said {reported:#?}"));
             }
-            let worst = said.iter().filter(|said| said.code != "GW009" || expected.contains(&"GW009"));
-            let worst = worst.map(|said| said.severity).max().unwrap_or(Severity::Note);
+            let worst =
+                reported.iter().filter(|reported| reported.code != "GW009" || expected.contains(&"GW009"));
+            let worst = worst.map(|reported| reported.severity).max().unwrap_or(Severity::Note);
             let fits = match folder {
                 "good" => worst == Severity::Note,
                 "warn" => worst == Severity::Warning,
@@ -74,21 +76,25 @@ fn what_is_said_is_about_one_program_or_both() {
     let [gatewatch, tetragon] =
         [Target::Gatewatch, Target::Tetragon(Version::NEWEST)].map(|target| Selection::of(&[target]));
     let codes = |selection: &Selection, text: &str| -> BTreeSet<&'static str> {
-        say_for(selection, text, Schemas::shipped()).iter().map(|said| said.code).collect()
+        findings_for(selection, text, Schemas::shipped()).iter().map(|reported| reported.code).collect()
     };
     let (mut only_ours, mut only_theirs) = (BTreeSet::new(), BTreeSet::new());
     for file in ["good", "warn", "bad"].iter().flat_map(|folder| corpus(folder)) {
         let text = fs::read_to_string(&file).unwrap();
         let (ours, theirs) = (codes(&gatewatch, &text), codes(&tetragon, &text));
         let both: BTreeSet<_> = ours.union(&theirs).copied().filter(|code| *code != "GW018").collect();
-        assert_eq!(both, codes(&everybody(), &text), "{}", file.display());
+        assert_eq!(both, codes(&all_targets(), &text), "{}", file.display());
         only_ours.extend(ours.difference(&theirs).copied());
         only_theirs.extend(theirs.difference(&ours).copied());
         // Without a choice, what is about Tetragon alone is there, and stops nothing.
-        for said in say_for(&Selection::default(), &text, Schemas::shipped()) {
-            assert!(both.contains(said.code) || said.code == "GW018", "{}: {said:?}", file.display());
-            let stops = said.severity == Severity::Error && !ours.contains(said.code);
-            assert!(!stops, "{}: {said:?}", file.display());
+        for reported in findings_for(&Selection::default(), &text, Schemas::shipped()) {
+            assert!(
+                both.contains(reported.code) || reported.code == "GW018",
+                "{}: {reported:?}",
+                file.display()
+            );
+            let stops = reported.severity == Severity::Error && !ours.contains(reported.code);
+            assert!(!stops, "{}: {reported:?}", file.display());
         }
     }
     assert!(only_ours.contains("GW009") && only_ours.contains("GW402"), "{only_ours:?}");
@@ -132,9 +138,17 @@ fn nothing_is_left_to_the_schema() {
                 continue;
             }
             refused += 1;
-            let said = say(&text, Schemas::shipped());
-            assert!(said.iter().any(|said| said.severity == Severity::Error), "{}", file.display());
-            assert!(said.iter().all(|said| said.code != "GW018"), "{}: {said:?}", file.display());
+            let reported = findings_of(&text, Schemas::shipped());
+            assert!(
+                reported.iter().any(|reported| reported.severity == Severity::Error),
+                "{}",
+                file.display()
+            );
+            assert!(
+                reported.iter().all(|reported| reported.code != "GW018"),
+                "{}: {reported:?}",
+                file.display()
+            );
         }
     }
     assert!(refused >= 8, "{refused} of the corpus are refused by the schema");

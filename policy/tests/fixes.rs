@@ -7,6 +7,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+#[path = "common/findings.rs"]
 mod common;
 
 use std::{collections::BTreeMap, fs};
@@ -22,11 +23,11 @@ use gatewatch_policy::{
 };
 use serde_json::Value;
 
-use self::common::{corpus, everybody, host_namespaces};
+use self::common::{all_targets, corpus, host_namespaces};
 
 /// Everything that is said of an object.
-fn said(object: &Value, kernel: &Profile) -> Vec<Diagnostic> {
-    let (selection, host_namespaces) = (everybody(), host_namespaces());
+fn reported(object: &Value, kernel: &Profile) -> Vec<Diagnostic> {
+    let (selection, host_namespaces) = (all_targets(), host_namespaces());
     let environment = Environment { kernel, host_namespaces: &host_namespaces };
     let kernels = [Kernel { name: "6.12", environment, nodes: None }];
     let against = Against { kernels: &kernels, ..Against::new(&selection) };
@@ -107,7 +108,7 @@ fn safe_fixes_mend_and_all_can_be_applied() {
     let kernel = Profile::shipped("6.12").unwrap();
     let (mut safe, mut unsafe_, mut wrong) = (0, 0, Vec::new());
     for (name, object) in objects() {
-        let before = said(&object, &kernel);
+        let before = reported(&object, &kernel);
         for diagnostic in &before {
             let Some(fix) = &diagnostic.fix else { continue };
             let Some(after) = applied(&object, fix) else {
@@ -119,7 +120,7 @@ fn safe_fixes_mend_and_all_can_be_applied() {
                 continue;
             }
             safe += 1;
-            let after = said(&after, &kernel);
+            let after = reported(&after, &kernel);
             let (old, new) = (counts(&before), counts(&after));
             if new.get(diagnostic.code.id).copied().unwrap_or(0) >= old[diagnostic.code.id] {
                 wrong.push(format!("{name}: not mended: {diagnostic}"));

@@ -11,6 +11,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+#[path = "common/findings.rs"]
 mod common;
 
 use std::{
@@ -36,7 +37,7 @@ use gatewatch_policy::{
     source::{Document, parse, parse_bytes},
 };
 
-use self::common::{assessed, corpus, cpu_time, everybody, host_namespaces};
+use self::common::{all_targets, assessed, corpus, cpu_time, host_namespaces};
 
 /// Of the processor's time: without optimization it is slow, but a hang is slower.
 const TOO_LONG: Duration = Duration::from_secs(20);
@@ -133,7 +134,7 @@ impl Random {
 }
 
 /// One input out of one or two others.
-fn spoilt(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
+fn mutated(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     let mut bytes = seeds[random.below(seeds.len())].clone();
     for _ in 0..=random.below(6) {
         let at = random.below(bytes.len() + 1);
@@ -178,7 +179,7 @@ fn fuzz(target: &str, seeds: &[Vec<u8>], mut run: impl FnMut(&[u8])) {
     let begun = Instant::now();
     let mut inputs = 0_u64;
     while begun.elapsed() < time {
-        let input = spoilt(seeds, &mut random);
+        let input = mutated(seeds, &mut random);
         let started = cpu_time();
         let outcome = catch_unwind(AssertUnwindSafe(|| run(&input)));
         let took = cpu_time().saturating_sub(started);
@@ -223,7 +224,7 @@ fn parser() {
 
 #[test]
 fn checker() {
-    let selection = everybody();
+    let selection = all_targets();
     let against = Against { schemas: Some(Schemas::shipped()), ..Against::new(&selection) };
     fuzz("checker", &policies(), |bytes| {
         for document in parse_bytes(bytes) {

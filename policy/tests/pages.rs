@@ -7,6 +7,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+#[path = "common/findings.rs"]
 mod common;
 
 use std::path::Path;
@@ -20,10 +21,10 @@ use gatewatch_policy::{
     source::parse,
 };
 
-use self::common::{Said, say};
+use self::common::{Reported, findings_of};
 
 /// What is said of an example; `None` where it takes more than this crate to say it.
-fn said(example: &Example<'_>) -> Option<Vec<Said>> {
+fn reported(example: &Example<'_>) -> Option<Vec<Reported>> {
     if example.has("workloads") {
         return None;
     }
@@ -33,10 +34,10 @@ fn said(example: &Example<'_>) -> Option<Vec<Said>> {
     };
     let mut all = Vec::new();
     for text in example.of("policy") {
-        all.extend(say(text, schemas));
+        all.extend(findings_of(text, schemas));
         if let Some(written) = example.of("applied").next() {
             let [written, object] = [written, text].map(|text| parse(text)[0].root.to_json());
-            all.extend(dropped::check(&written.to_string(), &object).iter().map(Said::of));
+            all.extend(dropped::check(&written.to_string(), &object).iter().map(Reported::of));
         }
     }
     Some(all)
@@ -76,20 +77,25 @@ fn examples_are_what_they_say_they_are() {
     let mut wrong = Vec::new();
     for code in ALL {
         let page = pages::parse(code.page).unwrap();
-        let (Some(bad), Some(corrected)) = (said(&page.bad), said(&page.corrected)) else { continue };
+        let (Some(bad), Some(corrected)) = (reported(&page.bad), reported(&page.corrected)) else { continue };
         // What this agent doesn't run is an example all the same, but on the page that is about it.
-        let other_error = |said: &&Said| {
-            said.severity == Severity::Error
-                && said.code != code.id
-                && (said.code != "GW009" || code.id == "GW009")
+        let other_error = |reported: &&Reported| {
+            reported.severity == Severity::Error
+                && reported.code != code.id
+                && (reported.code != "GW009" || code.id == "GW009")
         };
-        if !bad.iter().any(|said| said.code == code.id) {
+        if !bad.iter().any(|reported| reported.code == code.id) {
             wrong.push(format!("{}: the bad example doesn't give it, but {bad:?}", code.id));
         }
-        wrong.extend(bad.iter().find(other_error).map(|said| format!("{}: bad example: {said:?}", code.id)));
-        let unclean =
-            |said: &&Said| said.code == code.id || (said.severity > Severity::Note && said.code != "GW009");
-        wrong.extend(corrected.iter().find(unclean).map(|said| format!("{}: corrected: {said:?}", code.id)));
+        wrong.extend(
+            bad.iter().find(other_error).map(|reported| format!("{}: bad example: {reported:?}", code.id)),
+        );
+        let unclean = |reported: &&Reported| {
+            reported.code == code.id || (reported.severity > Severity::Note && reported.code != "GW009")
+        };
+        wrong.extend(
+            corrected.iter().find(unclean).map(|reported| format!("{}: corrected: {reported:?}", code.id)),
+        );
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

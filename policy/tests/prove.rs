@@ -7,6 +7,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+#[path = "common/findings.rs"]
 mod common;
 
 use std::sync::LazyLock;

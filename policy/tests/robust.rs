@@ -1,5 +1,6 @@
 //! Whatever the input, there is an answer, soon, and no panic.
 
+#[path = "common/findings.rs"]
 mod common;
 
 use std::{fmt::Write as _, sync::LazyLock, time::Duration};
@@ -275,14 +276,14 @@ fn what_panics_tetragon_is_a_diagnostic() {
 /// A replacement that is called safe removes what it is for, and brings nothing new.
 #[test]
 fn safe_replacements_mend() {
-    let spoilt = POLICY
+    let mutated = POLICY
         .replace("index: 1, type: int}", "index: \"1\", type: INT}")
         .replace("values: [\"-1\"]", "values: [-1]")
         .replace("tags: [one, two]", "tags: one-tag")
         .replace("return: true", "return: \"true\"");
-    let before = assessed(&parse(&spoilt)[0]);
-    let mut text = spoilt.clone();
-    let document = &parse(&spoilt)[0];
+    let before = assessed(&parse(&mutated)[0]);
+    let mut text = mutated.clone();
+    let document = &parse(&mutated)[0];
     let replacements = before.findings.iter().rev().filter_map(|finding| match &finding.diagnostic.fix {
         Some(Fix { edit: Edit::Replace(yaml), safe: true, path, .. }) => {
             Some((document.caret(path, false)?, yaml))

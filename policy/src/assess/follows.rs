@@ -9,13 +9,13 @@ use crate::{
 
 /// The places of an object whose form is wrong.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Spoilt {
+pub(super) struct FormErrors {
     places: BTreeSet<FieldPath>,
     /// Objects with a member that is written twice: which of the two was meant is not known.
     objects: BTreeSet<FieldPath>,
 }
 
-impl Spoilt {
+impl FormErrors {
     /// By the mistakes of form in the object at `base`, and by those in the text of its document.
     pub(super) fn new(form: &[Diagnostic], text: &[Located], base: &FieldPath) -> Self {
         let errors = form.iter().filter(|diagnostic| diagnostic.is_error());

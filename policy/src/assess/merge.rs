@@ -5,7 +5,7 @@ use super::fleet::Fleet;
 use crate::diagnostic::{Diagnostic, Severity};
 
 /// The findings of one kernel.
-pub(super) struct Said<'a> {
+pub(super) struct KernelFindings<'a> {
     /// The kernel, as the user knows it.
     pub(super) name: &'a str,
     /// Its `uname -r`, which is in some messages.
@@ -29,17 +29,18 @@ struct Group<'a> {
 const NAMED: usize = 3;
 
 /// Merges the findings of all kernels, in the order of the first.
-pub(super) fn merge(said: Vec<Said<'_>>, fleet: Fleet) -> Vec<Diagnostic> {
+pub(super) fn merge(findings: Vec<KernelFindings<'_>>, fleet: Fleet) -> Vec<Diagnostic> {
     // Of a single kernel that was asked for nothing has to be told apart.
-    if let (Fleet::Requested, [_]) = (fleet, said.as_slice()) {
-        return said.into_iter().flat_map(|said| said.diagnostics).collect();
+    if let (Fleet::Requested, [_]) = (fleet, findings.as_slice()) {
+        return findings.into_iter().flat_map(|findings| findings.diagnostics).collect();
     }
-    let mut total = Total { kernels: said.len(), nodes: said.iter().map(|said| said.nodes).sum(), fleet };
+    let mut total =
+        Total { kernels: findings.len(), nodes: findings.iter().map(|findings| findings.nodes).sum(), fleet };
     if let Fleet::Cluster { unknown } = fleet {
         total.nodes += unknown;
     }
     let mut groups: Vec<Group<'_>> = Vec::new();
-    for Said { name, release, nodes, diagnostics } in said {
+    for KernelFindings { name, release, nodes, diagnostics } in findings {
         if diagnostics.is_empty() {
             continue;
         }
@@ -167,13 +168,13 @@ mod tests {
     type Kernel = (&'static str, &'static str, usize, Vec<Diagnostic>);
 
     fn merged(kernels: &[Kernel], fleet: Fleet) -> Vec<Diagnostic> {
-        let said = kernels.iter().map(|(name, release, nodes, diagnostics)| Said {
+        let findings = kernels.iter().map(|(name, release, nodes, diagnostics)| KernelFindings {
             name,
             release,
             nodes: *nodes,
             diagnostics: diagnostics.clone(),
         });
-        merge(said.collect(), fleet)
+        merge(findings.collect(), fleet)
     }
 
     fn shown(kernels: &[Kernel]) -> Vec<(String, String)> {
@@ -184,27 +185,27 @@ mod tests {
     #[test]
     fn what_holds_everywhere_is_reported_once() {
         let both = about("it is wrong", "fix it");
-        let said = [("a", "1", 0, vec![both.clone()]), ("b", "2", 0, vec![both])];
-        assert_eq!(shown(&said), [("it is wrong".to_owned(), "fix it".to_owned())]);
+        let findings = [("a", "1", 0, vec![both.clone()]), ("b", "2", 0, vec![both])];
+        assert_eq!(shown(&findings), [("it is wrong".to_owned(), "fix it".to_owned())]);
     }
 
     #[test]
     fn what_holds_on_some_names_them() {
         let some = about("it is wrong", "fix it");
-        let said = [("a", "1", 0, vec![some.clone()]), ("b", "2", 0, vec![]), ("c", "3", 0, vec![some])];
-        assert_eq!(shown(&said), [("on a and c: it is wrong".to_owned(), "fix it".to_owned())]);
+        let findings = [("a", "1", 0, vec![some.clone()]), ("b", "2", 0, vec![]), ("c", "3", 0, vec![some])];
+        assert_eq!(shown(&findings), [("on a and c: it is wrong".to_owned(), "fix it".to_owned())]);
     }
 
     #[test]
     fn a_release_in_the_message_keeps_nothing_apart() {
-        let said = [
+        let findings = [
             ("a", "1.2+x", 0, vec![about("the kernel 1.2+x has none", "write p")]),
             ("b", "2.3", 0, vec![about("the kernel 2.3 has none", "write q")]),
         ];
         let expected =
             ("on a and b: the kernel has none".to_owned(), "on a: write p; on b: write q".to_owned());
-        assert_eq!(shown(&said), [expected]);
-        assert_eq!(shown(&said[..1]), [("the kernel 1.2+x has none".to_owned(), "write p".to_owned())]);
+        assert_eq!(shown(&findings), [expected]);
+        assert_eq!(shown(&findings[..1]), [("the kernel 1.2+x has none".to_owned(), "write p".to_owned())]);
     }
 
     #[test]
@@ -216,8 +217,8 @@ mod tests {
         };
         for fleet in [Fleet::Requested, Fleet::Cluster { unknown: 0 }] {
             let fix = |other: &str| {
-                let said = [("a", "1", 1, vec![with("int")]), ("b", "2", 1, vec![with(other)])];
-                merged(&said, fleet).remove(0).fix
+                let findings = [("a", "1", 1, vec![with("int")]), ("b", "2", 1, vec![with(other)])];
+                merged(&findings, fleet).remove(0).fix
             };
             assert!(fix("int").is_some());
             assert!(fix("file").is_none());
@@ -227,8 +228,8 @@ mod tests {
     #[test]
     fn nodes_of_a_cluster_are_counted() {
         let some = about("it is wrong", "fix it");
-        let said = [("a", "1", 2, vec![some.clone()]), ("b", "2", 1, vec![])];
-        let merged = merged(&said, Fleet::Cluster { unknown: 1 }).remove(0);
+        let findings = [("a", "1", 2, vec![some.clone()]), ("b", "2", 1, vec![])];
+        let merged = merged(&findings, Fleet::Cluster { unknown: 1 }).remove(0);
         assert_eq!(merged.message, "not loaded on 2 of 4 nodes (a): it is wrong");
         assert_eq!(merged.severity, Severity::Warning);
     }

@@ -15,7 +15,7 @@ fn policy(spec: &str) -> String {
     format!("apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: p}}\nspec: {{{spec}}}\n")
 }
 
-fn said(spec: &str) -> Vec<String> {
+fn reported(spec: &str) -> Vec<String> {
     let found = findings(&policy(spec), &Selection::default(), None);
     found.iter().map(|f| format!("{} {}", f.diagnostic.code.id, f.diagnostic.path)).collect()
 }
@@ -23,10 +23,10 @@ fn said(spec: &str) -> Vec<String> {
 #[test]
 fn mistakes_of_form_have_no_followers() {
     // Without the section it would have no hook.
-    assert_eq!(said("kprobs: [{call: sys_dup}]"), ["GW003 spec.kprobs"]);
+    assert_eq!(reported("kprobs: [{call: sys_dup}]"), ["GW003 spec.kprobs"]);
     // Without the expression's operator it would have the wrong number of values.
     assert_eq!(
-        said(
+        reported(
             "kprobes: [{call: sys_dup, message: ok}], podSelector: {matchExpressions: [{key: a, operator: Inn}]}"
         ),
         ["GW007 spec.podSelector.matchExpressions[0].operator"]
@@ -49,7 +49,7 @@ fn an_object_with_a_member_twice_has_no_followers() {
 #[test]
 fn findings_come_in_the_order_of_the_text() {
     assert_eq!(
-        said("options: [{name: x}], kprobes: [{call: sys_dup, message: ok, tags: [a]}], loder: true"),
+        reported("options: [{name: x}], kprobes: [{call: sys_dup, message: ok, tags: [a]}], loder: true"),
         ["GW014 spec.options[0].name", "GW406 spec.kprobes[0].tags[0]", "GW003 spec.loder"]
     );
 }

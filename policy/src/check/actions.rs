@@ -76,36 +76,36 @@ fn lengths(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
 /// What an action needs.
 fn fields(action: &Action, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     let number = |name: &str| action.fields.get(name).and_then(|text| text.parse::<i64>().ok());
-    let mut say = |field: &str, message: String, help: &str| {
+    let mut report = |field: &str, message: String, help: &str| {
         found.push(Diagnostic::new(&ACTION_FIELD, path.field(field), message).help(help));
     };
     match action.kind {
         Some(ActionKind::Signal) => match number("argSig") {
             Some(signal) if (1..=i64::from(SIGNAL_MAX)).contains(&signal) => {}
-            Some(0) | None => say(
+            Some(0) | None => report(
                 "argSig",
                 "`Signal` sends signal 0, which has no effect on the process".to_owned(),
                 "write `argSig: 9` for SIGKILL or `argSig: 19` for SIGSTOP",
             ),
-            Some(signal) => say("argSig", format!("invalid signal {signal}"), "valid signals are 1 to 64"),
+            Some(signal) => report("argSig", format!("invalid signal {signal}"), "valid signals are 1 to 64"),
         },
         Some(ActionKind::Override) => {
             let replaced = ["argRegs", "argNewSymbol", "argNewAddr", "argNewOffset"];
             let ways = replaced.iter().filter(|name| action.fields.contains_key(**name)).count();
             if ways > 1 {
-                say(
+                report(
                     "action",
                     "`Override` has more than one of `argRegs`, `argNewSymbol`, `argNewAddr` and `argNewOffset`".to_owned(),
                     "keep exactly one of them",
                 );
             }
             match number("argError") {
-                None | Some(0) if ways == 0 => say(
+                None | Some(0) if ways == 0 => report(
                     "argError",
                     "`Override` without an error number makes the call report success and do nothing".to_owned(),
                     "write `argError: -1` for \"operation not permitted\"",
                 ),
-                Some(error) if error < -ERRNO_MAX => say(
+                Some(error) if error < -ERRNO_MAX => report(
                     "argError",
                     format!("invalid error number {error}: expected -1 to -{ERRNO_MAX}"),
                     "-1 is \"operation not permitted\", -13 is \"permission denied\"",
@@ -166,7 +166,7 @@ fn rate_limit(place: &LocatedHook<'_>, action: &Action, path: &FieldPath, found:
         );
     } else if !SCOPES.contains(&scope.as_str()) {
         let help = match nearest(scope, SCOPES) {
-            Some(meant) => format!("did you mean `{meant}`?"),
+            Some(suggestion) => format!("did you mean `{suggestion}`?"),
             None => format!("expected one of `{}`", SCOPES.join("`, `")),
         };
         found
@@ -293,11 +293,11 @@ fn hidden_enforcement(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{said, said_all};
+    use super::super::testing::{reported, reported_all};
 
     /// A hook of system call dup with these actions, for some pods.
     fn with(actions: &str) -> Vec<String> {
-        said(&format!("{SCOPE}kprobes: [{{call: sys_dup, selectors: [{{matchActions: [{actions}]}}]}}]"))
+        reported(&format!("{SCOPE}kprobes: [{{call: sys_dup, selectors: [{{matchActions: [{actions}]}}]}}]"))
     }
 
     const SCOPE: &str = "podSelector: {matchLabels: {a: b}}\n";
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn overrides() {
         let on = |hook: &str| {
-            said(
+            reported(
                 &format!("{SCOPE}{hook}")
                     .replace('$', "selectors: [{matchActions: [{action: Override, argError: -1}]}]"),
             )
@@ -364,7 +364,7 @@ mod tests {
     #[test]
     fn returns() {
         let with = |ret: &str| {
-            said(&format!(
+            reported(&format!(
                 "{SCOPE}kprobes: [{{call: sys_dup, {ret} selectors: [{{matchReturnActions: [{{action: Sigkill}}]}}]}}]"
             ))
         };
@@ -378,7 +378,7 @@ mod tests {
 
     #[test]
     fn enforcer_calls() {
-        let with = |calls: &str| said(&format!("enforcers: [{calls}]\nkprobes: [{{call: sys_dup}}]"));
+        let with = |calls: &str| reported(&format!("enforcers: [{calls}]\nkprobes: [{{call: sys_dup}}]"));
         assert_eq!(with("{calls: [sys_dup, security_file_open, i386/sys_dup]}"), [""; 0]);
         assert_eq!(with("{calls: [dup]}"), ["GW503 spec.enforcers[0].calls[0]"]);
         assert_eq!(with("{calls: [sys_dup]}, {calls: [sys_dup]}"), ["GW404 spec.enforcers[1]"]);
@@ -388,6 +388,6 @@ mod tests {
     fn limits_of_files_are_explained() {
         let spec = "kprobes: [{call: security_file_open, syscall: false, message: ok, args: [{index: 0, type: file}], \
                     selectors: [{matchActions: [{action: Post, rateLimit: 1m}]}]}]";
-        assert_eq!(said_all(spec), [format!("GW407 {PLACE}[0].rateLimit")]);
+        assert_eq!(reported_all(spec), [format!("GW407 {PLACE}[0].rateLimit")]);
     }
 }

@@ -237,10 +237,10 @@ fn index(place: &LocatedHook<'_>, arg: &Arg, path: &FieldPath, found: &mut Vec<D
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::said;
+    use super::super::testing::reported;
 
     fn kprobe(args: &str) -> Vec<String> {
-        said(&format!("kprobes: [{{call: sys_dup, args: [{args}]}}]"))
+        reported(&format!("kprobes: [{{call: sys_dup, args: [{args}]}}]"))
     }
 
     #[test]
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(kprobe("{index: 0, type: int}"), [""; 0]);
         assert_eq!(kprobe("{index: 0}"), ["GW211 spec.kprobes[0].args[0].type"]);
         assert_eq!(kprobe("{index: 0, type: syscall64}"), ["GW211 spec.kprobes[0].args[0].type"]);
-        assert_eq!(said("tracepoints: [{subsystem: a, event: b, args: [{index: 9}]}]"), [""; 0]);
+        assert_eq!(reported("tracepoints: [{subsystem: a, event: b, args: [{index: 9}]}]"), [""; 0]);
     }
 
     #[test]
@@ -259,11 +259,11 @@ mod tests {
         );
         assert_eq!(kprobe("{index: 0, type: file}, {index: 0, type: int, resolve: f_mode}"), [""; 0]);
         assert_eq!(
-            said("kprobes: [{call: sys_dup, returnArg: {index: 0, type: int}}]"),
+            reported("kprobes: [{call: sys_dup, returnArg: {index: 0, type: int}}]"),
             ["GW403 spec.kprobes[0].returnArg"]
         );
         assert_eq!(
-            said("kprobes: [{call: sys_dup, return: true, returnArg: {index: 0, type: int}}]"),
+            reported("kprobes: [{call: sys_dup, return: true, returnArg: {index: 0, type: int}}]"),
             [""; 0]
         );
         assert_eq!(kprobe("{index: 0, type: char_buf}"), ["GW213 spec.kprobes[0].args[0].type"]);
@@ -280,7 +280,7 @@ mod tests {
             ["GW213 spec.kprobes[0].args[0].source"]
         );
         assert_eq!(
-            said("lsmhooks: [{hook: file_open, args: [{index: 5, type: int}]}]"),
+            reported("lsmhooks: [{hook: file_open, args: [{index: 5, type: int}]}]"),
             ["GW204 spec.lsmhooks[0].args[0].index"]
         );
         let six = (0..6).map(|i| format!("{{index: {i}, type: int}}")).collect::<Vec<_>>().join(", ");
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn data() {
         let with = |source: &str| {
-            said(&format!(
+            reported(&format!(
                 "kprobes: [{{call: sys_dup, data: [{{index: 0, type: int, source: {source}, resolve: pid}}]}}]"
             ))
         };

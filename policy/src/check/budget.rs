@@ -138,12 +138,12 @@ fn node_labels(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{said, said_all};
+    use super::super::testing::{reported, reported_all};
 
     const PLACE: &str = "spec.kprobes[0].selectors[0]";
 
     fn with(actions: &str) -> Vec<String> {
-        said(&format!("kprobes: [{{call: sys_dup, selectors: [{{matchActions: [{actions}]}}]}}]"))
+        reported(&format!("kprobes: [{{call: sys_dup, selectors: [{{matchActions: [{actions}]}}]}}]"))
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(with("{action: Post, kernelStackTrace: false}"), [""; 0]);
         let buffer = "{index: 0, type: char_buf, returnCopy: true, maxData: true}";
         assert_eq!(
-            said(&format!("kprobes: [{{call: sys_dup, args: [{buffer}]}}]")),
+            reported(&format!("kprobes: [{{call: sys_dup, args: [{buffer}]}}]")),
             ["GW411 spec.kprobes[0].args[0].maxData"]
         );
     }
@@ -167,20 +167,20 @@ mod tests {
             format!("{{call: sys_x{i}, selectors: [{{matchBinaries: [{filter}]}}]}}")
         };
         let hooks = |n| format!("kprobes: [{}]", (0..n).map(hook).collect::<Vec<_>>().join(", "));
-        assert_eq!(said(&hooks(64)), [""; 0]);
-        assert_eq!(said(&hooks(65)), ["GW411 spec.kprobes[64].selectors[0].matchBinaries"]);
+        assert_eq!(reported(&hooks(64)), [""; 0]);
+        assert_eq!(reported(&hooks(65)), ["GW411 spec.kprobes[64].selectors[0].matchBinaries"]);
     }
 
     #[test]
     fn labels_of_nodes_turn_enforcement_off() {
         let kill = "podSelector: {matchLabels: {a: b}}\nnodeSelector: {matchLabels: {a: b}}\n\
                     kprobes: [{call: sys_dup, message: ok, selectors: [{matchActions: [{action: Sigkill}]}]}]";
-        assert_eq!(said_all(kill), ["GW507 spec.nodeSelector"]);
+        assert_eq!(reported_all(kill), ["GW507 spec.nodeSelector"]);
     }
 
     #[test]
     fn parents_are_known_to_some_agents() {
         let parent = "kprobes: [{call: sys_dup, message: ok, selectors: [{matchParentBinaries: [{operator: In, values: [/usr/bin/sudo]}]}]}]";
-        assert_eq!(said_all(parent), ["GW412 spec.kprobes[0].selectors[0].matchParentBinaries"]);
+        assert_eq!(reported_all(parent), ["GW412 spec.kprobes[0].selectors[0].matchParentBinaries"]);
     }
 }

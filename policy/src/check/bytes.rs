@@ -59,7 +59,7 @@ fn size(selector: &Selector) -> usize {
     8 * WORD + WORD + content(selector)
 }
 
-/// What stands in the sections.
+/// The size of the sections.
 fn content(s: &Selector) -> usize {
     let pids = s.match_pids.iter().map(|f| (3 + f.values.len()) * WORD).sum::<usize>();
     let namespaces = s.match_namespaces.iter().map(|f| (3 + f.values.len()) * WORD).sum::<usize>();
@@ -95,7 +95,7 @@ fn argument(filter: &ArgFilter) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::said;
+    use super::super::testing::reported;
 
     /// Selectors of five filters each, every one for another file.
     fn hook(selectors: usize, operator: &str) -> Vec<String> {
@@ -105,7 +105,7 @@ mod tests {
             |s| format!("{{matchArgs: [{}]}}", (0..5).map(|i| filter(s, i)).collect::<Vec<_>>().join(", "));
         let args = (0..5).map(|i| format!("{{index: {i}, type: string}}")).collect::<Vec<_>>().join(", ");
         let selectors = (0..selectors).map(selector).collect::<Vec<_>>().join(", ");
-        said(&format!("kprobes: [{{call: sys_dup, args: [{args}], selectors: [{selectors}]}}]"))
+        reported(&format!("kprobes: [{{call: sys_dup, args: [{args}], selectors: [{selectors}]}}]"))
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn judge(action: &Action, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     };
     let diagnostic = Diagnostic::new(&EGRESS, path.field(field), message).severity(severity);
     found.push(if severity == Severity::Warning && url && !target.starts_with("https://") {
-        diagnostic.help("use HTTPS at least, so that nobody can read or change the traffic in transit")
+        diagnostic.help("use HTTPS at least, so that the traffic cannot be read or changed in transit")
     } else {
         diagnostic.help("count the match and alert on the counter instead")
     });

@@ -85,7 +85,7 @@ fn counts(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
 /// Filters on the process of which Tetragon evaluates the first entry or a few values only, and misreads the rest: it
 /// takes what comes after them for other filters, and long lists panic its compiler. The agent evaluates all of them.
 fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
-    let mut say = |at: FieldPath, message: String, help: &str| {
+    let mut report = |at: FieldPath, message: String, help: &str| {
         let diagnostic = Diagnostic::new(&UNREAD_ENTRIES, at, message);
         found.push(diagnostic.help(help));
     };
@@ -96,7 +96,7 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
         ("matchNamespaceChanges", selector.match_namespace_changes.len()),
     ] {
         if count > 1 {
-            say(
+            report(
                 path.field(name).index(1),
                 format!(
                     "`{name}` has {count} entries; Tetragon reads the first and misinterprets the others"
@@ -106,7 +106,7 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
         }
     }
     for (i, filter) in selector.match_pids.iter().enumerate().filter(|(_, f)| f.values.len() > VALUES_MAX) {
-        say(
+        report(
             path.field("matchPIDs").index(i).field("values").index(VALUES_MAX),
             format!(
                 "{} process IDs; Tetragon reads {VALUES_MAX} and misinterprets the others",
@@ -116,7 +116,7 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
         );
     }
     if selector.match_namespaces.len() > NAMESPACES_MAX {
-        say(
+        report(
             path.field("matchNamespaces").index(NAMESPACES_MAX),
             format!(
                 "{} entries in `matchNamespaces`; Tetragon accepts at most {NAMESPACES_MAX}",
@@ -127,7 +127,7 @@ fn process(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     }
     for (i, filter) in selector.match_namespaces.iter().enumerate() {
         if filter.values.len() > VALUES_MAX {
-            say(
+            report(
                 path.field("matchNamespaces").index(i).field("values").index(VALUES_MAX),
                 format!("{} namespaces; Tetragon accepts at most {VALUES_MAX}", filter.values.len()),
                 "for Tetragon, write at most four values in each selector",
@@ -245,12 +245,12 @@ fn numbers(filter: &ArgFilter, list: impl Fn() -> FieldPath, found: &mut Vec<Dia
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::said;
+    use super::super::testing::reported;
 
     const PLACE: &str = "spec.kprobes[0].selectors[0]";
 
     fn with(selector: &str) -> Vec<String> {
-        said(&format!(
+        reported(&format!(
             "kprobes: [{{call: sys_dup, args: [{{index: 0, type: int}}], selectors: [{{{selector}}}]}}]"
         ))
     }
@@ -311,7 +311,7 @@ mod tests {
             .collect::<Vec<_>>()
             .join(", ");
         assert_eq!(
-            said(&format!("kprobes: [{{call: sys_dup, selectors: [{list}]}}]")),
+            reported(&format!("kprobes: [{{call: sys_dup, selectors: [{list}]}}]")),
             ["GW404 spec.kprobes[0].selectors"]
         );
     }

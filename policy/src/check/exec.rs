@@ -101,10 +101,12 @@ fn help(name: &str, program: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{said, said_all};
+    use super::super::testing::{reported, reported_all};
 
     fn at(hook: &str, filter: &str) -> Vec<String> {
-        said_all(&hook.replace('$', &format!("message: ok, selectors: [{{matchBinaries: [{{{filter}}}]}}]")))
+        reported_all(
+            &hook.replace('$', &format!("message: ok, selectors: [{{matchBinaries: [{{{filter}}}]}}]")),
+        )
     }
 
     const IN: &str = "operator: In, values: [/usr/bin/sudo]";
@@ -115,7 +117,10 @@ mod tests {
         let hook = "kprobes: [{call: sys_execve, $}]";
         assert_eq!(at(hook, IN), place);
         assert_eq!(at(hook, "operator: NotIn, values: [/usr/bin/sudo]"), place);
-        assert_eq!(said(&hook.replace('$', &format!("selectors: [{{matchBinaries: [{{{IN}}}]}}]"))), [""; 0]);
+        assert_eq!(
+            reported(&hook.replace('$', &format!("selectors: [{{matchBinaries: [{{{IN}}}]}}]"))),
+            [""; 0]
+        );
     }
 
     #[test]

@@ -35,12 +35,12 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
 }
 
 fn expression(place: &LocatedHook<'_>, filter: &ArgFilter, path: &FieldPath, found: &mut Vec<Diagnostic>) {
-    let mut say = |at: FieldPath, message: String, help: &str| {
+    let mut report = |at: FieldPath, message: String, help: &str| {
         found.push(Diagnostic::new(&EXPRESSION, at, message).help(help));
     };
     let list = path.field("values");
     if filter.values.len() > 1 {
-        say(
+        report(
             list.index(1),
             format!(
                 "{} expressions, but `CelExpr` accepts one; every node rejects the policy",
@@ -51,7 +51,7 @@ fn expression(place: &LocatedHook<'_>, filter: &ArgFilter, path: &FieldPath, fou
     }
     let Some(text) = filter.values.first() else { return };
     if let Some(reason) = unbalanced(text) {
-        say(
+        report(
             list.index(0),
             format!("invalid CEL expression: {reason}; every node rejects the policy"),
             "an expression looks like `arg0 > 1024 && arg1 != 0`",
@@ -60,7 +60,7 @@ fn expression(place: &LocatedHook<'_>, filter: &ArgFilter, path: &FieldPath, fou
     }
     for number in arguments(text) {
         if !place.hook.args.iter().any(|arg| u64::from(arg.index) == number) {
-            say(
+            report(
                 list.index(0),
                 format!("`arg{number}` is not declared in `args`; every node rejects the policy"),
                 "declare it in `args`",
@@ -102,10 +102,10 @@ fn arguments(text: &str) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::said;
+    use super::super::testing::reported;
 
     fn with(values: &str) -> Vec<String> {
-        said(&format!(
+        reported(&format!(
             "kprobes: [{{call: sys_dup, args: [{{index: 0, type: int}}], selectors: [{{matchArgs: \
              [{{index: 0, operator: CelExpr, values: [{values}]}}]}}]}}]"
         ))

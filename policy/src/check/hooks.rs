@@ -194,35 +194,38 @@ fn racy(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::said;
+    use super::super::testing::reported;
 
     #[test]
     fn duplicates() {
         let spec = "kprobes: [{call: sys_dup}, {call: sys_dup2}, {call: sys_dup}]";
-        assert_eq!(said(spec), ["GW207 spec.kprobes[2].call"]);
-        assert_eq!(said("lsmhooks: [{hook: file_open}, {hook: file_open}]"), ["GW207 spec.lsmhooks[1].hook"]);
-        assert_eq!(said("tracepoints: [{subsystem: a, event: b}, {subsystem: b, event: b}]"), [""; 0]);
+        assert_eq!(reported(spec), ["GW207 spec.kprobes[2].call"]);
+        assert_eq!(
+            reported("lsmhooks: [{hook: file_open}, {hook: file_open}]"),
+            ["GW207 spec.lsmhooks[1].hook"]
+        );
+        assert_eq!(reported("tracepoints: [{subsystem: a, event: b}, {subsystem: b, event: b}]"), [""; 0]);
     }
 
     #[test]
     fn names() {
-        assert_eq!(said("kprobes: [{call: __x64_sys_dup}]"), ["GW214 spec.kprobes[0].call"]);
-        assert_eq!(said("kprobes: [{call: __sys_setuid, syscall: false}]"), [""; 0]);
-        assert_eq!(said("fentries: [{call: tcp_connect}]"), ["GW203 spec.fentries[0].call"]);
-        assert_eq!(said("fentries: [{call: tcp_connect, syscall: false}, {call: sys_dup}]"), [""; 0]);
-        assert_eq!(said("lsmhooks: [{hook: security_file_open}]"), ["GW215 spec.lsmhooks[0].hook"]);
+        assert_eq!(reported("kprobes: [{call: __x64_sys_dup}]"), ["GW214 spec.kprobes[0].call"]);
+        assert_eq!(reported("kprobes: [{call: __sys_setuid, syscall: false}]"), [""; 0]);
+        assert_eq!(reported("fentries: [{call: tcp_connect}]"), ["GW203 spec.fentries[0].call"]);
+        assert_eq!(reported("fentries: [{call: tcp_connect, syscall: false}, {call: sys_dup}]"), [""; 0]);
+        assert_eq!(reported("lsmhooks: [{hook: security_file_open}]"), ["GW215 spec.lsmhooks[0].hook"]);
     }
 
     #[test]
     fn hot_hooks() {
-        assert_eq!(said("kprobes: [{call: sys_write}]"), ["GW208 spec.kprobes[0].call"]);
+        assert_eq!(reported("kprobes: [{call: sys_write}]"), ["GW208 spec.kprobes[0].call"]);
         assert_eq!(
-            said("tracepoints: [{subsystem: raw_syscalls, event: sys_enter}]"),
+            reported("tracepoints: [{subsystem: raw_syscalls, event: sys_enter}]"),
             ["GW208 spec.tracepoints[0].event"]
         );
         let filtered =
             "kprobes: [{call: sys_write, selectors: [{matchPIDs: [{operator: In, values: [1]}]}]}]";
-        assert_eq!(said(filtered), [""; 0]);
+        assert_eq!(reported(filtered), [""; 0]);
     }
 
     #[test]
@@ -233,7 +236,7 @@ mod tests {
                  selectors: [{{matchArgs: [{{index: 1, operator: Equal, values: ['1']}}], matchActions: [{{action: Sigkill}}]}}]}}]"
             )
         };
-        assert_eq!(said(&spec("string")), ["GW210 spec.kprobes[0].selectors[0].matchArgs[0]"]);
-        assert_eq!(said(&spec("int")), [""; 0]);
+        assert_eq!(reported(&spec("string")), ["GW210 spec.kprobes[0].selectors[0].matchArgs[0]"]);
+        assert_eq!(reported(&spec("int")), [""; 0]);
     }
 }

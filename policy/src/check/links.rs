@@ -8,7 +8,7 @@ use crate::{
     values::programs::resolved,
 };
 
-/// Values of one filter that are looked at.
+/// Values of one filter that are checked.
 const COMPARED: usize = 1000;
 
 pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
@@ -42,7 +42,7 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Whether this is reported of a value compared as a whole, so that nothing needs to be said of its folder.
+/// Whether this is reported of a value compared as a whole, so that its folder needs no finding.
 pub(super) fn is_link(value: &str) -> bool {
     !resolved(value).is_empty()
 }
@@ -91,7 +91,7 @@ fn values(values: &[String], path: impl Fn() -> FieldPath, found: &mut Vec<Diagn
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check_spec, said};
+    use super::super::testing::{check_spec, reported};
     use crate::diagnostic::Edit;
 
     fn spec(operator: &str, values: &str) -> String {
@@ -106,15 +106,15 @@ mod tests {
 
     #[test]
     fn links_are_reported_once_each() {
-        assert_eq!(said(&spec("In", "/usr/bin/sh")), [at(0)]);
-        assert_eq!(said(&spec("In", "/bin/sh")), [at(0)]);
-        assert_eq!(said(&spec("NotIn", "/usr/bin/curl, /usr/bin/nc")), [at(1)]);
-        assert_eq!(said(&spec("In", "/usr/bin/wget")), [at(0)]);
-        assert_eq!(said(&spec("In", "/bin/mount")), [at(0)]);
+        assert_eq!(reported(&spec("In", "/usr/bin/sh")), [at(0)]);
+        assert_eq!(reported(&spec("In", "/bin/sh")), [at(0)]);
+        assert_eq!(reported(&spec("NotIn", "/usr/bin/curl, /usr/bin/nc")), [at(1)]);
+        assert_eq!(reported(&spec("In", "/usr/bin/wget")), [at(0)]);
+        assert_eq!(reported(&spec("In", "/bin/mount")), [at(0)]);
         for own in ["/usr/bin/curl", "/usr/bin/sudo", "/opt/app/bin/sh"] {
-            assert_eq!(said(&spec("In", own)), [""; 0], "{own}");
+            assert_eq!(reported(&spec("In", own)), [""; 0], "{own}");
         }
-        assert_eq!(said(&spec("Postfix", "/sh")), [""; 0]);
+        assert_eq!(reported(&spec("Postfix", "/sh")), [""; 0]);
     }
 
     #[test]
@@ -123,13 +123,13 @@ mod tests {
         let fix = found.iter().find(|d| d.code.id == "GW311").and_then(|d| d.fix.clone()).unwrap();
         let Edit::Extend(added) = fix.edit else { panic!("{fix:?}") };
         assert!(added.contains(&"\"/usr/bin/dash\"".to_owned()), "{added:?}");
-        assert_eq!(said(&spec("In", &format!("/usr/bin/sh, {}", added.join(", ")))), [""; 0]);
+        assert_eq!(reported(&spec("In", &format!("/usr/bin/sh, {}", added.join(", ")))), [""; 0]);
     }
 
     #[test]
     fn the_program_that_is_executed() {
         let hook = |ty: &str| {
-            said(&format!(
+            reported(&format!(
                 "kprobes: [{{call: security_bprm_check, syscall: false, args: [{{index: 0, type: {ty}}}], selectors: \
                  [{{matchArgs: [{{index: 0, operator: Equal, values: [/usr/bin/python3]}}]}}]}}]"
             ))

@@ -48,35 +48,35 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
 }
 
 fn definition(list: &List, path: &FieldPath, found: &mut Vec<Diagnostic>) {
-    let mut say = |field: &str, message: String, help: &str| {
+    let mut report = |field: &str, message: String, help: &str| {
         found.push(Diagnostic::new(&BAD_LIST, path.field(field), message).help(help));
     };
     let generated = list.ty.filter(|ty| ty.is_generated());
     if let Some(ty) = generated
         && !list.values.is_empty()
     {
-        say(
+        report(
             "values",
             format!("a list of type `{ty}` generates its own values; every node rejects the policy"),
             "remove the values or the type",
         );
     }
     if list.ty == Some(ListType::GeneratedFtrace) && list.pattern.as_ref().is_none_or(String::is_empty) {
-        say(
+        report(
             "pattern",
             "a list of type `generated_ftrace` requires a pattern; every node rejects the policy".to_owned(),
             "add `pattern: …`, where `*` stands for any characters",
         );
     }
     if list.ty != Some(ListType::GeneratedFtrace) && list.pattern.is_some() {
-        say(
+        report(
             "pattern",
             "`pattern` works only in lists of type `generated_ftrace`; it is ignored here".to_owned(),
             "remove it",
         );
     }
     if generated.is_none() && list.values.is_empty() {
-        say("values", format!("the list `{}` is empty", list.name), "add values");
+        report("values", format!("the list `{}` is empty", list.name), "add values");
     }
     if list.validated {
         found.push(
@@ -128,10 +128,10 @@ fn named(lists: &[List], value: &str, path: impl FnOnce() -> FieldPath, found: &
         format!("unknown list `{name}`; every node rejects the policy"),
     );
     found.push(match nearest(name, lists.iter().take(64).map(|list| list.name.as_str())) {
-        Some(meant) => diagnostic.help(format!("did you mean `list:{meant}`?")).fix(Fix {
-            title: format!("write `list:{meant}`"),
+        Some(suggestion) => diagnostic.help(format!("did you mean `list:{suggestion}`?")).fix(Fix {
+            title: format!("write `list:{suggestion}`"),
             path,
-            edit: Edit::Replace(serde_json::Value::from(format!("list:{meant}")).to_string()),
+            edit: Edit::Replace(serde_json::Value::from(format!("list:{suggestion}")).to_string()),
             safe: false,
         }),
         None => diagnostic.help("define it under `lists`"),
@@ -148,10 +148,10 @@ fn in_filter(lists: &[List], filter: &ArgFilter, path: impl Fn() -> FieldPath, f
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::said;
+    use super::super::testing::reported;
 
     fn with(list: &str) -> Vec<String> {
-        said(&format!("lists: [{list}]\nkprobes: [{{call: 'list:l', message: ok}}]"))
+        reported(&format!("lists: [{list}]\nkprobes: [{{call: 'list:l', message: ok}}]"))
     }
 
     #[test]

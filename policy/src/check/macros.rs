@@ -46,12 +46,14 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
                         format!("unknown macro `{name}`; every node rejects the policy"),
                     );
                     found.push(match nearest(name, macros.keys().take(64).map(String::as_str)) {
-                        Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")).fix(Fix {
-                            title: format!("write `{meant}`"),
-                            path: at,
-                            edit: Edit::Replace(serde_json::Value::from(meant).to_string()),
-                            safe: false,
-                        }),
+                        Some(suggestion) => {
+                            diagnostic.help(format!("did you mean `{suggestion}`?")).fix(Fix {
+                                title: format!("write `{suggestion}`"),
+                                path: at,
+                                edit: Edit::Replace(serde_json::Value::from(suggestion).to_string()),
+                                safe: false,
+                            })
+                        }
                         None => diagnostic.help("define it under `selectorsMacros`"),
                     });
                     continue;
@@ -102,10 +104,10 @@ fn fields(s: &Selector) -> [(&'static str, bool); 12] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::said;
+    use super::super::testing::reported;
 
     fn with(defined: &str, selector: &str) -> Vec<String> {
-        said(&format!(
+        reported(&format!(
             "selectorsMacros: {{{defined}}}\nkprobes: [{{call: sys_dup, selectors: [{{{selector}}}]}}]"
         ))
     }

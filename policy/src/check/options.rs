@@ -41,10 +41,10 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
                 format!("unknown option {name:?}; it is silently ignored"),
             );
             found.push(match nearest(name, OPTIONS.iter().map(|(known, _)| *known)) {
-                Some(meant) => diagnostic.fix(Fix {
-                    title: format!("write `{meant}`"),
+                Some(suggestion) => diagnostic.fix(Fix {
+                    title: format!("write `{suggestion}`"),
                     path: at,
-                    edit: Edit::Replace(meant.to_owned()),
+                    edit: Edit::Replace(suggestion.to_owned()),
                     safe: false,
                 }),
                 None => diagnostic,
@@ -76,7 +76,7 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check_spec, said};
+    use super::super::testing::{check_spec, reported};
 
     fn with(name: &str, value: &str) -> String {
         format!("kprobes: [{{call: sys_dup, message: ok}}]\noptions: [{{name: {name}, value: '{value}'}}]")
@@ -90,8 +90,8 @@ mod tests {
             ("override-method", "fmod-ret", ""),
             ("sleepable-preload-size", "4", "0"),
         ] {
-            assert_eq!(said(&with(name, good)), [""; 0]);
-            assert_eq!(said(&with(name, bad)), ["GW014 spec.options[0].value"]);
+            assert_eq!(reported(&with(name, good)), [""; 0]);
+            assert_eq!(reported(&with(name, bad)), ["GW014 spec.options[0].value"]);
         }
         let found = check_spec(&with("disable-kprobe-multy", "true"));
         assert_eq!(found[0].help.as_deref(), Some("write `disable-kprobe-multi`"));

@@ -114,7 +114,7 @@ fn other_name(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check_spec, said};
+    use super::super::testing::{check_spec, reported};
 
     fn spec(ty: &str, operator: &str, values: &str) -> String {
         format!(
@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn with(ty: &str, operator: &str, values: &str) -> Vec<String> {
-        said(&spec(ty, operator, values))
+        reported(&spec(ty, operator, values))
     }
 
     fn at(code: &str, i: usize) -> [String; 1] {
@@ -154,6 +154,6 @@ mod tests {
         assert_eq!(with("string", "Postfix", "nc"), [""; 0]);
         let binaries =
             "kprobes: [{call: sys_dup, selectors: [{matchBinaries: [{operator: Postfix, values: [sh]}]}]}]";
-        assert_eq!(said(binaries), ["GW323 spec.kprobes[0].selectors[0].matchBinaries[0].values[0]"]);
+        assert_eq!(reported(binaries), ["GW323 spec.kprobes[0].selectors[0].matchBinaries[0].values[0]"]);
     }
 }

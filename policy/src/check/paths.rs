@@ -107,12 +107,12 @@ fn values(operator: Operator, values: &[String], path: impl Fn() -> FieldPath, f
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::said;
+    use super::super::testing::reported;
 
     #[test]
     fn links() {
         let binaries = |operator: &str, values: &str| {
-            said(&format!(
+            reported(&format!(
                 "kprobes: [{{call: sys_dup, selectors: [{{matchBinaries: [{{operator: {operator}, values: [{values}]}}]}}]}}]"
             ))
         };
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(binaries("Prefix", "/sbin, /binary"), [place(0)]);
         assert_eq!(binaries("Postfix", "/bin/sh"), [""; 0]);
         let files = |ty: &str| {
-            said(&format!(
+            reported(&format!(
                 "kprobes: [{{call: sys_x, args: [{{index: 0, type: {ty}}}], selectors: [{{matchArgs: \
                  [{{index: 0, operator: Prefix, values: [/bin/]}}]}}]}}]"
             ))

@@ -28,7 +28,7 @@ struct Live<'a> {
 pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     let policy = places.policy;
     let prover = Prover::default();
-    let mut said = Vec::new();
+    let mut reported = Vec::new();
     for place in &places.hooks {
         let mut before: Vec<Live<'_>> = Vec::new();
         let mut never_matching: Vec<Diagnostic> = Vec::new();
@@ -42,18 +42,18 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
                 never_matching.push(diagnostic);
                 continue;
             }
-            let useful = useful(&prover, conditions, &mut said);
+            let useful = useful(&prover, conditions, &mut reported);
             // One by itself takes nothing from others.
             if place.selectors.len() < 2 {
                 continue;
             }
             let live = Live { index, selector, allowed: allowed(&useful) };
-            said.extend(dead(&prover, &before, &live, path));
+            reported.extend(dead(&prover, &before, &live, path));
             before.push(live);
         }
         // Where no selector is left, the hook counts nothing, which nobody wants of it.
         let nothing = never_matching.len() == place.selectors.len();
-        said.extend(
+        reported.extend(
             never_matching.into_iter().map(
                 |diagnostic| {
                     if nothing { hook_never_matches(diagnostic) } else { diagnostic }
@@ -71,13 +71,13 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
         let conditions = labels(of, selector, &path);
         // What is wrong with it, contradictions too, was said with whom the policy watches.
         if conditions.len() <= COMPARED && form::check(selector, of, &path).is_empty() {
-            useful(&prover, conditions, &mut said);
+            useful(&prover, conditions, &mut reported);
         }
     }
     // A filter of a macro is said once, however many selectors use it.
     let mut places = BTreeSet::new();
-    said.retain(|diagnostic| places.insert((diagnostic.code.id, diagnostic.path.clone())));
-    found.append(&mut said);
+    reported.retain(|diagnostic| places.insert((diagnostic.code.id, diagnostic.path.clone())));
+    found.append(&mut reported);
 }
 
 /// The conditions that a selector has from macros, as if they stood in it.
@@ -96,7 +96,7 @@ fn of_macros(policy: &Policy, place: &LocatedHook<'_>, selector: &Selector) -> V
     all
 }
 
-/// What keeps a selector from ever matching: a filter by itself, or two together.
+/// The reason why a selector can never match: a single filter, or two together.
 fn never(prover: &Prover, conditions: &[Condition]) -> Option<Diagnostic> {
     for (i, condition) in conditions.iter().enumerate() {
         if prover.is_empty(&condition.set) {
@@ -248,7 +248,7 @@ fn tail(path: &FieldPath, from: &FieldPath) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{said, said_all};
+    use super::super::testing::{reported, reported_all};
 
     const A: &str = "matchArgs: [{index: 0, operator: Equal, values: ['1']}]";
     const AB: &str =
@@ -264,7 +264,7 @@ mod tests {
     }
 
     fn with(selectors: &[&str]) -> Vec<String> {
-        said(&hook(selectors))
+        reported(&hook(selectors))
     }
 
     /// Filters of one selector, each as (index, operator, values).
@@ -275,7 +275,7 @@ mod tests {
                 format!("{{index: {index}, operator: {operator}, values: [{values}]}}")
             })
             .collect();
-        said_all(&hook(&[&format!("matchArgs: [{}]", list.join(", "))]))
+        reported_all(&hook(&[&format!("matchArgs: [{}]", list.join(", "))]))
     }
 
     #[test]
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn labels_are_looked_at_too() {
-        let policy = |labels: &str| said_all(&format!("podSelector: {{{labels}}}\n{}", hook(&[A])));
+        let policy = |labels: &str| reported_all(&format!("podSelector: {{{labels}}}\n{}", hook(&[A])));
         let both = "matchLabels: {app: shop}, matchExpressions: [{key: app, operator: Exists}]";
         assert_eq!(policy(both), ["GW317 spec.podSelector.matchExpressions[0]"]);
         assert_eq!(policy("matchExpressions: [{key: app, operator: NotIn, values: [db]}]"), [""; 0]);
@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn macros_are_part_of_the_selector() {
         let policy = |macros: &str| {
-            said(&format!(
+            reported(&format!(
                 "selectorsMacros: {{m: {{{macros}}}}}\nkprobes: [{{call: sys_dup, args: [{{index: 0, type: int}}], \
                  selectors: [{{macros: [m], matchArgs: [{{index: 0, operator: Equal, values: ['1']}}]}}, {{{A}}}]}}]"
             ))

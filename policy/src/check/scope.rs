@@ -70,7 +70,7 @@ fn namespace_labels(selector: &LabelSelector, path: &FieldPath, found: &mut Vec<
     let suspicious = |key: &str| {
         matches!(key, "kubernetes.io/metadata.name" | "io.kubernetes.pod.namespace" | "k8s:namespace")
     };
-    let say = |key: &str, at: FieldPath, edit: Edit| {
+    let finding = |key: &str, at: FieldPath, edit: Edit| {
         Diagnostic::new(
             &NAMESPACE_LABEL,
             at.clone(),
@@ -81,11 +81,11 @@ fn namespace_labels(selector: &LabelSelector, path: &FieldPath, found: &mut Vec<
     };
     for key in selector.match_labels.keys().filter(|key| suspicious(key)) {
         let at = path.field("matchLabels").field(key);
-        found.push(say(key, at, Edit::Rename(NAMESPACE_KEY.to_owned())).at_key());
+        found.push(finding(key, at, Edit::Rename(NAMESPACE_KEY.to_owned())).at_key());
     }
     for (i, expression) in selector.match_expressions.iter().enumerate().filter(|(_, e)| suspicious(&e.key)) {
         let at = path.field("matchExpressions").index(i).field("key");
-        found.push(say(&expression.key, at, Edit::Replace(format!("\"{NAMESPACE_KEY}\""))));
+        found.push(finding(&expression.key, at, Edit::Replace(format!("\"{NAMESPACE_KEY}\""))));
     }
 }
 
@@ -136,22 +136,22 @@ fn everywhere(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check_text, said};
+    use super::super::testing::{check_text, reported};
 
     const HOOK: &str = "kprobes: [{call: sys_dup, message: ok}]\n";
 
     #[test]
     fn selectors_are_checked_wherever_they_stand() {
         assert_eq!(
-            said(&format!("{HOOK}podSelector: {{matchLabels: {{'a b': c}}}}")),
+            reported(&format!("{HOOK}podSelector: {{matchLabels: {{'a b': c}}}}")),
             ["GW101 spec.podSelector.matchLabels.a b"]
         );
         assert_eq!(
-            said(&format!("{HOOK}nodeSelector: {{matchExpressions: [{{key: a, operator: In}}]}}")),
+            reported(&format!("{HOOK}nodeSelector: {{matchExpressions: [{{key: a, operator: In}}]}}")),
             ["GW103 spec.nodeSelector.matchExpressions[0]"]
         );
         assert_eq!(
-            said(
+            reported(
                 "kprobes: [{call: sys_dup, selectors: [{matchWorkloads: {containerSelector: {matchLabels: {app: x}}}}]}]"
             ),
             ["GW101 spec.kprobes[0].selectors[0].matchWorkloads.containerSelector.matchLabels.app"]
@@ -162,11 +162,13 @@ mod tests {
     fn namespaces() {
         let key = "podSelector: {matchLabels: {kubernetes.io/metadata.name: x}}";
         assert_eq!(
-            said(&format!("{HOOK}{key}")),
+            reported(&format!("{HOOK}{key}")),
             ["GW109 spec.podSelector.matchLabels[kubernetes.io/metadata.name]"]
         );
         assert_eq!(
-            said(&format!("{HOOK}podSelector: {{matchLabels: {{'k8s:io.kubernetes.pod.namespace': x}}}}")),
+            reported(&format!(
+                "{HOOK}podSelector: {{matchLabels: {{'k8s:io.kubernetes.pod.namespace': x}}}}"
+            )),
             [""; 0]
         );
         let text = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: p, namespace: x}\n\
@@ -176,9 +178,9 @@ mod tests {
 
     #[test]
     fn hosts() {
-        assert_eq!(said(&format!("{HOOK}hostSelector: {{}}")), [""; 0]);
+        assert_eq!(reported(&format!("{HOOK}hostSelector: {{}}")), [""; 0]);
         assert_eq!(
-            said(&format!("{HOOK}hostSelector: {{matchLabels: {{a: b}}}}")),
+            reported(&format!("{HOOK}hostSelector: {{matchLabels: {{a: b}}}}")),
             ["GW107 spec.hostSelector"]
         );
         let text = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicyNamespaced\nmetadata: {name: p}\n\
@@ -190,8 +192,8 @@ mod tests {
     fn enforcement_everywhere() {
         let kill = "kprobes: [{call: sys_dup, selectors: [{matchActions: [{action: Sigkill}]}]}]\n";
         let place = "GW501 spec.kprobes[0].selectors[0].matchActions[0].action";
-        assert_eq!(said(kill), [place]);
-        assert_eq!(said(&format!("{kill}podSelector: {{}}")), [place]);
-        assert_eq!(said(&format!("{kill}podSelector: {{matchLabels: {{a: b}}}}")), [""; 0]);
+        assert_eq!(reported(kill), [place]);
+        assert_eq!(reported(&format!("{kill}podSelector: {{}}")), [place]);
+        assert_eq!(reported(&format!("{kill}podSelector: {{matchLabels: {{a: b}}}}")), [""; 0]);
     }
 }

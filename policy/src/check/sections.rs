@@ -96,28 +96,31 @@ fn loader(policy: &Policy, found: &mut Vec<Diagnostic>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check_text, said};
+    use super::super::testing::{check_text, reported};
 
     #[test]
     fn one_section() {
-        assert_eq!(said("podSelector: {}"), ["GW008 spec"]);
-        assert_eq!(said("loader: true"), [""; 0]);
+        assert_eq!(reported("podSelector: {}"), ["GW008 spec"]);
+        assert_eq!(reported("loader: true"), [""; 0]);
         assert_eq!(
-            said("kprobes: [{call: sys_dup}]\nlsmhooks: [{hook: file_open}]"),
+            reported("kprobes: [{call: sys_dup}]\nlsmhooks: [{hook: file_open}]"),
             ["GW011 spec.lsmhooks"]
         );
     }
 
     #[test]
     fn loaders_have_no_scope() {
-        assert_eq!(said("loader: true\npodSelector: {}"), ["GW108 spec.podSelector"]);
+        assert_eq!(reported("loader: true\npodSelector: {}"), ["GW108 spec.podSelector"]);
     }
 
     #[test]
     fn uprobes_attach_in_one_way() {
-        assert_eq!(said("uprobes: [{path: /bin/sh, symbols: [main]}]"), [""; 0]);
-        assert_eq!(said("uprobes: [{path: /bin/sh}]"), ["GW012 spec.uprobes[0]"]);
-        assert_eq!(said("uprobes: [{path: /bin/sh, symbols: [a], addrs: [1]}]"), ["GW012 spec.uprobes[0]"]);
+        assert_eq!(reported("uprobes: [{path: /bin/sh, symbols: [main]}]"), [""; 0]);
+        assert_eq!(reported("uprobes: [{path: /bin/sh}]"), ["GW012 spec.uprobes[0]"]);
+        assert_eq!(
+            reported("uprobes: [{path: /bin/sh, symbols: [a], addrs: [1]}]"),
+            ["GW012 spec.uprobes[0]"]
+        );
         let text = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicyNamespaced\nmetadata: {name: p}\n\
                     spec: {uprobes: [{path: /bin/sh, symbols: [main], message: ok}]}\n";
         assert_eq!(check_text(text)[0].code.id, "GW013");

@@ -31,10 +31,10 @@ fn return_arg_action(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
     };
     let at = place.path.field("returnArgAction");
     let fix = match nearest(action, known) {
-        Some(meant) => Fix {
-            title: format!("write `{meant}`"),
+        Some(suggestion) => Fix {
+            title: format!("write `{suggestion}`"),
             path: at.clone(),
-            edit: Edit::Replace(meant.to_owned()),
+            edit: Edit::Replace(suggestion.to_owned()),
             safe: false,
         },
         None => Fix {
@@ -94,17 +94,18 @@ fn sockets(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::said;
+    use super::super::testing::reported;
 
     const PLACE: &str = "spec.kprobes[0].selectors[0]";
 
     fn with(actions: &str) -> Vec<String> {
-        said(&format!("kprobes: [{{call: sys_dup, selectors: [{{matchActions: [{actions}]}}]}}]"))
+        reported(&format!("kprobes: [{{call: sys_dup, selectors: [{{matchActions: [{actions}]}}]}}]"))
     }
 
     #[test]
     fn results_are_tracked_or_untracked() {
-        let with = |action: &str| said(&format!("kprobes: [{{call: sys_dup, returnArgAction: {action}}}]"));
+        let with =
+            |action: &str| reported(&format!("kprobes: [{{call: sys_dup, returnArgAction: {action}}}]"));
         for unused in ["Post", "Sigkill", "TrackSok"] {
             let at = "spec.kprobes[0].returnArgAction";
             assert_eq!(with(unused), [format!("GW403 {at}"), format!("GW007 {at}")], "{unused}");

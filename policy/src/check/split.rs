@@ -90,14 +90,14 @@ fn join(place: &LocatedHook<'_>, index: usize, path: &FieldPath) -> Option<Fix> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check_spec, said};
+    use super::super::testing::{check_spec, reported};
     use crate::diagnostic::Edit;
 
     const FILTER: &str = "matchArgs: [{index: 0, operator: Prefix, values: [/etc/shadow]}]";
 
     fn with(selectors: &[&str]) -> Vec<String> {
         let list: Vec<String> = selectors.iter().map(|selector| format!("{{{selector}}}")).collect();
-        said(&format!(
+        reported(&format!(
             "podSelector: {{matchLabels: {{a: b}}}}\nkprobes: [{{call: security_file_open, syscall: false, args: \
              [{{index: 0, type: file}}], selectors: [{}]}}]",
             list.join(", ")

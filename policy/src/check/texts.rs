@@ -106,12 +106,12 @@ fn tags(tags: &[String], path: &FieldPath, found: &mut Vec<Diagnostic>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check_text, said, said_all};
+    use super::super::testing::{check_text, reported, reported_all};
 
     #[test]
     fn messages() {
         let with = |message: &str| {
-            said_all(&format!("tracepoints: [{{subsystem: a, event: b, message: '{message}'}}]"))
+            reported_all(&format!("tracepoints: [{{subsystem: a, event: b, message: '{message}'}}]"))
         };
         assert_eq!(with("ok"), [""; 0]);
         assert_eq!(with(&"x".repeat(256)), [""; 0]);
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn tags() {
-        let with = |tags: &[&str]| said(&format!("lsmhooks: [{{hook: file_open, tags: {tags:?}}}]"));
+        let with = |tags: &[&str]| reported(&format!("lsmhooks: [{{hook: file_open, tags: {tags:?}}}]"));
         assert_eq!(with(&["ab"; 16]), [""; 0]);
         assert_eq!(with(&["ab"; 17]), ["GW404 spec.lsmhooks[0].tags"]);
         assert_eq!(with(&["ab", "a"]), ["GW406 spec.lsmhooks[0].tags[1]"]);

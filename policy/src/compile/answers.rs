@@ -1,4 +1,4 @@
-//! Whether a policy is told the same on two kernels, found out for much less than compiling it for both.
+//! A cheap test that two kernels yield identical diagnostics, so that a policy is compiled once for both.
 
 use gatewatch_kernel::{Facts, Profile};
 
@@ -9,8 +9,8 @@ use crate::model::{Hook, Policy, Target};
 #[derive(Clone, Debug)]
 pub struct Answers<'a> {
     environment: Environment<'a>,
-    /// What the kernel says of each function that is hooked, in the order of the policy. `None` where what is said of
-    /// the policy may hang on more than that, or names the kernel.
+    /// The kernel's facts about each hooked function, in the order of the policy. `None` if the diagnostics may depend
+    /// on more than that, or name the kernel.
     hooked: Option<Vec<Facts<'a>>>,
 }
 
@@ -20,8 +20,8 @@ impl<'a> Answers<'a> {
         Self { environment, hooked: hooked(policy, environment.kernel) }
     }
 
-    /// Whether [`compile`](super::compile) says the same for both, word for word. That it does is always true; that it
-    /// doesn't may be wrong.
+    /// Whether [`compile`](super::compile) reports the same for both, word for word. `true` is always right; `false` may
+    /// be wrong.
     pub fn agree(&self, other: &Self) -> bool {
         let (a, b) = (self.environment, other.environment);
         if a.host_namespaces != b.host_namespaces {

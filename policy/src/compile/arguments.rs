@@ -30,8 +30,8 @@ pub(super) struct Declared {
     pub(super) readable: Readable,
 }
 
-/// What the kernel has where a hook attaches. A person is shown it as in C, which takes time and is done only where
-/// something is said.
+/// What the kernel has where a hook attaches. It is formatted as in C, which takes time, only for a
+/// diagnostic.
 #[derive(Clone, Debug)]
 pub(super) enum Real<'a> {
     Function(&'a Function),

@@ -20,14 +20,14 @@ pub struct Environment<'a> {
     pub host_namespaces: &'a BTreeMap<NamespaceKind, u32>,
 }
 
-/// Names of one policy that are looked for among the kernel's with slips in them. Each takes a look at all of its
-/// functions, and a policy may have tens of thousands of hooks.
+/// The most names of one policy for which similar functions are searched. Each search reads the names of all functions,
+/// and a policy may have tens of thousands of hooks.
 const SEARCHES: usize = 32;
 
 pub(super) struct Compiler<'a> {
     pub(super) environment: Environment<'a>,
     pub(super) diagnostics: Vec<Diagnostic>,
-    /// How many more names are looked for.
+    /// How many searches are left.
     searches: usize,
     /// Whether the policy only monitors.
     pub(super) monitors: bool,
@@ -53,7 +53,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Says that a part of the language isn't run yet.
+    /// Reports a part of the language that the agent doesn't run yet.
     pub(super) fn not_run(&mut self, path: FieldPath, what: &str) {
         self.report(Diagnostic::new(
             &codes::NOT_RUN_HERE,

@@ -44,7 +44,7 @@ impl Compiler<'_> {
                 return None;
             }
         };
-        // Unless something else was said of this entry.
+        // Unless something else was reported of this entry.
         if found.is_none() && !self.stopped_since(before) {
             self.wrong_operator(argument, filter, path);
         }

@@ -1,5 +1,5 @@
-//! Whether what one policy looks at fits at one point. (Policies that fit by themselves may still be too many
-//! together: the agent says that.)
+//! The limits of one hook point that a single policy can exceed. Policies that fit alone may still be too many together:
+//! the agent reports that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Compiler<'_> {
-    /// Says of each hook with too many selectors, and of each point where too much is looked at.
+    /// Reports each hook with too many selectors, and each hook point with filters on too many fields.
     pub(super) fn check_limits(&mut self, hooks: &[HookPlan]) {
         let mut points = BTreeMap::<&HookPoint, Vec<&HookPlan>>::new();
         for hook in hooks {

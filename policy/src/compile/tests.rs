@@ -1,4 +1,4 @@
-//! What compiles, to what, and what is said of what doesn't; on the shipped profiles.
+//! What compiles, to what, and the findings on what doesn't; on the shipped profiles.
 
 use std::collections::BTreeMap;
 
@@ -33,8 +33,8 @@ fn whole(kernel: &str, text: &str) -> (Option<Plan>, Vec<Diagnostic>) {
     compile(&policy.unwrap(), Environment { kernel: &profile, host_namespaces: &host })
 }
 
-/// Codes and places of what is said.
-fn said(kprobes: &str) -> Vec<String> {
+/// Codes and paths of the findings.
+fn reported(kprobes: &str) -> Vec<String> {
     let (plan, diagnostics) = on("6.12", kprobes);
     assert_eq!(plan.is_none(), diagnostics.iter().any(Diagnostic::is_error));
     diagnostics.iter().map(|d| format!("{} {}", d.code.id, d.path)).collect()
@@ -78,8 +78,8 @@ fn names_become_symbols() {
     let (plan, _) = on("6.12", "  - call: sys_execve\n    syscall: true");
     let call = HookPoint::Syscall { symbol: "__x64_sys_execve".to_owned(), when: When::Entry };
     assert_eq!(plan.unwrap().hooks[0].point, call);
-    assert_eq!(said("  - call: tcp_connect"), ["GW203 spec.kprobes[0].call"]);
-    assert_eq!(said("  - call: sys_execve\n    syscall: false"), ["GW203 spec.kprobes[0].call"]);
+    assert_eq!(reported("  - call: tcp_connect"), ["GW203 spec.kprobes[0].call"]);
+    assert_eq!(reported("  - call: sys_execve\n    syscall: false"), ["GW203 spec.kprobes[0].call"]);
     let (_, diagnostics) = on("6.12", "  - call: securty_file_permission\n    syscall: false");
     assert_eq!(diagnostics[0].code.id, "GW201");
     assert!(diagnostics[0].help.as_ref().unwrap().contains("`security_file_permission`"), "{diagnostics:?}");
@@ -97,15 +97,15 @@ fn names_become_symbols() {
 #[test]
 fn declarations_are_held_against_the_prototype() {
     assert_eq!(
-        said("  - call: security_file_permission\n    syscall: false\n    args: [{index: 2, type: int}]"),
+        reported("  - call: security_file_permission\n    syscall: false\n    args: [{index: 2, type: int}]"),
         ["GW204 spec.kprobes[0].args[0].index"]
     );
     assert_eq!(
-        said("  - call: security_file_permission\n    syscall: false\n    args: [{index: 0, type: int}]"),
+        reported("  - call: security_file_permission\n    syscall: false\n    args: [{index: 0, type: int}]"),
         ["GW205 spec.kprobes[0].args[0].type"]
     );
     assert_eq!(
-        said(
+        reported(
             "  - call: __sys_setuid\n    syscall: false\n    return: true\n    returnArg: {index: 0, type: file}"
         ),
         ["GW206 spec.kprobes[0].returnArg.type"]
@@ -199,7 +199,7 @@ fn nothing_hides_other_errors() {
     let hook = "  - call: tcp_v4_connect\n    args: [{index: 0, type: sock}]\n    selectors:\n    - matchArgs: [{index: 0, operator: \
                 DPort, values: [\"70000\"]}]\n      matchActions: [{action: Sigkill}]";
     assert_eq!(
-        said(hook),
+        reported(hook),
         [
             "GW203 spec.kprobes[0].call",
             "GW304 spec.kprobes[0].selectors[0].matchArgs[0].values[0]",
@@ -211,34 +211,34 @@ fn nothing_hides_other_errors() {
 #[test]
 fn operators_and_values_fit_the_type() {
     assert_eq!(
-        said(&filter("__sys_setuid", "uint32", "Prefix", "[\"1\"]")),
+        reported(&filter("__sys_setuid", "uint32", "Prefix", "[\"1\"]")),
         ["GW301 spec.kprobes[0].selectors[0].matchArgs[0].operator"]
     );
     assert_eq!(
-        said(&filter("tcp_connect", "sock", "Equal", "[\"1\"]")),
+        reported(&filter("tcp_connect", "sock", "Equal", "[\"1\"]")),
         ["GW301 spec.kprobes[0].selectors[0].matchArgs[0].operator"]
     );
     assert_eq!(
-        said(&filter("__sys_setuid", "uint32", "Equal", "[\"-1\", \"x\"]")),
+        reported(&filter("__sys_setuid", "uint32", "Equal", "[\"-1\", \"x\"]")),
         [
             "GW304 spec.kprobes[0].selectors[0].matchArgs[0].values[0]",
             "GW304 spec.kprobes[0].selectors[0].matchArgs[0].values[1]"
         ]
     );
     assert_eq!(
-        said(&filter("tcp_connect", "sock", "DAddr", "[\"10.0.0.0/33\"]")),
+        reported(&filter("tcp_connect", "sock", "DAddr", "[\"10.0.0.0/33\"]")),
         ["GW305 spec.kprobes[0].selectors[0].matchArgs[0].values[0]"]
     );
     assert_eq!(
-        said(&filter("security_file_open", "file", "Prefix", "[\"\"]")),
+        reported(&filter("security_file_open", "file", "Prefix", "[\"\"]")),
         ["GW306 spec.kprobes[0].selectors[0].matchArgs[0].values[0]"]
     );
     assert_eq!(
-        said(&filter("tcp_connect", "sock", "State", "[TCP_OPEN]")),
+        reported(&filter("tcp_connect", "sock", "State", "[TCP_OPEN]")),
         ["GW307 spec.kprobes[0].selectors[0].matchArgs[0].values[0]"]
     );
     assert_eq!(
-        said(&filter("__sys_setuid", "uint32", "Equal", "[]")),
+        reported(&filter("__sys_setuid", "uint32", "Equal", "[]")),
         ["GW302 spec.kprobes[0].selectors[0].matchArgs[0]"]
     );
 }
@@ -299,7 +299,7 @@ fn what_does_not_run_yet_is_refused_by_name() {
         ),
         ("  - call: \"list:calls\"", "spec.kprobes[0].call"),
     ] {
-        assert_eq!(said(kprobes), [format!("GW009 {path}")]);
+        assert_eq!(reported(kprobes), [format!("GW009 {path}")]);
     }
     let (plan, diagnostics) = on(
         "6.12",
@@ -330,7 +330,7 @@ fn one_symbol_may_be_two_points() {
     );
 }
 
-/// What is looked at when a function is entered and when it returns are two programs' affairs: each has room of its own.
+/// Entry and return of a function have separate programs, each with its own limits.
 #[test]
 fn entry_and_return_have_room_each() {
     let hook = |more: &str, filters: &str| {
@@ -344,9 +344,9 @@ fn entry_and_return_have_room_each() {
     let back = "matchArgs: [{index: 2, operator: Prefix, values: [c]}]\n      matchBinaries: [{operator: Prefix, values: \
                 [/d]}]";
     let returns = "    return: true\n    returnArg: {index: 0, type: int}\n";
-    assert_eq!(said(&format!("{}{}", hook("", entry), hook(returns, back))), [""; 0]);
+    assert_eq!(reported(&format!("{}{}", hook("", entry), hook(returns, back))), [""; 0]);
     assert_eq!(
-        said(&format!("{}{}", hook("", entry), hook("", back))),
+        reported(&format!("{}{}", hook("", entry), hook("", back))),
         ["GW401 spec.kprobes[1].selectors"],
         "together they are too many"
     );

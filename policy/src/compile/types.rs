@@ -80,7 +80,7 @@ pub(super) const fn integer(ty: ArgType) -> Option<(u8, bool)> {
     })
 }
 
-/// What a filter on an argument can look at.
+/// The part of an argument that a filter reads.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Readable {
     /// An integer.
@@ -103,7 +103,7 @@ pub(super) enum Readable {
 }
 
 impl Readable {
-    /// An integer that is narrower in the kernel: what stands in the rest of the register isn't defined.
+    /// An integer that is narrower in the kernel: the rest of the register is undefined.
     pub(super) fn narrowed(self, real: &CType) -> Self {
         let Self::Int { field: Field::Arg { index, .. }, bits, signed } = self else { return self };
         let (narrow, sign) = match real.kind {

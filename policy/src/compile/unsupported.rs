@@ -42,7 +42,7 @@ impl Compiler<'_> {
             self.arguments(hook, &point, kernel.function(&symbol).as_ref(), path);
             return;
         }
-        // A name with its prefix is spoken of by a rule.
+        // A rule reports a name with its prefix.
         if name.is_empty() || name.starts_with(LSM_PREFIX) || name.starts_with("security_") {
             return;
         }
@@ -63,10 +63,10 @@ impl Compiler<'_> {
         );
         let nearest = self.nearest(&symbol, 1);
         self.report(match nearest.first().and_then(|best| best.strip_prefix(LSM_PREFIX)) {
-            Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")).fix(Fix {
-                title: format!("write `{meant}`"),
+            Some(suggestion) => diagnostic.help(format!("did you mean `{suggestion}`?")).fix(Fix {
+                title: format!("write `{suggestion}`"),
                 path: at,
-                edit: Edit::Replace(meant.to_owned()),
+                edit: Edit::Replace(suggestion.to_owned()),
                 safe: false,
             }),
             None => diagnostic,

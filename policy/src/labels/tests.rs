@@ -80,7 +80,7 @@ fn one(key: &str, operator: LabelOperator, values: &[&str]) -> LabelSelector {
     }
 }
 
-fn said(selector: &LabelSelector, subject: Subject) -> Vec<String> {
+fn reported(selector: &LabelSelector, subject: Subject) -> Vec<String> {
     check(selector, subject, &FieldPath::root().field("s"))
         .iter()
         .map(|d| format!("{} {}", d.code.id, d.path))
@@ -108,30 +108,30 @@ fn mistakes_that_the_schema_lets_through() {
         (one("app", DoesNotExist, &["x"]), format!("GW103 {place}.values")),
         (one("app", In, &["x", "a b"]), format!("GW102 {place}.values[1]")),
     ] {
-        assert_eq!(said(&selector, Subject::Pod), [expected]);
+        assert_eq!(reported(&selector, Subject::Pod), [expected]);
     }
 }
 
 #[test]
 fn containers_have_two_keys() {
     use LabelOperator::In;
-    assert_eq!(said(&one("repo", In, &["docker.io/library/nginx"]), Subject::Container), [""; 0]);
-    assert_eq!(said(&one("name", In, &["main"]), Subject::Container), [""; 0]);
+    assert_eq!(reported(&one("repo", In, &["docker.io/library/nginx"]), Subject::Container), [""; 0]);
+    assert_eq!(reported(&one("name", In, &["main"]), Subject::Container), [""; 0]);
     assert_eq!(
-        said(&one("name", In, &["Main"]), Subject::Container),
+        reported(&one("name", In, &["Main"]), Subject::Container),
         ["GW102 s.matchExpressions[0].values[0]"]
     );
-    assert_eq!(said(&one("app", In, &["x"]), Subject::Container), ["GW101 s.matchExpressions[0].key"]);
+    assert_eq!(reported(&one("app", In, &["x"]), Subject::Container), ["GW101 s.matchExpressions[0].key"]);
     let mut labels = LabelSelector::default();
     labels.match_labels.insert("repo".to_owned(), "docker.io/nginx".to_owned());
-    assert_eq!(said(&labels, Subject::Container), ["GW102 s.matchLabels.repo"]);
+    assert_eq!(reported(&labels, Subject::Container), ["GW102 s.matchLabels.repo"]);
 }
 
 #[test]
 fn namespace_key_is_for_pods() {
     let selector = one(NAMESPACE_KEY, LabelOperator::In, &["default"]);
-    assert_eq!(said(&selector, Subject::Pod), [""; 0]);
-    assert_eq!(said(&selector, Subject::Node), ["GW101 s.matchExpressions[0].key"]);
+    assert_eq!(reported(&selector, Subject::Pod), [""; 0]);
+    assert_eq!(reported(&selector, Subject::Node), ["GW101 s.matchExpressions[0].key"]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub const fn class_rows(classes: usize) -> usize {
     (classes + classes / 2).next_multiple_of(16)
 }
 
-/// The tables while they are made.
+/// The tables while they are built.
 pub(super) struct Builder<'a> {
     pub(super) rows: Rows,
     pub(super) selectors: &'a [Numbered<'a>],
@@ -36,7 +36,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Every field that is looked at, each once, in a fixed order.
+    /// Every field that a selector reads, each once, in a fixed order.
     pub(super) fn fields(&self) -> Vec<Field> {
         let mut fields: Vec<Field> = self
             .selectors

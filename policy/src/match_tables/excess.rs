@@ -2,7 +2,7 @@
 
 use gatewatch_abi::consts::{ADDR_SLOTS, FOLLOW_SLOTS, INT_SLOTS, MAX_SELECTORS, TEXT_BYTES, TEXT_SLOTS};
 
-/// Intervals that one integer can be divided into: the kernel half bisects ten times.
+/// Intervals that one integer can be divided into: the BPF programs bisect ten times.
 pub(super) const MAX_BREAKS: usize = 1024;
 
 /// Why policies don't fit on one kernel function.

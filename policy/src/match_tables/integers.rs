@@ -195,7 +195,7 @@ fn domain(slot: &IntSlot) -> (i128, i128) {
     }
 }
 
-/// A value as the kernel half holds it: the low 64 bits, with the sign in all upper ones.
+/// A value as the BPF programs hold it: the low 64 bits, with the sign in all upper ones.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,4 +1,4 @@
-//! The kernel half's look-ups in plain Rust, table by table. Tests hold it against the reference evaluator: a table
+//! The look-ups of the BPF programs in plain Rust, table by table. Tests compare it with the reference evaluator: a table
 //! that is built wrongly is found without a kernel.
 
 use gatewatch_abi::{
@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl Tables {
-    /// The hooks that an event in a cgroup of this class is counted for, as the kernel half finds them.
+    /// The hooks that an event in a cgroup of this class is counted for, as the BPF programs find them.
     pub fn simulate(&self, class: u32, event: &impl Event) -> Vec<u32> {
         let mut bits = self.row(class);
         let mut and = |row: &[u64]| bits.iter_mut().zip(row).for_each(|(bits, row)| *bits &= row);
@@ -97,7 +97,7 @@ impl Tables {
         self.rows[number as usize * words..][..words].to_vec()
     }
 
-    /// The row of a name, as far as it is looked at.
+    /// The row of a name, as far as the BPF programs read it.
     fn named(&self, name: u32) -> Vec<u64> {
         if name == NO_ROW {
             return vec![0; self.spec.words as usize];

@@ -35,7 +35,7 @@ pub(super) fn add(table: &mut Vec<Step>, slot: u8, entries: &[Entry]) -> Place {
     let mut free = 0;
     let mut open = VecDeque::from([Open { entries, depth: 0, step: None }]);
     while let Some(Open { entries, depth, step }) = open.pop_front() {
-        // The entry that ends here stands before the others.
+        // The entry that ends here is before the others.
         let next = |entry: &Entry| entry.0.get(depth).copied();
         let longer = entries.iter().position(|entry| next(entry).is_some()).unwrap_or(entries.len());
         let successors: Vec<&[Entry]> =
@@ -77,8 +77,8 @@ fn room(table: &[Step], free: &mut usize, bytes: &[u8]) -> usize {
     (start..table.len()).take(TRIES).find(fits).unwrap_or_else(|| table.len().saturating_sub(lowest).max(1))
 }
 
-/// Goes on from a place by the bytes of a text, as the kernel half does: the row of the longest entry that ends with one of
-/// these steps, and the place behind the last byte, where there are no more steps if one of the bytes was nobody's.
+/// Continues from a place by the bytes of a text, as the BPF programs do. Returns the row of the longest entry that ends
+/// with one of these steps, and the place behind the last byte. No steps are there if no entry has one of the bytes.
 pub(super) fn follow(table: &[Step], place: Place, text: &[u8]) -> (Option<u32>, Place) {
     let Place { mut from, mut to } = place;
     let mut row = None;

@@ -7,7 +7,7 @@ use crate::plan::{Field, Network};
 /// The tables, ready to be written into maps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tables {
-    /// What the program looks at. `follow[i].mask` is left to the caller, who numbers the sets.
+    /// What the program reads. `follow[i].mask` is left to the caller, who numbers the sets.
     pub spec: MatcherConfig,
     /// All rows, `spec.words` words each. The first ones are those of the cgroup classes.
     pub rows: Vec<u64>,

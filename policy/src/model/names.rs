@@ -1,4 +1,4 @@
-//! Words of the language as enums: each word stands here once, in its table.
+//! Words of the language as enums: each word is written once, in its table.
 
 /// An enum whose variants are words of a policy, with the tables to read and write them.
 macro_rules! names {

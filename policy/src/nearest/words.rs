@@ -5,12 +5,12 @@ use std::{collections::HashMap, sync::Arc};
 /// Words longer than this are not compared: no label's key or value is.
 const LONGEST: usize = 320;
 
-/// How far two different words are apart, if one may be the other with a slip in it: 0 where they differ in case and
+/// The distance of two different words, if one is a likely typo of the other: 0 where they differ in case and
 /// punctuation only, otherwise the number of letters that are wrong, missing, too many or swapped.
 ///
 /// Short words have to be nearer, since there are so many of them, and words that differ in their digits alone
 /// (`v1`, `v2`) are meant to differ.
-pub fn slip(one: &str, other: &str) -> Option<u8> {
+pub fn typo_distance(one: &str, other: &str) -> Option<u8> {
     if one == other || one.len() > LONGEST || other.len() > LONGEST {
         return None;
     }
@@ -24,12 +24,12 @@ pub fn slip(one: &str, other: &str) -> Option<u8> {
         return None;
     }
     let distance = strsim::damerau_levenshtein(&one, &other);
-    // Of four letters another first one makes another word more often than a slip: `test` and `rest`.
+    // Of four letters another first one makes another word more often than a typo: `test` and `rest`.
     let plausible = one.len().min(other.len()) > 4 || one.as_bytes().first() == other.as_bytes().first();
     (distance <= most && plausible).then(|| u8::try_from(distance).unwrap_or(u8::MAX))
 }
 
-/// The slips that are allowed in a word of this length.
+/// The number of typos that are allowed in a word of this length.
 fn allowed(length: usize) -> usize {
     match length {
         0..=3 => 0,
@@ -42,7 +42,7 @@ fn fold(word: &str) -> String {
     word.chars().filter(|c| !matches!(c, '-' | '_' | '.' | ' ')).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// A word as it is compared first: which letters are in it, how many, and hashes of all of them.
+/// A summary of a word that is compared first: which letters are in it, how many, and hashes of all of them.
 #[derive(Clone, Copy, Debug)]
 struct Sketch {
     letters: u64,
@@ -75,8 +75,8 @@ impl Sketch {
         sketch
     }
 
-    /// Whether words of these sketches may be near. A slip changes at most two letters of the set, and words that
-    /// differ in their digits alone are near only where they don't differ in these either.
+    /// Whether words of these sketches may be similar. A typo changes at most two letters of the set, and words that
+    /// differ in their digits alone are similar only where they don't differ in these either.
     fn near(self, other: Self) -> bool {
         if self.wordly == other.wordly && self.folded != other.folded && self.letters_alone(other) {
             return false;
@@ -93,7 +93,7 @@ impl Sketch {
     }
 }
 
-/// Words with something said of each, which can be asked for a word and for words near it.
+/// A map from words to values that finds a word and the words that are similar to it.
 #[derive(Clone, Debug)]
 pub struct Words<T> {
     /// The place of each word in both lists.
@@ -110,7 +110,7 @@ impl<T> Default for Words<T> {
 }
 
 impl<T: Default> Words<T> {
-    /// What is said of a word.
+    /// The value of a word.
     pub fn get(&self, word: &str) -> Option<&T> {
         self.known(word).map(|(_, about)| about)
     }
@@ -125,7 +125,7 @@ impl<T: Default> Words<T> {
         self.list.get_mut(*self.places.get(word)?).map(|(_, about)| about)
     }
 
-    /// What is said of a word, which is added where it isn't known.
+    /// The value of a word, which is added if it is missing.
     pub fn entry(&mut self, word: &str) -> &mut T {
         let place = self.places.get(word).copied().unwrap_or_else(|| {
             let word: Arc<str> = word.into();
@@ -137,7 +137,7 @@ impl<T: Default> Words<T> {
         &mut self.list[place].1
     }
 
-    /// Forgets a word.
+    /// Removes a word.
     pub fn remove(&mut self, word: &str) {
         let Some(place) = self.places.remove(word) else { return };
         self.sketches.swap_remove(place);
@@ -159,12 +159,12 @@ impl<T: Default> Words<T> {
         self.list.is_empty()
     }
 
-    /// The words that may have been meant, with the number of slips, the nearest first.
+    /// The words of which this one is a likely typo, with the number of typos, the most similar first.
     pub fn near<'a>(&'a self, word: &str) -> Vec<(u8, &'a str, &'a T)> {
         let sketch = Sketch::new(word);
         let candidates = self.sketches.iter().zip(&self.list).filter(|(other, _)| sketch.near(**other));
         let mut found: Vec<_> = candidates
-            .filter_map(|(_, (other, about))| Some((slip(word, other)?, &**other, about)))
+            .filter_map(|(_, (other, about))| Some((typo_distance(word, other)?, &**other, about)))
             .collect();
         found.sort_by_key(|(distance, other, _)| (*distance, *other));
         found
@@ -195,8 +195,8 @@ mod tests {
             ("empire", "empire", None),
             ("-", ".", None),
         ] {
-            assert_eq!(slip(one, other), expected, "{one} {other}");
-            assert_eq!(slip(other, one), expected, "{other} {one}");
+            assert_eq!(typo_distance(one, other), expected, "{one} {other}");
+            assert_eq!(typo_distance(other, one), expected, "{other} {one}");
         }
     }
 
@@ -217,7 +217,7 @@ mod tests {
             let found: Vec<&str> = known.near(&asked).iter().map(|(_, word, ())| *word).collect();
             for word in words.iter().filter(|word| **word != gone) {
                 prop_assert!(known.get(word).is_some());
-                prop_assert_eq!(found.contains(&word.as_str()), slip(&asked, word).is_some(), "{}", word);
+                prop_assert_eq!(found.contains(&word.as_str()), typo_distance(&asked, word).is_some(), "{}", word);
             }
             prop_assert!(!found.contains(&gone.as_str()));
         }

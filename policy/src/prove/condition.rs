@@ -10,15 +10,15 @@ use crate::{
 /// One condition of a selector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
-    /// What is looked at.
+    /// The key that the filter reads.
     pub key: Key,
     /// What it may be.
     pub set: Set,
-    /// Where the filter stands.
+    /// The path of the filter.
     pub path: FieldPath,
 }
 
-/// What a filter looks at.
+/// What a filter reads.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     /// A part of an argument, of data or of the result.

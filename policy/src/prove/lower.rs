@@ -1,6 +1,6 @@
 //! Filters as they are written, as conditions on keys.
 //!
-//! What can't be read (a rule says so elsewhere) and what isn't understood well enough is a key of its own, the
+//! A filter that can't be read (a rule reports it) or isn't understood well enough has a key of its own, the
 //! filter as it is written: two of the same text are the same, and nothing else is concluded from it.
 
 use std::fmt::Debug;
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The conditions of a selector of this hook, without those of its macros: these come from
-/// [`Spec::selectors_macros`](crate::model::Spec::selectors_macros), and are lowered by themselves, for the same hook.
+/// [`Spec::selectors_macros`](crate::model::Spec::selectors_macros), and are lowered separately, for the same hook.
 pub fn lower(hook: &Hook, selector: &Selector, path: &FieldPath) -> Vec<Condition> {
     let mut all = Vec::new();
     each(&selector.match_args, path, "matchArgs", &mut all, |filter| {

@@ -2,7 +2,7 @@
 
 use super::{budget::Budget, ints::IntSet, text::TextSet};
 
-/// A set of values of one key. A key may have no value at all (the port of a unix socket); sets say whether they
+/// A set of values of one key. A key may have no value at all (the port of a unix socket); sets know whether they
 /// have that in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Set {

@@ -1,4 +1,4 @@
-//! The prover against brute force, on domains that are small enough to look at every value.
+//! The prover against brute force, on domains that are small enough to try every value.
 
 use std::collections::BTreeMap;
 

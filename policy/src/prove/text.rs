@@ -2,7 +2,7 @@
 //!
 //! A set is a conjunction of clauses. Whether it is empty is found by choosing one alternative of every clause: an
 //! exact string is tried out, and of beginnings and ends the longest must have all others at their own beginning and
-//! end. Between a beginning and an end there is room for any letters, so nothing else can stand in the way.
+//! end. Between a beginning and an end there is room for any letters, so nothing else can contradict them.
 
 use super::budget::{ALTERNATIVES, Budget};
 

@@ -2,15 +2,16 @@
 
 use super::{cursor::Cursor, names::ACTION};
 use crate::{
-    meant::Sort,
     model::{Action, ActionKind},
+    synonyms::WordKind,
 };
 
 /// An entry of `matchActions`.
 pub(super) fn action(cursor: &Cursor<'_>) -> Action {
     let Some(object) = cursor.object(ACTION) else { return Action::default() };
     let written = object.required("action", ActionKind::Post.name());
-    let kind = written.and_then(|c| c.word(Sort::Action, ActionKind::NAMES)).and_then(ActionKind::from_name);
+    let kind =
+        written.and_then(|c| c.word(WordKind::Action, ActionKind::NAMES)).and_then(ActionKind::from_name);
     let mut action = Action { kind, ..Action::default() };
     for name in ACTION.iter().skip(1) {
         let Some(c) = object.get(name) else { continue };

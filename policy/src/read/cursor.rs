@@ -5,9 +5,9 @@ use std::cell::RefCell;
 use crate::{
     codes::{UNKNOWN_NAME, WRONG_TYPE},
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Step},
-    meant::{Sort, meant},
     nearest::nearest,
     source::{MAX_FINDINGS, Node, Value},
+    synonyms::{WordKind, synonym},
     values::integer,
 };
 
@@ -84,7 +84,7 @@ impl<'a> Cursor<'a> {
         FieldPath(self.findings.base.0.iter().cloned().chain(steps).collect())
     }
 
-    pub(super) fn say(&self, diagnostic: Diagnostic) {
+    pub(super) fn report(&self, diagnostic: Diagnostic) {
         self.findings.add(diagnostic);
     }
 
@@ -103,7 +103,7 @@ impl<'a> Cursor<'a> {
         )
     }
 
-    /// A mistake of type that replacing the value by `replacement` mends.
+    /// Reports a wrong type that `replacement` fixes.
     fn retyped(&self, wanted: &str, verb: &str, replacement: String) {
         let fix = Fix {
             title: format!("{verb}: `{replacement}`"),
@@ -111,7 +111,7 @@ impl<'a> Cursor<'a> {
             edit: Edit::Replace(replacement),
             safe: true,
         };
-        self.say(self.wrong_type(wanted).fix(fix));
+        self.report(self.wrong_type(wanted).fix(fix));
     }
 
     /// A string. A number or boolean is reported and read as it is written.
@@ -124,7 +124,7 @@ impl<'a> Cursor<'a> {
                 Some(written)
             }
             _ => {
-                self.say(self.wrong_type("a string"));
+                self.report(self.wrong_type("a string"));
                 None
             }
         }
@@ -142,7 +142,7 @@ impl<'a> Cursor<'a> {
                 integer(text).ok()?
             }
             _ => {
-                self.say(self.wrong_type("an integer"));
+                self.report(self.wrong_type("an integer"));
                 return None;
             }
         };
@@ -151,7 +151,7 @@ impl<'a> Cursor<'a> {
             let message = format!(
                 "{value} is out of range: expected {min} to {max}; the API server rejects the policy"
             );
-            self.say(Diagnostic::new(&WRONG_TYPE, self.path(), message));
+            self.report(Diagnostic::new(&WRONG_TYPE, self.path(), message));
             return None;
         }
         T::try_from(value).ok()
@@ -167,7 +167,7 @@ impl<'a> Cursor<'a> {
                 Some(bare == "true")
             }
             _ => {
-                self.say(self.wrong_type("`true` or `false`"));
+                self.report(self.wrong_type("`true` or `false`"));
                 None
             }
         }
@@ -188,11 +188,11 @@ impl<'a> Cursor<'a> {
                 vec![element(self)]
             }
             Value::Int(_) | Value::Bool(_) | Value::Float(_) => {
-                self.say(self.wrong_type("a list"));
+                self.report(self.wrong_type("a list"));
                 Vec::new()
             }
             Value::Map(_) => {
-                self.say(self.wrong_type("a list").help("start its first line with `- `"));
+                self.report(self.wrong_type("a list").help("start its first line with `- `"));
                 vec![element(self)]
             }
             Value::Null => Vec::new(),
@@ -201,12 +201,17 @@ impl<'a> Cursor<'a> {
 
     /// One of the words of a table. A likely typo, or another word for the same, is reported and read as the
     /// word that was meant.
-    pub(super) fn word(&self, sort: Sort, words: &[&'static str]) -> Option<&'static str> {
-        self.named_word(sort, sort.name(), words)
+    pub(super) fn word(&self, kind: WordKind, words: &[&'static str]) -> Option<&'static str> {
+        self.named_word(kind, kind.name(), words)
     }
 
-    /// The same, for what a person calls otherwise than its sort.
-    pub(super) fn named_word(&self, sort: Sort, what: &str, words: &[&'static str]) -> Option<&'static str> {
+    /// The same, for what a person calls otherwise than its kind.
+    pub(super) fn named_word(
+        &self,
+        kind: WordKind,
+        what: &str,
+        words: &[&'static str],
+    ) -> Option<&'static str> {
         let text = self.text()?;
         if let Some(word) = words.iter().find(|word| **word == text) {
             return Some(word);
@@ -218,7 +223,7 @@ impl<'a> Cursor<'a> {
         );
         // In another case it is the word itself.
         let same = words.iter().find(|word| word.eq_ignore_ascii_case(&text)).copied();
-        let by_meaning = same.is_none().then(|| meant(sort, &text, words)).flatten();
+        let by_meaning = same.is_none().then(|| synonym(kind, &text, words)).flatten();
         let (word, help) = if let Some(meaning) = by_meaning {
             (meaning.word, Some(meaning.help))
         } else {
@@ -234,7 +239,7 @@ impl<'a> Cursor<'a> {
             None if words.len() <= 16 => diagnostic.help(format!("expected one of `{}`", words.join("`, `"))),
             None => diagnostic,
         };
-        self.say(match word {
+        self.report(match word {
             Some(word) => diagnostic.fix(Fix {
                 title: format!("write `{word}`"),
                 path: self.path(),

@@ -24,7 +24,7 @@ impl<'a> Cursor<'a> {
         if let Value::Map(entries) = &self.node.value {
             return Some(Object::new(self, entries, known));
         }
-        self.say(self.wrong_type("a mapping"));
+        self.report(self.wrong_type("a mapping"));
         None
     }
 }
@@ -39,7 +39,7 @@ impl<'a> Object<'a> {
                 entries.iter().filter(is_known).map(|entry| entry.key.as_str()).collect();
             let free: Vec<&str> = known.iter().copied().filter(|name| !written.contains(name)).collect();
             for entry in entries.iter().filter(|entry| !is_known(entry)) {
-                cursor.say(unknown(cursor, entry, &free));
+                cursor.report(unknown(cursor, entry, &free));
             }
         }
         Self { cursor, entries }
@@ -66,7 +66,7 @@ impl<'a> Object<'a> {
                 format!("missing `{name}`; the API server rejects the policy"),
             )
             .help(format!("add `{name}: {example}`"));
-            self.cursor.say(diagnostic);
+            self.cursor.report(diagnostic);
         }
         found
     }

@@ -9,8 +9,8 @@ use super::{
 use crate::{
     codes::{MISSING_FIELD, UNKNOWN_NAME},
     diagnostic::Diagnostic,
-    meant::Sort,
     model::{Arg, ArgType, Hook, Target},
+    synonyms::WordKind,
 };
 
 /// An entry of `kprobes`.
@@ -69,7 +69,7 @@ fn digest(cursor: &Cursor<'_>) {
     let Some(text) = cursor.text() else { return };
     let hexadecimal = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
     if !text.split_once(':').is_some_and(|(algorithm, digits)| !algorithm.is_empty() && hexadecimal(digits)) {
-        cursor.say(
+        cursor.report(
             Diagnostic::new(
                 &UNKNOWN_NAME,
                 cursor.path(),
@@ -108,7 +108,7 @@ fn hook(object: &Object<'_>, target: Target) -> Hook {
     };
     if hook.on_return && hook.return_arg.is_none() {
         let cursor = object.cursor();
-        cursor.say(
+        cursor.report(
             Diagnostic::new(
                 &MISSING_FIELD,
                 cursor.path().field("returnArg"),
@@ -131,7 +131,9 @@ fn arg(cursor: &Cursor<'_>) -> Arg {
     let ty = match object.get("type") {
         None => ArgType::Auto,
         // Nothing can be said of a type that nobody knows.
-        Some(c) => c.word(Sort::Type, ArgType::NAMES).and_then(ArgType::from_name).unwrap_or(ArgType::Nop),
+        Some(c) => {
+            c.word(WordKind::Type, ArgType::NAMES).and_then(ArgType::from_name).unwrap_or(ArgType::Nop)
+        }
     };
     // For its form: it says where `btfType` is looked up, and changes no meaning.
     let _ = object.text("btfTypeModule");

@@ -12,9 +12,9 @@ use super::{
 use crate::{
     codes::BAD_NAME,
     diagnostic::{Diagnostic, Edit, Fix},
-    meant::Sort,
     model::{Hook, Kind, List, ListType, Policy, Section, Spec},
     names,
+    synonyms::WordKind,
 };
 
 /// Reads the whole object.
@@ -57,7 +57,7 @@ fn read_metadata(metadata: &Object<'_>, policy: &mut Policy) {
             .chars()
             .map(|c| if matches!(c, '_' | ' ') { '-' } else { c.to_ascii_lowercase() })
             .collect();
-        name.say(if names::subdomain(&better).is_ok() {
+        name.report(if names::subdomain(&better).is_ok() {
             diagnostic.fix(Fix {
                 title: format!("write `{better}`"),
                 path: name.path(),
@@ -118,7 +118,7 @@ fn list(cursor: &Cursor<'_>) -> List {
         name: object.required_text("name", "…"),
         ty: object
             .get("type")
-            .and_then(|c| c.named_word(Sort::Other, "list type", ListType::NAMES))
+            .and_then(|c| c.named_word(WordKind::Other, "list type", ListType::NAMES))
             .and_then(ListType::from_name),
         values: object.texts("values"),
         pattern: object.text("pattern"),

@@ -9,12 +9,12 @@ use super::{
     names::{LABEL_SELECTOR, SELECTOR},
 };
 use crate::{
-    meant::Sort,
     model::{
         ArgFilter, BinaryFilter, CapabilityFilter, CapabilitySet, LabelExpression, LabelOperator,
         LabelSelector, NamespaceFilter, NamespaceKind, Operator, PidFilter, Selector, WorkloadFilter,
     },
     source::{Node, Value},
+    synonyms::WordKind,
     values::integer_or_range,
 };
 
@@ -60,10 +60,11 @@ pub(super) fn selector(cursor: &Cursor<'_>) -> Selector {
 /// The operator of a filter; one that can't be read counts as `Equal` or `In`, so that the filter stays a filter.
 fn operator(object: &Object<'_>, words: &[&'static str]) -> Operator {
     let fallback = if words.contains(&"In") { Operator::In } else { Operator::Equal };
-    let sort = Sort::Operator { numbers: object.get("values").is_some_and(|values| numbers(values.node)) };
+    let kind =
+        WordKind::Operator { numbers: object.get("values").is_some_and(|values| numbers(values.node)) };
     object
         .required("operator", fallback.name())
-        .and_then(|c| c.word(sort, words))
+        .and_then(|c| c.word(kind, words))
         .and_then(Operator::from_name)
         .unwrap_or(fallback)
 }
@@ -127,7 +128,7 @@ fn namespace_filter(cursor: &Cursor<'_>) -> NamespaceFilter {
     NamespaceFilter {
         namespace: object
             .required("namespace", "Pid")
-            .and_then(|c| c.word(Sort::Namespace, NamespaceKind::NAMES))
+            .and_then(|c| c.word(WordKind::Namespace, NamespaceKind::NAMES))
             .and_then(NamespaceKind::from_name)
             .unwrap_or(NamespaceKind::Pid),
         operator: operator(&object, MEMBERSHIP),
@@ -148,7 +149,7 @@ fn capability_filter(cursor: &Cursor<'_>) -> CapabilityFilter {
     CapabilityFilter {
         set: object
             .get("type")
-            .and_then(|c| c.named_word(Sort::Other, "capability set", CapabilitySet::NAMES))
+            .and_then(|c| c.named_word(WordKind::Other, "capability set", CapabilitySet::NAMES))
             .and_then(CapabilitySet::from_name)
             .unwrap_or(CapabilitySet::Effective),
         operator: operator(&object, MEMBERSHIP),
@@ -186,7 +187,7 @@ fn label_expression(cursor: &Cursor<'_>) -> LabelExpression {
     let key = object.required_text("key", "app");
     let operator = object
         .required("operator", "In")
-        .and_then(|c| c.word(Sort::Operator { numbers: false }, LabelOperator::NAMES))
+        .and_then(|c| c.word(WordKind::Operator { numbers: false }, LabelOperator::NAMES))
         .and_then(LabelOperator::from_name);
     let values = object.texts("values");
     // What fits the values, so that nothing is said of these too.

@@ -19,7 +19,7 @@ fn with_spec(spec: &str) -> String {
     )
 }
 
-fn said(text: &str) -> Vec<String> {
+fn reported(text: &str) -> Vec<String> {
     read_text(text).1.iter().map(|d| format!("{} {}", d.code.id, d.path)).collect()
 }
 
@@ -187,7 +187,7 @@ fn every_mistake_of_form_is_found() {
             "GW004 spec.kprobes[0].selectors[0].matchActions[0].rateLimit",
         ),
     ] {
-        assert_eq!(said(&with_spec(spec)), [expected], "{spec}");
+        assert_eq!(reported(&with_spec(spec)), [expected], "{spec}");
     }
 }
 
@@ -255,19 +255,19 @@ fn slips_in_kind_and_version() {
     let object = |version: &str, kind: &str| {
         format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: p}}\nspec: {{}}\n")
     };
-    assert_eq!(said(&object("cilium.io/v1alpha1", "Tracingpolicy")), ["GW002 kind"]);
-    assert_eq!(said(&object("cilium.io/v1", "TracingPolicy")), ["GW002 apiVersion"]);
-    assert_eq!(said("kind: TracingPolicy\nmetadata: {name: p}\nspec: {}\n"), ["GW005 apiVersion"]);
-    assert_eq!(said("apiVersion: cilium.io/v1alpha1\nmetadata: {name: p}\nspec: {}\n"), ["GW005 kind"]);
-    assert_eq!(said("a: 1\n"), ["GW002 "]);
-    assert_eq!(said("- 1\n"), ["GW002 "]);
-    assert_eq!(said("text\n"), ["GW002 "]);
+    assert_eq!(reported(&object("cilium.io/v1alpha1", "Tracingpolicy")), ["GW002 kind"]);
+    assert_eq!(reported(&object("cilium.io/v1", "TracingPolicy")), ["GW002 apiVersion"]);
+    assert_eq!(reported("kind: TracingPolicy\nmetadata: {name: p}\nspec: {}\n"), ["GW005 apiVersion"]);
+    assert_eq!(reported("apiVersion: cilium.io/v1alpha1\nmetadata: {name: p}\nspec: {}\n"), ["GW005 kind"]);
+    assert_eq!(reported("a: 1\n"), ["GW002 "]);
+    assert_eq!(reported("- 1\n"), ["GW002 "]);
+    assert_eq!(reported("text\n"), ["GW002 "]);
 }
 
 #[test]
 fn names_of_policies() {
     let named = |metadata: &str| {
-        said(&format!(
+        reported(&format!(
             "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {metadata}\nspec: {{}}\n"
         ))
     };

@@ -34,7 +34,7 @@ pub fn render(file: &File<'_>, finding: &Located) -> String {
     )
 }
 
-/// What stands after the second `::`.
+/// The text after the second `::`.
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }

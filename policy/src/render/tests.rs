@@ -17,7 +17,7 @@ spec:
     - {key: app, operator: In, values: []}
   kprobes:
   - call: security_file_permission
-    sycall: false  # a slip
+    sycall: false  # a typo
     message: \"ü\\ta file\"
     args:
     - index: 0
@@ -53,7 +53,7 @@ fn people_see_the_line() {
     error[GW003]: unknown field `sycall`; the API server silently drops it
       --> policies/files.yaml:11:5
        |
-    11 |     sycall: false  # a slip
+    11 |     sycall: false  # a typo
        |     ^^^^^^
        |
        = help: did you mean `syscall`?

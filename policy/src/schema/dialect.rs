@@ -14,7 +14,7 @@ pub(super) fn object(schema: &Value) -> Value {
     schema
 }
 
-/// Defaults are filled in before the schema is looked at, so a field with one is never missing; unknown fields were
+/// Defaults are filled in before the schema is applied, so a field with one is never missing; unknown fields were
 /// dropped by then; `nullable`, `int-or-string` and the formats of integers are keywords that bind.
 fn translated(schema: &Value) -> Value {
     let Value::Object(schema) = schema else { return schema.clone() };

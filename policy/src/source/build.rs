@@ -142,7 +142,7 @@ impl<'a> Builder<'a> {
             Event::SequenceEnd | Event::MappingEnd => self.close(span),
             Event::Alias(id) => self.alias(id, span),
             Event::UnresolvedAlias(name) => {
-                self.say(span, format!("alias `*{name}` has no anchor `&{name}` before it"));
+                self.report(span, format!("alias `*{name}` has no anchor `&{name}` before it"));
                 self.complete(Node::null(span), 0, 1, 0)
             }
             _ => Ok(()),
@@ -304,7 +304,7 @@ impl<'a> Builder<'a> {
         Box::new(Located { diagnostic: Diagnostic::new(&SYNTAX, self.path(), message), span: Some(span) })
     }
 
-    fn say(&mut self, span: Span, message: String) {
+    fn report(&mut self, span: Span, message: String) {
         let error = self.error(span, message);
         self.find(*error);
     }
@@ -321,7 +321,7 @@ fn scalar_node(text: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) ->
         None if style == ScalarStyle::Plain => scalar::plain(text),
         None => Value::String(text.to_string()),
     };
-    // Where nothing stands, the parser gives `~`.
+    // The parser gives `~` for a missing value.
     let written =
         if matches!(value, Value::String(_)) || span.is_empty() { Box::default() } else { Box::from(text) };
     Node { value, span, written, flow: !matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) }

@@ -16,7 +16,7 @@ pub const MAX_FINDINGS: usize = 1000;
 /// One document of an input.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// What it says; [`Value::Null`] where it can't be read.
+    /// Its contents; [`Value::Null`] if it can't be read.
     pub root: Node,
     /// Whether all of it could be read. Nothing is to be concluded from the tree otherwise.
     pub complete: bool,
@@ -27,7 +27,7 @@ pub struct Document {
 /// A diagnostic and the place in the text that it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
-    /// What is said.
+    /// The diagnostic.
     pub diagnostic: Diagnostic,
     /// Where; `None` where there was no text, as in an admission request.
     pub span: Option<Span>,
@@ -39,8 +39,8 @@ impl Document {
         Self { root: json::node(value), complete: true, findings: Vec::new() }
     }
 
-    /// The document of JSON text of which no place is to be told, as an object in an admission request. The error says
-    /// why it is no JSON.
+    /// The document of JSON text whose positions are not reported, as an object in an admission request. The error is
+    /// the reason why the text is not JSON.
     pub fn from_json_text(text: &str) -> Result<Self, serde_json::Error> {
         Ok(Self { root: json::read(text)?, complete: true, findings: Vec::new() })
     }
@@ -74,7 +74,7 @@ impl Document {
         let found = reached == path.0.len();
         let span = match (key, &node.value) {
             (Some(key), _) if at_key && found => key,
-            // Nothing stands after the colon.
+            // There is no value after the colon.
             (Some(key), _) if node.span.is_empty() => key,
             (_, Value::Map(entries)) if !node.flow => match (key, entries.first()) {
                 (Some(key), _) => key,

@@ -1,4 +1,4 @@
-//! JSON of which no place in a text is to be told: values, and the text that comes from an API server.
+//! JSON whose positions are not reported: values, and the text that comes from an API server.
 
 use std::fmt;
 

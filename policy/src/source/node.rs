@@ -1,4 +1,4 @@
-//! Values and where they stand.
+//! Values and their positions.
 
 use crate::diagnostic::Step;
 
@@ -27,7 +27,7 @@ impl Span {
         Self::new(byte, byte)
     }
 
-    /// Whether nothing stands there.
+    /// Whether it has no bytes.
     pub fn is_empty(self) -> bool {
         self.start == self.end
     }
@@ -48,7 +48,8 @@ impl Span {
 pub struct Node {
     /// What it is.
     pub value: Value,
-    /// Where it stands, quotes included. An alias stands where it is used, what is inside of it where it was written.
+    /// Its position, quotes included. An alias has the position where it is used, its contents the one where they were
+    /// written.
     pub span: Span,
     /// A boolean's, number's or null's own text (`yes`, `0x1F`); empty for everything else.
     pub written: Box<str>,
@@ -80,7 +81,7 @@ pub enum Value {
 pub struct Entry {
     /// Its name.
     pub key: String,
-    /// Where its name stands.
+    /// The position of its name.
     pub key_span: Span,
     /// Its value.
     pub value: Node,

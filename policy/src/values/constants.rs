@@ -1,4 +1,4 @@
-//! The kernel's named numbers that may stand in policies. All are part of its stable interface to programs.
+//! The kernel's named numbers that policies may use. All are part of its stable interface to programs.
 
 use gatewatch_abi::consts::FILE_TYPE_SHIFT;
 
@@ -194,12 +194,12 @@ fn named(table: Table, what: &'static str, text: &str) -> Result<u32, ValueError
     number(table, text).ok_or_else(|| ValueError::Unknown {
         text: text.to_owned(),
         what,
-        nearest: meant(table, text),
+        nearest: suggestion(table, text),
     })
 }
 
-/// The name that was probably meant: the same without its prefix (`tcp` for `IPPROTO_TCP`), or the nearest.
-fn meant(table: Table, text: &str) -> Option<&'static str> {
+/// The name that is likely to be intended: the same without its prefix (`tcp` for `IPPROTO_TCP`), or the nearest.
+fn suggestion(table: Table, text: &str) -> Option<&'static str> {
     let names = || table.iter().map(|(name, _)| *name);
     let bare = |name: &str| name.split_once('_').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(text));
     names().find(|name| bare(name)).or_else(|| nearest(text, names()))

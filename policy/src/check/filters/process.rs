@@ -4,9 +4,9 @@ use crate::{
     codes::{BAD_TEXT, OPERATOR_TYPE, UNKNOWN_CONSTANT},
     diagnostic::{Diagnostic, FieldPath},
     filter_rules::{bad_text, no_values, unreadable},
-    meant::{Sort, meant},
     model::{BinaryFilter, CapabilityFilter, NamespaceKind, Operator, Selector},
     nearest::nearest,
+    synonyms::{WordKind, synonym},
     values::{self, constants},
 };
 
@@ -49,7 +49,8 @@ pub(super) fn changes(selector: &Selector, path: &FieldPath, found: &mut Vec<Dia
                 path.field("values").index(k),
                 format!("unknown namespace kind {kind:?}; every node rejects the policy"),
             );
-            let meaning = meant(Sort::Namespace, kind, NamespaceKind::NAMES).map(|meaning| meaning.help);
+            let meaning =
+                synonym(WordKind::Namespace, kind, NamespaceKind::NAMES).map(|meaning| meaning.help);
             let near = || nearest(kind, NamespaceKind::NAMES.iter().copied());
             found.push(match meaning.or_else(|| near().map(|near| format!("did you mean `{near}`?"))) {
                 Some(help) => diagnostic.help(help),

@@ -1,8 +1,8 @@
-use super::super::testing::said;
+use super::super::testing::reported;
 
 /// A filter on the one argument of an LSM hook.
 fn on(ty: &str, filter: &str) -> Vec<String> {
-    said(&format!(
+    reported(&format!(
         "lsmhooks: [{{hook: x_y, args: [{{index: 0, type: {ty}}}], selectors: [{{matchArgs: [{{index: 0, {filter}}}]}}]}}]"
     ))
 }
@@ -70,13 +70,13 @@ fn values_that_mean_nothing() {
 #[test]
 fn indices() {
     assert_eq!(
-        said(
+        reported(
             "lsmhooks: [{hook: x_y, selectors: [{matchArgs: [{index: 1, operator: Equal, values: ['1']}]}]}]"
         ),
         [format!("GW303 {PLACE}.index")]
     );
     let field = |index: u32| {
-        said(&format!(
+        reported(&format!(
             "tracepoints: [{{subsystem: a, event: b, args: [{{index: 4, type: int}}], selectors: [{{matchArgs: \
              [{{index: {index}, operator: Equal, values: ['1']}}]}}]}}]"
         ))
@@ -84,7 +84,7 @@ fn indices() {
     assert_eq!((field(4), field(0)), (Vec::new(), Vec::new()));
     assert_eq!(field(1), ["GW303 spec.tracepoints[0].selectors[0].matchArgs[0].index"]);
     let data = |index: u32| {
-        said(&format!(
+        reported(&format!(
             "kprobes: [{{call: sys_dup, data: [{{index: 0, type: int, source: current_task, resolve: pid}}], \
              selectors: [{{matchData: [{{index: {index}, operator: Equal, values: ['1']}}]}}]}}]"
         ))
@@ -95,7 +95,8 @@ fn indices() {
 
 #[test]
 fn processes_and_changes() {
-    let with = |selector: &str| said(&format!("kprobes: [{{call: sys_dup, selectors: [{{{selector}}}]}}]"));
+    let with =
+        |selector: &str| reported(&format!("kprobes: [{{call: sys_dup, selectors: [{{{selector}}}]}}]"));
     let place = "spec.kprobes[0].selectors[0]";
     assert_eq!(with("matchNamespaceChanges: [{operator: In, values: [Mnt]}]"), [""; 0]);
     assert_eq!(

@@ -26,6 +26,7 @@ pub(super) const WORDS: &[&str] = &[
     "charts/",
     "docs/",
     "policies/",
+    "policy/",
     "tests/",
     "xtask/",
 ];

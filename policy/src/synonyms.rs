@@ -1,11 +1,11 @@
-//! Words that people write for operators, actions, types and namespaces, and the words of the language for the same.
-//! What only has a slip in it is found by [`nearest`](crate::nearest::nearest).
+//! Synonyms of the language's words for operators, actions, types and namespaces. [`nearest`](crate::nearest::nearest)
+//! finds likely typos.
 
 use crate::labels::namespace_help;
 
-/// What was meant by a word that isn't one of the language.
+/// The word of the language that has the same meaning as one that isn't.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Meaning {
+pub(crate) struct Synonym {
     /// The word of the language, if there is one for it.
     pub(crate) word: Option<&'static str>,
     /// What to write, and why.
@@ -14,7 +14,7 @@ pub(crate) struct Meaning {
 
 /// What a word should name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sort {
+pub(crate) enum WordKind {
     /// An operator of a filter; the values may be numbers or texts.
     Operator {
         /// Whether all values are numbers or ranges.
@@ -30,7 +30,7 @@ pub(crate) enum Sort {
     Other,
 }
 
-impl Sort {
+impl WordKind {
     /// How a person calls it.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -43,39 +43,39 @@ impl Sort {
     }
 }
 
-/// What was meant by a word, of those that are allowed in its place.
-pub(crate) fn meant(sort: Sort, text: &str, words: &[&'static str]) -> Option<Meaning> {
+/// The word that has the same meaning as `text`, out of those that are allowed in its place.
+pub(crate) fn synonym(kind: WordKind, text: &str, words: &[&'static str]) -> Option<Synonym> {
     let folded = fold(text);
     let has = |word: &str| words.contains(&word);
-    let meaning = match sort {
-        Sort::Operator { numbers } => operator(&folded, numbers, &has),
-        Sort::Action => action(&folded),
-        Sort::Type => ty(&folded),
-        Sort::Namespace => namespace(&folded),
-        Sort::Other => None,
+    let synonym = match kind {
+        WordKind::Operator { numbers } => operator(&folded, numbers, &has),
+        WordKind::Action => action(&folded),
+        WordKind::Type => ty(&folded),
+        WordKind::Namespace => namespace(&folded),
+        WordKind::Other => None,
     }?;
-    let allowed = meaning.word.is_none_or(has);
-    allowed.then_some(meaning)
+    let allowed = synonym.word.is_none_or(has);
+    allowed.then_some(synonym)
 }
 
 fn fold(text: &str) -> String {
     text.chars().filter(|c| !matches!(c, '_' | '-' | ' ' | '*')).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// A meaning with its plain help, and a reason where there is one.
-fn word(word: &'static str, reason: &str) -> Meaning {
+/// A synonym with its plain help, and a reason where there is one.
+fn word(word: &'static str, reason: &str) -> Synonym {
     let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-    Meaning { word: Some(word), help: format!("did you mean `{word}`{reason}?") }
+    Synonym { word: Some(word), help: format!("did you mean `{word}`{reason}?") }
 }
 
-fn none(help: &str) -> Meaning {
-    Meaning { word: None, help: help.to_owned() }
+fn none(help: &str) -> Synonym {
+    Synonym { word: None, help: help.to_owned() }
 }
 
-fn operator(folded: &str, numbers: bool, has: &dyn Fn(&str) -> bool) -> Option<Meaning> {
+fn operator(folded: &str, numbers: bool, has: &dyn Fn(&str) -> bool) -> Option<Synonym> {
     // Of labels, of arguments, or of the calling process.
     let (labels, args) = (has("DoesNotExist"), has("InMap"));
-    let meaning = match folded {
+    let synonym = match folded {
         "in" | "oneof" | "anyof" if args && numbers => {
             word("InMap", "one of several numbers; for strings it is `Equal`")
         }
@@ -133,11 +133,11 @@ fn operator(folded: &str, numbers: bool, has: &dyn Fn(&str) -> bool) -> Option<M
         "port" | "ports" if args => none("write `SPort` for the source or `DPort` for the destination"),
         _ => return None,
     };
-    Some(meaning)
+    Some(synonym)
 }
 
-fn action(folded: &str) -> Option<Meaning> {
-    let meaning = match folded {
+fn action(folded: &str) -> Option<Synonym> {
+    let synonym = match folded {
         "kill" | "terminate" | "killprocess" => word("Sigkill", ""),
         "sigterm" | "term" => word("Signal", "with `argSig: 15`"),
         "sigstop" | "stop" | "pause" => word("Signal", "with `argSig: 19`"),
@@ -156,12 +156,12 @@ fn action(folded: &str) -> Option<Meaning> {
         "dns" | "resolve" => word("DnsLookup", ""),
         _ => return None,
     };
-    Some(meaning)
+    Some(synonym)
 }
 
-fn ty(folded: &str) -> Option<Meaning> {
+fn ty(folded: &str) -> Option<Synonym> {
     let bare = folded.trim_start_matches("const").trim_start_matches("struct");
-    let meaning = match bare {
+    let synonym = match bare {
         "integer" | "i32" | "s32" | "signed" | "signedint" | "pidt" | "number" | "int32t" => word("int", ""),
         "u32" | "uint" | "unsigned" | "unsignedint" | "uidt" | "gidt" | "uint32t" | "kuidt" | "kgidt" => {
             word("uint32", "")
@@ -191,11 +191,11 @@ fn ty(folded: &str) -> Option<Meaning> {
         "module" => word("module", ""),
         _ => return None,
     };
-    Some(meaning)
+    Some(synonym)
 }
 
-fn namespace(folded: &str) -> Option<Meaning> {
-    let meaning = match folded {
+fn namespace(folded: &str) -> Option<Synonym> {
+    let synonym = match folded {
         "mount" | "mounts" | "fs" => word("Mnt", ""),
         "network" => word("Net", ""),
         "process" | "pidns" => word("Pid", ""),
@@ -203,7 +203,7 @@ fn namespace(folded: &str) -> Option<Meaning> {
         "kube" | "k8s" | "kubernetes" | "namespace" | "pod" => none(&namespace_help("NAME")),
         _ => return None,
     };
-    Some(meaning)
+    Some(synonym)
 }
 
 #[cfg(test)]
@@ -211,13 +211,13 @@ mod tests {
     use super::*;
     use crate::model::{ArgType, LabelOperator, NamespaceKind, Operator};
 
-    fn word_of(sort: Sort, text: &str, words: &[&'static str]) -> Option<&'static str> {
-        meant(sort, text, words).and_then(|meaning| meaning.word)
+    fn word_of(kind: WordKind, text: &str, words: &[&'static str]) -> Option<&'static str> {
+        synonym(kind, text, words).and_then(|synonym| synonym.word)
     }
 
     #[test]
     fn operators_by_their_values() {
-        let of = |text: &str, numbers| word_of(Sort::Operator { numbers }, text, Operator::NAMES);
+        let of = |text: &str, numbers| word_of(WordKind::Operator { numbers }, text, Operator::NAMES);
         assert_eq!(of("In", true), Some("InMap"));
         assert_eq!(of("In", false), Some("Equal"));
         assert_eq!(of("NotIn", true), Some("NotInMap"));
@@ -232,17 +232,17 @@ mod tests {
         ] {
             assert_eq!(of(text, false), Some(expected), "{text}");
         }
-        let regex = meant(Sort::Operator { numbers: false }, "Regex", Operator::NAMES).unwrap();
+        let regex = synonym(WordKind::Operator { numbers: false }, "Regex", Operator::NAMES).unwrap();
         assert!(regex.word.is_none() && regex.help.contains("`SubString`"), "{regex:?}");
-        assert_eq!(meant(Sort::Operator { numbers: false }, "Whatever", Operator::NAMES), None);
+        assert_eq!(synonym(WordKind::Operator { numbers: false }, "Whatever", Operator::NAMES), None);
     }
 
     #[test]
     fn only_words_that_are_allowed_there() {
         let (process, labels) = (["In", "NotIn"], LabelOperator::NAMES);
-        let operator = Sort::Operator { numbers: false };
+        let operator = WordKind::Operator { numbers: false };
         assert_eq!(word_of(operator, "Equal", &process), Some("In"));
-        assert_eq!(meant(operator, "StartsWith", &process), None);
+        assert_eq!(synonym(operator, "StartsWith", &process), None);
         assert_eq!(word_of(operator, "NotEquals", labels), Some("NotIn"));
         assert_eq!(word_of(operator, "NotExists", labels), Some("DoesNotExist"));
     }
@@ -250,16 +250,16 @@ mod tests {
     #[test]
     fn other_words() {
         let actions = ["Post", "NoPost", "Sigkill", "Signal", "Override", "NotifyEnforcer"];
-        assert_eq!(word_of(Sort::Action, "kill", &actions), Some("Sigkill"));
-        assert_eq!(word_of(Sort::Action, "Deny", &actions), Some("Override"));
-        assert_eq!(word_of(Sort::Action, "NotifyKiller", &actions), Some("NotifyEnforcer"));
+        assert_eq!(word_of(WordKind::Action, "kill", &actions), Some("Sigkill"));
+        assert_eq!(word_of(WordKind::Action, "Deny", &actions), Some("Override"));
+        assert_eq!(word_of(WordKind::Action, "NotifyKiller", &actions), Some("NotifyEnforcer"));
         for (text, expected) in
             [("struct file *", "file"), ("u32", "uint32"), ("const char *", "string"), ("sk_buff", "skb")]
         {
-            assert_eq!(word_of(Sort::Type, text, ArgType::NAMES), Some(expected), "{text}");
+            assert_eq!(word_of(WordKind::Type, text, ArgType::NAMES), Some(expected), "{text}");
         }
-        assert_eq!(word_of(Sort::Namespace, "Mount", NamespaceKind::NAMES), Some("Mnt"));
-        let kube = meant(Sort::Namespace, "Kube", NamespaceKind::NAMES).unwrap();
+        assert_eq!(word_of(WordKind::Namespace, "Mount", NamespaceKind::NAMES), Some("Mnt"));
+        let kube = synonym(WordKind::Namespace, "Kube", NamespaceKind::NAMES).unwrap();
         assert!(kube.help.contains("TracingPolicyNamespaced"), "{kube:?}");
         assert!(kube.help.contains("k8s:io.kubernetes.pod.namespace"), "{kube:?}");
     }

@@ -24,7 +24,7 @@ use gatewatch_policy::{
 
 /// One thing that was said.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Said {
+pub(crate) struct Reported {
     /// `GWnnn`.
     pub(crate) code: &'static str,
     /// How bad it is.
@@ -33,7 +33,7 @@ pub(crate) struct Said {
     pub(crate) text: String,
 }
 
-impl Said {
+impl Reported {
     /// Of a diagnostic.
     pub(crate) fn of(diagnostic: &Diagnostic) -> Self {
         Self { code: diagnostic.code.id, severity: diagnostic.severity, text: diagnostic.to_string() }
@@ -50,22 +50,22 @@ pub(crate) fn host_namespaces() -> BTreeMap<NamespaceKind, u32> {
 }
 
 /// Everything that is said of the policies in a text, each once.
-pub(crate) fn say(text: &str, schemas: &Schemas) -> Vec<Said> {
-    say_for(&everybody(), text, schemas)
+pub(crate) fn findings_of(text: &str, schemas: &Schemas) -> Vec<Reported> {
+    findings_for(&all_targets(), text, schemas)
 }
 
 /// Both programs: nothing is left out, and nothing is less than it is.
-pub(crate) fn everybody() -> Selection {
+pub(crate) fn all_targets() -> Selection {
     Selection::of(&[Target::Gatewatch, Target::Tetragon(Version::NEWEST)])
 }
 
 /// Everything that is said of a document without a kernel.
 pub(crate) fn assessed(document: &Document) -> Assessment {
-    assess(document, &Against::new(&everybody()))
+    assess(document, &Against::new(&all_targets()))
 }
 
 /// Everything that is said of the policies in a text for some targets, each once.
-pub(crate) fn say_for(selection: &Selection, text: &str, schemas: &Schemas) -> Vec<Said> {
+pub(crate) fn findings_for(selection: &Selection, text: &str, schemas: &Schemas) -> Vec<Reported> {
     let host_namespaces = host_namespaces();
     let kernels = KERNELS.iter().map(|kernel| Kernel {
         name: &kernel.release,
@@ -76,7 +76,7 @@ pub(crate) fn say_for(selection: &Selection, text: &str, schemas: &Schemas) -> V
     let against = Against { selection, schemas: Some(schemas), kernels: &kernels, fleet: Fleet::Requested };
     let documents = parse(text);
     let findings = documents.iter().flat_map(|document| assess(document, &against).findings);
-    let mut all: Vec<Said> = findings.map(|finding| Said::of(&finding.diagnostic)).collect();
+    let mut all: Vec<Reported> = findings.map(|finding| Reported::of(&finding.diagnostic)).collect();
     all.sort();
     all.dedup_by(|a, b| (a.code, a.severity) == (b.code, b.severity));
     all
