@@ -1,12 +1,13 @@
 //! Strings: where they are put together, and their look-up in the tries.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     helpers::generated::{
         bpf_map_lookup_elem, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user_str,
     },
     maps::{Array, LpmTrie},
 };
-use core::ffi::c_void;
 use gatewatch_abi::{
     Step, TextKey, TextSlot,
     consts::{

@@ -7,15 +7,19 @@
 mod saved;
 mod scope;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use crate::cgroup::{CgroupOwner, resolve};
-use crate::pods::{Container, Pod};
+use crate::{
+    cgroup::{CgroupOwner, resolve},
+    pods::{Container, Pod},
+};
 
-pub use saved::SavedAttribution;
-pub use scope::{Selection, selection, selects};
+pub use self::saved::SavedAttribution;
+pub use self::scope::{Selection, selection, selects};
 
 /// Time for a pod's object to follow its first cgroup.
 pub const POD_GRACE: Duration = Duration::from_mins(1);

@@ -11,14 +11,15 @@ mod queue;
 mod status;
 mod watch;
 
-use std::path::Path;
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 
-pub use queue::{Objects, Queue};
-pub use status::{Node as StatusNode, write as write_status};
+pub use self::queue::{Objects, Queue};
+pub use self::status::{Node as StatusNode, write as write_status};
 
 /// Time to reach the API server in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

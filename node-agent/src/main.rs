@@ -13,13 +13,16 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use gatewatch_agent::agent::{self, Agent, host_namespaces};
-use gatewatch_agent::bpf::{self, AttachTypes, BpfPrograms, Interruptible, Node, cgroup_steps};
-use gatewatch_agent::engine::Engine;
-use gatewatch_agent::profile::SavedProfile;
-use gatewatch_agent::series::SERIES_PER_POLICY;
-use gatewatch_agent::sources::{Files, Source};
-use gatewatch_agent::{allocator, http, kubernetes, policy_dir, privileges, profile};
+use gatewatch_agent::{
+    agent::{self, Agent, host_namespaces},
+    allocator,
+    bpf::{self, AttachTypes, BpfPrograms, Interruptible, Node, cgroup_steps},
+    engine::Engine,
+    http, kubernetes, policy_dir, privileges,
+    profile::{self, SavedProfile},
+    series::SERIES_PER_POLICY,
+    sources::{Files, Source},
+};
 use gatewatch_kernel::host::{Depth, Features, Support, host_to};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;

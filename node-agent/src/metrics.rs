@@ -6,12 +6,10 @@
 mod events;
 mod family;
 
-use std::borrow::Cow;
-use std::collections::HashSet;
-use std::time::Instant;
+use std::{borrow::Cow, collections::HashSet, time::Instant};
 
+use self::family::Family;
 use crate::series::{HookSample, Samples};
-use family::Family;
 
 /// Media type of what [`Exposition::render`] gives.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -183,8 +183,9 @@ fn repository(image: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     fn pod(value: serde_json::Value) -> Pod {
         Pod::from(&serde_json::from_value::<core::Pod>(value).unwrap())

@@ -1,19 +1,23 @@
 //! From the text of files to plans: parse, read, check, compile.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use gatewatch_policy::assess::{Against, Assessment, Fleet, Kernel, Objects, assess};
-use gatewatch_policy::compile::Environment;
-use gatewatch_policy::diagnostic::Severity;
-use gatewatch_policy::model::{Kind, LabelSelector, Policy};
-use gatewatch_policy::plan::Plan;
-use gatewatch_policy::read::{self, Identity};
-use gatewatch_policy::source::{self, Lines, Located};
-use gatewatch_policy::{selection::Selection, target::Target};
+use gatewatch_policy::{
+    assess::{Against, Assessment, Fleet, Kernel, Objects, assess},
+    compile::Environment,
+    diagnostic::Severity,
+    model::{Kind, LabelSelector, Policy},
+    plan::Plan,
+    read::{self, Identity},
+    selection::Selection,
+    source::{self, Lines, Located},
+    target::Target,
+};
 
-use crate::engine::PolicyKey;
-use crate::sources::Origin;
+use crate::{engine::PolicyKey, sources::Origin};
 
 /// One policy of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -221,8 +225,7 @@ impl Library {
 
 #[cfg(test)]
 mod tests {
-    use gatewatch_policy::model::LabelSelector;
-    use gatewatch_policy::plan::Scope;
+    use gatewatch_policy::{model::LabelSelector, plan::Scope};
 
     use super::*;
 

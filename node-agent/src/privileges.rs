@@ -1,7 +1,9 @@
 //! Whether this process may do what the agent does, checked before anything is loaded.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CapabilitySet, capabilities};
+use rustix::{
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    thread::{CapabilitySet, capabilities},
+};
 
 /// Capabilities that are missing.
 #[derive(Debug, thiserror::Error)]

@@ -3,8 +3,10 @@
 //! Reading everything that the kernel offers takes some ten times the memory that the agent needs otherwise, once. So
 //! another process does it, and gives the result.
 
-use std::io::{self, Write as _};
-use std::process::{Command, Stdio};
+use std::{
+    io::{self, Write as _},
+    process::{Command, Stdio},
+};
 
 use gatewatch_kernel::{HostError, host};
 

@@ -13,24 +13,29 @@ mod samples;
 mod saved;
 mod totals;
 
-use std::collections::BTreeMap;
-use std::hash::Hash;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    hash::Hash,
+    time::{Duration, Instant},
+};
 
 // Ten thousand keys are looked up in each scrape, and the standard hash takes as long as all else.
 use foldhash::{HashMap, HashSet};
 
+use self::{
+    entry::{Entry, Key},
+    names::{Name, Names},
+    place::Lookups,
+};
 use crate::attribution::{Attribution, CgroupKey, Forgotten};
 
-use entry::{Entry, Key};
-use names::{Name, Names};
-use place::Lookups;
-
-pub use hook::{Hook, InPolicy};
-pub use label::binary_label;
-pub use samples::{Labels, Row, Sample, Samples};
-pub use saved::{SavedSeries, SavingSeries};
-pub use totals::{HookSample, HookTotals, SavedTotals};
+pub use self::{
+    hook::{Hook, InPolicy},
+    label::binary_label,
+    samples::{Labels, Row, Sample, Samples},
+    saved::{SavedSeries, SavingSeries},
+    totals::{HookSample, HookTotals, SavedTotals},
+};
 
 /// How long the series of a deleted pod stay after the first scrape that had their last values: time for a second
 /// Prometheus to see them too.

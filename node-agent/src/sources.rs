@@ -5,12 +5,9 @@
 
 mod files;
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::path::PathBuf;
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use crate::pods::Pod;
-use crate::policy_dir::DirError;
+use crate::{pods::Pod, policy_dir::DirError};
 
 pub use files::Files;
 

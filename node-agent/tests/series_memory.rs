@@ -1,13 +1,17 @@
 //! What a series takes in memory. In a process of its own, which nothing else grows.
 #![allow(clippy::unwrap_used, reason = "what fails ends the test")]
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use gatewatch_agent::attribution::{Attribution, Forgotten};
-use gatewatch_agent::pods::{Pod, Workload};
-use gatewatch_agent::series::{Count, Hook, Hooks, Series};
+use gatewatch_agent::{
+    attribution::{Attribution, Forgotten},
+    pods::{Pod, Workload},
+    series::{Count, Hook, Hooks, Series},
+};
 use gatewatch_policy::plan::{HookPoint, PodScope, Scope, When};
 
 const PODS: u64 = 1_000;

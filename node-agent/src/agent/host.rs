@@ -1,8 +1,10 @@
 //! What the agent has to know of the machine.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use gatewatch_policy::model::NamespaceKind;
 

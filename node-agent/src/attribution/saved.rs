@@ -1,7 +1,6 @@
 //! What is known of cgroups and pods beyond the agent's end: counts of those that are gone may still be unread.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,9 @@
 //! The cgroups that a policy selects.
 
-use gatewatch_policy::model::LabelSelector;
-use gatewatch_policy::plan::{PodScope, Scope};
+use gatewatch_policy::{
+    model::LabelSelector,
+    plan::{PodScope, Scope},
+};
 
 use super::{ContainerState, Owner};
 use crate::pods::Pod;
@@ -61,12 +63,13 @@ fn of_container(scope: &PodScope, pod: &Pod, container: &ContainerState) -> Sele
 mod tests {
     use std::sync::Arc;
 
-    use gatewatch_policy::labels::NAMESPACE_KEY;
-    use gatewatch_policy::model::{LabelExpression, LabelOperator};
+    use gatewatch_policy::{
+        labels::NAMESPACE_KEY,
+        model::{LabelExpression, LabelOperator},
+    };
 
     use super::*;
-    use crate::attribution::tests::pod;
-    use crate::pods::Container;
+    use crate::{attribution::tests::pod, pods::Container};
 
     fn labels(pairs: &[(&str, &str)]) -> LabelSelector {
         LabelSelector {

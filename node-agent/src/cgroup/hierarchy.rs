@@ -1,10 +1,13 @@
 //! The cgroup hierarchy of a running system: where it is mounted, and which cgroups there are.
 
-use std::fs;
-use std::io;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{DirEntryExt as _, MetadataExt as _},
+    },
+    path::{Path, PathBuf},
+};
 
 /// Every cgroup below a mount of the cgroup v2 file system: its id and its path from there, the root (`/`) first
 /// and each one before those in it.

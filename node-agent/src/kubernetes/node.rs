@@ -1,12 +1,12 @@
 //! The node's own object: its labels, for `nodeSelector`.
 
 use k8s_openapi::api::core::v1 as core;
-use kube::core::PartialObjectMeta;
-use kube::runtime::watcher;
-use kube::{Api, Client};
+use kube::{Api, Client, core::PartialObjectMeta, runtime::watcher};
 
-use super::queue::{Objects, Queue};
-use super::watch::{Handler, watch as watch_objects};
+use super::{
+    queue::{Objects, Queue},
+    watch::{Handler, watch as watch_objects},
+};
 use crate::sources::Change;
 
 type Meta = PartialObjectMeta<core::Node>;

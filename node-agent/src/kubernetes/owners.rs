@@ -3,13 +3,16 @@
 //! Names are made by rule, and the rule is used where the API server can't be asked; but a Job may be named as if a
 //! `CronJob` had made it. So the owner is asked for its own owner, once for each.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
-use k8s_openapi::api::{apps::v1::ReplicaSet, batch::v1::Job, core::v1::Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::core::PartialObjectMeta;
-use kube::{Api, Client};
+use k8s_openapi::{
+    api::{apps::v1::ReplicaSet, batch::v1::Job, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
+use kube::{Api, Client, core::PartialObjectMeta};
 
 use crate::pods::Workload;
 

@@ -1,15 +1,14 @@
 //! The pods of the node.
 
 use k8s_openapi::api::core::v1 as core;
-use kube::core::DeserializeGuard;
-use kube::runtime::watcher;
-use kube::{Api, Client};
+use kube::{Api, Client, core::DeserializeGuard, runtime::watcher};
 
-use super::owners::Owners;
-use super::queue::{Objects, Queue};
-use super::watch::{Handler, watch as watch_objects};
-use crate::pods::Pod;
-use crate::sources::Change;
+use super::{
+    owners::Owners,
+    queue::{Objects, Queue},
+    watch::{Handler, watch as watch_objects},
+};
+use crate::{pods::Pod, sources::Change};
 
 type Guarded = DeserializeGuard<core::Pod>;
 

@@ -5,13 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use kube::api::{ApiResource, DynamicObject};
-use kube::runtime::watcher;
-use kube::{Api, Client};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject},
+    runtime::watcher,
+};
 use serde_json::{Value, json};
 
-use super::queue::{Objects, Queue};
-use super::watch::{Handler, watch};
+use super::{
+    queue::{Objects, Queue},
+    watch::{Handler, watch},
+};
 use crate::sources::{Change, Origin};
 
 /// What `kubectl apply` writes into an object: the object, again.

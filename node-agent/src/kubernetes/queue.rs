@@ -1,10 +1,14 @@
 //! What the watching tasks have found and the agent hasn't taken yet.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use crate::policy_dir::DirError;
-use crate::sources::{Change, Source};
+use crate::{
+    policy_dir::DirError,
+    sources::{Change, Source},
+};
 
 /// A kind of objects that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,17 +9,20 @@ use gatewatch_crds::node_tracing::{
     Support,
 };
 use gatewatch_kernel::host::{self, Features};
-use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{Patch, PatchParams};
-use kube::core::PartialObjectMeta;
-use kube::{Api, Client};
+use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+    core::PartialObjectMeta,
+};
 use serde_json::json;
 use tokio::sync::watch;
 
 use super::FIELD_MANAGER;
-use crate::agent::PolicySet;
-use crate::metrics::{self, PolicyStatus};
+use crate::{
+    agent::PolicySet,
+    metrics::{self, PolicyStatus},
+};
 
 /// How long changes are gathered: policies come in groups.
 const GATHER: Duration = Duration::from_secs(1);

@@ -1,12 +1,15 @@
 //! Watching one kind of objects, whatever happens to the API server.
 
-use std::fmt::Debug;
-use std::future::Future;
+use std::{fmt::Debug, future::Future};
 
 use futures::StreamExt as _;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event};
-use kube::{Api, Resource};
+use kube::{
+    Api, Resource,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Event},
+    },
+};
 use serde::de::DeserializeOwned;
 
 use super::queue::{Objects, Queue};

@@ -3,11 +3,12 @@
 //! They come sorted, each once, and made of few texts: so each text is made ready once, and the answer has room for all
 //! series before the first is written.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
-use super::Metric;
-use super::family::{escape, head};
+use super::{
+    Metric,
+    family::{escape, head},
+};
 use crate::series::{Row, Samples};
 
 /// Writes them; nothing where there are none.

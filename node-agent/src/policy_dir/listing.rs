@@ -1,12 +1,13 @@
 //! Which files there are below a directory.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, Metadata};
-use std::io;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs::{self, Metadata},
+    io,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
 
 use super::DirError;
 

@@ -1,5 +1,4 @@
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::{fs, os::unix::fs::symlink};
 
 use tempfile::TempDir;
 

@@ -4,9 +4,11 @@ use std::time::Instant;
 
 use foldhash::HashMap;
 
-use super::entry::Key;
-use super::names::{Name, Names};
-use super::{Held, Hooks, OVERFLOW_BINARY, Series};
+use super::{
+    Held, Hooks, OVERFLOW_BINARY, Series,
+    entry::Key,
+    names::{Name, Names},
+};
 use crate::attribution::{Attribution, CgroupKey, Owner, Selection, selection};
 
 /// Lookups of one fold and their results: ten thousand counts belong to some hundred hooks and cgroups.

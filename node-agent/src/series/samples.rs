@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::entry::{Entry, Key};
-use super::names::Names;
+use super::{
+    entry::{Entry, Key},
+    names::Names,
+};
 
 /// The labels of `tetragon_policy_events_total`, in the order in which they are exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,12 +5,13 @@
 
 use std::time::Instant;
 
-use serde::ser::SerializeStruct as _;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
 
-use super::entry::{Entry, Key};
-use super::names::Name;
-use super::{Held, Series};
+use super::{
+    Held, Series,
+    entry::{Entry, Key},
+    names::Name,
+};
 use crate::attribution::CgroupKey;
 
 /// Writes the series down.

@@ -1,9 +1,13 @@
 //! Series that outlive the agent, and series that a policy has no room for.
 
-use super::tests::{everything, hook};
-use super::*;
-use crate::attribution::POD_GRACE;
-use crate::attribution::tests::{path, pod_with};
+use super::{
+    tests::{everything, hook},
+    *,
+};
+use crate::attribution::{
+    POD_GRACE,
+    tests::{path, pod_with},
+};
 
 const POD: u64 = 71;
 const GONE: u64 = 72;

@@ -1,13 +1,19 @@
 use std::sync::Arc;
 
-use gatewatch_policy::model::LabelSelector;
-use gatewatch_policy::plan::{HookPoint, PodScope, Scope, When};
+use gatewatch_policy::{
+    model::LabelSelector,
+    plan::{HookPoint, PodScope, Scope, When},
+};
 use proptest::prelude::*;
 
 use super::*;
-use crate::attribution::tests::{path, pod_with, uid};
-use crate::attribution::{POD_GRACE, REMEMBERED};
-use crate::pods::Pod;
+use crate::{
+    attribution::{
+        POD_GRACE, REMEMBERED,
+        tests::{path, pod_with, uid},
+    },
+    pods::Pod,
+};
 
 pub(crate) fn everything() -> Arc<Scope> {
     Arc::new(Scope { host: true, pods: Some(PodScope::default()) })

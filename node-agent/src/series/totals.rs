@@ -1,8 +1,10 @@
 //! Totals by policy and hook: what was lost.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -107,9 +109,13 @@ impl<K: Clone + Eq + Hash> HookTotals<K> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Hooks;
-    use super::super::tests::{everything, hook};
-    use super::*;
+    use super::{
+        super::{
+            Hooks,
+            tests::{everything, hook},
+        },
+        *,
+    };
 
     fn totals(of: &HookTotals<u32>) -> Vec<String> {
         of.samples().iter().map(|s| format!("{} {} {}", s.policy, s.hook, s.value)).collect()

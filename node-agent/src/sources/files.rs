@@ -1,12 +1,16 @@
 //! Policies in a directory, pods in a file.
 
-use std::fs;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use super::{Change, Origin, Source};
-use crate::pods::parse_pods;
-use crate::policy_dir::{DirError, PolicyDir};
+use crate::{
+    pods::parse_pods,
+    policy_dir::{DirError, PolicyDir},
+};
 
 /// How often they are read.
 const EVERY: Duration = Duration::from_secs(1);
