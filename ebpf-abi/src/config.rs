@@ -1,4 +1,4 @@
-//! What one matcher program looks at. The agent fills a [`MatcherConfig`] in and freezes it into the program's
+//! The fields that one matcher reads. The agent fills a [`MatcherConfig`] in and freezes it into the program's
 //! `.rodata`; the verifier then knows every field of it and removes what isn't used.
 //!
 //! A *row* is a bitmap over the selectors of all policies that hook the function; row `r` is the words
@@ -6,7 +6,7 @@
 //! the value of a field to a row; the rows of all fields are AND-ed, and each bit that is left is a selector that matches.
 //!
 //! A row is named by its number, and where rows have several words, by the first and the last of them that isn't 0 as
-//! well ([`row_name`](crate::row_name)): a value that one selector wants leaves one word to look at. The rows of policy sets,
+//! well ([`row_name`](crate::row_name)): a value that one selector wants leaves one word. The rows of policy sets,
 //! of `TABLE_INLINE` and of `TABLE_MASK` have numbers alone.
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// An integer that is looked at.
+/// An integer that is matched.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -43,13 +43,13 @@ pub struct IntSlot {
     pub default_row: u32,
     /// The row where there is no such value (the port of a unix socket).
     pub absent_row: u32,
-    /// `TABLE_DIRECT`: the bits of the value that are looked at.
+    /// `TABLE_DIRECT`: the bits of the value that are compared.
     pub mask: u64,
     /// Values of `TABLE_INLINE`, sign-extended to 64 bits. For `INT_DESCENDS` the ids.
     pub values: [u64; INLINE_VALUES],
 }
 
-/// A string or a path that is looked at.
+/// A string or a path that is matched.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -87,7 +87,7 @@ pub const fn is_path(source: u32) -> bool {
     matches!(source, TEXT_FILE | TEXT_PATH | TEXT_BINPRM)
 }
 
-/// An address that is looked at.
+/// An address that is matched.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -102,7 +102,7 @@ pub struct AddrSlot {
     pub pad: u32,
 }
 
-/// A `followChildren` set that is looked at.
+/// A `followChildren` set that is matched.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -115,7 +115,7 @@ pub struct FollowSlot {
     pub outside_row: u32,
 }
 
-/// All that one program looks at.
+/// The configuration of one matcher: all fields that it reads.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -126,7 +126,7 @@ pub struct MatcherConfig {
     pub syscall: u32,
     /// Parameters of the function as its BTF prototype has them: where fexit finds the result.
     pub params: u32,
-    /// Not 0: the map `BINARY_ROWS` is looked at.
+    /// Not 0: the map `BINARY_ROWS` is read.
     pub binary: u32,
     /// The row of a program that `BINARY_ROWS` doesn't have.
     pub binary_row: u32,

@@ -9,7 +9,7 @@ pub const fn mix(hash: u64, word: u64) -> u64 {
 }
 
 /// The id of the program at `path`, as the BPF programs compute it. `key` is secret and drawn at each start,
-/// so that nobody can prepare two paths of one id. A path is hashed as it is stored: cut to
+/// so that no program can prepare two paths of one id. A path is hashed as it is stored: cut to
 /// [`BINARY_PATH_BYTES`](crate::consts::BINARY_PATH_BYTES), as little-endian words, the last one filled with
 /// zeros, its (uncut) length first. The id is never 0, which stands for "no program known".
 pub fn binary_id(key: u64, path: &[u8]) -> u64 {

@@ -5,7 +5,7 @@
 //! layout for maps that outlive a process.
 //!
 //! * [`Layout`]: where the fields of the kernel's own structures lie on this node;
-//! * [`MatcherConfig`]: what one matcher program looks at, frozen before the program is loaded;
+//! * [`MatcherConfig`]: the fields that one matcher reads, frozen before the program is loaded;
 //! * [`CountKey`], [`Process`], [`Binary`] and the LPM keys: the contents of the maps.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 #![cfg_attr(not(feature = "user"), no_std)]
@@ -43,13 +43,13 @@ pub mod consts {
     /// Entries of a hook's table of cgroups that no policy watches, see [`unwatched_slot`](crate::unwatched_slot). A power of
     /// two.
     pub const UNWATCHED: usize = 512;
-    /// What stands in `attach_fentry` and `attach_fexit` for the offsets of `task_struct.cgroups`, `css_set.dfl_cgrp`,
+    /// Placeholders in `attach_fentry` and `attach_fexit` for the offsets of `task_struct.cgroups`, `css_set.dfl_cgrp`,
     /// `cgroup.kn` and `kernfs_node.id`: offsets of instructions, which the agent writes before it loads them.
     pub const CGROUP_STEPS: [i16; 4] = [0x7c01, 0x7c02, 0x7c03, 0x7c04];
     /// The name of a row without a bit.
     pub const NO_ROW: u32 = u32::MAX;
 
-    /// Integer fields that one kernel function's policies may look at together.
+    /// Integer fields that one kernel function's policies may read together.
     pub const INT_SLOTS: usize = 8;
     /// String and path fields of one kernel function.
     pub const TEXT_SLOTS: usize = 3;
@@ -66,7 +66,7 @@ pub mod consts {
     /// Bytes of a string that an LPM key holds (256 bytes is the kernel's limit for a trie's data, see
     /// `LPM_DATA_SIZE_MAX` in `kernel/bpf/lpm_trie.c`; one names the slot).
     pub const TEXT_BYTES: usize = 255;
-    /// Bytes of a string's end that a `Postfix` looks at (Tetragon's limit is 127).
+    /// Bytes of a string's end that a `Postfix` compares (Tetragon's limit is 127).
     pub const POSTFIX_BYTES: usize = 127;
     /// Bytes of a program's path that are kept; a longer one is cut.
     pub const BINARY_PATH_BYTES: usize = 504;
@@ -108,7 +108,7 @@ pub mod consts {
     pub const FILE_TYPE_SHIFT: u32 = 12;
     /// Ids that one slot of `INT_DESCENDS` compares.
     pub const FORK_PIDS: usize = INLINE_VALUES;
-    /// Processes that such a slot looks at: the process itself, its parent, and so on.
+    /// Processes that such a slot checks: the process itself, its parent, and so on.
     pub const FORK_LEVELS: u32 = 32;
 
     /// `IntSlot::table`: up to [`INLINE_VALUES`] comparisons.
@@ -223,6 +223,6 @@ pub mod consts {
 /// included. Shapes of maps needn't be numbered: a hash over them stands beside this in the folder's name.
 pub const VERSION: u32 = 5;
 
-/// Earlier numbers under which the maps mean the same, so that an agent goes on with what these have left. What agents
+/// Earlier numbers under which the maps mean the same, so that an agent continues with what these have left. What agents
 /// wrote there themselves is read by `upgrade` in the agent.
 pub const CONTINUED: [u32; 1] = [4];

@@ -93,7 +93,7 @@ pub struct ExactKey {
 pub struct Step {
     /// The number of the step before it, for the first byte that of no step; 0: there is no such step.
     pub from: u32,
-    /// Where the steps behind it are; 0 where no entry goes on.
+    /// Where the steps behind it are; 0 where no entry continues.
     pub to: u32,
     /// The row of the entry that ends with it.
     pub row: u32,

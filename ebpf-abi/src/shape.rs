@@ -1,5 +1,6 @@
-//! What a matcher's code can look at. The kernel keeps a program as it was loaded, with all that its [`MatcherConfig`] has no use
-//! for; so there are some that can do less, and each function gets the smallest that can do what its policies want.
+//! The fields that a matcher's code can read. The kernel keeps a program as it was loaded, with all code that its
+//! [`MatcherConfig`] does not use. So there are smaller variants, and each function gets the smallest that supports its
+//! policies.
 
 use crate::{
     IntSlot, MatcherConfig, TextSlot,
@@ -17,13 +18,13 @@ pub struct Shape {
     pub ints: usize,
     /// Whether integers are arguments and results that are looked up value by value.
     pub plain: bool,
-    /// Whether integers are looked at that few policies ask for: types of files, and ancestors.
+    /// Whether integers are supported that few policies match: types of files, and ancestors.
     pub rare: bool,
     /// String slots.
     pub texts: usize,
     /// Address slots.
     pub addrs: usize,
-    /// Whether strings are paths of which only the beginning is looked at.
+    /// Whether strings are paths of which only the beginning is compared.
     pub beginnings: bool,
 }
 
@@ -33,7 +34,7 @@ impl Shape {
         Self { ints: 3, plain: false, rare: false, texts: 0, addrs: 0, beginnings: true };
     /// Beginnings of one or two paths, and a plain integer.
     pub const PATHS: Self = Self { ints: 1, plain: true, rare: false, texts: 2, addrs: 0, beginnings: true };
-    /// All that a config can hold.
+    /// All that a configuration can hold.
     pub const EVERYTHING: Self = Self {
         ints: INT_SLOTS,
         plain: false,
@@ -43,7 +44,7 @@ impl Shape {
         beginnings: false,
     };
 
-    /// Whether a matcher of this shape can look at all that a config wants. Slots are used in their order.
+    /// Whether a matcher of this shape can read all fields of a configuration. Slots are used in their order.
     pub fn can_do(&self, config: &MatcherConfig) -> bool {
         let ints = || config.ints.iter().filter(|slot| slot.source != INT_NONE);
         let addrs = config.addrs.iter().filter(|slot| slot.source != ADDR_NONE).count();

@@ -1,4 +1,4 @@
-//! Where something about a task stands in the tables that are shared by all tasks.
+//! The index of a task in the tables that all tasks share.
 
 /// Spreads addresses of `task_struct`s, which are multiples of 64, over 32 bits.
 #[inline]
@@ -13,14 +13,14 @@ pub const fn task_slot(task: u64) -> u32 {
 }
 
 /// Its index in `GENERATIONS`. The number there changes with everything that a [`Task`](crate::Task) remembers: when a task
-/// runs another program, goes to another cgroup or ends, and when the agent assigns policy sets to cgroups, takes counts away
+/// runs another program, goes to another cgroup or ends, and when the agent assigns policy sets to cgroups, removes counts
 /// or corrects what processes run. It never comes back to what it was.
 #[inline]
 pub const fn generation_slot(task: u64) -> u32 {
     spread(task) >> (32 - crate::consts::GENERATIONS.trailing_zeros())
 }
 
-/// Where a cgroup stands in a hook's table of those that no policy watches. Ids count a directory's files too, of which a
+/// The index of a cgroup in a hook's table of those that no policy watches. Ids count a directory's files too, of which a
 /// cgroup has dozens: their lowest bits tell nothing, and without them this is a single operation on the id.
 #[inline]
 #[allow(clippy::cast_possible_truncation, reason = "what is left fits")]

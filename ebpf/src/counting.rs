@@ -74,7 +74,7 @@ pub unsafe fn count_word<const APART: bool>(bits: u64, first: u32, task: *mut Ta
     }
 }
 
-/// The same as [`increment`]. A function that other objects could call, as its name says, is looked at by the verifier once,
+/// The same as [`increment`]. A function that other objects could call, as its name says, is checked by the verifier once,
 /// and not for each of 1,024 bits; so it can be given numbers alone, and finds what is remembered of the task again, which
 /// `event` has just made sure of.
 #[unsafe(no_mangle)]

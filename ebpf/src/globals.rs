@@ -4,7 +4,7 @@
 
 use gatewatch_abi::{AddrSlot, BitAction, FollowSlot, IntSlot, Layout, MatcherConfig, TextSlot};
 
-/// What the matcher looks at.
+/// The fields that the matcher reads.
 #[unsafe(no_mangle)]
 pub static CONFIG: MatcherConfig = MatcherConfig {
     words: 0,

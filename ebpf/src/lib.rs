@@ -1,11 +1,12 @@
 //! The BPF programs of Gatewatch: an object for each bin.
 //!
 //! * `track` follows processes and cgroups: which program a process runs, which directory a cgroup is. Loaded once.
-//! * `attach` is what sits on a kernel function: it jumps to the function's matcher, so that a matcher can be
+//! * `attach` is attached to a kernel function: it tail-calls the function's matcher, so that a matcher can be
 //!   replaced in one step, between two events.
 //! * `matcher` matches an event and counts it. Loaded once for each kernel function, with a
-//!   [`MatcherConfig`](gatewatch_abi::MatcherConfig) frozen into it that says which fields the policies on this function look at.
-//!   The verifier then knows every field of the spec, and what isn't used is removed before the program runs.
+//!   [`MatcherConfig`](gatewatch_abi::MatcherConfig) frozen
+//!   into it, which lists the fields that the policies on this function read. The verifier then knows every field of it,
+//!   and removes unused code before the program runs.
 #![no_std]
 #![feature(asm_experimental_arch)]
 

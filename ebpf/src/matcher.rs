@@ -49,8 +49,8 @@ static POSTFIX: LpmTrie<TextKey, u32> = LpmTrie::with_max_entries(1, 0);
 #[map]
 static ADDRESSES: LpmTrie<AddrKey, u32> = LpmTrie::with_max_entries(1, 0);
 
-/// Looks at one event and counts it for every policy that it matches. `C` is the way of attaching, `R` what keeps the
-/// rows, `S` what can be looked at.
+/// Matches one event and counts it for every policy that selects it. `C` is the way of attaching, `R` keeps the rows, and
+/// `S` names the fields that can be read.
 #[inline(always)]
 pub fn event<C: Context, R: Rows, S: Shaped>(ctx: C) {
     let mut rows = MaybeUninit::uninit();

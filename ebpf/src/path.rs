@@ -26,7 +26,7 @@ const COMPLETE: u32 = 1;
 /// `Scratch::done`: there was no room.
 const CUT: u32 = 2;
 
-/// Components that are followed by typed pointers; a deeper path goes on without.
+/// Components that are followed by typed pointers; a deeper path is read without.
 const TYPED_DEPTH: u64 = 16;
 
 /// Gathers the names of the path of the `struct path` at `path`, as the calling process sees it. They are still to be
@@ -277,7 +277,7 @@ unsafe fn step(scratch: *mut Scratch) {
     }
 }
 
-/// Goes on in a mount.
+/// Continues in a mount.
 ///
 /// # Safety
 ///

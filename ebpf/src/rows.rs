@@ -39,7 +39,7 @@ const FIELDS: usize = POSTFIXES + TEXT_SLOTS;
 
 /// The rows of an event's fields. Every method that takes one is false when nothing is left for sure.
 pub trait Rows {
-    /// No field was looked at. In place: a copy on its way would have a place on the stack of its own.
+    /// No field was read yet. In place: a copy on its way would have a place on the stack of its own.
     fn begin(place: &mut MaybeUninit<Self>) -> &mut Self
     where
         Self: Sized;
@@ -51,7 +51,7 @@ pub trait Rows {
     fn mask(&mut self, slot: usize, value: u64) -> bool;
     /// Whether anything is left: asked before the fields that cost much.
     fn any(&mut self) -> bool;
-    /// Counts what is left. `ALL`: whether fields were looked at that cost much.
+    /// Counts what is left. `ALL`: whether expensive fields were read.
     ///
     /// # Safety
     ///
@@ -81,7 +81,7 @@ fn masked<const PAIRED: bool>(slot: usize, value: u64, words: u32, w: u32) -> Op
 }
 
 /// The rows from `first` on of the bits that are set, OR-ed: word `w` of them. A function that other objects could call, as
-/// its name says, is looked at by the verifier once, and not with all its turns for each mask and each word.
+/// its name says, is checked by the verifier once, and not with all its turns for each mask and each word.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn hits(value: u64, first: u32, words: u32, w: u32) -> u64 {

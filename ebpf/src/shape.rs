@@ -1,8 +1,8 @@
-//! What a matcher can look at: each object is made for one of these.
+//! The fields that a matcher can read: each object is built for one of these.
 
 use gatewatch_abi::Shape;
 
-/// What a matcher can look at.
+/// The fields that a matcher can read.
 pub trait Shaped {
     /// Which fields.
     const SHAPE: Shape;

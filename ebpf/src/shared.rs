@@ -10,7 +10,7 @@ use gatewatch_abi::{
     consts::{self, PLACES},
 };
 
-/// Where the counts of matches stand in [`VALUES`].
+/// The index of each count in [`VALUES`].
 #[map]
 pub static COUNTS: HashMap<CountKey, u32> = HashMap::pinned(PLACES, 0);
 

@@ -18,8 +18,8 @@ pub fn begin() {
     }
 }
 
-/// Gives memory that is free back to the kernel. The allocator does that by itself only with what lies at the heap's end,
-/// and of 150,000 types in as many pieces little does.
+/// Gives memory that is free back to the kernel. The allocator returns only the end of the heap
+/// automatically, and few of 150,000 types in as many pieces are there.
 #[allow(unsafe_code, reason = "no maintained crate wraps malloc_trim")]
 pub fn give_back() {
     #[cfg(target_env = "gnu")]

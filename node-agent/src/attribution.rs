@@ -162,7 +162,7 @@ impl Attribution {
         }
     }
 
-    /// Takes these as all the pods that there are. Pods that were known and aren't among them are gone, and are
+    /// Takes these as all the pods that exist. Known pods that are not among them were deleted, and are
     /// remembered for counts that come late.
     pub fn set_pods(&mut self, pods: Vec<Pod>, now: Instant) {
         let mut mirrors = Vec::new();

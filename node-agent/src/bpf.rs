@@ -1,16 +1,19 @@
 //! The BPF programs as the agent handles them: loading, maps, attaching.
 //!
 //! [`BpfPrograms`] owns everything in the kernel. One [`Function`](function::Function) stands for each kernel function
-//! that is hooked; what its matcher looks at comes as [`Tables`] from the policy engine.
+//! that is hooked. The policy engine builds the [`Tables`] that its matcher reads.
 
 mod alive;
+mod attach_type;
 mod batch;
 mod blob;
 mod bpffs;
 mod counts;
 pub mod error;
+mod fdinfo;
 mod fprobe;
 mod function;
+mod hook_name;
 mod loader;
 mod maps;
 mod node;
@@ -43,8 +46,9 @@ use self::{
 pub use self::{
     bpffs::cleanup,
     error::LoadError,
+    fdinfo::Missed,
     fprobe::empty as empty_fprobe,
-    function::{Missed, Prepared},
+    function::Prepared,
     node::{AttachTypes, Node},
     objects::empty_programs,
     reader::{Attached, CgroupChanges, Reader, Usage},
@@ -173,8 +177,8 @@ impl BpfPrograms {
         function.prepare(&self.node, &self.pins, (&mut self.loader, self.types.get()?), self.hash_key, tables)
     }
 
-    /// Gives back memory that only loading programs needs, if none was loaded since the last call, and what counts that
-    /// were taken away have held. To be called now and then.
+    /// Frees memory that only loading programs needs, if none was loaded since the last call, and the places of removed
+    /// counts. To be called now and then.
     pub fn rest(&mut self) -> Result<(), LoadError> {
         self.types.rest();
         let _realtime = self.node.interruptible.realtime_guard();
@@ -223,7 +227,7 @@ impl BpfPrograms {
         }
     }
 
-    /// Takes away every hook for which `keep` is false.
+    /// Removes every hook for which `keep` is false.
     pub fn retain(&mut self, keep: impl Fn(&HookPoint) -> bool) {
         let gone: Vec<HookPoint> = self.functions.keys().filter(|point| !keep(point)).cloned().collect();
         for point in gone {
@@ -245,10 +249,15 @@ impl BpfPrograms {
         self.shared.counts.add_hook(hook)
     }
 
-    /// Removes the counts of hooks. Nothing reads counts meanwhile, since that needs the reader.
-    pub fn remove_hooks(&mut self, hooks: &[u32], _reader: &mut Reader) -> Result<(), LoadError> {
+    /// Removes the counts of hooks for whose numbers `unused` is true. Nothing reads counts meanwhile, since that needs
+    /// the reader.
+    pub fn remove_hooks(
+        &mut self,
+        unused: impl Fn(u32) -> bool,
+        _reader: &mut Reader,
+    ) -> Result<(), LoadError> {
         let _realtime = self.node.interruptible.realtime_guard();
-        self.shared.remove_counts(|key| hooks.contains(&key.hook))
+        self.shared.remove_counts(|key| unused(key.hook))
     }
 
     /// Removes the counts of cgroups that no longer exist. Nothing reads counts meanwhile, since that needs the reader.
@@ -292,7 +301,7 @@ impl BpfPrograms {
         self.shared.clear_free_bits()
     }
 
-    /// Goes on with the sets of an earlier agent.
+    /// Continues with the sets of an earlier agent.
     pub fn restore_follow_sets(&mut self, sets: Vec<Vec<Vec<u8>>>) -> Result<(), LoadError> {
         let _realtime = self.node.interruptible.realtime_guard();
         self.shared.restore_follow_sets(sets)
@@ -311,7 +320,7 @@ impl BpfPrograms {
         self.functions.get(point).map_or(0, Function::memory)
     }
 
-    /// What the verifier looked at: program name, instructions processed.
+    /// Number of instructions that the verifier processed, by program.
     pub fn verified_instructions(&self) -> Vec<(String, u32)> {
         let mut all = self.tracker.verified_instructions();
         all.extend(
@@ -336,7 +345,7 @@ fn key(pins: &mut Pins) -> Result<u64, LoadError> {
     random_key()
 }
 
-/// A key that nobody can guess.
+/// A key that cannot be guessed.
 fn random_key() -> Result<u64, LoadError> {
     let mut key = [0; 8];
     rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())

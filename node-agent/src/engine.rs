@@ -1,9 +1,9 @@
 //! Keeps the BPF programs in step with the policies: which matchers there are, which numbers policy hooks are
 //! counted under, and which cgroups belong to which policies.
 //!
-//! A cgroup's *class* is the set of policies that watch it. Classes are numbered and only ever added to; class 0 are
-//! the cgroups that nobody has told us about yet (all policies count there, and the counts are given away or dropped
-//! when the owner is known), class 1 is the host.
+//! A cgroup's *policy set* is the set of policies that watch it. Policy sets are numbered. Number 0 is for cgroups whose
+//! owner is not known yet: all policies count there, and the counts are attributed or dropped when the owner is known.
+//! Number 1 is for the host.
 #![allow(
     clippy::result_large_err,
     reason = "an error here ends the loading of a policy; its size costs nothing"
@@ -26,50 +26,15 @@ use gatewatch_policy::{
     match_tables::{Excess, Tables},
     plan::{HookPlan, HookPoint, Plan, Scope},
 };
-use serde::{Deserialize, Serialize};
 
 use self::numbers::Numbers;
 use crate::{
     bpf::{Attached, BpfPrograms, LoadError, Prepared},
+    policy_key::PolicyKey,
     series::{Hook, Hooks, InPolicy},
 };
 
-pub use change::{Candidates, Change, Committed};
-
-/// Names a policy: its namespace, if it is a namespaced one, and its name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct PolicyKey {
-    /// For `TracingPolicyNamespaced`.
-    pub namespace: Option<String>,
-    /// `metadata.name`.
-    pub name: String,
-}
-
-impl std::fmt::Display for PolicyKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.namespace {
-            Some(namespace) => write!(f, "{namespace}/{}", self.name),
-            None => f.write_str(&self.name),
-        }
-    }
-}
-
-impl PolicyKey {
-    /// Something of this policy.
-    fn at<T>(&self, at: T) -> InPolicy<T> {
-        InPolicy { namespace: self.namespace.clone(), policy: self.name.clone(), at }
-    }
-
-    /// A hook of this policy, as series see it.
-    fn hook(&self, point: Arc<HookPoint>, scope: Arc<Scope>) -> Hook {
-        Hook {
-            policy: self.name.as_str().into(),
-            namespace: self.namespace.as_deref().map(Into::into),
-            point,
-            scope,
-        }
-    }
-}
+pub use self::change::{Candidates, Change};
 
 /// Why a policy that compiles couldn't be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -136,11 +101,14 @@ pub struct Engine {
     policy_sets: Vec<BTreeSet<PolicyKey>>,
     cgroups: HashMap<u64, u32>,
     installed: BTreeMap<HookPoint, Installed>,
-    /// Milliseconds in which nobody counted for a policy's hooks of one label.
+    /// Whether the kernel may have counts under numbers without a meaning. At first it may: an earlier agent can have
+    /// been killed after it saved that the numbers are unused, and before it removed their counts.
+    has_unused: bool,
+    /// Milliseconds in which nothing counted for a policy's hooks of one label.
     gaps: HashMap<InPolicy<String>, u64>,
     /// The points that policies of an earlier agent had hooks at, until policies are applied for the first time.
     before: HashSet<InPolicy<HookPoint>>,
-    /// Whether there was an earlier agent whose numbers we go on with.
+    /// Whether there was an earlier agent whose numbers are continued.
     restored: bool,
     /// Whether policies were applied. Before that, the policy sets of cgroups stay as an earlier agent has set them.
     applied: bool,
@@ -159,6 +127,7 @@ impl Engine {
             policy_sets: vec![BTreeSet::new(); 2],
             cgroups: HashMap::new(),
             installed: BTreeMap::new(),
+            has_unused: true,
             gaps: HashMap::new(),
             before: HashSet::new(),
             restored: false,
@@ -333,9 +302,9 @@ impl Engine {
         }
     }
 
-    /// Gives the numbers the meaning that they have with these policies. Returns those that have none any more. A number
-    /// that lost its hook keeps its meaning while its last counts belong to a series that still exists.
-    fn rename(&mut self, wanted: BTreeMap<PolicyKey, Plan>, now: Instant) -> Vec<u32> {
+    /// Gives the numbers the meaning that they have with these policies. A number that lost its hook keeps its meaning
+    /// while its last counts belong to a series that still exists.
+    fn rename(&mut self, wanted: BTreeMap<PolicyKey, Plan>, now: Instant) {
         let members = self.members(&wanted);
         self.installed.retain(|point, _| members.contains_key(point));
         if !self.applied {
@@ -353,7 +322,7 @@ impl Engine {
             }
         }
         let labels: HashSet<InPolicy<String>> = hooks.values().map(Hook::of_label).collect();
-        let gone = self.numbers.retire(&hooks, now, |id| {
+        let unused = self.numbers.retire(&hooks, now, |id| {
             self.hooks.get(&id).is_some_and(|hook| labels.contains(&hook.of_label()))
         });
         for id in self.numbers.retired() {
@@ -362,21 +331,21 @@ impl Engine {
         self.hooks = Arc::new(hooks);
         self.gaps.retain(|label, _| labels.contains(label));
         self.plans = wanted;
-        gone
+        self.has_unused |= !unused.is_empty();
     }
 
-    /// Takes their meaning from numbers that no hook has any more and whose last counts were read, and returns them. Call
-    /// it when all counts were read and saved; numbers that `held` is true for stay.
-    pub fn forget_numbers(&mut self, held: impl Fn(u32) -> bool, now: Instant) -> Vec<u32> {
-        let gone = self.numbers.forget(held, now);
-        if !gone.is_empty() {
-            Arc::make_mut(&mut self.hooks).retain(|id, _| !gone.contains(id));
+    /// Removes the meaning of numbers that no hook has any more and whose last counts were read. Call it when all counts
+    /// were read and saved; numbers that `held` is true for stay.
+    pub fn forget_numbers(&mut self, held: impl Fn(u32) -> bool, now: Instant) {
+        let unused = self.numbers.forget(held, now);
+        if !unused.is_empty() {
+            self.has_unused = true;
+            Arc::make_mut(&mut self.hooks).retain(|id, _| !unused.contains(id));
             // Before the counts are removed: the next agent would give such a number to the same hook, if that comes back,
-            // and expect the counts to go on from where they were read last.
+            // and expect the counts to continue from where they were read last.
             if let Err(error) = self.save() {
                 tracing::error!(%error, "cannot save the meaning of the kernel's numbers");
             }
         }
-        gone
     }
 }

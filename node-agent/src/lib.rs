@@ -8,7 +8,7 @@
 //! * [`metrics`], [`http`]: how they are exported
 //! * [`sources`]: where policies and pods come from: [`policy_dir`], the API server
 //! * [`kubernetes`]: the API server as such a source, and as the place where the node's state is written
-//! * [`policies`]: policies as plans
+//! * [`policies`], [`policy_key`]: policies as plans, and their names
 //! * [`bpf`], [`engine`]: the programs and maps in the kernel, kept in step with the policies
 //! * [`profile`]: what this kernel offers, for the gate
 //! * [`privileges`]: what the process must be allowed to do
@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod pods;
 pub mod policies;
 pub mod policy_dir;
+pub mod policy_key;
 pub mod privileges;
 pub mod profile;
 pub mod series;

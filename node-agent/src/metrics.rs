@@ -8,7 +8,7 @@ mod family;
 
 use std::{borrow::Cow, collections::HashSet, time::Instant};
 
-use self::family::Family;
+use self::family::{Family, Kind, Metric, counter, gauge};
 use crate::series::{HookSample, Samples};
 
 /// Media type of what [`Exposition::render`] gives.
@@ -111,30 +111,6 @@ pub fn render(source: &dyn Source) -> String {
     let start = Instant::now();
     let snapshot = source.snapshot();
     write(&snapshot, start.elapsed().as_secs_f64())
-}
-
-/// Name, help, kind and labels of a metric.
-#[derive(Debug)]
-struct Metric {
-    name: &'static str,
-    help: &'static str,
-    kind: Kind,
-    /// Sorted, which is the order in which they are written.
-    labels: &'static [&'static str],
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Counter,
-    Gauge,
-}
-
-const fn counter(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Metric {
-    Metric { name, help, kind: Kind::Counter, labels }
-}
-
-const fn gauge(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Metric {
-    Metric { name, help, kind: Kind::Gauge, labels }
 }
 
 // Name, help and labels are Tetragon's, so that its users' dashboards and rules go on working.

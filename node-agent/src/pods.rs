@@ -22,7 +22,7 @@ const TEMPLATE_HASH_LABEL: &str = "pod-template-hash";
 /// A pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
-    /// The uid that stands in its cgroups' names. For a static pod that is the one that kubelet gave it.
+    /// The uid in its cgroups' names. For a static pod that is the one that kubelet gave it.
     pub uid: String,
     /// `metadata.namespace`.
     pub namespace: String,

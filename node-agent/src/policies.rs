@@ -17,7 +17,7 @@ use gatewatch_policy::{
     target::Target,
 };
 
-use crate::{engine::PolicyKey, sources::Origin};
+use crate::{policy_key::PolicyKey, sources::Origin};
 
 /// One policy of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,7 +151,7 @@ pub struct Wanted {
 }
 
 impl Library {
-    /// Takes up an origin's new contents.
+    /// Stores an origin's new contents.
     pub fn set(&mut self, origin: Origin, contents: Contents) {
         self.origins.insert(origin, contents);
     }
@@ -167,7 +167,7 @@ impl Library {
     }
 
     /// Puts the origins together, for a node with these labels; where they can't be known, every policy is for it. A policy that became wrong stays as it was until it is
-    /// mended or removed: a slip while editing must not blind anybody. Of two policies with one name the first origin's
+    /// fixed or removed: a typo must not end the observation. Of two policies with one name the first origin's
     /// runs.
     pub fn wanted(&mut self, node: Option<&BTreeMap<String, String>>) -> Wanted {
         let mut wanted = Wanted::default();

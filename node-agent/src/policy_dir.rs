@@ -1,6 +1,6 @@
 //! Policies in a directory: which files there are, and what changed in them.
 //!
-//! The directory is looked at in intervals and not watched: a mounted `ConfigMap` changes by a symbolic link that is
+//! The directory is polled and not watched: a mounted `ConfigMap` changes by a symbolic link that is
 //! replaced, editors by renames, and what all of these have in common is that the content is another one
 //! afterwards. What can't be read keeps the content that it had: a policy doesn't stop because of a mistake made
 //! while changing it.
@@ -127,7 +127,7 @@ impl PolicyDir {
         self.problems.iter().map(|(path, message)| Problem { path: path.clone(), message: message.clone() })
     }
 
-    /// Looks at the directory and says what is different from the last look: all `*.yaml`, `*.yml` and `*.json`
+    /// Polls the directory and returns what has changed since the last poll: all `*.yaml`, `*.yml` and `*.json`
     /// files in it and in directories below, except hidden ones. Symbolic links are followed, and a file that
     /// can be reached in several ways is there once.
     ///
@@ -158,7 +158,7 @@ impl PolicyDir {
         Ok(changes)
     }
 
-    /// Whether the path lies below a directory that can't be listed now.
+    /// Whether the path is below a directory that can't be listed now.
     fn unseen(&self, path: &Path) -> bool {
         path.ancestors().skip(1).any(|above| self.problems.contains_key(above))
     }

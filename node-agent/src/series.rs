@@ -2,13 +2,13 @@
 //!
 //! The kernel counts by hook, cgroup and binary, and its numbers only grow. Each time they are read, what was added
 //! since is given to the series of the labels that these mean *now*: so a series never goes down, whatever
-//! happens to cgroups, pods and hooks behind it. What can't be told yet is held back until it can.
+//! happens to cgroups, pods and hooks behind it. Counts whose labels are not known yet are held back.
 
 mod entry;
+mod fold;
 mod hook;
 mod label;
 mod names;
-mod place;
 mod samples;
 mod saved;
 mod totals;
@@ -25,7 +25,6 @@ use foldhash::{HashMap, HashSet};
 use self::{
     entry::{Entry, Key},
     names::{Name, Names},
-    place::Lookups,
 };
 use crate::attribution::{Attribution, CgroupKey, Forgotten};
 
@@ -41,7 +40,7 @@ pub use self::{
 /// Prometheus to see them too.
 pub const AFTER_LAST_SCRAPE: Duration = Duration::from_mins(1);
 
-/// How long they stay if nobody scrapes.
+/// How long they stay without a scrape.
 pub const UNSCRAPED: Duration = Duration::from_hours(1);
 
 /// The label `binary` of the series that takes the events of all series that a policy has no room for.
@@ -122,50 +121,6 @@ impl Series {
         }
     }
 
-    /// Takes up what the kernel has counted. `counts` are all its numbers, each key once.
-    ///
-    /// Counts of a hook that isn't in the table are ignored. Series of hooks that left the table go, and so do
-    /// those of pods that were deleted, one minute after the first [`samples`](Self::samples) that had their last
-    /// value.
-    pub fn fold<'a>(
-        &mut self,
-        counts: impl IntoIterator<Item = Count<'a>>,
-        hooks: &Hooks,
-        attribution: &Attribution,
-        now: Instant,
-    ) -> Folded {
-        self.last.retain(|(hook, ..), _| hooks.contains_key(hook));
-        let mut held = std::mem::take(&mut self.held);
-        let mut lookups = Lookups::new(hooks, attribution, now);
-        for count in counts {
-            if !hooks.contains_key(&count.hook) {
-                continue;
-            }
-            if !count.path.is_empty() && !self.binaries.contains_key(&count.binary) {
-                self.binaries.insert(count.binary, self.names.name(&binary_label(count.path)));
-            }
-            let last = self.last.entry((count.hook, count.cgroup, count.binary)).or_default();
-            // A number that is lower than before was deleted and begins again.
-            let added = count.value.checked_sub(*last).unwrap_or(count.value);
-            *last = count.value;
-            if added > 0 {
-                let of =
-                    Held { hook: count.hook, cgroup: lookups.cgroup(count.cgroup), binary: count.binary };
-                if self.place(&mut lookups, of, added).is_pending() {
-                    *held.entry(of).or_default() += added;
-                }
-            }
-        }
-        held.retain(|of, count| self.place(&mut lookups, *of, *count).is_pending());
-        self.held = held;
-        let unknown: HashSet<u64> =
-            self.held.keys().map(|held| held.cgroup.id).filter(|id| !attribution.knows(*id)).collect();
-        self.retire(hooks, attribution, now);
-        let mut unknown: Vec<_> = unknown.into_iter().collect();
-        unknown.sort_unstable();
-        Folded { pending: self.held.values().sum(), unknown }
-    }
-
     /// Whether this binary's path was given already.
     pub fn knows_binary(&self, binary: u64) -> bool {
         self.binaries.contains_key(&binary)
@@ -200,7 +155,7 @@ impl Series {
         shrink(&mut self.exported);
     }
 
-    /// Takes away series whose policy or pod is gone.
+    /// Removes series whose policy or pod was deleted.
     fn retire(&mut self, hooks: &Hooks, attribution: &Attribution, now: Instant) {
         let watched: HashSet<(Name, Name)> = hooks
             .values()

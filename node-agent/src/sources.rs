@@ -57,7 +57,7 @@ pub enum Change {
     Pod(Pod),
     /// The pod of this uid was deleted.
     PodGone(String),
-    /// The labels of this node; `None`: nobody may tell us.
+    /// The labels of this node; `None`: the agent may not read them.
     NodeLabels(Option<BTreeMap<String, String>>),
 }
 

@@ -9,7 +9,7 @@ use gatewatch_policy::plan::{HookPoint, Scope, When};
 use serde::Deserialize;
 
 use crate::{
-    engine::PolicyKey,
+    policy_key::PolicyKey,
     series::{Hooks, InPolicy, SavedTotals},
 };
 
@@ -36,11 +36,11 @@ pub(crate) struct SavedId {
     pub(crate) site: (String, bool),
     /// Whom the policy watched when it was last applied.
     pub(crate) scope: Option<Scope>,
-    /// Milliseconds in which nobody counted for it.
+    /// Milliseconds in which nothing counted for it.
     pub(crate) gap: u64,
 }
 
-/// How long nobody counted, as the totals of gaps were made of it: of the first hook of each label.
+/// How long nothing counted, as the totals of gaps were made of it: of the first hook of each label.
 pub(crate) fn gaps(last: &[(u32, u64)], hooks: &Hooks) -> HashMap<InPolicy<String>, u64> {
     let mut gaps = HashMap::new();
     for (id, gap) in last {

@@ -12,7 +12,8 @@ use gatewatch_agent::{
     attribution::Attribution,
     bpf::{AttachTypes, BpfPrograms, Interruptible, Node, Reader, cgroup_steps},
     cgroup,
-    engine::{Candidates, Engine, Failure, PolicyKey},
+    engine::{Candidates, Engine, Failure},
+    policy_key::PolicyKey,
 };
 use gatewatch_kernel::host::{Depth, Features, HostKernel, Support, host_to};
 use gatewatch_policy::{
@@ -131,19 +132,19 @@ impl Kernel {
             .map(|plan| (PolicyKey { namespace: plan.namespace.clone(), name: plan.name.clone() }, plan))
             .collect();
         let mut candidates = Candidates { plans, failed: BTreeMap::new() };
-        let committed = loop {
+        let failed = loop {
             let change = self.engine.load(candidates);
             match self.engine.commit(change, Instant::now()) {
-                Ok(committed) => break committed,
+                Ok(failed) => break failed,
                 Err(rest) => candidates = rest,
             }
         };
         self.engine.detach_unused();
-        self.engine.remove_unused(&committed.unused, &mut self.reader);
         self.engine.finish();
+        self.engine.remove_unused(&mut self.reader);
         let cgroups = self.attribution.cgroups(Instant::now());
         self.engine.assign_policy_sets(cgroups).expect("policy sets are assigned");
-        committed.failed
+        failed
     }
 
     /// Compiles policies from text.

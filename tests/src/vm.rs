@@ -109,6 +109,7 @@ pub const ALL: &[Test] = &[
     every("restart::after_an_upgrade", restart::after_an_upgrade, PINNED),
     complete("restart::changed_meanwhile", restart::changed_meanwhile),
     complete("restart::nothing_is_left", restart::nothing_is_left),
+    complete("restart::unused_counts_are_removed", restart::unused_counts_are_removed),
     every("restart::numbers_go_on", restart::numbers_go_on, PINNED),
     complete("scrapes::while_policies_change", scrapes::while_policies_change),
     every("shipped::host_policies", shipped::host_policies, FUNCTIONS),

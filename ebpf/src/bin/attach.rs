@@ -1,5 +1,5 @@
-//! What sits on a kernel function: a jump to the function's matcher. It stays while matchers come and go, so
-//! every event is looked at by exactly one of them.
+//! The program that is attached to a kernel function: a tail call of the function's matcher. It stays attached while
+//! matchers are replaced, so exactly one matcher evaluates each event.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -20,12 +20,12 @@ use gatewatch_abi::{UNWATCHED_MASK, consts};
 #[map]
 static CLASSIFIER: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
-/// Cgroups that no policy on this function watches, each at its [slot](gatewatch_abi::unwatched_slot): written by the user
-/// half. Here, and not in a map of its own, since a global is read without a look-up.
+/// Cgroups that no policy on this function watches, each at its [slot](gatewatch_abi::unwatched_slot): written by the
+/// agent. Here, and not in a map of its own, since a global is read without a look-up.
 #[unsafe(no_mangle)]
 static mut UNWATCHED: [u64; consts::UNWATCHED] = [0; consts::UNWATCHED];
 
-/// Hands the event to the matcher, unless no policy watches the cgroup.
+/// Tail-calls the matcher, unless no policy watches the cgroup.
 #[inline(always)]
 fn match_event<C: EbpfContext>(ctx: &C, cgroup: u64) {
     // SAFETY: inside the array, at a multiple of eight. Volatile: user space writes it.
@@ -45,7 +45,7 @@ fn cgroup() -> u64 {
     unsafe { bpf_get_current_cgroup_id() }
 }
 
-/// The same without the call, which is most of what an event costs that nobody watches: what `task_dfl_cgroup`
+/// The same without the call, which is most of what an event costs that no policy watches: what `task_dfl_cgroup`
 /// (include/linux/cgroup.h) and `cgroup_id` do, by typed pointers, which the verifier follows. From Linux 6.4 on it knows
 /// that these stay where they are, and each is a single instruction.
 #[inline(always)]

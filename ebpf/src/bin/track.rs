@@ -35,16 +35,16 @@ use gatewatch_ebpf::{
 #[map]
 static FOLLOW: HashMap<u64, u64> = HashMap::pinned(1_024, 0);
 
-/// Places whose counts were taken away and that aren't free yet: for the agent alone.
+/// Places whose counts were removed and that aren't free yet: for the agent alone.
 #[map]
 static RELEASED: HashMap<u32, u32> = HashMap::pinned(PLACES, BPF_F_NO_PREALLOC);
 
-/// Paths of cgroups that were made since user space last looked. A cgroup that is gone before then still has its
+/// Paths of cgroups that were made since the agent last read them. A cgroup that was removed before then still has its
 /// path here. Memory is taken as needed: these programs run where the kernel may allocate.
 #[map]
 static CGROUP_PATHS: HashMap<u64, [u8; 512]> = HashMap::pinned(8_192, BPF_F_NO_PREALLOC);
 
-/// Cgroups that were removed since user space last looked.
+/// Cgroups that were removed since the agent last read them.
 #[map]
 static CGROUPS_GONE: HashMap<u64, u32> = HashMap::pinned(8_192, BPF_F_NO_PREALLOC);
 
@@ -99,7 +99,7 @@ pub fn track_exec(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Argument 0 as a number: the verifier, which knows the type of the pointer, lets nobody calculate with it.
+/// Argument 0 as a number: the verifier, which knows the type of the pointer, rejects arithmetic on it.
 #[inline(always)]
 fn number(ctx: &BtfTracePointContext) -> u64 {
     memory::read(ctx.as_ptr() as u64)

@@ -47,7 +47,7 @@ impl Wide {
         word(row_number(self.name(field)) * words + w)
     }
 
-    /// The words that are left to look at.
+    /// The words that are left.
     #[inline(always)]
     fn narrow(&mut self, first: u32, last: u32) -> bool {
         if first > self.first {

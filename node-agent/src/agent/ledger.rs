@@ -214,7 +214,7 @@ impl Ledger {
         self.unassigned.then(|| self.owners(now))
     }
 
-    /// Forgets cgroups and pods that are gone for `keep`; returns these. Their counts can be removed from the kernel, and
+    /// Forgets cgroups and pods that were deleted some time ago, and returns them. Their counts can be removed from the kernel, and
     /// then [here](Self::forget_counts).
     pub(super) fn forget(&mut self, now: Instant) -> Forgotten {
         let forgotten = self.attribution.forget(crate::attribution::REMEMBERED, now);

@@ -6,10 +6,11 @@ use gatewatch_policy::{compile::Environment, diagnostic::Severity, plan::Plan};
 
 use super::{Published, Reconciler};
 use crate::{
-    engine::{Candidates, Failure, PolicyKey},
+    engine::{Candidates, Failure},
     fingerprint::fingerprint,
     metrics::{PolicyState, PolicyStatus},
     policies::{Wanted, read_text},
+    policy_key::PolicyKey,
     sources::Origin,
 };
 
@@ -74,7 +75,7 @@ impl Reconciler {
     /// Loads what these plans need, then puts it in the place of what runs. Gives those that can't be loaded.
     fn replace(&mut self, plans: BTreeMap<PolicyKey, Plan>) -> BTreeMap<PolicyKey, Failure> {
         let mut candidates = Candidates { plans, failed: BTreeMap::new() };
-        let committed = loop {
+        let failed = loop {
             // Without the lock: the verifier takes its time.
             let change = self.engine.load(candidates);
             let agent = Arc::clone(&self.agent);
@@ -86,16 +87,17 @@ impl Reconciler {
             let committed = self.engine.commit(change, now);
             ledger.view = self.engine.view();
             match committed {
-                Ok(committed) => break committed,
+                Ok(failed) => break failed,
                 Err(rest) => candidates = rest,
             }
         };
         // Detaching waits until no program runs any more, so it is done without the lock as well. What these programs
         // count until then is under numbers that no hook has, which no fold reads.
         self.engine.detach_unused();
-        self.engine.remove_unused(&committed.unused, &mut self.agent.ledger().reader);
         self.engine.finish();
-        committed.failed
+        // After that has saved which numbers have a meaning: the next agent must not expect counts that are removed.
+        self.engine.remove_unused(&mut self.agent.ledger().reader);
+        failed
     }
 
     /// The state of each policy, sorted by name.

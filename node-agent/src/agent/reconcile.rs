@@ -169,9 +169,9 @@ impl Reconciler {
             Ok(()) => ledger.forget_counts(&forgotten),
             Err(error) => tracing::warn!(%error, "cannot remove the counts of deleted cgroups"),
         }
-        let unused = self.engine.forget_numbers(|number| ledger.holds(number), now);
+        self.engine.forget_numbers(|number| ledger.holds(number), now);
         ledger.view = self.engine.view();
-        self.engine.remove_unused(&unused, &mut ledger.reader);
+        self.engine.remove_unused(&mut ledger.reader);
         drop(ledger);
         if let Err(error) = self.engine.bpf_mut().rest() {
             tracing::error!(%error, "cannot free the places of removed counts");

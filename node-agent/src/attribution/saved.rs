@@ -1,4 +1,4 @@
-//! What is known of cgroups and pods beyond the agent's end: counts of those that are gone may still be unread.
+//! Cgroups and pods, saved for the next agent: counts of deleted ones may still be unread.
 
 use std::{sync::Arc, time::Instant};
 
@@ -50,7 +50,7 @@ impl Attribution {
         }
     }
 
-    /// Goes on where an earlier agent was. What was gone is remembered from now on.
+    /// Continues where an earlier agent stopped. Deleted pods and cgroups are remembered from now on.
     pub fn restore(&mut self, saved: SavedAttribution, now: Instant) {
         for SavedPod { pod, gone } in saved.pods {
             let uid: Arc<str> = pod.uid.as_str().into();
@@ -62,7 +62,7 @@ impl Attribution {
         }
     }
 
-    /// These are all the cgroups that there are: those that are known and not among them went while nobody looked.
+    /// The cgroups that exist: known ones that are not among them were removed while no agent ran.
     pub fn only_cgroups(&mut self, exist: impl Fn(u64) -> bool, now: Instant) {
         for (key, cgroup) in &mut self.cgroups {
             if !exist(key.id) {

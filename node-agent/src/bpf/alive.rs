@@ -1,6 +1,6 @@
 //! When an agent was last seen: one number in the bpf file system, on a clock that starts with the machine.
 //!
-//! Where hooks can't outlive the agent, the next one knows by it how long nobody counted.
+//! Where hooks can't outlive the agent, the next one knows by it how long nothing counted.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ const NAME: &str = "alive";
 pub(super) struct Alive(Array<MapData, u64>);
 
 impl Alive {
-    /// The number in a folder; made where there is none. Without it gaps aren't known, which is no reason to stop.
+    /// The number in a folder; made where there is none. Without it gaps are unknown, but the agent continues.
     pub(super) fn open(dir: &Path) -> Option<Self> {
         let path = dir.join(NAME);
         if let Some(known) = existing(&path) {
@@ -25,7 +25,7 @@ impl Alive {
         existing(&path).map(Self)
     }
 
-    /// What stands in a folder.
+    /// The number in a folder.
     pub(super) fn read(dir: &Path) -> Option<u64> {
         existing(&dir.join(NAME))?.get(&0, 0).ok().filter(|at| *at != 0)
     }

@@ -20,9 +20,9 @@ use super::{
     syscall::{self, Place},
 };
 
-/// Bytes of keys and values that one call reads, about: what is held twice while it is looked at.
+/// Bytes of keys and values that one call reads, about. They are in memory twice while they are processed.
 const BYTES: usize = 64 << 10;
-/// `ENOTSUPP`, include/linux/errno.h: what the kernel says of a map that can't be read so.
+/// `ENOTSUPP`, include/linux/errno.h: the kernel's error for a map that cannot be read in batches.
 const ENOTSUPP: i32 = 524;
 
 /// From this part of a hash map's capacity on its entries are read in batches: these go through all buckets, of which most
@@ -102,7 +102,7 @@ impl<K: Pod, V: Pod> Table<K, V> {
         Ok(keys)
     }
 
-    /// How many entries there are. What can't be read is no entry to whoever asks how full the map is.
+    /// How many entries there are. Entries that cannot be read are not counted.
     pub(super) fn count(&self) -> u64 {
         let _ = self.all_keys();
         self.len()
@@ -143,7 +143,7 @@ pub(super) fn sums(
     places: &[u32],
     cpus: usize,
 ) -> Result<Vec<u64>, LoadError> {
-    /// Reading an entry by itself takes as long as reading so many together, about.
+    /// One entry alone takes about as long to read as so many in a batch.
     const FOR_ONE: usize = 2;
     let failed = |source| LoadError::Map { map: name, source };
     let one = |place: &u32| Ok(map.get(place, 0).map_err(failed)?.iter().sum());
@@ -192,7 +192,7 @@ struct Batch<K, V> {
     values: Vec<V>,
     /// Values of each key.
     each: usize,
-    /// What the kernel says of where it goes on.
+    /// The position at which the kernel continues.
     place: Option<Place>,
     ended: bool,
 }

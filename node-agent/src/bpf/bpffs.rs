@@ -11,7 +11,7 @@
 //!     alive                          when an agent was last seen
 //! ```
 //!
-//! The folder's name has a hash over the shapes of all maps: an agent never takes up what it would misread. A folder of an
+//! The folder's name has a hash over the shapes of all maps: an agent never reads maps that it would misread. A folder of an
 //! earlier layout whose maps mean the same is taken over, those of other layouts are removed.
 
 use std::{
@@ -22,12 +22,13 @@ use std::{
 };
 
 use gatewatch_abi::{CONTINUED, VERSION};
+use gatewatch_policy::plan::HookPoint;
 use rustix::{
     fs::{FlockOperation, flock, statfs},
     mount::{MountFlags, mount},
 };
 
-use super::{LoadError, alive::Alive, function::folder, objects};
+use super::{LoadError, alive::Alive, attach_type::AttachType, hook_name, objects};
 
 /// `BPF_FS_MAGIC`, include/uapi/linux/magic.h.
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
@@ -79,7 +80,7 @@ impl Pins {
         let dir = root.join(&name);
         for earlier in CONTINUED.map(|version| root.join(objects::layout_name(version, shapes))) {
             if earlier.exists() && !dir.exists() {
-                tracing::info!("going on with {}, which an earlier version has left", earlier.display());
+                tracing::info!("continuing with {}, which an earlier version has left", earlier.display());
                 fs::rename(&earlier, &dir).map_err(failed)?;
             }
         }
@@ -112,12 +113,17 @@ impl Pins {
         self.dir.join(HOOKS)
     }
 
+    /// The folder of one hook; none where there is no name for it.
+    pub(super) fn hook(&self, point: &HookPoint, by: AttachType) -> Option<PathBuf> {
+        Some(self.hooks().join(hook_name::name(point, by)?))
+    }
+
     /// Whether it outlives us.
     pub(super) fn kept(&self) -> bool {
         self.lock.is_some()
     }
 
-    /// Begins anew: takes away everything that is in the folder.
+    /// Starts again: removes everything that is in the folder.
     pub(super) fn clear(&mut self) -> Result<(), LoadError> {
         let failed = |source| LoadError::Pins { path: self.dir.clone(), source };
         remove_all(&self.dir).map_err(failed)?;
@@ -139,7 +145,7 @@ impl Drop for Pins {
     }
 }
 
-/// Takes away everything that agents have in the kernel: hooks, programs, maps, and what they have counted. False
+/// Removes everything that agents have in the kernel: hooks, programs, maps, and what they have counted. False
 /// where there was nothing.
 pub fn cleanup(root: &Path) -> Result<bool, LoadError> {
     if !root.exists() {
@@ -150,8 +156,8 @@ pub fn cleanup(root: &Path) -> Result<bool, LoadError> {
     Ok(true)
 }
 
-/// Gives the hooks of an agent of layout 4 the names that they have now. The kernel goes on with them meanwhile; what can't
-/// be named is taken away.
+/// Gives the hooks of an agent of layout 4 the names that they have now. They continue to count meanwhile. A hook
+/// that cannot be named is removed.
 fn rename_hooks(dir: &Path) -> io::Result<()> {
     let earlier = dir.join(EARLIER_HOOKS);
     if !earlier.exists() {
@@ -159,7 +165,7 @@ fn rename_hooks(dir: &Path) -> io::Result<()> {
     }
     for entry in fs::read_dir(&earlier)? {
         let entry = entry?;
-        match folder::upgraded(&entry.file_name().to_string_lossy()) {
+        match hook_name::upgraded(&entry.file_name().to_string_lossy()) {
             Some(name) => fs::rename(entry.path(), dir.join(HOOKS).join(name))?,
             None => remove_all(&entry.path())?,
         }

@@ -1,8 +1,8 @@
-//! The counts: which there are, where their numbers stand, and which places for numbers are free.
+//! The counts: their keys, the places of their numbers, and the free places.
 //!
 //! A matcher remembers for a task where it counted last, so a place can't be given to another count at once when its
-//! own is taken away: it is *released*, which stands in a map, so that an agent that comes after us goes on with it;
-//! when no program can remember it any more, its number is set to 0, and it is free.
+//! own is removed: it is *released*. Released places are in a map, so that the next agent continues with them.
+//! When no program can remember a place any more, its number is set to 0, and it is free.
 
 use std::{
     collections::HashSet,
@@ -65,7 +65,7 @@ impl Counts {
         Ok(counts)
     }
 
-    /// Goes on with the places that an earlier agent released.
+    /// Continues with the places that an earlier agent released.
     fn wait_again(&mut self) -> Result<(), LoadError> {
         let mut used = HashSet::new();
         self.places.visit(|_, place| {
@@ -126,7 +126,7 @@ impl Counts {
         &self.values
     }
 
-    /// Takes counts away; tells whether there were any. What matchers remember must then be made void.
+    /// Removes counts; tells whether there were any. What matchers remember must then be made void.
     pub(super) fn remove(&mut self, gone: impl Fn(&CountKey) -> bool) -> Result<bool, LoadError> {
         self.reuse()?;
         let mut found = Vec::new();

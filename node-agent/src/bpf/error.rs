@@ -35,7 +35,7 @@ pub enum LoadError {
         /// Why not.
         source: aya::pin::PinError,
     },
-    /// A hook has no link that can be kept or gone on with.
+    /// A hook has no link that can be kept or taken over.
     #[error("cannot keep the hook of `{symbol}`: {}", chain(source))]
     Link {
         /// The kernel function.
@@ -87,8 +87,8 @@ pub enum LoadError {
     /// What is remembered beyond the agent's end can't be written or read.
     #[error("cannot write or read the state for the next agent: {0}")]
     SavedState(#[source] serde_json::Error),
-    /// The point is no kernel function.
-    #[error("`{0}` is no kernel function, and this agent attaches to nothing else")]
+    /// The point is not a kernel function.
+    #[error("`{0}` is not a kernel function; this agent attaches only to kernel functions")]
     NoFunction(String),
     /// A function that should be attached isn't.
     #[error("`{0}` is not attached")]
@@ -101,7 +101,7 @@ pub enum LoadError {
     Random(#[source] io::Error),
 }
 
-/// An error and its causes in one sentence; a verifier's log is cut to its end, where the reason stands.
+/// An error and its causes in one sentence; a verifier's log is cut to its end, which has the reason.
 fn chain(error: &dyn std::error::Error) -> String {
     const KEPT: usize = 600;
     let mut text = error.to_string();

@@ -1,14 +1,11 @@
 //! One kernel function: the program that is attached to it, and the matcher that it jumps to.
 
-mod attach_type;
-pub(super) mod folder;
 mod matcher;
 mod program;
 mod tables;
 
 use std::{
     fs,
-    os::fd::{AsFd, AsRawFd as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -25,13 +22,13 @@ use gatewatch_policy::{
 };
 
 pub use self::matcher::Prepared;
-use self::{
-    attach_type::AttachType,
-    program::{Link, LoadedProgram},
-};
+use self::program::{Link, LoadedProgram};
 use super::{
-    LoadError, Node, bpffs,
-    bpffs::Pins,
+    LoadError, Node,
+    attach_type::AttachType,
+    bpffs::{self, Pins},
+    fdinfo::memory_of,
+    hook_name,
     loader::{Loader, With},
     stub::Stub,
 };
@@ -48,13 +45,6 @@ const GLOBALS: &str = ".bss";
 /// The cgroups that no policy on a function watches, each at its slot.
 type Unwatched = [u64; UNWATCHED];
 
-/// Events that a program did not see.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Missed {
-    /// The program was running on that CPU already, in a task that had been interrupted.
-    pub recursion: u64,
-}
-
 /// A hooked function.
 pub(super) struct Function {
     point: HookPoint,
@@ -65,7 +55,7 @@ pub(super) struct Function {
     slot: ProgramArray<MapData>,
     globals: Array<MapData, Unwatched>,
     globals_memory: u64,
-    /// What stands in `globals`.
+    /// The contents of `globals`.
     unwatched: Box<Unwatched>,
     matcher: Option<Prepared>,
 }
@@ -102,7 +92,7 @@ impl Function {
                 Ok(function) => return Ok(function),
                 Err(error) => {
                     tracing::debug!(hook = %point, %error, "cannot attach by {}", by.name());
-                    if let Some(folder) = folder::path(pins, point, by) {
+                    if let Some(folder) = pins.hook(point, by) {
                         bpffs::remove_all(&folder)
                             .map_err(|source| LoadError::Pins { path: folder, source })?;
                     }
@@ -134,7 +124,7 @@ impl Function {
         let map = program.ebpf.take_map(SLOT).ok_or(LoadError::Missing(SLOT))?;
         let globals = program.ebpf.take_map(GLOBALS).ok_or(LoadError::Missing(GLOBALS))?;
         let fd = program.another_fd()?;
-        let folder = folder::path(pins, point, by).filter(|_| pins.kept() && by.can_be_kept());
+        let folder = pins.hook(point, by).filter(|_| pins.kept() && by.can_be_kept());
         if let Some(folder) = &folder {
             let unusable = |source| LoadError::Pins { path: folder.clone(), source };
             let unpinned = |source| LoadError::Pin { path: folder.clone(), source };
@@ -188,7 +178,7 @@ impl Function {
 
     fn adopt(folder: &Path) -> Result<Self, LoadError> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        let (point, by) = folder::parse(&name).ok_or(LoadError::Missing("a hook of this name"))?;
+        let (point, by) = hook_name::parse(&name).ok_or(LoadError::Missing("a hook of this name"))?;
         let symbol = point.symbol().ok_or_else(|| LoadError::NoFunction(point.label()))?.to_owned();
         let failed = |source| LoadError::Program { program: by.name(), target: symbol.clone(), source };
         // It is the name that keeps the link, not the descriptor.
@@ -262,7 +252,7 @@ impl Function {
         }
     }
 
-    /// Says which cgroups the matcher needn't look at. Where two stand at the same place, it looks at one of them.
+    /// Writes which cgroups the matcher can skip. Of two cgroups with the same slot, it skips one.
     pub(super) fn set_unwatched(&mut self, cgroups: impl Iterator<Item = u64>) -> Result<(), LoadError> {
         let mut unwatched = Box::new([0; UNWATCHED]);
         for cgroup in cgroups {
@@ -295,12 +285,6 @@ impl Function {
     }
 }
 
-/// Reads what the kernel reports of an attached program: `recursion_misses` in its fdinfo
-/// (kernel/bpf/syscall.c, `bpf_prog_show_fdinfo`; 5.12 and later).
-pub(super) fn missed(program: &ProgramFd) -> Missed {
-    Missed { recursion: fdinfo(program, "recursion_misses:") }
-}
-
 /// The globals, and the kernel's memory that they take.
 fn array_of(map: Map) -> Result<(Array<MapData, Unwatched>, u64), LoadError> {
     let memory = if let Map::Array(data) = &map { memory_of(data.fd()) } else { 0 };
@@ -310,17 +294,4 @@ fn array_of(map: Map) -> Result<(Array<MapData, Unwatched>, u64), LoadError> {
 
 fn slot(map: Map) -> Result<ProgramArray<MapData>, LoadError> {
     ProgramArray::try_from(map).map_err(|source| LoadError::Map { map: SLOT, source })
-}
-
-/// What the kernel says of the memory of a program or a map.
-fn memory_of(object: &impl AsFd) -> u64 {
-    fdinfo(object, "memlock:")
-}
-
-/// A number of what the kernel says of a program or a map; 0 where it doesn't.
-fn fdinfo(object: &impl AsFd, name: &str) -> u64 {
-    let path = format!("/proc/self/fdinfo/{}", object.as_fd().as_raw_fd());
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let value = text.lines().find_map(|line| line.strip_prefix(name));
-    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }

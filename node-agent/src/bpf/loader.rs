@@ -51,7 +51,7 @@ impl Loader {
     }
 }
 
-/// Writes globals where they stand in an object. aya can do that too, but its loader then holds on to them.
+/// Writes globals into an object. aya can do that too, but its loader then holds on to them.
 fn set(object: &mut [u8], globals: &[(&'static str, &[u8])]) -> Result<(), LoadError> {
     for (name, value) in globals {
         let start = place(object, name, value.len()).ok_or(LoadError::Missing(name))?;
@@ -60,7 +60,7 @@ fn set(object: &mut [u8], globals: &[(&'static str, &[u8])]) -> Result<(), LoadE
     Ok(())
 }
 
-/// Where a global of this length stands.
+/// The place of a global of this length.
 fn place(object: &[u8], name: &str, length: usize) -> Option<usize> {
     let file = object::File::parse(object).ok()?;
     let symbol = file.symbol_by_name(name)?;

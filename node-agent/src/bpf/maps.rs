@@ -19,7 +19,7 @@ pub(super) fn take<T: TryFrom<Map, Error = MapError>>(
     T::try_from(map).map_err(|source| LoadError::Map { map: name, source })
 }
 
-/// The result of removing an entry, for which it is no error that there was none.
+/// The result of removing an entry, which succeeds also if the entry did not exist.
 pub(super) fn ignore_missing(result: Result<(), MapError>, map: &'static str) -> Result<(), LoadError> {
     match result {
         Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(()),

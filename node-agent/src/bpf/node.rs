@@ -21,7 +21,7 @@ pub struct Node {
     pub interruptible: Interruptible,
     /// Where the maps are pinned: a folder of its own on a bpf file system.
     pub pins: PathBuf,
-    /// Whether hooks and counts outlive this process, for another one that goes on with them. If not, the folder is
+    /// Whether hooks and counts outlive this process, for another one that continues with them. If not, the folder is
     /// emptied first, and all goes when the [`BpfPrograms`](super::BpfPrograms) is dropped.
     pub keep: bool,
 }
@@ -47,7 +47,7 @@ impl AttachTypes {
     /// `__bpf_prog_enter_recur`), and where the kernel is preemptible another task can come in the middle of it: all
     /// its calls of the function are then missed. Measured on Linux 7.3 with lazy preemption: thousands in 80,000. The
     /// programs of fprobe and kprobes run with preemption off, so entries are counted by these there. Returns are not,
-    /// since arguments could not be looked at; what is missed is exported.
+    /// since a kretprobe does not see arguments; missed events are exported.
     ///
     /// Before Linux 6.19 an fprobe came to a function by the function graph tracer, which passes over tasks for which it had
     /// no memory when they were made (kernel/trace/fgraph.c, `ftrace_graph_init_task`). So kernels count as able to only from

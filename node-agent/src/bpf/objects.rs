@@ -29,7 +29,7 @@ static MATCHER_WIDE: &[u8] = object!("matcher_wide");
 /// Follows processes and cgroups.
 pub(super) static TRACK: &[u8] = object!("track");
 
-/// The smallest object whose matchers can look at what a config wants.
+/// The smallest object whose matchers can read the fields of a configuration.
 pub(super) fn matcher(config: &MatcherConfig) -> Result<&'static [u8], LoadError> {
     let shapes = [(Shape::INTEGERS, MATCHER_INTEGERS), (Shape::PATHS, MATCHER_PATHS)];
     built(match config.words {
@@ -54,7 +54,7 @@ pub(super) fn built(object: &'static [u8]) -> Result<&'static [u8], LoadError> {
     if object.is_empty() { Err(LoadError::NotBuilt) } else { Ok(object) }
 }
 
-/// The name of a layout: what has to be the same in two builds of the BPF programs, so that one can go on with the other's
+/// The name of a layout: what has to be the same in two builds of the BPF programs, so that one can continue with the other's
 /// maps. These are its number, raised by hand when contents get another meaning, and the shape of every map that outlives
 /// the agent.
 pub(super) fn layout_name(version: u32, shapes: u64) -> String {

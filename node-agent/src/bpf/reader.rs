@@ -26,7 +26,7 @@ use self::cgroups::Cgroups;
 use super::{
     Interruptible, LoadError,
     batch::{self, Table},
-    function::{Missed, missed},
+    fdinfo::{Missed, missed},
     shared::Shared,
     store::{StateKey, Store},
 };

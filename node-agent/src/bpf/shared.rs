@@ -88,7 +88,7 @@ impl Shared {
         let _ = self.binaries.insert(binary_id(hash_key, path), binary, NOEXIST);
     }
 
-    /// Takes counts away. What is counted under them from now on has no name any more.
+    /// Removes counts. What is counted under them from now on has no name any more.
     pub(super) fn remove_counts(&mut self, gone: impl Fn(&CountKey) -> bool) -> Result<(), LoadError> {
         if self.counts.remove(gone)? { self.forget_tasks() } else { Ok(()) }
     }
@@ -151,7 +151,7 @@ impl Shared {
         &self.sets
     }
 
-    /// Goes on with the sets of an earlier agent. Bits of sets that it hadn't written down are taken away.
+    /// Continues with the sets of an earlier agent. Bits of sets that it hadn't written down are removed.
     pub(super) fn restore_follow_sets(&mut self, sets: Vec<Vec<Vec<u8>>>) -> Result<(), LoadError> {
         self.sets = sets;
         self.clear_free_bits()

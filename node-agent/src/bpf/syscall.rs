@@ -139,8 +139,8 @@ pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
 /// Where the reading of a map stands: a number of a bucket, or a key of an array, each of four bytes.
 pub(super) type Place = [u8; 8];
 
-/// Reads entries of a map from a place on, as many as there is room for keys: how many it has read, the place to go on
-/// from, and whether it has come to the end. Of each key there are `values.len() / keys.len()` values, as many as the
+/// Reads entries of a map from a place on, as many as there is room for keys: how many it has read, the place to
+/// continue from, and whether it has come to the end. Of each key there are `values.len() / keys.len()` values, as many as the
 /// kernel has processors where each has its own.
 ///
 /// # Safety

@@ -14,7 +14,7 @@ use super::{
     objects,
 };
 
-/// Program and tracepoint. Processes first: what they do is looked at by everything else.
+/// Program and tracepoint. Processes first: all other programs read their entries.
 const PROGRAMS: &[(&str, &str)] = &[
     ("track_fork", "sched_process_fork"),
     ("track_exec", "sched_process_exec"),

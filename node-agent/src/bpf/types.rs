@@ -23,7 +23,7 @@ impl Types {
         }
     }
 
-    /// Lets go of them if nobody has asked for them since the last call; and gives back what else is free, such as what
+    /// Frees them if they were not used since the last call, and returns other free memory, such as what
     /// scrapes needed.
     pub(super) fn rest(&mut self) {
         if !std::mem::take(&mut self.used) {

@@ -12,8 +12,11 @@ use gatewatch_policy::{
     plan::{HookPoint, Plan},
 };
 
-use super::{Engine, Failure, Member, PolicyKey};
-use crate::bpf::{Prepared, Reader};
+use super::{Engine, Failure, Member};
+use crate::{
+    bpf::{Prepared, Reader},
+    policy_key::PolicyKey,
+};
 
 /// The policies that are to run, and those that turned out to be not loadable.
 #[derive(Debug, Default)]
@@ -29,15 +32,6 @@ pub struct Change {
     candidates: Candidates,
     points: BTreeMap<HookPoint, Vec<Member>>,
     prepared: Vec<(HookPoint, Prepared, Tables)>,
-}
-
-/// A change that is in use, see [`Engine::commit`].
-#[derive(Debug)]
-pub struct Committed {
-    /// Policies that can't be loaded, with the reason. They run nowhere.
-    pub failed: BTreeMap<PolicyKey, Failure>,
-    /// Numbers that have no meaning any more.
-    pub unused: Vec<u32>,
 }
 
 impl Engine {
@@ -82,15 +76,19 @@ impl Engine {
     /// without a gap.
     ///
     /// Gives what must be loaded instead if the kernel refuses a part.
-    pub fn commit(&mut self, change: Change, now: Instant) -> Result<Committed, Candidates> {
+    pub fn commit(
+        &mut self,
+        change: Change,
+        now: Instant,
+    ) -> Result<BTreeMap<PolicyKey, Failure>, Candidates> {
         let Change { mut candidates, points, prepared } = change;
         if let Err((point, failure)) = self.install(prepared, points) {
             self.give_up(&point, failure, &mut candidates);
             return Err(candidates);
         }
-        let unused = self.rename(candidates.plans, now);
+        self.rename(candidates.plans, now);
         self.applied = true;
-        Ok(Committed { failed: candidates.failed, unused })
+        Ok(candidates.failed)
     }
 
     /// Removes from the kernel what no policy uses after a [`commit`](Self::commit), but for counts.
@@ -99,13 +97,18 @@ impl Engine {
         self.bpf.retain(|point| points.contains(point));
     }
 
-    /// Removes the counts under numbers that a [`commit`](Self::commit) or [`forget_numbers`](Self::forget_numbers) has
-    /// returned. Call it after [`detach_unused`](Self::detach_unused), or programs could count again.
-    pub fn remove_unused(&mut self, unused: &[u32], reader: &mut Reader) {
-        if !unused.is_empty()
-            && let Err(error) = self.bpf.remove_hooks(unused, reader)
-        {
-            tracing::warn!(%error, "cannot remove the counts of deleted hooks");
+    /// Removes the counts under numbers without a meaning: those that a [`commit`](Self::commit) or
+    /// [`forget_numbers`](Self::forget_numbers) left, and those of an earlier agent that was killed before it removed
+    /// them. Call it after [`detach_unused`](Self::detach_unused), or programs could count again. After an error the
+    /// next call tries again.
+    pub fn remove_unused(&mut self, reader: &mut Reader) {
+        if !self.applied || !self.has_unused {
+            return;
+        }
+        let known: HashSet<u32> = self.numbers.all().map(|(id, ..)| id).collect();
+        match self.bpf.remove_hooks(|hook| !known.contains(&hook), reader) {
+            Ok(()) => self.has_unused = false,
+            Err(error) => tracing::warn!(%error, "cannot remove the counts of deleted hooks"),
         }
     }
 

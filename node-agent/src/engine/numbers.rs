@@ -131,7 +131,7 @@ impl Numbers {
         })
     }
 
-    /// Goes on after an agent that has given numbers up to `last`.
+    /// Continues after an agent that has given numbers up to `last`.
     pub(super) fn continue_after(&mut self, last: u32) {
         self.last = self.last.max(last);
     }

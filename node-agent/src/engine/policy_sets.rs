@@ -5,10 +5,11 @@ use std::collections::{BTreeSet, HashSet};
 use gatewatch_abi::consts::{POLICY_SET_HOST, POLICY_SET_PENDING};
 use gatewatch_policy::plan::HookPoint;
 
-use super::{Engine, Installed, PolicyKey};
+use super::{Engine, Installed};
 use crate::{
     attribution::{Owner, Selection, selection},
     bpf::LoadError,
+    policy_key::PolicyKey,
 };
 
 impl Engine {

@@ -11,11 +11,12 @@ use gatewatch_policy::plan::{HookPoint, Scope};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Engine, Member, PolicyKey,
+    Engine, Member,
     numbers::{Identity, Numbers},
 };
 use crate::{
     bpf::LoadError,
+    policy_key::PolicyKey,
     series::{Hook, Hooks, InPolicy},
     upgrade::{self, SavedId},
 };
@@ -118,7 +119,7 @@ impl Engine {
         }
     }
 
-    /// Goes on with the numbers of an earlier agent.
+    /// Continues with the numbers of an earlier agent.
     pub(super) fn restore(&mut self) -> Result<(), LoadError> {
         let Some(bytes) = self.bpf.saved()? else { return Ok(()) };
         let mut saved: Saved = serde_json::from_slice(&bytes).map_err(LoadError::SavedState)?;
@@ -134,7 +135,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Notes how long nobody counted for hooks that an earlier agent had and that could not stay when it ended. To be
+    /// Notes how long nothing counted for hooks that an earlier agent had and that could not stay when it ended. To be
     /// called once, when the first policies are installed.
     pub(super) fn note_gaps(&mut self, members: &BTreeMap<HookPoint, Vec<Member>>) {
         let before = std::mem::take(&mut self.before);

@@ -1,4 +1,4 @@
-//! What the matcher of a point looks at.
+//! The match tables of a hook point.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,8 @@ use gatewatch_policy::{
     plan::HookPoint,
 };
 
-use super::{Engine, Member, PolicyKey};
+use super::{Engine, Member};
+use crate::policy_key::PolicyKey;
 
 impl Engine {
     /// The tables of a point.

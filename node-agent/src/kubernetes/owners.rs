@@ -35,7 +35,7 @@ impl Owners {
         Self { client, known: HashMap::new(), paused: None }
     }
 
-    /// The workload; `None` where the pod alone says it, or where nobody can be asked.
+    /// The workload; `None` where the pod alone names it, or where the API server cannot be asked.
     pub(super) async fn workload(&mut self, pod: &Pod) -> Option<Workload> {
         let owner = controller(&pod.metadata)?;
         if !matches!(owner.kind.as_str(), "ReplicaSet" | "Job") {

@@ -1,7 +1,7 @@
 //! Policies of the API server.
 //!
 //! They are taken as the API server has them and not by way of Rust types: the policy engine reads them itself, names
-//! what it doesn't know, and one object that it can't read is no other one's problem.
+//! what it doesn't know, and an object that it cannot read does not affect others.
 
 use std::collections::BTreeMap;
 
@@ -74,7 +74,7 @@ impl Policies {
         }
     }
 
-    /// The object as somebody would write it.
+    /// The object as a user would write it.
     fn text(&self, object: &DynamicObject) -> String {
         let meta = &object.metadata;
         let mut metadata = json!({"name": meta.name.as_deref().unwrap_or_default()});

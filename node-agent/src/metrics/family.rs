@@ -5,7 +5,34 @@
 
 use std::fmt::Write as _;
 
-use super::{Kind, Metric};
+/// Name, help, kind and labels of a metric.
+#[derive(Debug)]
+pub(super) struct Metric {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) kind: Kind,
+    /// Sorted, which is the order in which they are written.
+    pub(super) labels: &'static [&'static str],
+}
+
+/// The type of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+}
+
+pub(super) const fn counter(
+    name: &'static str,
+    help: &'static str,
+    labels: &'static [&'static str],
+) -> Metric {
+    Metric { name, help, kind: Kind::Counter, labels }
+}
+
+pub(super) const fn gauge(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Metric {
+    Metric { name, help, kind: Kind::Gauge, labels }
+}
 
 /// A metric that is being written down, with `N` labels. Each set of labels is there once, as Prometheus refuses a scrape
 /// in which one comes twice.
@@ -20,7 +47,7 @@ impl<'a, const N: usize> Family<'a, N> {
         Self { metric, series: Vec::new() }
     }
 
-    /// Adds to the series with these label values, which stand in the order of the metric's labels.
+    /// Adds to the series with these label values, in the order of the metric's labels.
     pub(super) fn add(&mut self, labels: [&'a str; N], value: f64) {
         self.series.push((labels, value));
     }

@@ -56,7 +56,7 @@ impl Stamp {
 pub(super) struct Found {
     /// The files. Of several paths of one file it is the first.
     pub(super) files: BTreeMap<FileId, (PathBuf, Stamp)>,
-    /// What couldn't be looked at, and a sentence on each.
+    /// Paths that could not be read, with a sentence on each.
     pub(super) problems: BTreeMap<PathBuf, String>,
 }
 

@@ -84,17 +84,17 @@ impl Entry {
         self.tidy();
     }
 
-    /// Whether all its pods are gone.
+    /// Whether all its pods were deleted.
     pub(super) fn is_gone(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.gone.is_some())
     }
 
-    /// Since when all its pods are gone, where they are.
+    /// Since when all its pods are deleted, where they are.
     pub(super) fn gone(&mut self) -> Option<&mut Gone> {
         self.rare.as_mut()?.gone.as_mut()
     }
 
-    /// They are gone since then, if they weren't before.
+    /// They are deleted since then, if they weren't before.
     pub(super) fn set_gone(&mut self, since: Instant) -> Gone {
         *self.rare.get_or_insert_default().gone.get_or_insert(Gone { since, scraped: None })
     }

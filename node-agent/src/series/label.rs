@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// The path as text. Paths are bytes: what is no UTF-8 becomes `\xNN`, and so do control characters, which could
+/// The path as text. Paths are bytes: bytes that are not UTF-8 become `\xNN`, and so do control characters, which could
 /// act on the terminal of whoever reads the metrics. Newlines stay, since the exposition format writes them
 /// as `\n`; quotes and backslashes are escaped there too.
 pub fn binary_label(path: &[u8]) -> String {

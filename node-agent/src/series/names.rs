@@ -21,8 +21,8 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The name of a text, which gets one if it has none. It is good until the next [`keep`](Self::keep) that it isn't
-    /// told of.
+    /// The name of a text, which gets one if it has none. It is good until the next [`keep`](Self::keep) that does
+    /// not name it.
     pub(super) fn name(&mut self, text: &str) -> Name {
         if let Some(name) = self.numbers.get(text) {
             return *name;

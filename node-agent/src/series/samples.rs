@@ -16,7 +16,7 @@ pub struct Labels<'a> {
     pub hook: &'a str,
     /// The pod's namespace; empty for the host.
     pub namespace: &'a str,
-    /// The pod's name; empty for the host. A pod that nobody listed goes by its uid.
+    /// The pod's name; empty for the host. For a pod that is not listed, its uid.
     pub pod: &'a str,
     /// The policy's name.
     pub policy: &'a str,

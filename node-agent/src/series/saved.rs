@@ -30,7 +30,7 @@ pub struct SavedSeries {
     exported: Vec<SavedEntry>,
 }
 
-/// Labels in the order in which they are exported, value, uids of pods, whether all of these are gone.
+/// Labels in the order in which they are exported, value, uids of pods, whether all of these were deleted.
 type SavedEntry = ([u32; 6], u64, Vec<u32>, bool);
 
 /// An iterator as a sequence.
@@ -80,7 +80,7 @@ impl Series {
         SavingSeries(self)
     }
 
-    /// Goes on where an earlier agent was.
+    /// Continues where an earlier agent stopped.
     pub fn restore(&mut self, saved: SavedSeries, now: Instant) {
         let SavedSeries { last, held, names, exported } = saved;
         self.last =

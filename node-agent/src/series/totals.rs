@@ -61,7 +61,7 @@ impl<K: Clone + Eq + Hash> HookTotals<K> {
         }
     }
 
-    /// Goes on where an earlier agent was.
+    /// Continues where an earlier agent stopped.
     pub fn restore(&mut self, saved: SavedTotals<K>) {
         self.last = saved.last.into_iter().collect();
         self.totals = saved
@@ -71,7 +71,7 @@ impl<K: Clone + Eq + Hash> HookTotals<K> {
             .collect();
     }
 
-    /// Takes up the numbers. `labels` has the policy and the label of all that there may be numbers of: each has a total,
+    /// Adds the numbers. `labels` has the policy and the label of all that there may be numbers of: each has a total,
     /// from 0 on, so an alert on its growth sees the first step. Totals and numbers of all else go.
     pub fn fold(
         &mut self,

@@ -2,6 +2,9 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use aya::maps::{HashMap, Map, MapData, Queue};
+use gatewatch_abi::CountKey;
+
 use super::{CALLS, Callers, SETUID, policy, this};
 use crate::{
     agent::{Agent, cleanup, sum},
@@ -214,6 +217,32 @@ pub(super) fn nothing_is_left() {
     assert!(!Path::new(PINS).exists());
     agent.again();
     assert_eq!(agent.events(&[("policy", "all")]), 0, "{}", agent.metrics());
+}
+
+/// An agent is killed after it has saved that a number is unused, and before it has removed the counts under that number.
+/// The next agent removes them, so that their places can be used again.
+pub(super) fn unused_counts_are_removed() {
+    let all = policy("all", SETUID);
+    let mut agent = Agent::start(&[("all.yaml", &all)], &pod::list(&[]));
+    calls::setuid_root(100);
+    agent.kill();
+    let mut counts: HashMap<MapData, CountKey, u32> = map("COUNTS").try_into().expect("counts");
+    let mut free: Queue<MapData, u32> = map("FREE").try_into().expect("free places");
+    let released: HashMap<MapData, u32, u32> = map("RELEASED").try_into().expect("released places");
+    let place = free.pop(0).expect("a free place");
+    let unused = CountKey { cgroup: 1, binary: 1, hook: 1_000_000, pad: 0 };
+    counts.insert(unused, place, 0).expect("an entry");
+    agent.again();
+    assert!(counts.get(&unused, 0).is_err(), "the count is still there:\n{}", agent.log());
+    assert!(released.get(&place, 0).is_ok(), "the place is lost:\n{}", agent.log());
+    calls::setuid_root(7);
+    assert_eq!(agent.events(&[("policy", "all")]), 107, "{}", agent.metrics());
+}
+
+/// A map that outlives the agent.
+fn map(name: &str) -> Map {
+    let layout = fs::read_dir(PINS).expect("a folder").next().expect("a layout").expect("an entry");
+    MapData::from_pin(layout.path().join(name)).and_then(Map::from_map_data).expect("a map")
 }
 
 fn write_other(directory: &Path, number: u32) {

@@ -5,14 +5,14 @@ use gatewatch_abi::consts::{ADDR_NONE, INT_ARG, INT_SOCK, TEXT_BINARY, TEXT_NONE
 use gatewatch_policy::match_tables::Tables;
 
 use super::{
-    attach_type::AttachType,
-    memory_of,
     program::LoadedProgram,
     tables::{OWN, fill, write_rows},
 };
 use crate::bpf::{
     LoadError, Node,
+    attach_type::AttachType,
     bpffs::Pins,
+    fdinfo::memory_of,
     loader::{Loader, With},
     objects,
 };

@@ -12,8 +12,7 @@ use aya::{
     programs::{FEntry, FExit, KProbe, ProbeKind, Program, ProgramError, ProgramFd, links::FdLink},
 };
 
-use super::attach_type::AttachType;
-use crate::bpf::{LoadError, fprobe, syscall};
+use crate::bpf::{LoadError, attach_type::AttachType, fprobe, syscall};
 
 /// A program in the kernel.
 pub(super) struct LoadedProgram {
@@ -103,7 +102,7 @@ impl LoadedProgram {
         self.program_mut()?.pin(path).map_err(unpinned)
     }
 
-    /// What the verifier looked at.
+    /// Number of instructions that the verifier processed.
     pub(super) fn verified_instructions(&self) -> Option<u32> {
         self.program().ok()?.info().ok()?.verified_instruction_count()
     }

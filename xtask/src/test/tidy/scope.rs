@@ -8,10 +8,10 @@ pub(super) const LONGER_FILES: &[(&str, usize)] = &[];
 
 /// Where a module `a` with modules of its own is `a.rs` and `a/`, not `a/mod.rs`.
 pub(super) const MODULE_STYLE: &[&str] =
-    &["cli/", "coverage/", "crds/", "ebpf", "policy/", "tests/", "webhook/", "xtask/"];
+    &["cli/", "coverage/", "crds/", "ebpf", "node-agent/", "policy/", "tests/", "webhook/", "xtask/"];
 
 /// Where imports are in three groups (std, other crates, this crate), with one `use` for each crate.
-pub(super) const IMPORT_STYLE: &[&str] = &["ebpf-abi/", "kernel/", "policy/", "tests/", "xtask/"];
+pub(super) const IMPORT_STYLE: &[&str] = &["ebpf", "kernel/", "node-agent/", "policy/", "tests/", "xtask/"];
 
 /// Where Markdown is wrapped.
 pub(super) const WRAPPED: &[&str] =
@@ -25,6 +25,9 @@ pub(super) const WORDS: &[&str] = &[
     "README.md",
     "charts/",
     "docs/",
+    "ebpf/",
+    "ebpf-abi/",
+    "node-agent/",
     "policies/",
     "policy/",
     "tests/",

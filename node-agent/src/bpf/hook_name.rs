@@ -1,24 +1,17 @@
 //! The names of hooks' folders in the bpf file system: where a hook attaches, and how.
 
-use std::path::PathBuf;
-
 use gatewatch_policy::plan::HookPoint;
 
-use super::AttachType;
-use crate::{bpf::bpffs::Pins, upgrade};
+use super::attach_type::AttachType;
+use crate::upgrade;
 
 /// `NAME_MAX`, include/uapi/linux/limits.h.
 const NAME_MAX: usize = 255;
 
 /// The name of a hook's folder; none where there is no name that a file may have: such a hook can't be kept.
-fn name(point: &HookPoint, by: AttachType) -> Option<String> {
+pub(super) fn name(point: &HookPoint, by: AttachType) -> Option<String> {
     let name = format!("{}~{}", point.file_name(), by.name());
     (name.len() <= NAME_MAX).then_some(name)
-}
-
-/// The folder of a hook; none where there is no name for it.
-pub(super) fn path(pins: &Pins, point: &HookPoint, by: AttachType) -> Option<PathBuf> {
-    Some(pins.hooks().join(name(point, by)?))
 }
 
 /// What a folder's name says.
@@ -28,7 +21,7 @@ pub(super) fn parse(name: &str) -> Option<(HookPoint, AttachType)> {
 }
 
 /// The name of the folder that an agent of layout 4 has made: a symbol with `~~` for each dot, and how it is attached.
-pub(in crate::bpf) fn upgraded(earlier: &str) -> Option<String> {
+pub(super) fn upgraded(earlier: &str) -> Option<String> {
     let (symbol, by) = split(earlier)?;
     name(&upgrade::point(symbol.replace("~~", "."), by.on_return()), by)
 }

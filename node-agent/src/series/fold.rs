@@ -1,18 +1,19 @@
-//! Which series a count belongs to.
+//! Adds the kernel's counts to the series that they belong to.
 
 use std::time::Instant;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 
 use super::{
-    Held, Hooks, OVERFLOW_BINARY, Series,
+    Count, Folded, Held, Hooks, OVERFLOW_BINARY, Series,
     entry::Key,
+    label::binary_label,
     names::{Name, Names},
 };
 use crate::attribution::{Attribution, CgroupKey, Owner, Selection, selection};
 
 /// Lookups of one fold and their results: ten thousand counts belong to some hundred hooks and cgroups.
-pub(super) struct Lookups<'a> {
+struct Lookups<'a> {
     hooks: &'a Hooks,
     attribution: &'a Attribution,
     now: Instant,
@@ -33,21 +34,21 @@ struct OwnerNames {
 
 /// What became of a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Placed {
+enum Placed {
     /// It is in a series, or in none because its policy doesn't watch its owner.
     Decided,
-    /// It can't be told yet.
+    /// Its series is not known yet.
     Pending,
 }
 
 impl Placed {
-    pub(super) fn is_pending(self) -> bool {
+    fn is_pending(self) -> bool {
         self == Self::Pending
     }
 }
 
 impl<'a> Lookups<'a> {
-    pub(super) fn new(hooks: &'a Hooks, attribution: &'a Attribution, now: Instant) -> Self {
+    fn new(hooks: &'a Hooks, attribution: &'a Attribution, now: Instant) -> Self {
         Self {
             hooks,
             attribution,
@@ -59,14 +60,58 @@ impl<'a> Lookups<'a> {
     }
 
     /// The cgroup that has this id now.
-    pub(super) fn cgroup(&mut self, id: u64) -> CgroupKey {
+    fn cgroup(&mut self, id: u64) -> CgroupKey {
         *self.cgroups.entry(id).or_insert_with(|| self.attribution.key(id))
     }
 }
 
 impl Series {
+    /// Adds what the kernel has counted. `counts` are all its numbers, each key once.
+    ///
+    /// Counts of a hook that isn't in the table are ignored. Series of hooks that left the table go, and so do
+    /// those of pods that were deleted, one minute after the first [`samples`](Self::samples) that had their last
+    /// value.
+    pub fn fold<'a>(
+        &mut self,
+        counts: impl IntoIterator<Item = Count<'a>>,
+        hooks: &Hooks,
+        attribution: &Attribution,
+        now: Instant,
+    ) -> Folded {
+        self.last.retain(|(hook, ..), _| hooks.contains_key(hook));
+        let mut held = std::mem::take(&mut self.held);
+        let mut lookups = Lookups::new(hooks, attribution, now);
+        for count in counts {
+            if !hooks.contains_key(&count.hook) {
+                continue;
+            }
+            if !count.path.is_empty() && !self.binaries.contains_key(&count.binary) {
+                self.binaries.insert(count.binary, self.names.name(&binary_label(count.path)));
+            }
+            let last = self.last.entry((count.hook, count.cgroup, count.binary)).or_default();
+            // A number that is lower than before was deleted and begins again.
+            let added = count.value.checked_sub(*last).unwrap_or(count.value);
+            *last = count.value;
+            if added > 0 {
+                let of =
+                    Held { hook: count.hook, cgroup: lookups.cgroup(count.cgroup), binary: count.binary };
+                if self.place(&mut lookups, of, added).is_pending() {
+                    *held.entry(of).or_default() += added;
+                }
+            }
+        }
+        held.retain(|of, count| self.place(&mut lookups, *of, *count).is_pending());
+        self.held = held;
+        let unknown: HashSet<u64> =
+            self.held.keys().map(|held| held.cgroup.id).filter(|id| !attribution.knows(*id)).collect();
+        self.retire(hooks, attribution, now);
+        let mut unknown: Vec<_> = unknown.into_iter().collect();
+        unknown.sort_unstable();
+        Folded { pending: self.held.values().sum(), unknown }
+    }
+
     /// Gives a count to its series, or drops it, where that can be decided.
-    pub(super) fn place(&mut self, lookups: &mut Lookups<'_>, held: Held, count: u64) -> Placed {
+    fn place(&mut self, lookups: &mut Lookups<'_>, held: Held, count: u64) -> Placed {
         let Lookups { hooks, attribution, now, owners, labels, .. } = lookups;
         let Some(hook) = hooks.get(&held.hook) else { return Placed::Decided };
         let (owner, owner_names) =
