@@ -12,7 +12,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{paths, process};
+use crate::{
+    build::{self, Profile},
+    paths, process,
+};
 
 pub(crate) use values::{Row, rows};
 
@@ -82,9 +85,8 @@ pub(crate) fn admission() -> Result<String> {
 
 /// What the gate's program, built from this tree, prints.
 pub(crate) fn webhook(arguments: &[&str]) -> Result<String> {
-    let mut cargo = Command::new(paths::cargo());
-    cargo.current_dir(paths::root()).args(["run", "--quiet", "--package", "gatewatch-webhook", "--"]);
-    process::text(cargo.args(arguments))
+    let program = build::build_program("gatewatch-webhook", Profile::Dev)?;
+    process::text(Command::new(program).args(arguments))
 }
 
 /// Files in the folders of copies that are copies of nothing any more.

@@ -11,6 +11,7 @@ mod gate;
 mod image;
 mod kube;
 mod oci;
+mod parallel;
 mod paths;
 mod process;
 mod progress;

@@ -6,6 +6,7 @@ mod counts;
 mod deny;
 mod suites;
 mod tidy;
+mod usage;
 
 use std::{
     cell::OnceCell,
@@ -172,6 +173,8 @@ impl Context {
 struct Report {
     name: &'static str,
     took: Duration,
+    /// The processor time that it used.
+    used: Duration,
     counts: Counts,
 }
 
@@ -195,13 +198,18 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let mut reports = Vec::new();
     for suite in chosen {
         println!("\n=== {}: {}", suite.name, suite.about);
-        let began = Instant::now();
+        let (began, used_before) = (Instant::now(), usage::processor_time());
         let counts = (suite.run)(&context).unwrap_or_else(|error| {
             // A suite that could not be run is a failure among the others, not the end of them.
             println!("error: {error:#}");
             Counts::failure("the suite could not be run")
         });
-        let report = Report { name: suite.name, took: began.elapsed(), counts: counts.at_least_one() };
+        let report = Report {
+            name: suite.name,
+            took: began.elapsed(),
+            used: usage::processor_time().saturating_sub(used_before),
+            counts: counts.at_least_one(),
+        };
         println!("{}", line(&report));
         reports.push(report);
     }
@@ -224,12 +232,14 @@ fn choose(names: &[String]) -> Result<Vec<&'static Suite>> {
     Ok(all().filter(|suite| names.iter().any(|name| means(name, suite))).collect())
 }
 
-fn line(Report { name, took, counts }: &Report) -> String {
+fn line(Report { name, took, used, counts }: &Report) -> String {
     let verdict = if counts.failed == 0 { "ok" } else { "FAILED" };
     let Counts { passed, failed, ignored, .. } = counts;
     let ignored = if *ignored == 0 { String::new() } else { format!("  ({ignored} ignored)") };
-    let seconds = took.as_secs_f64();
-    format!("{name:12} {seconds:>7.1} s  {passed:>5} passed {failed:>4} failed  {verdict}{ignored}")
+    let (took, used) = (took.as_secs_f64(), used.as_secs_f64());
+    format!(
+        "{name:12} {took:>7.1} s  CPU {used:>7.1} s  {passed:>5} passed {failed:>4} failed  {verdict}{ignored}"
+    )
 }
 
 /// Prints the table, the names of what failed, and last of all the sums.

@@ -32,6 +32,7 @@ const HELM: Module = Module { name: "helm", version: "3.21.4", linker_flags: "" 
 const CONTAINERD: Module = Module { name: "containerd", version: "2.4.2", linker_flags: "" };
 const PROMETHEUS_OPERATOR: Module =
     Module { name: "prometheus-operator", version: "0.95.1", linker_flags: "" };
+const MODULES: &[&Module] = &[&KUBERNETES, &HELM, &CONTAINERD, &PROMETHEUS_OPERATOR];
 /// The Go types of the Prometheus operator's kinds.
 const OPERATOR_TYPES: &str = "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring";
 
@@ -107,8 +108,11 @@ impl Programs {
         // A lock of their own: whoever needs no Go program does not wait minutes for one.
         let _lock = cache.lock_named("lock-go")?;
         check_go()?;
-        for program in wanted.iter().filter(|program| !programs.path(**program).is_file()) {
-            build(*program, &programs.path(*program))?;
+        let missing: Vec<Program> =
+            wanted.iter().copied().filter(|program| !programs.path(*program).is_file()).collect();
+        for module in MODULES {
+            let of_module = missing.iter().filter(|program| program.source().0.name == module.name);
+            build(module, &of_module.map(|program| (*program, programs.path(*program))).collect::<Vec<_>>())?;
         }
         Ok(programs)
     }
@@ -125,19 +129,34 @@ impl Programs {
     }
 }
 
-fn build(program: Program, to: &Path) -> Result<()> {
-    let (module, package, time) = program.source();
-    let step = Step::begin(format!("building {} {} (about {time})", program.name(), module.version));
-    let folder = to.parent().context("a program has no parent folder")?;
+/// Builds programs of one module by one command: what they share is compiled once, and linking, which takes one core, runs
+/// beside the compiler.
+fn build(module: &Module, wanted: &[(Program, PathBuf)]) -> Result<()> {
+    let Some(folder) = wanted.first().and_then(|(_, to)| to.parent()) else { return Ok(()) };
+    let names: Vec<String> = wanted
+        .iter()
+        .map(|(program, _)| format!("{} (about {})", program.name(), program.source().2))
+        .collect();
+    let step = Step::begin(format!("building {} of {} {}", names.join(", "), module.name, module.version));
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let part = folder.join(format!(".part-{}", program.name()));
+    let staging = tempfile::Builder::new()
+        .prefix(".part-")
+        .tempdir_in(folder)
+        .with_context(|| format!("cannot create a folder in {}", folder.display()))?;
     let mut go = go_in(Command::new("go"), module);
     go.args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly"]);
-    go.args(["-ldflags", &format!("-s -w {}", module.linker_flags)]).arg("-o").arg(&part).arg(package);
+    go.args(["-ldflags", &format!("-s -w {}", module.linker_flags)]);
+    // Debug information, which the linker would drop.
+    go.arg("-gcflags=all=-dwarf=false");
+    go.arg("-o").arg(staging.path());
+    go.args(wanted.iter().map(|(program, _)| program.source().1));
     // Static, so that the programs run in the VM whatever C library it has.
     go.env("CGO_ENABLED", "0");
     process::run(&mut go, &step)?;
-    fs::rename(&part, to).with_context(|| format!("cannot move {} into place", to.display()))?;
+    for (program, to) in wanted {
+        fs::rename(staging.path().join(program.name()), to)
+            .with_context(|| format!("cannot move {} into place", to.display()))?;
+    }
     step.done();
     Ok(())
 }

@@ -34,7 +34,7 @@ const PACKAGES: &[&str] = &[
 #[derive(Debug)]
 pub(crate) struct Programs {
     pub(crate) helm: PathBuf,
-    /// Those of a control plane.
+    /// Those of a control plane without controllers.
     pub(crate) kubernetes: kube::Programs,
     pub(crate) prometheus: PathBuf,
     pub(crate) promtool: PathBuf,
@@ -49,7 +49,9 @@ pub(crate) struct Programs {
 impl Programs {
     /// Fetches and builds what the cache does not have.
     pub(crate) fn ready(cache: &Cache) -> Result<Self> {
-        let kubernetes = kube::Programs::ready(cache, &[kube::CONTROL_PLANE, &[Program::Helm]].concat())?;
+        // No test of the chart needs the controller manager or the scheduler, which take more than a minute to build.
+        let needed = [Program::ApiServer, Program::Kubectl, Program::Helm];
+        let kubernetes = kube::Programs::ready(cache, &needed)?;
         let folder = prometheus(cache)?;
         let program = |name: &str| folder.join("usr/bin").join(name);
         Ok(Self {

@@ -50,15 +50,8 @@ pub(super) fn unit(context: &Context) -> Result<Counts> {
 /// Fuzzing, for ten seconds a target unless `GATEWATCH_FUZZ_SECONDS` says otherwise. (In `unit` it runs for two.)
 pub(super) fn fuzz(context: &Context) -> Result<Counts> {
     let mut command = cargo("test");
-    command.args([
-        "--package",
-        "gatewatch-policy",
-        "--test",
-        "fuzz",
-        "--",
-        "--nocapture",
-        "--test-threads=2",
-    ]);
+    // With `--package`, Cargo would select other features of the dependencies, and build them once more.
+    command.args(["--workspace", "--test", "fuzz", "--", "--nocapture", "--test-threads=2"]);
     command.args(&context.passed_on);
     if std::env::var_os("GATEWATCH_FUZZ_SECONDS").is_none() {
         command.env("GATEWATCH_FUZZ_SECONDS", "10");

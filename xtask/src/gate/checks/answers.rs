@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Said, Stage, pod, policy};
-use crate::paths;
+use crate::{parallel::side_by_side, paths};
 
 const TWO_FAULTS: &str = "
 apiVersion: cilium.io/v1alpha1
@@ -125,40 +125,42 @@ pub(super) fn corpus(stage: &mut Stage) -> Result<()> {
 fn corpus_for_both(stage: &Stage) -> Result<()> {
     // A policy of a namespace that isn't there is refused for that alone.
     stage.must(&["create", "namespace", "shop"], "")?;
-    let mut seen = 0;
-    let mut faults = Vec::new();
+    let mut policies = Vec::new();
     for folder in ["good", "warn", "bad"] {
         let path = paths::root().join("tests/corpus").join(folder);
         for file in files(&path)? {
             let text =
                 fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
             let name = file.strip_prefix(paths::root()).unwrap_or(&file).display().to_string();
-            let expected = text.lines().next().and_then(|line| line.strip_prefix("# expect:")).unwrap_or("");
-            let codes: Vec<&str> =
-                expected.split_whitespace().filter(|code| code.starts_with("GW")).collect();
-            if !text.contains("cilium.io/v1alpha1") {
-                continue;
-            }
-            let said = stage.kubectl(&["apply", "--dry-run=server", "-f", "-"], &text)?;
-            let refused = !said.ok;
-            let quiet = !said.text.contains("Warning: GW");
-            let not_run = said.text.contains(NOT_RUN);
-            let expected_here = codes.iter().any(|code| said.text.contains(code) || *code == MENDED);
-            let fine = match folder {
-                "good" => quiet && refused == not_run,
-                "warn" => expected_here && refused == not_run,
-                _ => refused,
-            };
-            seen += 1;
-            if !fine {
-                faults.push(format!("{name} ({expected}): {}", said.text.trim()));
+            if text.contains("cilium.io/v1alpha1") {
+                policies.push((folder, name, text));
             }
         }
     }
+    let seen = policies.len();
+    // Most of a call of kubectl is its start and what it asks the API server before the policy.
+    let outcomes = side_by_side(&policies, |(folder, name, text)| unexpected(stage, folder, name, text))?;
+    let faults: Vec<String> = outcomes.into_iter().flatten().collect();
     ensure!(faults.is_empty(), "{} of {seen} policies:\n{}", faults.len(), faults.join("\n"));
     ensure!(seen > 0, "there is no corpus in tests/corpus");
     println!("  {seen} policies");
     Ok(())
+}
+
+/// How a policy of this folder of the corpus is answered otherwise than its first line expects; `None` if it is not.
+fn unexpected(stage: &Stage, folder: &str, name: &str, text: &str) -> Result<Option<String>> {
+    let expected = text.lines().next().and_then(|line| line.strip_prefix("# expect:")).unwrap_or("");
+    let mut codes = expected.split_whitespace().filter(|code| code.starts_with("GW"));
+    let said = stage.kubectl(&["apply", "--dry-run=server", "-f", "-"], text)?;
+    let refused = !said.ok;
+    let quiet = !said.text.contains("Warning: GW");
+    let not_run = said.text.contains(NOT_RUN);
+    let fine = match folder {
+        "good" => quiet && refused == not_run,
+        "warn" => codes.any(|code| said.text.contains(code) || code == MENDED) && refused == not_run,
+        _ => refused,
+    };
+    Ok((!fine).then(|| format!("{name} ({expected}): {}", said.text.trim())))
 }
 
 fn files(folder: &std::path::Path) -> Result<Vec<PathBuf>> {
