@@ -22,18 +22,21 @@ use crate::setup::chart::Programs;
 /// The parts of the suite, which arguments choose from: `cargo xtask test chart -- alerts`.
 type Part = (&'static str, fn(&mut Tests, &Programs) -> Result<()>);
 
-/// Those that need no VM, in the order in which they run.
-const PARTS: &[Part] = &[
-    ("files", |tests, _| files::run(tests)),
-    ("render", |tests, programs| {
-        render::run(tests, programs);
-        Ok(())
-    }),
-    ("alerts", alerts::run),
-    ("queries", queries::run),
-    ("gate", gate::run),
-    ("cluster", cluster::run),
-    ("scrape", scrape::run),
+/// Those that need no VM. The groups run side by side, the parts of a group one after the other: `cluster` waits for its API
+/// server, and `scrape` for Prometheus.
+const PARTS: &[&[Part]] = &[
+    &[
+        ("files", |tests, _| files::run(tests)),
+        ("render", |tests, programs| {
+            render::run(tests, programs);
+            Ok(())
+        }),
+        ("alerts", alerts::run),
+        ("queries", queries::run),
+        ("gate", gate::run),
+    ],
+    &[("cluster", cluster::run)],
+    &[("scrape", scrape::run)],
 ];
 
 /// Those that run only when they are named.
@@ -45,24 +48,45 @@ pub(super) fn run(context: &Context) -> Result<Counts> {
     let cache = &context.tools.cache;
     let programs = Programs::ready(cache)?;
     let built = if wanted("monitoring") { Some(context.built()?) } else { None };
-    // Monitoring waits most of its time: the others run meanwhile.
-    thread::scope(|scope| {
-        let programs = &programs;
-        let monitoring = built.map(|built| scope.spawn(move || monitoring::run(programs, built, cache)));
+    let named = |part: &Part| context.passed_on.iter().any(|name| name == part.0);
+    let programs = &programs;
+    let run = |parts: Vec<Part>| {
         let mut tests = Tests::default();
-        let named = NAMED.iter().filter(|(part, _)| context.passed_on.iter().any(|name| name == part));
-        for (part, run) in PARTS.iter().filter(|(part, _)| wanted(part)).chain(named) {
+        for (part, run) in parts {
             if let Err(error) = run(&mut tests, programs) {
                 tests.holds(&format!("the part {part} runs to its end"), Err(error));
             }
         }
-        match monitoring.map(thread::ScopedJoinHandle::join) {
-            None => {}
-            Some(Ok(Ok(monitoring))) => tests.counts = tests.counts.and(monitoring.counts),
-            Some(Ok(Err(error))) => tests.holds("monitoring runs to its end", Err(error)),
-            Some(Err(_)) => tests.verdict("monitoring runs to its end", &["it broke down".to_owned()]),
+        tests.counts
+    };
+    thread::scope(|scope| {
+        let mut threads = Vec::new();
+        if let Some(built) = built {
+            threads.push((
+                "monitoring",
+                scope.spawn(move || match monitoring::run(programs, built, cache) {
+                    Ok(tests) => tests.counts,
+                    Err(error) => {
+                        let mut tests = Tests::default();
+                        tests.holds("monitoring runs to its end", Err(error));
+                        tests.counts
+                    }
+                }),
+            ));
         }
-        Ok(tests.counts)
+        for group in PARTS {
+            let parts: Vec<Part> = group.iter().copied().filter(|(part, _)| wanted(part)).collect();
+            let Some((first, _)) = parts.first() else { continue };
+            threads.push((*first, scope.spawn(move || run(parts))));
+        }
+        let mut counts = run(NAMED.iter().copied().filter(named).collect());
+        for (first, thread) in threads {
+            counts = counts.and(thread.join().unwrap_or_else(|_| {
+                println!("the thread of the part {first} panicked");
+                Counts::failure(format!("the part {first} runs to its end"))
+            }));
+        }
+        Ok(counts)
     })
 }
 
@@ -75,11 +99,18 @@ struct Tests {
 impl Tests {
     /// One test, with its faults printed.
     fn verdict(&mut self, name: &str, faults: &[String]) {
-        for fault in faults {
-            println!("{fault}");
-        }
-        println!("test {name} ... {}", if faults.is_empty() { "ok" } else { "FAILED" });
+        // In one piece: other threads print, too.
+        let faulty: String = faults.iter().map(|fault| format!("{fault}\n")).collect();
+        println!("{faulty}test {name} ... {}", if faults.is_empty() { "ok" } else { "FAILED" });
         self.counts = std::mem::take(&mut self.counts).and(Counts::one(name, faults.is_empty()));
+    }
+
+    /// One test, with the faults of each of its parts.
+    fn all(&mut self, name: &str, faults: Result<Vec<Vec<String>>>) {
+        match faults {
+            Ok(faults) => self.verdict(name, &faults.concat()),
+            Err(error) => self.holds(name, Err(error)),
+        }
     }
 
     /// One test that is an action.

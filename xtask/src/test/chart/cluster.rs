@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     kube::{ControlPlane, Kubectl, Settings},
+    parallel::side_by_side,
     setup::chart::Programs,
 };
 
@@ -42,14 +43,11 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
 
 /// Every object of every setting, as the API server takes it, strictly and without a warning.
 fn settings(tests: &mut Tests, programs: &Programs, kubectl: &Kubectl) -> Result<()> {
-    let mut faults = Vec::new();
-    for (name, settings) in MATRIX {
-        let objects = template(programs, "1.36.0", settings)?;
-        if let Err(error) = dry_run(kubectl, &objects, NAMESPACE) {
-            faults.push(format!("{name}: {error:#}"));
-        }
-    }
-    tests.verdict("the API server takes all settings", &faults);
+    let faults = side_by_side(MATRIX, |(name, settings)| {
+        let outcome = dry_run(kubectl, &template(programs, "1.36.0", settings)?, NAMESPACE);
+        Ok(outcome.err().map(|error| format!("{name}: {error:#}")).into_iter().collect())
+    });
+    tests.all("the API server takes all settings", faults);
     let wrong =
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"prots": []}});
     let refused = dry_run(kubectl, &[wrong], NAMESPACE);
@@ -226,8 +224,7 @@ fn rights(tests: &mut Tests, programs: &Programs, kubectl: &Kubectl) -> Result<(
         .collect();
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
     kubectl.with_input(&["apply", "--server-side", "--namespace", NAMESPACE, "-f", "-"], &list)?;
-    let mut faults = Vec::new();
-    for &(account, verb, resource, namespace, wanted) in RIGHTS {
+    let faults = side_by_side(RIGHTS, |&(account, verb, resource, namespace, wanted)| {
         // A part of a resource is asked for by an option of its own.
         let (resource, part) = match resource.strip_suffix("/status") {
             Some(resource) => (resource, "--subresource=status"),
@@ -237,11 +234,10 @@ fn rights(tests: &mut Tests, programs: &Programs, kubectl: &Kubectl) -> Result<(
         let place =
             if namespace.is_empty() { "--all-namespaces".into() } else { format!("--namespace={namespace}") };
         let allowed = kubectl.succeeds(&["auth", "can-i", verb, resource, part, "--quiet", &user, &place]);
-        if allowed != wanted {
-            let may = if allowed { "may" } else { "may not" };
-            faults.push(format!("the {account} {may} {verb} {resource} ({place})"));
-        }
-    }
-    tests.verdict("service accounts may do what they need and no more", &faults);
+        let may = if allowed { "may" } else { "may not" };
+        let fault = (allowed != wanted).then(|| format!("the {account} {may} {verb} {resource} ({place})"));
+        Ok(fault.into_iter().collect())
+    });
+    tests.all("service accounts may do what they need and no more", faults);
     Ok(())
 }

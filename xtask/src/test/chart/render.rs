@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::Tests;
-use crate::{chart, process, setup::chart::Programs};
+use crate::{chart, parallel::side_by_side, process, setup::chart::Programs};
 
 /// The oldest, the newest, and the first with fields for `AppArmor`.
 pub(super) const VERSIONS: &[&str] = &["1.28.0", "1.30.0", "1.36.0"];
@@ -102,25 +102,25 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) {
     let mut lint = helm(programs, "lint");
     tests.holds("helm lint --strict", passes(lint.arg("--strict").arg(chart::folder())));
     for version in VERSIONS {
-        let mut faults = Vec::new();
-        for (name, settings) in MATRIX {
-            match template(programs, version, settings) {
-                Ok(objects) => faults
-                    .extend(audit(&objects, version).into_iter().map(|fault| format!("{name}: {fault}"))),
+        let faults = side_by_side(MATRIX, |(name, settings)| {
+            Ok(match template(programs, version, settings) {
+                Ok(objects) => {
+                    audit(&objects, version).into_iter().map(|fault| format!("{name}: {fault}")).collect()
+                }
                 // The one thing that is not for the oldest version, and says so.
                 Err(error) if *version == "1.28.0" && error.to_string().contains("needs Kubernetes 1.30") => {
+                    Vec::new()
                 }
-                Err(error) => faults.push(format!("{name}: {error:#}")),
-            }
-        }
-        tests.verdict(&format!("all settings render for Kubernetes {version}"), &faults);
+                Err(error) => vec![format!("{name}: {error:#}")],
+            })
+        });
+        tests.all(&format!("all settings render for Kubernetes {version}"), faults);
     }
-    let accepted: Vec<String> = REFUSED
-        .iter()
-        .filter(|setting| template(programs, "1.36.0", &[setting]).is_ok())
-        .map(|setting| format!("the schema takes {setting}"))
-        .collect();
-    tests.verdict("the schema refuses what is wrong", &accepted);
+    let accepted = side_by_side(REFUSED, |setting| {
+        let is_accepted = template(programs, "1.36.0", &[setting]).is_ok();
+        Ok(is_accepted.then(|| format!("the schema takes {setting}")).into_iter().collect())
+    });
+    tests.all("the schema refuses what is wrong", accepted);
     tests.holds("the gate in front of Tetragon has nothing of the agent", in_front_of_tetragon(programs));
     tests.holds(
         "with the kinds of others",
