@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every suite, quick ones first, or those that are named.
 
+mod beside;
 mod chart;
 mod cluster;
 mod counts;
@@ -10,6 +11,7 @@ mod usage;
 
 use std::{
     cell::OnceCell,
+    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -33,6 +35,12 @@ pub(crate) struct Arguments {
     /// List the suites without running them
     #[arg(long)]
     list: bool,
+    /// Run the suites one after the other, with their output as it comes
+    #[arg(long)]
+    serial: bool,
+    /// Write the report of the suite to this file (a process that runs several suites uses this)
+    #[arg(long, hide = true, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Arguments for the suite: part of a test's name for `unit` and `vm`, a part's name for `chart`, parts and paths for `tidy`
     #[arg(last = true, value_name = "ARGUMENT")]
     passed_on: Vec<String>,
@@ -86,6 +94,11 @@ const SUITES: &[Suite] = &[
         run: |context| suites::cost(context, Kernel::V7_3),
     },
 ];
+
+/// Those that run beside each other, in the order in which they begin: the longest first, so that at the end none runs alone
+/// for long. The others compile, which keeps all processors busy.
+const TOGETHER: &[&str] =
+    &["vm-7.3", "chart", "vm-6.12", "vm-5.10", "vm-6.1", "gate", "cost-7.3", "cost-6.12"];
 
 /// Suites that run only where they are named: they take long, or want more than a machine.
 const BY_NAME: &[Suite] = &[
@@ -195,25 +208,46 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         bpf_objects: OnceCell::new(),
         built: OnceCell::new(),
     };
-    let mut reports = Vec::new();
-    for suite in chosen {
-        println!("\n=== {}: {}", suite.name, suite.about);
-        let (began, used_before) = (Instant::now(), usage::processor_time());
-        let counts = (suite.run)(&context).unwrap_or_else(|error| {
-            // A suite that could not be run is a failure among the others, not the end of them.
+    let is_serial = arguments.serial || !arguments.passed_on.is_empty();
+    let at_once = if is_serial { 1 } else { beside::at_once() };
+    let place = |suite: &Suite| TOGETHER.iter().position(|name| *name == suite.name);
+    let (mut together, alone): (Vec<_>, Vec<_>) =
+        chosen.iter().copied().partition(|suite| place(suite).is_some());
+    together.sort_by_key(|suite| place(suite));
+    let mut reports: Vec<Report> = alone.into_iter().map(|suite| run(suite, &context)).collect();
+    if at_once == 1 || together.len() == 1 {
+        reports.extend(together.into_iter().map(|suite| run(suite, &context)));
+    } else if !together.is_empty() {
+        // Now, so that none of them waits for another one's compiler.
+        if let Err(error) = context.built() {
             println!("error: {error:#}");
-            Counts::failure("the suite could not be run")
-        });
-        let report = Report {
-            name: suite.name,
-            took: began.elapsed(),
-            used: usage::processor_time().saturating_sub(used_before),
-            counts: counts.at_least_one(),
-        };
-        println!("{}", line(&report));
-        reports.push(report);
+        }
+        reports.extend(beside::run(&together, at_once)?);
+    }
+    reports.sort_by_key(|report| chosen.iter().position(|suite| suite.name == report.name));
+    if let (Some(path), [report]) = (&arguments.report, &reports[..]) {
+        beside::write_report(path, report)?;
     }
     Ok(summary(&reports))
+}
+
+/// Runs a suite in this process.
+fn run(suite: &'static Suite, context: &Context) -> Report {
+    println!("\n=== {}: {}", suite.name, suite.about);
+    let (began, used_before) = (Instant::now(), usage::processor_time());
+    let counts = (suite.run)(context).unwrap_or_else(|error| {
+        // A suite that could not be run is a failure among the others, not the end of them.
+        println!("error: {error:#}");
+        Counts::failure("the suite could not be run")
+    });
+    let report = Report {
+        name: suite.name,
+        took: began.elapsed(),
+        used: usage::processor_time().saturating_sub(used_before),
+        counts: counts.at_least_one(),
+    };
+    println!("{}", line(&report));
+    report
 }
 
 /// The suites that `names` mean; all but those [`BY_NAME`], when there are none.
@@ -272,6 +306,7 @@ mod tests {
         assert_eq!(names(&["vm"]).len(), 4);
         assert_eq!(names(&[]).len(), SUITES.len());
         assert_eq!(names(&["cluster"]), ["cluster"]);
+        assert!(TOGETHER.iter().all(|name| names(&[]).contains(name)));
         assert!(choose(&["v".to_owned()]).is_err());
     }
 }

@@ -3,8 +3,10 @@
 //! The counts come from what the test programs print. cargo-nextest would replace that for `cargo test` alone: it runs no
 //! documentation tests, and the tests in VMs print to a serial port, where no runner can start them.
 
+use serde::{Deserialize, Serialize};
+
 /// The counts of one suite.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Counts {
     pub(super) passed: u64,
     pub(super) failed: u64,

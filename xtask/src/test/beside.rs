@@ -1,0 +1,139 @@
+//! Suites that run beside each other, each in a process of its own whose output is printed when it has ended.
+//!
+//! Suites in VMs and those with a cluster wait for a good part of their time, or use one processor. On their own, each would
+//! leave the rest of the machine idle.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::Path,
+    process::{Command, Stdio},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{Report, Suite, counts::Counts};
+
+/// Suites at once. Two VMs have four processors together, so on two cores more would only make each of them late.
+const AT_ONCE: usize = 2;
+
+/// The memory that a suite can take, in KiB: two VMs of 2 GiB, or a VM beside an API server and Prometheus.
+const MEMORY: u64 = 5 << 20;
+
+/// How many suites this machine's free memory suffices for, one at least.
+pub(super) fn at_once() -> usize {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    available(&text).map_or(1, |kib| usize::try_from(kib / MEMORY).unwrap_or(AT_ONCE)).clamp(1, AT_ONCE)
+}
+
+/// `MemAvailable` of /proc/meminfo (proc(5)), in KiB.
+fn available(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// Runs all of `suites`, `at_once` of them at a time, in their order. The reports have the same order.
+pub(super) fn run(suites: &[&'static Suite], at_once: usize) -> Result<Vec<Report>> {
+    let folder = tempfile::tempdir().context("cannot create a folder for the suites' reports")?;
+    let next = AtomicUsize::new(0);
+    let reports = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(suite) = suites.get(index) else { return };
+                    let report = run_one(suite, folder.path());
+                    reports.lock().unwrap_or_else(PoisonError::into_inner).push((index, report));
+                }
+            });
+        }
+    });
+    let mut reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+    reports.sort_by_key(|(index, _)| *index);
+    Ok(reports.into_iter().map(|(_, report)| report).collect())
+}
+
+/// Runs one suite and prints its output in one piece.
+fn run_one(suite: &'static Suite, folder: &Path) -> Report {
+    println!("\n=== {}: begins; its output follows at its end", suite.name);
+    let began = Instant::now();
+    let path = folder.join(suite.name);
+    let mut output = Vec::new();
+    let report = child(suite, &path, &mut output).unwrap_or_else(|error| {
+        let _ = writeln!(output, "error: {error:#}");
+        Report {
+            name: suite.name,
+            took: began.elapsed(),
+            used: Duration::ZERO,
+            counts: Counts::failure("the suite could not be run"),
+        }
+    });
+    // Nothing can be done about a closed output; the exit code still has the result.
+    let _ = io::stdout().lock().write_all(&output);
+    report
+}
+
+fn child(suite: &'static Suite, path: &Path, output: &mut Vec<u8>) -> Result<Report> {
+    // This very program, even if a newer one has been built in its place meanwhile.
+    let program = format!("/proc/{}/exe", std::process::id());
+    // setpriv ensures that the child does not outlive this process, however that ends.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", &program, "test", suite.name, "--report"]).arg(path);
+    let (reader, writer) = io::pipe().context("cannot create a pipe")?;
+    let errors = writer.try_clone().context("cannot create a pipe")?;
+    let mut process =
+        command.stdin(Stdio::null()).stdout(writer).stderr(errors).spawn().context("cannot run setpriv")?;
+    // Else the ends that the command keeps hold the pipe open.
+    drop(command);
+    let read = io::copy(&mut { reader }, output);
+    process.wait().context("cannot wait for the suite")?;
+    read.context("cannot read the suite's output")?;
+    let text = fs::read_to_string(path).context("the suite ended without a report")?;
+    let (took, used, counts) = serde_json::from_str(&text).context("the suite's report is not valid")?;
+    Ok(Report { name: suite.name, took, used, counts })
+}
+
+/// Writes the report of the one suite that a child was to run, for [`run`] to read.
+pub(super) fn write_report(path: &Path, Report { took, used, counts, .. }: &Report) -> Result<()> {
+    let text = serde_json::to_string(&(took, used, counts)).context("cannot serialize the report")?;
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_memory_is_read() {
+        assert_eq!(
+            available("MemTotal:  8 kB\nMemAvailable:   15998340 kB\nBuffers: 1 kB\n"),
+            Some(15_998_340)
+        );
+        assert_eq!(available("MemTotal: 8 kB\n"), None);
+        assert!((1..=AT_ONCE).contains(&at_once()));
+    }
+
+    #[test]
+    fn a_report_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report");
+        let counts = Counts { passed: 3, ..Counts::failure("one") };
+        let report = Report {
+            name: "x",
+            took: Duration::from_millis(1500),
+            used: Duration::from_secs(2),
+            counts: counts.clone(),
+        };
+        write_report(&path, &report).unwrap();
+        let read: (Duration, Duration, Counts) =
+            serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(read, (report.took, report.used, counts));
+    }
+}
