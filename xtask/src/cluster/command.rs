@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 
-use super::Cluster;
+use super::running::Cluster;
 use crate::{
     build::{self, Built, Profile},
     kube::Life,

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{NODE_PROGRAMS, app::App, pki::Credentials, userland};
+use super::{app::App, pki::Credentials, programs::NODE_PROGRAMS, userland};
 use crate::{build::Built, cache::Cache, kube::Programs, oci::Image, process};
 
 /// The size of the file system. The file has holes: it takes what is written to it.

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use gatewatch_guest_init::{TASK_PATH, Task};
 
-use super::{node, userland};
+use super::{names, userland};
 use crate::{
     build::Built,
     cache::Cache,
@@ -35,7 +35,7 @@ pub(super) fn write(cache: &Cache, built: &Built, folder: &Path) -> Result<Initr
         [Userland::ready(cache)?.archive, userland::ready(cache)?, image::node_modules(KERNEL, cache)?];
     let task = Task {
         argv: vec!["/bin/sh".into(), format!("/{START}")],
-        env: vec![("NODE_NAME".into(), node::NAME.into())],
+        env: vec![("NODE_NAME".into(), names::NAME.into())],
         collect: false,
     };
     let mut tree = Tree::default();

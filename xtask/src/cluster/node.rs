@@ -5,32 +5,25 @@ use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{Cluster, initramfs::Initramfs};
+use super::{initramfs::Initramfs, names::ADDRESS};
 use crate::{
     kube::{ADDRESS_FROM_VM, Daemon, Life, free_ports},
-    progress::Step,
     setup::qemu::Qemu,
     vm,
 };
-
-/// Its name in Kubernetes.
-pub(super) const NAME: &str = "node-1";
-/// Its address, as QEMU's user network gives it.
-pub(super) const ADDRESS: &str = "10.0.2.15";
 
 /// Where the egress proxy and the server of logs listen inside (see `guest/start.sh`).
 const EGRESS_PORT: u16 = 8132;
 const LOGS_PORT: u16 = 8079;
 
 /// On two loaded cores a node has been ready after a minute.
-const READY_LIMIT: Duration = Duration::from_mins(6);
+pub(super) const READY_LIMIT: Duration = Duration::from_mins(6);
 
 /// Its processors.
 pub(super) const CPUS: u32 = 2;
@@ -192,27 +185,4 @@ impl Node {
 
 fn console(folder: &Path) -> PathBuf {
     folder.join("logs/console.log")
-}
-
-impl Cluster {
-    /// Waits until the node says that it can run pods. What it says meanwhile is shown.
-    pub(super) fn wait_node_ready(&mut self, step: &Step) -> Result<()> {
-        let begun = Instant::now();
-        loop {
-            self.check()?;
-            let console = self.node.console();
-            if let Some(line) = console.lines().rev().find(|line| line.starts_with("node: ")) {
-                step.note(line);
-            }
-            let wait = ["wait", "--for=condition=Ready", "--timeout=1s", &format!("node/{NAME}")];
-            if self.kubectl().succeeds(&wait) {
-                return Ok(());
-            }
-            if begun.elapsed() > READY_LIMIT {
-                let seconds = READY_LIMIT.as_secs();
-                bail!("the node is not ready after {seconds} s. Its console:\n{console}");
-            }
-            thread::sleep(Duration::from_millis(500));
-        }
-    }
 }

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::node;
+use super::names;
 use crate::{
     kube::{ADDRESS_FROM_VM, Authority, write_kubeconfig, write_secret},
     oci::digest,
@@ -48,7 +48,7 @@ pub(super) fn egress(folder: &Path, authority: &Authority, port: u16) -> Result<
 pub(super) fn node(folder: &Path, authority: &Authority, api_server_port: u16) -> Result<Credentials> {
     let server = format!("https://{ADDRESS_FROM_VM}:{api_server_port}");
     let pki = folder.join("pki");
-    authority.issue("kubelet-server", "kubelet", None, &[node::NAME, node::ADDRESS, "127.0.0.1"])?;
+    authority.issue("kubelet-server", "kubelet", None, &[names::NAME, names::ADDRESS, "127.0.0.1"])?;
     // As hard to guess as a key.
     let secret = authority.issue("node-secret", "node", None, &[])?.key;
     let secret = digest(&fs::read(&secret).with_context(|| format!("cannot read {}", secret.display()))?);
@@ -64,7 +64,7 @@ pub(super) fn node(folder: &Path, authority: &Authority, api_server_port: u16) -
     .into_iter()
     .map(|name| (name.to_owned(), pki.join(name)))
     .collect::<Credentials>();
-    let kubelet = format!("system:node:{}", node::NAME);
+    let kubelet = format!("system:node:{}", names::NAME);
     for (file, user, group) in
         [("kubelet", kubelet.as_str(), Some("system:nodes")), ("kube-proxy", "system:kube-proxy", None)]
     {

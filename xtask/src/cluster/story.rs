@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Cluster, node, samples, samples::Sample};
+use super::{names, running::Cluster, samples, samples::Sample};
 use crate::{
     kube::{Program, Programs},
     paths, process,
@@ -142,7 +142,7 @@ impl<'a> Story<'a> {
         let begun = Instant::now();
         loop {
             let path = "jsonpath={.status.loaded} {.status.failed}";
-            let state = self.cluster.kubectl().text(&["get", "nodetracing", node::NAME, "--output", path]);
+            let state = self.cluster.kubectl().text(&["get", "nodetracing", names::NAME, "--output", path]);
             let state = state.unwrap_or_default();
             if state == format!("{wanted} 0") {
                 break;

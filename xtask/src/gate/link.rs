@@ -66,7 +66,7 @@ impl Link {
     }
 
     /// Takes connections again.
-    pub(crate) fn mend(&self) {
+    pub(crate) fn restore(&self) {
         locked(&self.state).broken = false;
     }
 }

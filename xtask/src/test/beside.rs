@@ -23,8 +23,8 @@ use super::{Report, Suite, counts::Counts};
 /// Suites at once. Two VMs have four processors together, so on two cores more would only make each of them late.
 const AT_ONCE: usize = 2;
 
-/// The memory that a suite can take, in KiB: two VMs of 2 GiB, or a VM beside an API server and Prometheus.
-const MEMORY: u64 = 5 << 20;
+/// The memory that a suite can take, in KiB: a VM of 2 GiB, an API server and Prometheus.
+const MEMORY: u64 = 3 << 20;
 
 /// How many suites this machine's free memory suffices for, one at least.
 pub(super) fn at_once() -> usize {

@@ -171,8 +171,7 @@ fn columns(tree: &Tree) -> Vec<String> {
 fn words(tree: &Tree) -> Vec<String> {
     let mut faults = Vec::new();
     for (name, text) in tree.within(scope::WORDS) {
-        let later = !tree.is_named && scope::holds(scope::WORDS_LATER, name);
-        if later || name == scope::LIST_OF_WORDS {
+        if name == scope::LIST_OF_WORDS {
             continue;
         }
         let blocks = if is_markdown(name) {

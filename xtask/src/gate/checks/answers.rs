@@ -51,8 +51,8 @@ pub(super) fn all_errors_at_once(stage: &mut Stage) -> Result<()> {
 
 /// Codes of a policy that is right, and that the agent doesn't run yet: it is refused for that alone, offline as here.
 const NOT_RUN: &str = "GW009";
-/// What the API server itself mends before it asks: the namespace of an object that has none.
-const MENDED: &str = "GW105";
+/// The diagnostic that the API server prevents: it sets the namespace of an object that has none before it calls the webhook.
+const PREVENTED: &str = "GW105";
 
 /// Puts a table in force on both replicas: what is said of a policy has to be so a few times in a row.
 fn in_force(stage: &Stage, table: &str, policy: &str, holds: impl Fn(&Said) -> bool) -> Result<()> {
@@ -157,7 +157,7 @@ fn unexpected(stage: &Stage, folder: &str, name: &str, text: &str) -> Result<Opt
     let not_run = said.text.contains(NOT_RUN);
     let fine = match folder {
         "good" => quiet && refused == not_run,
-        "warn" => codes.any(|code| said.text.contains(code) || code == MENDED) && refused == not_run,
+        "warn" => codes.any(|code| said.text.contains(code) || code == PREVENTED) && refused == not_run,
         _ => refused,
     };
     Ok((!fine).then(|| format!("{name} ({expected}): {}", said.text.trim())))

@@ -83,10 +83,10 @@ pub(super) fn required(stage: &mut Stage) -> Result<()> {
                      {gatewatch.dev/require-coverage: \"true\"}}\n";
     // Policies for every process watch everything.
     stage.must(&["delete", "-f", &at("policies/standard")], "")?;
-    // A pod that is there before is told of when its namespace begins to require coverage.
+    // When a namespace begins to require coverage, the answer lists the pods that it already has.
     stage.must(&["create", "namespace", "vault"], "")?;
     stage.must(&["apply", "-f", "-"], &pod("vault", "early", "app: early"))?;
-    stage.eventually("who requires coverage is told what is not watched", |stage| {
+    stage.eventually("requiring coverage returns a warning about pods that no policy selects", |stage| {
         let said = stage.kubectl(
             &["annotate", "--dry-run=server", "namespace", "vault", "gatewatch.dev/require-coverage=true"],
             "",
@@ -102,7 +102,7 @@ pub(super) fn required(stage: &mut Stage) -> Result<()> {
     })?;
     stage.must(&["-n", "vault", "delete", "pod", "early", "--grace-period=0", "--force"], "")?;
     stage.must(&["apply", "-f", "-"], &policy("vault", "app: vault"))?;
-    stage.eventually("a pod that nobody watches is refused", |stage| {
+    stage.eventually("a pod that no policy selects is rejected", |stage| {
         let said =
             stage.kubectl(&["apply", "--dry-run=server", "-f", "-"], &pod("vault", "bare", "app: other"))?;
         Ok(!said.ok && said.text.contains("GW") && said.text.contains("vault"))
@@ -134,7 +134,7 @@ fn node_fails(stage: &mut Stage) -> Result<()> {
         &["patch", "nodetracing", "unable", "--subresource=status", "--type=merge", "-p", status],
         "",
     )?;
-    stage.eventually("an Event on the policy tells of the node and its reason", |stage| {
+    stage.eventually("an Event on the policy names the node and its reason", |stage| {
         let of = [
             "get",
             "events",
@@ -162,7 +162,7 @@ pub(super) fn object(stage: &mut Stage) -> Result<()> {
     })?;
     stage
         .must(&["-n", "test", "delete", "pod", "second", "tiefighter", "--grace-period=0", "--force"], "")?;
-    stage.eventually("an Event tells of lost coverage", |stage| {
+    stage.eventually("an Event reports lost coverage", |stage| {
         Ok(stage.must(&["get", "events", "-A"], "")?.contains("CoverageLost"))
     })?;
     let text = stage.must(&["get", "policycoverage"], "")?;

@@ -25,8 +25,8 @@ pub(super) fn api_server_restart(stage: &mut Stage) -> Result<()> {
     stage.must(&["delete", "tracingpolicy", "restarted"], "").map(drop)
 }
 
-/// The API server forgets what happened while the watches were broken off: they can't go on from where they were, and
-/// everything is listed anew.
+/// The API server forgets what happened while the watches were broken off: they cannot continue from their last
+/// revision, and the replicas list everything again.
 pub(super) fn history_is_gone(stage: &mut Stage) -> Result<()> {
     let kinds = ["TracingPolicy", "Pod"];
     let lists = |stage: &Stage| -> Result<Vec<f64>> {
@@ -57,24 +57,26 @@ pub(super) fn history_is_gone(stage: &mut Stage) -> Result<()> {
     stage.must(&["delete", "tracingpolicy", "forgotten"], "")?;
     stage.must(&["apply", "-f", "-"], &policy("remembered", "team: remembered"))?;
     // Nothing tells the replicas: they answer from what they know.
-    ensure!(all(stage, "app: forgoten", true)?, "a replica knows what nobody told it");
-    ensure!(all(stage, "team: rememberd", false)?, "a replica knows what nobody told it");
+    ensure!(all(stage, "app: forgoten", true)?, "a replica knows of a change that it could not receive");
+    ensure!(all(stage, "team: rememberd", false)?, "a replica knows of a change that it could not receive");
     let revision = stage.plane.control.compact_etcd()?;
     println!("  etcd has forgotten what was before revision {revision}");
     // What the API server itself remembers of it goes, too.
     stage.plane.control.stop_api_server()?;
     stage.plane.control.start_api_server()?;
-    stage.plane.link.as_ref().context("there is no link")?.mend();
+    stage.plane.link.as_ref().context("there is no link")?.restore();
 
     stage.eventually("every replica has listed anew", |stage| {
         let now = lists(stage)?;
         Ok(now.len() == before.len() && now.iter().zip(&before).all(|(now, before)| now > before))
     })?;
-    stage.eventually("what is gone is forgotten", |stage| all(stage, "app: forgoten", false))?;
-    stage.eventually("what came meanwhile is known", |stage| all(stage, "team: rememberd", true))?;
+    stage.eventually("a deleted policy is forgotten", |stage| all(stage, "app: forgoten", false))?;
+    stage.eventually("a policy that was created meanwhile is known", |stage| {
+        all(stage, "team: rememberd", true)
+    })?;
     stage.must(&["delete", "tracingpolicy", "remembered"], "")?;
-    // And watches go on from there.
-    stage.eventually("what changes afterwards is seen", |stage| all(stage, "team: rememberd", false))
+    // And watches continue from there.
+    stage.eventually("later changes are seen", |stage| all(stage, "team: rememberd", false))
 }
 
 /// All replicas gone: policies are refused, pods are not; the rules about labels hold without the webhook; and taking

@@ -31,7 +31,7 @@ pub(super) fn preflight(stage: &mut Stage) -> Result<()> {
     stage.must(&["delete", "node", "a", "b", "c"], "").map(drop)
 }
 
-/// A definition that somebody loosened lets an object in that isn't what its kind says.
+/// A definition whose schema was loosened admits an object that does not have its kind's fields.
 pub(super) fn unreadable(stage: &mut Stage) -> Result<()> {
     let loosen = r#"[{"op":"replace","path":"/spec/versions/0/schema/openAPIV3Schema","value":
         {"type":"object","x-kubernetes-preserve-unknown-fields":true}}]"#;

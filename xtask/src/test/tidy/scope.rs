@@ -34,9 +34,6 @@ pub(super) const WORDS: &[&str] = &[
     "xtask/",
 ];
 
-/// Where they have them still, in one of those folders.
-pub(super) const WORDS_LATER: &[&str] = &["xtask/src/gate/checks", "xtask/src/test/chart/alerts.rs"];
-
 /// The list of the words, which has them all.
 pub(super) const LIST_OF_WORDS: &str = "xtask/src/test/tidy/words.rs";
 
