@@ -100,8 +100,8 @@ impl Tests {
     /// One test, with its faults printed.
     fn verdict(&mut self, name: &str, faults: &[String]) {
         // In one piece: other threads print, too.
-        let faulty: String = faults.iter().map(|fault| format!("{fault}\n")).collect();
-        println!("{faulty}test {name} ... {}", if faults.is_empty() { "ok" } else { "FAILED" });
+        let outcome = format!("test {name} ... {}", if faults.is_empty() { "ok" } else { "FAILED" });
+        println!("{}", [faults, &[outcome]].concat().join("\n"));
         self.counts = std::mem::take(&mut self.counts).and(Counts::one(name, faults.is_empty()));
     }
 

@@ -33,7 +33,7 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
     kubectl.text(&["create", "namespace", NAMESPACE])?;
     // Without kinds, as a new cluster is; it has those of cilium.io afterwards.
     releases::run(tests, programs, &kubectl)?;
-    settings(tests, programs, &kubectl)?;
+    settings(tests, programs, &kubectl);
     tests.holds("the Prometheus operator's kinds take what the chart makes", monitors(programs, &kubectl));
     pod_security(tests, programs, &kubectl)?;
     tests.holds("the API server itself refuses wrong labels", admission_policy(programs, &kubectl));
@@ -42,7 +42,7 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
 }
 
 /// Every object of every setting, as the API server takes it, strictly and without a warning.
-fn settings(tests: &mut Tests, programs: &Programs, kubectl: &Kubectl) -> Result<()> {
+fn settings(tests: &mut Tests, programs: &Programs, kubectl: &Kubectl) {
     let faults = side_by_side(MATRIX, |(name, settings)| {
         let outcome = dry_run(kubectl, &template(programs, "1.36.0", settings)?, NAMESPACE);
         Ok(outcome.err().map(|error| format!("{name}: {error:#}")).into_iter().collect())
@@ -55,7 +55,6 @@ fn settings(tests: &mut Tests, programs: &Programs, kubectl: &Kubectl) -> Result
         "the API server checks strictly",
         refused.is_err().then_some(()).context("a typing error passed"),
     );
-    Ok(())
 }
 
 /// What is for the Prometheus operator, as its own definitions have it.
