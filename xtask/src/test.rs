@@ -226,7 +226,9 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     }
     reports.sort_by_key(|report| chosen.iter().position(|suite| suite.name == report.name));
     if let (Some(path), [report]) = (&arguments.report, &reports[..]) {
+        // The process that reads it prints the summary.
         beside::write_report(path, report)?;
+        return Ok(ExitCode::SUCCESS);
     }
     Ok(summary(&reports))
 }

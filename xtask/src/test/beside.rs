@@ -4,7 +4,7 @@
 //! leave the rest of the machine idle.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, Write as _},
     path::Path,
     process::{Command, Stdio},
@@ -19,12 +19,16 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{Report, Suite, counts::Counts};
+use crate::paths;
 
 /// Suites at once. Two VMs have four processors together, so on two cores more would only make each of them late.
 const AT_ONCE: usize = 2;
 
 /// The memory that a suite can take, in KiB: a VM of 2 GiB, an API server and Prometheus.
 const MEMORY: u64 = 3 << 20;
+
+/// The folder of logs and reports, in Cargo's target folder.
+const FOLDER: &str = "suites";
 
 /// How many suites this machine's free memory suffices for, one at least.
 pub(super) fn at_once() -> usize {
@@ -40,7 +44,10 @@ fn available(text: &str) -> Option<u64> {
 
 /// Runs all of `suites`, `at_once` of them at a time, in their order. The reports have the same order.
 pub(super) fn run(suites: &[&'static Suite], at_once: usize) -> Result<Vec<Report>> {
-    let folder = tempfile::tempdir().context("cannot create a folder for the suites' reports")?;
+    let folder = paths::target().join(FOLDER);
+    // Without the reports of an earlier run.
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let next = AtomicUsize::new(0);
     let reports = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -49,7 +56,7 @@ pub(super) fn run(suites: &[&'static Suite], at_once: usize) -> Result<Vec<Repor
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(suite) = suites.get(index) else { return };
-                    let report = run_one(suite, folder.path());
+                    let report = run_one(suite, &folder);
                     reports.lock().unwrap_or_else(PoisonError::into_inner).push((index, report));
                 }
             });
@@ -62,12 +69,13 @@ pub(super) fn run(suites: &[&'static Suite], at_once: usize) -> Result<Vec<Repor
 
 /// Runs one suite and prints its output in one piece.
 fn run_one(suite: &'static Suite, folder: &Path) -> Report {
-    println!("\n=== {}: begins; its output follows at its end", suite.name);
+    let log = folder.join(format!("{}.log", suite.name));
+    println!("\n=== {} begins; its output is printed at its end. Until then: {}", suite.name, log.display());
     let began = Instant::now();
-    let path = folder.join(suite.name);
-    let mut output = Vec::new();
-    let report = child(suite, &path, &mut output).unwrap_or_else(|error| {
-        let _ = writeln!(output, "error: {error:#}");
+    let report = child(suite, &folder.join(format!("{}.json", suite.name)), &log);
+    let mut output = fs::read(&log).unwrap_or_default();
+    let report = report.unwrap_or_else(|error| {
+        output.extend_from_slice(format!("error: {error:#}\n").as_bytes());
         Report {
             name: suite.name,
             took: began.elapsed(),
@@ -80,22 +88,21 @@ fn run_one(suite: &'static Suite, folder: &Path) -> Report {
     report
 }
 
-fn child(suite: &'static Suite, path: &Path, output: &mut Vec<u8>) -> Result<Report> {
+fn child(suite: &'static Suite, report: &Path, log: &Path) -> Result<Report> {
+    let writer = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+    let errors = writer.try_clone().context("cannot share the log")?;
     // This very program, even if a newer one has been built in its place meanwhile.
     let program = format!("/proc/{}/exe", std::process::id());
     // setpriv ensures that the child does not outlive this process, however that ends.
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", &program, "test", suite.name, "--report"]).arg(path);
-    let (reader, writer) = io::pipe().context("cannot create a pipe")?;
-    let errors = writer.try_clone().context("cannot create a pipe")?;
-    let mut process =
-        command.stdin(Stdio::null()).stdout(writer).stderr(errors).spawn().context("cannot run setpriv")?;
-    // Else the ends that the command keeps hold the pipe open.
-    drop(command);
-    let read = io::copy(&mut { reader }, output);
-    process.wait().context("cannot wait for the suite")?;
-    read.context("cannot read the suite's output")?;
-    let text = fs::read_to_string(path).context("the suite ended without a report")?;
+    Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", &program, "test", suite.name, "--report"])
+        .arg(report)
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(errors)
+        .status()
+        .context("cannot run setpriv")?;
+    let text = fs::read_to_string(report).context("the suite ended without a report")?;
     let (took, used, counts) = serde_json::from_str(&text).context("the suite's report is not valid")?;
     Ok(Report { name: suite.name, took, used, counts })
 }
