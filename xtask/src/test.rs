@@ -13,6 +13,7 @@ use std::{
     cell::OnceCell,
     path::PathBuf,
     process::ExitCode,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -22,8 +23,10 @@ use clap::Args;
 use self::{counts::Counts, suites::Extent};
 use crate::{
     build::{self, BpfObjects, Built, Profile},
+    cache::Cache,
     image::Kernel,
-    setup::{self, Tools},
+    progress::say,
+    setup::{self, Tools, chart::Programs},
 };
 
 /// Options of `cargo xtask test`.
@@ -214,6 +217,9 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let (mut together, alone): (Vec<_>, Vec<_>) =
         chosen.iter().copied().partition(|suite| place(suite).is_some());
     together.sort_by_key(|suite| place(suite));
+    if at_once > 1 && !alone.is_empty() && together.iter().any(|suite| suite.name == "chart") {
+        fetch_ahead(&context.tools.cache);
+    }
     let mut reports: Vec<Report> = alone.into_iter().map(|suite| run(suite, &context)).collect();
     if at_once == 1 || together.len() == 1 {
         reports.extend(together.into_iter().map(|suite| run(suite, &context)));
@@ -231,6 +237,18 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     Ok(summary(&reports))
+}
+
+/// Begins to build the programs that the suites `chart` and `gate` need. Rust's compiler works on one crate alone now and
+/// then, which leaves a processor to the Go compiler.
+fn fetch_ahead(cache: &Cache) {
+    let cache = cache.clone();
+    // Those suites wait for it by a lock in the cache.
+    thread::spawn(move || {
+        if let Err(error) = Programs::ready(&cache) {
+            say(&format!("cannot build the programs for the chart's tests yet: {error:#}"));
+        }
+    });
 }
 
 /// Runs a suite in this process.

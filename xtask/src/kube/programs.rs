@@ -143,7 +143,10 @@ fn build(module: &Module, wanted: &[(Program, PathBuf)]) -> Result<()> {
         .prefix(".part-")
         .tempdir_in(folder)
         .with_context(|| format!("cannot create a folder in {}", folder.display()))?;
-    let mut go = go_in(Command::new("go"), module);
+    // It may run beside tests, which need the processors more.
+    let mut nice = Command::new("nice");
+    nice.arg("go");
+    let mut go = go_in(nice, module);
     go.args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly"]);
     go.args(["-ldflags", &format!("-s -w {}", module.linker_flags)]);
     // Debug information, which the linker would drop.
