@@ -3,8 +3,7 @@
 //!
 //! A finding that follows from another one is left out here and nowhere else:
 //!
-//! * what a rule or a kernel has against a place with a mistake of form at, around or inside of it, or against a member
-//!   of an object that has one twice;
+//! * what a rule or a kernel has against a place with an error of form at, around or inside of it;
 //! * what the schema has against a place that an error is about;
 //! * what a kernel has against a place that the same code is about already. The severer of the two is kept.
 
@@ -135,7 +134,7 @@ impl Checked {
         }
         let (policy, mut found) = read_node(object.node(), &FieldPath::root());
         let Some(policy) = policy else { return Err(found) };
-        let form_errors = FormErrors::new(&found, &object.document().findings, object.base());
+        let form_errors = FormErrors::new(&found);
         let mut judged = check(&policy);
         judged.extend(empty_selector::check(object.node()));
         found.extend(judged.into_iter().filter(|diagnostic| !form_errors.explains(diagnostic)));

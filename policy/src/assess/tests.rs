@@ -34,16 +34,50 @@ fn mistakes_of_form_have_no_followers() {
 }
 
 #[test]
-fn an_object_with_a_member_twice_has_no_followers() {
-    // With the other `syscall` it would be the name of a function.
-    let text = policy("kprobes: [{call: __sys_setuid, syscall: false, syscall: true, message: ok}]");
+fn a_member_twice_hides_no_other_finding() {
+    // With the other `syscall`, the function's name would be an error too.
+    let twice = "call: __sys_setuid, syscall: false, syscall: true, message: ok";
+    // All of these are members of the same object as the one that is there twice.
+    let others = "args: [{index: 0, index: 1, type: int, maxData: true}, {index: 9, type: int}], returnArg: {index: 0, type: int64}, \
+                  selectors: [{matchArgs: [{index: 3, operator: Equal, values: ['x']}]}], tags: [a]";
     let kernel = gatewatch_kernel::Profile::shipped("6.12").unwrap();
     let environment = Environment { kernel: &kernel, host_namespaces: &BTreeMap::new() };
     let kernels = [Kernel { name: "6.12", environment, nodes: None }];
-    let selection = Selection::default();
-    let assessment = assess(&parse(&text)[0], &Against { kernels: &kernels, ..Against::new(&selection) });
-    let codes: Vec<&str> = assessment.findings.iter().map(|f| f.diagnostic.code.id).collect();
-    assert_eq!((codes, assessment.plans), (vec!["GW010"], vec![None]));
+    let selection = Selection::of(&[Target::Gatewatch]);
+    let against = Against { kernels: &kernels, ..Against::new(&selection) };
+    let of = |hook: &str| {
+        let assessment = assess(&parse(&policy(&format!("kprobes: [{{{hook}}}]")))[0], &against);
+        assert_eq!(assessment.plans, [None]);
+        let found = assessment.findings.iter().map(|f| &f.diagnostic);
+        found.map(|found| format!("{} {}", found.code.id, found.path)).collect::<Vec<_>>()
+    };
+    assert_eq!(of(twice), ["GW010 spec.kprobes[0].syscall"]);
+    assert_eq!(
+        of(&format!("{twice}, {others}")),
+        [
+            "GW010 spec.kprobes[0].syscall",
+            "GW010 spec.kprobes[0].args[0].index",
+            "GW213 spec.kprobes[0].args[0].maxData",
+            "GW204 spec.kprobes[0].args[1].index",
+            "GW403 spec.kprobes[0].returnArg",
+            "GW303 spec.kprobes[0].selectors[0].matchArgs[0].index",
+        ]
+    );
+}
+
+#[test]
+fn an_ambiguous_index_is_reported_of_hooks_that_do_not_run_yet() {
+    let args = "args: [{index: 0, type: string, resolve: mm.owner.real_parent.comm}, {index: 0, type: linux_binprm}], \
+                selectors: [{matchArgs: [{index: 0, operator: Equal, values: [bash]}]}]";
+    let lsm = format!("lsmhooks: [{{hook: bprm_check_security, message: exec, {args}}}]");
+    let kprobe = format!("kprobes: [{{call: security_bprm_check, syscall: false, message: exec, {args}}}]");
+    for spec in [lsm, kprobe] {
+        let ambiguous = ("GW212", Severity::Warning);
+        let mut found = for_target(&spec, "gatewatch");
+        found.sort_unstable();
+        assert_eq!(found, [("GW009", Severity::Error), ambiguous], "{spec}");
+        assert_eq!(for_target(&spec, "tetragon"), [ambiguous], "{spec}");
+    }
 }
 
 #[test]

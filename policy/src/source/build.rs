@@ -250,9 +250,8 @@ impl<'a> Builder<'a> {
                 }
                 Some((name, key_span)) => {
                     if let Some(place) = places.get(&name) {
-                        // The last one counts, as for kubectl.
-                        entries[*place].value = node;
-                        let first = std::mem::replace(&mut entries[*place].key_span, key_span);
+                        // The first one counts for what is checked further: nothing runs the document as it is.
+                        let first = entries[*place].key_span;
                         self.duplicate(&name, first, key_span);
                     } else {
                         places.insert(name.clone(), entries.len());

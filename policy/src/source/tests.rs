@@ -89,10 +89,10 @@ fn syntax_errors_have_a_place() {
 }
 
 #[test]
-fn a_key_twice_is_reported_and_the_last_counts() {
+fn a_key_twice_is_reported_and_the_first_counts() {
     let text = "spec:\n- a: 1\n  b: 2\n  a: 3\n";
     let document = one(text);
-    assert_eq!(document.get(&path("spec.0.a")).unwrap().value, Value::Int(3));
+    assert_eq!(document.get(&path("spec.0.a")).unwrap().value, Value::Int(1));
     let Located { diagnostic, span } = &document.findings[0];
     assert_eq!((diagnostic.code.id, diagnostic.path.to_string().as_str()), ("GW010", "spec[0].a"));
     assert_eq!(Lines::new(text).position(span.unwrap().start as usize).line, 4);
