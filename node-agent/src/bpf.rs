@@ -162,7 +162,7 @@ impl BpfPrograms {
     pub fn prepare(&mut self, point: &HookPoint, tables: &Tables) -> Result<Prepared, LoadError> {
         let mut tables = tables.clone();
         let realtime = self.node.interruptible.realtime_guard();
-        for (set, slot) in tables.follow.iter().zip(&mut tables.spec.follow) {
+        for (set, slot) in tables.follow.iter().zip(&mut tables.config.follow) {
             slot.mask = self.shared.follow_set(set, self.hash_key)?;
         }
         drop(realtime);

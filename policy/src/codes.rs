@@ -27,7 +27,7 @@ pub fn page(id: &str) -> Option<&'static str> {
     ALL.iter().find(|code| code.id.eq_ignore_ascii_case(id)).map(|code| code.page)
 }
 
-/// A code is about Gatewatch and every Tetragon unless its line says otherwise.
+/// A code is about Gatewatch and every Tetragon unless its line has other targets.
 macro_rules! targets {
     () => {
         Targets::BOTH

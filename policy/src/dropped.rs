@@ -20,7 +20,7 @@ pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration
 ///
 /// The annotation outlives later changes by other means (`kubectl edit`, a patch), which may have removed a field on
 /// purpose. So where a value differs as well, only those fields are given that the policy language doesn't have. An
-/// annotation that isn't JSON says nothing.
+/// annotation that isn't JSON has no effect.
 pub fn dropped_fields(last_applied: &str, object: &Value) -> Vec<FieldPath> {
     let Ok(written) = serde_json::from_str::<Value>(last_applied) else { return Vec::new() };
     let mut missing = Vec::new();

@@ -130,7 +130,7 @@ impl Problem {
     }
 }
 
-/// A value that can't be read; where it is clear what was meant, with a fix.
+/// The finding on a value that can't be read, with a fix if the intention is clear.
 pub(crate) fn unreadable(code: &'static Code, error: &ValueError, path: FieldPath) -> Diagnostic {
     let diagnostic = Diagnostic::new(code, path.clone(), error.to_string());
     if let Some(found) = placeholder::find(error.text()) {
@@ -159,7 +159,7 @@ pub(crate) fn host_bits(text: &str, written: &address::Written, path: FieldPath)
         format!("`{text}` has host bits set; it matches the whole network `{network}`"),
     )
     .severity(Severity::Warning)
-    // The one address may have been meant.
+    // The one address may be intended.
     .fix(replace(format!("\"{network}\""), path, false))
 }
 

@@ -1,4 +1,4 @@
-//! The tables of one kernel function's classifier, built from the plans of all policies that hook it.
+//! The tables of one kernel function's matcher, built from the plans of all policies that hook it.
 //!
 //! This is bit-vector classification (Lakshman and Stiliadis, "High-speed policy-based packet forwarding using
 //! efficient multi-dimensional range matching", SIGCOMM 1998): the selectors of all policies are numbered; each field
@@ -32,7 +32,7 @@ use self::{
 };
 use crate::plan::{Field, HookPlan, HookPoint};
 
-pub use builder::class_rows;
+pub use builder::policy_set_rows;
 pub use excess::Excess;
 pub use tables::Tables;
 
@@ -41,19 +41,19 @@ pub use tables::Tables;
 pub struct Hook<'a> {
     /// The number that it is counted under.
     pub id: u32,
-    /// Which policy it belongs to: an index into the sets of `classes`.
+    /// Which policy it belongs to: an index into each of `policy_sets`.
     pub policy: usize,
-    /// What it looks for.
+    /// Its compiled filters and actions.
     pub plan: &'a HookPlan,
 }
 
-/// Builds the tables of one hook point, where all of the hooks attach. `classes[c]` has an entry for each policy: whether
-/// it watches the cgroups of class `c`. Class 0, the cgroups that have no class yet, belongs to all policies. `params` is
+/// Builds the tables of one hook point, where all of the hooks attach. `policy_sets[s]` has an entry for each policy: whether
+/// it is in policy set `s`. Set 0, that of the cgroups without a policy set yet, has all policies. `params` is
 /// the number of the function's parameters.
 pub fn build(
     point: &HookPoint,
     hooks: &[Hook<'_>],
-    classes: &[Vec<bool>],
+    policy_sets: &[Vec<bool>],
     params: u32,
 ) -> Result<Tables, Excess> {
     let (numbered, actions) = number(hooks)?;
@@ -64,12 +64,12 @@ pub fn build(
         selectors: &numbered,
         tables: Tables { actions, ..Tables::default() },
     };
-    builder.tables.spec.only = only;
-    builder.tables.spec.words = u32::try_from(words).unwrap_or(u32::MAX);
-    builder.tables.spec.bits = u32::try_from(bits).unwrap_or(u32::MAX);
-    builder.tables.spec.syscall = u32::from(point.is_syscall());
-    builder.tables.spec.params = params;
-    builder.classes(classes);
+    builder.tables.config.only = only;
+    builder.tables.config.words = u32::try_from(words).unwrap_or(u32::MAX);
+    builder.tables.config.bits = u32::try_from(bits).unwrap_or(u32::MAX);
+    builder.tables.config.syscall = u32::from(point.is_syscall());
+    builder.tables.config.params = params;
+    builder.policy_sets(policy_sets);
     for field in builder.fields() {
         match field {
             Field::Binary => builder.binary()?,
@@ -88,13 +88,13 @@ pub fn build(
     Ok(builder.tables)
 }
 
-/// The row of a class for the same hooks, to be written over the one that [`build`] wrote, for use when classes change.
-pub fn class_row(hooks: &[Hook<'_>], class: &[bool]) -> Result<Vec<u64>, Excess> {
+/// The row of a policy set for the same hooks. It replaces the one that [`build`] made when policy sets change.
+pub fn policy_set_row(hooks: &[Hook<'_>], policy_set: &[bool]) -> Result<Vec<u64>, Excess> {
     let (numbered, actions) = number(hooks)?;
     let words = actions.len().div_ceil(WORD_BITS as usize).max(1);
     let mut row = vec![0; words];
     for selector in numbered {
-        if class.get(selector.policy).copied().unwrap_or(false) {
+        if policy_set.get(selector.policy).copied().unwrap_or(false) {
             row[(selector.bit / WORD_BITS) as usize] |= 1 << (selector.bit % WORD_BITS);
         }
     }

@@ -8,7 +8,7 @@ pub const MAX_SUBDOMAIN: usize = 253;
 /// Most bytes of a DNS-1123 label, of the name part of a label key and of a label value.
 pub const MAX_LABEL: usize = 63;
 
-/// Why a text isn't the kind of name that must stand there.
+/// The reason why a text isn't a name of the required kind.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NameError {
     /// Nothing there.

@@ -1,6 +1,6 @@
 //! "Did you mean": the known word that a mistyped one is nearest to. Everything of the kind is here: words of the language
 //! in this file, names of kernel functions in [`functions`], keys and values of labels in [`Words`]. How much may differ
-//! depends on what is compared: of a few words the nearest was meant, of ten thousand labels hardly any.
+//! depends on what is compared: out of a few words the nearest is probably intended, out of ten thousand labels hardly any.
 
 mod names;
 mod words;
@@ -9,7 +9,7 @@ use gatewatch_kernel::Profile;
 
 pub use words::{Words, typo_distance};
 
-/// The candidate that `word` was probably meant to be: the one that differs in case or punctuation only, the one of
+/// The candidate that `word` is probably intended to be: the one that differs in case or punctuation only, the one of
 /// the same words in another order, or else the one with the fewest typos between them, if these are no more than a third of its
 /// length. Of equals the first.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -62,7 +62,7 @@ impl PodScope {
     pub fn selects_pod_by<'a>(&self, namespace: &'a str, label: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.namespace.as_ref().is_none_or(|wanted| wanted == namespace)
             && self.pods.as_ref().is_none_or(|selector| {
-                // A label of the synthetic key wins over what the key stands for.
+                // A label of the synthetic key wins over the value of the key.
                 selector.matches_by(|key| label(key).or((key == NAMESPACE_KEY).then_some(namespace)))
             })
     }

@@ -126,7 +126,7 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Gatewatch's agent and every release of Tetragon: what the policy says is wrong whoever runs it, or the API
+    /// Gatewatch's agent and every release of Tetragon: the policy is wrong whichever program runs it, or the API
     /// server refuses it.
     pub const BOTH: Self = Self::both(Versions::ALL);
     /// Gatewatch's agent alone.

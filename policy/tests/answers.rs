@@ -1,4 +1,4 @@
-//! Kernels that are found to answer a policy alike: compiling gives the same plan for both, and says the same word for
+//! Kernels that are found to answer a policy alike: compiling gives the same plan for both, and reports the same word for
 //! word.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
@@ -119,7 +119,7 @@ fn every_function_hooked_in_ways_that_are_spoken_of() {
     assert!(agree > 2000 && differ > 2000, "{agree} pairs agree, {differ} don't");
 }
 
-/// What is said of `host_ns` comes from the node rather than from its kernel.
+/// The findings on `host_ns` come from the node rather than from its kernel.
 #[test]
 fn other_namespaces_are_other_answers() {
     let kernel = Profile::shipped("6.12").unwrap();

@@ -1,5 +1,5 @@
 //! The corpus: policies that are good, that are warned of, and that are wrong in one way each, mostly in ways that the
-//! API server takes. The first line of each says which codes are said of it, errors and warnings.
+//! API server takes. The first line of each lists the expected codes, errors and warnings.
 
 #![allow(
     clippy::expect_used,
@@ -52,7 +52,7 @@ fn every_file_gives_what_it_says() {
             let expected = expected(&text);
             let reported = findings_of(&text, Schemas::shipped());
             if codes(&reported, &expected) != expected {
-                wrong.push(format!("{name}: expected {expected:?}, said {reported:#?}"));
+                wrong.push(format!("{name}: expected {expected:?}, found {reported:#?}"));
             }
             let worst =
                 reported.iter().filter(|reported| reported.code != "GW009" || expected.contains(&"GW009"));
@@ -127,7 +127,7 @@ fn there_are_enough_kinds_of_mistakes() {
     assert!(corpus("good").len() >= 8);
 }
 
-/// What the API server's schema refuses, our own rules refuse too, and say better.
+/// What the API server's schema refuses, our own rules refuse too, with better messages.
 #[test]
 fn nothing_is_left_to_the_schema() {
     let mut refused = 0;

@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use self::common::{all_targets, corpus, host_namespaces};
 
-/// Everything that is said of an object.
+/// All findings on an object.
 fn reported(object: &Value, kernel: &Profile) -> Vec<Diagnostic> {
     let (selection, host_namespaces) = (all_targets(), host_namespaces());
     let environment = Environment { kernel, host_namespaces: &host_namespaces };

@@ -1,7 +1,7 @@
-//! Fuzzing on the stable compiler: texts and profiles that are spoilt at random, from the corpus on, for a time.
+//! Fuzzing on the stable compiler: texts and profiles that are mutated at random, from the corpus on, for a time.
 //!
 //! `GATEWATCH_FUZZ_SECONDS` is the time for each target (2 where it isn't set), `GATEWATCH_FUZZ_SEED` where the random
-//! numbers begin. What fails is written to the output, with the seed that leads to it. Each input has a time in which an answer
+//! numbers begin. What fails is written to the output, with its seed. Each input has a time in which an answer
 //! must be there; a panic fails the test by itself.
 
 #![allow(
@@ -169,7 +169,7 @@ fn fuzz(target: &str, seeds: &[Vec<u8>], mut run: impl FnMut(&[u8])) {
     let number =
         |name: &str, default: u64| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
     let time = Duration::from_secs(number("GATEWATCH_FUZZ_SECONDS", 2));
-    // Another place to begin at on every run, but one that is said.
+    // Every run begins at another seed, and prints it.
     let clock = std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.subsec_nanos().into());
     let seed = number("GATEWATCH_FUZZ_SEED", clock).max(1);
     let mut random = Random(seed);

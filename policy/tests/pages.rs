@@ -23,7 +23,7 @@ use gatewatch_policy::{
 
 use self::common::{Reported, findings_of};
 
-/// What is said of an example; `None` where it takes more than this crate to say it.
+/// The findings on an example; `None` if they need more than this crate.
 fn reported(example: &Example<'_>) -> Option<Vec<Reported>> {
     if example.has("workloads") {
         return None;

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 
 use self::common::{assessed, cpu_time, host_namespaces};
 
-/// A policy with something of everything, to be spoilt.
+/// A policy with something of everything, to be mutated.
 const POLICY: &str = r#"# a comment
 apiVersion: cilium.io/v1alpha1
 kind: TracingPolicy
@@ -116,7 +116,7 @@ proptest! {
 
     /// A stretch of the policy is taken away, written twice or replaced.
     #[test]
-    fn spoilt_policies(from in 0..POLICY.len(), length in 0..80_usize, with in "([-:{}\\[\\],&*!|>'\"#?~ \n]|[a-z0-9]{1,5}|[ -~]{1,8}){0,6}", twice: bool) {
+    fn mutated_policies(from in 0..POLICY.len(), length in 0..80_usize, with in "([-:{}\\[\\],&*!|>'\"#?~ \n]|[a-z0-9]{1,5}|[ -~]{1,8}){0,6}", twice: bool) {
         let from = POLICY.floor_char_boundary(from);
         let to = POLICY.floor_char_boundary((from + length).min(POLICY.len()));
         let kept = if twice { &POLICY[from..to] } else { "" };
@@ -146,7 +146,7 @@ proptest! {
         });
         let text = object.to_string();
         run(&text);
-        // With its text or without, the same is said.
+        // The findings are the same with its text and without.
         let codes = |document: &Document| {
             let mut codes: Vec<_> = assessed(document).findings.iter().map(|f| (f.diagnostic.code.id, f.diagnostic.path.clone())).collect();
             codes.sort();
@@ -267,7 +267,7 @@ fn what_panics_tetragon_is_a_diagnostic() {
             .filter(|f| f.diagnostic.is_error())
             .map(|f| f.diagnostic.code.id)
             .collect();
-        // Long lists are also said to be longer than Tetragon's buffer.
+        // Long lists are also reported as longer than Tetragon's buffer.
         let errors: Vec<&str> = errors.into_iter().filter(|code| *code != "GW410").collect();
         assert_eq!(errors, [expected], "{selector:.60}");
     }

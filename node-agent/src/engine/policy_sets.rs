@@ -59,7 +59,7 @@ impl Engine {
     /// Tells every function which cgroups none of its policies watches.
     fn leave_unwatched(&mut self) -> Result<(), LoadError> {
         for (point, installed) in &self.installed {
-            let words = installed.tables.spec.words as usize;
+            let words = installed.tables.config.words as usize;
             let is_empty =
                 |policy_set: usize| {
                     installed.tables.rows.get(policy_set * words..).is_some_and(|rows| {
@@ -111,8 +111,8 @@ impl Engine {
         let members = installed.members.clone();
         // What was built before can be built with one policy set more.
         let Ok(tables) = self.tables(point, &members) else { return Ok(()) };
-        let words = tables.spec.words as usize;
-        if tables.rows.len() == installed.tables.rows.len() && tables.spec == installed.tables.spec {
+        let words = tables.config.words as usize;
+        if tables.rows.len() == installed.tables.rows.len() && tables.config == installed.tables.config {
             let row = &tables.rows[policy_set * words..][..words];
             self.bpf.set_policy_set_row(
                 point,

@@ -29,7 +29,7 @@ impl Engine {
         let number = u32::try_from(params.len()).unwrap_or(0);
         let mut tables = match_tables::build(point, &hooks(members, &policies), &policy_sets, number)?;
         let typed = if gives_typed_task(&self.profile.release) { TYPED_TASK } else { TYPED_ARG };
-        for slot in &mut tables.spec.texts {
+        for slot in &mut tables.config.texts {
             if params.get(slot.arg as usize).is_some_and(|param| is_typed(slot.source, param)) {
                 slot.typed = typed;
             }

@@ -30,7 +30,7 @@ const NAMED: usize = 3;
 
 /// Merges the findings of all kernels, in the order of the first.
 pub(super) fn merge(findings: Vec<KernelFindings<'_>>, fleet: Fleet) -> Vec<Diagnostic> {
-    // Of a single kernel that was asked for nothing has to be told apart.
+    // The findings of a single requested kernel are not grouped.
     if let (Fleet::Requested, [_]) = (fleet, findings.as_slice()) {
         return findings.into_iter().flat_map(|findings| findings.diagnostics).collect();
     }

@@ -174,7 +174,7 @@ fn rate_limit(place: &LocatedHook<'_>, action: &Action, path: &FieldPath, found:
     }
 }
 
-/// Where an action can stand.
+/// The places of an action.
 fn position(
     policy: &Policy,
     place: &LocatedHook<'_>,

@@ -97,7 +97,7 @@ fn ambiguous(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
         for (i, filter) in selector.match_args.iter().enumerate().filter(|(_, f)| f.args.is_empty()) {
             let mut named = args.iter().take(64).enumerate().filter(|(_, arg)| arg.index == filter.index);
             let (Some((first, arg)), Some((second, other))) = (named.next(), named.next()) else { continue };
-            // Of the same argument twice it is said already.
+            // The same argument twice is reported above.
             if (&arg.resolve, arg.ty) == (&other.resolve, other.ty) {
                 continue;
             }
@@ -147,7 +147,7 @@ fn unused_result(place: &LocatedHook<'_>, path: &FieldPath) -> Option<Diagnostic
     )
 }
 
-/// `auto`, which an omitted type is, works for tracepoints alone: these say themselves what their fields are.
+/// `auto`, which an omitted type is, works for tracepoints alone: these describe their fields.
 fn typed(place: &LocatedHook<'_>, arg: &Arg, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     let reason = match (place.section, arg.ty) {
         (Section::Kprobes | Section::Fentries | Section::LsmHooks, ArgType::Auto)

@@ -16,7 +16,7 @@ const FILTERS_MAX: usize = 5;
 /// Values of an integer filter, of a process id filter, of a namespace filter.
 const VALUES_MAX: usize = 4;
 const NAMESPACES_MAX: usize = 10;
-/// Values of a range in `InMap` from which on it is said what they cost.
+/// The number of values of a range in `InMap` from which on their cost is reported.
 const RANGE_MAX: i128 = 65_536;
 
 pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
@@ -157,7 +157,7 @@ fn in_decimal(value: &str, path: FieldPath) -> Fix {
     let decimal = match values::integer_or_range(value) {
         Ok((min, max)) if value.contains(':') => format!("{min}:{max}"),
         Ok((number, _)) => number.to_string(),
-        // Its form is spoken of elsewhere.
+        // Another rule reports its form.
         Err(_) => value.to_owned(),
     };
     Fix {

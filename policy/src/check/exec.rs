@@ -41,7 +41,7 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {
         let Some((name, severity)) = before_the_new_program(place) else { continue };
         for (selector, path) in place.selectors() {
-            // Of ancestors it is right, and "run by anything but X" is often meant.
+            // Of ancestors it is right, and "run by anything but X" is often intended.
             let caller = |filter: &&BinaryFilter| {
                 let negated =
                     matches!(filter.operator, Operator::NotIn | Operator::NotPrefix | Operator::NotPostfix);

@@ -101,7 +101,7 @@ fn names(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
             if let Some(architecture) = SyscallName::parse(call).and_then(|name| name.architecture) {
                 found.push(one_architecture(call, *syscall, architecture, path()));
             }
-            // Of kprobes the compiler says it, which knows the kernel's names too.
+            // The compiler reports it for kprobes, because it knows the kernel's names too.
             let plain = !call.starts_with("sys_") && !call.starts_with("__") && !call.starts_with("list:");
             if place.section == Section::Fentries && *syscall && plain && !call.is_empty() {
                 let reason = if *syscall_written { "" } else { " by default" };

@@ -69,12 +69,12 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
         let Some(selector) = selector else { continue };
         let path = spec().field(name);
         let conditions = labels(of, selector, &path);
-        // What is wrong with it, contradictions too, was said with whom the policy watches.
+        // Its errors, contradictions too, are reported with the policy's scope.
         if conditions.len() <= COMPARED && form::check(selector, of, &path).is_empty() {
             useful(&prover, conditions, &mut reported);
         }
     }
-    // A filter of a macro is said once, however many selectors use it.
+    // A filter of a macro is reported once, however many selectors use it.
     let mut places = BTreeSet::new();
     reported.retain(|diagnostic| places.insert((diagnostic.code.id, diagnostic.path.clone())));
     found.append(&mut reported);
@@ -139,7 +139,7 @@ fn hook_never_matches(mut diagnostic: Diagnostic) -> Diagnostic {
     diagnostic.severity(Severity::Error)
 }
 
-/// The conditions that leave something out, after it was said which don't.
+/// The conditions that leave something out, after reporting those that don't.
 fn useful(prover: &Prover, conditions: Vec<Condition>, found: &mut Vec<Diagnostic>) -> Vec<Condition> {
     let mut useful: Vec<Condition> = Vec::with_capacity(conditions.len());
     let remove = |condition: &Condition, safe| Fix {
@@ -156,7 +156,7 @@ fn useful(prover: &Prover, conditions: Vec<Condition>, found: &mut Vec<Diagnosti
                     condition.path.clone(),
                     "every possible value passes this filter, so it has no effect",
                 )
-                // It may have been meant to.
+                // It may be intended.
                 .fix(remove(&condition, false)),
             );
         } else {
@@ -224,7 +224,7 @@ fn dead(prover: &Prover, before: &[Live<'_>], later: &Live<'_>, path: &FieldPath
         title: "remove the selector".to_owned(),
         path: path.clone(),
         edit: Edit::Remove,
-        // With other actions, something else was meant to happen.
+        // With other actions, another effect is intended.
         safe: takers.iter().all(same_actions),
     };
     let only_actions = all.is_some_and(|i| unfiltered(before[i].selector));

@@ -37,7 +37,7 @@ impl Builder<'_> {
             _ => return Ok(()),
         };
         let default_row = self.intern(|s| Self::tests(s, field).all(|test| holds(test, None)));
-        *self.tables.spec.addrs.get_mut(self.tables.addr_fields.len()).ok_or(Excess::Addresses)? =
+        *self.tables.config.addrs.get_mut(self.tables.addr_fields.len()).ok_or(Excess::Addresses)? =
             AddrSlot { source, arg: u32::from(arg), default_row, pad: 0 };
         self.tables.addr_fields.push(field);
         for network in networks {

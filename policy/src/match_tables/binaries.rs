@@ -47,8 +47,8 @@ impl Builder<'_> {
         }
         paths.sort_unstable();
         paths.dedup();
-        self.tables.spec.binary = 1;
-        self.tables.spec.binary_row =
+        self.tables.config.binary = 1;
+        self.tables.config.binary_row =
             self.intern(|s| Self::tests(s, Field::Binary).filter(|test| whole(test)).all(negated));
         for path in paths {
             let value = Value::Text(path.clone());
@@ -75,7 +75,7 @@ impl Builder<'_> {
             let inside_row =
                 self.intern(|s| Self::tests(s, Field::Binary).filter(about).all(|test| !negated(test)));
             let outside_row = self.intern(|s| Self::tests(s, Field::Binary).filter(about).all(negated));
-            *self.tables.spec.follow.get_mut(i).ok_or(Excess::FollowSets)? =
+            *self.tables.config.follow.get_mut(i).ok_or(Excess::FollowSets)? =
                 FollowSlot { mask: 0, inside_row, outside_row };
         }
         self.tables.follow = sets;

@@ -12,10 +12,10 @@ pub(super) struct Numbered<'a> {
     pub(super) tests: Vec<(Field, &'a Test)>,
 }
 
-/// The number of rows that are kept for cgroup classes, so that new classes fit without a new program.
-pub const fn class_rows(classes: usize) -> usize {
-    let classes = if classes < 16 { 16 } else { classes };
-    (classes + classes / 2).next_multiple_of(16)
+/// The number of rows that are kept for policy sets, so that new sets fit without a new program.
+pub const fn policy_set_rows(sets: usize) -> usize {
+    let sets = if sets < 16 { 16 } else { sets };
+    (sets + sets / 2).next_multiple_of(16)
 }
 
 /// The tables while they are built.
@@ -26,11 +26,11 @@ pub(super) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn classes(&mut self, classes: &[Vec<bool>]) {
-        for class in 0..class_rows(classes.len()) {
-            let watched = classes.get(class);
+    pub(super) fn policy_sets(&mut self, policy_sets: &[Vec<bool>]) {
+        for set in 0..policy_set_rows(policy_sets.len()) {
+            let watching = policy_sets.get(set);
             let row = self.row(|selector| {
-                watched.is_some_and(|policies| policies.get(selector.policy).copied().unwrap_or(false))
+                watching.is_some_and(|policies| policies.get(selector.policy).copied().unwrap_or(false))
             });
             self.rows.push(row);
         }

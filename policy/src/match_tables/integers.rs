@@ -83,7 +83,7 @@ impl<'a> Builder<'a> {
     }
 
     fn int_slot(&mut self, field: Field, slot: IntSlot) -> Result<(), Excess> {
-        *self.tables.spec.ints.get_mut(self.tables.int_fields.len()).ok_or(Excess::Integers)? = slot;
+        *self.tables.config.ints.get_mut(self.tables.int_fields.len()).ok_or(Excess::Integers)? = slot;
         self.tables.int_fields.push(field);
         Ok(())
     }
@@ -106,7 +106,7 @@ impl<'a> Builder<'a> {
                 let number = self.rows.push(row);
                 if i == 0 {
                     // Of neighbours the words that are 0 differ.
-                    slot.rows = row_name(number, 0, self.tables.spec.words - 1);
+                    slot.rows = row_name(number, 0, self.tables.config.words - 1);
                 }
                 slot.values[i] = register(*value);
             }

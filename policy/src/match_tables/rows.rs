@@ -31,7 +31,7 @@ impl Rows {
         self.data[start..start + self.words].to_vec()
     }
 
-    /// Appends a row that can be changed later, or must stand at this place; gives its number.
+    /// Appends a row that can be changed later, or must be at this place; returns its number.
     pub(super) fn push(&mut self, row: Vec<u64>) -> u32 {
         debug_assert_eq!(row.len(), self.words);
         let number = u32::try_from(self.data.len() / self.words).unwrap_or(u32::MAX);

@@ -20,26 +20,26 @@ use crate::{
 };
 
 impl Tables {
-    /// The hooks that an event in a cgroup of this class is counted for, as the BPF programs find them.
-    pub fn simulate(&self, class: u32, event: &impl Event) -> Vec<u32> {
-        let mut bits = self.row(class);
+    /// The hooks that an event in a cgroup with this policy set is counted for, as the BPF programs find them.
+    pub fn simulate(&self, policy_set: u32, event: &impl Event) -> Vec<u32> {
+        let mut bits = self.row(policy_set);
         let mut and = |row: &[u64]| bits.iter_mut().zip(row).for_each(|(bits, row)| *bits &= row);
-        for (i, (field, slot)) in self.int_fields.iter().zip(&self.spec.ints).enumerate() {
+        for (i, (field, slot)) in self.int_fields.iter().zip(&self.config.ints).enumerate() {
             match event.value(*field) {
                 Some(Value::Int(value)) => and(&self.int_row(i, slot, value)),
                 _ => and(&self.named(slot.absent_row)),
             }
         }
         let binary = event.value(Field::Binary);
-        if self.spec.binary != 0 {
+        if self.config.binary != 0 {
             let known = self.binaries.iter().find(|(path, _)| binary == Some(Value::Text(path.clone())));
-            and(&self.named(known.map_or(self.spec.binary_row, |(_, row)| *row)));
+            and(&self.named(known.map_or(self.config.binary_row, |(_, row)| *row)));
         }
-        for (set, slot) in self.follow.iter().zip(&self.spec.follow) {
+        for (set, slot) in self.follow.iter().zip(&self.config.follow) {
             let inside = event.lineage().iter().any(|program| set.contains(program));
             and(&self.named(if inside { slot.inside_row } else { slot.outside_row }));
         }
-        for (i, (field, slot)) in (0_u32..).zip(self.addr_fields.iter().zip(&self.spec.addrs)) {
+        for (i, (field, slot)) in (0_u32..).zip(self.addr_fields.iter().zip(&self.config.addrs)) {
             let row = match event.value(*field) {
                 Some(Value::Address(address)) => self
                     .addresses
@@ -51,7 +51,7 @@ impl Tables {
             };
             and(&self.named(row.unwrap_or(slot.default_row)));
         }
-        for (i, (field, slot)) in (0_u8..).zip(self.text_fields.iter().zip(&self.spec.texts)) {
+        for (i, (field, slot)) in (0_u8..).zip(self.text_fields.iter().zip(&self.config.texts)) {
             let text = match event.value(*field) {
                 Some(Value::Text(text)) => Some(text),
                 _ => None,
@@ -93,14 +93,14 @@ impl Tables {
 
     /// The row of a number.
     fn row(&self, number: u32) -> Vec<u64> {
-        let words = self.spec.words as usize;
+        let words = self.config.words as usize;
         self.rows[number as usize * words..][..words].to_vec()
     }
 
     /// The row of a name, as far as the BPF programs read it.
     fn named(&self, name: u32) -> Vec<u64> {
         if name == NO_ROW {
-            return vec![0; self.spec.words as usize];
+            return vec![0; self.config.words as usize];
         }
         let mut row = self.row(row_number(name));
         let looked_at = row_first(name)..=row_last(name);

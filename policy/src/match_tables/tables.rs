@@ -8,8 +8,8 @@ use crate::plan::{Field, Network};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tables {
     /// What the program reads. `follow[i].mask` is left to the caller, who numbers the sets.
-    pub spec: MatcherConfig,
-    /// All rows, `spec.words` words each. The first ones are those of the cgroup classes.
+    pub config: MatcherConfig,
+    /// All rows, `config.words` words each. The first ones are those of the policy sets.
     pub rows: Vec<u64>,
     /// One for each bit.
     pub actions: Vec<BitAction>,
@@ -27,7 +27,7 @@ pub struct Tables {
     pub addresses: Vec<(u32, Network, u32)>,
     /// Contents of `BINARY_ROWS`: path, row.
     pub binaries: Vec<(Vec<u8>, u32)>,
-    /// The `followChildren` set of each `spec.follow`.
+    /// The `followChildren` set of each `config.follow`.
     pub follow: Vec<Vec<Vec<u8>>>,
     /// The field of each integer slot in use.
     pub int_fields: Vec<Field>,

@@ -176,9 +176,9 @@ fn a_few_values_need_no_map() {
         actions: ActionPlan::COUNT,
     }]);
     let tables = build(&point(), &[Hook { id: 1, policy: 0, plan: &plan }], &[vec![true]], 1).unwrap();
-    assert_eq!(tables.spec.words, 1);
-    assert_eq!(tables.spec.ints[0].table, gatewatch_abi::consts::TABLE_INLINE);
-    assert_eq!((tables.spec.ints[0].count, tables.spec.ints[0].values[0]), (1, 0));
+    assert_eq!(tables.config.words, 1);
+    assert_eq!(tables.config.ints[0].table, gatewatch_abi::consts::TABLE_INLINE);
+    assert_eq!((tables.config.ints[0].count, tables.config.ints[0].values[0]), (1, 0));
     assert!(tables.exact.is_empty() && tables.breaks.is_empty());
 }
 
@@ -189,7 +189,7 @@ fn selectors_of_one_hook_share_a_word() {
     let hooks: Vec<Hook<'_>> =
         (0..).zip(plans.iter().enumerate()).map(|(id, (policy, plan))| Hook { id, policy, plan }).collect();
     let tables = build(&point(), &hooks, &[vec![true; 30]], 0).unwrap();
-    assert_eq!(tables.spec.words, 3);
+    assert_eq!(tables.config.words, 3);
     for (i, action) in tables.actions.iter().enumerate().filter(|(_, action)| action.flags != 0) {
         assert_eq!(action.siblings.count_ones(), 5, "bit {i}");
         assert!(action.siblings >> (i % 64) & 1 == 1);
@@ -204,6 +204,6 @@ fn the_point_says_where_arguments_are() {
     let plan = plan(vec![SelectorPlan { filters: Vec::new(), actions: ActionPlan::COUNT }]);
     let hooks = [Hook { id: 1, policy: 0, plan: &plan }];
     let call = HookPoint::Syscall { symbol: "__x64_sys_setuid".to_owned(), when: When::Entry };
-    let syscall = |point| build(point, &hooks, &[], 1).unwrap().spec.syscall;
+    let syscall = |point| build(point, &hooks, &[], 1).unwrap().config.syscall;
     assert_eq!((syscall(&point()), syscall(&call)), (0, 1));
 }

@@ -66,7 +66,7 @@ impl Builder<'_> {
             self.tables.postfixes.extend(entries.into_iter().map(|(bytes, row)| (number, bytes, row)));
         }
         if slot.tables != 0 {
-            *self.tables.spec.texts.get_mut(usize::from(number)).ok_or(Excess::Texts)? = slot;
+            *self.tables.config.texts.get_mut(usize::from(number)).ok_or(Excess::Texts)? = slot;
             self.tables.text_fields.push(field);
         }
         Ok(())

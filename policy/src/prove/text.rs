@@ -105,7 +105,7 @@ impl TextSet {
         !self.possible(&wanted, Shape::default(), &mut Vec::new(), budget)
     }
 
-    /// Whether some choice of alternatives leaves a string, or it takes too long to say.
+    /// Whether some choice of alternatives leaves a string, or the search takes too long.
     fn possible<'a>(
         &self,
         wanted: &[&'a [Atom]],

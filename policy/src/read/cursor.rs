@@ -200,7 +200,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// One of the words of a table. A likely typo, or another word for the same, is reported and read as the
-    /// word that was meant.
+    /// intended word.
     pub(super) fn word(&self, kind: WordKind, words: &[&'static str]) -> Option<&'static str> {
         self.named_word(kind, kind.name(), words)
     }

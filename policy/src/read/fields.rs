@@ -34,7 +34,7 @@ impl<'a> Object<'a> {
     pub(super) fn new(cursor: &'a Cursor<'a>, entries: &'a [Entry], known: &[&'static str]) -> Self {
         let is_known = |entry: &&Entry| known.contains(&entry.key.as_str());
         if !entries.iter().all(|entry| is_known(&entry)) {
-            // A name that stands there already wasn't meant.
+            // A name that is there already isn't the intended one.
             let written: Vec<&str> =
                 entries.iter().filter(is_known).map(|entry| entry.key.as_str()).collect();
             let free: Vec<&str> = known.iter().copied().filter(|name| !written.contains(name)).collect();

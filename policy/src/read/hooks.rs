@@ -130,12 +130,12 @@ fn arg(cursor: &Cursor<'_>) -> Arg {
     let Some(object) = cursor.object(ARG) else { return Arg::default() };
     let ty = match object.get("type") {
         None => ArgType::Auto,
-        // Nothing can be said of a type that nobody knows.
+        // An unknown type has no rules.
         Some(c) => {
             c.word(WordKind::Type, ArgType::NAMES).and_then(ArgType::from_name).unwrap_or(ArgType::Nop)
         }
     };
-    // For its form: it says where `btfType` is looked up, and changes no meaning.
+    // For its form: `btfType` is resolved there, which changes no meaning.
     let _ = object.text("btfTypeModule");
     Arg {
         index: object.required("index", "0").and_then(|c| c.number(0, u32::MAX)).unwrap_or_default(),

@@ -190,7 +190,7 @@ fn label_expression(cursor: &Cursor<'_>) -> LabelExpression {
         .and_then(|c| c.word(WordKind::Operator { numbers: false }, LabelOperator::NAMES))
         .and_then(LabelOperator::from_name);
     let values = object.texts("values");
-    // What fits the values, so that nothing is said of these too.
+    // An operator that fits the values, so that these have no finding of their own.
     let fallback = if values.is_empty() { LabelOperator::Exists } else { LabelOperator::In };
     LabelExpression { key, operator: operator.unwrap_or(fallback), values }
 }

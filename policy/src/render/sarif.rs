@@ -89,7 +89,7 @@ fn level(severity: Severity) -> &'static str {
     }
 }
 
-/// A file's name as a relative reference (RFC 3986): all but what may stand there is escaped.
+/// A file's name as a relative reference (RFC 3986): all characters that are not allowed there are escaped.
 fn uri(name: &str) -> String {
     let mut uri = String::with_capacity(name.len());
     for byte in name.bytes() {

@@ -10,7 +10,7 @@ use crate::plan::Network;
 pub struct Written {
     /// With the bits after the prefix cleared; IPv4 as `::ffff:0:0/96` and more.
     pub network: Network,
-    /// Whether bits after the prefix were set, as in `10.1.2.3/8`: the author may have meant the one address.
+    /// Whether bits after the prefix were set, as in `10.1.2.3/8`: the author may intend the one address.
     pub host_bits: bool,
     /// Whether it was written as IPv4.
     pub v4: bool,
@@ -61,7 +61,7 @@ fn mask(prefix: u8) -> u128 {
 const V4_BITS: u128 = 0xffff << 32;
 
 impl Written {
-    /// The networks of exactly the addresses that were meant. This is [`Written::network`] but for an IPv6 network
+    /// The networks of exactly the intended addresses. This is [`Written::network`] but for an IPv6 network
     /// as wide as `::/0`: it means IPv6 alone, and must not take in the part where plans keep IPv4, so it is split
     /// into the (at most 96) networks around that part.
     pub fn networks(&self) -> Vec<Network> {

@@ -1,4 +1,4 @@
-//! What is said of a text for Gatewatch and the newest Tetragon: form, rules, schema, and every shipped kernel.
+//! The findings on a text for Gatewatch and the newest Tetragon: form, rules, schema, and every shipped kernel.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
@@ -22,7 +22,7 @@ use gatewatch_policy::{
     target::{Target, Version},
 };
 
-/// One thing that was said.
+/// One finding.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Reported {
     /// `GWnnn`.
@@ -49,7 +49,7 @@ pub(crate) fn host_namespaces() -> BTreeMap<NamespaceKind, u32> {
     NamespaceKind::ALL.iter().copied().zip(4_026_531_834..).collect()
 }
 
-/// Everything that is said of the policies in a text, each once.
+/// All findings on the policies in a text, each once.
 pub(crate) fn findings_of(text: &str, schemas: &Schemas) -> Vec<Reported> {
     findings_for(&all_targets(), text, schemas)
 }
@@ -59,12 +59,12 @@ pub(crate) fn all_targets() -> Selection {
     Selection::of(&[Target::Gatewatch, Target::Tetragon(Version::NEWEST)])
 }
 
-/// Everything that is said of a document without a kernel.
+/// All findings on a document without a kernel.
 pub(crate) fn assessed(document: &Document) -> Assessment {
     assess(document, &Against::new(&all_targets()))
 }
 
-/// Everything that is said of the policies in a text for some targets, each once.
+/// All findings on the policies in a text for some targets, each once.
 pub(crate) fn findings_for(selection: &Selection, text: &str, schemas: &Schemas) -> Vec<Reported> {
     let host_namespaces = host_namespaces();
     let kernels = KERNELS.iter().map(|kernel| Kernel {

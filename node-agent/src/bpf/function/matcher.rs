@@ -37,14 +37,14 @@ impl Prepared {
         if by == AttachType::Kretprobe && looks_at_arguments(&tables) {
             return Err(LoadError::ArgumentsOnReturn(symbol.to_owned()));
         }
-        tables.spec.remember = u32::from(!by.is_interruptible() || !node.interruptible.is_so());
-        let object = objects::matcher(&tables.spec)?;
+        tables.config.remember = u32::from(!by.is_interruptible() || !node.interruptible.is_so());
+        let object = objects::matcher(&tables.config)?;
         // Filling an object's maps is what must not be interrupted; so is writing its globals, which are a map too.
         let realtime = node.interruptible.realtime_guard();
-        let in_pairs = objects::in_pairs(&tables.spec);
+        let in_pairs = objects::in_pairs(&tables.config);
         let size = |len: usize| u32::try_from(len.max(1)).unwrap_or(u32::MAX);
         let globals: &[(_, &[u8])] =
-            &[("LAYOUT", bytemuck::bytes_of(&node.layout)), ("CONFIG", bytemuck::bytes_of(&tables.spec))];
+            &[("LAYOUT", bytemuck::bytes_of(&node.layout)), ("CONFIG", bytemuck::bytes_of(&tables.config))];
         let entries = &[
             ("ROWS", size(if in_pairs { 0 } else { tables.rows.len() })),
             ("PAIRS", size(if in_pairs { tables.rows.len() / 2 } else { 0 })),
@@ -61,7 +61,7 @@ impl Prepared {
         fill(&mut ebpf, &tables, hash_key)?;
         drop(realtime);
         let program = LoadedProgram::load((ebpf, object), by.matcher(), by, symbol, btf, pins.dir())?;
-        Ok(Self { program, words: tables.spec.words as usize, in_pairs })
+        Ok(Self { program, words: tables.config.words as usize, in_pairs })
     }
 
     /// Writes one row.
@@ -83,7 +83,7 @@ impl Prepared {
 }
 
 fn looks_at_arguments(tables: &Tables) -> bool {
-    let spec = &tables.spec;
+    let spec = &tables.config;
     spec.ints.iter().any(|slot| matches!(slot.source, INT_ARG | INT_SOCK))
         || spec.texts.iter().any(|slot| !matches!(slot.source, TEXT_NONE | TEXT_BINARY))
         || spec.addrs.iter().any(|slot| slot.source != ADDR_NONE)

@@ -72,7 +72,7 @@ pub(super) fn write_rows(
 /// Writes the tables into the matcher's own maps.
 pub(super) fn fill(ebpf: &mut Ebpf, tables: &Tables, hash_key: u64) -> Result<(), LoadError> {
     let failed = |map| move |source| LoadError::Map { map, source };
-    write_rows(ebpf, 0, &tables.rows, objects::in_pairs(&tables.spec))?;
+    write_rows(ebpf, 0, &tables.rows, objects::in_pairs(&tables.config))?;
     let mut actions = array::<BitAction>(ebpf, "ACTIONS")?;
     for (i, action) in (0..).zip(&tables.actions) {
         actions.set(i, action, 0).map_err(failed("ACTIONS"))?;
