@@ -52,7 +52,7 @@ pub(super) fn unfiltered(selector: &Selector) -> bool {
         && s.macros.is_empty()
 }
 
-/// Whether both selectors do the same with an event, or the first says nothing of it and the second nothing else.
+/// Whether both selectors do the same with an event, or the first has no actions and the second has some.
 fn same_effect(filtered: &Selector, all: &Selector) -> bool {
     let silent = filtered.match_actions.is_empty() && filtered.match_return_actions.is_empty();
     if silent && !all.match_actions.is_empty() {
