@@ -12,7 +12,7 @@ use crate::{
 pub struct Deselection {
     /// All pods and workloads that it no longer selects.
     pub deselected: Selection,
-    /// Those that no other policy selects.
+    /// Those that no other policy covers.
     pub uncovered: Selection,
     /// Those of `uncovered` in a namespace that requires coverage.
     pub required: Selection,
@@ -27,18 +27,19 @@ impl Index {
         if after == Some(scope) {
             return deselection;
         }
-        for group in self.workloads.selected(scope) {
-            if after.is_some_and(|scope| group.shape.is_selected_by(scope)) {
+        let same: Vec<&PolicyId> = std::iter::once(&old.id).chain(new.iter().map(|new| &new.id)).collect();
+        let known = self.workloads.selected(scope).map(|group| (&*group.shape, group.tally));
+        let admitted = self.admitted.workloads().filter(|(shape, _)| shape.is_selected_by(scope));
+        for (shape, tally) in known.chain(admitted) {
+            if after.is_some_and(|scope| shape.is_selected_by(scope)) {
                 continue;
             }
-            let namespace = &group.shape.namespace;
-            deselection.deselected.add(namespace, group.tally);
-            let same = |id: &&&PolicyId| **id == &old.id || new.is_some_and(|new| **id == &new.id);
-            let others = self.policies.selecting_policies(&group.shape);
-            if others.iter().all(|id| same(&id)) {
-                deselection.uncovered.add(namespace, group.tally);
+            let namespace = &shape.namespace;
+            deselection.deselected.add(namespace, tally);
+            if !self.is_covered(shape, &same) {
+                deselection.uncovered.add(namespace, tally);
                 if self.requires_coverage(namespace) {
-                    deselection.required.add(namespace, group.tally);
+                    deselection.required.add(namespace, tally);
                 }
             }
         }

@@ -10,6 +10,8 @@ use gatewatch_policy::{
 use crate::{
     index::Index,
     indexed_policy::{IndexedPolicy, PolicyId},
+    label_index::IdSet,
+    limits::{Hint, Limits},
     shape::Shape,
 };
 
@@ -26,13 +28,20 @@ pub struct DuplicateHook {
 
 impl Index {
     /// The hooks of a policy that another policy has too, with the same filters, for pods that both select.
-    pub fn duplicate_hooks(&self, policy: &IndexedPolicy) -> Vec<DuplicateHook> {
+    pub fn duplicate_hooks(&self, policy: &IndexedPolicy, limits: &Limits) -> Vec<DuplicateHook> {
         let mut found = Vec::new();
         // Computed at most once, because a thousand policies can have the same hook without filters. Often the
         // selectors alone decide, and it is not computed at all.
         let pods = LazyCell::new(|| self.shapes(policy));
-        let shared = |other: &PodScope| pods.iter().any(|shape| shape.is_selected_by(other));
+        let shared = |other: &PodScope| {
+            limits.allows(Hint::DuplicateHooks, pods.len())
+                && pods.iter().any(|shape| shape.is_selected_by(other))
+        };
         for hook in &policy.hooks {
+            let others = self.policies.by_hook.get(&hook.fingerprint).map_or(0, IdSet::len);
+            if !limits.allows(Hint::DuplicateHooks, others) {
+                break;
+            }
             let same = self.policies.by_hook.get(&hook.fingerprint).into_iter().flatten();
             let others: Vec<PolicyId> = same
                 .filter_map(|slot| self.policies.get(*slot))

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
+    admitted::Admitted,
     applications::Applications,
     indexed_policy::{IndexedPolicy, PolicyId},
     policies::Policies,
@@ -20,6 +21,9 @@ pub struct Index {
     pub(crate) policies: Policies,
     pub(crate) workloads: Workloads,
     pub(crate) applications: Applications,
+    pub(crate) admitted: Admitted,
+    /// Whether it is known which policies a node runs. If not, every policy counts as coverage.
+    knows_loaded: bool,
     /// All known namespaces, and whether each requires coverage.
     requires_coverage: HashMap<String, bool>,
 }
@@ -30,13 +34,35 @@ impl Index {
         Self::default()
     }
 
-    /// Adds a policy, or replaces the one with its name.
+    /// Adds a policy, or replaces the one with its name. If it is known which policies a node runs, this one does not
+    /// count as coverage until [`set_loaded`](Self::set_loaded).
     pub fn apply_policy(&mut self, policy: IndexedPolicy) {
-        self.policies.apply(policy);
+        self.admitted.policy_is(&policy.id, Some(&policy.scope));
+        self.policies.apply(policy, !self.knows_loaded);
+    }
+
+    /// Sets whether it is known which policies a node runs. If it is, policies do not count as coverage until
+    /// [`set_loaded`](Self::set_loaded).
+    pub fn know_loaded(&mut self, known: bool) {
+        if self.knows_loaded != known {
+            self.knows_loaded = known;
+            self.policies.set_all_loaded(!known);
+        }
+    }
+
+    /// Whether it is known which policies a node runs.
+    pub fn knows_loaded(&self) -> bool {
+        self.knows_loaded
+    }
+
+    /// Sets whether a node runs a policy.
+    pub fn set_loaded(&mut self, id: &PolicyId, loaded: bool) {
+        self.policies.set_loaded(id, loaded || !self.knows_loaded);
     }
 
     /// Removes a policy, and returns it.
     pub fn delete_policy(&mut self, id: &PolicyId) -> Option<IndexedPolicy> {
+        self.admitted.policy_is(id, None);
         self.policies.delete(id)
     }
 
@@ -44,18 +70,20 @@ impl Index {
     pub fn reset_policies(&mut self, all: impl IntoIterator<Item = IndexedPolicy>) {
         self.policies.clear();
         for policy in all {
-            self.policies.apply(policy);
+            self.apply_policy(policy);
         }
     }
 
     /// Adds a pod or an object with a template, or replaces the one with its kind, namespace and name.
     pub fn apply_workload(&mut self, workload: &Workload) {
+        self.admitted.workload_is(workload);
         self.workloads.apply(workload);
         self.applications.apply(workload);
     }
 
     /// Removes a pod or an object with a template.
     pub fn delete_workload(&mut self, kind: &str, namespace: &str, name: &str) {
+        self.admitted.workload_is_gone(kind, namespace, name);
         self.workloads.delete(kind, namespace, name);
         self.applications.delete(kind, namespace, name);
     }
@@ -134,6 +162,12 @@ impl Index {
         self.policies.selecting_policies(shape)
     }
 
+    /// Whether a policy covers a shape: it selects the shape, a node runs it, and no admitted change ends that.
+    /// `except` does not count.
+    pub(crate) fn is_covered(&self, shape: &Shape, except: &[&PolicyId]) -> bool {
+        self.policies.loaded_policies(shape).any(|id| !except.contains(&id) && self.admitted.keeps(id, shape))
+    }
+
     /// The policies that would select a shape with this label, which it lacks or has with another value.
     pub(crate) fn policies_gained(&self, shape: &Shape, key: &str, value: &str) -> Vec<PolicyId> {
         if shape.labels.get(key).is_some_and(|has| has == value) {
@@ -143,7 +177,7 @@ impl Index {
         self.policies.gained(shape, relabel).into_iter().cloned().collect()
     }
 
-    /// The pods that no policy selects, in namespaces that require coverage.
+    /// The pods that no policy covers, in namespaces that require coverage.
     pub fn uncovered(&self) -> Selection {
         let mut found = Selection::default();
         for name in self.workloads.namespaces.keys().filter(|name| self.requires_coverage(name)) {
@@ -154,11 +188,11 @@ impl Index {
         found
     }
 
-    /// The groups of a namespace that no policy selects.
+    /// The groups of a namespace that no policy covers.
     pub(crate) fn uncovered_in(&self, namespace: &str) -> impl Iterator<Item = &Group> {
         let ids = self.workloads.in_namespace(namespace).into_iter().flatten();
         let groups = ids.filter_map(|id| self.workloads.group(*id));
-        groups.filter(|group| self.policies.selecting_policies(&group.shape).is_empty())
+        groups.filter(|group| !self.is_covered(&group.shape, &[]))
     }
 }
 

@@ -68,11 +68,19 @@ impl IndexedPolicy {
         }
         Self { id, scope, hooks: hooks(policy) }
     }
+
+    /// The number of hooks of a policy.
+    pub fn hook_count(policy: &Policy) -> usize {
+        SECTIONS.iter().map(|section| section.hooks(&policy.spec).len()).sum()
+    }
 }
+
+/// The sections with hooks in the kernel.
+const SECTIONS: [Section; 4] = [Section::Kprobes, Section::Fentries, Section::Tracepoints, Section::LsmHooks];
 
 fn hooks(policy: &Policy) -> Vec<IndexedHook> {
     let mut indexed = Vec::new();
-    for section in [Section::Kprobes, Section::Fentries, Section::Tracepoints, Section::LsmHooks] {
+    for section in SECTIONS {
         let at = FieldPath::root().field("spec").field(section.name());
         for (i, hook) in section.hooks(&policy.spec).iter().enumerate() {
             indexed.push(IndexedHook {

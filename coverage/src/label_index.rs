@@ -11,22 +11,33 @@ pub(crate) type IdSet = BTreeSet<u32>;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LabelIndex {
     keys: Words<KeyEntry>,
+    key_count: usize,
 }
 
 /// The values and ids of one key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KeyEntry {
     pub(crate) values: Words<IdSet>,
+    value_count: usize,
     /// All ids with the key, whatever its value.
     pub(crate) ids: IdSet,
+}
+
+impl KeyEntry {
+    /// The number of values.
+    pub(crate) fn len(&self) -> usize {
+        self.value_count
+    }
 }
 
 impl LabelIndex {
     /// Adds a label of `id`. Without a value, `id` is listed under the key alone.
     pub(crate) fn insert(&mut self, key: &str, value: Option<&str>, id: u32) {
+        self.key_count += usize::from(self.keys.get(key).is_none());
         let key = self.keys.entry(key);
         key.ids.insert(id);
         if let Some(value) = value {
+            key.value_count += usize::from(key.values.get(value).is_none());
             key.values.entry(value).insert(id);
         }
     }
@@ -41,11 +52,18 @@ impl LabelIndex {
             ids.remove(&id);
             if ids.is_empty() {
                 key.values.remove(value);
+                key.value_count -= 1;
             }
         }
         if key.ids.is_empty() && key.values.is_empty() {
             self.keys.remove(name);
+            self.key_count -= 1;
         }
+    }
+
+    /// The number of keys.
+    pub(crate) fn len(&self) -> usize {
+        self.key_count
     }
 
     pub(crate) fn key(&self, key: &str) -> Option<&KeyEntry> {

@@ -16,12 +16,14 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+mod admitted;
 mod applications;
 mod deselection;
 mod duplicate_hooks;
 mod index;
 mod indexed_policy;
 mod label_index;
+mod limits;
 mod misplaced_labels;
 mod policies;
 pub mod read;
@@ -40,6 +42,7 @@ pub use deselection::Deselection;
 pub use duplicate_hooks::DuplicateHook;
 pub use index::{Index, REQUIRE_COVERAGE, requires_coverage};
 pub use indexed_policy::{IndexedPolicy, PolicyId};
+pub use limits::{Hint, Hints, Limits};
 pub use misplaced_labels::MisplacedLabel;
 pub use related_workloads::RelatedWorkload;
 pub use selection::{Selection, Tally};

@@ -30,6 +30,8 @@ enum LookupKey {
 struct Slot {
     policy: IndexedPolicy,
     lookup_key: LookupKey,
+    /// Whether a node runs it.
+    loaded: bool,
 }
 
 /// All policies.
@@ -67,7 +69,7 @@ impl Policies {
         self.by_id.len()
     }
 
-    pub(crate) fn apply(&mut self, policy: IndexedPolicy) {
+    pub(crate) fn apply(&mut self, policy: IndexedPolicy, loaded: bool) {
         self.delete(&policy.id);
         let lookup_key = self.lookup_key(&policy);
         let id = self.free.pop().unwrap_or_else(|| {
@@ -85,13 +87,13 @@ impl Policies {
         self.by_name.entry(policy.id.name.clone()).or_default().insert(id);
         self.by_id.insert(policy.id.clone(), id);
         if let Some(slot) = self.slots.get_mut(id as usize) {
-            *slot = Some(Slot { policy, lookup_key });
+            *slot = Some(Slot { policy, lookup_key, loaded });
         }
     }
 
     pub(crate) fn delete(&mut self, id: &PolicyId) -> Option<IndexedPolicy> {
         let slot = self.by_id.remove(id)?;
-        let Slot { policy, lookup_key } = self.slots.get_mut(slot as usize)?.take()?;
+        let Slot { policy, lookup_key, .. } = self.slots.get_mut(slot as usize)?.take()?;
         self.free.push(slot);
         self.remove_from_indexes(&lookup_key, slot);
         for (key, value) in required_labels(&policy) {
@@ -108,8 +110,30 @@ impl Policies {
         *self = Self::default();
     }
 
+    /// Sets whether a node runs a policy.
+    pub(crate) fn set_loaded(&mut self, id: &PolicyId, loaded: bool) {
+        let Some(slot) = self.by_id.get(id) else { return };
+        if let Some(Some(slot)) = self.slots.get_mut(*slot as usize) {
+            slot.loaded = loaded;
+        }
+    }
+
+    /// Sets whether a node runs each policy.
+    pub(crate) fn set_all_loaded(&mut self, loaded: bool) {
+        self.slots.iter_mut().flatten().for_each(|slot| slot.loaded = loaded);
+    }
+
     /// The policies that select a shape, in order.
     pub(crate) fn selecting_policies(&self, shape: &Shape) -> BTreeSet<&PolicyId> {
+        self.selecting(shape).map(|slot| &slot.policy.id).collect()
+    }
+
+    /// The policies that select a shape and that a node runs. One can be in it twice.
+    pub(crate) fn loaded_policies(&self, shape: &Shape) -> impl Iterator<Item = &PolicyId> {
+        self.selecting(shape).filter(|slot| slot.loaded).map(|slot| &slot.policy.id)
+    }
+
+    fn selecting(&self, shape: &Shape) -> impl Iterator<Item = &Slot> {
         let labels = shape.labels.iter();
         let by_label = labels.clone().filter_map(|(key, value)| self.by_label.get(key, value)).flatten();
         let by_key = labels.filter_map(|(key, _)| self.by_key.get(key)).flatten();
@@ -118,10 +142,16 @@ impl Policies {
             .chain(by_key)
             .chain(by_namespace)
             .chain(&self.without_key)
-            .filter_map(|slot| self.get(*slot))
-            .filter(|policy| policy.scope.pods.as_ref().is_some_and(|scope| shape.is_selected_by(scope)))
-            .map(|policy| &policy.id)
-            .collect()
+            .filter_map(|slot| self.slots.get(*slot as usize)?.as_ref())
+            .filter(|slot| {
+                let scope = slot.policy.scope.pods.as_ref();
+                scope.is_some_and(|scope| shape.is_selected_by(scope))
+            })
+    }
+
+    /// The number of policies that require a label.
+    pub(crate) fn requiring(&self, key: &str, value: &str) -> usize {
+        self.terms.get(key, value).map_or(0, IdSet::len)
     }
 
     /// The policies that require a label and would select the shape with it, but do not without it.

@@ -1,6 +1,11 @@
 //! Workloads of one application that differ in the labels that policies select.
 
-use crate::{index::Index, indexed_policy::PolicyId, shape::Workload};
+use crate::{
+    index::Index,
+    indexed_policy::PolicyId,
+    limits::{Hint, Limits},
+    shape::Workload,
+};
 
 /// A workload of the same application that a policy selects by a label that this one's pods lack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +25,7 @@ pub struct RelatedWorkload {
 impl Index {
     /// The other workloads of the same application that policies select by a label whose key this one's pods lack. A
     /// different value is intended.
-    pub fn related_workloads(&self, workload: &Workload) -> Vec<RelatedWorkload> {
+    pub fn related_workloads(&self, workload: &Workload, limits: &Limits) -> Vec<RelatedWorkload> {
         let mut related: Vec<RelatedWorkload> = Vec::new();
         let shape = &workload.shape;
         if workload.is_pod() {
@@ -31,10 +36,19 @@ impl Index {
                 if (kind, name) == (&workload.kind, &workload.name) {
                     continue;
                 }
+                if !limits.allows(Hint::RelatedWorkloads, 1) {
+                    return related;
+                }
                 let Some(other) = self.shape_of(kind, &shape.namespace, name) else { continue };
                 for (key, value) in &other.labels {
+                    if !limits.allows(Hint::RelatedWorkloads, 1) {
+                        return related;
+                    }
                     if shape.labels.contains_key(key) || related.iter().any(|other| other.key == *key) {
                         continue;
+                    }
+                    if !limits.allows(Hint::RelatedWorkloads, 1 + self.policies.requiring(key, value)) {
+                        return related;
                     }
                     let gained = self.policies_gained(shape, key, value);
                     if !gained.is_empty() {

@@ -7,7 +7,8 @@ use gatewatch_policy::{diagnostic::FieldPath, nearest::typo_distance, scope::Pod
 use crate::{
     index::Index,
     indexed_policy::{IndexedPolicy, PolicyId},
-    label_index::LabelIndex,
+    label_index::{IdSet, KeyEntry, LabelIndex},
+    limits::{Hint, Limits, comparisons},
     selection::{Selection, Tally},
     shape::{Relabel, Shape},
     terms::{is_synthetic, terms},
@@ -47,19 +48,32 @@ pub struct MissedPods {
 /// A label that may have been intended, after its distance.
 type Candidate<'a> = (u8, &'a str, &'a str);
 
+/// The comparisons that [`candidates`] makes at most, apart from those with values of similar keys.
+fn candidates_cost(index: &LabelIndex, key: &str, value: &str) -> usize {
+    let values = index.key(key).map_or(0, KeyEntry::len);
+    2 + comparisons(value, values) + comparisons(key, index.len())
+}
+
 /// The labels of which a label is a likely typo: with another value, another key, or both swapped.
-fn candidates<'a>(index: &'a LabelIndex, key: &'a str, value: &'a str) -> Vec<Candidate<'a>> {
+fn candidates<'a>(
+    index: &'a LabelIndex,
+    key: &'a str,
+    value: &'a str,
+    allows: impl Fn(usize) -> bool,
+) -> Vec<Candidate<'a>> {
     let mut found: Vec<Candidate<'a>> = Vec::new();
+    if !allows(candidates_cost(index, key, value)) {
+        return found;
+    }
     if let Some(known) = index.key(key) {
         found.extend(known.values.near(value).into_iter().map(|(distance, meant, _)| (distance, key, meant)));
     }
     for (distance, meant, known) in index.key_typos(key) {
         if known.values.get(value).is_some() {
             found.push((distance, meant, value));
-        } else {
+        } else if distance == 0 && allows(comparisons(value, known.len())) {
             // A typo in key and value only if both differ in case and punctuation alone.
-            let near =
-                known.values.near(value).into_iter().filter(|(other, ..)| *other == 0 && distance == 0);
+            let near = known.values.near(value).into_iter().filter(|(other, ..)| *other == 0);
             found.extend(near.map(|(_, meant_value, _)| (1, meant, meant_value)));
         }
     }
@@ -73,15 +87,22 @@ fn candidates<'a>(index: &'a LabelIndex, key: &'a str, value: &'a str) -> Vec<Ca
 
 impl Index {
     /// For each label of a pod or template that no policy selects by: the policies' label of which it is a likely typo.
-    pub fn label_typos(&self, shape: &Shape) -> Vec<LabelTypo> {
+    pub fn label_typos(&self, shape: &Shape, limits: &Limits) -> Vec<LabelTypo> {
+        let allows = |comparisons| limits.allows(Hint::LabelTypos, comparisons);
         let mut found = Vec::new();
         for (key, value) in &shape.labels {
+            if !allows(1 + self.policies.requiring(key, value)) {
+                break;
+            }
             if self.is_selected_by_label(key, value, &shape.namespace) {
                 continue;
             }
             let mut best: Option<(usize, u8, Candidate<'_>, Vec<&PolicyId>)> = None;
-            for candidate in candidates(&self.policies.terms, key, value) {
+            for candidate in candidates(&self.policies.terms, key, value, allows) {
                 let (distance, meant_key, meant_value) = candidate;
+                if !allows(self.policies.requiring(meant_key, meant_value)) {
+                    break;
+                }
                 if is_synthetic(meant_key) || (meant_key != key && shape.labels.contains_key(meant_key)) {
                     continue;
                 }
@@ -118,19 +139,23 @@ impl Index {
 
     /// For each label that a policy selects: the labels of pods that are likely typos of it, and the pods that the
     /// policy would select if the typo were fixed. The largest selection comes first.
-    pub fn missed_pods(&self, policy: &IndexedPolicy) -> Vec<MissedPods> {
+    pub fn missed_pods(&self, policy: &IndexedPolicy, limits: &Limits) -> Vec<MissedPods> {
+        let allows = |comparisons| limits.allows(Hint::MissedPods, comparisons);
         let Some(scope) = &policy.scope.pods else { return Vec::new() };
         let Some(selector) = &scope.pods else { return Vec::new() };
         let mut found = Vec::new();
         for term in terms(selector).filter(|term| !is_synthetic(term.key)) {
             for (i, wanted) in term.values.iter().enumerate() {
-                for (_, key, value) in candidates(&self.workloads.labels, term.key, wanted) {
+                for (_, key, value) in candidates(&self.workloads.labels, term.key, wanted, allows) {
                     // A label that the policy also selects is not a typo.
                     if key == term.key && term.values.contains(&value) {
                         continue;
                     }
                     let relabel = Relabel { removed: key, key: term.key, value: wanted };
                     let mut missed = Selection::default();
+                    if !allows(self.workloads.labels.get(key, value).map_or(0, IdSet::len)) {
+                        continue;
+                    }
                     for id in self.workloads.labels.get(key, value).into_iter().flatten() {
                         let Some(group) = self.workloads.group(*id) else { continue };
                         let shape = &group.shape;

@@ -61,6 +61,31 @@ impl Workloads {
         self.group(*id).map(|group| &*group.shape)
     }
 
+    /// Whether a pod or template has a label with this key, in one namespace or in all (`None`).
+    pub(crate) fn has_key(&self, key: &str, namespace: Option<&str>) -> bool {
+        match namespace {
+            None => self.labels.key(key).is_some(),
+            Some(name) => self.groups_in(name).any(|group| group.shape.labels.contains_key(key)),
+        }
+    }
+
+    /// The values of a key with the number of groups that have each, in one namespace or in all (`None`).
+    pub(crate) fn values_of(&self, key: &str, namespace: Option<&str>) -> Vec<(&str, usize)> {
+        let Some(name) = namespace else {
+            return self.labels.values(key).map(|(value, ids)| (value, ids.len())).collect();
+        };
+        let mut values = BTreeMap::<&str, usize>::new();
+        for value in self.groups_in(name).filter_map(|group| group.shape.labels.get(key)) {
+            *values.entry(value).or_default() += 1;
+        }
+        values.into_iter().collect()
+    }
+
+    fn groups_in(&self, namespace: &str) -> impl Iterator<Item = &Group> {
+        let ids = self.in_namespace(namespace).into_iter().flatten();
+        ids.filter_map(|id| self.group(*id))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.by_shape.is_empty()
     }

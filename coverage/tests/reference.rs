@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatewatch_coverage::{Container, Index, IndexedPolicy, PolicyId, Selection, Shape, Tally, Workload};
+use gatewatch_coverage::{
+    Container, Index, IndexedPolicy, Limits, PolicyId, Selection, Shape, Tally, Workload,
+};
 use gatewatch_policy::{
     labels::NAMESPACE_KEY,
     model::{Kind, LabelExpression, LabelOperator, LabelSelector, Policy},
@@ -191,7 +193,7 @@ proptest! {
             prop_assert_eq!(pods + workloads, expected.count());
         }
         // With the suggested label, the listed policies select the pod.
-        for typo in index.label_typos(&pod.shape) {
+        for typo in index.label_typos(&pod.shape, &Limits::none()) {
             let mut fixed = pod.shape.clone();
             fixed.labels.remove(&typo.key);
             fixed.labels.insert(typo.meant_key.clone(), typo.meant_value.clone());

@@ -7,13 +7,24 @@ use gatewatch_policy::{
 };
 
 use super::policy::{pod_selector, quoted};
-use crate::{index::Index, indexed_policy::IndexedPolicy, terms::is_synthetic};
+use crate::{
+    index::Index,
+    indexed_policy::IndexedPolicy,
+    label_index::IdSet,
+    limits::{Hint, Limits, comparisons},
+    terms::is_synthetic,
+};
 
 impl Index {
     /// For each value of a `NotIn` that no pod has: the value of pods of which it is a likely typo.
-    pub(super) fn excluded(&self, policy: &IndexedPolicy) -> Vec<Diagnostic> {
+    pub(super) fn excluded(&self, policy: &IndexedPolicy, limits: &Limits) -> Vec<Diagnostic> {
         let Some(selector) = policy.scope.pods.as_ref().and_then(|scope| scope.pods.as_ref()) else {
             return Vec::new();
+        };
+        let own = policy.id.namespace.as_deref();
+        let visible = |ids: &IdSet| {
+            limits.may_name_others(own)
+                || ids.iter().filter_map(|id| self.workloads.group(*id)).any(|g| Some(&*g.namespace) == own)
         };
         let mut found = Vec::new();
         for (i, expression) in selector.match_expressions.iter().enumerate() {
@@ -23,10 +34,14 @@ impl Index {
             }
             let Some(known) = self.workloads.labels.key(key) else { continue };
             for (k, value) in expression.values.iter().enumerate() {
-                if known.values.get(value).is_some() {
+                if !limits.allows(Hint::ExcludedValues, comparisons(value, known.len())) {
+                    return found;
+                }
+                if known.values.get(value).is_some_and(visible) {
                     continue;
                 }
-                let near = known.values.near(value).into_iter().map(|(_, meant, _)| meant);
+                let near = known.values.near(value).into_iter();
+                let near = near.filter(|(.., ids)| visible(ids)).map(|(_, meant, _)| meant);
                 let Some(meant) =
                     near.into_iter().find(|meant| !expression.values.iter().any(|v| v == meant))
                 else {

@@ -32,9 +32,10 @@ impl Index {
         let verb = if total.pods + total.workloads == 1 { "is" } else { "are" };
         let path = FieldPath::root().field("metadata").field("annotations").field(REQUIRE_COVERAGE);
         let message = format!(
-            "{} in `{namespace}` {verb} not selected by any policy; existing objects stay, but new ones like them are \
+            "{} in `{namespace}` {verb} not selected by any {}policy; existing objects stay, but new ones like them are \
              rejected",
-            total.phrase()
+            total.phrase(),
+            if self.knows_loaded() { "loaded " } else { "" }
         );
         let mut labels: Vec<String> = uncovered.iter().take(NAMED).map(|group| labels(group)).collect();
         if uncovered.len() > NAMED {

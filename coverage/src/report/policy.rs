@@ -13,9 +13,11 @@ use gatewatch_policy::{
 
 use crate::{
     index::{Index, REQUIRE_COVERAGE},
-    indexed_policy::IndexedPolicy,
+    indexed_policy::{IndexedPolicy, PolicyId},
+    label_index::IdSet,
+    limits::{Hint, Limits, comparisons},
     selection::Tally,
-    terms::{Term, is_synthetic, required_keys, terms},
+    terms::{is_synthetic, required_keys, terms},
     text::{self, counted},
     typos::MissedPods,
 };
@@ -36,37 +38,43 @@ impl Index {
     /// the same. Reports nothing about pods while the index has none. Pods that it no longer selects are the part of
     /// [`on_policy_change`](Self::on_policy_change).
     pub fn on_policy(&self, policy: &IndexedPolicy) -> Vec<Diagnostic> {
+        self.on_policy_within(policy, &Limits::none())
+    }
+
+    /// The same within limits. The limits name the checks that were left out.
+    pub fn on_policy_within(&self, policy: &IndexedPolicy, limits: &Limits) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         if let Some(scope) = &policy.scope.pods
             && !self.workloads.is_empty()
         {
             let selection = self.workloads.select(scope);
             if selection.is_empty() {
-                found.push(self.nothing_selected(policy, scope));
+                found.push(self.nothing_selected(policy, scope, limits));
             } else {
                 // A policy that selects everything needs no summary.
                 if *scope != PodScope::default() {
                     let summary = format!("this policy selects {}", selection.phrase());
                     found.push(Diagnostic::new(&SELECTED_PODS, selector_path(scope), summary));
                 }
-                found.extend(self.missed_pods(policy).into_iter().map(|pods| missed_pods(&pods)));
-                found.extend(self.excluded(policy));
+                found.extend(self.missed_pods(policy, limits).into_iter().map(|pods| missed_pods(&pods)));
+                found.extend(self.excluded(policy, limits));
             }
         }
-        self.on_other_policies(policy, &mut found);
+        self.on_other_policies(policy, limits, &mut found);
         found
     }
 
     /// A summary of what a policy selects now, for a message: `all 3 pods`.
     pub fn selected(&self, policy: &IndexedPolicy) -> String {
         let Some(scope) = &policy.scope.pods else { return "no pod".to_owned() };
-        let (selected, all) = (self.workloads.select(scope), self.workloads.select(&PodScope::default()));
+        let everything = PodScope { namespace: scope.namespace.clone(), ..PodScope::default() };
+        let (selected, all) = (self.workloads.select(scope), self.workloads.select(&everything));
         let every = if selected.total() == all.total() && !all.is_empty() { "all " } else { "" };
         format!("{every}{}", selected.phrase())
     }
 
-    fn on_other_policies(&self, policy: &IndexedPolicy, found: &mut Vec<Diagnostic>) {
-        for duplicate in self.duplicate_hooks(policy) {
+    fn on_other_policies(&self, policy: &IndexedPolicy, limits: &Limits, found: &mut Vec<Diagnostic>) {
+        for duplicate in self.duplicate_hooks(policy, limits) {
             let message = format!(
                 "same hook and filters as {} for some of the same pods: every policy counts each of these events",
                 text::policies(&duplicate.others)
@@ -78,10 +86,20 @@ impl Index {
         }
         let namesakes = self.namesakes(&policy.id);
         if !namesakes.is_empty() {
+            let own = policy.id.namespace.as_deref();
+            let (shown, hidden): (Vec<&PolicyId>, Vec<_>) = namesakes
+                .into_iter()
+                .partition(|other| other.namespace.is_none() || limits.may_name_others(own));
+            let others = match (shown.is_empty(), hidden.len()) {
+                (_, 0) => text::policies(shown),
+                (true, count) => {
+                    counted(count, "policy of another namespace", "policies of other namespaces")
+                }
+                (false, _) => format!("{} and policies of other namespaces", text::policies(shown)),
+            };
             let message = format!(
-                "same name as {}: the counter's label `policy` has no namespace, so their counts cannot be \
-                 distinguished",
-                text::policies(namesakes)
+                "same name as {others}: the counter's label `policy` has no namespace, so their counts cannot be \
+                 distinguished"
             );
             found.push(
                 Diagnostic::new(&SHARED_NAME, FieldPath::root().field("metadata").field("name"), message)
@@ -101,10 +119,11 @@ impl Index {
             Some(scope) => selector_path(scope),
             None => FieldPath::root().field("metadata").field("name"),
         };
+        let loaded = if self.knows_loaded() { "loaded " } else { "" };
         let uncovered = match deselection.uncovered.total() {
-            none if none.is_empty() => "another policy still selects each of them".to_owned(),
-            all if all == deselection.deselected.total() => "no other policy selects them".to_owned(),
-            some => format!("not selected by any other policy: {}", some.phrase()),
+            none if none.is_empty() => format!("another {loaded}policy still selects each of them"),
+            all if all == deselection.deselected.total() => format!("no other {loaded}policy selects them"),
+            some => format!("not selected by any other {loaded}policy: {}", some.phrase()),
         };
         let Tally { pods, workloads } = deselection.deselected.total();
         let verb = if pods + workloads == 1 { "is" } else { "are" };
@@ -129,7 +148,7 @@ impl Index {
     }
 
     /// Reports that a policy selects nothing, with the likely reason.
-    fn nothing_selected(&self, policy: &IndexedPolicy, scope: &PodScope) -> Diagnostic {
+    fn nothing_selected(&self, policy: &IndexedPolicy, scope: &PodScope, limits: &Limits) -> Diagnostic {
         if let (Some(others), Some(selector)) = (self.other_containers(policy), &scope.containers) {
             let names: Vec<String> =
                 others.iter().take(LISTED).map(|(name, n)| format!("`{name}` ({n})")).collect();
@@ -161,10 +180,10 @@ impl Index {
             text::selector(selector)
         );
         let diagnostic = Diagnostic::new(&SELECTS_NOTHING, pod_selector(), message);
-        if let Some(pods) = self.missed_pods(policy).first() {
+        if let Some(pods) = self.missed_pods(policy, limits).first() {
             return with_suggestion(diagnostic, pods);
         }
-        match self.empty_selection_reason(scope, selector) {
+        match self.empty_selection_reason(scope, selector, limits) {
             Some((path, reason)) => Diagnostic { path, ..diagnostic.help(reason) },
             None => diagnostic,
         }
@@ -176,8 +195,10 @@ impl Index {
         &self,
         scope: &PodScope,
         selector: &LabelSelector,
+        limits: &Limits,
     ) -> Option<(FieldPath, String)> {
-        if let Some(namespace) = &scope.namespace {
+        let names_others = limits.may_name_others(scope.namespace.as_deref());
+        if let Some(namespace) = scope.namespace.as_ref().filter(|_| names_others) {
             let anywhere = self.workloads.select(&PodScope { namespace: None, ..scope.clone() });
             if !anywhere.is_empty() {
                 let reason = format!(
@@ -187,18 +208,30 @@ impl Index {
                 return Some((pod_selector(), reason));
             }
         }
+        // The namespace whose labels a hint may contain; `None` for all.
+        let visible = scope.namespace.as_deref().filter(|_| !names_others);
+        let of_namespace = visible.and_then(|name| self.workloads.in_namespace(name)).map_or(0, IdSet::len);
+        let work = |n: usize| limits.allows(Hint::EmptySelection, n);
         for key in terms(selector).map(|term| term.key).chain(required_keys(selector)) {
-            if self.workloads.labels.key(key).is_none() && !is_synthetic(key) {
+            if !work(1 + of_namespace) {
+                return None;
+            }
+            if !is_synthetic(key) && !self.workloads.has_key(key, visible) {
                 return Some((pod_selector(), format!("no pod has a label `{key}`")));
             }
         }
-        let exists = |term: &Term<'_>| {
-            term.values.iter().any(|value| self.workloads.labels.get(term.key, value).is_some())
-        };
-        let missing = terms(selector).find(|term| !is_synthetic(term.key) && !exists(term));
-        if let Some(term) = missing {
-            let mut values: Vec<(&str, usize)> =
-                self.workloads.labels.values(term.key).map(|(value, ids)| (value, ids.len())).collect();
+        for term in terms(selector).filter(|term| !is_synthetic(term.key)) {
+            if !work(1 + of_namespace) {
+                return None;
+            }
+            let mut values = self.workloads.values_of(term.key, visible);
+            if term.values.iter().any(|value| values.iter().any(|(known, _)| known == value)) {
+                continue;
+            }
+            let longest = values.iter().map(|(value, _)| *value).max_by_key(|value| value.len());
+            if !work(comparisons(longest.unwrap_or_default(), values.len())) {
+                return None;
+            }
             values.sort_by_key(|(value, count)| (std::cmp::Reverse(*count), *value));
             let path = term.path(&pod_selector());
             // Less similar than a likely typo, because nothing else was found.

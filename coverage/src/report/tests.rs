@@ -1,3 +1,6 @@
+mod limits;
+mod loaded;
+
 use std::collections::BTreeMap;
 
 use gatewatch_policy::{assess::Checked, diagnostic::Diagnostic, source::parse};

@@ -8,6 +8,7 @@ use gatewatch_policy::{
 use super::policy::quoted;
 use crate::{
     index::{Index, REQUIRE_COVERAGE},
+    limits::Limits,
     shape::{Shape, Workload},
     terms::terms,
     text::{self, counted},
@@ -19,11 +20,16 @@ impl Index {
     /// labels, and missing coverage where it is required. Changed labels are the part of
     /// [`on_relabel`](Self::on_relabel).
     pub fn on_workload(&self, workload: &Workload) -> Vec<Diagnostic> {
+        self.on_workload_within(workload, &Limits::none())
+    }
+
+    /// The same within limits. The limits name the checks that were left out; required coverage is always checked.
+    pub fn on_workload_within(&self, workload: &Workload, limits: &Limits) -> Vec<Diagnostic> {
         let labels = workload.labels_path();
-        let typos = self.label_typos(&workload.shape);
+        let typos = self.label_typos(&workload.shape, limits);
         let mut found: Vec<Diagnostic> =
             typos.iter().map(|typo| label_typo(typo, workload, &labels)).collect();
-        for misplaced in self.misplaced_labels(workload) {
+        for misplaced in self.misplaced_labels(workload, limits) {
             let (path, location) = if misplaced.in_selector {
                 (FieldPath::root().field("spec").field("selector"), "in this object's selector")
             } else {
@@ -48,7 +54,7 @@ impl Index {
                 }),
             );
         }
-        for related in self.related_workloads(workload) {
+        for related in self.related_workloads(workload, limits) {
             if found.iter().any(|f| f.fix.as_ref().is_some_and(|fix| adds(fix, &related.key))) {
                 continue;
             }
@@ -68,7 +74,7 @@ impl Index {
                 .help(format!("if a policy should select both, add `{label}`")),
             );
         }
-        found.extend(self.not_covered(workload, &typos));
+        found.extend(self.not_covered(workload, &typos, limits));
         found
     }
 
@@ -85,24 +91,47 @@ impl Index {
         let mut diagnostic = Diagnostic::new(&LEFT_BY_RELABEL, new.labels_path(), message);
         if self.lacks_required_coverage(new) {
             diagnostic = diagnostic.severity(Severity::Error).help(format!(
-                "namespace `{}` requires that a policy selects every pod, and no policy would be left",
-                new.shape.namespace
+                "namespace `{}` requires that {} selects every pod, and no policy would be left",
+                new.shape.namespace,
+                self.a_policy()
             ));
         }
         vec![diagnostic]
     }
 
-    /// Whether no policy selects a pod or workload although its namespace requires it.
+    /// Whether no policy covers a pod or workload although its namespace requires it.
     pub fn lacks_required_coverage(&self, workload: &Workload) -> bool {
-        self.requires_coverage(&workload.shape.namespace)
-            && self.selecting_policies(&workload.shape).is_empty()
+        self.requires_coverage(&workload.shape.namespace) && !self.is_covered(&workload.shape, &[])
     }
 
-    fn not_covered(&self, workload: &Workload, typos: &[LabelTypo]) -> Option<Diagnostic> {
+    /// The kind of policy that required coverage means, for a message.
+    pub(super) fn a_policy(&self) -> &'static str {
+        if self.knows_loaded() { "a loaded policy" } else { "a policy" }
+    }
+
+    /// Reports missing coverage where it is required.
+    pub fn required_coverage(&self, workload: &Workload, limits: &Limits) -> Option<Diagnostic> {
+        self.not_covered(workload, &[], limits)
+    }
+
+    fn not_covered(&self, workload: &Workload, typos: &[LabelTypo], limits: &Limits) -> Option<Diagnostic> {
         if !self.lacks_required_coverage(workload) {
             return None;
         }
         let namespace = &workload.shape.namespace;
+        let selecting = self.selecting_policies(&workload.shape);
+        if !selecting.is_empty() {
+            let message = format!(
+                "no node has loaded a policy that selects {}, but namespace `{namespace}` requires it \
+                 ({REQUIRE_COVERAGE})",
+                workload.pods()
+            );
+            let help = format!(
+                "{} must be loaded on a node first; `kubectl get policycoverages` lists its state",
+                text::policies(selecting)
+            );
+            return Some(Diagnostic::new(&NOT_COVERED, workload.labels_path(), message).help(help));
+        }
         let message = format!(
             "no policy selects {}, but namespace `{namespace}` requires it ({REQUIRE_COVERAGE})",
             workload.pods()
@@ -111,7 +140,7 @@ impl Index {
         if let Some(typo) = typos.first() {
             return Some(diagnostic.help(format!("did you mean `{}={}`?", typo.meant_key, typo.meant_value)));
         }
-        let wanted = self.selectors_for(namespace);
+        let wanted = self.selectors_for(namespace, limits);
         Some(if wanted.is_empty() {
             diagnostic.help("apply a policy that selects it first")
         } else {
@@ -120,14 +149,14 @@ impl Index {
     }
 
     /// The selectors of the first few policies for a namespace.
-    fn selectors_for(&self, namespace: &str) -> Vec<String> {
+    fn selectors_for(&self, namespace: &str, limits: &Limits) -> Vec<String> {
         let mut wanted: Vec<(String, String)> = self
             .policies()
             .filter_map(|policy| {
                 let scope = policy.scope.pods.as_ref()?;
                 let selector = scope.pods.as_ref().filter(|selector| terms(selector).next().is_some())?;
                 let here = scope.namespace.as_ref().is_none_or(|wanted| wanted == namespace);
-                here.then(|| (text::selector(selector), policy.id.to_string()))
+                (here && limits.may_show(selector)).then(|| (text::selector(selector), policy.id.to_string()))
             })
             .collect();
         wanted.sort();
