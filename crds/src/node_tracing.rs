@@ -127,6 +127,17 @@ pub struct NodeTracingStatus {
     #[schemars(length(max = 128))]
     pub policy_set_hash: Option<String>,
 
+    /// UID of the agent's pod that wrote this status. Absent if the agent does not run in a pod.
+    #[serde(default, rename = "agentPodUID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub agent_pod_uid: Option<String>,
+
+    /// The boot of the node that this status is about, as in the node's status.nodeInfo.bootID. Programs in the kernel
+    /// do not survive a boot.
+    #[serde(default, rename = "bootID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub boot_id: Option<String>,
+
     /// The state of each policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -156,7 +167,20 @@ impl NodeTracingStatus {
         });
         policies.truncate(MAX_POLICIES as usize);
         policies.sort_by(|a, b| a.place().cmp(&b.place()));
-        Self { loaded, failed, policy_set_hash: Some(policy_set_hash), policies }
+        Self {
+            loaded,
+            failed,
+            policy_set_hash: Some(policy_set_hash),
+            agent_pod_uid: None,
+            boot_id: None,
+            policies,
+        }
+    }
+
+    /// The same, with the agent's pod and the node's boot. Both prove that the status is current.
+    #[must_use]
+    pub fn reported_by(self, agent_pod_uid: Option<String>, boot_id: Option<String>) -> Self {
+        Self { agent_pod_uid, boot_id, ..self }
     }
 }
 

@@ -27,8 +27,15 @@ pub const MAX_LISTED: u32 = 20;
     printcolumn(name = "Pods", type_ = "integer", json_path = ".status.pods"),
     printcolumn(name = "Nodes", type_ = "integer", json_path = ".status.nodes.loaded"),
     printcolumn(name = "Failed", type_ = "integer", json_path = ".status.nodes.failed"),
+    printcolumn(name = "Unknown", type_ = "integer", json_path = ".status.nodes.unknown"),
+    printcolumn(
+        name = "Covered",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Covered')].status"
+    ),
     printcolumn(name = "Warnings", type_ = "integer", json_path = ".status.warnings"),
     printcolumn(name = "Workloads", type_ = "integer", json_path = ".status.workloads", priority = 1),
+    printcolumn(name = "Pending", type_ = "integer", json_path = ".status.nodes.pending", priority = 1),
     printcolumn(name = "Skipped", type_ = "integer", json_path = ".status.nodes.skipped", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -149,6 +156,11 @@ pub struct PolicyCoverageStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
+    /// Nodes that should run the policy, and for which no current report exists. At most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_LISTED), extend("x-kubernetes-list-type" = "atomic"))]
+    pub unconfirmed_nodes: Vec<UnconfirmedNode>,
+
     /// Number of pods that the policy selects.
     #[serde(default)]
     pub pods: u32,
@@ -170,11 +182,15 @@ impl PolicyCoverageStatus {
         self.diagnostics.truncate(listed);
         self.failed_nodes.truncate(listed);
         self.namespaces.truncate(listed);
+        self.unconfirmed_nodes.truncate(listed);
         for diagnostic in &mut self.diagnostics {
             diagnostic.message = shorten(std::mem::take(&mut diagnostic.message), MAX_REASON);
             diagnostic.path = diagnostic.path.take().map(|path| shorten(path, MAX_REASON));
         }
         for node in &mut self.failed_nodes {
+            node.reason = shorten(std::mem::take(&mut node.reason), MAX_REASON);
+        }
+        for node in &mut self.unconfirmed_nodes {
             node.reason = shorten(std::mem::take(&mut node.reason), MAX_REASON);
         }
     }
@@ -188,17 +204,21 @@ pub struct NodeCounts {
     #[serde(default)]
     pub failed: u32,
 
-    /// Nodes that run the policy in full.
+    /// Nodes that run this generation of the policy in full, as a live agent reports for the node's current boot.
     #[serde(default)]
     pub loaded: u32,
 
-    /// Nodes that have not reported the policy's state yet.
+    /// Nodes with a live agent that has not reported the state of this generation yet.
     #[serde(default)]
     pub pending: u32,
 
     /// Nodes that the policy does not select.
     #[serde(default)]
     pub skipped: u32,
+
+    /// Nodes that should run the policy, and have no live agent.
+    #[serde(default)]
+    pub unknown: u32,
 }
 
 /// One diagnostic of a policy.
@@ -244,6 +264,31 @@ pub struct FailedNode {
     /// Reason, in one sentence.
     #[schemars(length(max = MAX_REASON))]
     pub reason: String,
+}
+
+/// A node that should run a policy, and for which no current report exists.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnconfirmedNode {
+    /// Name of the node.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+
+    /// Reason, in one sentence.
+    #[schemars(length(max = MAX_REASON))]
+    pub reason: String,
+
+    /// Whether a report is expected soon.
+    pub state: UnconfirmedState,
+}
+
+/// Whether a report is expected soon.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum UnconfirmedState {
+    /// A live agent has not reported yet.
+    Pending,
+    /// No live agent runs on the node.
+    Unknown,
 }
 
 /// The pods of one namespace that a policy selects.

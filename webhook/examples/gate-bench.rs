@@ -17,9 +17,10 @@ use axum::{Router, body::Bytes, routing::post};
 use gatewatch_coverage::{Labels, Shape, Workload};
 use gatewatch_serving::{Draining, Transport, bind};
 use gatewatch_webhook::{
+    access::PathSecrets,
     caches::{Cache, watch::Change},
     cluster::{Cluster, StoredPolicy},
-    gate::Gate,
+    gate::{Endpoint, Gate},
     http::{LIMITS, ReviewState, reviews},
     metrics::Metrics,
     tls::{
@@ -95,9 +96,10 @@ async fn main() -> Outcome<ExitCode> {
         "about", "answered by", "that knows", "p50 us", "p99 us", "× p99", "per s"
     ));
     let mut over = Vec::new();
-    for (what, path, bodies) in
-        [("a pod", "/validate/workloads", &pods), ("a policy", "/validate/policies", &policies)]
+    for (what, endpoint, bodies) in
+        [("a pod", Endpoint::Workloads, &pods), ("a policy", Endpoint::Policies, &policies)]
     {
+        let path = &format!("{}/bench", endpoint.path());
         let rows = tls.compare(what, path, bodies, &servers, rounds).await?;
         for row in &rows {
             println!("{}", if json { row.json().to_string() } else { row.to_string() });
@@ -239,7 +241,9 @@ fn cluster(pods: usize, policies: usize) -> Arc<Cluster> {
 
 fn app(cluster: Arc<Cluster>, tls: &Tls) -> Outcome<Arc<ReviewState>> {
     let metrics = Arc::new(Metrics::new(Arc::clone(&cluster), Arc::clone(&tls.certificates))?);
-    Ok(Arc::new(ReviewState { gate: Gate::new(cluster, "https://docs"), metrics }))
+    let paths = Arc::new(PathSecrets::default());
+    paths.replace(vec!["bench".to_owned()]);
+    Ok(Arc::new(ReviewState::new(Gate::new(cluster, "https://docs"), metrics, paths)))
 }
 
 struct Tls {

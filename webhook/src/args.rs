@@ -48,7 +48,7 @@ pub struct Serve {
     /// Read the certificate from this directory (tls.crt, tls.key) instead of issuing one
     #[arg(long, value_name = "DIR")]
     pub tls_dir: Option<PathBuf>,
-    /// Secret in which replicas share the webhook's own CA and certificate
+    /// Secret in which replicas share the secret of the registered path and, without --tls-dir, CA and certificate
     #[arg(long, value_name = "NAME", default_value = "gatewatch-webhook-tls")]
     pub tls_secret: String,
     /// DNS names and addresses of the certificate [default: those of the service]
@@ -63,13 +63,13 @@ pub struct Serve {
     /// Lifetime of the webhook's own certificate
     #[arg(long, value_parser = duration, default_value = "90d")]
     pub leaf_life: Duration,
-    /// Time between adding a new CA to caBundle and signing with it
+    /// Time between adding a new CA to caBundle and signing with it, and between accepting a new path and registering it
     #[arg(long, value_parser = duration, default_value = "1h")]
     pub ca_settle: Duration,
     /// Interval for checking certificates
     #[arg(long, value_parser = duration, default_value = "10s")]
     pub tls_poll: Duration,
-    /// ValidatingWebhookConfigurations whose caBundle is set to the webhook's own CA
+    /// ValidatingWebhookConfigurations whose path and, without --tls-dir, caBundle the webhook sets
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = crate::registration::NAME)]
     pub registrations: Vec<String>,
     /// ConfigMap with the modes
@@ -78,6 +78,9 @@ pub struct Serve {
     /// Lease of the replica that writes PolicyCoverage and Events
     #[arg(long, value_name = "NAME", default_value = "gatewatch-webhook")]
     pub lease: String,
+    /// Labels of the agent's pods in the webhook's namespace. A node without a ready one counts as not watched
+    #[arg(long, value_name = "SELECTOR", default_value = "app.kubernetes.io/component=agent")]
+    pub agent_selector: String,
     /// Interval for evaluating the coverage of all policies again
     #[arg(long, value_parser = duration, default_value = "10m")]
     pub recheck: Duration,

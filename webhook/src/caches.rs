@@ -10,11 +10,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-pub use start::start;
+pub use start::{AgentPodSource, start};
 
 /// The caches. One watch fills each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each is named as the kind that it holds")]
+#[expect(missing_docs, reason = "each is named as what it holds")]
 pub enum Cache {
     TracingPolicy,
     TracingPolicyNamespaced,
@@ -29,11 +29,12 @@ pub enum Cache {
     CronJob,
     Node,
     NodeTracing,
+    AgentPod,
 }
 
 impl Cache {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::TracingPolicy,
         Self::TracingPolicyNamespaced,
         Self::Pod,
@@ -47,6 +48,7 @@ impl Cache {
         Self::CronJob,
         Self::Node,
         Self::NodeTracing,
+        Self::AgentPod,
     ];
 
     /// The name of the kind.
@@ -65,6 +67,7 @@ impl Cache {
             Self::CronJob => "CronJob",
             Self::Node => "Node",
             Self::NodeTracing => "NodeTracing",
+            Self::AgentPod => "AgentPod",
         }
     }
 }

@@ -1,5 +1,9 @@
 //! The known state of the cluster. Watches write it, and decisions read it.
 
+mod admit;
+mod loaded;
+mod nodes;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -17,11 +21,14 @@ use gatewatch_policy::{
     diagnostic::Diagnostic,
     model::Policy,
     source::{self, Document},
+    target::Target,
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use self::{admit::Admissions, loaded::Loaded};
+pub use self::{admit::AdmittedChange, nodes::by_node};
 use crate::{
     caches::{
         Cache, Health,
@@ -29,6 +36,7 @@ use crate::{
     },
     kernels::{self, Kernels, Node, ReportedKernel, Shipped},
     modes::Modes,
+    status::{confirm::AgentPods, lease::Leadership},
 };
 
 /// A policy that the API server stores.
@@ -40,6 +48,8 @@ pub struct StoredPolicy {
     pub uid: String,
     /// `metadata.generation`.
     pub generation: Option<i64>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
     /// The policy, with the findings that need no kernel.
     pub checked: Checked,
 }
@@ -61,6 +71,7 @@ impl StoredPolicy {
                 Some(source::Value::Int(n)) => i64::try_from(*n).ok(),
                 _ => None,
             },
+            deleting: metadata("deletionTimestamp").and_then(source::Node::as_str).is_some(),
             checked,
         })
     }
@@ -72,7 +83,7 @@ impl StoredPolicy {
 }
 
 /// The report of an agent about its node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
     /// Its kernel.
     pub kernel: ReportedKernel,
@@ -87,6 +98,10 @@ pub struct Cluster {
     policies: RwLock<BTreeMap<PolicyId, Arc<StoredPolicy>>>,
     nodes: RwLock<BTreeMap<String, Node>>,
     agents: RwLock<BTreeMap<String, Agent>>,
+    agent_pods: RwLock<AgentPods>,
+    /// The policies that nodes run, as confirmed reports say.
+    loaded: Mutex<Loaded>,
+    admissions: Mutex<Admissions>,
     kernels: ArcSwap<Kernels>,
     shipped: Shipped,
     modes: ArcSwap<Modes>,
@@ -94,7 +109,9 @@ pub struct Cluster {
     pub modes_rejected: AtomicBool,
     health: BTreeMap<Cache, Health>,
     /// Whether this replica holds the Lease.
-    pub leads: AtomicBool,
+    pub leadership: Leadership,
+    /// Number of `PolicyCoverage` objects that could not be written, since the start.
+    pub status_write_failures: AtomicU64,
     /// Counts the changes that coverage depends on.
     version: AtomicU64,
     kernels_changed: Notify,
@@ -105,17 +122,23 @@ impl Default for Cluster {
     fn default() -> Self {
         let shipped = kernels::shipped();
         let kernels = Kernels::new(&BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new(), &shipped);
+        let mut index = Index::default();
+        index.know_loaded(true);
         Self {
-            index: RwLock::default(),
+            index: RwLock::new(index),
             policies: RwLock::default(),
             nodes: RwLock::default(),
             agents: RwLock::default(),
+            agent_pods: RwLock::default(),
+            loaded: Mutex::default(),
+            admissions: Mutex::default(),
             kernels: ArcSwap::from_pointee(kernels),
             shipped,
             modes: ArcSwap::default(),
             modes_rejected: AtomicBool::new(false),
             health: Cache::ALL.into_iter().map(|cache| (cache, Health::default())).collect(),
-            leads: AtomicBool::new(false),
+            leadership: Leadership::default(),
+            status_write_failures: AtomicU64::new(0),
             version: AtomicU64::new(0),
             kernels_changed: Notify::new(),
             caveat_logged: AtomicBool::new(false),
@@ -136,7 +159,14 @@ impl Cluster {
 
     /// Replaces the modes.
     pub fn set_modes(&self, modes: Modes) {
+        // Other programs do not report which policies they run.
+        let by_gatewatch = modes.selection().includes(Target::Gatewatch);
         self.modes.store(Arc::new(modes));
+        let policies = self.policies.read();
+        let mut index = self.index.write();
+        index.know_loaded(by_gatewatch);
+        self.set_loaded(&mut index, policies.values());
+        drop((policies, index));
         self.bump_version();
     }
 
@@ -199,7 +229,9 @@ impl Cluster {
         match change {
             Change::Apply(stored) => {
                 index.apply_policy(IndexedPolicy::new(stored.policy(), "default"));
-                policies.insert(stored.id.clone(), Arc::new(stored));
+                let stored = Arc::new(stored);
+                self.set_loaded(&mut index, [&stored]);
+                policies.insert(stored.id.clone(), stored);
             }
             Change::Delete(Name { namespace, name }) => {
                 let id = PolicyId { namespace: namespaced.then_some(namespace), name };
@@ -212,6 +244,7 @@ impl Cluster {
                 let indexed: Vec<IndexedPolicy> =
                     policies.values().map(|stored| IndexedPolicy::new(stored.policy(), "default")).collect();
                 index.reset_policies(indexed);
+                self.set_loaded(&mut index, policies.values());
             }
         }
         self.bump_version();
@@ -241,27 +274,6 @@ impl Cluster {
         self.bump_version();
     }
 
-    /// Applies a change of nodes.
-    pub fn nodes_changed(&self, change: Change<(String, Node)>) {
-        if update(&mut self.nodes.write(), change) {
-            self.kernels_changed.notify_one();
-            self.bump_version();
-        }
-    }
-
-    /// Applies a change of agents' reports.
-    pub fn agents_changed(&self, change: Change<(String, Agent)>) {
-        let mut agents = self.agents.write();
-        match change {
-            Change::Apply((name, agent)) => drop(agents.insert(name, agent)),
-            Change::Delete(Name { name, .. }) => drop(agents.remove(&name)),
-            Change::Reset(all) => *agents = all.into_iter().collect(),
-        }
-        drop(agents);
-        self.kernels_changed.notify_one();
-        self.bump_version();
-    }
-
     /// Computes the kernels again from the nodes, the reports and the fetched profiles.
     pub fn rebuild_kernels(&self, profiles: &BTreeMap<String, Arc<Profile>>) {
         let reports =
@@ -275,23 +287,5 @@ impl Cluster {
             tracing::info!("kernels: {caveat}");
         }
         self.bump_version();
-    }
-}
-
-/// Applies a change to a table. Returns whether the table differs from before.
-fn update<T: PartialEq>(table: &mut BTreeMap<String, T>, change: Change<(String, T)>) -> bool {
-    match change {
-        Change::Apply((name, value)) => {
-            let same = table.get(&name) == Some(&value);
-            table.insert(name, value);
-            !same
-        }
-        Change::Delete(Name { name, .. }) => table.remove(&name).is_some(),
-        Change::Reset(all) => {
-            let new = all.into_iter().collect();
-            let same = *table == new;
-            *table = new;
-            !same
-        }
     }
 }

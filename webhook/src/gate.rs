@@ -6,11 +6,11 @@ mod workloads;
 
 use std::sync::Arc;
 
-use gatewatch_coverage::templates::Templates;
+use gatewatch_coverage::{Hints, Limits, templates::Templates};
 use gatewatch_policy::{diagnostic::Diagnostic, render::brief};
 
 use crate::{
-    cluster::Cluster,
+    cluster::{AdmittedChange, Cluster},
     review::{Answer, ObjectReference, Request},
     verdict::{Subject, Verdict, judge},
 };
@@ -24,6 +24,29 @@ pub enum Endpoint {
     Workloads,
 }
 
+impl Endpoint {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Policies, Self::Workloads];
+    /// The beginning of both paths.
+    pub const ROOT: &str = "/validate/";
+
+    /// The path, without the secret that requests have after it.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Policies => "/validate/policies",
+            Self::Workloads => "/validate/workloads",
+        }
+    }
+
+    /// The name of the webhook that is registered for it.
+    pub const fn webhook(self) -> &'static str {
+        match self {
+            Self::Policies => "policies.gatewatch.dev",
+            Self::Workloads => "workloads.gatewatch.dev",
+        }
+    }
+}
+
 /// Decides about admission requests.
 #[derive(Debug)]
 pub struct Gate {
@@ -32,12 +55,42 @@ pub struct Gate {
     templates: Templates,
 }
 
+/// Comparisons of words that one request may cost: less than a second of one processor. Checks that decide about
+/// required coverage are never left out.
+pub const WORK: u64 = 400_000;
+/// Hooks of one policy, times kernels, that one request may compile.
+pub const COMPILED_HOOKS: usize = 4000;
+
 /// The result of checking a request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct CheckResult {
     diagnostics: Vec<Diagnostic>,
     /// Warnings that are not diagnostics of the object.
     notices: Vec<String>,
+    limits: Limits,
+    /// Checks that were left out, apart from those that the limits name.
+    unchecked: Vec<&'static str>,
+    /// The change that other requests must know about until the caches have it.
+    change: Option<AdmittedChange>,
+}
+
+impl CheckResult {
+    /// Users who may write an object of a namespace may have no access to others.
+    fn new(namespace: Option<&str>) -> Self {
+        let hints = if namespace.is_some() { Hints::OwnNamespace } else { Hints::AllNamespaces };
+        Self {
+            diagnostics: Vec::new(),
+            notices: Vec::new(),
+            limits: Limits::new(WORK, hints),
+            unchecked: Vec::new(),
+            change: None,
+        }
+    }
+
+    fn unchecked(&self) -> Vec<&'static str> {
+        let hints = self.limits.skipped().into_iter().map(gatewatch_coverage::Hint::name);
+        self.unchecked.iter().copied().chain(hints).collect()
+    }
 }
 
 impl Gate {
@@ -59,16 +112,37 @@ impl Gate {
         if let Some(why) = modes.exemption(&request.user_info, namespace) {
             let mut answer = Answer::allow(&request.uid);
             answer.audit_annotations.insert("exempt".to_owned(), why);
-            return Verdict { answer, codes: Vec::new() };
+            return Verdict { answer, codes: Vec::new(), unchecked: Vec::new() };
         }
-        let result = match endpoint {
-            Endpoint::Policies => self.policy(request),
-            Endpoint::Workloads => self.workload(request),
-        };
+        self.cluster.forget_failed_admissions();
+        let mut result = CheckResult::new(namespace);
+        match endpoint {
+            Endpoint::Policies => self.policy(request, &mut result),
+            Endpoint::Workloads => self.workload(request, &mut result),
+        }
         let object = ObjectReference { kind: &request.kind, name: &request.name };
         let subject = Subject { uid: &request.uid, object, namespace, modes: &modes, docs: &self.docs };
-        let mut verdict = judge(subject, result.diagnostics);
+        let change = result.change.take().filter(|_| !request.dry_run);
+        let mut diagnostics = if change.is_some() { result.diagnostics.clone() } else { Vec::new() };
+        let mut verdict = judge(subject, std::mem::take(&mut result.diagnostics));
+        let accepts = |found: &[Diagnostic]| judge(subject, found.to_vec()).answer.allowed;
+        if let Some(change) = change.filter(|_| verdict.answer.allowed)
+            && let Err(found) = self.cluster.admit(&change, &result.limits, accepts)
+        {
+            // Another change was admitted since this one was checked.
+            diagnostics.retain(|old| !found.iter().any(|new| new.code == old.code));
+            diagnostics.extend(found);
+            verdict = judge(subject, diagnostics);
+        }
+        let unchecked = result.unchecked();
+        if !unchecked.is_empty() {
+            let listed = unchecked.join(", ");
+            result
+                .notices
+                .insert(0, format!("this object is too large to check all of it; not checked: {listed}"));
+        }
         verdict.answer.warnings.extend(result.notices.iter().map(|notice| brief::cut(notice)));
+        verdict.unchecked = unchecked;
         verdict
     }
 

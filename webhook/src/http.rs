@@ -8,14 +8,16 @@ use std::{
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State, rejection::BytesRejection},
+    extract::{DefaultBodyLimit, FromRequest as _, Path, Request, State},
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use gatewatch_serving::{Draining, Limits};
+use tokio::sync::Semaphore;
 
 use crate::{
+    access::PathSecrets,
     caches::Cache,
     cluster::Cluster,
     gate::{Endpoint, Gate},
@@ -45,33 +47,81 @@ pub const LIMITS: Limits = Limits {
 /// Maximum bytes of a review. The API server accepts objects of up to 3 MiB; the review of an update has two.
 const BODY_BYTES: usize = 7 << 20;
 
+/// Maximum bytes of bodies in memory: as many as four of the largest reviews have. Others wait.
+const BYTES_IN_FLIGHT: usize = 4 * BODY_BYTES;
+/// The unit in which bytes in flight are counted.
+const UNIT: usize = 1 << 10;
+/// Maximum decisions at once. They are computed by threads of their own, so the threads that read and write connections
+/// always answer.
+const MAX_DECISIONS: usize = 8;
+
 /// The state of the endpoints for reviews.
 pub struct ReviewState {
-    /// Decides about requests.
-    pub gate: Gate,
-    /// The metrics.
-    pub metrics: Arc<Metrics>,
+    gate: Gate,
+    metrics: Arc<Metrics>,
+    paths: Arc<PathSecrets>,
+    /// Free units of memory for bodies.
+    memory: Arc<Semaphore>,
+    /// Free threads for decisions.
+    threads: Arc<Semaphore>,
+}
+
+impl ReviewState {
+    /// The state of a server that answers requests with one of these secrets in their path.
+    pub fn new(gate: Gate, metrics: Arc<Metrics>, paths: Arc<PathSecrets>) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            gate,
+            metrics,
+            paths,
+            memory: Arc::new(Semaphore::new(BYTES_IN_FLIGHT / UNIT)),
+            threads: Arc::new(Semaphore::new(processors.clamp(2, MAX_DECISIONS))),
+        }
+    }
 }
 
 /// The router of the port that the API server calls.
 pub fn reviews(app: Arc<ReviewState>) -> Router {
-    Router::new()
-        .route("/validate/policies", post(async |state, body| answer(state, Endpoint::Policies, body)))
-        .route("/validate/workloads", post(async |state, body| answer(state, Endpoint::Workloads, body)))
-        .fallback(async || {
-            (StatusCode::NOT_FOUND, "not found: there are /validate/policies and /validate/workloads\n")
-        })
+    let router = Endpoint::ALL.into_iter().fold(Router::new(), |router, endpoint| {
+        let receive =
+            move |State(app): State<Arc<ReviewState>>, Path(secret): Path<String>, request: Request| {
+                receive(app, endpoint, secret, request)
+            };
+        router.route(&format!("{}/{{secret}}", endpoint.path()), post(receive))
+    });
+    router
+        .fallback(async |State(app): State<Arc<ReviewState>>| not_found(&app))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .with_state(app)
 }
 
-fn answer(
-    State(app): State<Arc<ReviewState>>,
-    endpoint: Endpoint,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    let start = Instant::now();
-    let body = match body {
+fn not_found(app: &ReviewState) -> Response {
+    app.metrics.bad_request("secret");
+    let text = "not found: expected /validate/policies/SECRET or /validate/workloads/SECRET, with the secret of the \
+                registration\n";
+    (StatusCode::NOT_FOUND, text).into_response()
+}
+
+/// Reads a request if it has the secret, and answers it.
+async fn receive(app: Arc<ReviewState>, endpoint: Endpoint, secret: String, request: Request) -> Response {
+    // The body is read only after this check.
+    if !app.paths.accepts(&secret) {
+        return not_found(&app);
+    }
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let length: usize = length.and_then(|text| text.parse().ok()).unwrap_or(BODY_BYTES);
+    if length > BODY_BYTES {
+        app.metrics.bad_request("body");
+        return (StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {BODY_BYTES} bytes\n"))
+            .into_response();
+    }
+    // A request that waits too long for memory or a thread ends with the time limit of the server. A semaphore is never
+    // closed.
+    let units = u32::try_from(length.div_ceil(UNIT)).unwrap_or(u32::MAX);
+    let Ok(memory) = Arc::clone(&app.memory).acquire_many_owned(units).await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let body = match Bytes::from_request(request, &()).await {
         Ok(body) => body,
         Err(rejection) => {
             app.metrics.bad_request("body");
@@ -79,7 +129,22 @@ fn answer(
                 .into_response();
         }
     };
-    let request = match review::parse(&body) {
+    let Ok(thread) = Arc::clone(&app.threads).acquire_owned().await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let answered = tokio::task::spawn_blocking(move || {
+        // They are free again when the answer is known, even if the client has closed the connection before.
+        let _held = (memory, thread);
+        answer(&app, endpoint, &body)
+    });
+    answered.await.unwrap_or_else(|_| {
+        (StatusCode::INTERNAL_SERVER_ERROR, "cannot decide; see the log\n").into_response()
+    })
+}
+
+fn answer(app: &ReviewState, endpoint: Endpoint, body: &[u8]) -> Response {
+    let start = Instant::now();
+    let request = match review::parse(body) {
         Ok(request) => request,
         Err(error) => {
             app.metrics.bad_request(match error {
@@ -126,6 +191,8 @@ pub struct ProbeState {
     pub cluster: Arc<Cluster>,
     /// The replica is ready when a certificate is loaded.
     pub certificates: Arc<Certificates>,
+    /// The replica is ready when it knows a secret for the path of reviews.
+    pub paths: Arc<PathSecrets>,
     /// Whether this replica is shutting down.
     pub draining: Draining,
 }
@@ -157,6 +224,9 @@ async fn ready(State(state): State<Arc<ProbeState>>) -> Response {
     }
     if state.certificates.not_after().is_none() {
         return not("no certificate is loaded yet".to_owned());
+    }
+    if !state.paths.is_loaded() {
+        return not("no secret for the path of reviews is loaded yet".to_owned());
     }
     let unsynced: Vec<&str> = state.cluster.unsynced().into_iter().map(Cache::name).collect();
     if !unsynced.is_empty() {

@@ -7,7 +7,7 @@
 pub mod fetch;
 pub mod sync;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use gatewatch_kernel::{Arch, Profile};
 use gatewatch_policy::{
@@ -27,6 +27,10 @@ pub struct Node {
     pub release: String,
     /// The name in Go: `amd64`.
     pub arch: String,
+    /// `status.nodeInfo.bootID`, which changes at each boot.
+    pub boot_id: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// The kernel that the agent of a node reports.
@@ -74,8 +78,8 @@ impl Kernel {
 #[derive(Debug)]
 pub struct Kernels {
     list: Vec<Kernel>,
-    /// The number of nodes with an unknown kernel.
-    unknown: usize,
+    /// Labels of the nodes with an unknown kernel.
+    others: Vec<BTreeMap<String, String>>,
     host_namespaces: BTreeMap<NamespaceKind, u32>,
 }
 
@@ -96,7 +100,7 @@ impl Kernels {
         shipped: &Shipped,
     ) -> Self {
         let mut list: BTreeMap<(Source, String, String), Kernel> = BTreeMap::new();
-        let mut unknown = 0;
+        let mut others = Vec::new();
         let none = Node::default();
         let with_report = reports.keys().filter(|name| !nodes.contains_key(*name)).map(|name| (name, &none));
         for (name, node) in nodes.iter().chain(with_report) {
@@ -110,7 +114,7 @@ impl Kernels {
                 Some((Source::Shipped, release, name, profile))
             });
             let Some((source, release, key, profile)) = found else {
-                unknown += 1;
+                others.push(node.labels.clone());
                 continue;
             };
             list.entry((source, release.to_owned(), key.to_owned()))
@@ -124,7 +128,7 @@ impl Kernels {
                 .push(node.labels.clone());
         }
         let mut list: Vec<Kernel> = list.into_values().collect();
-        if list.is_empty() && unknown == 0 {
+        if list.is_empty() && others.is_empty() {
             list.extend(shipped.iter().map(|(name, profile)| Kernel {
                 release: (*name).to_owned(),
                 source: Source::Assumed,
@@ -135,7 +139,7 @@ impl Kernels {
         // `host_ns` means numbers that only a node knows. Any numbers work here that the kernel never assigns (see
         // PROC_DYNAMIC_FIRST in fs/proc/generic.c).
         let host_namespaces = NamespaceKind::ALL.iter().zip(1..).map(|(kind, n)| (*kind, n)).collect();
-        Self { list, unknown, host_namespaces }
+        Self { list, others, host_namespaces }
     }
 
     /// All known kernels.
@@ -145,7 +149,14 @@ impl Kernels {
 
     /// The number of nodes with an unknown kernel. Policies are not checked for them.
     pub fn unknown(&self) -> usize {
-        self.unknown
+        self.others.len()
+    }
+
+    /// Whether the `nodeSelector` of a policy selects none of the known nodes.
+    pub fn selects_no_node(&self, checked: &Checked) -> bool {
+        let Some(selector) = &checked.policy.spec.node_selector else { return false };
+        let mut nodes = self.list.iter().flat_map(|kernel| &kernel.nodes).chain(&self.others).peekable();
+        nodes.peek().is_some() && nodes.all(|labels| !selector.matches(labels))
     }
 
     /// A sentence about the kernels that policies are checked for, unless agents reported all of them.
@@ -164,10 +175,10 @@ impl Kernels {
                 shipped.join(", ")
             ));
         }
-        if self.unknown > 0 {
+        if !self.others.is_empty() {
             parts.push(format!(
                 "the kernels of {} nodes are unknown: policies are not checked for them",
-                self.unknown
+                self.unknown()
             ));
         }
         (!parts.is_empty()).then(|| parts.join("; "))
@@ -183,7 +194,7 @@ impl Kernels {
             nodes: (kernel.source != Source::Assumed).then_some(kernel.nodes.as_slice()),
         });
         let kernels: Vec<assess::Kernel<'_>> = kernels.collect();
-        let fleet = Fleet::Cluster { unknown: self.unknown };
+        let fleet = Fleet::Cluster { unknown: self.unknown() };
         // The API server has checked the schema.
         checked.assess(&Against { selection, schemas: None, kernels: &kernels, fleet }).0
     }
@@ -212,7 +223,7 @@ mod tests {
 
     fn node(release: &str, zone: &str) -> Node {
         let labels = BTreeMap::from([("zone".to_owned(), zone.to_owned())]);
-        Node { labels, release: release.to_owned(), arch: "amd64".to_owned() }
+        Node { labels, release: release.to_owned(), arch: "amd64".to_owned(), ..Node::default() }
     }
 
     fn policy(spec: &str) -> Checked {

@@ -9,6 +9,7 @@
 //! A decision reads only memory: it sends no requests and writes nothing (`sideEffects: None`). Watches fill the memory.
 //! Until they have, only the rules that need no cluster apply.
 
+pub mod access;
 pub mod args;
 pub mod caches;
 pub mod cluster;

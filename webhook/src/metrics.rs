@@ -45,6 +45,10 @@ pub struct Metrics {
     kernels_unknown: IntGauge,
     modes_rejected: IntGauge,
     leader: IntGauge,
+    status_write_failures: IntGauge,
+    unchecked: IntCounterVec,
+    nodes_without_agent: IntGauge,
+    admitted: IntGauge,
 }
 
 impl Metrics {
@@ -163,6 +167,23 @@ impl Metrics {
                 "1 while the ConfigMap of modes is invalid and the previous modes stay in force.",
             )?,
             leader: gauge("gatewatch_leader", "Whether this replica writes PolicyCoverage and Events.")?,
+            status_write_failures: gauge(
+                "gatewatch_status_write_errors",
+                "PolicyCoverage objects that could not be written, since the start; each is tried again.",
+            )?,
+            unchecked: counters(
+                "gatewatch_admission_unchecked_total",
+                "Checks that were left out because the work of a request was spent, by check.",
+                &["check"],
+            )?,
+            nodes_without_agent: gauge(
+                "gatewatch_nodes_without_agent",
+                "Nodes that should have an agent and have no ready one.",
+            )?,
+            admitted: gauge(
+                "gatewatch_admitted_changes_pending",
+                "Objects with admitted changes that no watch has received yet.",
+            )?,
             reference: reference.take(),
             registry,
             cluster,
@@ -183,6 +204,9 @@ impl Metrics {
         self.requests.with_label_values(&[kind, operation.name(), word]).inc();
         for (code, mode) in &verdict.codes {
             self.diagnostics.with_label_values(&[code, mode.name()]).inc();
+        }
+        for check in &verdict.unchecked {
+            self.unchecked.with_label_values(&[check]).inc();
         }
         self.duration.observe(took.as_secs_f64());
     }
@@ -222,12 +246,15 @@ impl Metrics {
         let (taken, refused) = self.certificates.counts();
         self.certificates_taken.set(number(taken));
         self.certificates_refused.set(number(refused));
-        let (empty, uncovered) = self.cluster.with_index(|index| {
+        let (empty, uncovered, admitted) = self.cluster.with_index(|index| {
             let empty = |watch: &&gatewatch_coverage::IndexedPolicy| {
                 watch.scope.pods.is_some() && index.selection(watch).total().pods == 0
             };
-            (index.policies().filter(empty).count(), index.uncovered().total().pods)
+            let uncovered = index.uncovered().total().pods;
+            (index.policies().filter(empty).count(), uncovered, index.admitted_count())
         });
+        self.admitted.set(count(admitted));
+        self.nodes_without_agent.set(count(self.cluster.nodes_without_agent()));
         self.policies_without_pods.set(count(empty));
         self.pods_without_required_coverage.set(count(uncovered));
         let kernels = self.cluster.kernels();
@@ -242,6 +269,8 @@ impl Metrics {
         }
         self.kernels_unknown.set(count(kernels.unknown()));
         self.modes_rejected.set(i64::from(self.cluster.modes_rejected.load(Ordering::Relaxed)));
-        self.leader.set(i64::from(self.cluster.leads.load(Ordering::Relaxed)));
+        let failures = self.cluster.status_write_failures.load(Ordering::Relaxed);
+        self.status_write_failures.set(number(failures));
+        self.leader.set(i64::from(self.cluster.leadership.holds()));
     }
 }

@@ -1,7 +1,11 @@
 //! The `ValidatingWebhookConfiguration`: the requests that the API server sends, and its behaviour without an answer. A
 //! test compares the chart's template with it.
 
+pub mod update;
+
 use serde_json::{Value, json};
+
+use crate::gate::Endpoint;
 
 /// The default name of the registration.
 pub const NAME: &str = "gatewatch";
@@ -60,11 +64,11 @@ impl Registration {
                 "operations": operations, "scope": "*",
             })
         };
-        let common = |name: &str, path: &str, failure: &str| {
+        let common = |endpoint: Endpoint, failure: &str| {
             json!({
-                "name": name,
+                "name": endpoint.webhook(),
                 "admissionReviewVersions": ["v1"],
-                "clientConfig": self.client(path),
+                "clientConfig": self.client(),
                 "failurePolicy": failure,
                 "matchPolicy": "Equivalent",
                 "sideEffects": "None",
@@ -73,7 +77,7 @@ impl Registration {
             })
         };
         let written = ["CREATE", "UPDATE"];
-        let mut policies = common("policies.gatewatch.dev", "/validate/policies", &self.policies_failure);
+        let mut policies = common(Endpoint::Policies, &self.policies_failure);
         policies["rules"] = json!([rule(
             "cilium.io",
             "v1alpha1",
@@ -89,12 +93,19 @@ impl Registration {
                     !request.userInfo.username.startsWith('system:serviceaccount:kube-system:')",
             },
         ]);
-        let mut workloads = common("workloads.gatewatch.dev", "/validate/workloads", &self.workloads_failure);
+        let mut workloads = common(Endpoint::Workloads, &self.workloads_failure);
         workloads["rules"] = json!([
             rule(
                 "",
                 "v1",
-                &["pods", "pods/ephemeralcontainers", "podtemplates", "replicationcontrollers", "namespaces",],
+                &[
+                    "pods",
+                    "pods/ephemeralcontainers",
+                    "pods/status",
+                    "podtemplates",
+                    "replicationcontrollers",
+                    "namespaces",
+                ],
                 &written
             ),
             rule("apps", "v1", &["deployments", "statefulsets", "daemonsets", "replicasets"], &written),
@@ -116,11 +127,12 @@ impl Registration {
         })
     }
 
-    fn client(&self, path: &str) -> Value {
+    /// The path is missing: the webhook sets it, with its secret.
+    fn client(&self) -> Value {
         let mut client = match &self.client {
-            ClientConfig::Url(url) => json!({"url": format!("{}{path}", url.trim_end_matches('/'))}),
+            ClientConfig::Url(url) => json!({"url": url.trim_end_matches('/')}),
             ClientConfig::Service { namespace, name, port } => {
-                json!({"service": {"namespace": namespace, "name": name, "port": port, "path": path}})
+                json!({"service": {"namespace": namespace, "name": name, "port": port}})
             }
         };
         if let Some(bundle) = &self.ca_bundle {
@@ -149,10 +161,7 @@ mod tests {
         };
         let object: ValidatingWebhookConfiguration = serde_json::from_value(registration.object()).unwrap();
         let webhooks = object.webhooks.unwrap();
-        assert_eq!(
-            webhooks[0].client_config.url.as_deref(),
-            Some("https://127.0.0.1:9443/validate/policies")
-        );
+        assert_eq!(webhooks[0].client_config.url.as_deref(), Some("https://127.0.0.1:9443"));
         assert_eq!(webhooks[0].client_config.ca_bundle.as_ref().unwrap().0, b"PEM");
         let failure: Vec<_> = webhooks.iter().map(|w| w.failure_policy.as_deref().unwrap()).collect();
         assert_eq!(failure, ["Fail", "Ignore"]);

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use crate::{
+    access::PathSecrets,
     args::Serve,
     caches,
     cluster::Cluster,
@@ -22,7 +23,12 @@ use crate::{
     kernels::sync::sync,
     metrics::Metrics,
     status::{lease::LeaseCandidate, write::Writer},
-    tls::{self, Certificates, authority::Settings, directory::CertificateDirectory, secret::SharedSecret},
+    tls::{
+        self, Certificates,
+        authority::Settings,
+        directory::CertificateDirectory,
+        secret::{Issues, SharedSecret},
+    },
 };
 
 /// Serves until SIGTERM or SIGINT.
@@ -36,11 +42,16 @@ pub async fn run(arguments: Serve) -> Result<()> {
 
     let cluster = Arc::new(Cluster::default());
     let certificates = Arc::new(Certificates::default());
+    let paths = Arc::new(PathSecrets::default());
     let metrics = Arc::new(
         Metrics::new(Arc::clone(&cluster), Arc::clone(&certificates)).context("cannot make the metrics")?,
     );
 
-    let mut work = caches::start(&client, &cluster);
+    let agent_pods = caches::AgentPodSource {
+        namespace: arguments.namespace.clone(),
+        selector: arguments.agent_selector.clone(),
+    };
+    let mut work = caches::start(&client, &cluster, &agent_pods);
     work.spawn(sync(Arc::clone(&cluster)));
     work.spawn(crate::modes::watch::watch(
         client.clone(),
@@ -48,7 +59,7 @@ pub async fn run(arguments: Serve) -> Result<()> {
         arguments.modes.clone(),
         Arc::clone(&cluster),
     ));
-    spawn_certificates(&mut work, &arguments, &client, &certificates)?;
+    spawn_certificates(&mut work, &arguments, &client, &certificates, &paths)?;
     let identity =
         arguments.identity.clone().unwrap_or_else(|| format!("{}-{}", hostname(), std::process::id()));
     let leases = Api::namespaced(client.clone(), &arguments.namespace);
@@ -66,9 +77,14 @@ pub async fn run(arguments: Serve) -> Result<()> {
     };
     let gate = Gate::new(Arc::clone(&cluster), arguments.docs_url.trim_end_matches('/'))
         .with_templates(arguments.templates.clone().into());
-    let app = Arc::new(ReviewState { gate, metrics: Arc::clone(&metrics) });
-    let state =
-        ProbeState { metrics, cluster: Arc::clone(&cluster), certificates, draining: draining.clone() };
+    let app = Arc::new(ReviewState::new(gate, Arc::clone(&metrics), Arc::clone(&paths)));
+    let state = ProbeState {
+        metrics,
+        cluster: Arc::clone(&cluster),
+        certificates,
+        paths,
+        draining: draining.clone(),
+    };
     tracing::info!(
         listen = %listener.local_addr()?, metrics = %metrics_listener.local_addr()?,
         version = env!("CARGO_PKG_VERSION"), "serving"
@@ -118,13 +134,15 @@ fn spawn_certificates(
     arguments: &Serve,
     client: &Client,
     certificates: &Arc<Certificates>,
+    paths: &Arc<PathSecrets>,
 ) -> Result<()> {
     let provider = tls::provider();
+    let mut issues = Issues::Certificate;
     if let Some(path) = &arguments.tls_dir {
-        let mut directory = CertificateDirectory::new(path.clone(), provider);
+        let mut directory = CertificateDirectory::new(path.clone(), Arc::clone(&provider));
         directory.poll(certificates, SystemTime::now())?;
         work.spawn(directory.run(Arc::clone(certificates), arguments.tls_poll));
-        return Ok(());
+        issues = Issues::PathAlone;
     }
     let Serve { namespace, service, .. } = arguments;
     let names = if arguments.tls_names.is_empty() {
@@ -144,8 +162,9 @@ fn spawn_certificates(
     };
     let secret = (namespace.as_str(), arguments.tls_secret.as_str());
     let registrations = arguments.registrations.clone();
-    let shared_secret = SharedSecret::new(client.clone(), secret, registrations, settings, provider);
-    work.spawn(shared_secret.run(Arc::clone(certificates), arguments.tls_poll));
+    let shared_secret =
+        SharedSecret::new(client.clone(), secret, registrations, (settings, issues), provider);
+    work.spawn(shared_secret.run(Arc::clone(certificates), Arc::clone(paths), arguments.tls_poll));
     Ok(())
 }
 

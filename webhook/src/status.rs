@@ -1,5 +1,6 @@
 //! Whether every policy covers its pods on all nodes. It is computed here, and one replica writes it.
 
+pub mod confirm;
 pub mod lease;
 pub mod write;
 
@@ -11,11 +12,13 @@ use gatewatch_crds::{
     node_tracing::PolicyState,
     policy_coverage::{
         CoverageDiagnostic, CoverageSeverity, FailedNode, MAX_LISTED, NamespaceCoverage, NodeCounts,
+        UnconfirmedNode, UnconfirmedState,
     },
 };
 use gatewatch_policy::diagnostic::{Diagnostic, Severity};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use self::confirm::{AgentPod, Unconfirmed, confirm, on_node};
 use crate::{
     cluster::{Agent, StoredPolicy},
     kernels::Node,
@@ -36,6 +39,8 @@ pub struct Nodes<'a> {
     pub nodes: &'a BTreeMap<String, Node>,
     /// The reports of agents, by the node's name.
     pub agents: &'a BTreeMap<String, Agent>,
+    /// The pods of the agent, by node.
+    pub pods: &'a BTreeMap<&'a str, Vec<(&'a str, &'a AgentPod)>>,
     /// Whether Gatewatch's agents run the policies. Other programs report nothing here.
     pub by_gatewatch: bool,
 }
@@ -62,7 +67,7 @@ pub fn status(
         .map(|(name, tally)| NamespaceCoverage { name: name.clone(), pods: number(tally.pods) })
         .collect();
     namespaces.sort_by(|a, b| b.pods.cmp(&a.pods).then_with(|| a.name.cmp(&b.name)));
-    let (counts, failed_nodes) = on_nodes(stored, nodes);
+    let OnNodes { counts, failed: failed_nodes, unconfirmed: unconfirmed_nodes } = on_nodes(stored, nodes);
     let warned = diagnostics.iter().filter(|diagnostic| diagnostic.severity > Severity::Note).count();
     let for_pods = watch.scope.pods.is_some();
     let mut status = PolicyCoverageStatus {
@@ -79,6 +84,7 @@ pub fn status(
         namespaces,
         nodes: counts,
         observed_generation: stored.generation,
+        unconfirmed_nodes,
         pods: number(total.pods),
         warnings: number(warned),
         workloads: number(total.workloads),
@@ -118,12 +124,16 @@ fn condition(
             "NotReported",
             "Tetragon runs it, and does not report here whether it is loaded".to_owned(),
         )
+    } else if known.unknown > 0 {
+        ("Unknown", "NodesUnknown", format!("{} nodes that should run it have no live agent", known.unknown))
     } else if known.pending > 0 {
         (
             "Unknown",
             "NodesPending",
             format!("{} nodes have not yet reported whether they run it", known.pending),
         )
+    } else if known.loaded == 0 && known.skipped > 0 {
+        ("False", "NoNodes", "its nodeSelector selects no node, so it runs nowhere".to_owned())
     } else {
         ("True", "Covered", "it is loaded on every node that should run it".to_owned())
     };
@@ -137,39 +147,66 @@ fn condition(
     }
 }
 
-fn on_nodes(
-    stored: &StoredPolicy,
-    Nodes { nodes, agents, by_gatewatch }: Nodes<'_>,
-) -> (NodeCounts, Vec<FailedNode>) {
-    let mut counts = NodeCounts::default();
-    let mut failed = Vec::new();
+/// The nodes by the state of one policy.
+#[derive(Default)]
+struct OnNodes {
+    counts: NodeCounts,
+    failed: Vec<FailedNode>,
+    unconfirmed: Vec<UnconfirmedNode>,
+}
+
+fn on_nodes(stored: &StoredPolicy, Nodes { nodes, agents, pods, by_gatewatch }: Nodes<'_>) -> OnNodes {
+    let mut found = OnNodes::default();
     if !by_gatewatch {
-        return (counts, failed);
+        return found;
     }
     let namespace = stored.id.namespace.as_deref().unwrap_or_default();
-    let none = Node::default();
-    let only_agents = agents.keys().filter(|name| !nodes.contains_key(*name)).map(|name| (name, &none));
-    for (name, node) in nodes.iter().chain(only_agents) {
-        let reported = agents.get(name).and_then(|agent| {
-            agent.status.policies.iter().find(|p| p.name == stored.id.name && p.namespace == namespace)
-        });
+    for (name, node) in nodes {
         let wanted = stored.policy().spec.node_selector.as_ref().is_none_or(|s| s.matches(&node.labels));
-        match reported.map(|policy| policy.state) {
-            Some(PolicyState::Loaded) => counts.loaded += 1,
-            Some(PolicyState::Partial | PolicyState::Failed) => {
-                counts.failed += 1;
-                let reason = reported.and_then(|policy| policy.reason.clone());
-                failed.push(FailedNode {
+        if !wanted {
+            found.counts.skipped += 1;
+            continue;
+        }
+        let here = pods.get(name.as_str()).map_or(&[][..], Vec::as_slice);
+        let report = confirm(Some(node), agents.get(name), here)
+            .and_then(|report| on_node(report, (namespace, &stored.id.name), stored.generation));
+        match report.map(|policy| (policy.state, &policy.reason)) {
+            Ok((PolicyState::Loaded, _)) => found.counts.loaded += 1,
+            Ok((PolicyState::Skipped, _)) => found.counts.skipped += 1,
+            Ok((PolicyState::Partial | PolicyState::Failed, reason)) => {
+                found.counts.failed += 1;
+                let reason = reason.clone();
+                found.failed.push(FailedNode {
                     name: name.clone(),
                     reason: reason.unwrap_or_else(|| "the agent reported no reason".to_owned()),
                 });
             }
-            Some(PolicyState::Skipped) => counts.skipped += 1,
-            None if !wanted => counts.skipped += 1,
-            None => counts.pending += 1,
+            Err(Unconfirmed { state, reason }) => {
+                match state {
+                    UnconfirmedState::Pending => found.counts.pending += 1,
+                    UnconfirmedState::Unknown => found.counts.unknown += 1,
+                }
+                found.unconfirmed.push(UnconfirmedNode { name: name.clone(), reason, state });
+            }
         }
     }
-    (counts, failed)
+    // Those without an agent first.
+    found.unconfirmed.sort_by_key(|node| node.state == UnconfirmedState::Pending);
+    found
+}
+
+/// The number of nodes that should have an agent and have no live one. Nodes on which no agent was ever placed do not
+/// count.
+pub fn nodes_without_agent(
+    nodes: &BTreeMap<String, Node>,
+    agents: &BTreeMap<String, Agent>,
+    pods: &BTreeMap<&str, Vec<(&str, &AgentPod)>>,
+) -> usize {
+    let lacks = |name: &&String| match pods.get(name.as_str()) {
+        Some(here) => here.iter().all(|(_, pod)| !pod.ready),
+        None => agents.contains_key(*name),
+    };
+    nodes.keys().filter(lacks).count()
 }
 
 fn diagnostic(diagnostic: &Diagnostic) -> CoverageDiagnostic {

@@ -43,6 +43,8 @@ pub struct Verdict {
     pub answer: Answer,
     /// The code and mode of each diagnostic.
     pub codes: Vec<(&'static str, Mode)>,
+    /// The checks that were left out because the work of the request was spent.
+    pub unchecked: Vec<&'static str>,
 }
 
 /// Applies the modes to the diagnostics of a request.
@@ -69,7 +71,7 @@ pub fn judge(subject: Subject<'_>, diagnostics: Vec<Diagnostic>) -> Verdict {
             denied.iter().map(|d| cause(d)).collect(),
         );
     }
-    Verdict { answer, codes }
+    Verdict { answer, codes, unchecked: Vec::new() }
 }
 
 /// `2 errors` and a line for each.

@@ -4,7 +4,10 @@ use gatewatch_crds::{
     NodeTracing, NodeTracingSpec, NodeTracingStatus, PolicyCoverage, PolicyCoverageSpec,
     PolicyCoverageStatus,
     node_tracing::{Feature, Kernel, MAX_POLICIES, MAX_REASON, PolicyOnNode, PolicyState, Profile, Support},
-    policy_coverage::{CoverageDiagnostic, CoverageSeverity, FailedNode, NamespaceCoverage, NodeCounts},
+    policy_coverage::{
+        CoverageDiagnostic, CoverageSeverity, FailedNode, NamespaceCoverage, NodeCounts, UnconfirmedNode,
+        UnconfirmedState,
+    },
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -36,7 +39,9 @@ fn node() -> NodeTracing {
         reason: Some("x".repeat(9999)),
         state: PolicyState::Failed,
     };
-    node.status = Some(NodeTracingStatus::new("sha256:11".into(), vec![policy]));
+    let id = "0d6a3c4e-6f1b-4c57-9c1c-6f6a0b7d2f11";
+    let status = NodeTracingStatus::new("sha256:11".into(), vec![policy]);
+    node.status = Some(status.reported_by(Some(id.into()), Some(id.into())));
     node
 }
 
@@ -54,8 +59,16 @@ fn coverage() -> PolicyCoverage {
             100
         ],
         failed_nodes: vec![FailedNode { name: "node-1".into(), reason: "no such function".into() }; 100],
+        unconfirmed_nodes: vec![
+            UnconfirmedNode {
+                name: "node-2".into(),
+                reason: "x".repeat(9999),
+                state: UnconfirmedState::Pending
+            };
+            100
+        ],
         namespaces: vec![NamespaceCoverage { name: "test".into(), pods: 4 }; 100],
-        nodes: NodeCounts { failed: 100, loaded: 900, pending: 0, skipped: 0 },
+        nodes: NodeCounts { failed: 100, loaded: 900, ..NodeCounts::default() },
         observed_generation: Some(3),
         pods: 400,
         warnings: 100,
@@ -127,13 +140,21 @@ fn status_is_written_on_its_own_and_columns_are_shown() {
     let node_columns = columns(NodeTracing::crd());
     let coverage_columns = columns(PolicyCoverage::crd());
     assert_eq!(names(&node_columns), ["KERNEL", "ARCH", "LOADED", "FAILED", "AGE"]);
-    assert_eq!(names(&coverage_columns), ["PODS", "NODES", "FAILED", "WARNINGS", "AGE"]);
+    assert_eq!(
+        names(&coverage_columns),
+        ["PODS", "NODES", "FAILED", "UNKNOWN", "COVERED", "WARNINGS", "AGE"]
+    );
 
     // A column with a misspelt path stays empty without an error.
     for (kind, columns) in [("NodeTracing", node_columns), ("PolicyCoverage", coverage_columns)] {
         let schema = schema(kind);
         for (name, path) in columns.iter().filter(|(_, path)| !path.starts_with(".metadata.")) {
-            let place = path.replace('.', "/properties/");
+            // A filter selects an element of a list.
+            let path = match (path.split_once("[?("), path.split_once(")]")) {
+                (Some((list, _)), Some((_, field))) => format!("{list}[]{field}"),
+                _ => path.clone(),
+            };
+            let place = path.replace('.', "/properties/").replace("[]", "/items");
             assert!(
                 schema.pointer(&place).is_some_and(Value::is_object),
                 "{kind}: column {name} has no field {path}"

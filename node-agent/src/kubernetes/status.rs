@@ -50,6 +50,7 @@ pub struct Node {
 pub async fn write(client: Client, node: Node, mut policies: watch::Receiver<PolicySet>) {
     let api: Api<NodeTracing> = Api::all(client.clone());
     let mut written: Option<(NodeTracingSpec, NodeTracingStatus)> = None;
+    let (pod, boot) = (pod_uid(), boot_id());
     loop {
         // What is unchanged since an earlier agent wrote it isn't written again.
         if written.is_none()
@@ -59,7 +60,7 @@ pub async fn write(client: Client, node: Node, mut policies: watch::Receiver<Pol
         }
         let set = policies.borrow_and_update().clone();
         if let Some(known) = set.policies {
-            let wanted = (spec(&node), status(set.hash, &known));
+            let wanted = (spec(&node), status(set.hash, &known).reported_by(pod.clone(), boot.clone()));
             let mut wait = RETRY.0;
             while written.as_ref() != Some(&wanted) {
                 match put(&client, &api, &node.name, &wanted).await {
@@ -100,6 +101,17 @@ async fn put(
     });
     api.patch_status(name, &parameters, &Patch::Apply(status)).await?;
     Ok(())
+}
+
+/// The UID of the agent's pod, which the chart sets. It proves that a report is not one of an earlier agent.
+fn pod_uid() -> Option<String> {
+    std::env::var("POD_UID").ok().filter(|uid| !uid.is_empty())
+}
+
+/// The node's boot (proc(5), `/proc/sys/kernel/random/boot_id`). The kubelet reports it in `status.nodeInfo.bootID`.
+fn boot_id() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
 /// The node, as the owner of what is said of it. Without rights to see it there is none.
@@ -160,6 +172,12 @@ fn status(hash: String, policies: &[PolicyStatus]) -> NodeTracingStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_boot_is_known() {
+        let boot = boot_id().expect("every Linux has it");
+        assert_eq!((boot.len(), boot.matches('-').count()), (36, 4), "{boot}");
+    }
 
     #[test]
     fn a_state_for_each_policy_with_its_reason() {

@@ -7,12 +7,14 @@ use kube::core::{NotUsed, Object};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::kernels::Node;
+use crate::{kernels::Node, status::confirm::AgentPod};
 
 /// A watched pod, or a watched object with a template of pods.
 pub type WorkloadObject = Object<Spec, NotUsed>;
 /// A watched node.
 pub type NodeObject = Object<NotUsed, NodeStatus>;
+/// A watched pod of the agent.
+pub type AgentPodObject = Object<AgentPodSpec, AgentPodStatus>;
 
 /// The object of an admission review.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -107,7 +109,16 @@ struct JobSpec {
 #[serde(rename_all = "camelCase")]
 pub struct NodeStatus {
     #[serde(default)]
+    addresses: Vec<NodeAddress>,
+    #[serde(default)]
     node_info: NodeInfo,
+}
+
+/// An address of a node. Its `type` does not matter: a name is not an IP address.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct NodeAddress {
+    #[serde(default)]
+    address: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -117,17 +128,72 @@ struct NodeInfo {
     kernel_version: String,
     #[serde(default)]
     architecture: String,
+    #[serde(default, rename = "bootID")]
+    boot_id: String,
+}
+
+/// The specification of an agent's pod.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentPodSpec {
+    #[serde(default)]
+    node_name: String,
+}
+
+/// The status of an agent's pod.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentPodStatus {
+    #[serde(default)]
+    conditions: Vec<PodCondition>,
+    #[serde(default, rename = "podIPs")]
+    pod_ips: Vec<PodIp>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct PodCondition {
+    #[serde(default, rename = "type")]
+    type_: String,
+    #[serde(default)]
+    status: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct PodIp {
+    #[serde(default)]
+    ip: String,
 }
 
 /// The fields of a node that decide which policies run there.
 pub fn node(object: NodeObject) -> (String, Node) {
-    let info = object.status.unwrap_or_default().node_info;
+    let NodeStatus { addresses, node_info: info } = object.status.unwrap_or_default();
     let node = Node {
         labels: object.metadata.labels.unwrap_or_default(),
         release: info.kernel_version,
         arch: info.architecture,
+        boot_id: info.boot_id,
+        addresses: addresses.iter().filter_map(|address| address.address.parse().ok()).collect(),
     };
     (object.metadata.name.unwrap_or_default(), node)
+}
+
+/// The fields of an agent's pod that tell whether the agent is alive. `None` for a pod of no `DaemonSet`, and for one
+/// that has no node yet.
+pub fn agent_pod(object: AgentPodObject) -> Option<(String, AgentPod)> {
+    let meta = object.metadata;
+    let controller = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+    if controller.is_none_or(|owner| owner.kind != "DaemonSet") || object.spec.node_name.is_empty() {
+        return None;
+    }
+    let status = object.status.unwrap_or_default();
+    let ready = status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+    let pod = AgentPod {
+        node: object.spec.node_name,
+        uid: meta.uid.unwrap_or_default(),
+        ready: ready && meta.deletion_timestamp.is_none(),
+        addresses: status.pod_ips.iter().filter_map(|ip| ip.ip.parse().ok()).collect(),
+    };
+    Some((meta.name.unwrap_or_default(), pod))
 }
 
 /// The parts of a watched object that policies match. `None` for an object that another object creates from its own

@@ -22,8 +22,17 @@ use crate::{
     kernels::ReportedKernel,
 };
 
+/// The pods of the agent: their namespace, and a label selector.
+#[derive(Clone, Debug)]
+pub struct AgentPodSource {
+    /// The namespace.
+    pub namespace: String,
+    /// The selector, as `kubectl get -l` takes it.
+    pub selector: String,
+}
+
 /// Starts a watch for each cache. They end when the set is dropped.
-pub fn start(client: &Client, cluster: &Arc<Cluster>) -> JoinSet<()> {
+pub fn start(client: &Client, cluster: &Arc<Cluster>, agent_pods: &AgentPodSource) -> JoinSet<()> {
     let mut watches = JoinSet::new();
     policies(&mut watches, client, cluster);
     workloads::<Pod>(&mut watches, client, cluster, Cache::Pod);
@@ -37,6 +46,7 @@ pub fn start(client: &Client, cluster: &Arc<Cluster>) -> JoinSet<()> {
     namespaces(&mut watches, client, cluster);
     nodes(&mut watches, client, cluster);
     agents(&mut watches, client, cluster);
+    pods_of_agents(&mut watches, client, cluster, agent_pods);
     watches
 }
 
@@ -130,5 +140,29 @@ fn agents(watches: &mut JoinSet<()>, client: &Client, cluster: &Arc<Cluster>) {
         };
         let health = (Cache::NodeTracing, cluster.health(Cache::NodeTracing));
         watch(api, Config::default(), health, read, |change| cluster.agents_changed(change)).await;
+    });
+}
+
+fn pods_of_agents(
+    watches: &mut JoinSet<()>,
+    client: &Client,
+    cluster: &Arc<Cluster>,
+    AgentPodSource { namespace, selector }: &AgentPodSource,
+) {
+    let api = Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<Pod>(&()));
+    let config = Config::default().labels(selector);
+    let cluster = Arc::clone(cluster);
+    watches.spawn(async move {
+        let health = (Cache::AgentPod, cluster.health(Cache::AgentPod));
+        watch(
+            api,
+            config,
+            health,
+            |object| Ok(objects::agent_pod(object)),
+            |change| {
+                cluster.agent_pods_changed(change);
+            },
+        )
+        .await;
     });
 }

@@ -1,6 +1,6 @@
 //! One watch: lists, then receives changes. Lists again if the API server no longer has the changes since (410).
 
-use std::{collections::HashSet, fmt::Debug, sync::atomic::Ordering};
+use std::{collections::HashSet, fmt::Debug, sync::atomic::Ordering, time::Duration};
 
 use futures::StreamExt as _;
 use kube::{
@@ -8,12 +8,42 @@ use kube::{
     api::Api,
     runtime::{
         WatchStreamExt as _,
+        utils::Backoff,
         watcher::{self, Event, watcher},
     },
 };
 use serde::de::DeserializeOwned;
 
 use super::{Cache, Health};
+
+/// Time before an interrupted watch restarts; doubles up to the second. A webhook that does not see changes decides by old
+/// ones, so the maximum is much shorter than the usual 30 s. There are few replicas.
+const RESTART: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
+/// The waits between the restarts of a watch.
+pub(crate) struct Restarts(Duration);
+
+impl Default for Restarts {
+    fn default() -> Self {
+        Self(RESTART.0)
+    }
+}
+
+impl Iterator for Restarts {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = self.0;
+        self.0 = (wait * 2).min(RESTART.1);
+        Some(wait)
+    }
+}
+
+impl Backoff for Restarts {
+    fn reset(&mut self) {
+        self.0 = RESTART.0;
+    }
+}
 
 /// A change of a cache.
 #[derive(Debug)]
@@ -55,7 +85,7 @@ pub async fn watch<K, T>(
 ) where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let mut stream = std::pin::pin!(watcher(api, config).default_backoff());
+    let mut stream = std::pin::pin!(watcher(api, config).backoff(Restarts::default()));
     let mut names = HashSet::new();
     let mut initial: Option<Vec<T>> = None;
     let read = |object: K, names: &mut HashSet<Name>| {
@@ -115,5 +145,19 @@ pub async fn watch<K, T>(
         }
         health.record_contact();
         health.objects.store(names.len() as u64, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restarts_wait_longer_and_never_long() {
+        let mut restarts = Restarts::default();
+        let waits: Vec<u128> = restarts.by_ref().take(6).map(|wait| wait.as_millis()).collect();
+        assert_eq!(waits, [500, 1000, 2000, 4000, 5000, 5000]);
+        restarts.reset();
+        assert_eq!(restarts.next(), Some(RESTART.0));
     }
 }

@@ -9,9 +9,9 @@ use gatewatch_policy::{
 };
 use serde_json::value::RawValue;
 
-use super::{CheckResult, Gate};
+use super::{COMPILED_HOOKS, CheckResult, Gate};
 use crate::{
-    cluster::StoredPolicy,
+    cluster::{AdmittedChange, StoredPolicy},
     review::{Operation, Request},
 };
 
@@ -19,23 +19,21 @@ use crate::{
 const KINDS: [&str; 2] = ["TracingPolicy", "TracingPolicyNamespaced"];
 
 impl Gate {
-    pub(super) fn policy(&self, request: &Request) -> CheckResult {
-        let mut result = CheckResult::default();
+    pub(super) fn policy(&self, request: &Request, result: &mut CheckResult) {
         if request.kind.group != "cilium.io" || !KINDS.contains(&request.kind.kind.as_str()) {
             result.notices.push(format!(
                 "gatewatch received a {}, which is not a policy; nothing was checked",
                 request.kind.kind
             ));
-            return result;
+            return;
         }
         let (object, old) = (read(request.object.as_deref()), read(request.old_object.as_deref()));
         match (request.operation, object, old) {
-            (Operation::Delete, _, Some(old)) => self.deleted(&old, &mut result),
-            (Operation::Create, Some(new), _) => self.applied(&new, None, &mut result),
-            (Operation::Update, Some(new), old) => self.applied(&new, old.as_ref(), &mut result),
+            (Operation::Delete, _, Some(old)) => self.deleted(&old, result),
+            (Operation::Create, Some(new), _) => self.applied(&new, None, result),
+            (Operation::Update, Some(new), old) => self.applied(&new, old.as_ref(), result),
             _ => {}
         }
-        result
     }
 
     fn deleted(&self, old: &Document, result: &mut CheckResult) {
@@ -45,6 +43,7 @@ impl Gate {
         if let Ok(was) = StoredPolicy::check(old) {
             let policy = IndexedPolicy::new(was.policy(), "default");
             result.diagnostics.extend(self.cluster.with_index(|index| index.on_policy_change(&policy, None)));
+            result.change = changes(policy, None);
         }
     }
 
@@ -59,7 +58,19 @@ impl Gate {
         let selection = modes.selection();
         let stored = match StoredPolicy::check(new) {
             Ok(stored) => {
-                result.diagnostics = self.cluster.kernels().assess(&stored.checked, selection);
+                let kernels = self.cluster.kernels();
+                let hooks = IndexedPolicy::hook_count(stored.policy());
+                if hooks.saturating_mul(kernels.list().len()) <= COMPILED_HOOKS {
+                    result.diagnostics = kernels.assess(&stored.checked, selection);
+                } else {
+                    result.unchecked.push("kernels");
+                }
+                if kernels.selects_no_node(&stored.checked) {
+                    result.notices.push(
+                        "spec.nodeSelector selects no node of the cluster, so no node runs this policy"
+                            .to_owned(),
+                    );
+                }
                 Some(stored)
             }
             Err(why) => {
@@ -83,11 +94,12 @@ impl Gate {
                 for empty in result.diagnostics.iter_mut().filter(|found| found.code == &EMPTY_SELECTOR) {
                     empty.message = format!("{}: {}", empty.message, index.selected(&policy));
                 }
-                result.diagnostics.extend(index.on_policy(&policy));
+                result.diagnostics.extend(index.on_policy_within(&policy, &result.limits));
                 if let Some(was) = &was {
                     result.diagnostics.extend(index.on_policy_change(was, Some(&policy)));
                 }
             });
+            result.change = was.and_then(|was| changes(was, Some(policy)));
         }
         if same {
             // Labels and annotations of a stored policy can always change.
@@ -96,6 +108,13 @@ impl Gate {
             }
         }
     }
+}
+
+/// The change of a policy, if it can leave pods without coverage.
+fn changes(old: IndexedPolicy, new: Option<IndexedPolicy>) -> Option<AdmittedChange> {
+    let same = new.as_ref().is_some_and(|new| new.scope == old.scope);
+    (old.scope.pods.is_some() && !same)
+        .then(|| AdmittedChange::Policy { old: Box::new(old), new: new.map(Box::new) })
 }
 
 /// The `spec` of a document, if it has one.

@@ -7,20 +7,19 @@ use serde_json::value::RawValue;
 use super::{CheckResult, Gate};
 use crate::{
     caches::objects::ReviewedObject,
+    cluster::AdmittedChange,
     review::{Operation, Request},
 };
 
 impl Gate {
-    pub(super) fn workload(&self, request: &Request) -> CheckResult {
-        let mut result = CheckResult::default();
+    pub(super) fn workload(&self, request: &Request, result: &mut CheckResult) {
         let kind = request.kind.kind.as_str();
         if (kind, request.kind.group.as_str()) == ("Namespace", "") {
-            self.namespace(request, &mut result);
-            return result;
+            return self.namespace(request, result);
         }
         // Deleting a workload deselects no pod that still exists.
         if !matches!(request.operation, Operation::Create | Operation::Update) {
-            return result;
+            return;
         }
         let namespace = request.namespace.as_deref().unwrap_or("default");
         let template = self.templates.path(kind, &request.kind.group);
@@ -37,13 +36,13 @@ impl Gate {
                 result
                     .notices
                     .push(format!("gatewatch cannot read this {kind}, so nothing was checked: {error}"));
-                return result;
+                return;
             }
-            None => return result,
+            None => return,
         };
         // The finalizers of an object that is being deleted must always be removable.
         if new.metadata.deletion_timestamp.is_some() {
-            return result;
+            return;
         }
         let new = new.workload(kind, namespace);
         // Objects of any API group with a template of pods are workloads.
@@ -52,22 +51,22 @@ impl Gate {
             result
                 .notices
                 .push(format!("gatewatch received a {kind}, which has no pods; nothing was checked"));
-            return result;
+            return;
         }
         let old = read(&request.old_object).and_then(Result::ok).map(|old| old.workload(kind, namespace));
         if old.as_ref().is_some_and(|old| has_same_shape(old, &new)) {
-            return result;
+            return;
         }
         if self.can_check_coverage(&mut result.notices) {
-            result.diagnostics = self.cluster.with_index(|index| {
-                let mut diagnostics = index.on_workload(&new);
+            let required = self.cluster.with_index(|index| {
+                result.diagnostics = index.on_workload_within(&new, &result.limits);
                 if let Some(old) = &old {
-                    diagnostics.extend(index.on_relabel(&old.shape, &new));
+                    result.diagnostics.extend(index.on_relabel(&old.shape, &new));
                 }
-                diagnostics
+                index.requires_coverage(namespace)
             });
+            result.change = required.then(|| AdmittedChange::Workload(Box::new(new)));
         }
-        result
     }
 }
 

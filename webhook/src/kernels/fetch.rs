@@ -1,10 +1,10 @@
 //! A kernel's profile from the agent of a node that runs it.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use axum::{
     body::Bytes,
-    http::{Request, StatusCode, Uri, header},
+    http::{Request, StatusCode, Uri, header, uri::PathAndQuery},
 };
 use gatewatch_kernel::Profile;
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -21,8 +21,11 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The URL.
-    #[error("invalid agent URL {0:?}: expected http:// with a host and a port")]
+    #[error("invalid agent URL {0:?}: expected http://ADDRESS:PORT/profile")]
     Url(String),
+    /// The URL has another machine's address.
+    #[error("refused agent URL {0:?}: its host is not an address of the node or of the agent's pod on it")]
+    Address(String),
     /// The connection failed.
     #[error("cannot reach {url}: {reason}")]
     Unreachable {
@@ -57,6 +60,26 @@ pub enum FetchError {
         /// The reported hash.
         expected: String,
     },
+}
+
+/// The path at which agents serve the profile.
+const PATH: &str = "/profile";
+
+/// Whether a URL is one at which the agent of a node can serve its profile. Anyone who may write `NodeTracing` chooses the
+/// URL, so it must have an address of the node or of its agent's pod.
+pub fn check_url(url: &str, allowed: &[IpAddr]) -> Result<(), FetchError> {
+    let bad = || FetchError::Url(url.to_owned());
+    let uri: Uri = url.parse().map_err(|_| bad())?;
+    let authority = uri.authority().ok_or_else(bad)?;
+    let host: Option<IpAddr> = authority.host().trim_matches(['[', ']']).parse().ok();
+    let path = uri.path_and_query().map(PathAndQuery::as_str);
+    if path != Some(PATH) || authority.as_str().contains('@') {
+        return Err(bad());
+    }
+    if host.is_none_or(|host| !allowed.contains(&host)) {
+        return Err(FetchError::Address(url.to_owned()));
+    }
+    Ok(())
 }
 
 /// Downloads the profile with this hash. Everything else is an error.
@@ -150,6 +173,26 @@ mod tests {
         assert_eq!(fetch(&url, &hash).await.unwrap().release, profile.release);
         let error = fetch(&url, "other").await.unwrap_err().to_string();
         assert!(error.contains("NodeTracing reports other"), "{error}");
+    }
+
+    #[test]
+    fn only_addresses_of_the_node_and_its_agent_are_called() {
+        let allowed = ["10.0.0.7".parse().unwrap(), "fd00::7".parse().unwrap()];
+        for url in ["http://10.0.0.7:2112/profile", "http://[fd00::7]:2112/profile"] {
+            assert!(check_url(url, &allowed).is_ok(), "{url}");
+        }
+        for url in [
+            "http://169.254.169.254:80/profile",
+            "http://localhost:2112/profile",
+            "http://10.0.0.7.example.com:2112/profile",
+            "http://10.0.0.7@10.0.0.8:2112/profile",
+            "http://10.0.0.8@10.0.0.7:2112/profile",
+            "http://10.0.0.7:2112/latest/meta-data",
+            "http://10.0.0.7:2112/profile?x",
+            "x",
+        ] {
+            assert!(check_url(url, &allowed).is_err(), "{url}");
+        }
     }
 
     #[tokio::test]

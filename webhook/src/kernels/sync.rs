@@ -2,13 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
 
 use gatewatch_kernel::Profile;
 
-use super::fetch::fetch;
+use super::fetch::{FetchError, check_url, fetch};
 use crate::cluster::Cluster;
 
 /// Changes come in bursts: a node joins, its agent reports.
@@ -38,11 +39,21 @@ async fn sync_once(
     logged: &mut BTreeSet<String>,
 ) -> bool {
     let mut wanted = BTreeMap::<String, Vec<String>>::new();
-    for agent in cluster.agents().into_values() {
-        wanted.entry(agent.kernel.hash).or_default().extend(agent.kernel.endpoint);
+    let (nodes, pods) = (cluster.nodes(), cluster.agent_pods());
+    for (name, agent) in cluster.agents() {
+        let node = nodes.get(&name).map(|node| &node.addresses);
+        let pods = pods.values().filter(|pod| pod.node == name).map(|pod| &pod.addresses);
+        let allowed: Vec<IpAddr> = node.into_iter().chain(pods).flatten().copied().collect();
+        let endpoints = wanted.entry(agent.kernel.hash).or_default();
+        match agent.kernel.endpoint.map(|url| check_url(&url, &allowed).map(|()| url)) {
+            Some(Ok(url)) => endpoints.push(url),
+            Some(Err(error)) => log_once(logged, &error),
+            None => {}
+        }
     }
     profiles.retain(|hash, _| wanted.contains_key(hash));
     let mut complete = true;
+    // A URL that is refused now may be allowed after the node or the pod has its address, which is a change.
     for (hash, endpoints) in wanted.into_iter().filter(|(_, endpoints)| !endpoints.is_empty()) {
         if profiles.contains_key(&hash) {
             continue;
@@ -55,12 +66,7 @@ async fn sync_once(
                     found = Some(profile);
                     break;
                 }
-                Err(error) => {
-                    let text = error.to_string();
-                    if logged.insert(text.clone()) {
-                        tracing::warn!("a kernel profile is missing: {text}");
-                    }
-                }
+                Err(error) => log_once(logged, &error),
             }
         }
         match found {
@@ -72,4 +78,11 @@ async fn sync_once(
         logged.clear();
     }
     complete
+}
+
+fn log_once(logged: &mut BTreeSet<String>, error: &FetchError) {
+    let text = error.to_string();
+    if logged.insert(text.clone()) {
+        tracing::warn!("a kernel profile is missing: {text}");
+    }
 }

@@ -15,7 +15,7 @@ use kube::{
 use serde_json::json;
 
 use super::{DATA_KEY, Modes, ModesError};
-use crate::cluster::Cluster;
+use crate::{caches::watch::Restarts, cluster::Cluster};
 
 /// The annotation of the `ConfigMap` with the state of its modes.
 const STATE: &str = "gatewatch.dev/modes";
@@ -24,7 +24,7 @@ const STATE: &str = "gatewatch.dev/modes";
 pub async fn watch(client: Client, namespace: String, name: String, cluster: Arc<Cluster>) {
     let api = Api::<ConfigMap>::namespaced(client, &namespace);
     let config = Config::default().fields(&format!("metadata.name={name}"));
-    let mut stream = std::pin::pin!(watcher(api.clone(), config).default_backoff());
+    let mut stream = std::pin::pin!(watcher(api.clone(), config).backoff(Restarts::default()));
     let mut listed = None;
     while let Some(event) = stream.next().await {
         let map = match event {

@@ -1,7 +1,7 @@
 //! Which of the replicas writes: the one that holds the Lease. All of them answer requests.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::api::{Api, PostParams};
+use parking_lot::Mutex;
 
 use crate::cluster::Cluster;
 
@@ -20,6 +21,30 @@ const LEASE_DURATION: Duration = Duration::from_secs(15);
 const RETRY_PERIOD: Duration = Duration::from_secs(3);
 /// A replica that cannot renew the Lease stops leading after this time, which is before others acquire it.
 const RENEW_DEADLINE: Duration = Duration::from_secs(12);
+/// Time limit of one attempt, which is two requests. A server that accepts a request and does not answer must leave time
+/// for another attempt before the deadline.
+const ATTEMPT: Duration = Duration::from_secs(4);
+
+/// Whether this replica leads. Leadership ends with its deadline, whatever the task that renews the Lease is doing.
+#[derive(Debug, Default)]
+pub struct Leadership(Mutex<Option<Instant>>);
+
+impl Leadership {
+    /// Whether this replica leads now.
+    pub fn holds(&self) -> bool {
+        self.left().is_some()
+    }
+
+    /// The time until leadership ends, unless the Lease is renewed. `None` if this replica does not lead.
+    pub fn left(&self) -> Option<Duration> {
+        let until = (*self.0.lock())?;
+        until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    }
+
+    fn set(&self, until: Option<Instant>) {
+        *self.0.lock() = until;
+    }
+}
 
 /// A replica that tries to hold the Lease.
 pub struct LeaseCandidate {
@@ -28,6 +53,7 @@ pub struct LeaseCandidate {
     identity: String,
     /// The version of another replica's Lease, and when it was first observed. Clocks of other machines do not matter.
     seen: Option<(String, Instant)>,
+    /// When the last successful renewal was sent. Others count from a later time: they have to receive it first.
     renewed: Option<Instant>,
 }
 
@@ -37,17 +63,21 @@ impl LeaseCandidate {
         Self { api, name, identity, seen: None, renewed: None }
     }
 
-    /// Tries to hold the Lease, and updates [`Cluster::leads`]. Never returns.
+    /// Tries to hold the Lease, and updates [`Cluster::leadership`]. Never returns.
     pub async fn run(mut self, cluster: Arc<Cluster>) {
+        let mut led = false;
         loop {
-            if let Err(error) = self.try_acquire_or_renew().await {
-                tracing::warn!("the Lease {}: {error}", self.name);
+            match tokio::time::timeout(ATTEMPT, self.try_acquire_or_renew()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!("the Lease {}: {error}", self.name),
+                Err(_) => tracing::warn!("the Lease {}: no answer within {} s", self.name, ATTEMPT.as_secs()),
             }
-            // Another replica can acquire a Lease that is not renewed in time.
-            let leads = self.renewed.is_some_and(|at| at.elapsed() < RENEW_DEADLINE);
-            if cluster.leads.swap(leads, Ordering::AcqRel) != leads {
+            cluster.leadership.set(self.renewed.map(|sent| sent + RENEW_DEADLINE));
+            let leads = cluster.leadership.holds();
+            if led != leads {
                 tracing::info!(identity = self.identity, leads, "the Lease");
             }
+            led = leads;
             tokio::time::sleep(RETRY_PERIOD).await;
         }
     }
@@ -56,8 +86,9 @@ impl LeaseCandidate {
         let Some(mut lease) = self.api.get_opt(&self.name).await? else {
             let mut lease = Lease { spec: Some(self.spec(0)), ..Lease::default() };
             lease.metadata.name = Some(self.name.clone());
+            let sent = Instant::now();
             let created = self.api.create(&PostParams::default(), &lease).await;
-            return self.record(created);
+            return self.record(sent, created);
         };
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.unwrap_or_default();
@@ -81,14 +112,15 @@ impl LeaseCandidate {
         }
         lease.spec = Some(new);
         lease.metadata.managed_fields = None;
+        let sent = Instant::now();
         let replaced = self.api.replace(&self.name, &PostParams::default(), &lease).await;
-        self.record(replaced)
+        self.record(sent, replaced)
     }
 
-    fn record(&mut self, written: Result<Lease, kube::Error>) -> Result<(), kube::Error> {
+    fn record(&mut self, sent: Instant, written: Result<Lease, kube::Error>) -> Result<(), kube::Error> {
         match written {
             Ok(_) => {
-                self.renewed = Some(Instant::now());
+                self.renewed = Some(sent);
                 Ok(())
             }
             // Another replica was faster.

@@ -20,13 +20,43 @@ use serde_json::json;
 
 use super::{Nodes, keep_transition, spec, status};
 use crate::{
-    cluster::{Cluster, StoredPolicy},
+    cluster::{Cluster, StoredPolicy, by_node},
     kernels::Kernels,
 };
 
 const MANAGER: &str = "gatewatch-webhook";
 /// Interval of writing. It merges a burst of changes, and limits the requests for one policy.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// Failed objects of a round that are logged one by one.
+const LOGGED: usize = 3;
+
+/// The reason why an object is not written.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    /// This replica does not lead any more.
+    #[error("this replica no longer holds the Lease")]
+    NotLeader,
+    /// The API server returned an error.
+    #[error(transparent)]
+    Api(kube::Error),
+}
+
+impl WriteError {
+    fn is_not_found(&self) -> bool {
+        matches!(self, Self::Api(kube::Error::Api(answer)) if answer.code == 404)
+    }
+}
+
+/// The result of a round of writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    /// Everything is written.
+    Complete,
+    /// Some objects could not be written.
+    SomeFailed,
+    /// The existing statuses could not be read, or this replica lost the Lease.
+    Stopped,
+}
 
 /// The writer of one replica.
 pub struct Writer {
@@ -70,7 +100,7 @@ impl Writer {
         let mut done: Option<(u64, Instant)> = None;
         loop {
             tokio::time::sleep(INTERVAL).await;
-            let leads = self.cluster.leads.load(Ordering::Acquire);
+            let leads = self.cluster.leadership.holds();
             if !leads || !self.cluster.unsynced().is_empty() {
                 led = false;
                 continue;
@@ -83,18 +113,24 @@ impl Writer {
             // Statuses of other replicas are read once after becoming leader, and manual changes at every recheck.
             let reload = !led || done.is_none_or(|(_, at)| at.elapsed() >= self.recheck);
             match self.write_all(reload).await {
-                Ok(()) => {
-                    led = true;
-                    done = Some((version, Instant::now()));
-                }
-                Err(error) => tracing::warn!("cannot write PolicyCoverage, retrying: {error}"),
+                Round::Complete => (led, done) = (true, Some((version, Instant::now()))),
+                // The existing statuses are known, so they need not be read again.
+                Round::SomeFailed => led = true,
+                Round::Stopped => {}
             }
         }
     }
 
+    /// Makes a request for as long as this replica leads. A request that hangs ends with the leadership, so another
+    /// replica's statuses are never overwritten.
+    async fn request<T>(&self, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, WriteError> {
+        let left = self.cluster.leadership.left().ok_or(WriteError::NotLeader)?;
+        tokio::time::timeout(left, call).await.map_err(|_| WriteError::NotLeader)?.map_err(WriteError::Api)
+    }
+
     /// Reads the existing statuses.
-    async fn read_existing(&mut self) -> Result<(), kube::Error> {
-        let all = self.guarded.list(&ListParams::default()).await?;
+    async fn read_existing(&mut self) -> Result<(), WriteError> {
+        let all = self.request(self.guarded.list(&ListParams::default())).await?;
         self.written = all
             .items
             .into_iter()
@@ -108,23 +144,26 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes all statuses that have changed. With `reload`, the existing ones are read first.
-    async fn write_all(&mut self, reload: bool) -> Result<(), kube::Error> {
-        if reload {
-            self.read_existing().await?;
+    /// Writes all statuses that have changed. With `reload`, the existing ones are read first. An object that cannot be
+    /// written does not keep the others from being written.
+    async fn write_all(&mut self, reload: bool) -> Round {
+        if reload && let Err(error) = self.read_existing().await {
+            tracing::warn!("cannot read PolicyCoverage, retrying: {error}");
+            return Round::Stopped;
         }
-        let (nodes, agents) = (self.cluster.nodes(), self.cluster.agents());
+        let (nodes, agents, pods) = (self.cluster.nodes(), self.cluster.agents(), self.cluster.agent_pods());
+        let pods = by_node(&pods);
         let kernels = self.cluster.kernels();
         let modes = self.cluster.modes();
         let by_gatewatch = modes.selection().includes(Target::Gatewatch);
-        let nodes = Nodes { nodes: &nodes, agents: &agents, by_gatewatch };
+        let nodes = Nodes { nodes: &nodes, agents: &agents, pods: &pods, by_gatewatch };
         let policies = self.cluster.policies();
         let ids: BTreeSet<&PolicyId> = policies.iter().map(|stored| &stored.id).collect();
         self.cached.retain(|id, _| ids.contains(id));
         let mut names = BTreeSet::new();
+        let mut failed = 0;
         for stored in &policies {
-            let target = spec(&stored.id);
-            let name = match target.object_name() {
+            let name = match spec(&stored.id).object_name() {
                 Ok(name) => name,
                 Err(error) => {
                     tracing::debug!("{error}");
@@ -135,45 +174,70 @@ impl Writer {
             let on_kernels = self.diagnostics(stored, &kernels, modes.selection());
             let now = Time(Timestamp::now());
             let mut status = self.cluster.with_index(|index| status(stored, &on_kernels, index, nodes, now));
-            let before = self.written.get(&name);
-            if let Some(before) = before {
+            if let Some(before) = self.written.get(&name) {
                 keep_transition(&mut status, before);
                 if *before == status {
                     continue;
                 }
             }
-            let before = before.cloned();
-            let params = PatchParams::apply(MANAGER).force();
-            if before.is_none() {
-                self.api.patch(&name, &params, &Patch::Apply(PolicyCoverage::new(&name, target))).await?;
+            match self.write_one(stored, name.clone(), status).await {
+                Ok(()) => {}
+                Err(WriteError::NotLeader) => return Round::Stopped,
+                Err(error) => self.log_failure(&mut failed, &name, &error),
             }
-            let patch = json!({
-                "apiVersion": "gatewatch.dev/v1alpha1", "kind": "PolicyCoverage",
-                "metadata": {"name": name}, "status": status,
-            });
-            match self.api.patch_status(&name, &params, &Patch::Apply(patch)).await {
-                Ok(_) => {}
-                // It was deleted meanwhile. The next round creates it again.
-                Err(kube::Error::Api(answer)) if answer.code == 404 => {
-                    self.written.remove(&name);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            }
-            if let Some(before) = &before {
-                self.write_events(stored, before, &status).await;
-            }
-            self.written.insert(name, status);
         }
         let gone: Vec<String> = self.written.keys().filter(|name| !names.contains(*name)).cloned().collect();
         for name in gone {
-            match self.api.delete(&name, &DeleteParams::default()).await {
-                Ok(_) => {}
-                Err(kube::Error::Api(answer)) if answer.code == 404 => {}
-                Err(error) => return Err(error),
+            match self.request(self.api.delete(&name, &DeleteParams::default())).await {
+                Ok(_) => drop(self.written.remove(&name)),
+                Err(error) if error.is_not_found() => drop(self.written.remove(&name)),
+                Err(WriteError::NotLeader) => return Round::Stopped,
+                Err(error) => self.log_failure(&mut failed, &name, &error),
             }
-            self.written.remove(&name);
         }
+        if failed > LOGGED {
+            tracing::warn!("cannot write {} more PolicyCoverages, retrying", failed - LOGGED);
+        }
+        if failed == 0 { Round::Complete } else { Round::SomeFailed }
+    }
+
+    fn log_failure(&self, failed: &mut usize, name: &str, error: &WriteError) {
+        *failed += 1;
+        self.cluster.status_write_failures.fetch_add(1, Ordering::Relaxed);
+        if *failed <= LOGGED {
+            tracing::warn!("cannot write PolicyCoverage {name}, retrying: {error}");
+        }
+    }
+
+    async fn write_one(
+        &mut self,
+        stored: &StoredPolicy,
+        name: String,
+        status: PolicyCoverageStatus,
+    ) -> Result<(), WriteError> {
+        let before = self.written.get(&name).cloned();
+        let params = PatchParams::apply(MANAGER).force();
+        if before.is_none() {
+            let object = Patch::Apply(PolicyCoverage::new(&name, spec(&stored.id)));
+            self.request(self.api.patch(&name, &params, &object)).await?;
+        }
+        let patch = json!({
+            "apiVersion": "gatewatch.dev/v1alpha1", "kind": "PolicyCoverage",
+            "metadata": {"name": name}, "status": status,
+        });
+        match self.request(self.api.patch_status(&name, &params, &Patch::Apply(patch))).await {
+            Ok(_) => {}
+            // It was deleted meanwhile. The next round creates it again.
+            Err(error) if error.is_not_found() => {
+                self.written.remove(&name);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        if let Some(before) = &before {
+            self.write_events(stored, before, &status).await;
+        }
+        self.written.insert(name, status);
         Ok(())
     }
 
@@ -200,6 +264,10 @@ impl Writer {
         };
         self.cached.insert(stored.id.clone(), cached);
         diagnostics
+    }
+
+    async fn publish(&self, event: &Event, about: &ObjectReference) -> Result<(), WriteError> {
+        self.request(self.recorder.publish(event, about)).await
     }
 
     /// Writes Events about what got worse.
@@ -235,7 +303,7 @@ impl Writer {
                 action: "Watch".to_owned(),
                 secondary: None,
             };
-            if let Err(error) = self.recorder.publish(&event, &reference).await {
+            if let Err(error) = self.publish(&event, &reference).await {
                 tracing::warn!("cannot write an Event: {error}");
             }
         }

@@ -2,6 +2,8 @@
 //! API server.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod races;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use gatewatch_coverage::{Labels, Shape, Workload, templates::Templates};
@@ -16,10 +18,10 @@ use gatewatch_webhook::{
     },
     cluster::{Agent, Cluster, StoredPolicy},
     gate::{Endpoint, Gate},
-    kernels::ReportedKernel,
+    kernels::{Node, ReportedKernel},
     modes::Modes,
     review::{Answer, parse},
-    status::{Nodes, status},
+    status::{Nodes, confirm::AgentPod, status},
 };
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::{Value, json};
@@ -42,7 +44,37 @@ fn cluster() -> Arc<Cluster> {
     cluster.policies_changed(Change::Reset(vec![stored]), false);
     cluster.workloads_changed(Change::Apply(pod("tie", &[("org", "empire")])), Cache::Pod);
     cluster.assume_synced();
+    loaded(&cluster, &[("empire", 3)]);
     cluster
+}
+
+/// A node with a live agent that has loaded these policies in these generations.
+fn loaded(cluster: &Cluster, policies: &[(&str, i64)]) {
+    let node = Node { boot_id: "boot".into(), ..Node::default() };
+    cluster.nodes_changed(Change::Apply(("node".to_owned(), node)));
+    cluster.agent_pods_changed(Change::Apply(("agent".to_owned(), agent_pod("node"))));
+    let policies = policies.iter().map(|(name, generation)| on_node(name, *generation, PolicyState::Loaded));
+    cluster.agents_changed(Change::Apply(("node".to_owned(), agent("node", policies.collect()))));
+}
+
+fn agent_pod(node: &str) -> AgentPod {
+    AgentPod { node: node.to_owned(), uid: format!("{node}-agent"), ready: true, addresses: Vec::new() }
+}
+
+fn on_node(name: &str, generation: i64, state: PolicyState) -> PolicyOnNode {
+    PolicyOnNode {
+        name: name.to_owned(),
+        namespace: String::new(),
+        observed_generation: Some(generation),
+        reason: None,
+        state,
+    }
+}
+
+fn agent(node: &str, policies: Vec<PolicyOnNode>) -> Agent {
+    let status = NodeTracingStatus::new("s".into(), policies)
+        .reported_by(Some(format!("{node}-agent")), Some("boot".to_owned()));
+    Agent { kernel: ReportedKernel { release: "6.12".into(), hash: "h".into(), endpoint: None }, status }
 }
 
 fn ask(
@@ -53,12 +85,23 @@ fn ask(
     old: &Value,
     new: &Value,
 ) -> Answer {
+    ask_with(cluster, endpoint, (operation, false), kind, old, new)
+}
+
+fn ask_with(
+    cluster: &Arc<Cluster>,
+    endpoint: Endpoint,
+    (operation, dry_run): (&str, bool),
+    kind: &str,
+    old: &Value,
+    new: &Value,
+) -> Answer {
     let group = if endpoint == Endpoint::Policies { "cilium.io" } else { "" };
     let body = json!({
         "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
         "request": {"uid": "u", "kind": {"group": group, "version": "v", "kind": kind}, "operation": operation,
             "name": "x", "namespace": if endpoint == Endpoint::Policies { "" } else { "test" },
-            "userInfo": {"username": "me"}, "object": new, "oldObject": old},
+            "userInfo": {"username": "me"}, "object": new, "oldObject": old, "dryRun": dry_run},
     });
     let request = parse(&serde_json::to_vec(&body).unwrap()).unwrap();
     Gate::new(Arc::clone(cluster), "https://docs").decide(endpoint, &request).answer
@@ -134,7 +177,8 @@ fn a_namespace_is_told_what_it_requires() {
     };
     let (required, full) = change(&plain, &namespace("true"));
     assert!(
-        required.contains("GW113") && required.contains("1 pod in `test` is not selected by any policy"),
+        required.contains("GW113")
+            && required.contains("1 pod in `test` is not selected by any loaded policy"),
         "{required}"
     );
     assert!(full.contains("`org=alliance` (1)"), "{full}");
@@ -208,29 +252,21 @@ fn an_exempt_user_hears_nothing_and_the_audit_log_why() {
 fn a_status_says_where_a_policy_runs_and_whom_it_watches() {
     let cluster = cluster();
     let stored = StoredPolicy::read(&policy("empire", &json!({"org": "empire"}))).unwrap();
-    let agent = |state, reason: Option<&str>| {
-        let on_node = PolicyOnNode {
-            name: "empire".into(),
-            namespace: String::new(),
-            observed_generation: None,
-            reason: reason.map(str::to_owned),
-            state,
-        };
-        Agent {
-            kernel: ReportedKernel { release: "6.12".into(), hash: "h".into(), endpoint: None },
-            status: NodeTracingStatus::new("s".into(), vec![on_node]),
-        }
+    let agent = |node: &str, state, reason: Option<&str>| {
+        agent(node, vec![PolicyOnNode { reason: reason.map(str::to_owned), ..on_node("empire", 3, state) }])
     };
-    let nodes = ["a", "b", "c"].map(|name| (name.to_owned(), gatewatch_webhook::kernels::Node::default()));
-    let nodes = BTreeMap::from(nodes);
+    let node = Node { boot_id: "boot".into(), ..Node::default() };
+    let nodes = BTreeMap::from(["a", "b", "c"].map(|name| (name.to_owned(), node.clone())));
+    let live = ["a", "b", "c"].map(agent_pod);
     let mut agents = BTreeMap::from([
-        ("a".to_owned(), agent(PolicyState::Loaded, None)),
-        ("b".to_owned(), agent(PolicyState::Failed, Some("no such function"))),
+        ("a".to_owned(), agent("a", PolicyState::Loaded, None)),
+        ("b".to_owned(), agent("b", PolicyState::Failed, Some("no such function"))),
     ]);
     let now = Time(Timestamp::UNIX_EPOCH);
     let on_kernels = cluster.kernels().assess(&stored.checked, cluster.modes().selection());
     let of = |agents: &BTreeMap<String, Agent>, by_gatewatch: bool| {
-        let nodes = Nodes { nodes: &nodes, agents, by_gatewatch };
+        let pods = live.iter().map(|pod| (pod.node.as_str(), vec![(pod.uid.as_str(), pod)])).collect();
+        let nodes = Nodes { nodes: &nodes, agents, pods: &pods, by_gatewatch };
         cluster.with_index(|index| status(&stored, &on_kernels, index, nodes, now.clone()))
     };
     let partly = of(&agents, true);
@@ -238,8 +274,8 @@ fn a_status_says_where_a_policy_runs_and_whom_it_watches() {
     assert_eq!((partly.nodes.loaded, partly.nodes.failed, partly.nodes.pending), (1, 1, 1));
     assert_eq!(partly.failed_nodes[0].reason, "no such function");
     assert_eq!(partly.conditions[0].reason, "NodesFailed");
-    agents.insert("b".to_owned(), agent(PolicyState::Loaded, None));
-    agents.insert("c".to_owned(), agent(PolicyState::Skipped, Some("another node")));
+    agents.insert("b".to_owned(), agent("b", PolicyState::Loaded, None));
+    agents.insert("c".to_owned(), agent("c", PolicyState::Skipped, Some("another node")));
     let covered = of(&agents, true);
     assert_eq!(covered.conditions[0].status, "True", "{covered:?}");
     assert_eq!(covered.warnings, 0);

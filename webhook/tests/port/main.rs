@@ -2,147 +2,22 @@
 //! the next request is served.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod attacks;
+mod server;
+
 use std::{
-    net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
-use gatewatch_serving::{Draining, Transport, bind};
-use gatewatch_webhook::{
-    cluster::Cluster,
-    gate::Gate,
-    http::{LIMITS, ReviewState, reviews},
-    metrics::Metrics,
-    tls::{
-        Certificates, Pair,
-        authority::{Material, Settings},
-        provider, server_config,
-    },
-};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
+use gatewatch_webhook::tls::authority::Settings;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    sync::oneshot,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// A server with an empty cluster behind it.
-struct Server {
-    address: SocketAddr,
-    certificates: Arc<Certificates>,
-    material: Material,
-    draining: Draining,
-    stop: oneshot::Sender<()>,
-    ended: tokio::task::JoinHandle<std::io::Result<()>>,
-}
-
-fn settings() -> Settings {
-    let day = Duration::from_hours(24);
-    Settings { ca_life: 300 * day, leaf_life: 30 * day, settle: day, names: vec!["127.0.0.1".to_owned()] }
-}
-
-fn pair(material: &Material) -> Pair {
-    let leaf = &material.leaf;
-    let now = SystemTime::now();
-    Pair::read(leaf.certificate.as_bytes(), leaf.key.as_bytes(), &provider(), now).unwrap()
-}
-
-impl Server {
-    fn start() -> Self {
-        let material = Material::new(&settings(), SystemTime::now()).unwrap();
-        let certificates = Arc::new(Certificates::default());
-        certificates.replace(pair(&material));
-        let cluster = Arc::new(Cluster::default());
-        let metrics = Arc::new(Metrics::new(Arc::clone(&cluster), Arc::clone(&certificates)).unwrap());
-        let app = Arc::new(ReviewState { gate: Gate::new(cluster, "https://docs"), metrics });
-        let config = server_config(Arc::clone(&certificates), provider()).unwrap();
-        let listener = bind("127.0.0.1:0".parse().unwrap(), "").unwrap();
-        let address = listener.local_addr().unwrap();
-        let draining = Draining::default();
-        let (stop, stopped) = oneshot::channel();
-        let stopped = async move { drop(stopped.await) };
-        let transport = Transport::Tls(Arc::new(config));
-        let server = gatewatch_serving::Server { limits: LIMITS, transport, draining: draining.clone() };
-        let ended = tokio::spawn(server.run(listener, reviews(app), stopped));
-        Self { address, certificates, material, draining, stop, ended }
-    }
-
-    async fn connect(&self) -> std::io::Result<TlsStream<TcpStream>> {
-        self.connect_trusting(&self.material.bundle()).await
-    }
-
-    async fn connect_trusting(&self, bundle: &str) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
-            roots.add(certificate.unwrap()).unwrap();
-        }
-        let config = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let stream = TcpStream::connect(self.address).await?;
-        let name = ServerName::IpAddress(self.address.ip().into());
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
-    }
-
-    /// One request on a connection of its own: status and body.
-    async fn post(&self, path: &str, body: &[u8]) -> (u16, String) {
-        let mut stream = self.connect().await.unwrap();
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).await.unwrap();
-        // A server that has heard enough answers before it has read everything.
-        let _ = stream.write_all(body).await;
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
-        let answer = String::from_utf8(answer).unwrap();
-        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        (status, body.to_owned())
-    }
-
-    async fn review(&self, path: &str, review: &Value) -> Value {
-        let (status, body) = self.post(path, &serde_json::to_vec(review).unwrap()).await;
-        assert_eq!(status, 200, "{body}");
-        serde_json::from_str(&body).unwrap()
-    }
-
-    /// What an API server asks is answered, quickly.
-    async fn is_well(&self) {
-        let start = Instant::now();
-        let answer =
-            self.review("/validate/policies", &review("TracingPolicy", "cilium.io", &bad_policy())).await;
-        assert_eq!(answer["response"]["allowed"], false, "{answer}");
-        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
-    }
-}
-
-fn review(kind: &str, group: &str, object: &Value) -> Value {
-    json!({
-        "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
-        "request": {"uid": "u", "kind": {"group": group, "version": "v", "kind": kind}, "operation": "CREATE",
-            "name": "p", "namespace": "n", "userInfo": {"username": "me"}, "object": object},
-    })
-}
-
-fn bad_policy() -> Value {
-    json!({"apiVersion": "cilium.io/v1alpha1", "kind": "TracingPolicy", "metadata": {"name": "p"},
-    "spec": {"kprobes": [
-        {"call": "security_file_permission", "syscall": false, "message": "two faults",
-            "args": [{"index": 0, "type": "file"}],
-            "selectors": [{"matchArgs": [{"index": 1, "operator": "Equal", "values": ["4"]}]}]},
-        {"call": "securty_file_permission", "syscall": false, "message": "ok"},
-    ]}})
-}
+use self::server::{SECRET, Server, at, bad_policy, pair, review, settings};
 
 #[tokio::test]
 async fn all_errors_come_at_once_before_any_cache_is_filled() {
@@ -168,11 +43,12 @@ async fn what_is_no_review_has_a_clear_answer() {
     let mut old = review("Pod", "", &json!({}));
     old["apiVersion"] = json!("admission.k8s.io/v1beta1");
     let old = serde_json::to_vec(&old).unwrap();
+    let (policies, workloads) = (&at("/validate/policies"), &at("/validate/workloads"));
     let cases: [(&str, &[u8], u16, &str); 5] = [
-        ("/validate/policies", b"<html>", 400, "not JSON"),
-        ("/validate/policies", b"", 400, "not JSON"),
-        ("/validate/workloads", &old, 400, "v1beta1"),
-        ("/validate/workloads", b"{}", 400, "without apiVersion"),
+        (policies, b"<html>", 400, "not JSON"),
+        (policies, b"", 400, "not JSON"),
+        (workloads, &old, 400, "v1beta1"),
+        (workloads, b"{}", 400, "without apiVersion"),
         ("/other", b"{}", 404, "/validate/policies"),
     ];
     for (path, body, status, text) in cases {
@@ -209,7 +85,7 @@ async fn large_objects() {
     large["metadata"]["annotations"] = json!({"a": "x".repeat(3 << 20)});
     let answer = server.review("/validate/policies", &review("TracingPolicy", "cilium.io", &large)).await;
     assert_eq!(answer["response"]["allowed"], false);
-    let (status, _) = server.post("/validate/policies", &vec![b' '; 9 << 20]).await;
+    let (status, _) = server.post(&at("/validate/policies"), &vec![b' '; 9 << 20]).await;
     // Either the answer arrives or the connection is closed while the client still writes.
     assert!(status == 413 || status == 0, "{status}");
     server.is_well().await;
@@ -280,8 +156,10 @@ async fn an_ending_server_answers_what_has_begun() {
     let server = Server::start();
     let body = serde_json::to_vec(&review("TracingPolicy", "cilium.io", &bad_policy())).unwrap();
     let mut begun = server.connect().await.unwrap();
-    let head =
-        format!("POST /validate/policies HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST /validate/policies/{SECRET} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     begun.write_all(head.as_bytes()).await.unwrap();
     begun.write_all(&body[..10]).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
