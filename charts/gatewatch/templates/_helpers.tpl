@@ -46,6 +46,12 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- define "gatewatch.modes" -}}{{ include "gatewatch.fullname" . }}-modes{{- end }}
 {{- define "gatewatch.certificate" -}}{{ include "gatewatch.webhook" . }}-tls{{- end }}
 
+{{/* The Secret that the gate's replicas share and write. cert-manager writes its own Secret. */}}
+{{- define "gatewatch.shared" -}}
+{{- if eq .Values.webhook.certificates.source "self" }}{{ include "gatewatch.certificate" . }}
+{{- else }}{{ include "gatewatch.webhook" . }}-path{{ end }}
+{{- end }}
+
 {{/* The enabled standard and application policies, as a JSON list of names. */}}
 {{- define "gatewatch.policies" -}}
 {{- $names := list }}

@@ -9,10 +9,10 @@
 {{- range .Values.webhook.templates }}
 - --template={{ .kind }}.{{ .group }}={{ .path }}
 {{- end }}
-{{- if eq .Values.webhook.certificates.source "self" }}
-- --tls-secret={{ include "gatewatch.certificate" . }}
+- --agent-selector=app.kubernetes.io/instance={{ .Release.Name }},app.kubernetes.io/component=agent
+- --tls-secret={{ include "gatewatch.shared" . }}
 - --registrations={{ include "gatewatch.fullname" . }}
-{{- else }}
+{{- if ne .Values.webhook.certificates.source "self" }}
 - --tls-dir=/etc/gatewatch/tls
 {{- end }}
 {{- end }}

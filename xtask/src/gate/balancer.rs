@@ -5,7 +5,7 @@ use std::{
     io,
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
@@ -32,6 +32,9 @@ pub(crate) struct Backend {
 #[derive(Debug)]
 pub(crate) struct Balancer {
     port: u16,
+    sticky: Arc<AtomicBool>,
+    /// Open connections of clients.
+    open: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Balancer {
@@ -42,11 +45,20 @@ impl Balancer {
         let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen on loopback")?;
         let port = listener.local_addr()?.port();
         let turn = Arc::new(AtomicUsize::new(0));
+        let sticky = Arc::new(AtomicBool::new(false));
+        let stays = Arc::clone(&sticky);
+        let open = Arc::new(Mutex::new(Vec::<TcpStream>::new()));
+        let clients = Arc::clone(&open);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let (backends, turn) = (backends.clone(), Arc::clone(&turn));
+                let mut known = clients.lock().unwrap_or_else(PoisonError::into_inner);
+                known.retain(|client| client.peer_addr().is_ok());
+                known.extend(client.try_clone());
+                drop(known);
+                let step = usize::from(!stays.load(Ordering::Relaxed));
                 thread::spawn(move || {
-                    let first = turn.fetch_add(1, Ordering::Relaxed);
+                    let first = turn.fetch_add(step, Ordering::Relaxed);
                     let (mut order, rest): (Vec<_>, Vec<_>) = (0..backends.len())
                         .map(|i| &backends[(first + i) % backends.len()])
                         .partition(|(_, ready)| ready.load(Ordering::Relaxed));
@@ -60,7 +72,17 @@ impl Balancer {
                 });
             }
         });
-        Ok(Self { port })
+        Ok(Self { port, sticky, open })
+    }
+
+    /// Whether connections stay at one replica, as with a Service's `sessionAffinity: ClientIP`. Closes those that are
+    /// open.
+    pub(crate) fn set_sticky(&self, sticky: bool) {
+        self.sticky.store(sticky, Ordering::Relaxed);
+        for client in self.open.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // One that has ended already is what is wanted.
+            let _ = client.shutdown(Shutdown::Both);
+        }
     }
 
     /// Its port.
@@ -83,7 +105,7 @@ fn probed(port: u16) -> Arc<AtomicBool> {
 }
 
 /// Passes bytes on both ways until one side ends.
-pub(super) fn join(client: TcpStream, backend: TcpStream) -> io::Result<()> {
+fn join(client: TcpStream, backend: TcpStream) -> io::Result<()> {
     client.set_nodelay(true)?;
     backend.set_nodelay(true)?;
     let (mut from_client, mut to_backend) = (client.try_clone()?, backend.try_clone()?);

@@ -3,7 +3,9 @@
 //! The checks run one after the other on one cluster, in this order. The certificates live for minutes, so that they are
 //! renewed while all else is tested.
 
+mod agents;
 mod answers;
+mod attacks;
 mod coverage;
 mod failures;
 mod kernels;
@@ -38,9 +40,20 @@ const CHECKS: &[Check] = &[
     ("deleting a policy names the pods that it no longer covers", coverage::delete_policy),
     ("a namespace that requires coverage rejects pods that no policy selects", coverage::required),
     ("coverage is an object that people can read", coverage::object),
+    ("requests without the secret of the registration are refused", attacks::secret),
+    ("hints to authors of a namespace name no other namespace", attacks::hints),
+    ("a nodeSelector that selects no node is a warning", attacks::no_node),
+    ("the state of a policy is what live agents report of this boot", attacks::true_state),
+    (
+        "one PolicyCoverage that cannot be written keeps no other from being written",
+        attacks::one_failing_object,
+    ),
+    ("profiles are fetched from the node's own addresses alone", attacks::profile_address),
     ("modes are reloaded, and a bad table is refused", answers::modes),
     ("policies are checked for the kernels of the nodes", kernels::preflight),
     ("an object that can't be read stops no watch", kernels::unreadable),
+    ("leadership ends at its deadline while the API server stalls", attacks::stalled),
+    ("only loaded policies cover, and deletions at once leave no pod uncovered", attacks::coverage),
     ("the API server is restarted and the caches come back", failures::api_server_restart),
     ("etcd is compacted while watches are broken off", failures::history_is_gone),
     ("a replica is killed under load", load::kill),

@@ -1,20 +1,25 @@
-//! The way from the webhook to the API server, which tests break off: watches end, and none begins until it is repaired.
+//! The connections between the webhook and the API server. Tests interrupt them: watches end, and none begins until the
+//! link is repaired. Tests also stall them: connections stay open, and no byte arrives.
 
 use std::{
+    io::{self, Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
-
-use super::balancer::join;
 
 /// A way to one port, in threads of this process.
 #[derive(Debug)]
 pub(crate) struct Link {
     port: u16,
     state: Arc<Mutex<State>>,
+    stalled: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +35,8 @@ impl Link {
         let port = listener.local_addr()?.port();
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
+        let stalled = Arc::new(AtomicBool::new(false));
+        let stall = Arc::clone(&stalled);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 // Whoever comes while it is broken, or finds nobody at the other end, sees the connection close.
@@ -43,11 +50,12 @@ impl Link {
                     state.open.retain(|stream| stream.peer_addr().is_ok());
                     state.open.push(handle);
                 }
+                let stall = Arc::clone(&stall);
                 // Its end is the end of the connection.
-                thread::spawn(move || join(client, backend));
+                thread::spawn(move || join(&client, &backend, &stall));
             }
         });
-        Ok(Self { port, state })
+        Ok(Self { port, state, stalled })
     }
 
     /// Its port.
@@ -65,6 +73,11 @@ impl Link {
         }
     }
 
+    /// Keeps connections open, and passes nothing on, until it is called with `false`.
+    pub(crate) fn stall(&self, stalled: bool) {
+        self.stalled.store(stalled, Ordering::Relaxed);
+    }
+
     /// Takes connections again.
     pub(crate) fn restore(&self) {
         locked(&self.state).broken = false;
@@ -74,4 +87,32 @@ impl Link {
 /// The state is right after each step, so it is even where a thread broke down in between.
 fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Passes bytes on both ways until one side ends.
+fn join(client: &TcpStream, backend: &TcpStream, stalled: &AtomicBool) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    backend.set_nodelay(true)?;
+    thread::scope(|scope| {
+        let up = scope.spawn(|| pass(client, backend, stalled));
+        let down = pass(backend, client, stalled);
+        let _ = client.shutdown(Shutdown::Both);
+        let _ = backend.shutdown(Shutdown::Both);
+        let _ = up.join();
+        down
+    })
+}
+
+fn pass(mut from: &TcpStream, mut to: &TcpStream, stalled: &AtomicBool) -> io::Result<()> {
+    let mut buffer = [0; 1 << 14];
+    loop {
+        let length = from.read(&mut buffer)?;
+        while stalled.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(20));
+        }
+        if length == 0 {
+            return to.shutdown(Shutdown::Write);
+        }
+        to.write_all(&buffer[..length])?;
+    }
 }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::{Stage, policy};
 use crate::gate::probe;
 
-fn node(name: &str, release: &str) -> String {
+pub(super) fn node(name: &str, release: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Node\nmetadata: {{name: {name}}}\nstatus:\n  nodeInfo: {{kernelVersion: {release}, \
          architecture: amd64, operatingSystem: linux, machineID: m, systemUUID: u, bootID: b, osImage: o, \

@@ -19,6 +19,8 @@ use crate::{
 
 const RELEASE: &str = "gatewatch";
 const CONFIGURATION: &str = "validatingwebhookconfiguration/gatewatch";
+/// A path with a secret, as the gate sets it.
+const PATH: &str = "/validate/policies/2f4a9d60c3b58e17";
 const CERTIFICATE: &str = "secret/gatewatch-webhook-tls";
 
 /// A policy of the user's.
@@ -40,6 +42,7 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs, kubectl: &Kubectl) -> 
         "until the webhook answers, policies are rejected and workloads are admitted",
         release.before_the_gate(),
     );
+    tests.holds("the exemption of the chart's policies is for its installer alone", release.exemption());
     tests.holds("an upgrade keeps what the gate wrote", release.upgrade());
     tests.holds("a rollback keeps it too", release.rollback());
     tests.holds("an uninstall leaves nothing that blocks", release.uninstall());
@@ -108,11 +111,50 @@ impl Release<'_> {
         Ok(())
     }
 
+    /// A user who may write policies can neither delete nor change those of the chart without a review, and cannot use
+    /// their names. The chart itself does so in the next step, without the gate.
+    fn exemption(&self) -> Result<()> {
+        let verbs = "--verb=get,list,create,update,patch,delete";
+        let role = ["create", "clusterrole", "mallory", verbs, "--resource=tracingpolicies.cilium.io"];
+        self.kubectl.text(&role)?;
+        self.kubectl.text(&[
+            "create",
+            "clusterrolebinding",
+            "mallory",
+            "--clusterrole=mallory",
+            "--user=mallory",
+        ])?;
+        let policy = "tracingpolicies.cilium.io/sudo-invocations";
+        let change = r#"{"metadata": {"labels": {"helm.sh/chart": "x"}}, "spec": {"kprobes": []}}"#;
+        // Its name is the chart's, and the chart has not created it here.
+        let own = OWN_POLICY.replace(
+            "{name: mine}",
+            "{name: user-namespaces, labels: {app.kubernetes.io/part-of: gatewatch, helm.sh/chart: x}}",
+        );
+        let attacks = [
+            ("deleted", self.kubectl.text(&["--as=mallory", "delete", policy])),
+            (
+                "changed",
+                self.kubectl.text(&["--as=mallory", "patch", policy, "--type=merge", "--patch", change]),
+            ),
+            ("created", self.kubectl.with_input(&["--as=mallory", "create", "-f", "-"], &own)),
+        ];
+        for (verb, outcome) in attacks {
+            match outcome {
+                Ok(_) => bail!("a policy of the chart was {verb} without a review"),
+                Err(error) if error.to_string().contains("policies.gatewatch.dev") => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     fn upgrade(&self) -> Result<()> {
         // What the gate does when it runs.
         let bundle = &self.bundle;
         let patch = format!(
-            "[{{\"op\":\"add\",\"path\":\"/webhooks/0/clientConfig/caBundle\",\"value\":\"{bundle}\"}}]"
+            "[{{\"op\":\"add\",\"path\":\"/webhooks/0/clientConfig/caBundle\",\"value\":\"{bundle}\"}}, \
+             {{\"op\":\"add\",\"path\":\"/webhooks/0/clientConfig/service/path\",\"value\":\"{PATH}\"}}]"
         );
         self.patch(CERTIFICATE, "merge", "{\"data\":{\"tls.crt\":\"eA==\"}}")?;
         self.patch("lease/gatewatch-webhook", "merge", "{\"spec\":{\"holderIdentity\":\"me\"}}")?;
@@ -139,6 +181,9 @@ impl Release<'_> {
         let configuration = self.get(CONFIGURATION)?;
         if configuration["webhooks"][0]["clientConfig"]["caBundle"] != self.bundle.as_str() {
             bail!("the certificate authority is lost");
+        }
+        if configuration["webhooks"][0]["clientConfig"]["service"]["path"] != PATH {
+            bail!("the path is lost");
         }
         if self.get(CERTIFICATE)?["data"]["tls.crt"] != "eA==" {
             bail!("the certificate is lost");
