@@ -94,6 +94,8 @@ pub struct Attribution {
     grace: Duration,
     cgroups: BTreeMap<CgroupKey, Cgroup>,
     pods: HashMap<Arc<str>, KnownPod>,
+    /// Since when pods aren't known as they are, if so.
+    stopped: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -121,7 +123,7 @@ impl Attribution {
     /// Knows nothing yet. A cgroup whose pod is still unknown after `grace` is [`Owner::Unlisted`], and a container
     /// that its pod's status doesn't name by then is [`ContainerState::Unnamed`].
     pub fn new(grace: Duration) -> Self {
-        Self { grace, cgroups: BTreeMap::new(), pods: HashMap::new() }
+        Self { grace, cgroups: BTreeMap::new(), pods: HashMap::new(), stopped: None }
     }
 
     /// Learns of a cgroup: its id, and its path from the root of the hierarchy.
@@ -227,6 +229,25 @@ impl Attribution {
         }
     }
 
+    /// Whether pods are known as they are now. While they aren't, the grace for unknown ones stands still: nothing says that
+    /// their objects don't exist. Gives whether that has changed.
+    pub fn set_current(&mut self, current: bool, now: Instant) -> bool {
+        match self.stopped {
+            None if !current => self.stopped = Some(now),
+            Some(stopped) if current => {
+                self.stopped = None;
+                for cgroup in self.cgroups.values_mut() {
+                    let used = stopped.saturating_duration_since(cgroup.since);
+                    if used < self.grace {
+                        cgroup.since = now.checked_sub(used).unwrap_or(now);
+                    }
+                }
+            }
+            None | Some(_) => return false,
+        }
+        true
+    }
+
     /// The owner of the cgroup that has this id now.
     pub fn owner_of_id(&self, id: u64, now: Instant) -> Owner {
         self.owner(self.key(id), now)
@@ -240,6 +261,7 @@ impl Attribution {
         let Place::Pod { uid, container } = &cgroup.owner else {
             return Owner::Host;
         };
+        let now = self.stopped.unwrap_or(now);
         let waiting = now.saturating_duration_since(cgroup.since) < self.grace;
         match self.pods.get(uid) {
             None if waiting => Owner::Pending,
@@ -291,8 +313,12 @@ impl Attribution {
     pub fn forget(&mut self, keep: Duration, now: Instant) -> Forgotten {
         let keep = keep.max(self.grace);
         let over = |at: Option<Instant>| at.is_some_and(|at| now.saturating_duration_since(at) > keep);
-        let cgroups: Vec<_> =
-            self.cgroups.iter().filter(|(_, c)| over(c.removed)).map(|(key, _)| *key).collect();
+        // Counts of a pod that isn't known wait, however long nothing is heard of pods.
+        let awaited = |cgroup: &Cgroup| {
+            self.stopped.is_some() && cgroup.uid().is_some_and(|uid| !self.pods.contains_key(uid))
+        };
+        let forgotten = self.cgroups.iter().filter(|(_, c)| over(c.removed) && !awaited(c));
+        let cgroups: Vec<_> = forgotten.map(|(key, _)| *key).collect();
         for key in &cgroups {
             self.cgroups.remove(key);
         }

@@ -1,9 +1,11 @@
 //! The agent's HTTP endpoints: `/metrics`, `/healthz`, `/readyz`, and `/profile` in a cluster.
 //!
-//! The port is bound before anything is loaded into the kernel, so that a second agent on a node stops at once.
+//! The port is bound before anything is loaded into the kernel, so that a second agent on a node stops at once. Probes can
+//! have a port of their own: no number of other clients can take their connections.
+
+mod renderings;
 
 use std::{
-    convert::Infallible,
     future::Future,
     io,
     net::SocketAddr,
@@ -18,20 +20,24 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
+use futures::FutureExt as _;
 use gatewatch_serving::{Draining, Limits, Server, Transport};
 
 pub use gatewatch_serving::{BindError, Listener};
 
 use crate::{
-    metrics::{self, CONTENT_TYPE, Source},
+    metrics::{CONTENT_TYPE, Source},
     profile::SavedProfile,
 };
+use renderings::Renderings;
 
 /// The port is open to the node's network.
 const LIMITS: Limits = Limits {
-    connections: 64,
+    connections: 256,
     // Scrapers and probes may share the address of a proxy or of the node.
-    per_peer: 32,
+    per_peer: 16,
+    // Clients that wait for a rendering by the hundred keep no other away.
+    fair: true,
     handshake: Duration::ZERO,
     head: Duration::from_secs(5),
     request: Duration::from_secs(30),
@@ -43,49 +49,90 @@ const LIMITS: Limits = Limits {
     grace: Duration::from_secs(5),
 };
 
+/// The port of probes: kubelet has one connection at a time for each probe.
+const PROBE_LIMITS: Limits = Limits {
+    connections: 64,
+    per_peer: 16,
+    head: Duration::from_secs(2),
+    request: Duration::from_secs(2),
+    connection: Some(Duration::from_secs(5)),
+    head_bytes: 8 << 10,
+    ..LIMITS
+};
+
 /// Listens on the address of `--metrics-address`. Connections wait until [`serve`] is called.
 pub fn bind(address: SocketAddr) -> Result<Listener, BindError> {
     gatewatch_serving::bind(address, "--metrics-address")
 }
 
+/// Listens on the address of `--probe-address`, likewise.
+pub fn bind_probes(address: SocketAddr) -> Result<Listener, BindError> {
+    gatewatch_serving::bind(address, "--probe-address")
+}
+
+/// The ports of the agent.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For everything.
+    pub metrics: Listener,
+    /// For probes alone.
+    pub probes: Option<Listener>,
+}
+
 /// Serves until `shutdown` is done, and then for as long as requests under way need. The profile is served as soon as it
 /// is there.
 pub async fn serve(
-    listener: Listener,
+    listeners: Listeners,
     source: Arc<dyn Source>,
     profile: Arc<OnceLock<SavedProfile>>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let server = Server { limits: LIMITS, transport: Transport::Plain, draining: Draining::default() };
-    server.run(listener, router(source, profile), shutdown).await
+    let server = |limits| Server { limits, transport: Transport::Plain, draining: Draining::default() };
+    let shutdown = shutdown.shared();
+    let probes = async {
+        match listeners.probes {
+            Some(listener) => {
+                let router = probes(Arc::clone(&source)).fallback(async || {
+                    (StatusCode::NOT_FOUND, "not found: there are /healthz and /readyz\n")
+                });
+                server(PROBE_LIMITS).run(listener, router, shutdown.clone()).await
+            }
+            None => Ok(()),
+        }
+    };
+    let all = router(Arc::clone(&source), profile);
+    let metrics = server(LIMITS).run(listeners.metrics, all, shutdown.clone());
+    tokio::try_join!(metrics, probes).map(|_| ())
 }
 
 struct App {
-    source: Arc<dyn Source>,
+    renderings: Renderings,
     profile: Arc<OnceLock<SavedProfile>>,
 }
 
 /// GET and HEAD only: the router answers everything else with 405.
 fn router(source: Arc<dyn Source>, profile: Arc<OnceLock<SavedProfile>>) -> Router {
-    Router::new()
+    let renderings = Renderings::new(Arc::clone(&source));
+    let own = Router::new()
         .route("/metrics", get(scrape))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
         .route("/profile", get(kernel_profile))
-        .fallback(async || {
-            (StatusCode::NOT_FOUND, "not found: there are /metrics, /healthz, /readyz and /profile\n")
-        })
-        .with_state(Arc::new(App { source, profile }))
+        .with_state(Arc::new(App { renderings, profile }));
+    own.merge(probes(source)).fallback(async || {
+        (StatusCode::NOT_FOUND, "not found: there are /metrics, /healthz, /readyz and /profile\n")
+    })
 }
 
-async fn scrape(State(app): State<Arc<App>>) -> Result<Response, Infallible> {
-    // Reading the kernel's maps takes system calls by the thousand, on a thread of their own.
-    let rendered = tokio::task::spawn_blocking(move || metrics::render(&*app.source)).await;
-    Ok(match rendered {
-        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "cannot read the metrics; see the agent's log\n")
+/// The probes alone.
+fn probes(source: Arc<dyn Source>) -> Router {
+    Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(ready)).with_state(source)
+}
+
+async fn scrape(State(app): State<Arc<App>>) -> Response {
+    match app.renderings.current().await {
+        Some(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        None => (StatusCode::INTERNAL_SERVER_ERROR, "cannot read the metrics; see the agent's log\n")
             .into_response(),
-    })
+    }
 }
 
 /// The profile of this node's kernel, as `gatewatch profile` writes it. Its hash is in `NodeTracing`.
@@ -103,8 +150,8 @@ async fn kernel_profile(State(app): State<Arc<App>>) -> Response {
     }
 }
 
-async fn ready(State(app): State<Arc<App>>) -> Response {
-    if app.source.ready() {
+async fn ready(State(source): State<Arc<dyn Source>>) -> Response {
+    if source.ready() {
         "ready\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready: the policies are being loaded\n").into_response()

@@ -3,6 +3,8 @@
 //! Each kind is watched by a task of its own; what they find waits in a [`Queue`] until the agent takes it. While the API
 //! server is away, what it said last stays in force: counting and scraping need no answer of it.
 
+mod claims;
+mod installation;
 mod node;
 mod owners;
 mod pods;
@@ -18,6 +20,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
+pub use self::installation::{Installation, NotAnInstallation, Watched, watch_installation};
 pub use self::queue::{Objects, Queue};
 pub use self::status::{Node as StatusNode, write as write_status};
 

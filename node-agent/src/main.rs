@@ -48,9 +48,16 @@ struct Arguments {
     /// Publish the URL of this node's kernel profile in `NodeTracing`, with this address
     #[arg(long, value_name = "ADDRESS", env = "HOST_IP")]
     host_ip: Option<IpAddr>,
+    /// `DaemonSet` and `ServiceAccount` of this agent. If they are deleted, the agent removes all pinned programs, maps and
+    /// counts when it ends
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    installation: Option<kubernetes::Installation>,
     /// Address for /metrics, /healthz and /readyz
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:2112")]
     metrics_address: SocketAddr,
+    /// Also serve /healthz and /readyz at this address, which clients of the metrics cannot occupy
+    #[arg(long, value_name = "ADDRESS")]
+    probe_address: Option<SocketAddr>,
     /// Read the pods of this node from this file, as `kubectl get pods -A -o yaml` prints them; changes apply automatically
     #[arg(long, value_name = "FILE", requires = "policy_dir", conflicts_with = "kubernetes")]
     pods: Option<PathBuf>,
@@ -119,7 +126,10 @@ fn run(arguments: Arguments) -> Result<()> {
         return Ok(());
     }
     // Mistakes that show without touching the kernel come first.
-    let listener = http::bind(arguments.metrics_address)?;
+    let listeners = http::Listeners {
+        metrics: http::bind(arguments.metrics_address)?,
+        probes: arguments.probe_address.map(http::bind_probes).transpose()?,
+    };
     let cluster = Cluster::of(&arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
@@ -159,9 +169,10 @@ fn run(arguments: Arguments) -> Result<()> {
             AttachTypes::choose(&kernel.features)
         },
         interruptible: Interruptible::new(&kernel.features),
-        pins: arguments.bpf_dir,
+        pins: arguments.bpf_dir.clone(),
         keep: true,
     };
+    let pins = arguments.bpf_dir;
     let (release, features) = (kernel.profile.release.clone(), kernel.features);
     let (programs, reader) = BpfPrograms::load(node)?;
     let engine = Engine::new(programs, kernel.profile)?;
@@ -174,6 +185,11 @@ fn run(arguments: Arguments) -> Result<()> {
         std::thread::spawn(move || reconciler.run(&stop))
     };
     let (host_ip, port) = (arguments.host_ip, arguments.metrics_address.port());
+    let installation = arguments.installation.zip(client.clone());
+    let watched = installation.map(|(installation, client)| {
+        let _context = runtime.enter();
+        kubernetes::watch_installation(client, installation)
+    });
     let served = runtime.block_on(async move {
         let profile = Arc::new(OnceLock::new());
         if let (Some(cluster), Some(client)) = (cluster, client) {
@@ -190,10 +206,16 @@ fn run(arguments: Arguments) -> Result<()> {
                 profile.clone(),
             ));
         }
-        serve(listener, agent, profile).await
+        serve(listeners, agent, profile).await
     });
     stop.store(true, Ordering::Relaxed);
     let _ = worker.join();
+    if let Some(watched) = watched
+        && runtime.block_on(watched.is_removed())
+    {
+        bpf::cleanup(&pins)?;
+        tracing::info!("the installation is deleted: removed what is in {}", pins.display());
+    }
     served
 }
 
@@ -244,14 +266,14 @@ async fn state(
 }
 
 async fn serve(
-    listener: http::Listener,
+    listeners: http::Listeners,
     agent: Arc<Agent>,
     profile: Arc<OnceLock<SavedProfile>>,
 ) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    tracing::info!("serving metrics on {}", listener.local_addr()?);
-    http::serve(listener, agent, profile, async move {
+    tracing::info!("serving metrics on {}", listeners.metrics.local_addr()?);
+    http::serve(listeners, agent, profile, async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}

@@ -9,7 +9,7 @@ mod family;
 use std::{borrow::Cow, collections::HashSet, time::Instant};
 
 use self::family::{Family, Kind, Metric, counter, gauge};
-use crate::series::{HookSample, Samples};
+use crate::series::{HookSample, LastEvent, Samples};
 
 /// Media type of what [`Exposition::render`] gives.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub policies: Vec<PolicyStatus>,
     /// Matched events that had no room in the kernel's table of counts: they are in no sample.
     pub overflow: Vec<HookSample>,
+    /// Matched events that were dropped because their pod never became known.
+    pub unattributed: Vec<HookSample>,
     /// Calls for which the kernel did not run the program.
     pub missed: Vec<HookSample>,
     /// Milliseconds in which nothing counted for a hook although it should.
@@ -43,7 +45,7 @@ pub struct Snapshot {
     pub maps: Vec<MapFill>,
     /// Things that the BPF programs had to leave out or cut: a word of a small fixed set, and how often.
     pub left_out: Vec<(&'static str, u64)>,
-    /// Hash of the policies that run, whatever their order: the same on nodes that run the same.
+    /// Hash of all policies in every state, whatever their order: the same on nodes that know the same.
     pub policy_set_hash: String,
     /// Number of problems with the sources of policies and pods, such as files that cannot be read.
     pub source_problems: u64,
@@ -144,10 +146,20 @@ const MISSED: Metric = counter(
     "Calls of the hooked function for which the kernel did not run the program, matched or not.",
     &["hook", "policy"],
 );
+const UNATTRIBUTED: Metric = counter(
+    "gatewatch_events_unattributed_total",
+    "Matched events that were dropped because their pod did not become known, so that its labels could not be matched.",
+    &["hook", "policy"],
+);
 const GAP: Metric = counter(
     "gatewatch_gap_seconds_total",
     "Time in which nothing was counted for a hook because no agent ran and the kernel could not keep the hook.",
     &["hook", "policy"],
+);
+const LAST_EVENT: Metric = gauge(
+    "gatewatch_last_event_timestamp_seconds",
+    "Time at which the agent last saw a count of the policy's hook grow, by pod, in seconds since 1970.",
+    &["hook", "namespace", "pod", "policy"],
 );
 const PENDING: Metric = gauge(
     "gatewatch_attribution_pending_events",
@@ -171,7 +183,8 @@ const BUILD_INFO: Metric =
     gauge("gatewatch_build_info", "Version of the agent; the value is 1.", &["version"]);
 const POLICY_SET: Metric = gauge(
     "gatewatch_policy_set_info",
-    "Hash of the policies that run, equal on nodes that run the same; the value is 1.",
+    "Hash of the policies that the agent knows, also of those that do not run on its node; equal on all nodes that know the \
+     same; the value is 1.",
     &["hash"],
 );
 const SCRAPE_DURATION: Metric = gauge(
@@ -180,13 +193,15 @@ const SCRAPE_DURATION: Metric = gauge(
     &[],
 );
 
-const METRICS: [&Metric; 15] = [
+const METRICS: [&Metric; 17] = [
     &EVENTS,
+    &LAST_EVENT,
     &POLICIES,
     &POLICY_INFO,
     &POLICY_MEMORY,
     &OVERFLOW,
     &MISSED,
+    &UNATTRIBUTED,
     &GAP,
     &PENDING,
     &MAP_ENTRIES,
@@ -225,6 +240,7 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
         samples,
         policies,
         overflow,
+        unattributed,
         missed,
         gap_milliseconds,
         pending_events,
@@ -259,7 +275,13 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
     named(&BUILD_INFO, env!("CARGO_PKG_VERSION"), text);
     per_hook(&MISSED, missed, 1.0, text);
     per_hook(&OVERFLOW, overflow, 1.0, text);
+    per_hook(&UNATTRIBUTED, unattributed, 1.0, text);
     per_hook(&GAP, gap_milliseconds, 1_000.0, text);
+    let mut last_events = Family::new(&LAST_EVENT);
+    for LastEvent { hook, namespace, pod, policy, milliseconds } in samples.last_events() {
+        last_events.add([hook, namespace, pod, policy], number(milliseconds) / 1_000.0);
+    }
+    last_events.write(text);
     let mut without_room = Family::new(&LEFT_OUT);
     for (what, times) in left_out {
         without_room.add([*what], number(*times));

@@ -4,7 +4,10 @@ mod file;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{self as core, ContainerState, ContainerStatus};
+use k8s_openapi::{
+    api::core::v1::{self as core, ContainerState, ContainerStatus},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use serde::{Deserialize, Serialize};
 
 pub use file::{PodFile, PodFileError, parse_pods};
@@ -63,21 +66,40 @@ pub struct Container {
     pub id: Option<String>,
 }
 
+/// The uid that kubelet gave the static pod that this is the mirror of. kubelet makes a mirror that its node owns, so others
+/// need a right on nodes for that, where the API server enforces it (`OwnerReferencesPermissionEnforcement`).
+fn static_uid(pod: &core::Pod) -> Option<&String> {
+    let meta = &pod.metadata;
+    let annotation = |key| meta.annotations.as_ref().and_then(|all| all.get(key));
+    let of_node = |owner: &OwnerReference| owner.kind == "Node" && owner.api_version == "v1";
+    let believed =
+        annotation(MIRROR_ANNOTATION).is_some() && meta.owner_references.iter().flatten().any(of_node);
+    annotation(STATIC_UID_ANNOTATION).filter(|_| believed)
+}
+
+impl Pod {
+    /// What an object stands for: itself, first, and the static pod that it mirrors. A mirror has no cgroup under its own
+    /// uid; a pod that only says that it is one has, and its events are its own.
+    pub fn all_of(pod: &core::Pod) -> Vec<Self> {
+        let own = Self::from(pod);
+        let mirror = static_uid(pod).map(|uid| Self { uid: uid.clone(), mirror: true, ..own.clone() });
+        [Some(own), mirror].into_iter().flatten().collect()
+    }
+}
+
 impl From<&core::Pod> for Pod {
+    /// The object itself, see [`all_of`](Pod::all_of).
     fn from(pod: &core::Pod) -> Self {
         let meta = &pod.metadata;
-        let annotation = |key| meta.annotations.as_ref().and_then(|all| all.get(key));
-        let mirror = annotation(MIRROR_ANNOTATION).is_some();
-        let static_uid = annotation(STATIC_UID_ANNOTATION).filter(|_| mirror);
         Self {
-            uid: static_uid.or(meta.uid.as_ref()).cloned().unwrap_or_default(),
+            uid: meta.uid.clone().unwrap_or_default(),
             namespace: meta.namespace.clone().unwrap_or_default(),
             name: meta.name.clone().unwrap_or_default(),
             labels: meta.labels.clone().unwrap_or_default(),
             workload: workload(pod),
             containers: containers(pod),
             host_network: pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false),
-            mirror,
+            mirror: false,
         }
     }
 }
@@ -297,11 +319,25 @@ mod tests {
             "kubernetes.io/config.mirror": "0b1c2d3e4f5061728394a5b6c7d8e9f0",
         });
         let uid = "7d1a4ff0-6d1a-4c2b-9f6e-000000000001";
-        let mirror = pod(json!({"metadata": {"name": "etcd", "uid": uid, "annotations": annotations}}));
-        assert_eq!((mirror.uid.as_str(), mirror.mirror), ("0b1c2d3e4f5061728394a5b6c7d8e9f0", true));
-        // Anyone may write the hash alone on a pod of theirs: it must not take another's name.
-        let other = pod(json!({"metadata": {"name": "x", "uid": uid, "annotations": {
-            "kubernetes.io/config.hash": "0b1c2d3e4f5061728394a5b6c7d8e9f0"}}}));
-        assert_eq!((other.uid.as_str(), other.mirror), (uid, false));
+        let node = json!([{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "1", "controller": true}]);
+        let all = |metadata: serde_json::Value| -> Vec<(String, bool)> {
+            let object = serde_json::from_value::<core::Pod>(json!({"metadata": metadata})).unwrap();
+            Pod::all_of(&object).into_iter().map(|pod| (pod.uid, pod.mirror)).collect()
+        };
+        let own = (uid.to_owned(), false);
+        assert_eq!(
+            all(json!({"name": "etcd", "uid": uid, "annotations": annotations, "ownerReferences": node})),
+            [own.clone(), ("0b1c2d3e4f5061728394a5b6c7d8e9f0".to_owned(), true)]
+        );
+        // Anyone may write annotations on a pod of theirs: it must not take another's name.
+        let hash = json!({"kubernetes.io/config.hash": "0b1c2d3e4f5061728394a5b6c7d8e9f0"});
+        let owner = json!([{"apiVersion": "x/v1", "kind": "Node", "name": "n", "uid": "1"}]);
+        for metadata in [
+            json!({"name": "x", "uid": uid, "annotations": hash, "ownerReferences": node}),
+            json!({"name": "x", "uid": uid, "annotations": annotations}),
+            json!({"name": "x", "uid": uid, "annotations": annotations, "ownerReferences": owner}),
+        ] {
+            assert_eq!(all(metadata), [own.clone()]);
+        }
     }
 }

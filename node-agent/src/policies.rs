@@ -17,7 +17,7 @@ use gatewatch_policy::{
     target::Target,
 };
 
-use crate::{policy_key::PolicyKey, sources::Origin};
+use crate::{fingerprint::fingerprint, policy_key::PolicyKey, sources::Origin};
 
 /// One policy of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +32,8 @@ pub struct Found {
     pub refusal: Option<Refusal>,
     /// `metadata.generation`, for an object of the API server.
     pub generation: Option<i64>,
+    /// Number for its `spec`, whatever this node makes of it.
+    pub spec: u64,
 }
 
 /// What is wrong with a policy.
@@ -99,6 +101,7 @@ impl Contents {
             nodes: policy.spec.node_selector.clone(),
             refusal,
             generation: None,
+            spec: fingerprint(&policy.spec),
             plan: assessment.plans.into_iter().next().flatten().map(Arc::unwrap_or_clone),
         });
     }
@@ -218,6 +221,16 @@ impl Library {
         wanted
     }
 
+    /// Hash of the policies that the origins have, whatever their order, and whatever this node's kernel and labels make of
+    /// them: the same on nodes that know the same.
+    pub fn hash(&self) -> String {
+        let mut known: BTreeMap<&PolicyKey, u64> = BTreeMap::new();
+        for found in self.origins.values().flat_map(|contents| &contents.policies) {
+            known.entry(&found.key).or_insert(found.spec);
+        }
+        format!("{:016x}", fingerprint(&known))
+    }
+
     fn kept(&self, origin: &Origin, key: &PolicyKey) -> Option<Plan> {
         self.last.get(key).filter(|(from, _)| from == origin).map(|(_, plan)| plan.clone())
     }
@@ -243,6 +256,7 @@ mod tests {
             nodes: None,
             refusal: (!right).then_some(refusal),
             generation: Some(1),
+            spec: 1,
         }
     }
 
@@ -263,6 +277,27 @@ mod tests {
         assert_eq!((wanted.plans.len(), wanted.skipped.len()), (2, 0));
         let wanted = library.wanted(None);
         assert_eq!((wanted.plans.len(), wanted.skipped.len()), (2, 0), "nobody may tell us the labels");
+    }
+
+    #[test]
+    fn the_hash_is_of_what_was_read() {
+        let hash = |all: Vec<Found>| {
+            let mut library = Library::default();
+            for (number, found) in all.into_iter().enumerate() {
+                library.set(origin(&number.to_string()), holding(found));
+            }
+            library.hash()
+        };
+        let both = hash(vec![found("a", true), found("b", true)]);
+        assert_eq!(hash(vec![found("b", true), found("a", true)]), both, "another order");
+        assert_eq!(hash(vec![found("a", true), found("b", false)]), both, "a kernel that can't run one");
+        let match_labels: BTreeMap<_, _> = [("role".to_owned(), "edge".to_owned())].into();
+        let nodes = Some(LabelSelector { match_labels, match_expressions: Vec::new() });
+        let elsewhere = Found { nodes, ..found("b", true) };
+        assert_eq!(hash(vec![found("a", true), elsewhere]), both, "a node that it is not for");
+        assert_ne!(hash(vec![found("a", true)]), both);
+        assert_ne!(hash(vec![found("a", true), found("c", true)]), both);
+        assert_ne!(hash(vec![found("a", true), Found { spec: 2, ..found("b", true) }]), both);
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod totals;
 use std::{
     collections::BTreeMap,
     hash::Hash,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 // Ten thousand keys are looked up in each scrape, and the standard hash takes as long as all else.
@@ -31,7 +31,7 @@ use crate::attribution::{Attribution, CgroupKey, Forgotten};
 pub use self::{
     hook::{Hook, InPolicy},
     label::binary_label,
-    samples::{Labels, Row, Sample, Samples},
+    samples::{Labels, LastEvent, Row, Sample, Samples},
     saved::{SavedSeries, SavingSeries},
     totals::{HookSample, HookTotals, SavedTotals},
 };
@@ -42,6 +42,9 @@ pub const AFTER_LAST_SCRAPE: Duration = Duration::from_mins(1);
 
 /// How long they stay without a scrape.
 pub const UNSCRAPED: Duration = Duration::from_hours(1);
+
+/// Milliseconds by which the clock may be set back before later times are forgotten.
+const CLOCK_STEP: u64 = 60_000;
 
 /// The label `binary` of the series that takes the events of all series that a policy has no room for.
 pub const OVERFLOW_BINARY: &str = "<overflow>";
@@ -87,11 +90,25 @@ pub struct Series {
     of_policy: HashMap<Name, usize>,
     /// The kernel's number at the last fold, by hook, cgroup id and binary.
     last: HashMap<(u32, u64, u64), u64>,
-    held: HashMap<Held, u64>,
+    held: HashMap<Held, Waiting>,
     /// The names of these are kept.
     binaries: HashMap<u64, Name>,
     exported: HashMap<Key, Entry>,
     names: Names,
+    /// The time of the present fold, in milliseconds since 1970; 0 if the caller has no clock.
+    clock: u64,
+    /// The last time at which a count grew.
+    newest: u64,
+    /// Events that were dropped because their pod never became known, by hook.
+    unattributed: HashMap<u32, u64>,
+}
+
+/// Events that wait for their owner.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waiting {
+    events: u64,
+    /// When the last of them was counted.
+    grown: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -118,7 +135,38 @@ impl Series {
             binaries: HashMap::default(),
             exported: HashMap::default(),
             names: Names::default(),
+            clock: 0,
+            newest: 0,
+            unattributed: HashMap::default(),
         }
+    }
+
+    /// The time of day of the next [`fold`](Self::fold). A series that grows in it has its last event at this time.
+    pub fn set_clock(&mut self, time: SystemTime) {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.clock = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        // A clock that was wrong would hide all events until it is that time again.
+        let latest = self.clock.saturating_add(CLOCK_STEP);
+        if self.newest > latest {
+            self.newest = self.clock;
+            let entries = self.exported.values_mut().map(|entry| &mut entry.grown);
+            for grown in entries.chain(self.held.values_mut().map(|waiting| &mut waiting.grown)) {
+                if *grown > latest {
+                    *grown = 0;
+                }
+            }
+        }
+    }
+
+    /// Events that were dropped because their pod never became known, so that a policy on labels or names could not be
+    /// decided: by hook, since the start of this agent.
+    pub fn unattributed(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.unattributed.iter().map(|(hook, events)| (*hook, *events))
+    }
+
+    /// The last time at which a count grew, as [`set_clock`](Self::set_clock) has given it.
+    pub fn newest(&self) -> u64 {
+        self.newest
     }
 
     /// Whether this binary's path was given already.
@@ -218,6 +266,8 @@ fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
     }
 }
 
+#[cfg(test)]
+mod last_event_tests;
 #[cfg(test)]
 mod saved_tests;
 #[cfg(test)]

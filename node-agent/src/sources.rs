@@ -69,6 +69,9 @@ pub trait Source: Send {
     /// Whether everything that there was at the start was given. Before that no policy runs.
     fn complete(&self) -> bool;
 
+    /// Whether the pods are known as they are now. While they aren't, a pod that is missing may exist.
+    fn pods_current(&self) -> bool;
+
     /// How many things can't be read now.
     fn problems(&self) -> u64;
 }

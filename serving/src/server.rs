@@ -49,6 +49,9 @@ pub struct Limits {
     pub connections: usize,
     /// Open connections of one IP address.
     pub per_peer: usize,
+    /// If all connections are busy, whether a new one takes the place of one of the peer that has most, rather than being
+    /// refused. For servers whose requests can be repeated.
+    pub fair: bool,
     /// Time for a TLS handshake.
     pub handshake: Duration,
     /// Time from the beginning of a connection, or from the end of a request, to the whole head of the next request.
@@ -112,7 +115,7 @@ impl Server {
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let listener = listener.into_tokio()?;
-        let connections = Connections::new(self.limits.connections, self.limits.per_peer);
+        let connections = Connections::new(self.limits.connections, self.limits.per_peer, self.limits.fair);
         let open = GracefulShutdown::new();
         let service = TowerToHyperService::new(router);
         let grace = self.limits.grace;

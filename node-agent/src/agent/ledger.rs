@@ -17,7 +17,7 @@ mod saved;
 use std::{
     collections::{BTreeMap, HashSet},
     path::PathBuf,
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use gatewatch_abi::consts::OVERFLOW;
@@ -41,6 +41,7 @@ pub(super) struct Ledger {
     attribution: Attribution,
     series: Series,
     overflow: HookTotals<u32>,
+    unattributed: HookTotals<u32>,
     missed: HookTotals<InPolicy<HookPoint>>,
     /// In milliseconds.
     gaps: HookTotals<InPolicy<String>>,
@@ -48,6 +49,8 @@ pub(super) struct Ledger {
     cgroup_root: Option<PathBuf>,
     /// Whether the kernel must learn the policy sets of cgroups again.
     unassigned: bool,
+    /// The last event that is saved, by its time.
+    saved: u64,
 }
 
 impl Ledger {
@@ -65,11 +68,13 @@ impl Ledger {
             attribution: Attribution::new(POD_GRACE),
             series: Series::new(series),
             overflow: HookTotals::default(),
+            unattributed: HookTotals::default(),
             missed: HookTotals::default(),
             gaps: HookTotals::default(),
             pending: 0,
             cgroup_root,
             unassigned: true,
+            saved: 0,
         };
         ledger.restore(now);
         ledger.find_cgroups(now);
@@ -109,10 +114,13 @@ impl Ledger {
             value: *value,
         });
         let hooks = &*self.view.hooks;
+        self.series.set_clock(SystemTime::now());
         let folded = self.series.fold(counts, hooks, &self.attribution, now);
         self.pending = folded.pending;
         let by_number = hooks.iter().map(|(id, hook)| (*id, hook.labels()));
         self.overflow.fold(overflow.map(|(key, value)| (key.hook, *value)), by_number);
+        let by_number = hooks.iter().map(|(id, hook)| (*id, hook.labels()));
+        self.unattributed.fold(self.series.unattributed(), by_number);
         // Each policy missed what a point's program missed once, however many hooks it has there.
         let by_point: BTreeMap<_, _> = hooks.values().map(|hook| (hook.of_point(), hook.labels())).collect();
         let missed = self.view.missed();
@@ -125,6 +133,14 @@ impl Ledger {
             self.find_cgroups(now);
         }
         Ok(())
+    }
+
+    /// Saves the series if one has grown since. The next agent takes what isn't saved for new, so its events would seem to
+    /// be as late as that agent.
+    pub(super) fn save_new_events(&mut self) {
+        if self.series.newest() != self.saved {
+            self.save();
+        }
     }
 
     /// Gives what was counted so far to its owners by the policies and labels of now, and saves that: the next agent,
@@ -157,6 +173,11 @@ impl Ledger {
             // From here on events count by the new labels, for the next agent as well.
             self.save();
         }
+    }
+
+    /// Whether the pods are known as they are now; the grace for unknown ones stands still while they aren't.
+    pub(super) fn pods_current(&mut self, current: bool, now: Instant) {
+        self.unassigned |= self.attribution.set_current(current, now);
     }
 
     /// Whether pods that are known get other labels.
@@ -246,6 +267,7 @@ impl Ledger {
         Snapshot {
             samples: self.series.samples(now),
             overflow: self.overflow.samples(),
+            unattributed: self.unattributed.samples(),
             missed: self.missed.samples(),
             gap_milliseconds: self.gaps.samples(),
             pending_events: self.pending,

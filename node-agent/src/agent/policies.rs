@@ -7,7 +7,6 @@ use gatewatch_policy::{compile::Environment, diagnostic::Severity, plan::Plan};
 use super::{Published, Reconciler};
 use crate::{
     engine::{Candidates, Failure},
-    fingerprint::fingerprint,
     metrics::{PolicyState, PolicyStatus},
     policies::{Wanted, read_text},
     policy_key::PolicyKey,
@@ -19,7 +18,7 @@ use crate::{
 pub struct PolicySet {
     /// Each of them; `None` until they are known.
     pub policies: Option<Vec<PolicyStatus>>,
-    /// Hash of the policies that run: the same on nodes that run the same.
+    /// Hash of all policies in every state: the same on nodes that know the same.
     pub hash: String,
 }
 
@@ -66,7 +65,7 @@ impl Reconciler {
         let source_problems = self.agent.published.load().source_problems;
         self.agent.publish(Published {
             policies: self.statuses(wanted, failed),
-            hash: self.policy_set_hash(),
+            hash: self.library.hash(),
             source_problems,
             ready: true,
         });
@@ -134,12 +133,5 @@ impl Reconciler {
                 sentence,
             })
             .collect()
-    }
-
-    /// Hash of the policies that run, whatever their order.
-    fn policy_set_hash(&self) -> String {
-        let running: Vec<u64> =
-            self.engine.running().iter().map(|(key, plan)| fingerprint(&(key, plan))).collect();
-        format!("{:016x}", fingerprint(&running))
     }
 }

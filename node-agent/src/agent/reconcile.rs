@@ -27,8 +27,10 @@ use crate::{
 /// How often new cgroups are read. A container's first events are counted without that; it only decides how soon they
 /// have a name.
 const CGROUPS_EVERY: Duration = Duration::from_millis(250);
-/// How often counts are folded and what no longer exists is forgotten, if no scrape does it.
-const FOLD_EVERY: Duration = Duration::from_secs(30);
+/// How often counts are folded, if no scrape does it: the time of an event is that of the fold that saw it.
+const FOLD_EVERY: Duration = Duration::from_secs(3);
+/// How often what no longer exists is forgotten.
+const TIDY_EVERY: Duration = Duration::from_secs(30);
 /// How many cgroups may be created and removed before they are saved ahead of time.
 const UNSAVED: usize = 1_024;
 
@@ -70,12 +72,18 @@ impl Reconciler {
     /// Keeps everything up to date until `stop` is set.
     pub fn run(mut self, stop: &AtomicBool) {
         let mut folded = Instant::now();
+        let mut tidied = folded;
         while !stop.load(Ordering::Relaxed) {
             let now = Instant::now();
             self.step(now);
-            if now.duration_since(folded) >= FOLD_EVERY {
-                folded = now;
+            if now.duration_since(tidied) >= TIDY_EVERY {
+                (tidied, folded) = (now, now);
                 self.tidy(now);
+            } else if now.duration_since(folded) >= FOLD_EVERY {
+                folded = now;
+                let mut ledger = self.agent.ledger();
+                ledger.fold(now);
+                ledger.save_new_events();
             }
             std::thread::sleep(self.pause());
         }
@@ -144,9 +152,13 @@ impl Reconciler {
                 self.waiting.changed(now);
             }
         }
+        let current = self.sources.iter().all(|source| source.pods_current());
+        let mut ledger = self.agent.ledger();
         if !pods.is_empty() {
-            self.agent.ledger().apply_pods(pods, now);
+            ledger.apply_pods(pods, now);
         }
+        // After the pods that came with the end of an outage.
+        ledger.pods_current(current, now);
         Ok(())
     }
 

@@ -249,3 +249,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_grace_stands_still_while_pods_cannot_be_watched() {
+    let (mut known, mut now) = start();
+    known.add_cgroup(7, &path(1, Some(11)), now.0);
+    known.add_cgroup(6, &path(3, Some(31)), now.0);
+    assert!(!known.set_current(true, now.after(59)), "it was so before");
+    known.add_cgroup(8, &path(2, Some(21)), now.0);
+    assert!(known.set_current(false, now.0));
+    // It ends while nothing is heard of it, and its counts are still there.
+    known.remove_cgroup(6, now.0);
+    for _ in 0..3 {
+        assert_eq!(name(&known.owner_of_id(7, now.after(3_600))), "pending");
+        assert_eq!(known.forget(KEEP, now.0), Forgotten::default());
+    }
+    known.add_cgroup(9, &path(4, Some(41)), now.after(3_600));
+    assert!(known.set_current(true, now.after(3_600)));
+    known.apply_pod(pod_with(3, &[31]));
+    assert_eq!(name(&known.owner_of_id(6, now.0)), "p3 c31");
+    // What was left of the grace is left.
+    assert_eq!(name(&known.owner_of_id(7, now.0)), "pending");
+    assert_eq!(name(&known.owner_of_id(7, now.after(1))), format!("unlisted {}", uid(1)));
+    assert_eq!(name(&known.owner_of_id(8, now.after(58))), "pending");
+    assert_eq!(name(&known.owner_of_id(9, now.0)), "pending");
+    assert_eq!(name(&known.owner_of_id(8, now.after(1))), format!("unlisted {}", uid(2)));
+    assert_eq!(known.forget(KEEP, now.0).ids, [6]);
+}

@@ -152,8 +152,17 @@ pub fn cleanup(root: &Path) -> Result<bool, LoadError> {
         return Ok(false);
     }
     let _lock = lock(root, Duration::ZERO)?;
-    remove_all(root).map_err(|source| LoadError::Pins { path: root.to_owned(), source })?;
-    Ok(true)
+    let failed = |source| LoadError::Pins { path: root.to_owned(), source };
+    for entry in fs::read_dir(root).map_err(failed)? {
+        remove_all(&entry.map_err(failed)?.path()).map_err(failed)?;
+    }
+    match fs::remove_dir(root) {
+        // In a container it is mounted, and stays as an empty folder.
+        Err(error) if !matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::NotFound) => {
+            Err(failed(error))
+        }
+        _ => Ok(true),
+    }
 }
 
 /// Gives the hooks of an agent of layout 4 the names that they have now. They continue to count meanwhile. A hook

@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::oneshot,
     task::JoinHandle,
 };
@@ -15,6 +15,7 @@ use crate::metrics::{
 
 struct Server {
     address: SocketAddr,
+    probes: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<io::Result<()>>,
 }
@@ -22,13 +23,16 @@ struct Server {
 fn start(source: Arc<dyn Source>) -> Server {
     let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
+    let for_probes = bind_probes(([127, 0, 0, 1], 0).into()).unwrap();
+    let probes = for_probes.local_addr().unwrap();
+    let listeners = Listeners { metrics: listener, probes: Some(for_probes) };
     let (stop, stopped) = oneshot::channel();
     let profile =
         Arc::new(OnceLock::from(SavedProfile { hash: "0f".to_owned(), bytes: b"GWPROFIL".to_vec() }));
-    let task = tokio::spawn(serve(listener, source, profile, async {
+    let task = tokio::spawn(serve(listeners, source, profile, async {
         let _ = stopped.await;
     }));
-    Server { address, stop, task }
+    Server { address, probes, stop, task }
 }
 
 fn fixed(ready: bool) -> Arc<dyn Source> {
@@ -86,6 +90,18 @@ async fn not_ready() {
     let server = start(fixed(false));
     assert_eq!(request(server.address, "GET", "/readyz").await.0, 503);
     assert_eq!(request(server.address, "GET", "/healthz").await.0, 200);
+    assert_eq!(request(server.probes, "GET", "/readyz").await.0, 503);
+}
+
+#[tokio::test]
+async fn probes_have_a_port_of_their_own() {
+    let server = start(fixed(true));
+    for (path, want) in [("/healthz", 200), ("/readyz", 200), ("/metrics", 404), ("/profile", 404)] {
+        assert_eq!(request(server.probes, "GET", path).await.0, want, "{path}");
+    }
+    server.stop.send(()).unwrap();
+    server.task.await.unwrap().unwrap();
+    assert!(TcpStream::connect(server.probes).await.is_err(), "it ends with the other one");
 }
 
 #[tokio::test]
@@ -123,6 +139,77 @@ async fn idle_and_slow_clients_delay_no_other_client() {
         }
         assert!(start.elapsed() < LIMITS.head / 2, "{:?}", start.elapsed());
     }
+}
+
+/// Connects from an address of the loopback network: 127.0.0.1 is the scraper.
+async fn connect_as(client: u8, address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, client], 0).into()).unwrap();
+    socket.connect(address).await.unwrap()
+}
+
+/// Each answers soon, whatever others hold.
+async fn answers_in_time(server: &Server) {
+    for (address, path) in
+        [(server.address, "/metrics"), (server.address, "/healthz"), (server.probes, "/readyz")]
+    {
+        let start = Instant::now();
+        assert_eq!(request(address, "GET", path).await.0, 200, "{path}");
+        // Others may have used up the burst: then a rendering begins each second, and another one may run before it.
+        assert!(start.elapsed() < Duration::from_secs(3), "{path}: {:?}", start.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn connections_from_many_addresses_delay_no_scrape() {
+    let server = start(fixed(true));
+    let mut held = Vec::new();
+    // Silent, in the midst of a head, and with an answer that isn't read.
+    for text in ["", "GET /metr", "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"] {
+        for client in 2..=201 {
+            for _ in 0..2 {
+                let mut stream = connect_as(client, server.address).await;
+                // The server may have closed it.
+                let _ = stream.write_all(text.as_bytes()).await;
+                held.push(stream);
+            }
+        }
+        answers_in_time(&server).await;
+    }
+    // The same on the port of probes.
+    for client in 2..=201 {
+        held.push(connect_as(client, server.probes).await);
+    }
+    answers_in_time(&server).await;
+}
+
+/// A scrape that never ends holds no other: requests under way of one address are bounded, and probes have their own port.
+#[tokio::test]
+async fn requests_that_never_end_take_no_place_of_others() {
+    let (_go, wait) = std::sync::mpsc::channel();
+    let server = start(Arc::new(Slow(wait.into())));
+    let mut held = Vec::new();
+    let share = u8::try_from(LIMITS.connections / LIMITS.per_peer).unwrap();
+    for client in 2..2 + share {
+        for _ in 0..LIMITS.per_peer {
+            let mut stream = connect_as(client, server.address).await;
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            held.push(stream);
+        }
+        if client == 3 {
+            // One address more than its share.
+            let mut more = connect_as(client, server.address).await;
+            let mut answer = Vec::new();
+            let _ = more.read_to_end(&mut answer).await;
+            assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+            assert_eq!(request(server.address, "GET", "/readyz").await.0, 200);
+        }
+    }
+    // All slots are taken by requests under way.
+    let start = Instant::now();
+    assert_eq!(request(server.address, "GET", "/readyz").await.0, 200);
+    assert_eq!(request(server.probes, "GET", "/healthz").await.0, 200);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
 
 #[test]

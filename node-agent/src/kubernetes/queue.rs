@@ -92,6 +92,11 @@ impl Source for Queue {
         inner.changes.is_empty() && Objects::ALL.iter().all(|objects| inner.listed.contains(objects))
     }
 
+    fn pods_current(&self) -> bool {
+        let inner = self.inner();
+        inner.listed.contains(&Objects::Pods) && !inner.problems.contains_key(&Objects::Pods)
+    }
+
     fn problems(&self) -> u64 {
         u64::try_from(self.inner().problems.len()).unwrap_or(u64::MAX)
     }
@@ -120,8 +125,13 @@ mod tests {
         let queue = Queue::default();
         queue.problem(Objects::Pods, "away");
         queue.problem(Objects::Pods, "still away");
+        assert!(!queue.pods_current());
         assert_eq!(queue.problems(), 1);
         queue.well(Objects::Pods);
         assert_eq!(queue.problems(), 0);
+        assert!(!queue.pods_current(), "they were never listed");
+        queue.listed(Objects::Pods);
+        queue.problem(Objects::Policies, "away");
+        assert!(queue.pods_current());
     }
 }

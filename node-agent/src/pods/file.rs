@@ -158,20 +158,22 @@ fn one(item: Value, at: &str, file: &mut PodFile, strangers: &mut Vec<(String, S
     let text = |key: &str| item["metadata"][key].as_str().unwrap_or_default().to_owned();
     let (namespace, name) = (text("namespace"), text("name"));
     let called = if name.is_empty() { at.to_owned() } else { format!("{at} ({namespace}/{name})") };
-    let pod = match serde_json::from_value::<core::Pod>(item) {
-        Ok(pod) => Pod::from(&pod),
+    let pods = match serde_json::from_value::<core::Pod>(item) {
+        Ok(pod) => Pod::all_of(&pod),
         Err(error) => {
             return file.problems.push(format!("{called} is not a valid pod: {error}"));
         }
     };
-    if pod.uid.is_empty() || pod.name.is_empty() {
+    if let Some(pod) = pods.iter().find(|pod| pod.uid.is_empty() || pod.name.is_empty()) {
         let missing = if pod.name.is_empty() { "name" } else { "uid" };
         return file.problems.push(format!(
             "{called} has no `metadata.{missing}`, so its events cannot be distinguished from others: ignored"
         ));
     }
-    let namespace = if pod.namespace.is_empty() { "default".to_owned() } else { pod.namespace };
-    file.pods.push(Pod { namespace, ..pod });
+    file.pods.extend(pods.into_iter().map(|pod| {
+        let namespace = if pod.namespace.is_empty() { "default".to_owned() } else { pod.namespace };
+        Pod { namespace, ..pod }
+    }));
 }
 
 #[cfg(test)]

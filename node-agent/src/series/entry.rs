@@ -32,6 +32,8 @@ impl Key {
 #[derive(Debug, Default)]
 pub(super) struct Entry {
     pub(super) value: u64,
+    /// When it last grew, in milliseconds since 1970; 0 if that is not known.
+    pub(super) grown: u64,
     /// Uid of a pod behind it; none for the host's.
     pod: Option<Name>,
     rare: Option<Box<Rare>>,
@@ -53,9 +55,9 @@ pub(super) struct Gone {
 }
 
 impl Entry {
-    /// The host's, with this value.
-    pub(super) fn new(value: u64) -> Self {
-        Self { value, ..Self::default() }
+    /// The host's, with this value that was reached at this time.
+    pub(super) fn new(value: u64, grown: u64) -> Self {
+        Self { value, grown, ..Self::default() }
     }
 
     /// The uids of the pods behind it.

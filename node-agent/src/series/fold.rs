@@ -5,7 +5,7 @@ use std::time::Instant;
 use foldhash::{HashMap, HashSet};
 
 use super::{
-    Count, Folded, Held, Hooks, OVERFLOW_BINARY, Series,
+    Count, Folded, Held, Hooks, OVERFLOW_BINARY, Series, Waiting,
     entry::Key,
     label::binary_label,
     names::{Name, Names},
@@ -79,6 +79,7 @@ impl Series {
         now: Instant,
     ) -> Folded {
         self.last.retain(|(hook, ..), _| hooks.contains_key(hook));
+        self.unattributed.retain(|hook, _| hooks.contains_key(hook));
         let mut held = std::mem::take(&mut self.held);
         let mut lookups = Lookups::new(hooks, attribution, now);
         for count in counts {
@@ -95,30 +96,39 @@ impl Series {
             if added > 0 {
                 let of =
                     Held { hook: count.hook, cgroup: lookups.cgroup(count.cgroup), binary: count.binary };
+                let added = Waiting { events: added, grown: self.clock };
+                self.newest = self.clock;
                 if self.place(&mut lookups, of, added).is_pending() {
-                    *held.entry(of).or_default() += added;
+                    let waiting = held.entry(of).or_default();
+                    waiting.events += added.events;
+                    waiting.grown = waiting.grown.max(added.grown);
                 }
             }
         }
-        held.retain(|of, count| self.place(&mut lookups, *of, *count).is_pending());
+        held.retain(|of, waiting| self.place(&mut lookups, *of, *waiting).is_pending());
         self.held = held;
         let unknown: HashSet<u64> =
             self.held.keys().map(|held| held.cgroup.id).filter(|id| !attribution.knows(*id)).collect();
         self.retire(hooks, attribution, now);
         let mut unknown: Vec<_> = unknown.into_iter().collect();
         unknown.sort_unstable();
-        Folded { pending: self.held.values().sum(), unknown }
+        Folded { pending: self.held.values().map(|waiting| waiting.events).sum(), unknown }
     }
 
     /// Gives a count to its series, or drops it, where that can be decided.
-    fn place(&mut self, lookups: &mut Lookups<'_>, held: Held, count: u64) -> Placed {
+    fn place(&mut self, lookups: &mut Lookups<'_>, held: Held, added: Waiting) -> Placed {
         let Lookups { hooks, attribution, now, owners, labels, .. } = lookups;
         let Some(hook) = hooks.get(&held.hook) else { return Placed::Decided };
         let (owner, owner_names) =
             owners.entry(held.cgroup).or_insert_with(|| (attribution.owner(held.cgroup, *now), None));
         match selection(&hook.scope, owner) {
             Selection::Undecided => return Placed::Pending,
-            Selection::Unselected => return Placed::Decided,
+            Selection::Unselected => {
+                if matches!(owner, Owner::Unlisted { .. }) && hook.scope.pods.is_some() {
+                    *self.unattributed.entry(held.hook).or_default() += added.events;
+                }
+                return Placed::Decided;
+            }
             Selection::Selected => {}
         }
         let names = &mut self.names;
@@ -147,7 +157,8 @@ impl Series {
             }
         }
         let entry = self.exported.entry(key).or_default();
-        entry.value += count;
+        entry.value += added.events;
+        entry.grown = entry.grown.max(added.grown);
         // A new value has to be scraped before the series may go.
         entry.clear_gone();
         if let Some(uid) = uid {

@@ -1,6 +1,6 @@
 //! The series as a scrape sees them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     entry::{Entry, Key},
@@ -40,6 +40,23 @@ pub struct Samples {
     /// Sorted, so that numbers compare as their texts do.
     texts: Vec<Arc<str>>,
     rows: Vec<Row>,
+    /// Places of hook, namespace, pod and policy, and when the last event was counted there, in milliseconds since 1970.
+    last_events: BTreeMap<[u32; 4], u64>,
+}
+
+/// When a policy's hook last counted an event of a pod or of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastEvent<'a> {
+    /// The label of the hook's point.
+    pub hook: &'a str,
+    /// As in [`Labels`].
+    pub namespace: &'a str,
+    /// As in [`Labels`].
+    pub pod: &'a str,
+    /// The policy's name.
+    pub policy: &'a str,
+    /// In milliseconds since 1970.
+    pub milliseconds: u64,
 }
 
 /// A series and its value, by numbers.
@@ -60,11 +77,30 @@ impl Samples {
         let (texts, places) = names.sorted();
         let place = |number: u32| places.get(number as usize).copied().unwrap_or(0);
         let mut rows = Vec::with_capacity(series.len());
-        rows.extend(
-            series.map(|(key, entry)| Row { labels: key.names().map(|n| place(n.0)), value: entry.value }),
-        );
+        let mut last_events: BTreeMap<[u32; 4], u64> = BTreeMap::new();
+        for (key, entry) in series {
+            let labels = key.names().map(|n| place(n.0));
+            rows.push(Row { labels, value: entry.value });
+            if entry.grown > 0 {
+                let [_, hook, namespace, pod, policy, _] = labels;
+                let last = last_events.entry([hook, namespace, pod, policy]).or_default();
+                *last = entry.grown.max(*last);
+            }
+        }
         rows.sort_by_cached_key(|row: &Row| in_two(row.labels));
-        Self { texts, rows }
+        Self { texts, rows, last_events }
+    }
+
+    /// The last event of each hook and pod of which the time is known.
+    pub fn last_events(&self) -> impl Iterator<Item = LastEvent<'_>> {
+        self.last_events.iter().map(|(places, milliseconds)| {
+            let [hook, namespace, pod, policy] = places.map(|place| self.text(place));
+            LastEvent { hook, namespace, pod, policy, milliseconds: *milliseconds }
+        })
+    }
+
+    fn text(&self, place: u32) -> &str {
+        self.texts.get(place as usize).map_or("", |text| text)
     }
 
     /// How many there are.
@@ -90,8 +126,7 @@ impl Samples {
     /// The series by texts.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Sample<'_>> {
         self.rows.iter().map(|row| {
-            let [binary, hook, namespace, pod, policy, workload] =
-                row.labels.map(|place| self.texts.get(place as usize).map_or("", |text| text));
+            let [binary, hook, namespace, pod, policy, workload] = row.labels.map(|place| self.text(place));
             Sample { labels: Labels { binary, hook, namespace, pod, policy, workload }, value: row.value }
         })
     }

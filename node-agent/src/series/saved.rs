@@ -3,12 +3,12 @@
 //!
 //! It is written from where it is: a model of it in between would take more memory than all else that the agent has.
 
-use std::time::Instant;
+use std::{iter::repeat, time::Instant};
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
 
 use super::{
-    Held, Series,
+    Held, Series, Waiting,
     entry::{Entry, Key},
     names::Name,
 };
@@ -28,6 +28,12 @@ pub struct SavedSeries {
     /// What the numbers of labels and pods stand for.
     names: Vec<String>,
     exported: Vec<SavedEntry>,
+    /// When each of these grew last. Earlier agents have not saved it.
+    #[serde(default)]
+    grown: Vec<u64>,
+    /// When each of what is held back grew last.
+    #[serde(default)]
+    held_grown: Vec<u64>,
 }
 
 /// Labels in the order in which they are exported, value, uids of pods, whether all of these were deleted.
@@ -45,7 +51,7 @@ impl<I: Iterator<Item: Serialize>, F: Fn() -> I> Serialize for Sequence<F> {
 impl Serialize for SavingSeries<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let series = self.0;
-        let mut fields = serializer.serialize_struct("SavedSeries", 4)?;
+        let mut fields = serializer.serialize_struct("SavedSeries", 6)?;
         fields.serialize_field(
             "last",
             &Sequence(|| {
@@ -55,8 +61,8 @@ impl Serialize for SavingSeries<'_> {
         fields.serialize_field(
             "held",
             &Sequence(|| {
-                series.held.iter().map(|(held, value)| {
-                    (held.hook, held.cgroup.id, held.cgroup.generation, held.binary, *value)
+                series.held.iter().map(|(held, waiting)| {
+                    (held.hook, held.cgroup.id, held.cgroup.generation, held.binary, waiting.events)
                 })
             }),
         )?;
@@ -70,6 +76,10 @@ impl Serialize for SavingSeries<'_> {
                 })
             }),
         )?;
+        // In the order of the above: neither map changes meanwhile.
+        fields.serialize_field("grown", &Sequence(|| series.exported.values().map(|entry| entry.grown)))?;
+        fields
+            .serialize_field("held_grown", &Sequence(|| series.held.values().map(|waiting| waiting.grown)))?;
         fields.end()
     }
 }
@@ -82,13 +92,15 @@ impl Series {
 
     /// Continues where an earlier agent stopped.
     pub fn restore(&mut self, saved: SavedSeries, now: Instant) {
-        let SavedSeries { last, held, names, exported } = saved;
+        let SavedSeries { last, held, names, exported, grown, held_grown } = saved;
+        self.newest = grown.iter().chain(&held_grown).copied().max().unwrap_or(0);
         self.last =
             last.into_iter().map(|(hook, cgroup, binary, value)| ((hook, cgroup, binary), value)).collect();
         self.held = held
             .into_iter()
-            .map(|(hook, id, generation, binary, value)| {
-                (Held { hook, cgroup: CgroupKey { id, generation }, binary }, value)
+            .zip(held_grown.into_iter().chain(repeat(0)))
+            .map(|((hook, id, generation, binary, events), grown)| {
+                (Held { hook, cgroup: CgroupKey { id, generation }, binary }, Waiting { events, grown })
             })
             .collect();
         let names: Vec<Name> = names.iter().map(|text| self.names.name(text)).collect();
@@ -96,8 +108,9 @@ impl Series {
         let name = |number: u32| names.get(number as usize).copied().unwrap_or(empty);
         self.exported = exported
             .into_iter()
-            .map(|(labels, value, pods, gone)| {
-                let mut entry = Entry::new(value);
+            .zip(grown.into_iter().chain(repeat(0)))
+            .map(|((labels, value, pods, gone), grown)| {
+                let mut entry = Entry::new(value, grown);
                 for uid in pods {
                     entry.add_pod(name(uid));
                 }

@@ -1,5 +1,9 @@
 //! Series that outlive the agent, and series that a policy has no room for.
 
+use std::sync::Arc;
+
+use gatewatch_policy::plan::{PodScope, Scope};
+
 use super::{
     tests::{everything, hook},
     *,
@@ -79,4 +83,28 @@ fn what_has_no_room_is_counted_in_one_more() {
     assert_eq!(values(&mut series, now), []);
     series.fold([count(1, "/d", 40)], &hooks, &known, now);
     assert_eq!(values(&mut series, now), [(String::new(), "/d".to_owned(), 40)]);
+}
+
+/// A policy on labels can't be decided for a pod that never becomes known: what is dropped for that reason is counted.
+#[test]
+fn what_is_dropped_for_want_of_a_name_is_counted() {
+    let pods = PodScope { namespace: Some("test".to_owned()), ..PodScope::default() };
+    let scope = Arc::new(Scope { host: true, pods: Some(pods) });
+    let host = Arc::new(Scope { host: true, pods: None });
+    let hooks = Hooks::from([(1, hook("of-test", "f", &scope)), (2, hook("of-host", "f", &host))]);
+    let mut now = Instant::now();
+    let mut known = Attribution::new(POD_GRACE);
+    known.add_cgroup(POD, &path(1, Some(11)), now);
+    let mut series = Series::default();
+    let counts = [count(POD, "/b", 5), Count { hook: 2, ..count(POD, "/b", 5) }];
+    assert_eq!(series.fold(counts, &hooks, &known, now).pending, 10);
+    assert_eq!(series.unattributed().count(), 0);
+    now += POD_GRACE;
+    assert_eq!(series.fold(counts, &hooks, &known, now).pending, 0);
+    // The other policy watches no pod, whatever it is called.
+    assert_eq!(series.unattributed().collect::<Vec<_>>(), [(1, 5)]);
+    series.fold([count(POD, "/b", 7)], &hooks, &known, now);
+    assert_eq!(series.unattributed().collect::<Vec<_>>(), [(1, 7)]);
+    series.fold([], &Hooks::new(), &known, now);
+    assert_eq!(series.unattributed().count(), 0);
 }

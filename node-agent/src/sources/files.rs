@@ -83,6 +83,10 @@ impl Source for Files {
         self.polled.is_some()
     }
 
+    fn pods_current(&self) -> bool {
+        !self.pods.as_ref().is_some_and(|file| file.broken)
+    }
+
     fn problems(&self) -> u64 {
         u64::try_from(self.directory.unreadable()).unwrap_or(u64::MAX)
             + u64::from(self.pods.as_ref().is_some_and(|file| file.broken))

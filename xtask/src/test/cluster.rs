@@ -37,7 +37,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a policy that cannot load is reported, and the others run", unloadable),
     ("counts continue when the agent is replaced, and when it is killed", outages::agent),
     ("counting and scraping continue while the API server is away", outages::api_server),
-    ("an uninstalled chart leaves nothing that blocks", uninstall),
+    ("an uninstalled chart leaves nothing that blocks, and nothing in the kernel", uninstall),
 ];
 
 /// A cluster with nothing of ours on it, and the programs that talk to it.
@@ -225,5 +225,12 @@ fn uninstall(cluster: &mut Cluster, programs: &cluster::Programs) -> Result<()> 
         "apiVersion: v1\nkind: Pod\nmetadata: {name: after}\nspec:\n  containers: [{name: a, image: none}]\n";
     cluster.kubectl().with_input(&["create", "--dry-run=server", "-f", "-"], pod)?;
     cluster.kubectl().with_input(&["create", "--dry-run=server", "-f", "-"], UNLOADABLE)?;
-    Ok(())
+    let mut left = String::new();
+    let nothing = until("nothing is pinned on the node", || {
+        // An empty folder may stay: it was a mount of the agent's container.
+        let (code, output) = cluster.run_on_node("find /sys/fs/bpf/gatewatch -mindepth 1")?;
+        left = output;
+        Ok(code == 0 && left.is_empty())
+    });
+    nothing.with_context(|| format!("pinned: {left}"))
 }

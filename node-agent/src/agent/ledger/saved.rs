@@ -19,6 +19,7 @@ struct Saving<'a> {
     series: SavingSeries<'a>,
     attribution: SavedAttribution,
     overflow: SavedTotals<u32>,
+    unattributed: SavedTotals<u32>,
     missed_by_point: SavedTotals<InPolicy<HookPoint>>,
     gaps_by_label: SavedTotals<InPolicy<String>>,
 }
@@ -30,6 +31,7 @@ struct Saved {
     series: SavedSeries,
     attribution: SavedAttribution,
     overflow: SavedTotals<u32>,
+    unattributed: SavedTotals<u32>,
     missed_by_point: SavedTotals<InPolicy<HookPoint>>,
     gaps_by_label: SavedTotals<InPolicy<String>>,
     /// What an agent of layout 4 has missed, by the first hook of each policy and symbol.
@@ -55,11 +57,14 @@ impl Ledger {
             series: self.series.save(),
             attribution: self.attribution.save(),
             overflow: self.overflow.save(),
+            unattributed: self.unattributed.save(),
             missed_by_point: self.missed.save(),
             gaps_by_label: self.gaps.save(),
         };
         let bytes = serde_json::to_vec(&saved).map_err(LoadError::SavedState)?;
-        self.reader.save(&bytes)
+        self.reader.save(&bytes)?;
+        self.saved = self.series.newest();
+        Ok(())
     }
 
     /// Continues with the counts of an earlier agent.
@@ -73,8 +78,11 @@ impl Ledger {
             }
         };
         self.series.restore(saved.series, now);
+        self.saved = self.series.newest();
         self.attribution.restore(saved.attribution, now);
         self.overflow.restore(saved.overflow);
+        // These are counted by the agent itself, from 0 on.
+        self.unattributed.restore(SavedTotals { last: Vec::new(), ..saved.unattributed });
         let hooks = &*self.view.hooks;
         self.missed.restore(match saved.missed {
             Some(earlier) => upgrade::missed_totals(earlier, hooks, &self.view.missed()),

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Tests;
 use crate::{chart, parallel::side_by_side, process, setup::chart::Programs};
@@ -122,6 +122,7 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) {
     });
     tests.all("the schema refuses what is wrong", accepted);
     tests.holds("the gate in front of Tetragon has nothing of the agent", in_front_of_tetragon(programs));
+    tests.holds("the NetworkPolicy admits the scraper only", scraper_only(programs));
     tests.holds(
         "with the kinds of others",
         template(programs, "1.36.0", OTHERS).and_then(|objects| {
@@ -162,6 +163,40 @@ fn in_front_of_tetragon(programs: &Programs) -> Result<()> {
     let of_agent = ["GatewatchAgentDown", "GatewatchPolicyNotLoaded", "GatewatchPolicySetsDiffer"];
     ensure!(!alerts.iter().any(|alert| of_agent.contains(alert)), "alerts about the agent: {alerts:?}");
     ensure!(alerts.contains(&"GatewatchGateDown"), "no alerts about the gate: {alerts:?}");
+    Ok(())
+}
+
+/// The metrics of the agent are open to the peers of `networkPolicy.metricsFrom` and to the gate, and its probes to no pod.
+fn scraper_only(programs: &Programs) -> Result<()> {
+    let named = "networkPolicy.metricsFrom[0].podSelector.matchLabels.app=scraper";
+    let usual = json!({
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+    });
+    let own = json!({"podSelector": {"matchLabels": {"app": "scraper"}}});
+    for (settings, scraper) in [(&[][..], usual), (&[named][..], own)] {
+        let objects = template(programs, "1.36.0", settings)?;
+        let of_agent = |kind: &str| {
+            let found = objects.iter().find(|object| {
+                object["kind"] == kind
+                    && object["metadata"]["labels"]["app.kubernetes.io/component"] == "agent"
+            });
+            found.with_context(|| format!("no {kind} of the agent"))
+        };
+        let rules = &of_agent("NetworkPolicy")?["spec"]["ingress"];
+        let ports = json!([{"port": "metrics", "protocol": "TCP"}]);
+        ensure!(rules.as_array().is_some_and(|rules| rules.len() == 1), "rules: {rules}");
+        ensure!(rules[0]["ports"] == ports, "open ports: {}", rules[0]["ports"]);
+        let from = rules[0]["from"].as_array().map_or(&[][..], Vec::as_slice);
+        ensure!(from.len() == 2 && from[0] == scraper, "{settings:?} admits {from:?}");
+        let gate = &from[1]["podSelector"]["matchLabels"]["app.kubernetes.io/component"];
+        ensure!(gate == "webhook", "{settings:?} admits {from:?}");
+        let container = &of_agent("DaemonSet")?["spec"]["template"]["spec"]["containers"][0];
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            let port = &container[probe]["httpGet"]["port"];
+            ensure!(port == "probes", "{probe} is at port {port}");
+        }
+    }
     Ok(())
 }
 
