@@ -23,13 +23,13 @@ use axum::{
 use futures::FutureExt as _;
 use gatewatch_serving::{Draining, Limits, Server, Transport};
 
-pub use gatewatch_serving::{BindError, Listener};
-
+use self::renderings::Renderings;
 use crate::{
     metrics::{CONTENT_TYPE, Source},
     profile::SavedProfile,
 };
-use renderings::Renderings;
+
+pub use gatewatch_serving::{BindError, Listener};
 
 /// The port is open to the node's network.
 const LIMITS: Limits = Limits {

@@ -6,6 +6,7 @@ mod errors;
 mod exact;
 mod hostile;
 mod language;
+mod last_event;
 mod load;
 mod moved;
 mod pods;
@@ -90,6 +91,7 @@ pub const ALL: &[Test] = &[
     complete("language::positions", language::positions),
     complete("language::process_ids", language::process_ids),
     complete("language::monitor_mode", language::monitor_mode),
+    complete("last_event::outlives_the_agent", last_event::outlives_the_agent),
     complete("load::agent_starved", load::agent_starved),
     complete("load::agent_stopped", load::agent_stopped),
     complete("load::programs_without_end", load::programs_without_end),

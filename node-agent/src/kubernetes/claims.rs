@@ -1,8 +1,8 @@
 //! Which object stands for the uid of a cgroup.
 //!
 //! An object has the uid that the API server gave it. The mirror object of a static pod also stands for the uid that its
-//! cgroups have. That one is in an annotation, which the author of any pod can write. So nobody takes a uid that another
-//! object stands for, and the end of an object is the end of what it stood for, and of nothing else.
+//! cgroups have. That one is in an annotation, which the author of any pod can write. So no object gets a uid that
+//! another one stands for, and the end of an object is the end of what it stood for, and of nothing else.
 
 use std::collections::{HashMap, HashSet};
 
@@ -27,7 +27,7 @@ impl Claims {
         accepted.collect()
     }
 
-    /// An object is gone; gives the uids that it stood for.
+    /// An object was deleted; gives the uids that it stood for.
     pub(super) fn release(&mut self, object: &str) -> Vec<String> {
         let released = self.0.extract_if(|_, holder| holder == object);
         released.map(|(uid, _)| uid).collect()

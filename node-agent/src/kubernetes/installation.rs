@@ -1,11 +1,11 @@
 //! Whether the agent ends for good.
 //!
 //! What an agent has in the kernel outlives it, for the next one. When the chart is uninstalled, there is no next one, and
-//! the agent removes it at its end. An agent is told to end in the same way in both cases, so it asks for its `DaemonSet`:
-//! a pod whose `DaemonSet` is gone has no successor.
+//! the agent removes it at its end. It gets the same signal in both cases, so it asks for its `DaemonSet`: a pod whose
+//! `DaemonSet` is deleted has no successor.
 //!
 //! Helm deletes the agent's rights and account in the same second, and then the API server answers no more questions. A
-//! watch that was begun before goes on, so the agent watches its account, an object that otherwise never changes.
+//! watch that was begun before continues, so the agent watches its account, an object that otherwise never changes.
 
 use std::{str::FromStr, time::Duration};
 
@@ -59,7 +59,7 @@ impl FromStr for Installation {
 pub struct Watched {
     installation: Installation,
     client: Client,
-    /// Whether its account is gone.
+    /// Whether its account is deleted.
     gone: watch::Receiver<bool>,
 }
 
@@ -96,8 +96,8 @@ async fn watch_account(client: Client, installation: Installation, gone: watch::
 }
 
 impl Watched {
-    /// Whether the installation is gone. Asked at the end of the agent; takes some seconds if nobody answers. In doubt it is
-    /// there.
+    /// Whether the installation is deleted. Asked at the end of the agent; takes some seconds without an answer. In doubt it
+    /// exists.
     pub async fn is_removed(self) -> bool {
         let found = tokio::time::timeout(WITHIN, async {
             loop {

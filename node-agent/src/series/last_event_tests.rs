@@ -1,9 +1,13 @@
 //! The time of the last event: of each hook and pod, over restarts, and of events that wait for their pod.
 
-use super::tests::{everything, hook};
-use super::*;
-use crate::attribution::POD_GRACE;
-use crate::attribution::tests::{path, pod_with};
+use super::{
+    tests::{everything, hook},
+    *,
+};
+use crate::attribution::{
+    POD_GRACE,
+    tests::{path, pod_with},
+};
 
 const HOST: u64 = 1;
 const POD: u64 = 71;

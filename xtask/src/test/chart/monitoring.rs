@@ -22,9 +22,9 @@ use crate::{
     vm::{NETWORK, Stream, Vm},
 };
 
-/// How long nothing happens first. The rules call nothing new that is younger than a minute at an agent.
-const QUIET: Duration = Duration::from_secs(100);
-/// How long the first scrape may take, so that the rules have their minute before anything happens.
+/// How long nothing happens first: some evaluations of the rules.
+const QUIET: Duration = Duration::from_secs(45);
+/// How long the first scrape may take, so that the rules are evaluated before anything happens.
 const UP_LIMIT: Duration = Duration::from_secs(30);
 /// How long the agent serves after all has happened.
 const AFTER: Duration = Duration::from_secs(75);
