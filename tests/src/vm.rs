@@ -8,6 +8,7 @@ mod hostile;
 mod language;
 mod last_event;
 mod load;
+mod mounted;
 mod moved;
 mod pods;
 mod privileges;
@@ -96,6 +97,7 @@ pub const ALL: &[Test] = &[
     complete("load::agent_stopped", load::agent_stopped),
     complete("load::programs_without_end", load::programs_without_end),
     complete("load::cgroups_without_end", load::cgroups_without_end),
+    complete("mounted::its_folder_alone", mounted::its_folder_alone),
     every(
         "moved::between_cgroups",
         moved::between_cgroups,
