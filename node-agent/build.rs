@@ -40,7 +40,7 @@ fn without_debugging(source: &Path) -> Result<Vec<u8>, Box<dyn std::error::Error
     for section in &mut object.sections {
         section.delete |= section.name.starts_with(b".debug_") || section.name.starts_with(b".rel.debug_");
     }
-    // LLVM keeps the names of sections among those of symbols; the writer wants them by themselves.
+    // LLVM stores the names of sections with those of symbols; the writer needs a table of their own.
     let names = object.sections.add();
     names.name = b".shstrtab".as_slice().into();
     names.sh_type = SHT_STRTAB;

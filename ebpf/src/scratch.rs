@@ -82,7 +82,7 @@ impl Buffer {
 #[inline(always)]
 pub fn with_scratch(f: impl FnOnce(Buffer)) -> bool {
     let Some(nesting) = NESTING.get_ptr_mut(0) else { return false };
-    // SAFETY: this CPU's own slot; whoever interrupts us puts it back before we go on.
+    // SAFETY: this CPU's own slot; a program that interrupts this one restores it before it returns.
     let level = unsafe { core::ptr::read_volatile(nesting) };
     if level >= LEVELS {
         note(STAT_NESTED);

@@ -179,7 +179,7 @@ pub fn postfix_row(map: &'static Ends, slot: u32, longest: u32, len: u32, buffer
         let data = (&raw const (*buffer.as_ptr()).data).cast::<u8>();
         let key = (&raw mut (*buffer.as_ptr()).reversed).cast::<u8>();
         for i in 0..POSTFIX_BYTES as u32 {
-            // What stands in the key behind that is compared with no entry.
+            // No entry is compared with the bytes of the key after that.
             if i >= longest {
                 break;
             }

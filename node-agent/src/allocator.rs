@@ -11,9 +11,9 @@ pub fn begin() {
     // SAFETY: mallopt takes no pointer, and there is no other thread yet (mallopt(3)).
     #[cfg(target_env = "gnu")]
     unsafe {
-        // Of the pools that threads have for themselves only the first gives back what is free at its end.
+        // Of the arenas of threads, only the first returns the free memory at its end.
         libc::mallopt(libc::M_ARENA_MAX, 1);
-        // Set by hand, the limit stays: by itself it grows to the size of what was freed.
+        // A limit that is set stays constant; the default grows to the size of freed blocks.
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
     }
 }

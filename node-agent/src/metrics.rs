@@ -115,7 +115,7 @@ pub fn render(source: &dyn Source) -> String {
     write(&snapshot, start.elapsed().as_secs_f64())
 }
 
-// Name, help and labels are Tetragon's, so that its users' dashboards and rules go on working.
+// Name, help and labels are Tetragon's, so that its users' dashboards and rules continue to work.
 const EVENTS: Metric = counter(
     "tetragon_policy_events_total",
     "Policy events calls observed.",

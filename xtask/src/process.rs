@@ -23,7 +23,7 @@ pub(crate) fn run(command: &mut Command, step: &Step) -> Result<()> {
         .stderr(other)
         .spawn()
         .with_context(|| format!("cannot run {}", shown(command)))?;
-    // The command keeps its ends of the pipe until it is told to use others; the reader would wait for them.
+    // `command` keeps its ends of the pipe until it gets others; the reader would wait for them.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut tail = VecDeque::new();
     for line in BufReader::new(reader).split(b'\n') {

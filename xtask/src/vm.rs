@@ -58,7 +58,7 @@ impl Vm {
         Self {
             kernel,
             cpus: 2,
-            // What is freed is free when all processors have gone on, and each may wait for its host: at a hundred thousand
+            // The kernel frees memory once all processors have moved on, and each may wait for its host: at a hundred thousand
             // calls a second that has come to a gibibyte.
             memory: 2048,
             icount: false,

@@ -1,4 +1,4 @@
-//! Where a member lies in a structure.
+//! The offset of a member in a structure.
 
 use super::{
     KernelTypes,

@@ -69,7 +69,7 @@ pub(super) async fn watch<K>(
                         queue.listed(objects);
                         queue.problem(objects, &error.to_string());
                     }
-                    // What was watched for long is watched anew; that is no problem.
+                    // The API server has ended an old watch, and a new one begins; this is not a problem.
                     Some(410) => {}
                     _ => queue.problem(objects, &sentence(&error)),
                 }

@@ -99,7 +99,7 @@ fn names(directory: &Path) -> io::Result<Vec<PathBuf>> {
 fn visit(paths: Vec<PathBuf>, directories: &mut HashSet<FileId>, found: &mut Found) {
     let mut below = Vec::new();
     for path in paths {
-        // Follows links. One that leads nowhere is as good as absent: it may be about to be replaced.
+        // Follows links. A dangling one counts as absent: it may be about to be replaced.
         let meta = match fs::metadata(&path) {
             Ok(meta) => meta,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -128,7 +128,7 @@ fn an_emptied_file_is_believed_at_the_second_look() {
     assert_eq!(place.poll(), NOTHING);
     assert_eq!(place.poll(), ["+a.yaml \n"]);
     assert_eq!(place.poll(), NOTHING);
-    // One that was empty from the start is no news.
+    // A file that was empty from the start is reported by the first poll.
     place.write("b.yaml", "");
     assert_eq!(place.poll(), ["+b.yaml "]);
 }

@@ -57,7 +57,7 @@ fn the_next_agent_goes_on() {
         values(&mut series, now),
         [("p1".to_owned(), "/b".to_owned(), 14), ("p2".to_owned(), "/b".to_owned(), 6)]
     );
-    // What went while nobody looked is gone.
+    // Cgroups that were deleted while no agent ran are forgotten.
     known.only_cgroups(|_| false, now);
     assert_eq!(known.cgroups(now).count(), 0);
 }

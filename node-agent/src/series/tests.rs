@@ -237,7 +237,7 @@ fn a_pod_of_the_same_name_keeps_the_series_going() {
 fn series_of_a_policy_go_with_it_and_outlive_its_generations() {
     let mut node = Node::new([(1, hook("a", "f", &everything())), (2, hook("b", "f", &everything()))]);
     node.fold(&[count(1, HOST, "/b", 3), count(2, HOST, "/b", 3)]);
-    // The new generation of `a` counts before the old one is gone; `a` no longer watches `g`.
+    // The new generation of `a` counts before the old one is removed; `a` no longer watches `g`.
     node.hooks.insert(3, hook("a", "f", &everything()));
     node.fold(&[count(1, HOST, "/b", 4), count(2, HOST, "/b", 3), count(3, HOST, "/b", 1)]);
     node.hooks.remove(&1);
@@ -325,7 +325,7 @@ proptest! {
         let (mut shown, mut lost, mut total) = (BTreeMap::<String, u64>::new(), 0, 0);
         for step in steps {
             match step {
-                // Cgroup 1 is the host's, 2 to 5 are pods' of the same number. One that is gone counts nothing.
+                // Cgroup 1 is the host's, 2 to 5 are pods' of the same number. A deleted one counts nothing.
                 Step::Count { cgroup, binary, by } => {
                     *kernel.entry((cgroup, binary)).or_default() += by;
                     total += by;

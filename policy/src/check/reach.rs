@@ -43,7 +43,7 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
                 continue;
             }
             let useful = useful(&prover, conditions, &mut reported);
-            // One by itself takes nothing from others.
+            // A single selector takes nothing from others.
             if place.selectors.len() < 2 {
                 continue;
             }
@@ -51,7 +51,7 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
             reported.extend(dead(&prover, &before, &live, path));
             before.push(live);
         }
-        // Where no selector is left, the hook counts nothing, which nobody wants of it.
+        // Without a selector that can match, the hook counts nothing, which is never intended.
         let nothing = never_matching.len() == place.selectors.len();
         reported.extend(
             never_matching.into_iter().map(

@@ -19,7 +19,7 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     }
     for (selector, path) in places.selectors() {
         for filter in &selector.match_workloads {
-            // One object in the document, as it is no list.
+            // One object in the document, not a list.
             let path = path.field("matchWorkloads");
             let parts = [&filter.pod_selector, &filter.container_selector, &filter.host_selector];
             check_workload(parts.map(Option::as_ref), &path, found);

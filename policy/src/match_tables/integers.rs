@@ -158,7 +158,7 @@ impl<'a> Builder<'a> {
         starts.retain(|start| (min..=max).contains(start));
         starts.sort_unstable();
         starts.dedup();
-        // Bounds the work; a hash map could hold more single values, but nobody writes that many.
+        // Bounds the work; a hash map could hold more single values, but no policy has that many.
         if starts.len() > 65_536 {
             return Err(Excess::Ranges);
         }

@@ -132,7 +132,7 @@ impl IntSet {
         if size <= SMALL {
             return !self.ranges.iter().any(|(low, high)| (*low..=*high).any(|value| self.bits_fit(value)));
         }
-        // Each demand by itself: where none of the values meets one of them, none meets all.
+        // Each demand separately: if no value meets one of them, none meets all.
         let unmet = |next: &dyn Fn(i128) -> Option<i128>| {
             self.ranges.iter().all(|(low, high)| next(*low).is_none_or(|value| value > *high))
         };

@@ -90,7 +90,7 @@ impl TextSet {
 
     /// Whether it is proved that nothing is in it.
     pub(super) fn is_empty(&self, budget: &Budget) -> bool {
-        // The shortest lists first: they leave the fewest ways to go on.
+        // The shortest lists first: they leave the fewest alternatives.
         let mut wanted: Vec<&[Atom]> =
             self.clauses.iter().filter(|clause| !clause.negated).map(|clause| &*clause.atoms).collect();
         wanted.sort_by_key(|atoms| atoms.len());

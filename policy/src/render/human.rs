@@ -85,7 +85,7 @@ impl<'a> Excerpt<'a> {
         let position = file.lines.position(span.start as usize);
         let line = file.lines.line(position.line);
         let start = line.char_indices().nth(position.column - 1).map_or(line.len(), |(i, _)| i);
-        // What goes on below is marked up to the end of its first line.
+        // A span of several lines is marked up to the end of its first line.
         let end = (start + (span.end - span.start) as usize).min(line.len());
         let end = line.floor_char_boundary(end);
         if line.len() <= WIDTH {

@@ -217,8 +217,8 @@ impl SharedSecret {
         SecretError::Api { what: format!("cannot {verb} the Secret {}", self.name), source: Box::new(source) }
     }
 
-    /// Sets `caBundle` and the path of every webhook of every registration, if they differ. A missing registration is no
-    /// error: it may be created later.
+    /// Sets `caBundle` and the path of every webhook of every registration, if they differ. A missing registration is not
+    /// an error: it may be created later.
     async fn register(
         &self,
         material: Option<&Material>,

@@ -80,7 +80,7 @@ pub(crate) fn run(task: &Task, channel: &mut File) -> io::Result<i32> {
         let mut waiting = vec![PollFd::new(&ended, PollFlags::IN)];
         waiting.extend(stdout.pipe.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         waiting.extend(stderr.pipe.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-        // Orphans announce themselves by a signal that nobody waits for, so look once a second.
+        // The end of an orphan sends a signal that nothing here waits for, so check once a second.
         match poll(&mut waiting, Some(&Timespec { tv_sec: 1, tv_nsec: 0 })) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),

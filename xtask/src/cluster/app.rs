@@ -63,7 +63,7 @@ pub(super) fn ready(cache: &Cache) -> Result<App> {
     let image = Image {
         reference: SHIP.into(),
         tree,
-        // A ship that waits, and goes when it is told to.
+        // A ship that waits, and exits when it receives SIGTERM.
         entrypoint: ["/usr/bin/bash", "-c", "trap exit TERM; sleep infinity & wait"].map(Into::into).to_vec(),
         user: "0:0",
         ports: &[],

@@ -92,7 +92,7 @@ impl Node {
             vm::COMMAND_LINE,
             "-serial",
             &format!("file:{}", shown(&console(folder))),
-            // The line on which the VM's first process reports; here nobody listens.
+            // The line on which the VM's first process reports; nothing reads it here.
             "-serial",
             "file:/dev/null",
             "-drive",

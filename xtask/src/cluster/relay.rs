@@ -27,7 +27,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     stream.set_nodelay(true).with_context(about)?;
     let mut back = stream.try_clone().with_context(about)?;
     thread::spawn(move || {
-        // Whoever called has said all: the other side is told, and may still answer.
+        // The caller has sent everything: the other side receives the end, and may still answer.
         let _ = pass(&mut io::stdin().lock(), &mut &stream);
         let _ = stream.shutdown(Shutdown::Write);
     });

@@ -161,7 +161,7 @@ impl<'a> Story<'a> {
         let arguments = [&["exec", pod, "--namespace", "test", "--"], command].concat();
         println!("$ kubectl {}", arguments.join(" "));
         let done = self.cluster.kubectl().text(&arguments);
-        // Nobody answers curl, which is a failure of curl's and doesn't matter here.
+        // No server answers curl, so it fails, which doesn't matter here.
         if let Err(error) = done
             && command[0] != "curl"
         {

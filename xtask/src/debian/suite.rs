@@ -91,7 +91,7 @@ impl Suite {
         folder: &Path,
         step: &Step,
     ) -> Result<Vec<PathBuf>> {
-        // apt is told that these are installed, in a version newer than any.
+        // For apt, these are installed, in a version newer than any.
         let mut status = String::new();
         for package in absent {
             let _ = write!(

@@ -39,7 +39,7 @@ impl Link {
         let stall = Arc::clone(&stalled);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                // Whoever comes while it is broken, or finds nobody at the other end, sees the connection close.
+                // A client that connects while the link is broken, or has no server, sees the connection close.
                 let Ok(backend) = TcpStream::connect(("127.0.0.1", target)) else { continue };
                 let Ok(handle) = client.try_clone() else { continue };
                 {

@@ -25,7 +25,7 @@ struct Header {
 
 /// Writes `tree` as one archive, trailer and all. Archives may follow each other in one file.
 pub(crate) fn write(tree: &Tree, out: &mut impl Write) -> io::Result<()> {
-    // Inode 0 is no inode; the count only has to differ between the entries.
+    // Inode 0 is not valid; the numbers only have to differ between the entries.
     for (inode, (path, entry)) in (1u32..).zip(tree.iter()) {
         let (kind, data): (u32, &[u8]) = match &entry.node {
             Node::Directory => (S_IFDIR, &[]),

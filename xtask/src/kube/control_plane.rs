@@ -310,7 +310,7 @@ fn controller_manager(folder: &Path, authority: &Authority, users: &Users) -> Ve
         format!("--cluster-cidr={POD_RANGE}"),
         format!("--service-cluster-ip-range={SERVICE_RANGE}"),
         "--leader-elect=false".into(),
-        // Nobody asks them how they are.
+        // Nothing reads their health or metrics.
         "--secure-port=0".into(),
     ]
 }

@@ -58,7 +58,7 @@ fn missing() -> Result<Vec<&'static str>> {
     query
         .args(["-W", "-f", "${Package} ${db:Status-Status}\n"])
         .args(NEEDED.iter().map(|(package, _)| package));
-    // dpkg-query fails when it does not know one of the packages, and tells of the others all the same.
+    // dpkg-query fails if it does not know one of the packages, and lists the others all the same.
     let output = query.output().with_context(|| {
         let packages: Vec<&str> = NEEDED.iter().map(|(package, _)| *package).collect();
         format!(

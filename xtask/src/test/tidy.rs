@@ -1,14 +1,12 @@
 //! The suite `tidy`: what holds for the sources and no other tool checks.
 //!
-//! `cargo xtask test tidy -- words docs/agent.md` runs the part `words` on one file. A part that is named checks all files that
-//! the arguments give, or all files, and not only those that [`scope`] has for it.
+//! `cargo xtask test tidy -- words docs/agent.md` runs the part `words` on one file.
 
 mod features;
 mod imports;
 mod markdown;
 mod modules;
 mod prose;
-mod scope;
 mod style;
 mod words;
 
@@ -26,6 +24,9 @@ use crate::{paths, process};
 
 /// Folders with nothing of ours in them.
 const SKIPPED: &[&str] = &[".git", "target"];
+
+/// The list of the words that the part `words` finds, which has them all.
+const LIST_OF_WORDS: &str = "xtask/src/test/tidy/words.rs";
 
 /// What a part of the suite checks.
 struct Part {
@@ -73,9 +74,7 @@ struct Tree {
     texts: BTreeMap<String, String>,
     /// All files.
     files: BTreeSet<String>,
-    /// Whether the part that runs was named, and so checks more than its scope.
-    is_named: bool,
-    /// The files and folders that the arguments give.
+    /// The files and folders that the arguments give; empty for all.
     chosen: Vec<String>,
 }
 
@@ -94,26 +93,20 @@ impl Tree {
             }
             files.insert(name);
         }
-        Ok(Self { texts, files, is_named: false, chosen: Vec::new() })
+        Ok(Self { texts, files, chosen: Vec::new() })
     }
 
-    /// The files that a part checks, if it holds in these paths.
-    fn within(&self, scope: &'static [&'static str]) -> impl Iterator<Item = (&str, &str)> {
-        let checked = move |name: &str| {
-            if self.is_named { self.is_chosen(name) } else { scope::holds(scope, name) }
-        };
+    /// The files that the arguments choose.
+    fn chosen(&self) -> impl Iterator<Item = (&str, &str)> {
         let texts = self.texts.iter().map(|(name, text)| (name.as_str(), text.as_str()));
-        texts.filter(move |(name, _)| checked(name))
-    }
-
-    fn is_chosen(&self, name: &str) -> bool {
-        self.chosen.is_empty() || self.chosen.iter().any(|path| name.starts_with(path.as_str()))
+        let is_chosen = |name: &str| self.chosen.iter().any(|path| name.starts_with(path.as_str()));
+        texts.filter(move |(name, _)| self.chosen.is_empty() || is_chosen(name))
     }
 
     /// The faults of all files that were written by hand.
     fn each(&self, find: fn(&str, &str) -> Vec<String>) -> Vec<String> {
-        let texts = self.texts.iter().filter(|(name, _)| !name.ends_with("Cargo.lock") && *name != "LICENSE");
-        texts.filter(|(name, _)| self.is_chosen(name)).flat_map(|(name, text)| find(name, text)).collect()
+        let texts = self.chosen().filter(|(name, _)| !name.ends_with("Cargo.lock") && *name != "LICENSE");
+        texts.flat_map(|(name, text)| find(name, text)).collect()
     }
 
     fn has(&self, path: &str) -> bool {
@@ -132,7 +125,6 @@ pub(super) fn run(context: &Context) -> Result<Counts> {
         bail!("{unknown} is neither a file nor a part of this suite; expected one of {}", known.join(", "));
     }
     tree.chosen = chosen.into_iter().cloned().collect();
-    tree.is_named = !parts.is_empty();
     let mut counts = Counts::default();
     for part in PARTS.iter().filter(|part| parts.is_empty() || parts.iter().any(|name| *name == part.name)) {
         let faults = (part.find)(&tree)?;
@@ -153,7 +145,7 @@ fn manifests(tree: &Tree) -> Vec<String> {
 }
 
 fn imports(tree: &Tree) -> Vec<String> {
-    let sources = tree.within(scope::IMPORT_STYLE).filter(|(name, _)| style::is_source(name));
+    let sources = tree.chosen().filter(|(name, _)| style::is_source(name));
     sources.flat_map(|(name, text)| imports::faults(name, text)).collect()
 }
 
@@ -164,14 +156,14 @@ fn links(tree: &Tree) -> Vec<String> {
 }
 
 fn columns(tree: &Tree) -> Vec<String> {
-    let files = tree.within(scope::WRAPPED).filter(|(name, _)| is_markdown(name));
+    let files = tree.chosen().filter(|(name, _)| is_markdown(name));
     files.flat_map(|(name, text)| markdown::unwrapped(name, text)).collect()
 }
 
 fn words(tree: &Tree) -> Vec<String> {
     let mut faults = Vec::new();
-    for (name, text) in tree.within(scope::WORDS) {
-        if name == scope::LIST_OF_WORDS {
+    for (name, text) in tree.chosen() {
+        if name == LIST_OF_WORDS {
             continue;
         }
         let blocks = if is_markdown(name) {
@@ -183,7 +175,7 @@ fn words(tree: &Tree) -> Vec<String> {
         };
         for block in &blocks {
             faults.extend(words::faults(name, block));
-            // In comments of sources, such a clause is mostly a label and no sentence.
+            // In comments of sources, such a clause is mostly a label, not a sentence.
             if is_markdown(name) {
                 faults.extend(words::late_subjects(name, block));
             }

@@ -94,7 +94,7 @@ pub(super) fn fill(ebpf: &mut Ebpf, tables: &Tables, hash_key: u64) -> Result<()
         binaries.insert(binary_id(hash_key, path), row, 0).map_err(failed("BINARY_ROWS"))?;
     }
     let mut steps = array::<Step>(ebpf, "PREFIX")?;
-    // Those of nobody are zeros, as the kernel made them.
+    // Unused entries are zeros, as the kernel created them.
     for (i, step) in (0..).zip(&tables.prefixes).filter(|(_, step)| step.from != 0) {
         steps.set(i, step, 0).map_err(failed("PREFIX"))?;
     }

@@ -99,7 +99,7 @@ pub(super) fn kill(stage: &mut Stage) -> Result<()> {
     println!("  {} applies, {} failed that were under way at the kill", load.applies, under_way.len());
     ensure!(under_way.len() <= WRITERS, "{} applies were under way", under_way.len());
     for Failed { kind, said, .. } in &under_way {
-        // Pods are admitted where nobody answers.
+        // Pods are admitted if no webhook answers.
         ensure!(*kind == "policy" && said.contains("failed calling webhook"), "{kind}: {said}");
     }
     Load { applies: load.applies, failed: others }.none_failed()

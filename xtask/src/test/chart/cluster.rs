@@ -26,7 +26,7 @@ pub(super) const NAMESPACE: &str = "gatewatch";
 pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
     let folder = tempfile::tempdir().context("cannot create a folder for a control plane")?;
     let mut settings_of_plane = Settings::in_folder(folder.path());
-    // Webhooks are called at their endpoints, of which there are none, instead of at an address that nobody routes.
+    // Webhooks are called at their endpoints, of which there are none, instead of at an address without a route.
     settings_of_plane.api_server_flags.push("--enable-aggregator-routing=true".into());
     let plane = ControlPlane::start(&programs.kubernetes, settings_of_plane)?;
     let kubectl = plane.kubectl();
@@ -139,7 +139,7 @@ fn admission_policy(programs: &Programs, kubectl: &Kubectl) -> Result<()> {
     };
     let begun = Instant::now();
     let said = loop {
-        // Policies of this kind are taken up after a moment.
+        // The API server applies policies of this kind after a moment.
         match dry_run(kubectl, &[policy("In")], NAMESPACE) {
             Err(error) => break error.to_string(),
             Ok(()) if begun.elapsed() > Duration::from_secs(30) => bail!("In without values is admitted"),

@@ -60,7 +60,7 @@ pub(super) fn run(programs: &Programs, built: &Built, cache: &Cache) -> Result<T
             vm.run(&["sh", "-c", &script], built, cache, &mut |stream, bytes| {
                 for byte in bytes.iter().filter(|_| stream == Stream::Stdout) {
                     if *byte == b'\n' {
-                        // Nobody listens any more when the tests have ended.
+                        // The receiver is closed when the tests have ended.
                         let _ = sender.send(String::from_utf8_lossy(&line).into_owned());
                         line.clear();
                     } else {

@@ -74,7 +74,7 @@ fn everything_at_random(
         diary: Vec::new(),
         begun: Instant::now(),
     };
-    // What an agent has that goes on with another's counts is what there will be at the end.
+    // An agent that continues another's counts has the resources that are compared at the end.
     world.replace_agent()?;
     let first = world.resources()?;
     let end = Instant::now() + Duration::from_secs(minutes * 60);

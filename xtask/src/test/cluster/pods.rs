@@ -91,7 +91,7 @@ fn batch(cluster: &Cluster, programs: &cluster::Programs, numbers: Range<u32>) -
         Ok(counted.iter().all(|count| (*count - f64::from(READS)).abs() < 0.5))
     })
     .with_context(|| format!("each of {numbers:?} read {READS} times, and counted was {counted:?}"))?;
-    // Nobody waits for their ends: a node takes as many pods that have ended as there are.
+    // Without a wait for their end: pods that have ended take no place on the node.
     kubectl.text(&["delete", "pod", "--selector=app=reader", "--grace-period=1", "--wait=false"])?;
     Ok(())
 }

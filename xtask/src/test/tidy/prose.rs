@@ -74,7 +74,7 @@ pub(super) fn of_markdown(text: &str) -> Vec<Block> {
     blocks
 }
 
-/// The strings and the documentation of a source file, up to its tests.
+/// The strings and the comments of a source file, up to its tests.
 pub(super) fn of_source(text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut comment = Block::default();
@@ -82,7 +82,7 @@ pub(super) fn of_source(text: &str) -> Vec<Block> {
     while let Some(piece) = rest.next_piece() {
         match piece {
             Piece::Tests => break,
-            Piece::Documentation { line, words } => {
+            Piece::Comment { line, words } => {
                 if !words.is_empty() {
                     comment.push(line, words);
                     comment.text.push(' ');
@@ -103,7 +103,7 @@ pub(super) fn of_source(text: &str) -> Vec<Block> {
 
 /// A piece of a source file.
 enum Piece<'a> {
-    Documentation {
+    Comment {
         line: usize,
         words: &'a str,
     },
@@ -134,11 +134,8 @@ impl<'a> Scanner<'a> {
             self.place += rest[end..]
                 .find(|letter: char| !letter.is_whitespace())
                 .map_or(rest.len(), |more| end + more);
-            let words = comment.strip_prefix("///").or_else(|| comment.strip_prefix("//!"));
-            return Some(words.map_or(Piece::Code, |words| Piece::Documentation {
-                line: self.lines.number(begin),
-                words: words.trim(),
-            }));
+            let words = comment.trim_start_matches(['/', '!']).trim();
+            return Some(Piece::Comment { line: self.lines.number(begin), words });
         }
         if let Some(hashes) = raw_string(rest) {
             let begin = self.place + rest.find('"').unwrap_or(0) + 1;
@@ -209,12 +206,12 @@ mod tests {
     }
 
     #[test]
-    fn strings_and_documentation_of_a_source() {
-        let text = "//! About\n//! this.\n// not this\nfn f<'a>() -> char {\n    g(\"one \\\n       two \\\"x\\\"\", '\"', r#\"raw \"y\"\"#);\n    \
-                    '\\''\n}\n/// Doc.\n#[cfg(test)]\nmod tests { \"no\" }\n";
+    fn strings_and_comments_of_a_source() {
+        let text = "//! About\n//! this.\n\nfn f<'a>() -> char {\n    g(\"one \\\n       two \\\"x\\\"\", '\"', r#\"raw \"y\"\"#);\n    \
+                    '\\'' // A\n    // note.\n}\n/// Doc.\n#[cfg(test)]\nmod tests { \"no\" }\n";
         let blocks = of_source(text);
-        assert_eq!(texts(&blocks), ["About this.", "one two \"x\"", "raw \"y\"", "Doc."]);
+        assert_eq!(texts(&blocks), ["About this.", "one two \"x\"", "raw \"y\"", "A note.", "Doc."]);
         assert_eq!(blocks[1].line_of(6), 6);
-        assert_eq!(blocks[3].line_of(0), 9);
+        assert_eq!(blocks[4].line_of(0), 10);
     }
 }

@@ -1,6 +1,7 @@
 //! Rules that hold for the text of single files.
 
-use super::scope;
+/// The most lines that a file of source may have.
+const MOST_LINES: usize = 400;
 
 /// Text that has no place in the repository, in two halves so that the check does not find this table, and why.
 const FORBIDDEN: &[(&str, &str, &str)] = &[
@@ -29,24 +30,18 @@ pub(super) fn faults(path: &str, text: &str) -> Vec<String> {
         faults.push(format!("{path}: the last line has no end"));
     }
     if is_source(path) {
-        faults.extend(length_fault(path, text.lines().count(), scope::LONGER_FILES));
-        if path.ends_with("/mod.rs") && scope::holds(scope::MODULE_STYLE, path) {
+        faults.extend(length_fault(path, text.lines().count()));
+        if path.ends_with("/mod.rs") {
             faults.push(format!("{path}: write the module as {}.rs", path.trim_end_matches("/mod.rs")));
         }
     }
     faults
 }
 
-fn length_fault(path: &str, lines: usize, exceptions: &[(&str, usize)]) -> Option<String> {
-    let exception = exceptions.iter().find(|(name, _)| *name == path);
-    let most = exception.map_or(scope::MOST_LINES, |(_, lines)| *lines);
-    if lines > most {
-        return Some(format!(
-            "{path}: {lines} lines, at most {most} are allowed: split the file by its ideas"
-        ));
-    }
-    let is_short = exception.is_some() && lines <= scope::MOST_LINES;
-    is_short.then(|| format!("{path}: {lines} lines: remove the file from LONGER_FILES in tidy/scope.rs"))
+fn length_fault(path: &str, lines: usize) -> Option<String> {
+    (lines > MOST_LINES).then(|| {
+        format!("{path}: {lines} lines, at most {MOST_LINES} are allowed: split the file by its ideas")
+    })
 }
 
 /// Whether a file has Rust.
@@ -76,18 +71,15 @@ mod tests {
             (format!("see {one}{other}here\n"), "a path of one machine"),
             ("blank \n".to_owned(), "a space ends the line"),
             ("no end".to_owned(), "the last line has no end"),
-            ("x\n".repeat(scope::MOST_LINES + 1), "401 lines"),
+            ("x\n".repeat(MOST_LINES + 1), "401 lines"),
         ] {
             let faults = faults("a/b.rs", &text);
             assert_eq!(faults.len(), 1, "{faults:?}");
             assert!(faults[0].contains(part), "{faults:?}");
         }
-        let long = "x\n".repeat(scope::MOST_LINES + 1);
+        let long = "x\n".repeat(MOST_LINES + 1);
         assert!(faults("a.yaml", &long).is_empty());
-        let exceptions = [("long.rs", 450)];
-        assert!(length_fault("long.rs", 450, &exceptions).is_none());
-        assert!(length_fault("long.rs", 451, &exceptions).is_some());
-        assert!(length_fault("long.rs", 400, &exceptions).is_some());
+        assert!(faults("a/b.rs", &"x\n".repeat(MOST_LINES)).is_empty());
         assert_eq!(faults("tests/src/vm/mod.rs", "x\n").len(), 1);
         assert_eq!(manifest_faults("Cargo.toml", "[package]\n").len(), 3);
     }
