@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     /// List the suites without running them
     #[arg(long)]
     list: bool,
-    /// Run the suites one after the other, with their output as it comes
+    /// Run the suites one after the other
     #[arg(long)]
     serial: bool,
     /// Write the report of the suite to this file (a process that runs several suites uses this)

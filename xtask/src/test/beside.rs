@@ -1,13 +1,16 @@
-//! Suites that run beside each other, each in a process of its own whose output is printed when it has ended.
+//! Suites that run beside each other, each in a process of its own. The lines of their output are printed as they are
+//! written, each after its suite's name.
 //!
 //! Suites in VMs and those with a cluster wait for a good part of their time, or use one processor. On their own, each would
 //! leave the rest of the machine idle.
 
+mod follow;
+
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -18,6 +21,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use self::follow::Follower;
 use super::{Report, Suite, counts::Counts};
 use crate::paths;
 
@@ -26,6 +30,10 @@ const AT_ONCE: usize = 2;
 
 /// The memory that a suite can take, in KiB: a VM of 2 GiB, an API server and Prometheus.
 const MEMORY: u64 = 3 << 20;
+
+/// The time between two reads of a suite's log. The suite writes into a file and not into a pipe: a program that it leaves
+/// behind could keep a pipe open.
+const INTERVAL: Duration = Duration::from_millis(200);
 
 /// The folder of logs and reports, in Cargo's target folder.
 const FOLDER: &str = "suites";
@@ -67,25 +75,21 @@ pub(super) fn run(suites: &[&'static Suite], at_once: usize) -> Result<Vec<Repor
     Ok(reports.into_iter().map(|(_, report)| report).collect())
 }
 
-/// Runs one suite and prints its output in one piece.
+/// Runs one suite and prints its output as it is written.
 fn run_one(suite: &'static Suite, folder: &Path) -> Report {
     let log = folder.join(format!("{}.log", suite.name));
-    println!("\n=== {} begins; its output is printed at its end. Until then: {}", suite.name, log.display());
+    println!("\n=== {} begins; its output is also in {}", suite.name, log.display());
     let began = Instant::now();
     let report = child(suite, &folder.join(format!("{}.json", suite.name)), &log);
-    let mut output = fs::read(&log).unwrap_or_default();
-    let report = report.unwrap_or_else(|error| {
-        output.extend_from_slice(format!("error: {error:#}\n").as_bytes());
+    report.unwrap_or_else(|error| {
+        println!("{} | error: {error:#}", suite.name);
         Report {
             name: suite.name,
             took: began.elapsed(),
             used: Duration::ZERO,
             counts: Counts::failure("the suite could not be run"),
         }
-    });
-    // Nothing can be done about a closed output; the exit code still has the result.
-    let _ = io::stdout().lock().write_all(&output);
-    report
+    })
 }
 
 fn child(suite: &'static Suite, report: &Path, log: &Path) -> Result<Report> {
@@ -94,17 +98,38 @@ fn child(suite: &'static Suite, report: &Path, log: &Path) -> Result<Report> {
     // This very program, even if a newer one has been built in its place meanwhile.
     let program = format!("/proc/{}/exe", std::process::id());
     // setpriv ensures that the child does not outlive this process, however that ends.
-    Command::new("setpriv")
+    let mut running = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", &program, "test", suite.name, "--report"])
         .arg(report)
         .stdin(Stdio::null())
         .stdout(writer)
         .stderr(errors)
-        .status()
+        .spawn()
         .context("cannot run setpriv")?;
+    if let Err(error) = follow(suite, &mut running, log) {
+        // Otherwise it would run beside one suite more than there is room for.
+        let _ = running.kill();
+        let _ = running.wait();
+        return Err(error);
+    }
     let text = fs::read_to_string(report).context("the suite ended without a report")?;
     let (took, used, counts) = serde_json::from_str(&text).context("the suite's report is not valid")?;
     Ok(Report { name: suite.name, took, used, counts })
+}
+
+/// Prints the log of a suite until the suite ends.
+fn follow(suite: &Suite, running: &mut Child, log: &Path) -> Result<()> {
+    let mut follower = Follower::new(suite.name, log)?;
+    loop {
+        // Checked first, so that the last read finds everything.
+        let ended = running.try_wait().context("cannot wait for the suite")?.is_some();
+        follower.pass_on(&mut io::stdout())?;
+        if ended {
+            follower.end(&mut io::stdout());
+            return Ok(());
+        }
+        thread::sleep(INTERVAL);
+    }
 }
 
 /// Writes the report of the one suite that a child was to run, for [`run`] to read.
