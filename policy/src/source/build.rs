@@ -250,7 +250,7 @@ impl<'a> Builder<'a> {
                 }
                 Some((name, key_span)) => {
                     if let Some(place) = places.get(&name) {
-                        // The first one counts for what is checked further: nothing runs the document as it is.
+                        // Further checks read the first one. The duplicate is an error, whatever else they find.
                         let first = entries[*place].key_span;
                         self.duplicate(&name, first, key_span);
                     } else {
@@ -284,7 +284,9 @@ impl<'a> Builder<'a> {
         let diagnostic = Diagnostic::new(
             &DUPLICATE_KEY,
             self.path().field(name),
-            format!("duplicate key `{name}`: the one on line {line} would be silently ignored"),
+            format!(
+                "duplicate key `{name}`: kubectl silently ignores the one on line {line}, and the agent rejects the policy"
+            ),
         )
         .label("second occurrence")
         .help("keep one of them; combine what belongs together into one list")

@@ -96,7 +96,10 @@ fn a_key_twice_is_reported_and_the_first_counts() {
     let Located { diagnostic, span } = &document.findings[0];
     assert_eq!((diagnostic.code.id, diagnostic.path.to_string().as_str()), ("GW010", "spec[0].a"));
     assert_eq!(Lines::new(text).position(span.unwrap().start as usize).line, 4);
-    assert!(diagnostic.message.contains("line 2"));
+    assert_eq!(
+        diagnostic.message,
+        "duplicate key `a`: kubectl silently ignores the one on line 2, and the agent rejects the policy"
+    );
 }
 
 #[test]

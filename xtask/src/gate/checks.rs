@@ -31,6 +31,7 @@ type Check = (&'static str, fn(&mut Stage) -> Result<()>);
 const CHECKS: &[Check] = &[
     ("it is ready within twenty seconds", ready_in_time),
     ("a policy's errors are all said at once", answers::all_errors_at_once),
+    ("kubectl silently applies the last of two equal keys", answers::duplicate_key),
     ("the corpus is answered as the command line says", answers::corpus),
     ("the two programs that run policies get different answers", answers::targets),
     ("the sample application and the policies, in both orders", coverage::both_orders),

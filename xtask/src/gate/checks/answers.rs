@@ -49,6 +49,29 @@ pub(super) fn all_errors_at_once(stage: &mut Stage) -> Result<()> {
     said.expect(false, &parts)
 }
 
+const DUPLICATE_KEY: &str = "
+apiVersion: cilium.io/v1alpha1
+kind: TracingPolicy
+metadata: {name: duplicate-key}
+spec:
+  kprobes:
+  - call: __sys_setuid
+    syscall: false
+    message: the first
+    message: the last
+    args: [{index: 0, type: uint32}]
+    selectors: [{matchArgs: [{index: 0, operator: Equal, values: ['0']}]}]
+";
+
+/// The message and the page of GW010 say this of kubectl. The webhook can't warn: it receives the last value only.
+pub(super) fn duplicate_key(stage: &mut Stage) -> Result<()> {
+    let stored = "jsonpath={.spec.kprobes[0].message}";
+    let arguments = ["apply", "--dry-run=server", "--validate=strict", "-o", stored, "-f", "-"];
+    let said = stage.kubectl(&arguments, DUPLICATE_KEY)?;
+    ensure!(said.ok && said.text == "the last", "kubectl printed {:?}", said.text);
+    Ok(())
+}
+
 /// Codes of a policy that is right, and that the agent doesn't run yet: it is refused for that alone, offline as here.
 const NOT_RUN: &str = "GW009";
 /// The diagnostic that the API server prevents: it sets the namespace of an object that has none before it calls the webhook.
