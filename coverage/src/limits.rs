@@ -6,8 +6,9 @@ use std::{
     fmt,
 };
 
-use crate::terms::is_synthetic;
 use gatewatch_policy::model::LabelSelector;
+
+use crate::terms::is_synthetic;
 
 /// The namespaces that hints may name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
