@@ -3,7 +3,7 @@
 use std::{
     io::IsTerminal as _,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Arc, OnceLock,
@@ -110,20 +110,34 @@ fn sentence(error: &anyhow::Error) -> String {
     })
 }
 
+/// An error without the privileges that nothing works without; warnings about others.
+fn check_privileges() -> Result<()> {
+    privileges::check()?;
+    privileges::allow_open_files();
+    for sentence in privileges::lacking() {
+        tracing::warn!("{sentence}");
+    }
+    Ok(())
+}
+
+/// Removes the pinned programs and maps.
+fn clean_up(pins: &Path) -> Result<()> {
+    privileges::check()?;
+    let pins_text = pins.display();
+    if bpf::cleanup(pins)? {
+        tracing::info!("removed {pins_text}");
+    } else {
+        tracing::info!("nothing to remove: {pins_text} does not exist");
+    }
+    Ok(())
+}
+
 fn run(arguments: Arguments) -> Result<()> {
     if arguments.print_profile {
         return Ok(profile::print()?);
     }
     if arguments.cleanup {
-        privileges::check()?;
-        let found = bpf::cleanup(&arguments.bpf_dir)?;
-        let pins = arguments.bpf_dir.display();
-        if found {
-            tracing::info!("removed {pins}");
-        } else {
-            tracing::info!("nothing to remove: {pins} does not exist");
-        }
-        return Ok(());
+        return clean_up(&arguments.bpf_dir);
     }
     // Mistakes that show without touching the kernel come first.
     let listeners = http::Listeners {
@@ -148,11 +162,7 @@ fn run(arguments: Arguments) -> Result<()> {
         }
         sources.push(Box::new(Files::new(directory, arguments.pods)));
     }
-    privileges::check()?;
-    privileges::allow_open_files();
-    for sentence in privileges::lacking() {
-        tracing::warn!("{sentence}");
-    }
+    check_privileges()?;
     let kernel = host_to(Depth::Attach)?;
     for gap in &kernel.gaps {
         tracing::warn!("{gap}");

@@ -337,7 +337,7 @@ mod tests {
             json!({"name": "x", "uid": uid, "annotations": annotations}),
             json!({"name": "x", "uid": uid, "annotations": annotations, "ownerReferences": owner}),
         ] {
-            assert_eq!(all(metadata), [own.clone()]);
+            assert_eq!(all(metadata), std::slice::from_ref(&own));
         }
     }
 }

@@ -177,7 +177,7 @@ mod tests {
     }
 
     /// Lists the account, and then watches it until it is deleted.
-    async fn accounts(uri: Uri, account: Account) -> Response {
+    fn accounts(uri: &Uri, account: &Account) -> Response {
         if !uri.query().unwrap_or_default().contains("watch=true") {
             let list = json!({
                 "apiVersion": "v1", "kind": "ServiceAccountList", "metadata": {"resourceVersion": "1"},
@@ -221,7 +221,7 @@ mod tests {
             )
             .route(
                 "/api/v1/namespaces/gatewatch/serviceaccounts",
-                get(async move |uri: Uri| accounts(uri, of_account.clone()).await),
+                get(async move |uri: Uri| accounts(&uri, &of_account)),
             );
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
