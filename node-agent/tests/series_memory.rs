@@ -44,7 +44,7 @@ fn counts(value: u64) -> impl Iterator<Item = Count<'static>> {
 }
 
 /// A node has tens of thousands of series, so each byte of one counts. A hash map is between half and seven eighths full;
-/// here it is three quarters.
+/// here it is three quarters. Eight of the bytes are the time of the last event.
 #[test]
 fn a_series_takes_little() {
     let now = Instant::now();
@@ -77,7 +77,7 @@ fn a_series_takes_little() {
         if left.is_empty() {
             let each = all / (PODS * u64::from(POLICIES));
             println!("{each} bytes a series");
-            assert!(each <= 120, "{each} bytes a series");
+            assert!(each <= 130, "{each} bytes a series");
         }
         drop(samples);
         series.fold([], &Hooks::new(), &known, now);
@@ -85,8 +85,8 @@ fn a_series_takes_little() {
         left.push(resident().saturating_sub(before));
     }
     // What was needed for them goes with them, but for what the allocator keeps at the end of its heap, and that doesn't
-    // grow: the samples were 3 MiB, the series 11.
+    // grow: the samples were 5 MiB, the series 12.
     println!("{left:?} bytes are left");
-    assert!(left.iter().all(|left| *left < 5 << 20), "{left:?} bytes are left");
+    assert!(left.iter().all(|left| *left < 6 << 20), "{left:?} bytes are left");
     assert!(left[2] <= left[0].max(left[1]) + (256 << 10), "{left:?} bytes are left");
 }
