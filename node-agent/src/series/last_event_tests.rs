@@ -1,7 +1,7 @@
 //! The time of the last event: of each hook and pod, over restarts, and of events that wait for their pod.
 
 use super::{
-    tests::{everything, hook},
+    tests::{self, everything, hook},
     *,
 };
 use crate::attribution::{
@@ -13,8 +13,7 @@ const HOST: u64 = 1;
 const POD: u64 = 71;
 
 fn count(cgroup: u64, path: &'static str, value: u64) -> Count<'static> {
-    let binary = path.bytes().fold(0, |id: u64, b| id.wrapping_mul(31).wrapping_add(b.into()));
-    Count { hook: 1, cgroup, binary, path: path.as_bytes(), value }
+    tests::count(1, cgroup, path, value)
 }
 
 /// A node with a policy, and a clock that the test sets.

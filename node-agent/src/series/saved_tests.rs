@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gatewatch_policy::plan::{PodScope, Scope};
 
 use super::{
-    tests::{everything, hook},
+    tests::{self, everything, hook},
     *,
 };
 use crate::attribution::{
@@ -17,8 +17,7 @@ const POD: u64 = 71;
 const GONE: u64 = 72;
 
 fn count(cgroup: u64, path: &'static str, value: u64) -> Count<'static> {
-    let binary = path.bytes().fold(0, |id: u64, b| id.wrapping_mul(31).wrapping_add(b.into()));
-    Count { hook: 1, cgroup, binary, path: path.as_bytes(), value }
+    tests::count(1, cgroup, path, value)
 }
 
 fn values(series: &mut Series, now: Instant) -> Vec<(String, String, u64)> {

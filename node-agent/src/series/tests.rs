@@ -32,7 +32,8 @@ pub(crate) fn hook(policy: &str, symbol: &str, scope: &Arc<Scope>) -> Hook {
     Hook { policy: policy.into(), namespace: None, point: Arc::new(point), scope: scope.clone() }
 }
 
-fn count(hook: u32, cgroup: u64, path: &'static str, value: u64) -> Count<'static> {
+/// A count whose binary's id is made of its path.
+pub(super) fn count(hook: u32, cgroup: u64, path: &'static str, value: u64) -> Count<'static> {
     let binary = path.bytes().fold(0, |id: u64, b| id.wrapping_mul(31).wrapping_add(b.into()));
     Count { hook, cgroup, binary, path: path.as_bytes(), value }
 }
