@@ -75,7 +75,7 @@ impl Limits {
         Self { left: Cell::new(comparisons), hints, skipped: RefCell::default() }
     }
 
-    /// No limits, for a reader who may read everything.
+    /// No limits, for callers with access to all namespaces.
     pub fn none() -> Self {
         Self::new(u64::MAX, Hints::AllNamespaces)
     }

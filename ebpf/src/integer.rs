@@ -106,7 +106,7 @@ fn descends(namespaced: u32, first: u64, second: u64) -> bool {
         } else {
             id_inside(leader, level, namespace)
         };
-        // The idle task is not an ancestor. In a PID namespace, 0 stands for a process outside of it.
+        // The idle task is not an ancestor. In a PID namespace, 0 is the id of every process outside it.
         if id == 0 && level == 0 {
             return false;
         }

@@ -229,8 +229,8 @@ impl Attribution {
         }
     }
 
-    /// Whether pods are known as they are now. While they aren't, the grace for unknown ones stands still: nothing says that
-    /// their objects don't exist. Gives whether that has changed.
+    /// Sets whether the pods are up to date. While they are not, the grace period of unknown pods is paused, because their
+    /// objects may exist. Returns whether the state has changed.
     pub fn set_current(&mut self, current: bool, now: Instant) -> bool {
         match self.stopped {
             None if !current => self.stopped = Some(now),

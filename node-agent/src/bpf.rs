@@ -1,7 +1,7 @@
 //! The BPF programs as the agent handles them: loading, maps, attaching.
 //!
-//! [`BpfPrograms`] owns everything in the kernel. One [`Function`](function::Function) stands for each kernel function
-//! that is hooked. The policy engine builds the [`Tables`] that its matcher reads.
+//! [`BpfPrograms`] owns everything in the kernel. Each hooked kernel function has one
+//! [`Function`](function::Function). The policy engine builds the [`Tables`] that its matcher reads.
 
 mod alive;
 mod attach_type;

@@ -78,8 +78,8 @@ fn static_uid(pod: &core::Pod) -> Option<&String> {
 }
 
 impl Pod {
-    /// What an object stands for: itself, first, and the static pod that it mirrors. A mirror has no cgroup under its own
-    /// uid; a pod that only says that it is one has, and its events are its own.
+    /// The pods of an object: the object itself first, then the static pod that it mirrors. A mirror has no cgroup under its
+    /// own uid. A pod that only claims to be a mirror has one, and its events are its own.
     pub fn all_of(pod: &core::Pod) -> Vec<Self> {
         let own = Self::from(pod);
         let mirror = static_uid(pod).map(|uid| Self { uid: uid.clone(), mirror: true, ..own.clone() });

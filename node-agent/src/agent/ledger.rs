@@ -175,7 +175,7 @@ impl Ledger {
         }
     }
 
-    /// Whether the pods are known as they are now; the grace for unknown ones stands still while they aren't.
+    /// Sets whether the pods are up to date. While they are not, the grace period of unknown pods is paused.
     pub(super) fn pods_current(&mut self, current: bool, now: Instant) {
         self.unassigned |= self.attribution.set_current(current, now);
     }
@@ -235,8 +235,8 @@ impl Ledger {
         self.unassigned.then(|| self.owners(now))
     }
 
-    /// Forgets cgroups and pods that were deleted some time ago, and returns them. Their counts can be removed from the kernel, and
-    /// then [here](Self::forget_counts).
+    /// Forgets cgroups and pods that were deleted some time ago, and returns them. Their counts can then be removed from the
+    /// kernel, and after that [here](Self::forget_counts).
     pub(super) fn forget(&mut self, now: Instant) -> Forgotten {
         let forgotten = self.attribution.forget(crate::attribution::REMEMBERED, now);
         // What is removed from the kernel can't be read again.

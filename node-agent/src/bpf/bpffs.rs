@@ -113,7 +113,7 @@ impl Pins {
         self.dir.join(HOOKS)
     }
 
-    /// The folder of one hook; none where there is no name for it.
+    /// The folder of one hook; `None` if the point has no name on a file system.
     pub(super) fn hook(&self, point: &HookPoint, by: AttachType) -> Option<PathBuf> {
         Some(self.hooks().join(hook_name::name(point, by)?))
     }

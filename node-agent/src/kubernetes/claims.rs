@@ -1,19 +1,19 @@
-//! Which object stands for the uid of a cgroup.
+//! Which object owns the uid of a cgroup.
 //!
-//! An object has the uid that the API server gave it. The mirror object of a static pod also stands for the uid that its
-//! cgroups have. That one is in an annotation, which the author of any pod can write. So no object gets a uid that
-//! another one stands for, and the end of an object is the end of what it stood for, and of nothing else.
+//! An object owns the uid that the API server gave it. The mirror object of a static pod also owns the uid of that pod's
+//! cgroups. This uid is in an annotation, which the author of any pod can write. Therefore an object never takes over a uid
+//! that another object owns, and the deletion of an object releases only the uids that it owns.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::pods::Pod;
 
-/// The objects' uids by the uid that each stands for.
+/// The uid of the owning object, by the owned uid.
 #[derive(Debug, Default)]
 pub(super) struct Claims(HashMap<String, String>);
 
 impl Claims {
-    /// An object is there; gives those of its [pods](Pod::all_of) that it stands for.
+    /// Adds an object. Returns those of its [pods](Pod::all_of) whose uid it owns.
     pub(super) fn accept(&mut self, pods: Vec<Pod>) -> Vec<Pod> {
         let object = pods.first().map(|pod| pod.uid.clone()).unwrap_or_default();
         let accepted = pods.into_iter().filter(|pod| {
@@ -27,13 +27,13 @@ impl Claims {
         accepted.collect()
     }
 
-    /// An object was deleted; gives the uids that it stood for.
+    /// Removes a deleted object. Returns the uids that it owned.
     pub(super) fn release(&mut self, object: &str) -> Vec<String> {
         let released = self.0.extract_if(|_, holder| holder == object);
         released.map(|(uid, _)| uid).collect()
     }
 
-    /// These are all the objects that there are.
+    /// Removes all objects except these.
     pub(super) fn only(&mut self, objects: &HashSet<String>) {
         self.0.retain(|_, holder| objects.contains(holder));
     }
