@@ -118,8 +118,7 @@ impl Ledger {
         let folded = self.series.fold(counts, hooks, &self.attribution, now);
         self.pending = folded.pending;
         let by_number = hooks.iter().map(|(id, hook)| (*id, hook.labels()));
-        self.overflow.fold(overflow.map(|(key, value)| (key.hook, *value)), by_number);
-        let by_number = hooks.iter().map(|(id, hook)| (*id, hook.labels()));
+        self.overflow.fold(overflow.map(|(key, value)| (key.hook, *value)), by_number.clone());
         self.unattributed.fold(self.series.unattributed(), by_number);
         // Each policy missed what a point's program missed once, however many hooks it has there.
         let by_point: BTreeMap<_, _> = hooks.values().map(|hook| (hook.of_point(), hook.labels())).collect();
