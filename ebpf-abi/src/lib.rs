@@ -16,14 +16,19 @@ mod layout;
 mod maps;
 mod row;
 mod shape;
+pub mod shares;
 mod task;
 
 pub use config::{AddrSlot, FollowSlot, IntSlot, MatcherConfig, TextSlot, is_path};
 pub use hash::{binary_id, mix};
 pub use layout::Layout;
-pub use maps::{AddrKey, Binary, BitAction, CountKey, ExactKey, Process, Step, Task, TextKey};
+pub use maps::{AddrKey, Binary, BitAction, CountKey, CountPlace, ExactKey, Process, Step, Task, TextKey};
 pub use row::{row_first, row_last, row_name, row_number};
 pub use shape::Shape;
+pub use shares::{
+    Hierarchy, Limits, SHARE_COUNTS, SHARE_OF_HOST, SHARE_OF_POOL, SHARE_PROGRAMS, SHARE_RESERVE,
+    SHARED_TABLES, Share, Sizes, one_more,
+};
 pub use task::{UNWATCHED_MASK, generation_slot, task_slot, unwatched_slot};
 
 /// Constants of the tables: their sizes, and the codes in [`MatcherConfig`].
@@ -34,7 +39,7 @@ pub mod consts {
     pub const MAX_WORDS: usize = 16;
     /// Selectors on one kernel function.
     pub const MAX_SELECTORS: usize = MAX_WORDS * WORD_BITS as usize;
-    /// Counts that there can be at once: the size of `COUNTS` and of `VALUES`.
+    /// Counts that there can be at once, unless the agent sizes the tables by the node: the size of `COUNTS` and of `VALUES`.
     pub const PLACES: u32 = 16_384;
     /// Entries of `TASKS`, on each CPU. A power of two.
     pub const TASKS: u32 = 256;
@@ -197,7 +202,7 @@ pub mod consts {
 
     /// `STATS`: a process that `PROCESSES` had no room for.
     pub const STAT_PROCESSES_FULL: u32 = 0;
-    /// `STATS`: a program that `BINARIES` had no room for.
+    /// `STATS`: a program that `BINARIES` had no room for, or its pod no share of.
     pub const STAT_BINARIES_FULL: u32 = 1;
     /// `STATS`: a path with more components than are followed, or one that could not be read.
     pub const STAT_PATHS_CUT: u32 = 2;
@@ -208,12 +213,17 @@ pub mod consts {
     /// `STATS`: a count that even the overflow counter of its hook could not take.
     pub const STAT_LOST: u32 = 5;
 
+    /// `STATS`: a pod that `PODS` had no room for.
+    pub const STAT_PODS_FULL: u32 = 7;
     /// `STATS`: a string argument in memory that was not there to be read (a page that isn't loaded yet).
     pub const STAT_STRINGS_UNREADABLE: u32 = 6;
 
     /// [`CountKey::cgroup`](crate::CountKey) and `binary` of a hook's overflow counter, which the agent
-    /// creates with the hook.
+    /// creates with the hook. As `binary` beside a cgroup: events of programs that the pod has no share left for.
     pub const OVERFLOW: u64 = u64::MAX;
+    /// [`CountKey::binary`](crate::CountKey) beside a cgroup of [`OVERFLOW`]: events of processes that `PROCESSES` doesn't
+    /// have, at a point whose policies ask for programs.
+    pub const UNKNOWN: u64 = 0;
 
     /// `BitAction::flags`: the selector's action counts (it is not `NoPost`).
     pub const ACTION_COUNT: u32 = 1;
@@ -221,8 +231,8 @@ pub mod consts {
 
 /// Numbers the meaning of everything that outlives an agent in pinned maps, what the agents themselves write there
 /// included. Shapes of maps needn't be numbered: a hash over them stands beside this in the folder's name.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Earlier numbers under which the maps mean the same, so that an agent continues with what these have left. What agents
 /// wrote there themselves is read by `upgrade` in the agent.
-pub const CONTINUED: [u32; 1] = [4];
+pub const CONTINUED: [u32; 0] = [];

@@ -2,7 +2,7 @@
 
 use crate::consts::{BINARY_PATH_BYTES, TEXT_BYTES};
 
-/// Key of `COUNTS`, whose values are *places*: indices into `VALUES`, where the numbers stand. A place that was found
+/// Key of `COUNTS`, whose values have *places*: indices into `VALUES`, where the numbers stand. A place that was found
 /// once can be remembered, see [`Task`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -13,6 +13,19 @@ pub struct CountKey {
     pub binary: u64,
     /// The policy hook, as numbered by the agent.
     pub hook: u32,
+    /// Always 0.
+    pub pad: u32,
+}
+
+/// Value of `COUNTS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CountPlace {
+    /// Whose share it is of: the id of a pod's cgroup, [`SHARE_OF_HOST`](crate::SHARE_OF_HOST), or
+    /// [`OVERFLOW`](crate::consts::OVERFLOW) where it is of none.
+    pub owner: u64,
+    /// Its index in `VALUES`.
+    pub place: u32,
     /// Always 0.
     pub pad: u32,
 }
@@ -58,6 +71,8 @@ pub struct Task {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binary {
+    /// Whose share it is of, as in [`CountPlace`].
+    pub owner: u64,
     /// Length of the path, which may be more than is kept.
     pub len: u32,
     /// Always 0.
@@ -138,7 +153,7 @@ pub struct BitAction {
 #[cfg(feature = "user")]
 mod user {
     #![allow(unsafe_code, reason = "aya::Pod is unsafe to implement")]
-    use super::{AddrKey, Binary, BitAction, CountKey, ExactKey, Process, Step, Task, TextKey};
+    use super::{AddrKey, Binary, BitAction, CountKey, CountPlace, ExactKey, Process, Step, Task, TextKey};
 
     macro_rules! pod {
         ($($type:ty),*) => {$(
@@ -146,14 +161,15 @@ mod user {
             unsafe impl aya::Pod for $type {}
         )*};
     }
-    pod!(AddrKey, Binary, BitAction, CountKey, ExactKey, Process, Step, Task, TextKey);
+    pod!(AddrKey, Binary, BitAction, CountKey, CountPlace, ExactKey, Process, Step, Task, TextKey);
 }
 
 const _: () = assert!(size_of::<CountKey>() == 24);
+const _: () = assert!(size_of::<CountPlace>() == 16);
 const _: () = assert!(size_of::<Process>() == 24);
 // A cache line.
 const _: () = assert!(size_of::<Task>() == 64);
-const _: () = assert!(size_of::<Binary>() == 512);
+const _: () = assert!(size_of::<Binary>() == 520);
 const _: () = assert!(size_of::<ExactKey>() == 16);
 const _: () = assert!(size_of::<TextKey>() == 256);
 const _: () = assert!(size_of::<AddrKey>() == 20);

@@ -4,15 +4,16 @@ use core::num::NonZero;
 
 use aya_ebpf::{helpers::bpf_get_current_task, macros::map, maps::Array};
 use gatewatch_abi::{
-    BitAction, CountKey, Task,
-    consts::{ACTION_COUNT, OVERFLOW, STAT_LOST},
+    BitAction, CountKey, CountPlace, SHARE_COUNTS, SHARE_RESERVE, Task,
+    consts::{ACTION_COUNT, OVERFLOW, STAT_LOST, UNKNOWN},
     task_slot,
 };
 
 use crate::{
     frozen,
     globals::CONFIG,
-    shared::{COUNTS, FREE, TASKS, VALUES, note},
+    shared::{BINARIES, COUNTS, FREE, TASKS, VALUES, note},
+    shares::{self, pod_of_current},
 };
 
 /// What each bit does.
@@ -159,15 +160,20 @@ unsafe fn increment(task: *mut Task, hook: u32) {
 #[inline(always)]
 fn add_one(mut place: u32, hook: u32) {
     if place == NOWHERE {
-        let overflow = CountKey { cgroup: OVERFLOW, binary: OVERFLOW, hook, pad: 0 };
-        // SAFETY: a u32 that is copied at once.
-        place = unsafe { COUNTS.get(overflow) }.copied().unwrap_or(NOWHERE);
+        place = known(CountKey { cgroup: OVERFLOW, binary: OVERFLOW, hook, pad: 0 });
     }
     match VALUES.get_ptr_mut(place) {
         // SAFETY: this CPU's own slot.
         Some(value) => unsafe { *value += 1 },
         None => note(STAT_LOST),
     }
+}
+
+/// The place of a count that there is; else [`NOWHERE`].
+#[inline(always)]
+fn known(key: CountKey) -> u32 {
+    // SAFETY: a u32 that is copied at once.
+    unsafe { COUNTS.get(key) }.map_or(NOWHERE, |count| count.place)
 }
 
 /// [`search`], for the stack's sake not inlined.
@@ -179,17 +185,66 @@ fn found(cgroup: u64, binary: u64, hook: u32) -> u32 {
 /// The place in `COUNTS`, or a new one; [`NOWHERE`] where there is none.
 #[inline(always)]
 fn search(cgroup: u64, binary: u64, hook: u32) -> u32 {
-    let key = CountKey { cgroup, binary, hook, pad: 0 };
-    // SAFETY: a u32 that is copied at once.
-    if let Some(place) = unsafe { COUNTS.get(key) } {
-        return *place;
+    let place = known(CountKey { cgroup, binary, hook, pad: 0 });
+    if place == NOWHERE { enter(cgroup, binary, hook) } else { place }
+}
+
+/// Makes a count, from the share of the current task's pod. Where that is used up, or where the pod had no share left for the
+/// program's path, the events of all such programs have one count for each hook and cgroup, for which each pod has a reserve.
+///
+/// As [`increment_apart`], a function that the verifier checks once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn enter(cgroup: u64, binary: u64, hook: u32) -> u32 {
+    let pod = pod_of_current();
+    let has_name = binary == 0 || BINARIES.get_ptr(binary).is_some();
+    if has_name && shares::take::<SHARE_COUNTS>(pod) {
+        return insert::<SHARE_COUNTS>(CountKey { cgroup, binary, hook, pad: 0 }, pod);
     }
-    let Ok(Some(free)) = FREE.pop() else { return NOWHERE };
-    if COUNTS.insert(key, free, NOEXIST).is_ok() {
-        return free;
+    let key = CountKey { cgroup, binary: OVERFLOW, hook, pad: 0 };
+    let place = known(key);
+    if place != NOWHERE || !shares::take::<SHARE_RESERVE>(pod) {
+        return place;
+    }
+    insert::<SHARE_RESERVE>(key, pod)
+}
+
+/// Makes a count that was taken from a pod's share.
+#[inline(always)]
+fn insert<const TABLE: usize>(key: CountKey, pod: u64) -> u32 {
+    let Ok(Some(place)) = FREE.pop() else {
+        shares::give_back::<TABLE>(pod);
+        return NOWHERE;
+    };
+    if COUNTS.insert(key, CountPlace { owner: pod, place, pad: 0 }, NOEXIST).is_ok() {
+        return place;
     }
     // Another CPU was quicker.
-    let _ = FREE.push(free, 0);
-    // SAFETY: a u32 that is copied at once.
-    unsafe { COUNTS.get(key) }.copied().unwrap_or(NOWHERE)
+    let _ = FREE.push(place, 0);
+    shares::give_back::<TABLE>(pod);
+    known(key)
+}
+
+/// Counts an event of a process that isn't known, under the first hook of this function's policies: the agent knows which
+/// others the event was for.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn count_unknown() -> u32 {
+    let hook = if frozen!(CONFIG.bits) == 1 {
+        frozen!(CONFIG.only.hook)
+    } else {
+        ACTIONS.get(0).map_or(0, |action| action.hook)
+    };
+    let key = CountKey { cgroup: OVERFLOW, binary: UNKNOWN, hook, pad: 0 };
+    let mut place = known(key);
+    if place == NOWHERE
+        && let Ok(Some(free)) = FREE.pop()
+    {
+        if COUNTS.insert(key, CountPlace { owner: OVERFLOW, place: free, pad: 0 }, NOEXIST).is_err() {
+            let _ = FREE.push(free, 0);
+        }
+        place = known(key);
+    }
+    add_one(place, hook);
+    0
 }

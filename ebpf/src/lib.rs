@@ -23,5 +23,6 @@ pub mod rows;
 pub mod scratch;
 pub mod shape;
 pub mod shared;
+pub mod shares;
 pub mod task;
 pub mod text;

@@ -29,6 +29,19 @@ pub fn read<T: Copy>(address: u64) -> T {
     }
 }
 
+/// Adds to a number that others add to at the same time. 2^64 - 1 takes one away.
+///
+/// # Safety
+///
+/// `number` is in a map's value.
+#[inline(always)]
+pub unsafe fn add(number: *mut u64, more: u64) {
+    // SAFETY: the caller's promise. Written out, since older kernels know no form that gives the old number.
+    unsafe {
+        asm!("lock *(u64 *)({number} + 0) += {more}", number = in(reg) number, more = in(reg) more, options(nostack));
+    }
+}
+
 /// Eight bytes at a kernel address. Not inlined, where many of them would each have a place on the stack.
 #[inline(never)]
 pub fn read_word(address: u64) -> u64 {

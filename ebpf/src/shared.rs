@@ -6,13 +6,13 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, Queue},
 };
 use gatewatch_abi::{
-    Binary, CountKey, Process, Task,
+    Binary, CountKey, CountPlace, Process, Task,
     consts::{self, PLACES},
 };
 
 /// The index of each count in [`VALUES`].
 #[map]
-pub static COUNTS: HashMap<CountKey, u32> = HashMap::pinned(PLACES, 0);
+pub static COUNTS: HashMap<CountKey, CountPlace> = HashMap::pinned(PLACES, 0);
 
 /// The counts.
 #[map]
@@ -30,7 +30,7 @@ pub static TASKS: PerCpuArray<Task> = PerCpuArray::pinned(consts::TASKS, 0);
 #[map]
 pub static GENERATIONS: Array<[u64; consts::GENERATIONS]> = Array::pinned(1, 0);
 
-/// What each process runs, by its id in the initial pid namespace.
+/// What each process runs, by its id in the initial pid namespace. The agent sizes it by the node.
 #[map]
 pub static PROCESSES: HashMap<u32, Process> = HashMap::pinned(32_768, 0);
 

@@ -4,9 +4,12 @@ use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf
 use gatewatch_abi::{Task, consts::POLICY_SET_PENDING, generation_slot, task_slot};
 
 use crate::{
+    counting::count_unknown,
     frozen,
     globals::CONFIG,
+    memory,
     shared::{CGROUPS, GENERATIONS, PROCESSES, TASKS},
+    shares::container_of_current,
 };
 
 /// What is known of the current task: remembered from its last event on this CPU, or looked up; where nothing may be
@@ -37,12 +40,28 @@ pub fn current(own: *mut Task) -> Option<*mut Task> {
 #[inline(never)]
 fn look_up(known: *mut Task, task: u64, generation: u64) {
     // SAFETY: no preconditions.
-    let cgroup = unsafe { bpf_get_current_cgroup_id() };
+    let mut cgroup = unsafe { bpf_get_current_cgroup_id() };
     // SAFETY: a u32 that is copied at once.
-    let policy_set = unsafe { CGROUPS.get(cgroup) }.copied().unwrap_or(POLICY_SET_PENDING);
+    let mut policy_set = unsafe { CGROUPS.get(cgroup) }.copied();
+    if policy_set.is_none() {
+        // One that a container has made in its own is the container's. The agent doesn't know it.
+        let container = container_of_current();
+        if container != 0 {
+            cgroup = container;
+            // SAFETY: as above.
+            policy_set = unsafe { CGROUPS.get(cgroup) }.copied();
+        }
+    }
+    let policy_set = policy_set.unwrap_or(POLICY_SET_PENDING);
     let process = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: copied at once.
-    let process = unsafe { PROCESSES.get(process) }.copied().unwrap_or_default();
+    let process = unsafe { PROCESSES.get(process) }.copied();
+    // What isn't known isn't remembered, so that each of its events comes here and is counted as such.
+    let task = if process.is_some() { task } else { 0 };
+    let process = process.unwrap_or_default();
+    if task == 0 && (frozen!(CONFIG.binary) != 0 || frozen!(CONFIG.follow[0].mask) != 0) {
+        count_unknown();
+    }
     // SAFETY: a map's value, or on the stack.
     unsafe {
         core::ptr::write_volatile(&raw mut (*known).task, 0);
@@ -65,7 +84,7 @@ pub fn forget(task: u64) {
     if let Some(generations) = GENERATIONS.get_ptr_mut(0) {
         let slot = generation_slot(task) as usize;
         // SAFETY: inside the array.
-        unsafe { add_one(generations.cast::<u64>().add(slot)) }
+        unsafe { memory::add(generations.cast::<u64>().add(slot), 1) }
     }
 }
 
@@ -75,20 +94,7 @@ pub fn forget_all() {
     if let Some(generations) = GENERATIONS.get_ptr_mut(0) {
         for slot in 0..gatewatch_abi::consts::GENERATIONS {
             // SAFETY: inside the array.
-            unsafe { add_one(generations.cast::<u64>().add(slot)) }
+            unsafe { memory::add(generations.cast::<u64>().add(slot), 1) }
         }
-    }
-}
-
-/// Adds one to a number that others add to at the same time.
-///
-/// # Safety
-///
-/// `number` is in a map's value.
-#[inline(always)]
-unsafe fn add_one(number: *mut u64) {
-    // SAFETY: the caller's promise. Written out, since older kernels know no form that gives the old number.
-    unsafe {
-        core::arch::asm!("lock *(u64 *)({number} + 0) += {one}", number = in(reg) number, one = in(reg) 1_u64, options(nostack));
     }
 }

@@ -3,8 +3,11 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    helpers::generated::{
-        bpf_map_lookup_elem, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user_str,
+    helpers::{
+        bpf_get_current_task,
+        generated::{
+            bpf_map_lookup_elem, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user_str,
+        },
     },
     maps::{Array, LpmTrie},
 };
@@ -58,10 +61,16 @@ pub fn fetch<C: Context, S: Shaped>(
             path::walk_typed(path, frozen!(slot.typed) == TYPED_TASK, buffer)
         }
     } else {
-        if source == TEXT_BINARY && !S::SHAPE.beginnings {
-            return from_binary(binary, buffer);
-        }
-        let arg = if frozen!(CONFIG.syscall) != 0 { syscall_arg(ctx, index) } else { ctx.arg(index) };
+        let arg = if source == TEXT_BINARY && !S::SHAPE.beginnings {
+            if let Some(len) = from_binary(binary, buffer) {
+                return Some(len);
+            }
+            own_program()
+        } else if frozen!(CONFIG.syscall) != 0 {
+            syscall_arg(ctx, index)
+        } else {
+            ctx.arg(index)
+        };
         if arg == 0 {
             return None;
         }
@@ -70,7 +79,7 @@ pub fn fetch<C: Context, S: Shaped>(
             TEXT_KERNEL | TEXT_USER if !S::SHAPE.beginnings => {
                 return copy(arg, source == TEXT_USER, buffer);
             }
-            TEXT_FILE => arg + offset!(file_path),
+            TEXT_FILE | TEXT_BINARY => arg + offset!(file_path),
             TEXT_BINPRM => memory::read::<u64>(arg + offset!(binprm_file)) + offset!(file_path),
             _ => arg,
         };
@@ -106,6 +115,16 @@ fn copy(address: u64, user: bool, buffer: Buffer) -> Option<u32> {
         return None;
     }
     Some((read as u32 - 1) & LONGEST)
+}
+
+/// The file of the process's own program, for a path that isn't kept: its pod has no share left for it.
+#[inline(always)]
+fn own_program() -> u64 {
+    // SAFETY: no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    let memory: u64 = memory::read(task + offset!(task_mm));
+    // A kernel thread has no memory of its own, and no program.
+    if memory == 0 { 0 } else { memory::read(memory + offset!(mm_exe_file)) }
 }
 
 /// The path of the process's own program.

@@ -25,13 +25,14 @@ use tokio::sync::watch;
 use self::ledger::Ledger;
 use crate::{
     bpf::Reader,
+    cgroup::PodCgroups,
     engine::Engine,
     metrics::{self, PolicyStatus, Snapshot},
     policy_dir::DirError,
     sources::Source,
 };
 
-pub use self::{host::host_namespaces, policies::PolicySet, reconcile::Reconciler};
+pub use self::{host::host_namespaces, ledger::Retention, policies::PolicySet, reconcile::Reconciler};
 
 /// The part of the agent that scrapes and probes read.
 pub struct Agent {
@@ -51,23 +52,30 @@ struct Published {
 }
 
 /// Continues with the counts of the agent before this one, and reads the sources for the first time. Policies are applied
-/// when the reconciler [runs](Reconciler::run); until then the ones of the agent before count. A policy may have
-/// `series` series.
+/// when the reconciler [runs](Reconciler::run); until then the ones of the agent before count.
 pub fn start(
-    engine: Engine,
+    mut engine: Engine,
     reader: Reader,
     sources: Vec<Box<dyn Source>>,
     host_namespaces: BTreeMap<NamespaceKind, u32>,
-    series: usize,
+    retention: Retention,
 ) -> Result<(Arc<Agent>, Reconciler), DirError> {
-    let ledger = Ledger::new(reader, engine.view(), host::cgroup_root(), series, Instant::now());
+    let ledger = Ledger::new(reader, engine.view(), host::cgroup_root(), retention, Instant::now());
     let agent = Arc::new(Agent {
         ledger: Mutex::new(ledger),
         published: ArcSwap::default(),
         policies: watch::Sender::new(PolicySet::default()),
     });
+    set_pods(&mut engine, agent.ledger().pod_cgroups());
     let reconciler = Reconciler::new(Arc::clone(&agent), engine, sources, host_namespaces)?;
     Ok((agent, reconciler))
+}
+
+/// Tells the kernel which cgroups are pods'.
+fn set_pods(engine: &mut Engine, pods: PodCgroups) {
+    if let Err(error) = engine.bpf_mut().set_pods(pods) {
+        tracing::error!(%error, "cannot write into the kernel which cgroups are pods'");
+    }
 }
 
 impl Agent {

@@ -4,6 +4,7 @@
 //! possibly after the counts; both are deleted while counts of theirs are still to be read. [`Attribution`] keeps what
 //! is known of them and resolves a cgroup to its owner. It has no clock: the caller passes the time.
 
+mod pod_cgroups;
 mod saved;
 mod scope;
 
@@ -14,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    cgroup::{CgroupOwner, resolve},
+    cgroup::{CgroupOwner, Level, level, resolve},
     pods::{Container, Pod},
 };
 
@@ -27,6 +28,9 @@ pub const POD_GRACE: Duration = Duration::from_mins(1);
 /// Time for which cgroups and pods are remembered after their deletion, so that counts which are read late get their
 /// names.
 pub const REMEMBERED: Duration = Duration::from_mins(10);
+
+/// How many deleted cgroups of a pod are remembered, the last ones; and of the host.
+pub const REMEMBERED_EACH: usize = 256;
 
 /// The owner of a cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,15 @@ pub enum ContainerState {
 }
 
 impl Owner {
+    /// The pod's uid.
+    pub fn uid(&self) -> Option<&str> {
+        match self {
+            Self::Container { pod, .. } => Some(&pod.uid),
+            Self::Unlisted { uid } => Some(uid),
+            Self::Pending | Self::Host => None,
+        }
+    }
+
     /// The container's name, where it is known.
     pub fn container_name(&self) -> Option<&str> {
         match self {
@@ -101,6 +114,7 @@ pub struct Attribution {
 #[derive(Debug)]
 struct Cgroup {
     path: String,
+    level: Level,
     owner: Place,
     since: Instant,
     removed: Option<Instant>,
@@ -153,7 +167,7 @@ impl Attribution {
                 Place::Pod { uid, container: container.map(|id| id.0) }
             }
         };
-        Cgroup { path, owner, since, removed }
+        Cgroup { level: level(&path), path, owner, since, removed }
     }
 
     /// A cgroup was removed. Counts of it may still be unread, so it is remembered until [`forget`](Self::forget).
@@ -291,10 +305,14 @@ impl Attribution {
         self.latest(id).is_some()
     }
 
-    /// All cgroups that exist, and their owners.
+    /// All cgroups that exist, and their owners; but for those below containers', which belong to these in the kernel.
     pub fn cgroups(&self, now: Instant) -> impl Iterator<Item = (u64, Owner)> + '_ {
-        let live = self.cgroups.iter().filter(|(_, cgroup)| cgroup.removed.is_none());
-        live.map(move |(key, _)| (key.id, self.owner(*key, now)))
+        let named = self.live().filter(|(_, cgroup)| cgroup.level != Level::Nested);
+        named.map(move |(key, _)| (key.id, self.owner(*key, now)))
+    }
+
+    fn live(&self) -> impl Iterator<Item = (&CgroupKey, &Cgroup)> {
+        self.cgroups.iter().filter(|(_, cgroup)| cgroup.removed.is_none())
     }
 
     /// Whether the pod exists; for a pod without an object: whether a cgroup of it exists.
@@ -308,22 +326,37 @@ impl Attribution {
         }
     }
 
-    /// Removes cgroups and pods that were deleted longer ago than `keep`, or the grace if that is longer: counts that wait
-    /// for their pod are assigned first.
+    /// Removes cgroups and pods that were deleted longer ago than `keep`; of those whose owner isn't known, the grace if that
+    /// is longer: counts that wait for their pod are assigned first. Of each pod, and of the host, no more are remembered
+    /// than [`REMEMBERED_EACH`]: call it when the counts were read and folded.
     pub fn forget(&mut self, keep: Duration, now: Instant) -> Forgotten {
-        let keep = keep.max(self.grace);
-        let over = |at: Option<Instant>| at.is_some_and(|at| now.saturating_duration_since(at) > keep);
         // Counts of a pod that isn't known wait, however long nothing is heard of pods.
         let awaited = |cgroup: &Cgroup| {
             self.stopped.is_some() && cgroup.uid().is_some_and(|uid| !self.pods.contains_key(uid))
         };
-        let forgotten = self.cgroups.iter().filter(|(_, c)| over(c.removed) && !awaited(c));
-        let cgroups: Vec<_> = forgotten.map(|(key, _)| *key).collect();
+        let over = |at: Option<Instant>, keep| at.is_some_and(|at| now.saturating_duration_since(at) > keep);
+        let mut of_each: HashMap<Option<&str>, Vec<(Instant, CgroupKey)>> = HashMap::new();
+        let mut cgroups = Vec::new();
+        for (key, cgroup) in &self.cgroups {
+            let Some(removed) = cgroup.removed.filter(|_| !awaited(cgroup)) else { continue };
+            let waits = matches!(self.owner(*key, now), Owner::Pending | Owner::Unlisted { .. });
+            if over(cgroup.removed, if waits { keep.max(self.grace) } else { keep }) {
+                cgroups.push(*key);
+            } else {
+                of_each.entry(cgroup.uid()).or_default().push((removed, *key));
+            }
+        }
+        for mut remembered in of_each.into_values() {
+            remembered.sort_unstable();
+            let surplus = remembered.len().saturating_sub(REMEMBERED_EACH);
+            cgroups.extend(remembered[..surplus].iter().map(|(_, key)| *key));
+        }
+        cgroups.sort_unstable();
         for key in &cgroups {
             self.cgroups.remove(key);
         }
         let wanted: HashSet<&str> = self.cgroups.values().filter_map(Cgroup::uid).collect();
-        self.pods.retain(|uid, known| !over(known.gone) || wanted.contains(&**uid));
+        self.pods.retain(|uid, known| !over(known.gone, keep.max(self.grace)) || wanted.contains(&**uid));
         let mut ids: Vec<_> = cgroups.iter().map(|key| key.id).filter(|id| !self.knows(*id)).collect();
         ids.dedup();
         Forgotten { cgroups, ids }

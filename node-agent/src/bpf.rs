@@ -19,9 +19,12 @@ mod maps;
 mod node;
 mod objects;
 pub mod processes;
+mod programs;
 mod reader;
 mod realtime;
 mod shared;
+mod shares;
+mod sizes;
 mod store;
 mod stub;
 mod syscall;
@@ -53,8 +56,11 @@ pub use self::{
     objects::empty_programs,
     reader::{Attached, CgroupChanges, Reader, Usage},
     realtime::Interruptible,
+    shares::{TABLES, hierarchy},
+    sizes::Processes,
     stub::cgroup_steps,
 };
+use crate::cgroup::PodCgroups;
 
 /// Name under which the key of programs' ids is kept.
 const KEY: &str = "key";
@@ -87,8 +93,9 @@ impl BpfPrograms {
         let mut pins = Pins::prepare(&node.pins, node.keep)?;
         let hash_key = key(&mut pins)?;
         let mut loader = Loader::new(pins.dir());
-        let mut tracker = Tracker::load(&node, &mut loader, hash_key)?;
-        let mut shared = Shared::take(tracker.ebpf_mut(), pins.taken)?;
+        let sizes = sizes::existing(pins.dir(), node.sizes);
+        let mut tracker = Tracker::load(&node, &mut loader, sizes, hash_key)?;
+        let mut shared = Shared::take(tracker.ebpf_mut(), pins.taken, sizes, node.hierarchy)?;
         if pins.kept() && !pins.taken {
             // Last: a folder with a key in it is whole.
             blob::save(pins.dir(), KEY, &hash_key.to_le_bytes())?;
@@ -165,6 +172,8 @@ impl BpfPrograms {
         for (set, slot) in tables.follow.iter().zip(&mut tables.config.follow) {
             slot.mask = self.shared.follow_set(set, self.hash_key)?;
         }
+        let paths = tables.binaries.iter().map(|(path, _)| path);
+        self.shared.name_programs(point, paths, self.hash_key);
         drop(realtime);
         if !self.functions.contains_key(point) {
             let load = (&mut self.loader, self.types.get()?);
@@ -194,7 +203,11 @@ impl BpfPrograms {
     pub fn install(&mut self, point: &HookPoint, prepared: Prepared) -> Result<(), LoadError> {
         let _realtime = self.node.interruptible.realtime_guard();
         match self.functions.get_mut(point) {
-            Some(function) => function.install(prepared),
+            Some(function) => {
+                function.install(prepared)?;
+                self.shared.programs.installed(point);
+                Ok(())
+            }
             None => Err(LoadError::NotAttached(point.label())),
         }
     }
@@ -230,6 +243,7 @@ impl BpfPrograms {
     /// Removes every hook for which `keep` is false.
     pub fn retain(&mut self, keep: impl Fn(&HookPoint) -> bool) {
         let gone: Vec<HookPoint> = self.functions.keys().filter(|point| !keep(point)).cloned().collect();
+        self.shared.programs.retain_points(&keep);
         for point in gone {
             self.adopted.remove(&point);
             if let Some(function) = self.functions.remove(&point) {
@@ -264,6 +278,23 @@ impl BpfPrograms {
     pub fn remove_cgroup_counts(&mut self, cgroups: &[u64], _reader: &mut Reader) -> Result<(), LoadError> {
         let _realtime = self.node.interruptible.realtime_guard();
         self.shared.remove_counts(|key| cgroups.contains(&key.cgroup))
+    }
+
+    /// Says which cgroups are pods', and in which there will be more: each pod has a share of the tables.
+    pub fn set_pods(&mut self, cgroups: PodCgroups) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.shared.set_pods(cgroups)
+    }
+
+    /// Removes the paths of programs that nothing uses, and gives pods back what they no longer have. `known`: whether
+    /// there may still be counts of a cgroup. The counts must have been read, and nothing reads them meanwhile.
+    pub fn settle_shares(
+        &mut self,
+        known: impl Fn(u64) -> bool,
+        _reader: &mut Reader,
+    ) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.shared.settle_shares(known)
     }
 
     /// Fills the table of counts up with entries of no hook, so that a test can see what happens then.

@@ -54,24 +54,68 @@ pub enum Qos {
 /// one is made by that pod. And nothing below `user.slice` is a pod's, since users make cgroups of any name there;
 /// a rootless cluster's pods therefore count as that user's processes on the host.
 pub fn resolve(path: &str) -> CgroupOwner {
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    for (at, part) in parts.iter().enumerate() {
-        if *part == "user.slice" {
-            break;
-        }
-        if let Some(pod) = Pod::by_name(part, at.checked_sub(1).map(|above| parts[above]))
-            .or_else(|| Pod::by_place(part, &parts[..at]))
-        {
-            let container = pod.container.or_else(|| parts.get(at + 1).and_then(|name| container_id(name)));
-            let uid = if pod.escaped { pod.uid.replace('_', "-") } else { pod.uid.to_owned() };
-            return CgroupOwner::Pod {
-                uid,
-                container: container.map(|id| ContainerId(id.to_owned())),
-                qos: pod.qos,
-            };
-        }
+    let parts = parts(path);
+    let Some((at, pod)) = Pod::find(&parts) else { return CgroupOwner::Host };
+    let container = pod.container.or_else(|| parts.get(at + 1).and_then(|name| container_id(name)));
+    let uid = if pod.escaped { pod.uid.replace('_', "-") } else { pod.uid.to_owned() };
+    CgroupOwner::Pod { uid, container: container.map(|id| ContainerId(id.to_owned())), qos: pod.qos }
+}
+
+/// Where a cgroup is among those of pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// The host's.
+    Host,
+    /// The host's, in which kubelet makes those of pods. Their names have at least so many bytes.
+    PodParent {
+        /// Bytes of the shortest name.
+        shortest: u32,
+    },
+    /// A pod's own.
+    Pod,
+    /// In a pod's: a container, or a helper of the runtime. Or the one named `container` that crun makes in it.
+    Container,
+    /// Below a container's: made by what runs in it.
+    Nested,
+}
+
+/// The cgroups of pods, and those in which they are made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodCgroups {
+    /// Ids of the pods' own cgroups.
+    pub pods: Vec<u64>,
+    /// Ids of those that kubelet makes them in, and how many bytes such a name has at least.
+    pub parents: Vec<(u64, u32)>,
+}
+
+/// Says where a cgroup is among those of pods, from its path.
+pub fn level(path: &str) -> Level {
+    /// The shorter form of a uid, of static pods.
+    const UID: &str = "00000000000000000000000000000000";
+    let mut parts = parts(path);
+    if let Some((at, _)) = Pod::find(&parts) {
+        return match parts.len() - at {
+            1 => Level::Pod,
+            2 => Level::Container,
+            3 if parts.last() == Some(&"container") => Level::Container,
+            _ => Level::Nested,
+        };
     }
-    CgroupOwner::Host
+    let stem = parts.last().and_then(|name| name.strip_suffix(".slice"));
+    let mut children = vec![format!("pod{UID}")];
+    children.extend(stem.map(|stem| format!("{stem}-pod{UID}.slice")));
+    for child in &children {
+        parts.push(child);
+        if Pod::find(&parts).is_some() {
+            return Level::PodParent { shortest: u32::try_from(child.len()).unwrap_or(u32::MAX) };
+        }
+        parts.pop();
+    }
+    Level::Host
+}
+
+fn parts(path: &str) -> Vec<&str> {
+    path.split('/').filter(|part| !part.is_empty()).collect()
 }
 
 /// What the name of a pod's cgroup says.
@@ -84,6 +128,15 @@ struct Pod<'a> {
 }
 
 impl<'a> Pod<'a> {
+    /// The outermost pod that a path leads through, and its place in it.
+    fn find(parts: &[&'a str]) -> Option<(usize, Self)> {
+        let system = parts.iter().take_while(|part| **part != "user.slice");
+        system.enumerate().find_map(|(at, part)| {
+            let by_name = Self::by_name(part, at.checked_sub(1).map(|above| parts[above]));
+            Some((at, by_name.or_else(|| Self::by_place(part, &parts[..at]))?))
+        })
+    }
+
     /// The systemd driver: a slice is named after all the slices that it is in.
     fn by_name(name: &'a str, above: Option<&str>) -> Option<Self> {
         // runc without its systemd driver takes `SLICE:PREFIX:ID`, which is meant for systemd, as a directory's

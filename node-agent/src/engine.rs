@@ -24,7 +24,7 @@ use std::{
 use gatewatch_kernel::Profile;
 use gatewatch_policy::{
     match_tables::{Excess, Tables},
-    plan::{HookPlan, HookPoint, Plan, Scope},
+    plan::{Field, Filter, HookPlan, HookPoint, Plan, Scope},
 };
 
 use self::numbers::Numbers;
@@ -79,6 +79,8 @@ pub struct View {
     pub gaps: HashMap<InPolicy<String>, u64>,
     /// The attached programs.
     pub attached: Vec<Attached>,
+    /// The points at which a policy asks for the program of a process.
+    pub by_program: Arc<HashSet<InPolicy<HookPoint>>>,
     /// Whether the numbers have a meaning: that of the agent before, or our own.
     pub named: bool,
 }
@@ -149,8 +151,21 @@ impl Engine {
             hooks: Arc::clone(&self.hooks),
             gaps: self.gaps.clone(),
             attached: self.bpf.attached(),
+            by_program: Arc::new(self.by_program()),
             named: self.applied || !self.hooks.is_empty(),
         }
+    }
+
+    fn by_program(&self) -> HashSet<InPolicy<HookPoint>> {
+        let of_point = |(point, installed): (&HookPoint, &Installed)| {
+            let point = point.clone();
+            let asks = |filter: &Filter| filter.field == Field::Binary;
+            let by_program = installed.members.iter().filter(move |member| {
+                member.plan.selectors.iter().any(|selector| selector.filters.iter().any(asks))
+            });
+            by_program.map(|member| member.policy.at(point.clone())).collect::<Vec<_>>()
+        };
+        self.installed.iter().flat_map(of_point).collect()
     }
 
     /// The kernel that policies are compiled for.

@@ -9,18 +9,21 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
+use gatewatch_abi::Sizes;
 use gatewatch_agent::{
-    agent::{self, Agent, host_namespaces},
+    agent::{self, Agent, Retention, host_namespaces},
     allocator,
-    bpf::{self, AttachTypes, BpfPrograms, Interruptible, Node, cgroup_steps},
+    attribution::REMEMBERED,
+    bpf::{self, AttachTypes, BpfPrograms, Interruptible, Node, Processes, cgroup_steps, hierarchy},
     engine::Engine,
     http, kubernetes, policy_dir, privileges,
     profile::{self, SavedProfile},
-    series::SERIES_PER_POLICY,
+    series::SeriesLimits,
     sources::{Files, Source},
 };
 use gatewatch_kernel::host::{Depth, Features, Support, host_to};
@@ -64,9 +67,21 @@ struct Arguments {
     /// Directory on a bpf file system for everything that outlives the agent
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/gatewatch")]
     bpf_dir: PathBuf,
-    /// Limit of series per policy; further events count in one more series, with the binary "<overflow>"
-    #[arg(long, value_name = "NUMBER", default_value_t = SERIES_PER_POLICY)]
+    /// Limit of series per policy; further events count in one more series per hook, with the binary "<overflow>" and no pod
+    #[arg(long, value_name = "NUMBER", default_value_t = SeriesLimits::default().per_policy)]
     series_per_policy: usize,
+    /// Limit of series per policy and pod; further events count in one more series per hook, with the binary "<overflow>"
+    #[arg(long, value_name = "NUMBER", default_value_t = SeriesLimits::default().per_pod)]
+    series_per_pod: usize,
+    /// Pods for which the BPF maps have shares of their own: the kubelet's maxPods
+    #[arg(long, value_name = "NUMBER", default_value_t = 250)]
+    max_pods: u32,
+    /// Limit of processes whose programs are known [default: as many as the kernel can have, before Linux 6.1 at most 65536]
+    #[arg(long, value_name = "NUMBER")]
+    max_processes: Option<u32>,
+    /// Seconds for which deleted pods and cgroups are remembered
+    #[arg(long, value_name = "SECONDS", default_value_t = REMEMBERED.as_secs(), hide = true)]
+    remember: u64,
     /// Remove all pinned programs, maps and counts, then exit
     #[arg(long)]
     cleanup: bool,
@@ -173,6 +188,10 @@ fn run(arguments: Arguments) -> Result<()> {
     let node = Node {
         layout: kernel.profile.layout()?,
         cgroup_steps: cgroup_steps(&kernel.profile),
+        hierarchy: hierarchy(&kernel.profile)
+            .context("this kernel's type information lacks the structures of cgroups")?,
+        sizes: Sizes::of(arguments.max_pods),
+        processes: Processes::of(&kernel.profile.release, arguments.max_processes),
         attach_types: if arguments.no_fentry {
             AttachTypes::PROBES
         } else {
@@ -186,8 +205,9 @@ fn run(arguments: Arguments) -> Result<()> {
     let (release, features) = (kernel.profile.release.clone(), kernel.features);
     let (programs, reader) = BpfPrograms::load(node)?;
     let engine = Engine::new(programs, kernel.profile)?;
-    let (agent, reconciler) =
-        agent::start(engine, reader, sources, host_namespaces(), arguments.series_per_policy)?;
+    let series = SeriesLimits { per_policy: arguments.series_per_policy, per_pod: arguments.series_per_pod };
+    let retention = Retention { series, remembered: Duration::from_secs(arguments.remember) };
+    let (agent, reconciler) = agent::start(engine, reader, sources, host_namespaces(), retention)?;
 
     let stop = Arc::new(AtomicBool::new(false));
     let worker = {

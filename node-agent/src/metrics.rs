@@ -37,6 +37,10 @@ pub struct Snapshot {
     pub unattributed: Vec<HookSample>,
     /// Calls for which the kernel did not run the program.
     pub missed: Vec<HookSample>,
+    /// Matched or unmatched events of processes whose program isn't known, at points where a policy asks for it.
+    pub unknown_processes: Vec<HookSample>,
+    /// Pods that have used up their share of a table.
+    pub over_share: Vec<OverShare>,
     /// Milliseconds in which nothing counted for a hook although it should.
     pub gap_milliseconds: Vec<HookSample>,
     /// Matched events that wait for their pod to become known.
@@ -108,6 +112,17 @@ pub struct MapFill {
     pub capacity: u64,
 }
 
+/// A pod that has used up its share of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverShare {
+    /// The pod's namespace; empty for the host.
+    pub namespace: String,
+    /// The pod's name; empty for the host.
+    pub pod: String,
+    /// The table's name.
+    pub table: &'static str,
+}
+
 /// Takes a snapshot and writes it in Prometheus' text format: families sorted by name, series by labels.
 pub fn render(source: &dyn Source) -> String {
     let start = Instant::now();
@@ -151,6 +166,16 @@ const UNATTRIBUTED: Metric = counter(
     "Matched events that were dropped because their pod did not become known, so that its labels could not be matched.",
     &["hook", "policy"],
 );
+const UNKNOWN_PROCESSES: Metric = counter(
+    "gatewatch_unknown_process_events_total",
+    "Events that matchBinaries could not decide, because the table of processes has no entry for the process.",
+    &["hook", "policy"],
+);
+const OVER_SHARE: Metric = gauge(
+    "gatewatch_pod_over_share",
+    "Pods that used up their share of a BPF map in the last 5 minutes; the value is 1. The host has no pod.",
+    &["namespace", "pod", "table"],
+);
 const GAP: Metric = counter(
     "gatewatch_gap_seconds_total",
     "Time in which nothing was counted for a hook because no agent ran and the kernel could not keep the hook.",
@@ -193,7 +218,7 @@ const SCRAPE_DURATION: Metric = gauge(
     &[],
 );
 
-const METRICS: [&Metric; 17] = [
+const METRICS: [&Metric; 19] = [
     &EVENTS,
     &LAST_EVENT,
     &POLICIES,
@@ -202,6 +227,8 @@ const METRICS: [&Metric; 17] = [
     &OVERFLOW,
     &MISSED,
     &UNATTRIBUTED,
+    &UNKNOWN_PROCESSES,
+    &OVER_SHARE,
     &GAP,
     &PENDING,
     &MAP_ENTRIES,
@@ -242,6 +269,8 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
         overflow,
         unattributed,
         missed,
+        unknown_processes,
+        over_share,
         gap_milliseconds,
         pending_events,
         maps,
@@ -294,6 +323,11 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
     }
     capacity.write(text);
     entries.write(text);
+    let mut over = Family::new(&OVER_SHARE);
+    for OverShare { namespace, pod, table } in over_share {
+        over.add([namespace, pod, *table], 1.0);
+    }
+    over.write(text);
     let mut states = Family::new(&POLICIES);
     for state in PolicyState::ALL {
         let there = policies.iter().filter(|policy| policy.state == state).count();
@@ -318,6 +352,7 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
     named(&POLICY_SET, policy_set_hash, text);
     single(&SCRAPE_DURATION, took, text);
     single(&SOURCE_PROBLEMS, number(*source_problems), text);
+    per_hook(&UNKNOWN_PROCESSES, unknown_processes, 1.0, text);
     events::write(&EVENTS, samples, text);
     std::mem::take(text)
 }

@@ -21,6 +21,7 @@ use std::{
 
 // Ten thousand keys are looked up in each scrape, and the standard hash takes as long as all else.
 use foldhash::{HashMap, HashSet};
+use gatewatch_abi::consts::{OVERFLOW, UNKNOWN};
 
 use self::{
     entry::{Entry, Key},
@@ -46,11 +47,25 @@ pub const UNSCRAPED: Duration = Duration::from_hours(1);
 /// Milliseconds by which the clock may be set back before later times are forgotten.
 const CLOCK_STEP: u64 = 60_000;
 
-/// The label `binary` of the series that takes the events of all series that a policy has no room for.
+/// The label `binary` of the series that takes the events of programs that a pod has no share left for, and of all series
+/// that a pod or a policy has no room for.
 pub const OVERFLOW_BINARY: &str = "<overflow>";
 
-/// How many series a policy may have, unless told otherwise.
-pub const SERIES_PER_POLICY: usize = 2_000;
+/// How many series there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeriesLimits {
+    /// Of a policy. What comes beyond is counted in one more for each hook, whose binary is [`OVERFLOW_BINARY`] and whose pod
+    /// is empty.
+    pub per_policy: usize,
+    /// Of a policy and a pod. What comes beyond is counted in one more for each hook, whose binary is [`OVERFLOW_BINARY`].
+    pub per_pod: usize,
+}
+
+impl Default for SeriesLimits {
+    fn default() -> Self {
+        Self { per_policy: 2_000, per_pod: 100 }
+    }
+}
 
 /// One number of the kernel.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +76,7 @@ pub struct Count<'a> {
     pub cgroup: u64,
     /// The kernel's id of the binary.
     pub binary: u64,
-    /// The binary's path; empty where it isn't known (yet).
+    /// The binary's path; empty where it isn't kept: its pod had no share left for it.
     pub path: &'a [u8],
     /// How often the hook's policy matched, ever.
     pub value: u64,
@@ -83,11 +98,11 @@ pub struct Folded {
 /// The exported series.
 #[derive(Debug)]
 pub struct Series {
-    /// How many a policy may have. What comes beyond is counted in one more, whose binary is [`OVERFLOW_BINARY`] and
-    /// whose pod is empty.
-    limit: usize,
-    /// How many each policy has, without that one.
+    limits: SeriesLimits,
+    /// How many each policy has, without those of overflow.
     of_policy: HashMap<Name, usize>,
+    /// How many each policy and pod (namespace and name) has, likewise.
+    of_pod: HashMap<(Name, Name, Name), usize>,
     /// The kernel's number at the last fold, by hook, cgroup id and binary.
     last: HashMap<(u32, u64, u64), u64>,
     held: HashMap<Held, Waiting>,
@@ -120,16 +135,17 @@ struct Held {
 
 impl Default for Series {
     fn default() -> Self {
-        Self::new(SERIES_PER_POLICY)
+        Self::new(SeriesLimits::default())
     }
 }
 
 impl Series {
-    /// Begins with none. `limit` is how many a policy may have.
-    pub fn new(limit: usize) -> Self {
+    /// Begins with none.
+    pub fn new(limits: SeriesLimits) -> Self {
         Self {
-            limit,
+            limits,
             of_policy: HashMap::default(),
+            of_pod: HashMap::default(),
             last: HashMap::default(),
             held: HashMap::default(),
             binaries: HashMap::default(),
@@ -169,9 +185,9 @@ impl Series {
         self.newest
     }
 
-    /// Whether this binary's path was given already.
+    /// Whether this binary's path was given already, or there is none.
     pub fn knows_binary(&self, binary: u64) -> bool {
-        self.binaries.contains_key(&binary)
+        [OVERFLOW, UNKNOWN].contains(&binary) || self.binaries.contains_key(&binary)
     }
 
     /// The series as a scrape is to see them.
@@ -245,9 +261,11 @@ impl Series {
 
     fn count_series(&mut self) {
         self.of_policy.clear();
+        self.of_pod.clear();
         let overflow = self.names.find(OVERFLOW_BINARY);
         for key in self.exported.keys().filter(|key| Some(key.binary) != overflow) {
             *self.of_policy.entry(key.policy).or_default() += 1;
+            *self.of_pod.entry(key.policy_and_pod()).or_default() += 1;
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 use gatewatch_agent::{
     attribution::{Attribution, Forgotten},
     pods::{Pod, Workload},
-    series::{Count, Hook, Hooks, Series},
+    series::{Count, Hook, Hooks, Series, SeriesLimits},
 };
 use gatewatch_policy::plan::{HookPoint, PodScope, Scope, When};
 
@@ -62,7 +62,7 @@ fn a_series_takes_little() {
         let path = format!("/kubepods/besteffort/pod{}", pod(number).uid);
         known.add_cgroup(number, &path, now);
     }
-    let mut series = Series::new(usize::MAX);
+    let mut series = Series::new(SeriesLimits { per_policy: usize::MAX, per_pod: usize::MAX });
     let before = resident();
     let mut left = Vec::new();
     for _ in 0..3 {

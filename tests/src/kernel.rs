@@ -7,10 +7,11 @@ use std::{
     time::Instant,
 };
 
+use gatewatch_abi::Sizes;
 use gatewatch_agent::{
     agent::host_namespaces,
     attribution::Attribution,
-    bpf::{AttachTypes, BpfPrograms, Interruptible, Node, Reader, cgroup_steps},
+    bpf::{AttachTypes, BpfPrograms, Interruptible, Node, Processes, Reader, cgroup_steps, hierarchy},
     cgroup,
     engine::{Candidates, Engine, Failure},
     policy_key::PolicyKey,
@@ -111,6 +112,9 @@ impl Kernel {
         let node = Node {
             layout: host.profile.layout().expect("every field"),
             cgroup_steps: cgroup_steps(&host.profile),
+            hierarchy: hierarchy(&host.profile).expect("every field"),
+            sizes: Sizes::of(250),
+            processes: Processes::of(&host.profile.release, None),
             attach_types: choose(&host.features),
             interruptible: Interruptible::new(&host.features),
             pins: pins(),
@@ -142,6 +146,7 @@ impl Kernel {
         self.engine.detach_unused();
         self.engine.finish();
         self.engine.remove_unused(&mut self.reader);
+        self.engine.bpf_mut().set_pods(self.attribution.pod_cgroups()).expect("pods are entered");
         let cgroups = self.attribution.cgroups(Instant::now());
         self.engine.assign_policy_sets(cgroups).expect("policy sets are assigned");
         failed

@@ -88,6 +88,13 @@ pub const ALL: &[Test] = &[
     complete("hostile::without_a_file", hostile::without_a_file),
     complete("hostile::forks", hostile::forks),
     complete("hostile::cgroups", hostile::cgroups),
+    every("hostile::pods::programs", hostile::pods::programs, STRUCTURES),
+    every(
+        "hostile::pods::processes",
+        hostile::pods::processes,
+        "before 6.1, the table of processes is allocated at once",
+    ),
+    every("hostile::pods::nested_cgroups", hostile::pods::nested_cgroups, STRUCTURES),
     every("language::types_of_files", language::types_of_files, STRUCTURES),
     complete("language::positions", language::positions),
     complete("language::process_ids", language::process_ids),
@@ -143,6 +150,14 @@ pub fn helper() -> Option<ExitCode> {
                 calls += 1_000;
             }
             println!("{calls}");
+            Some(ExitCode::SUCCESS)
+        }
+        [_, CALLS, "programs", folder, left] => {
+            hostile::pods::run_programs(Path::new(folder), left.parse().expect("a number"));
+            Some(ExitCode::SUCCESS)
+        }
+        [_, CALLS, "wait", file, processes] => {
+            hostile::pods::wait_for(Path::new(file), processes.parse().expect("a number"));
             Some(ExitCode::SUCCESS)
         }
         [_, CALLS, "mix", words @ ..] => {

@@ -5,7 +5,7 @@
     clippy::needless_borrows_for_generic_args,
     reason = "a value of 512 bytes has no place on the stack"
 )]
-#![allow(clippy::cast_ptr_alignment, reason = "the path in a `Binary` begins at 8")]
+#![allow(clippy::cast_ptr_alignment, reason = "the path in a `Binary` begins at 16")]
 #![allow(missing_docs, reason = "aya's macros drop the documentation of programs")]
 
 use aya_ebpf::{
@@ -17,8 +17,10 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use gatewatch_abi::{
-    Binary, Process,
-    consts::{BINARY_PATH_BYTES, PLACES, STAT_BINARIES_FULL, STAT_CGROUPS_FULL, STAT_PROCESSES_FULL},
+    Binary, Process, SHARE_PROGRAMS, Share,
+    consts::{
+        BINARY_PATH_BYTES, PLACES, STAT_BINARIES_FULL, STAT_CGROUPS_FULL, STAT_PODS_FULL, STAT_PROCESSES_FULL,
+    },
     mix,
 };
 use gatewatch_ebpf::{
@@ -28,6 +30,7 @@ use gatewatch_ebpf::{
     offset, path,
     scratch::{Buffer, with_scratch},
     shared::{BINARIES, PROCESSES, note},
+    shares::{self, PODS, Position, pod_of_current},
     task,
 };
 
@@ -39,6 +42,10 @@ static FOLLOW: HashMap<u64, u64> = HashMap::pinned(1_024, 0);
 #[map]
 static RELEASED: HashMap<u32, u32> = HashMap::pinned(PLACES, BPF_F_NO_PREALLOC);
 
+/// Cgroups in which kubelet makes those of pods, and how long such a name is at least: entered by the agent.
+#[map]
+static POD_PARENTS: HashMap<u64, u32> = HashMap::pinned(gatewatch_abi::shares::POD_PARENTS, 0);
+
 /// Paths of cgroups that were made since the agent last read them. A cgroup that was removed before then still has its
 /// path here. Memory is taken as needed: these programs run where the kernel may allocate.
 #[map]
@@ -47,6 +54,9 @@ static CGROUP_PATHS: HashMap<u64, [u8; 512]> = HashMap::pinned(8_192, BPF_F_NO_P
 /// Cgroups that were removed since the agent last read them.
 #[map]
 static CGROUPS_GONE: HashMap<u64, u32> = HashMap::pinned(8_192, BPF_F_NO_PREALLOC);
+
+/// `BPF_NOEXIST`, include/uapi/linux/bpf.h.
+const NOEXIST: u64 = 1;
 
 /// A [`Binary`] with room behind it: the bound of a copy that the verifier sees is the next power of two.
 #[repr(C)]
@@ -72,7 +82,10 @@ pub fn track_fork(ctx: BtfTracePointContext) -> i32 {
         return 0; // a thread
     }
     // SAFETY: copied at once.
-    let mut process = unsafe { PROCESSES.get(from) }.copied().unwrap_or_default();
+    let Some(mut process) = unsafe { PROCESSES.get(from) }.copied() else {
+        // Nor is anything known of its child. (While an agent starts, it finds both.)
+        return 0;
+    };
     process.task = child;
     if PROCESSES.insert(to, process, 0).is_err() {
         note(STAT_PROCESSES_FULL);
@@ -123,6 +136,7 @@ fn program(binprm: u64, buffer: Buffer) -> u64 {
             // Volatile, or the compiler makes a memset of it, which is a loop over bytes here.
             core::ptr::write_volatile(words.add(i), 0);
         }
+        (*binary).owner = pod_of_current();
         (*binary).len = len;
         let kept = if len > BINARY_PATH_BYTES as u32 { BINARY_PATH_BYTES as u32 } else { len };
         let from = (&raw const (*buffer.as_ptr()).data).cast();
@@ -136,11 +150,30 @@ fn program(binprm: u64, buffer: Buffer) -> u64 {
             id = mix(id, core::ptr::read_volatile(words.add(i)));
         }
         id |= 1;
-        if BINARIES.get(id).is_none() && BINARIES.insert(id, &*binary, 0).is_err() {
+        if BINARIES.get_ptr(id).is_none() && !keep(id, binary) {
             note(STAT_BINARIES_FULL);
         }
         id
     }
+}
+
+/// Keeps the path of a program, if its pod has a share left for it.
+///
+/// # Safety
+///
+/// `binary` is a map's value.
+#[inline(always)]
+unsafe fn keep(id: u64, binary: *const Binary) -> bool {
+    // SAFETY: the caller's promise.
+    let binary = unsafe { &*binary };
+    if !shares::take::<SHARE_PROGRAMS>(binary.owner) {
+        return false;
+    }
+    let kept = BINARIES.insert(id, binary, 0).is_ok();
+    if !kept {
+        shares::give_back::<SHARE_PROGRAMS>(binary.owner);
+    }
+    kept
 }
 
 /// A task is freed: `TP_PROTO(struct task_struct *p)`. Not at its exit: a process still closes its files and sockets
@@ -173,11 +206,19 @@ pub fn track_cgroup_attach(_ctx: BtfTracePointContext) -> i32 {
 /// A cgroup is made: `TP_PROTO(struct cgroup *cgrp, const char *path)`.
 #[btf_tracepoint(function = "cgroup_mkdir")]
 pub fn track_cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
-    let (cgroup, path): (u64, u64) = (ctx.arg(0), ctx.arg(1));
+    let (cgroup, path) = (number(&ctx), ctx.arg::<u64>(1));
     let Some(id) = cgroup_id(cgroup) else { return 0 };
+    let position = shares::position(cgroup);
+    // What a container makes in its cgroup belongs to it, and takes no entry of any table.
+    if is_nested(cgroup, position) {
+        return 0;
+    }
     let Some(buffer) = CGROUP_PATH.get_ptr_mut(0) else { return 0 };
     // SAFETY: a map's value of this CPU.
     unsafe {
+        if is_pod(cgroup, position, buffer) && PODS.insert(id, Share::default(), NOEXIST).is_err() {
+            note(STAT_PODS_FULL);
+        }
         bpf_probe_read_kernel_str(buffer.cast(), 512, path as *const _);
         if CGROUP_PATHS.insert(id, &*buffer, 0).is_err() {
             note(STAT_CGROUPS_FULL);
@@ -186,10 +227,43 @@ pub fn track_cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// Whether a cgroup is one that a container has made in its own. crun makes one, `container`, for the container itself
+/// (`libcrun_cgroup_enter_systemd`): that is a container's cgroup as well, of which there is one.
+#[inline(always)]
+fn is_nested(cgroup: u64, position: Position) -> bool {
+    const CONTAINER: [u8; 10] = *b"container\0";
+    if !position.is_nested() {
+        return false;
+    }
+    position.level != position.pod + 2 || memory::read::<[u8; 10]>(shares::name(cgroup)) != CONTAINER
+}
+
+/// Whether kubelet has made a cgroup for a pod.
+///
+/// # Safety
+///
+/// `buffer` is a map's value.
+#[inline(always)]
+unsafe fn is_pod(cgroup: u64, position: Position, buffer: *mut [u8; 512]) -> bool {
+    if position.pod != 0 {
+        return false;
+    }
+    // SAFETY: a u32 that is copied at once.
+    let Some(shortest) = (unsafe { POD_PARENTS.get(shares::parent(cgroup, position)) }).copied() else {
+        return false;
+    };
+    // Of classes of service, whose names are short, there are cgroups in the same place.
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { bpf_probe_read_kernel_str(buffer.cast(), 512, shares::name(cgroup) as *const _) };
+    bytes > i64::from(shortest)
+}
+
 /// A cgroup is removed: `TP_PROTO(struct cgroup *cgrp, const char *path)`.
 #[btf_tracepoint(function = "cgroup_rmdir")]
 pub fn track_cgroup_rmdir(ctx: BtfTracePointContext) -> i32 {
-    if let Some(id) = cgroup_id(ctx.arg(0))
+    let cgroup = number(&ctx);
+    if let Some(id) = cgroup_id(cgroup)
+        && !is_nested(cgroup, shares::position(cgroup))
         && CGROUPS_GONE.insert(id, 1, 0).is_err()
     {
         note(STAT_CGROUPS_FULL);

@@ -15,23 +15,45 @@
 mod saved;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     path::PathBuf,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
-use gatewatch_abi::consts::OVERFLOW;
+use gatewatch_abi::{
+    SHARED_TABLES,
+    consts::{OVERFLOW, UNKNOWN},
+};
 use gatewatch_policy::plan::HookPoint;
 
 use crate::{
     attribution::{Attribution, Forgotten, Owner, POD_GRACE},
-    bpf::{LoadError, Reader},
-    cgroup,
+    bpf::{LoadError, Reader, TABLES},
+    cgroup::{self, Level, PodCgroups},
     engine::View,
-    metrics::{MapFill, Snapshot},
-    series::{Count, HookTotals, InPolicy, Series},
+    metrics::{MapFill, OverShare, Snapshot},
+    series::{Count, HookTotals, InPolicy, Series, SeriesLimits},
     sources::Change,
 };
+
+/// For how long after the last entry that was refused a pod counts as one that has no share left.
+const OVER_SHARE_FOR: Duration = Duration::from_mins(5);
+
+/// How much is kept of what there was.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Series.
+    pub series: SeriesLimits,
+    /// How long cgroups and pods are remembered after their deletion.
+    pub remembered: Duration,
+}
+
+/// Entries that a pod was refused, and since when there were no more.
+#[derive(Clone, Copy, Debug, Default)]
+struct OverShareSince {
+    refused: [u64; SHARED_TABLES],
+    since: [Option<Instant>; SHARED_TABLES],
+}
 
 /// See the module's documentation.
 pub(super) struct Ledger {
@@ -43,9 +65,13 @@ pub(super) struct Ledger {
     overflow: HookTotals<u32>,
     unattributed: HookTotals<u32>,
     missed: HookTotals<InPolicy<HookPoint>>,
+    /// By the number under which the kernel counts a point's, 0 for what is there without any.
+    unknown: HookTotals<(u32, InPolicy<HookPoint>)>,
     /// In milliseconds.
     gaps: HookTotals<InPolicy<String>>,
     pending: u64,
+    over_share: HashMap<u64, OverShareSince>,
+    retention: Retention,
     cgroup_root: Option<PathBuf>,
     /// Whether the kernel must learn the policy sets of cgroups again.
     unassigned: bool,
@@ -54,30 +80,33 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Begins with what an earlier agent has saved. A policy may have `series` series.
+    /// Begins with what an earlier agent has saved.
     pub(super) fn new(
         reader: Reader,
         view: View,
         cgroup_root: Option<PathBuf>,
-        series: usize,
+        retention: Retention,
         now: Instant,
     ) -> Self {
         let mut ledger = Self {
             reader,
             view,
             attribution: Attribution::new(POD_GRACE),
-            series: Series::new(series),
+            series: Series::new(retention.series),
             overflow: HookTotals::default(),
             unattributed: HookTotals::default(),
             missed: HookTotals::default(),
+            unknown: HookTotals::default(),
             gaps: HookTotals::default(),
             pending: 0,
+            over_share: HashMap::new(),
+            retention,
             cgroup_root,
             unassigned: true,
             saved: 0,
         };
         ledger.restore(now);
-        ledger.find_cgroups(now);
+        ledger.find_cgroups(&[], now);
         // Counts that are newer than what the earlier agent saved belong to the pods that its policies selected, by the
         // labels of that time. Both may have changed since.
         ledger.fold(now);
@@ -98,7 +127,9 @@ impl Ledger {
             return Ok(());
         }
         let all = self.reader.counts()?;
-        let overflow = all.iter().filter(|(key, _)| key.cgroup == OVERFLOW);
+        let without_cgroup =
+            |of| all.iter().filter(move |(key, _)| key.cgroup == OVERFLOW && key.binary == of);
+        let (overflow, unknown) = (without_cgroup(OVERFLOW), without_cgroup(UNKNOWN));
         let counts = || all.iter().filter(|(key, _)| key.cgroup != OVERFLOW);
         let mut paths: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
         for (key, _) in counts() {
@@ -125,11 +156,13 @@ impl Ledger {
         let missed = self.view.missed();
         let numbers = by_point.keys().filter_map(|of| Some((of.clone(), *missed.get(&of.at)?)));
         self.missed.fold(numbers.collect::<Vec<_>>(), by_point);
+        self.fold_unknown(unknown.map(|(key, value)| (key.hook, *value)));
+        let hooks = &*self.view.hooks;
         let by_label = hooks.values().map(|hook| (hook.of_label(), hook.labels()));
         self.gaps.fold(self.view.gaps.iter().map(|(label, gap)| (label.clone(), *gap)), by_label);
         // A cgroup that was created before the BPF programs could record it, or while the record was full.
         if !folded.unknown.is_empty() {
-            self.find_cgroups(now);
+            self.find_cgroups(&folded.unknown, now);
         }
         Ok(())
     }
@@ -140,6 +173,28 @@ impl Ledger {
         if self.series.newest() != self.saved {
             self.save();
         }
+    }
+
+    /// Adds the events of processes that weren't known: the kernel counts those of a point under the first of its hooks, and
+    /// each policy that asks for programs there had them.
+    fn fold_unknown(&mut self, numbers: impl Iterator<Item = (u32, u64)>) {
+        let hooks = &*self.view.hooks;
+        let by_program: BTreeMap<InPolicy<HookPoint>, _> = hooks
+            .values()
+            .map(|hook| (hook.of_point(), hook.labels()))
+            .filter(|(of, _)| self.view.by_program.contains(of))
+            .collect();
+        let mut labels: Vec<_> =
+            by_program.iter().map(|(of, names)| ((0, of.clone()), names.clone())).collect();
+        let mut values = Vec::new();
+        for (number, value) in numbers {
+            let Some(hook) = hooks.get(&number) else { continue };
+            for (of, names) in by_program.iter().filter(|(of, _)| of.at == *hook.point) {
+                labels.push(((number, of.clone()), names.clone()));
+                values.push(((number, of.clone()), value));
+            }
+        }
+        self.unknown.fold(values, labels);
     }
 
     /// Gives what was counted so far to its owners by the policies and labels of now, and saves that: the next agent,
@@ -188,8 +243,9 @@ impl Ledger {
         }
     }
 
-    /// Enters the cgroups that exist.
-    fn find_cgroups(&mut self, now: Instant) {
+    /// Enters the cgroups that exist; of those below containers', which belong to these, only the ones that are `counted`:
+    /// they were made before the kernel knew their pod.
+    fn find_cgroups(&mut self, counted: &[u64], now: Instant) {
         let Some(root) = &self.cgroup_root else {
             tracing::warn!("no cgroup2 file system is mounted; events can't be assigned to pods");
             return;
@@ -197,9 +253,11 @@ impl Ledger {
         match cgroup::walk(root) {
             Ok(cgroups) => {
                 for (id, path) in cgroups {
-                    self.attribution.add_cgroup(id, &path, now);
+                    if counted.contains(&id) || cgroup::level(&path) != Level::Nested {
+                        self.attribution.add_cgroup(id, &path, now);
+                        self.unassigned = true;
+                    }
                 }
-                self.unassigned = true;
             }
             Err(error) => tracing::warn!(path = %root.display(), %error, "cannot read the cgroups"),
         }
@@ -234,10 +292,25 @@ impl Ledger {
         self.unassigned.then(|| self.owners(now))
     }
 
+    /// How long cgroups and pods are remembered after their deletion.
+    pub(super) fn remembered(&self) -> Duration {
+        self.retention.remembered
+    }
+
+    /// The cgroups of pods.
+    pub(super) fn pod_cgroups(&self) -> PodCgroups {
+        self.attribution.pod_cgroups()
+    }
+
+    /// The cgroups of pods, those included that were deleted and are remembered.
+    pub(super) fn remembered_pods(&self) -> HashSet<u64> {
+        self.attribution.remembered_pods()
+    }
+
     /// Forgets cgroups and pods that were deleted some time ago, and returns them. Their counts can then be removed from the
     /// kernel, and after that [here](Self::forget_counts).
     pub(super) fn forget(&mut self, now: Instant) -> Forgotten {
-        let forgotten = self.attribution.forget(crate::attribution::REMEMBERED, now);
+        let forgotten = self.attribution.forget(self.retention.remembered, now);
         // What is removed from the kernel can't be read again.
         self.save();
         // The grace of pods whose objects did not come may be over.
@@ -258,6 +331,7 @@ impl Ledger {
     /// The numbers for a scrape.
     pub(super) fn snapshot(&mut self, now: Instant) -> Snapshot {
         let usage = self.reader.usage();
+        let over_share = self.over_share(&usage.over_share, now);
         let fill = |(map, entries, capacity): &(&'static str, u64, u64)| MapFill {
             map,
             entries: *entries,
@@ -268,12 +342,40 @@ impl Ledger {
             overflow: self.overflow.samples(),
             unattributed: self.unattributed.samples(),
             missed: self.missed.samples(),
+            unknown_processes: self.unknown.samples(),
+            over_share,
             gap_milliseconds: self.gaps.samples(),
             pending_events: self.pending,
             maps: usage.maps.iter().map(fill).collect(),
             left_out: usage.left_out,
             ..Snapshot::default()
         }
+    }
+
+    /// The pods that were refused an entry lately.
+    fn over_share(&mut self, refused: &[(u64, [u64; SHARED_TABLES])], now: Instant) -> Vec<OverShare> {
+        self.over_share.retain(|pod, _| refused.iter().any(|(known, _)| known == pod));
+        let mut over = Vec::new();
+        for (pod, numbers) in refused {
+            let owner = self.attribution.owner_of_id(*pod, now);
+            let (namespace, name) = match &owner {
+                Owner::Container { pod, .. } => (pod.namespace.clone(), pod.name.clone()),
+                Owner::Unlisted { uid } => (String::new(), uid.to_string()),
+                Owner::Pending | Owner::Host => Default::default(),
+            };
+            let known = self.over_share.entry(*pod).or_default();
+            for (table, number) in numbers.iter().enumerate() {
+                if *number != known.refused[table] {
+                    known.refused[table] = *number;
+                    known.since[table] = Some(now);
+                }
+                if known.since[table].is_some_and(|since| now.duration_since(since) < OVER_SHARE_FOR) {
+                    let (namespace, pod) = (namespace.clone(), name.clone());
+                    over.push(OverShare { namespace, pod, table: TABLES[table] });
+                }
+            }
+        }
+        over
     }
 
     /// The cgroups that exist, for what was restored.

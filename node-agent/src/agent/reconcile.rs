@@ -15,7 +15,7 @@ use std::{
 
 use gatewatch_policy::model::NamespaceKind;
 
-use super::{Agent, Published, debounce::Debounce};
+use super::{Agent, Published, debounce::Debounce, set_pods};
 use crate::{
     attribution::Owner,
     engine::Engine,
@@ -29,7 +29,7 @@ use crate::{
 const CGROUPS_EVERY: Duration = Duration::from_millis(250);
 /// How often counts are folded, if no scrape does it: the time of an event is that of the fold that saw it.
 const FOLD_EVERY: Duration = Duration::from_secs(3);
-/// How often what no longer exists is forgotten.
+/// How often what no longer exists is forgotten; more often where it is remembered for a shorter time.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
 /// How many cgroups may be created and removed before they are saved ahead of time.
 const UNSAVED: usize = 1_024;
@@ -73,10 +73,11 @@ impl Reconciler {
     pub fn run(mut self, stop: &AtomicBool) {
         let mut folded = Instant::now();
         let mut tidied = folded;
+        let tidy_every = TIDY_EVERY.min(self.agent.ledger().remembered());
         while !stop.load(Ordering::Relaxed) {
             let now = Instant::now();
             self.step(now);
-            if now.duration_since(tidied) >= TIDY_EVERY {
+            if now.duration_since(tidied) >= tidy_every {
                 (tidied, folded) = (now, now);
                 self.tidy(now);
             } else if now.duration_since(folded) >= FOLD_EVERY {
@@ -107,7 +108,11 @@ impl Reconciler {
             ledger.save();
         }
         let owners = ledger.new_owners(now);
+        let pods = owners.is_some().then(|| ledger.pod_cgroups());
         drop(ledger);
+        if let Some(pods) = pods {
+            set_pods(&mut self.engine, pods);
+        }
         if let Some(owners) = owners {
             self.assign_policy_sets(owners);
         }
@@ -184,6 +189,11 @@ impl Reconciler {
         self.engine.forget_numbers(|number| ledger.holds(number), now);
         ledger.view = self.engine.view();
         self.engine.remove_unused(&mut ledger.reader);
+        let pods = ledger.remembered_pods();
+        if let Err(error) = self.engine.bpf_mut().settle_shares(|pod| pods.contains(&pod), &mut ledger.reader)
+        {
+            tracing::warn!(%error, "cannot give pods back the entries of tables that they no longer have");
+        }
         drop(ledger);
         if let Err(error) = self.engine.bpf_mut().rest() {
             tracing::error!(%error, "cannot free the places of removed counts");

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::pods::Workload;
+use crate::{cgroup::PodCgroups, pods::Workload};
 
 const KEEP: Duration = REMEMBERED;
 
@@ -132,6 +132,48 @@ fn a_deleted_pod_stays_while_it_has_a_cgroup() {
     // Listed again: it was not deleted after all.
     known.set_pods(vec![pod_with(1, &[11])], now.0);
     assert!(known.pod_exists(&uid(1)));
+}
+
+/// A pod that restarts its containers without end: the last of them are remembered, and those of others.
+#[test]
+fn each_pod_has_its_own_memory() {
+    let (mut known, mut now) = start();
+    known.set_pods(vec![pod_with(1, &[]), pod_with(2, &[21])], now.0);
+    known.add_cgroup(1_000_000, &path(2, Some(21)), now.0);
+    known.remove_cgroup(1_000_000, now.0);
+    let surplus = 10;
+    for id in 0..REMEMBERED_EACH as u64 + surplus {
+        known.add_cgroup(id, &path(1, Some(id)), now.0);
+        known.remove_cgroup(id, now.after(0));
+    }
+    let forgotten = known.forget(KEEP, now.after(1));
+    assert_eq!(forgotten.ids, (0..surplus).collect::<Vec<_>>());
+    assert!(known.knows(1_000_000) && known.knows(surplus) && !known.knows(0));
+    assert_eq!(known.forget(KEEP, now.after(1)), Forgotten::default());
+}
+
+#[test]
+fn cgroups_of_containers_own_have_no_entry() {
+    let (mut known, now) = start();
+    for (id, cgroup) in [
+        (1, "/".to_owned()),
+        (2, "/kubepods".to_owned()),
+        (3, "/kubepods/burstable".to_owned()),
+        (4, path(1, None)),
+        (5, path(1, Some(11))),
+        (6, format!("{}/nested", path(1, Some(11)))),
+        (7, path(2, None)),
+    ] {
+        known.add_cgroup(id, &cgroup, now.0);
+    }
+    known.remove_cgroup(7, now.0);
+    let ids: Vec<u64> = known.cgroups(now.0).map(|(id, _)| id).collect();
+    assert_eq!(ids, [1, 2, 3, 4, 5]);
+    // What it counted before its pod was known is its container's.
+    known.apply_pod(pod_with(1, &[11]));
+    assert_eq!(name(&known.owner_of_id(6, now.0)), "p1 c11");
+    assert_eq!(known.pod_cgroups(), PodCgroups { pods: vec![4], parents: vec![(2, 35), (3, 35)] });
+    assert_eq!(known.remembered_pods(), HashSet::from([4, 7]));
 }
 
 #[test]

@@ -14,10 +14,7 @@ use aya::{
     maps::{MapData, MapError, PerCpuArray, PerCpuValues, Queue},
     util::nr_cpus,
 };
-use gatewatch_abi::{
-    CountKey,
-    consts::{OVERFLOW, PLACES},
-};
+use gatewatch_abi::{CountKey, CountPlace, consts::OVERFLOW};
 
 use super::{
     LoadError,
@@ -31,13 +28,19 @@ const UNUSED: Duration = Duration::from_secs(10);
 
 /// See the module's documentation.
 pub(super) struct Counts {
-    places: Table<CountKey, u32>,
+    places: Table<CountKey, CountPlace>,
     values: PerCpuArray<MapData, u64>,
     free: Queue<MapData, u32>,
     released: Table<u32, u32>,
-    /// Those in `released`, and since when.
-    waiting: Vec<(u32, Instant)>,
+    /// Those in `released`, and since when. They are still of their owners' shares.
+    waiting: Vec<Waiting>,
     cpus: usize,
+}
+
+struct Waiting {
+    key: CountKey,
+    at: CountPlace,
+    since: Instant,
 }
 
 fn failed(map: &'static str) -> impl Fn(MapError) -> LoadError {
@@ -46,7 +49,7 @@ fn failed(map: &'static str) -> impl Fn(MapError) -> LoadError {
 
 impl Counts {
     /// Takes the maps out of the object that was loaded first. If they aren't an earlier agent's, all places are free.
-    pub(super) fn take(ebpf: &mut Ebpf, adopted: bool) -> Result<Self, LoadError> {
+    pub(super) fn take(ebpf: &mut Ebpf, adopted: bool, places: u32) -> Result<Self, LoadError> {
         let mut counts = Self {
             places: Table::take(ebpf, "COUNTS")?,
             values: take(ebpf, "VALUES")?,
@@ -58,7 +61,7 @@ impl Counts {
         if adopted {
             counts.wait_again()?;
         } else {
-            for place in 0..PLACES {
+            for place in 0..places {
                 counts.free.push(place, 0).map_err(failed("FREE"))?;
             }
         }
@@ -68,8 +71,8 @@ impl Counts {
     /// Continues with the places that an earlier agent released.
     fn wait_again(&mut self) -> Result<(), LoadError> {
         let mut used = HashSet::new();
-        self.places.visit(|_, place| {
-            used.insert(place);
+        self.places.visit(|_, at| {
+            used.insert(at.place);
         })?;
         let now = Instant::now();
         for place in self.released.all_keys()? {
@@ -77,7 +80,9 @@ impl Counts {
                 // It ended before it had taken the count away.
                 ignore_missing(self.released.remove(&place), "RELEASED")?;
             } else {
-                self.waiting.push((place, now));
+                // Whose share it was of is no longer known.
+                let at = CountPlace { owner: OVERFLOW, place, pad: 0 };
+                self.waiting.push(Waiting { key: CountKey::default(), at, since: now });
             }
         }
         Ok(())
@@ -90,7 +95,7 @@ impl Counts {
 
     /// Makes entries until there is no room.
     pub(super) fn fill(&mut self) -> Result<(), LoadError> {
-        for binary in 1..=u64::from(PLACES) + 1 {
+        for binary in 1..=self.places.capacity() + 1 {
             match self.add(CountKey { cgroup: OVERFLOW, binary, hook: 0, pad: 0 }) {
                 Err(LoadError::Map { source: MapError::ElementNotFound, .. }) => return Ok(()),
                 other => other?,
@@ -105,7 +110,7 @@ impl Counts {
             return Ok(());
         }
         let place = self.free.pop(0).map_err(failed("FREE"))?;
-        match self.places.insert(key, place, NOEXIST) {
+        match self.places.insert(key, CountPlace { owner: OVERFLOW, place, pad: 0 }, NOEXIST) {
             Ok(()) => Ok(()),
             Err(error) => {
                 self.free.push(place, 0).map_err(failed("FREE"))?;
@@ -117,8 +122,15 @@ impl Counts {
     }
 
     /// The table of counts and their places.
-    pub(super) fn places(&self) -> &Table<CountKey, u32> {
+    pub(super) fn places(&self) -> &Table<CountKey, CountPlace> {
         &self.places
+    }
+
+    /// Shows whose share each count is of, those included whose places aren't free yet.
+    pub(super) fn visit_owners(&self, mut f: impl FnMut(&CountKey, u64)) -> Result<(), LoadError> {
+        self.places.visit(|key, at| f(&key, at.owner))?;
+        self.waiting.iter().for_each(|waiting| f(&waiting.key, waiting.at.owner));
+        Ok(())
     }
 
     /// The numbers, by place.
@@ -130,17 +142,17 @@ impl Counts {
     pub(super) fn remove(&mut self, gone: impl Fn(&CountKey) -> bool) -> Result<bool, LoadError> {
         self.reuse()?;
         let mut found = Vec::new();
-        self.places.visit(|key, place| {
+        self.places.visit(|key, at| {
             if gone(&key) {
-                found.push((key, place));
+                found.push((key, at));
             }
         })?;
         let now = Instant::now();
-        for (key, place) in &found {
+        for (key, at) in &found {
             // In this order: a place is never in neither.
-            self.released.insert(place, 0, 0).map_err(failed("RELEASED"))?;
+            self.released.insert(at.place, 0, 0).map_err(failed("RELEASED"))?;
             ignore_missing(self.places.remove(key), "COUNTS")?;
-            self.waiting.push((*place, now));
+            self.waiting.push(Waiting { key: *key, at: *at, since: now });
         }
         Ok(!found.is_empty())
     }
@@ -148,9 +160,9 @@ impl Counts {
     /// Frees the places that have waited long enough. To be called now and then.
     pub(super) fn reuse(&mut self) -> Result<(), LoadError> {
         let now = Instant::now();
-        let due = |since: &Instant| now.duration_since(*since) >= UNUSED;
-        let ready = self.waiting.iter().take_while(|(_, since)| due(since)).count();
-        for (place, _) in self.waiting.drain(..ready) {
+        let due = |waiting: &&Waiting| now.duration_since(waiting.since) >= UNUSED;
+        let ready = self.waiting.iter().take_while(due).count();
+        for Waiting { at: CountPlace { place, .. }, .. } in self.waiting.drain(..ready) {
             let zeros = PerCpuValues::try_from(vec![0_u64; self.cpus]).map_err(|source| LoadError::Pins {
                 path: "/sys/devices/system/cpu/possible".into(),
                 source,

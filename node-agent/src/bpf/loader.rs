@@ -60,6 +60,16 @@ fn set(object: &mut [u8], globals: &[(&'static str, &[u8])]) -> Result<(), LoadE
     Ok(())
 }
 
+/// Writes the flags of a map's definition: a `struct bpf_map_def`, as libbpf's first loaders have it (type, size of a key,
+/// size of a value, entries, flags, id, pinning).
+pub(super) fn set_flags(object: &mut [u8], map: &'static str, flags: u32) -> Result<(), LoadError> {
+    const LENGTH: usize = 7 * 4;
+    const FLAGS: usize = 4 * 4;
+    let start = place(object, map, LENGTH).ok_or(LoadError::Missing(map))? + FLAGS;
+    object[start..start + 4].copy_from_slice(&flags.to_le_bytes());
+    Ok(())
+}
+
 /// The place of a global of this length.
 fn place(object: &[u8], name: &str, length: usize) -> Option<usize> {
     let file = object::File::parse(object).ok()?;
@@ -73,7 +83,7 @@ fn place(object: &[u8], name: &str, length: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::objects, place, set};
+    use super::{super::objects, place, set, set_flags};
 
     #[test]
     fn globals_are_written_where_they_stand() {
@@ -88,5 +98,8 @@ mod tests {
         assert_eq!(object[start..start + 8], 7_u64.to_le_bytes());
         assert_eq!(place(&object, "HASH_KEY", 4), None);
         assert!(set(&mut object, &[("NOTHING", &[0; 8])]).is_err());
+        let map = place(&object, "PROCESSES", 28).unwrap();
+        set_flags(&mut object, "PROCESSES", 1).unwrap();
+        assert_eq!(object[map..map + 20].as_chunks::<4>().0[4], 1_u32.to_le_bytes());
     }
 }

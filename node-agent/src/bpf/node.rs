@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use gatewatch_abi::Layout;
+use gatewatch_abi::{Hierarchy, Layout, Sizes};
 use gatewatch_kernel::host::{Features, Preemption, Support};
 
-use super::realtime::Interruptible;
+use super::{realtime::Interruptible, sizes::Processes};
 
 /// What the BPF programs must know of the node.
 #[derive(Clone, Debug)]
@@ -15,6 +15,12 @@ pub struct Node {
     /// Offsets of `task_struct.cgroups`, `css_set.dfl_cgrp`, `cgroup.kn` and `kernfs_node.id`, see
     /// [`cgroup_steps`](super::cgroup_steps); without them a helper is called, which takes longer.
     pub cgroup_steps: Option<[u32; 4]>,
+    /// Where the kernel has what leads from a task to its cgroups, see [`hierarchy`](super::hierarchy).
+    pub hierarchy: Hierarchy,
+    /// How many entries the shared tables have.
+    pub sizes: Sizes,
+    /// How many processes are followed, see [`Processes`](super::Processes).
+    pub processes: Processes,
     /// How functions may be attached to.
     pub attach_types: AttachTypes,
     /// Whether another task can come in the middle of a system call on a map.

@@ -14,15 +14,21 @@ pub struct Running {
     pub id: u32,
     /// Its parent's.
     pub parent: u32,
-    /// Path of its program, as it sees it itself.
-    pub program: Vec<u8>,
+    /// Path of its program, as it sees it itself; none for a kernel thread.
+    pub program: Option<Vec<u8>>,
 }
 
-/// All processes with a program; kernel threads have none. What ends meanwhile is left out.
+/// All processes, kernel threads included. What ends meanwhile is left out.
 pub fn running() -> Vec<Running> {
+    running_of(|_| true)
+}
+
+/// Those of them that are `wanted`, by their ids.
+pub fn running_of(wanted: impl Fn(u32) -> bool) -> Vec<Running> {
     let Ok(dir) = fs::read_dir("/proc") else { return Vec::new() };
     dir.filter_map(Result::ok)
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|id| wanted(*id))
         .filter_map(|id| process(id, Path::new("/proc")))
         .collect()
 }
@@ -35,7 +41,7 @@ pub fn exists(id: u32) -> bool {
 fn process(id: u32, proc: &Path) -> Option<Running> {
     let dir = proc.join(id.to_string());
     let link = |name: &str| Some(fs::read_link(dir.join(name)).ok()?.into_os_string().into_vec());
-    let program = program(link("exe")?, &link("root").unwrap_or_default());
+    let program = link("exe").map(|exe| program(exe, &link("root").unwrap_or_default()));
     let stat = fs::read(dir.join("stat")).ok()?;
     Some(Running { id, parent: parent(&stat)?, program })
 }
@@ -69,7 +75,7 @@ pub fn descendants(processes: &[Running], programs: &[Vec<u8>]) -> HashSet<u32> 
     let mut found = HashSet::new();
     let mut open: Vec<u32> = processes
         .iter()
-        .filter(|process| programs.contains(&process.program))
+        .filter(|process| process.program.as_ref().is_some_and(|program| programs.contains(program)))
         .map(|process| process.id)
         .collect();
     while let Some(id) = open.pop() {
@@ -101,7 +107,7 @@ mod tests {
     #[test]
     fn descendants_of_descendants_are_followed() {
         let process =
-            |id, parent, program: &str| Running { id, parent, program: program.as_bytes().to_vec() };
+            |id, parent, program: &str| Running { id, parent, program: Some(program.as_bytes().to_vec()) };
         let all =
             [process(1, 0, "/init"), process(2, 1, "/sh"), process(3, 2, "/cat"), process(4, 1, "/cat")];
         let mut found: Vec<u32> = descendants(&all, &[b"/sh".to_vec()]).into_iter().collect();

@@ -14,9 +14,9 @@ use aya::{
     util::nr_cpus,
 };
 use gatewatch_abi::{
-    Binary, CountKey, Process,
+    Binary, CountKey, CountPlace, Process, SHARED_TABLES, Share,
     consts::{
-        PLACES, STAT_BINARIES_FULL, STAT_CGROUPS_FULL, STAT_LOST, STAT_NESTED, STAT_PATHS_CUT,
+        STAT_BINARIES_FULL, STAT_CGROUPS_FULL, STAT_LOST, STAT_NESTED, STAT_PATHS_CUT, STAT_PODS_FULL,
         STAT_PROCESSES_FULL, STAT_STRINGS_UNREADABLE,
     },
 };
@@ -40,14 +40,18 @@ pub struct Usage {
     pub maps: Vec<(&'static str, u64, u64)>,
     /// Name of a thing that was left out, and how often.
     pub left_out: Vec<(&'static str, u64)>,
+    /// Pods, by the ids of their cgroups, and how often each of the [tables](super::TABLES) had no entry for them because
+    /// their share was used up; only those that had this.
+    pub over_share: Vec<(u64, [u64; SHARED_TABLES])>,
 }
 
 /// See the module's documentation.
 pub struct Reader {
     interruptible: Interruptible,
-    places: Table<CountKey, u32>,
+    places: Table<CountKey, CountPlace>,
     values: PerCpuArray<MapData, u64>,
     binaries: Table<u64, Binary>,
+    pods: Table<u64, Share>,
     processes: Table<u32, Process>,
     policy_sets: Table<u64, u32>,
     stats: PerCpuArray<MapData, u64>,
@@ -68,7 +72,8 @@ impl Reader {
             interruptible,
             places: shared.counts.places().duplicate()?,
             values: duplicate(shared.counts.values(), "VALUES")?,
-            binaries: shared.binaries.duplicate()?,
+            binaries: shared.programs.paths().duplicate()?,
+            pods: shared.shares.pods().duplicate()?,
             processes: shared.processes.duplicate()?,
             policy_sets: shared.cgroups.duplicate()?,
             stats: super::maps::take(ebpf, "STATS")?,
@@ -78,17 +83,18 @@ impl Reader {
         })
     }
 
-    /// All counts, summed over the CPUs. Those of overflow counters have
-    /// [`OVERFLOW`](gatewatch_abi::consts::OVERFLOW) for cgroup and program.
+    /// All counts, summed over the CPUs. Those of a hook's overflow counter have
+    /// [`OVERFLOW`](gatewatch_abi::consts::OVERFLOW) for cgroup and program, those of processes that weren't known that cgroup
+    /// and [`UNKNOWN`](gatewatch_abi::consts::UNKNOWN) for the program.
     pub fn counts(&self) -> Result<Vec<(CountKey, u64)>, LoadError> {
         let _realtime = self.interruptible.realtime_guard();
         // As many as the last time, and some more.
         let before = usize::try_from(self.places.len()).unwrap_or(0);
         let capacity = before + before / 16;
         let (mut keys, mut places) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
-        self.places.visit(|key, place| {
+        self.places.visit(|key, at| {
             keys.push(key);
-            places.push(place);
+            places.push(at.place);
         })?;
         // After the places: a number is at least as new as its place.
         let sums = batch::sums(&self.values, "VALUES", &places, self.cpus)?;
@@ -130,9 +136,17 @@ impl Reader {
     pub fn usage(&self) -> Usage {
         let _realtime = self.interruptible.realtime_guard();
         let stat = |stat| self.stats.get(&stat, 0).map_or(0, |values| values.iter().sum());
+        let mut over_share = Vec::new();
+        // A pod that can't be read is over nothing.
+        let _ = self.pods.visit(|pod, share| {
+            if share.refused != [0; SHARED_TABLES] {
+                over_share.push((pod, share.refused));
+            }
+        });
         Usage {
+            over_share,
             maps: vec![
-                ("counts", self.places.len(), u64::from(PLACES)),
+                ("counts", self.places.len(), self.places.capacity()),
                 ("processes", self.processes.count(), self.processes.capacity()),
                 ("binaries", self.binaries.count(), self.binaries.capacity()),
                 ("cgroups", self.policy_sets.count(), self.policy_sets.capacity()),
@@ -144,6 +158,7 @@ impl Reader {
                 ("strings", stat(STAT_STRINGS_UNREADABLE)),
                 ("nested", stat(STAT_NESTED)),
                 ("cgroups", stat(STAT_CGROUPS_FULL)),
+                ("pods", stat(STAT_PODS_FULL)),
                 ("counts", stat(STAT_LOST)),
             ],
         }

@@ -4,10 +4,8 @@ use aya::{
     Ebpf,
     maps::{Array, MapData},
 };
-use gatewatch_abi::{
-    Binary, CountKey, Process, binary_id,
-    consts::{BINARY_PATH_BYTES, GENERATIONS},
-};
+use gatewatch_abi::{CountKey, Hierarchy, Process, Sizes, binary_id, consts::GENERATIONS};
+use gatewatch_policy::plan::HookPoint;
 
 use super::{
     LoadError,
@@ -15,20 +13,26 @@ use super::{
     counts::Counts,
     maps::{NOEXIST, ignore_missing, take},
     processes,
+    programs::Programs,
+    shares::Shares,
 };
+use crate::cgroup::PodCgroups;
 
 /// `BPF_EXIST`, include/uapi/linux/bpf.h.
 const EXIST: u64 = 2;
 
 /// So often processes are looked through for bits that are to go.
 const CLEARED_WITHIN: u32 = 8;
+/// So often processes are looked for that aren't known.
+const SCANNED_WITHIN: u32 = 4;
 
 /// The shared maps.
 pub(super) struct Shared {
     pub(super) counts: Counts,
     generations: Array<MapData, [u64; GENERATIONS]>,
     pub(super) processes: Table<u32, Process>,
-    pub(super) binaries: Table<u64, Binary>,
+    pub(super) programs: Programs,
+    pub(super) shares: Shares,
     pub(super) cgroups: Table<u64, u32>,
     follow: Table<u64, u64>,
     /// The sets that are followed; a set's place is its bit. An empty one is a bit that is free.
@@ -36,14 +40,20 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Takes the maps out of the object that was loaded first.
+    /// Takes the maps out of the object that was loaded first, which have these sizes.
     /// `adopted`: they are an earlier agent's.
-    pub(super) fn take(ebpf: &mut Ebpf, adopted: bool) -> Result<Self, LoadError> {
+    pub(super) fn take(
+        ebpf: &mut Ebpf,
+        adopted: bool,
+        sizes: Sizes,
+        hierarchy: Hierarchy,
+    ) -> Result<Self, LoadError> {
         let mut shared = Self {
-            counts: Counts::take(ebpf, adopted)?,
+            counts: Counts::take(ebpf, adopted, sizes.places)?,
             generations: take(ebpf, "GENERATIONS")?,
             processes: Table::take(ebpf, "PROCESSES")?,
-            binaries: Table::take(ebpf, "BINARIES")?,
+            programs: Programs::take(ebpf)?,
+            shares: Shares::take(ebpf, sizes, hierarchy)?,
             cgroups: Table::take(ebpf, "CGROUPS")?,
             follow: Table::take(ebpf, "FOLLOW")?,
             sets: Vec::new(),
@@ -64,28 +74,55 @@ impl Shared {
         self.generations.set(0, [next; GENERATIONS], 0).map_err(failed)
     }
 
-    /// Enters the processes that run already. The kernel's own entries are newer and stay.
+    /// Enters the processes that run already. The kernel's own entries are newer and stay. A process that is made meanwhile
+    /// by one that wasn't entered yet isn't entered by the kernel: it is found at the next look.
     pub(super) fn scan_processes(&mut self, hash_key: u64) -> Result<(), LoadError> {
-        for process in processes::running() {
-            self.add_binary(&process.program, hash_key);
-            let value = Process { binary: binary_id(hash_key, &process.program), task: 0, follow: 0 };
-            // An error means that the kernel has entered it meanwhile, or that the map is full, which shows there.
-            if self.processes.insert(process.id, value, NOEXIST).is_ok() && !processes::exists(process.id) {
-                let _ = self.processes.remove(&process.id);
+        for _ in 0..SCANNED_WITHIN {
+            let mut any = false;
+            for process in processes::running_of(|id| self.processes.get(&id, 0).is_err()) {
+                let binary = match &process.program {
+                    Some(program) => self.programs.add(program, hash_key),
+                    None => 0,
+                };
+                let value = Process { binary, task: 0, follow: 0 };
+                // An error means that the kernel has entered it meanwhile, or that the map is full, which shows there.
+                if self.processes.insert(process.id, value, NOEXIST).is_ok() {
+                    any = true;
+                    if !processes::exists(process.id) {
+                        let _ = self.processes.remove(&process.id);
+                    }
+                }
+            }
+            if !any {
+                break;
             }
         }
         self.forget_tasks()
     }
 
-    fn add_binary(&mut self, path: &[u8], hash_key: u64) {
-        let mut binary = Binary {
-            len: u32::try_from(path.len()).unwrap_or(u32::MAX),
-            pad: 0,
-            path: [0; BINARY_PATH_BYTES],
-        };
-        let kept = path.len().min(BINARY_PATH_BYTES);
-        binary.path[..kept].copy_from_slice(&path[..kept]);
-        let _ = self.binaries.insert(binary_id(hash_key, path), binary, NOEXIST);
+    /// Keeps the paths of the programs that policies at a point name.
+    pub(super) fn name_programs<'a>(
+        &mut self,
+        point: &HookPoint,
+        paths: impl Iterator<Item = &'a Vec<u8>>,
+        hash_key: u64,
+    ) {
+        self.programs.name(point, paths, hash_key);
+    }
+
+    /// Enters pods, and the cgroups in which there will be more.
+    pub(super) fn set_pods(&mut self, cgroups: PodCgroups) -> Result<(), LoadError> {
+        let before = self.shares.pods().count();
+        self.shares.set_cgroups(cgroups)?;
+        // What was remembered of tasks in cgroups below a new pod's container was remembered for these.
+        if self.shares.pods().count() == before { Ok(()) } else { self.forget_tasks() }
+    }
+
+    /// Removes the paths of programs that nothing uses, and gives pods back what they no longer have. `known`: whether
+    /// there may still be counts of a cgroup.
+    pub(super) fn settle_shares(&mut self, known: impl Fn(u64) -> bool) -> Result<(), LoadError> {
+        self.programs.reclaim(&self.counts, &self.processes)?;
+        self.shares.settle(&self.counts, self.programs.paths(), known)
     }
 
     /// Removes counts. What is counted under them from now on has no name any more.

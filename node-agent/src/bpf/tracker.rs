@@ -6,11 +6,13 @@ use aya::{
     Btf, Ebpf,
     programs::{BtfTracePoint, links::FdLink},
 };
+use aya_obj::generated::BPF_F_NO_PREALLOC;
+use gatewatch_abi::Sizes;
 
 use super::{
     LoadError, Node,
     bpffs::Pins,
-    loader::{Loader, With},
+    loader::{Loader, With, set_flags},
     objects,
 };
 
@@ -30,11 +32,28 @@ pub(super) struct Tracker {
 }
 
 impl Tracker {
-    pub(super) fn load(node: &Node, loader: &mut Loader, hash_key: u64) -> Result<Self, LoadError> {
+    /// Loads it, with tables of these sizes.
+    pub(super) fn load(
+        node: &Node,
+        loader: &mut Loader,
+        sizes: Sizes,
+        hash_key: u64,
+    ) -> Result<Self, LoadError> {
         let globals: &[(_, &[u8])] =
             &[("LAYOUT", bytemuck::bytes_of(&node.layout)), ("HASH_KEY", &hash_key.to_ne_bytes())];
-        let with = With { globals, ..With::default() };
-        Ok(Self { ebpf: loader.load("tracking", objects::built(objects::TRACK)?, &with)? })
+        let entries = &[
+            ("COUNTS", sizes.places),
+            ("VALUES", sizes.places),
+            ("FREE", sizes.places),
+            ("RELEASED", sizes.places),
+            ("BINARIES", sizes.programs),
+            ("PROCESSES", node.processes.most),
+        ];
+        let mut object = objects::built(objects::TRACK)?.to_owned();
+        if node.processes.as_needed {
+            set_flags(&mut object, "PROCESSES", BPF_F_NO_PREALLOC)?;
+        }
+        Ok(Self { ebpf: loader.load("tracking", &object, &With { globals, entries })? })
     }
 
     pub(super) fn ebpf_mut(&mut self) -> &mut Ebpf {

@@ -155,3 +155,50 @@ proptest::proptest! {
         proptest::prop_assert_eq!(resolve(&format!("{own}/{tail}")), resolve(&own));
     }
 }
+
+#[test]
+fn levels() {
+    use Level::{Container, Host, Nested, Pod, PodParent};
+    for (pattern, expected) in [
+        ("/", Host),
+        ("/system.slice/kubelet.service", Host),
+        ("/kubepods", PodParent { shortest: 35 }),
+        ("/kubepods/burstable", PodParent { shortest: 35 }),
+        ("/kubelet/kubepods/besteffort", PodParent { shortest: 35 }),
+        ("/kubepods/pod{u}", Pod),
+        ("/kubepods/burstable/pod{h}", Pod),
+        ("/kubepods/burstable/pod{u}/{i}", Container),
+        ("/kubepods/burstable/pod{u}/{i}/a", Nested),
+        ("/kubepods/burstable/pod{u}/{i}/kubepods/pod{u}/{i}", Nested),
+        ("/kubepods.slice", PodParent { shortest: 50 }),
+        ("/kubepods.slice/kubepods-burstable.slice", PodParent { shortest: 60 }),
+        ("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{_}.slice", Pod),
+        ("/kubepods.slice/kubepods-pod{_}.slice/crio-{i}.scope", Container),
+        ("/kubepods.slice/kubepods-pod{_}.slice/crio-{i}.scope/container", Container),
+        ("/kubepods.slice/kubepods-pod{_}.slice/crio-{i}.scope/container/container", Nested),
+        ("/system.slice/containerd.service/kubepods-burstable-pod{_}.slice:cri-containerd:{i}", Pod),
+        // Users make cgroups of any name.
+        ("/user.slice/kubepods", Host),
+        ("/user.slice/kubepods/pod{u}", Host),
+    ] {
+        assert_eq!(level(&fill(pattern)), expected, "{pattern}");
+    }
+}
+
+/// The kernel takes a cgroup that is made in such a place for a pod's by the length of its name alone.
+#[test]
+fn names_of_pods_are_longer_than_others() {
+    for (parent, pod, other) in [
+        ("/kubepods", "pod{h}", "besteffort"),
+        ("/kubepods.slice", "kubepods-pod{h}.slice", "kubepods-besteffort.slice"),
+        (
+            "/kubelet.slice/kubelet-kubepods.slice",
+            "kubelet-kubepods-pod{h}.slice",
+            "kubelet-kubepods-besteffort.slice",
+        ),
+    ] {
+        let Level::PodParent { shortest } = level(parent) else { panic!("{parent}") };
+        assert!(fill(pod).len() >= shortest as usize && other.len() < shortest as usize, "{parent}");
+        assert_eq!(level(&format!("{parent}/{}", fill(pod))), Level::Pod, "{pod}");
+    }
+}

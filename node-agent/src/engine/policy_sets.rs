@@ -1,6 +1,6 @@
 //! The policy sets of cgroups.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use gatewatch_abi::consts::{POLICY_SET_HOST, POLICY_SET_PENDING};
 use gatewatch_policy::plan::HookPoint;
@@ -11,6 +11,9 @@ use crate::{
     bpf::LoadError,
     policy_key::PolicyKey,
 };
+
+/// Cgroups of one pod that get a policy set: its own and those of its containers.
+const CGROUPS_PER_POD: usize = 64;
 
 impl Engine {
     /// Writes the policy set of each of these cgroups into the kernel: all that exist, with their owners. Call it when cgroups,
@@ -32,26 +35,41 @@ impl Engine {
         &mut self,
         cgroups: impl IntoIterator<Item = (u64, Owner)>,
     ) -> Result<(), LoadError> {
-        let mut present = BTreeSet::new();
-        for (id, owner) in cgroups {
-            present.insert(id);
-            let policy_set = match owner {
-                Owner::Pending => None,
-                Owner::Host => Some(POLICY_SET_HOST),
-                owner => Some(self.policy_set_of(&owner)?),
-            };
-            if self.cgroups.get(&id).copied() != policy_set {
-                self.bpf.set_cgroup_policy_set(id, policy_set)?;
-                match policy_set {
-                    Some(policy_set) => self.cgroups.insert(id, policy_set),
-                    None => self.cgroups.remove(&id),
-                };
-            }
-        }
+        let cgroups: Vec<(u64, Owner)> = cgroups.into_iter().collect();
+        let mut result = Ok(());
+        // First, so that there is room for the new ones. What fails for one cgroup is tried for all others.
+        let present: HashSet<u64> = cgroups.iter().map(|(id, _)| *id).collect();
         let gone: Vec<u64> = self.cgroups.keys().copied().filter(|id| !present.contains(id)).collect();
         for id in gone {
-            self.bpf.set_cgroup_policy_set(id, None)?;
-            self.cgroups.remove(&id);
+            match self.bpf.set_cgroup_policy_set(id, None) {
+                Ok(()) => drop(self.cgroups.remove(&id)),
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        let mut of_pods: HashMap<String, usize> = HashMap::new();
+        for (id, owner) in cgroups {
+            let number = of_pods.entry(owner.uid().unwrap_or_default().to_owned()).or_default();
+            *number += 1;
+            // A pod has some containers. For one that has this many cgroups all policies count, as before it is known.
+            let owner =
+                if owner.uid().is_some() && *number > CGROUPS_PER_POD { Owner::Pending } else { owner };
+            result = result.and(self.write_policy_set(id, &owner));
+        }
+        result
+    }
+
+    fn write_policy_set(&mut self, id: u64, owner: &Owner) -> Result<(), LoadError> {
+        let policy_set = match owner {
+            Owner::Pending => None,
+            Owner::Host => Some(POLICY_SET_HOST),
+            owner => Some(self.policy_set_of(owner)?),
+        };
+        if self.cgroups.get(&id).copied() != policy_set {
+            self.bpf.set_cgroup_policy_set(id, policy_set)?;
+            match policy_set {
+                Some(policy_set) => self.cgroups.insert(id, policy_set),
+                None => self.cgroups.remove(&id),
+            };
         }
         Ok(())
     }

@@ -22,6 +22,11 @@ impl Key {
         [self.binary, self.hook, self.namespace, self.pod, self.policy, self.workload]
     }
 
+    /// The policy, and the pod's namespace and name.
+    pub(super) fn policy_and_pod(self) -> (Name, Name, Name) {
+        (self.policy, self.namespace, self.pod)
+    }
+
     /// From that order.
     pub(super) fn new([binary, hook, namespace, pod, policy, workload]: [Name; 6]) -> Self {
         Self { binary, hook, namespace, pod, policy, workload }

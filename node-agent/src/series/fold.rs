@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use foldhash::{HashMap, HashSet};
+use gatewatch_abi::consts::UNKNOWN;
 
 use super::{
     Count, Folded, Held, Hooks, OVERFLOW_BINARY, Series, Waiting,
@@ -21,6 +22,8 @@ struct Lookups<'a> {
     owners: HashMap<CgroupKey, (Owner, Option<OwnerNames>)>,
     /// The names of a hook's policy and of its label.
     labels: HashMap<u32, (Name, Name)>,
+    /// The name of [`OVERFLOW_BINARY`].
+    overflow: Option<Name>,
 }
 
 /// The labels of an owner, and its pod's uid.
@@ -56,6 +59,7 @@ impl<'a> Lookups<'a> {
             cgroups: HashMap::default(),
             owners: HashMap::default(),
             labels: HashMap::default(),
+            overflow: None,
         }
     }
 
@@ -117,7 +121,7 @@ impl Series {
 
     /// Gives a count to its series, or drops it, where that can be decided.
     fn place(&mut self, lookups: &mut Lookups<'_>, held: Held, added: Waiting) -> Placed {
-        let Lookups { hooks, attribution, now, owners, labels, .. } = lookups;
+        let Lookups { hooks, attribution, now, owners, labels, overflow, .. } = lookups;
         let Some(hook) = hooks.get(&held.hook) else { return Placed::Decided };
         let (owner, owner_names) =
             owners.entry(held.cgroup).or_insert_with(|| (attribution.owner(held.cgroup, *now), None));
@@ -137,22 +141,25 @@ impl Series {
         let (policy, hook) = *labels
             .entry(held.hook)
             .or_insert_with(|| (names.name(&hook.policy), names.name(&hook.point.label())));
-        let binary = self.binaries.get(&held.binary).copied().unwrap_or_else(|| names.name(""));
+        let overflow = *overflow.get_or_insert_with(|| names.name(OVERFLOW_BINARY));
+        let binary = match held.binary {
+            UNKNOWN => names.name(""),
+            binary => self.binaries.get(&binary).copied().unwrap_or(overflow),
+        };
         let mut key = Key { binary, hook, namespace, pod, policy, workload };
-        if !self.exported.contains_key(&key) {
-            let used = self.of_policy.entry(policy).or_default();
-            if *used < self.limit {
-                *used += 1;
+        // A pod's own overflow has room always: there is one for each hook.
+        if binary != overflow && !self.exported.contains_key(&key) {
+            let of_policy = self.of_policy.entry(policy).or_default();
+            let of_pod = self.of_pod.entry(key.policy_and_pod()).or_default();
+            if uid.is_some() && *of_pod >= self.limits.per_pod {
+                key.binary = overflow;
+            } else if *of_policy < self.limits.per_policy {
+                *of_policy += 1;
+                *of_pod += 1;
             } else {
                 // The series that takes what its policy has no room for.
                 let empty = names.name("");
-                key = Key {
-                    binary: names.name(OVERFLOW_BINARY),
-                    namespace: empty,
-                    pod: empty,
-                    workload: empty,
-                    ..key
-                };
+                key = Key { binary: overflow, namespace: empty, pod: empty, workload: empty, ..key };
                 uid = None;
             }
         }

@@ -67,7 +67,7 @@ fn what_has_no_room_is_counted_in_one_more() {
     let now = Instant::now();
     let mut known = Attribution::new(POD_GRACE);
     known.add_cgroup(1, "/", now);
-    let mut series = Series::new(2);
+    let mut series = Series::new(SeriesLimits { per_policy: 2, ..SeriesLimits::default() });
     let binaries = ["/a", "/b", "/c", "/d"];
     for round in 1..=3 {
         series.fold(binaries.map(|binary| count(1, binary, round * 10)), &hooks, &known, now);
@@ -106,4 +106,41 @@ fn what_is_dropped_for_want_of_a_name_is_counted() {
     assert_eq!(series.unattributed().collect::<Vec<_>>(), [(1, 7)]);
     series.fold([], &Hooks::new(), &known, now);
     assert_eq!(series.unattributed().count(), 0);
+}
+
+/// A pod with too many programs, and one whose programs the kernel has no path of.
+#[test]
+fn a_pods_overflow_keeps_its_labels() {
+    let hooks = Hooks::from([(1, hook("all", "f", &everything()))]);
+    let now = Instant::now();
+    let mut known = Attribution::new(POD_GRACE);
+    known.add_cgroup(1, "/", now);
+    for pod in [1, 2] {
+        known.apply_pod(pod_with(pod, &[pod]));
+        known.add_cgroup(70 + pod, &path(pod, Some(pod)), now);
+    }
+    let mut series = Series::new(SeriesLimits { per_pod: 2, ..SeriesLimits::default() });
+    let binaries = ["/a", "/b", "/c", "/d"];
+    for round in 1..=3 {
+        let mut counts: Vec<Count<'_>> =
+            binaries.iter().map(|binary| count(71, binary, round * 10)).collect();
+        // A key of the kernel's for all that had no share left, and a process that isn't known.
+        counts.push(Count { binary: 77, ..count(71, "", round * 10) });
+        counts.push(Count { binary: OVERFLOW, ..count(71, "", round) });
+        counts.push(Count { binary: UNKNOWN, ..count(72, "", round) });
+        counts.extend([count(1, "/a", round), count(1, "/b", round), count(1, "/c", round)]);
+        series.fold(counts, &hooks, &known, now);
+    }
+    assert_eq!(
+        values(&mut series, now),
+        [
+            ("p2".to_owned(), String::new(), 3),
+            (String::new(), "/a".to_owned(), 3),
+            ("p1".to_owned(), "/a".to_owned(), 30),
+            (String::new(), "/b".to_owned(), 3),
+            ("p1".to_owned(), "/b".to_owned(), 30),
+            (String::new(), "/c".to_owned(), 3),
+            ("p1".to_owned(), OVERFLOW_BINARY.to_owned(), 93),
+        ]
+    );
 }

@@ -1,5 +1,7 @@
 //! What a program can do that doesn't want to be counted, or to spoil what others read.
 
+pub(super) mod pods;
+
 use std::{
     ffi::OsStr,
     fs::{self, File},

@@ -22,6 +22,7 @@ struct Saving<'a> {
     unattributed: SavedTotals<u32>,
     missed_by_point: SavedTotals<InPolicy<HookPoint>>,
     gaps_by_label: SavedTotals<InPolicy<String>>,
+    unknown: SavedTotals<(u32, InPolicy<HookPoint>)>,
 }
 
 /// As it is read.
@@ -34,6 +35,7 @@ struct Saved {
     unattributed: SavedTotals<u32>,
     missed_by_point: SavedTotals<InPolicy<HookPoint>>,
     gaps_by_label: SavedTotals<InPolicy<String>>,
+    unknown: SavedTotals<(u32, InPolicy<HookPoint>)>,
     /// What an agent of layout 4 has missed, by the first hook of each policy and symbol.
     missed: Option<SavedTotals<u32>>,
     /// Its gaps, likewise.
@@ -60,6 +62,7 @@ impl Ledger {
             unattributed: self.unattributed.save(),
             missed_by_point: self.missed.save(),
             gaps_by_label: self.gaps.save(),
+            unknown: self.unknown.save(),
         };
         let bytes = serde_json::to_vec(&saved).map_err(LoadError::SavedState)?;
         self.reader.save(&bytes)?;
@@ -83,6 +86,7 @@ impl Ledger {
         self.overflow.restore(saved.overflow);
         // These are counted by the agent itself, from 0 on.
         self.unattributed.restore(SavedTotals { last: Vec::new(), ..saved.unattributed });
+        self.unknown.restore(saved.unknown);
         let hooks = &*self.view.hooks;
         self.missed.restore(match saved.missed {
             Some(earlier) => upgrade::missed_totals(earlier, hooks, &self.view.missed()),

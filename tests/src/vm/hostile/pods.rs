@@ -1,0 +1,220 @@
+//! A pod that fills the tables of the kernel, and another one whose events must keep their names.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::super::{CALLS, SETUID, policy, this};
+use crate::{
+    agent::{Agent, sum},
+    calls,
+    pod::{self, Container},
+    scrape::EVENTS,
+};
+
+/// Programs that the attacker runs: more than `BINARIES` holds.
+const PROGRAMS: u64 = 12_000;
+/// Cgroups that it makes: more than `CGROUPS` holds.
+const CGROUPS: u64 = 20_000;
+
+const ATTACKER: u32 = 1;
+const VICTIM: u32 = 2;
+
+fn uid(number: u32) -> String {
+    format!("0000000a-1111-2222-3333-{number:012}")
+}
+
+fn container_id(number: u32) -> String {
+    format!("{number:0>60}cafe")
+}
+
+/// The pod's cgroup with one container.
+fn container(number: u32) -> Container {
+    Container::create(&uid(number), &container_id(number)).expect("a cgroup")
+}
+
+/// Removes the pod's cgroups.
+fn remove(container: &Container) {
+    container.remove().expect("the container's cgroup is removed");
+    fs::remove_dir(container.cgroup.parent().expect("the pod's")).expect("the pod's cgroup is removed");
+}
+
+fn manifest(number: u32, name: &str) -> String {
+    pod::manifest("test", name, &uid(number), &container_id(number), &[("a", "b")])
+}
+
+/// An agent that counts every `setuid`, and both pods.
+fn start(arguments: &[&str]) -> (Agent, Container, Container) {
+    let pods = pod::list(&[manifest(ATTACKER, "attacker"), manifest(VICTIM, "victim")]);
+    let agent = Agent::start_with(&[("p.yaml", &policy("uid", SETUID))], &pods, arguments);
+    let before = entries(&agent.metrics(), "cgroups");
+    let containers = (container(ATTACKER), container(VICTIM));
+    // The cgroups of kubelet were made only now. From here on the kernel knows a pod's when it is made.
+    assert!(agent.wait(|text| entries(text, "cgroups") >= before + 4), "{}", agent.log());
+    (agent, containers.0, containers.1)
+}
+
+/// A process in a container that calls `setuid` so often.
+fn call(container: &Container, program: &Path, times: u64) {
+    let (program, times) = (program.display().to_string(), times.to_string());
+    let output = container.run(&this(), &[&program, CALLS, "setuid", &times]).expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn entries(text: &str, map: &str) -> u64 {
+    sum(text, "gatewatch_map_entries", &[("map", map)])
+}
+
+fn events(text: &str, pod: &str, binary: &str) -> u64 {
+    sum(text, EVENTS, &[("policy", "uid"), ("namespace", "test"), ("pod", pod), ("binary", binary)])
+}
+
+/// Calls `setuid` once and becomes the next program, a hard link with a name of its own, until there were so many.
+pub(in crate::vm) fn run_programs(folder: &Path, left: u64) {
+    calls::setuid_root(1);
+    let Some(left) = left.checked_sub(1).filter(|left| *left > 0) else { return };
+    let next = folder.join(format!("program-{left}"));
+    fs::hard_link(folder.join("program"), &next).expect("a link");
+    // The one that runs now.
+    let _ = fs::remove_file(folder.join(format!("program-{}", left + 1)));
+    let error = Command::new(&next).args([CALLS, "programs"]).arg(folder).arg(left.to_string()).exec();
+    panic!("cannot run {}: {error}", next.display());
+}
+
+/// Waits until the kernel's tables have no more entries than they had.
+fn wait_until_empty(agent: &Agent, before: &str) {
+    let empty = |text: &str| {
+        ["counts", "binaries", "cgroups", "processes"]
+            .into_iter()
+            .all(|map| entries(text, map) <= entries(before, map) + 8)
+    };
+    assert!(agent.wait(empty), "before:\n{before}\nnow:\n{}\n{}", agent.metrics(), agent.log());
+}
+
+/// A pod runs thousands of programs. Every event of it is counted under its name, and another pod's events keep all labels,
+/// those of a program that is new included. Nothing is left of the pod when it is gone.
+pub(in crate::vm) fn programs() {
+    let (agent, attacker, victim) = start(&["--remember", "2"]);
+    let before = agent.metrics();
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("program");
+    fs::copy(this(), &program).expect("a copy of this program");
+    let (path, left) = (folder.path().display().to_string(), PROGRAMS.to_string());
+    let argv = [&*program.display().to_string(), CALLS, "programs", &path, &left].map(str::to_owned);
+    let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+    let output = attacker.run(&this(), &argv).expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    let new: PathBuf = folder.path().join("new");
+    fs::rename(&program, &new).expect("renamed");
+    call(&victim, &this(), 1_000);
+    call(&victim, &new, 500);
+    let text = agent.metrics();
+    let log = agent.log();
+    assert_eq!(events(&text, "victim", &this().display().to_string()), 1_000, "{log}");
+    assert_eq!(events(&text, "victim", &new.display().to_string()), 500, "{log}");
+    assert_eq!(sum(&text, EVENTS, &[("pod", "victim")]), 1_500, "{log}");
+    assert_eq!(sum(&text, EVENTS, &[("pod", "attacker")]), PROGRAMS, "{log}");
+    assert!(events(&text, "attacker", "<overflow>") > 0, "{log}");
+    assert_eq!(sum(&text, EVENTS, &[]), PROGRAMS + 1_500, "{log}");
+    assert_eq!(sum(&text, "gatewatch_events_overflow_total", &[]), 0, "{log}");
+    let over = |pod| sum(&text, "gatewatch_pod_over_share", &[("namespace", "test"), ("pod", pod)]);
+    assert_eq!((over("attacker") > 0, over("victim")), (true, 0), "{text}");
+    remove(&attacker);
+    remove(&victim);
+    fs::write(&agent.pods, pod::list(&[])).expect("written");
+    wait_until_empty(&agent, &before);
+}
+
+/// The table of processes is full: policies that ask for programs count how many events they could not decide, and the others
+/// count as before.
+pub(in crate::vm) fn processes() {
+    const PROCESSES: u64 = 400;
+    let this = this();
+    let by_program = policy(
+        "by-program",
+        &format!(
+            "{SETUID}\n    selectors:\n    - matchBinaries: [{{operator: In, values: [\"{}\"]}}]",
+            this.display()
+        ),
+    );
+    let policies = format!("{}{by_program}", policy("uid", SETUID));
+    let pods = pod::list(&[manifest(ATTACKER, "attacker"), manifest(VICTIM, "victim")]);
+    let agent =
+        Agent::start_with(&[("p.yaml", &policies)], &pods, &["--max-processes", &PROCESSES.to_string()]);
+    let (attacker, victim) = (container(ATTACKER), container(VICTIM));
+    let unknown =
+        |text: &str, policy| sum(text, "gatewatch_unknown_process_events_total", &[("policy", policy)]);
+    call(&victim, &this, 10);
+    assert_eq!(unknown(&agent.metrics(), "by-program"), 0, "{}", agent.metrics());
+    let stop = agent.pods.with_file_name("stop");
+    let arguments = [CALLS, "wait", &stop.display().to_string(), &PROCESSES.to_string()].map(str::to_owned);
+    let mut sleepers =
+        attacker.command(&this, &this.display().to_string()).args(&arguments).spawn().expect("it runs");
+    let full = |text: &str| entries(text, "processes") >= PROCESSES;
+    assert!(agent.wait(full), "{}", agent.metrics());
+    call(&victim, &this, 100);
+    let text = agent.metrics();
+    assert_eq!(unknown(&text, "by-program"), 100, "{text}");
+    assert!(
+        !text.contains("gatewatch_unknown_process_events_total{hook=\"kprobe:__sys_setuid\",policy=\"uid\"}")
+    );
+    assert_eq!(sum(&text, EVENTS, &[("policy", "uid"), ("pod", "victim")]), 110, "{text}");
+    assert!(sum(&text, "gatewatch_left_out_total", &[("what", "processes")]) > 0, "{text}");
+    fs::write(&stop, "").expect("written");
+    assert!(sleepers.wait().expect("it ends").success());
+    assert!(agent.wait(|text| entries(text, "processes") < PROCESSES / 2), "{}", agent.metrics());
+    call(&victim, &this, 20);
+    let text = agent.metrics();
+    assert_eq!(unknown(&text, "by-program"), 100, "{text}");
+    assert_eq!(sum(&text, EVENTS, &[("policy", "by-program"), ("pod", "victim")]), 30, "{text}");
+    remove(&attacker);
+    remove(&victim);
+}
+
+/// So many processes that wait until there is a file.
+pub(in crate::vm) fn wait_for(file: &Path, processes: u64) {
+    let children: Vec<_> = (0..processes)
+        .map(|_| {
+            let mut command = Command::new(this());
+            command.args([CALLS, "wait"]).arg(file).arg("0").spawn().expect("a process")
+        })
+        .collect();
+    while !file.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    for mut child in children {
+        assert!(child.wait().expect("it ends").success());
+    }
+}
+
+/// A pod makes thousands of cgroups in its container's. They take no entry of any table, and their events are the container's.
+pub(in crate::vm) fn nested_cgroups() {
+    let (agent, attacker, victim) = start(&[]);
+    let before = entries(&agent.metrics(), "cgroups");
+    let nested = |number: u64| attacker.cgroup.join(format!("n{number}"));
+    for number in 0..CGROUPS {
+        fs::create_dir(nested(number)).expect("a cgroup");
+    }
+    for number in [0, CGROUPS / 2, CGROUPS - 1] {
+        fs::write(nested(number).join("cgroup.procs"), "0").expect("joined");
+        calls::setuid_root(10);
+    }
+    fs::write("/sys/fs/cgroup/cgroup.procs", "0").expect("joined");
+    call(&victim, &this(), 1_000);
+    let text = agent.metrics();
+    let log = agent.log();
+    assert_eq!(sum(&text, EVENTS, &[("pod", "victim")]), 1_000, "{log}");
+    assert_eq!(sum(&text, EVENTS, &[("pod", "attacker")]), 30, "{log}");
+    assert_eq!(sum(&text, EVENTS, &[]), 1_030, "{log}");
+    assert!(entries(&text, "cgroups") <= before + 4, "{before} cgroups before\n{text}");
+    assert_eq!(sum(&text, "gatewatch_left_out_total", &[("what", "cgroups")]), 0, "{log}");
+    assert!(!log.contains("ERROR"), "{log}");
+    for number in 0..CGROUPS {
+        fs::remove_dir(nested(number)).expect("removed");
+    }
+    remove(&attacker);
+    remove(&victim);
+}
