@@ -1,19 +1,26 @@
-//! Buffers in which strings are put together, one for each level of nesting on a CPU.
+//! Buffers in which strings are assembled. Programs on one CPU share a few of them.
+//!
+//! A program can be interrupted at any instruction by another one on its CPU, and the other one by the first: programs of
+//! fexit, and on recent kernels of tracepoints, can be preempted. So a buffer is claimed by a counter that is only
+//! ever added to. A program that finds it at exactly 1 after adding 1 has the buffer; every other program takes its 1 away
+//! again and tries the next buffer. Only one program can find 1, since the counter is above 1 for all others until that
+//! one is done. Every addition has its subtraction, in whatever order they happen, so no buffer is lost.
+
+use core::{arch::asm, ptr};
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
-use gatewatch_abi::consts::{PATH_BYTES, STAT_NESTED};
+use gatewatch_abi::{
+    Binary,
+    consts::{PATH_BYTES, STAT_NESTED},
+};
 
 use crate::shared::note;
 
-/// Buffers to put paths together in, one for each level of nesting on a CPU.
+/// The buffers of each CPU.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::pinned(LEVELS, 0);
 
-/// How many of the buffers are in use on this CPU.
-#[map]
-pub static NESTING: PerCpuArray<u32> = PerCpuArray::pinned(1, 0);
-
-/// Buffers on each CPU: a program can be interrupted by another one.
+/// Buffers on each CPU: how many programs there can be in the middle of a string at a time.
 pub const LEVELS: u32 = 4;
 /// Bytes of the longest string, without its NUL; a mask, since it is one less than a power of two.
 pub const LONGEST: u32 = PATH_BYTES as u32 - 1;
@@ -34,6 +41,8 @@ pub struct Name {
 /// A buffer for one string, and the state of the loop that puts a path together.
 #[repr(C)]
 pub struct Scratch {
+    /// How many programs have claimed the buffer, or are about to find out that they can't.
+    pub users: u64,
     /// Mount (`struct vfsmount *`) where the walk stands.
     pub mount: u64,
     /// The mount's root (`struct dentry *`).
@@ -64,6 +73,10 @@ pub struct Scratch {
     pub data: [u8; PATH_BYTES + 256],
     /// The key of a postfix: the string backwards.
     pub reversed: [u8; 264],
+    /// A program's path, as it is kept.
+    pub binary: Binary,
+    /// Room behind it: the verifier takes the next power of two for the bound of a copy.
+    pub room: [u8; 8],
 }
 
 /// A [`Scratch`] that was lent to us: see [`with_scratch`].
@@ -81,18 +94,45 @@ impl Buffer {
 /// Lends a buffer of this CPU to `f`; without one that is free, `f` isn't called.
 #[inline(always)]
 pub fn with_scratch(f: impl FnOnce(Buffer)) -> bool {
-    let Some(nesting) = NESTING.get_ptr_mut(0) else { return false };
-    // SAFETY: this CPU's own slot; a program that interrupts this one restores it before it returns.
-    let level = unsafe { core::ptr::read_volatile(nesting) };
-    if level >= LEVELS {
+    let scratch = claim();
+    if scratch.is_null() {
         note(STAT_NESTED);
         return false;
     }
-    let Some(scratch) = SCRATCH.get_ptr_mut(level) else { return false };
-    // SAFETY: as above.
-    unsafe { core::ptr::write_volatile(nesting, level + 1) };
     f(Buffer(scratch));
-    // SAFETY: as above.
-    unsafe { core::ptr::write_volatile(nesting, level) };
+    // SAFETY: a map's value.
+    unsafe { add(&raw mut (*scratch).users, -1) };
     true
+}
+
+/// A free buffer; null where there is none.
+#[inline(always)]
+fn claim() -> *mut Scratch {
+    for level in 0..LEVELS {
+        let Some(scratch) = SCRATCH.get_ptr_mut(level) else { break };
+        // SAFETY: a map's value of this CPU.
+        unsafe {
+            let users = &raw mut (*scratch).users;
+            add(users, 1);
+            if ptr::read_volatile(users) == 1 {
+                return scratch;
+            }
+            add(users, -1);
+        }
+    }
+    ptr::null_mut()
+}
+
+/// Adds to a number in one step. Written out, since Linux 5.10 has no form that returns the old number, which the compiler
+/// would use.
+///
+/// # Safety
+///
+/// `number` is in a map's value.
+#[inline(always)]
+unsafe fn add(number: *mut u64, more: i64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("lock *(u64 *)({number} + 0) += {more}", number = in(reg) number, more = in(reg) more, options(nostack));
+    }
 }

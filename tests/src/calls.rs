@@ -30,14 +30,19 @@ pub fn setgid_yielding(id: u32, times: u64) {
 
 /// The same as a real-time task that sleeps for a moment after each few calls: when it wakes it interrupts whatever runs on
 /// its processor, wherever that is.
-#[allow(unsafe_code, reason = "no maintained crate sets how a thread is scheduled")]
 pub fn setgid_interrupting(id: u32, times: u64) {
+    interrupting(times, || setgid(id, 1));
+}
+
+/// Makes calls as a real-time task that sleeps for a moment after each few of them.
+#[allow(unsafe_code, reason = "no maintained crate sets how a thread is scheduled")]
+fn interrupting(times: u64, make: impl Fn()) {
     let parameters = libc::sched_param { sched_priority: 1 };
     // SAFETY: the process is this one, and the structure lives until the call returns.
     let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) };
     assert_eq!(result, 0, "a real-time task: {}", io::Error::last_os_error());
     for call in 0..times {
-        setgid(id, 1);
+        make();
         if call % 4 == 0 {
             std::thread::sleep(Duration::from_micros(50));
         }
@@ -74,6 +79,21 @@ pub fn pread(file: &File, times: u64) {
     for _ in 0..times {
         file.read_at(&mut byte, 0).expect("a byte");
     }
+}
+
+/// The same, and lets another task run after each few calls.
+pub fn pread_yielding(file: &File, times: u64) {
+    for call in 0..times {
+        pread(file, 1);
+        if call % 16 == 0 {
+            rustix::thread::sched_yield();
+        }
+    }
+}
+
+/// The same as a real-time task that sleeps for a moment after each few calls, see [`setgid_interrupting`].
+pub fn pread_interrupting(file: &File, times: u64) {
+    interrupting(times, || pread(file, 1));
 }
 
 /// Opens a connection: one `tcp_connect`, whether somebody answers or not.

@@ -10,6 +10,7 @@ mod last_event;
 mod load;
 mod mounted;
 mod moved;
+mod nested;
 mod pods;
 mod privileges;
 mod realtime;
@@ -110,6 +111,7 @@ pub const ALL: &[Test] = &[
         moved::between_cgroups,
         "before 5.11, a helper reads the task's cgroup instead of four loads",
     ),
+    complete("nested::filters_on_return", nested::filters_on_return),
     complete("pods::a_hundred_short_ones", pods::a_hundred_short_ones),
     complete("pods::more_series_than_allowed", pods::more_series_than_allowed),
     complete("pods::two_hundred_and_a_hundred_policies", pods::two_hundred_and_a_hundred_policies),
@@ -166,6 +168,16 @@ pub fn helper() -> Option<ExitCode> {
         }
         [_, CALLS, "paced", file] => {
             endurance::make_paced(Path::new(file));
+            Some(ExitCode::SUCCESS)
+        }
+        [_, CALLS, kind @ ("pread-yielding" | "pread-interrupting"), times, file] => {
+            let times = times.parse().expect("a number");
+            let file = fs::File::open(file).expect("a file");
+            if *kind == "pread-yielding" {
+                crate::calls::pread_yielding(&file, times);
+            } else {
+                crate::calls::pread_interrupting(&file, times);
+            }
             Some(ExitCode::SUCCESS)
         }
         [_, CALLS, kind, times] => {

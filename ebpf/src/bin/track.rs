@@ -13,7 +13,7 @@ use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str},
     macros::{btf_tracepoint, map},
-    maps::{HashMap, PerCpuArray},
+    maps::HashMap,
     programs::BtfTracePointContext,
 };
 use gatewatch_abi::{
@@ -57,20 +57,6 @@ static CGROUPS_GONE: HashMap<u64, u32> = HashMap::pinned(8_192, BPF_F_NO_PREALLO
 
 /// `BPF_NOEXIST`, include/uapi/linux/bpf.h.
 const NOEXIST: u64 = 1;
-
-/// A [`Binary`] with room behind it: the bound of a copy that the verifier sees is the next power of two.
-#[repr(C)]
-struct Roomy {
-    binary: Binary,
-    room: [u8; 8],
-}
-
-/// Where a [`Binary`] is put together: it is too big for the stack.
-#[map]
-static BINARY: PerCpuArray<Roomy> = PerCpuArray::with_max_entries(1, 0);
-/// Where a cgroup's path is put together.
-#[map]
-static CGROUP_PATH: PerCpuArray<[u8; 512]> = PerCpuArray::with_max_entries(1, 0);
 
 /// A new task: `TP_PROTO(struct task_struct *parent, struct task_struct *child)`.
 #[btf_tracepoint(function = "sched_process_fork")]
@@ -126,10 +112,9 @@ fn program(binprm: u64, buffer: Buffer) -> u64 {
         return 0;
     }
     let Some(len) = path::whole(buffer) else { return 0 };
-    let Some(binary) = BINARY.get_ptr_mut(0) else { return 0 };
     // SAFETY: a field of a map's value.
-    let binary = unsafe { &raw mut (*binary).binary };
-    // SAFETY: both are maps' values of this CPU; the length is bounded.
+    let binary = unsafe { &raw mut (*buffer.as_ptr()).binary };
+    // SAFETY: fields of a map's value, which no other program has now; the length is bounded.
     unsafe {
         let words = (&raw mut (*binary).path).cast::<u64>();
         for i in 0..BINARY_PATH_BYTES / 8 {
@@ -213,17 +198,19 @@ pub fn track_cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
     if is_nested(cgroup, position) {
         return 0;
     }
-    let Some(buffer) = CGROUP_PATH.get_ptr_mut(0) else { return 0 };
-    // SAFETY: a map's value of this CPU.
-    unsafe {
-        if is_pod(cgroup, position, buffer) && PODS.insert(id, Share::default(), NOEXIST).is_err() {
-            note(STAT_PODS_FULL);
+    with_scratch(|buffer| {
+        // SAFETY: a field of a map's value, which no other program has now.
+        unsafe {
+            let text = (&raw mut (*buffer.as_ptr()).data).cast::<[u8; 512]>();
+            if is_pod(cgroup, position, text) && PODS.insert(id, Share::default(), NOEXIST).is_err() {
+                note(STAT_PODS_FULL);
+            }
+            bpf_probe_read_kernel_str(text.cast(), 512, path as *const _);
+            if CGROUP_PATHS.insert(id, &*text, 0).is_err() {
+                note(STAT_CGROUPS_FULL);
+            }
         }
-        bpf_probe_read_kernel_str(buffer.cast(), 512, path as *const _);
-        if CGROUP_PATHS.insert(id, &*buffer, 0).is_err() {
-            note(STAT_CGROUPS_FULL);
-        }
-    }
+    });
     0
 }
 
