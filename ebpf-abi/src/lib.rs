@@ -85,9 +85,9 @@ pub mod consts {
 
     /// `IntSlot::source`: unused slot.
     pub const INT_NONE: u32 = 0;
-    /// An argument of the function.
+    /// An argument of the function; `IntSlot::part` is one of `VALUE_*`.
     pub const INT_ARG: u32 = 1;
-    /// The function's return value.
+    /// The function's return value; `IntSlot::part` is one of `VALUE_*`.
     pub const INT_RETURN: u32 = 2;
     /// Thread group id in the initial pid namespace.
     pub const INT_PID: u32 = 3;
@@ -104,6 +104,11 @@ pub mod consts {
     /// 1 where the process or an ancestor has one of the ids in `IntSlot::values`, else 0; `IntSlot::part` is not 0 where
     /// they are ids in the process's own pid namespace. Such a slot has another table than `TABLE_INLINE`.
     pub const INT_DESCENDS: u32 = 9;
+
+    /// A number, as the function's prototype has it.
+    pub const VALUE_NUMBER: u32 = 0;
+    /// A pointer, by the function's prototype. The verifier allows no arithmetic on it where it knows its type.
+    pub const VALUE_POINTER: u32 = 1;
 
     /// Of the file of a `struct file *` argument.
     pub const TYPE_OF_FILE: u32 = 0;

@@ -12,6 +12,16 @@ pub trait Context: Copy {
     fn arg(self, index: u32) -> u64;
     /// The function's result. `params` is the number of its parameters.
     fn result(self, params: u32) -> u64;
+    /// Argument `index` as a number, also where the verifier knows it as a pointer.
+    #[inline(always)]
+    fn arg_as_number(self, index: u32) -> u64 {
+        self.arg(index)
+    }
+    /// The same of the function's result.
+    #[inline(always)]
+    fn result_as_number(self, params: u32) -> u64 {
+        self.result(params)
+    }
     /// Argument `index` as a pointer that the verifier knows the type of, where it does.
     #[inline(always)]
     fn typed_arg(self, index: u32) -> *const u8 {
@@ -84,6 +94,17 @@ impl Context for Arguments {
             6 => load!(self.0, 48),
             params => self.arg(params),
         }
+    }
+
+    /// Read as memory, which has no type: the verifier allows no arithmetic on a pointer that it knows the type of.
+    #[inline(always)]
+    fn arg_as_number(self, index: u32) -> u64 {
+        memory::read(self.0 as u64 + 8 * u64::from(index))
+    }
+
+    #[inline(always)]
+    fn result_as_number(self, params: u32) -> u64 {
+        self.arg_as_number(params)
     }
 }
 

@@ -7,7 +7,7 @@ use gatewatch_abi::{
         CAPS_EFFECTIVE, CAPS_PERMITTED, FILE_TYPE_SHIFT, FORK_LEVELS, INT_ARG, INT_CAPABILITIES,
         INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE, INT_NS_PID, INT_PID, INT_RETURN, INT_SOCK, NS_CGROUP,
         NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS,
-        SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT, TYPE_OF_FILE,
+        SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT, TYPE_OF_FILE, VALUE_POINTER,
     },
 };
 
@@ -33,10 +33,20 @@ pub fn value<C: Context, S: Shaped>(ctx: C, slot: &'static IntSlot) -> Option<u6
     match frozen!(slot.source) {
         INT_ARG => {
             let index = frozen!(slot.arg);
-            let raw = if frozen!(CONFIG.syscall) != 0 { syscall_arg(ctx, index) } else { ctx.arg(index) };
+            let raw = if frozen!(CONFIG.syscall) != 0 {
+                syscall_arg(ctx, index)
+            } else if part == VALUE_POINTER {
+                ctx.arg_as_number(index)
+            } else {
+                ctx.arg(index)
+            };
             Some(extend(raw, slot))
         }
-        INT_RETURN => Some(extend(ctx.result(frozen!(CONFIG.params)), slot)),
+        INT_RETURN => {
+            let params = frozen!(CONFIG.params);
+            let raw = if part == VALUE_POINTER { ctx.result_as_number(params) } else { ctx.result(params) };
+            Some(extend(raw, slot))
+        }
         _ if S::SHAPE.plain => None,
         INT_PID => Some(bpf_get_current_pid_tgid() >> 32),
         INT_NS_PID => Some(ns_pid()),

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use gatewatch_abi::consts::{TEXT_FILE, TEXT_PATH, TYPED_ARG, TYPED_TASK};
-use gatewatch_kernel::{Kind, Param, Pointee, version};
+use gatewatch_abi::consts::{
+    INT_ARG, INT_RETURN, TEXT_FILE, TEXT_PATH, TYPED_ARG, TYPED_TASK, VALUE_NUMBER, VALUE_POINTER,
+};
+use gatewatch_kernel::{CType, Kind, Param, Pointee, version};
 use gatewatch_policy::{
     match_tables::{self, Excess, Tables},
     plan::HookPoint,
@@ -25,7 +27,7 @@ impl Engine {
             .map(|policy_set| policies.iter().map(|policy| policy_set.contains(*policy)).collect())
             .collect();
         let function = point.symbol().and_then(|symbol| self.profile.function(symbol));
-        let params = function.and_then(|function| function.params).unwrap_or_default();
+        let params = function.as_ref().and_then(|function| function.params.clone()).unwrap_or_default();
         let number = u32::try_from(params.len()).unwrap_or(0);
         let mut tables = match_tables::build(point, &hooks(members, &policies), &policy_sets, number)?;
         let typed = if gives_typed_task(&self.profile.release) { TYPED_TASK } else { TYPED_ARG };
@@ -33,6 +35,19 @@ impl Engine {
             if params.get(slot.arg as usize).is_some_and(|param| is_typed(slot.source, param)) {
                 slot.typed = typed;
             }
+        }
+        let is_pointer = |ty: &CType| matches!(ty.kind, Kind::Pointer(_));
+        let result = function.as_ref().and_then(|function| function.ret.as_ref());
+        for slot in &mut tables.config.ints {
+            let pointer = match slot.source {
+                // A system call's arguments are read from the caller's registers.
+                INT_ARG if !point.is_syscall() => {
+                    params.get(slot.arg as usize).is_some_and(|param| is_pointer(&param.ty))
+                }
+                INT_RETURN => result.is_some_and(is_pointer),
+                _ => continue,
+            };
+            slot.part = if pointer { VALUE_POINTER } else { VALUE_NUMBER };
         }
         Ok(tables)
     }

@@ -209,16 +209,14 @@ pub(super) fn one_symbol_two_points() {
     for way in Way::all() {
         let mut kernel = Kernel::load_with(way);
         let symbol = kernel.engine.profile().syscall_symbol("sys_setuid");
-        // The function's one argument is where the registers are. As a system call's it would be the id: 0. By fentry the
-        // verifier lets no program compute with a pointer, so the function is counted without a filter there.
-        let filter = match way {
-            Way::Trampolines => "",
-            Way::Fprobes | Way::Probes => {
-                "\n    args: [{index: 0, type: uint64}]\n    selectors:\n    - matchArgs: [{index: 0, operator: GT, values: \
-                 [\"4096\"]}]"
-            }
-        };
-        let function = policy("function", &format!("  - call: {symbol}\n    syscall: false{filter}"));
+        // The function's one argument is where the registers are. As a system call's it would be the id: 0.
+        let function = policy(
+            "function",
+            &format!(
+                "  - call: {symbol}\n    syscall: false\n    args: [{{index: 0, type: uint64}}]\n    selectors:\n    - \
+                 matchArgs: [{{index: 0, operator: GT, values: [\"4096\"]}}]"
+            ),
+        );
         let call = |name: &str, operator: &str| {
             policy(
                 name,
