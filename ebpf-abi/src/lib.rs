@@ -62,6 +62,10 @@ pub mod consts {
     pub const ADDR_SLOTS: usize = 2;
     /// `followChildren` sets of one kernel function.
     pub const FOLLOW_SLOTS: usize = 4;
+    /// Matchers of one hook point. Each costs every event of the function about as much as an empty program.
+    pub const MAX_LANES: u8 = 8;
+    /// `followChildren` sets of one node: a process has a bit for each.
+    pub const MAX_FOLLOW_SETS: usize = u64::BITS as usize;
     /// Values that an integer slot compares without a map.
     pub const INLINE_VALUES: usize = 4;
 

@@ -14,6 +14,7 @@ mod fdinfo;
 mod fprobe;
 mod function;
 mod hook_name;
+mod lane;
 mod loader;
 mod maps;
 mod node;
@@ -33,7 +34,7 @@ mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatewatch_policy::{match_tables::Tables, plan::HookPoint};
+use gatewatch_policy::match_tables::Tables;
 
 use self::{
     alive::Alive,
@@ -52,6 +53,7 @@ pub use self::{
     fdinfo::Missed,
     fprobe::empty as empty_fprobe,
     function::Prepared,
+    lane::Lane,
     node::{AttachTypes, Node},
     objects::empty_programs,
     reader::{Attached, CgroupChanges, Reader, Usage},
@@ -74,9 +76,9 @@ pub struct BpfPrograms {
     hash_key: u64,
     shared: Shared,
     tracker: Tracker,
-    functions: BTreeMap<HookPoint, Function>,
+    functions: BTreeMap<Lane, Function>,
     /// Those that an earlier agent has hooked, and that counted while there was none.
-    adopted: BTreeSet<HookPoint>,
+    adopted: BTreeSet<Lane>,
     alive: Option<Alive>,
     store: Store,
     // The last one: with it goes the folder.
@@ -107,7 +109,7 @@ impl BpfPrograms {
         let stub = Stub::new(node.cgroup_steps, types.get()?)?;
         let realtime = node.interruptible.realtime_guard();
         shared.scan_processes(hash_key)?;
-        let functions: BTreeMap<HookPoint, Function> =
+        let functions: BTreeMap<Lane, Function> =
             if pins.taken { Function::adopt_all(&pins).into_iter().collect() } else { BTreeMap::new() };
         drop(realtime);
         let adopted = functions.keys().cloned().collect();
@@ -130,13 +132,13 @@ impl BpfPrograms {
     }
 
     /// Whether this function was hooked by an earlier agent and counted while there was none.
-    pub fn adopted(&self, point: &HookPoint) -> bool {
-        self.adopted.contains(point)
+    pub fn adopted(&self, lane: &Lane) -> bool {
+        self.adopted.contains(lane)
     }
 
     /// Whether this function's hook stays when we end.
-    pub fn outlives_us(&self, point: &HookPoint) -> bool {
-        self.functions.get(point).is_some_and(Function::is_kept)
+    pub fn outlives_us(&self, lane: &Lane) -> bool {
+        self.functions.get(lane).is_some_and(Function::is_kept)
     }
 
     /// Milliseconds since an earlier agent was last alive; `None` where there was none since the machine started.
@@ -164,24 +166,24 @@ impl BpfPrograms {
         self.store.load(StateKey::Engine)
     }
 
-    /// Loads a matcher for a function, and attaches to the function if that isn't done yet. Counts nothing
+    /// Loads a matcher for a lane of a function, and attaches to the function if that isn't done yet. Counts nothing
     /// before [`install`](Self::install).
-    pub fn prepare(&mut self, point: &HookPoint, tables: &Tables) -> Result<Prepared, LoadError> {
+    pub fn prepare(&mut self, lane: &Lane, tables: &Tables) -> Result<Prepared, LoadError> {
         let mut tables = tables.clone();
         let realtime = self.node.interruptible.realtime_guard();
         for (set, slot) in tables.follow.iter().zip(&mut tables.config.follow) {
             slot.mask = self.shared.follow_set(set, self.hash_key)?;
         }
         let paths = tables.binaries.iter().map(|(path, _)| path);
-        self.shared.name_programs(point, paths, self.hash_key);
+        self.shared.name_programs(lane, paths, self.hash_key);
         drop(realtime);
-        if !self.functions.contains_key(point) {
+        if !self.functions.contains_key(lane) {
             let load = (&mut self.loader, self.types.get()?);
-            let function = Function::attach(&self.node, &self.stub, &self.pins, load, point)?;
-            self.functions.insert(point.clone(), function);
+            let function = Function::attach(&self.node, &self.stub, &self.pins, load, lane)?;
+            self.functions.insert(lane.clone(), function);
         }
-        let Some(function) = self.functions.get(point) else {
-            return Err(LoadError::NotAttached(point.label()));
+        let Some(function) = self.functions.get(lane) else {
+            return Err(LoadError::NotAttached(lane.to_string()));
         };
         function.prepare(&self.node, &self.pins, (&mut self.loader, self.types.get()?), self.hash_key, tables)
     }
@@ -200,29 +202,24 @@ impl BpfPrograms {
     }
 
     /// Puts a prepared matcher in the place of the one before: from one event to the next.
-    pub fn install(&mut self, point: &HookPoint, prepared: Prepared) -> Result<(), LoadError> {
+    pub fn install(&mut self, lane: &Lane, prepared: Prepared) -> Result<(), LoadError> {
         let _realtime = self.node.interruptible.realtime_guard();
-        match self.functions.get_mut(point) {
+        match self.functions.get_mut(lane) {
             Some(function) => {
                 function.install(prepared)?;
-                self.shared.programs.installed(point);
+                self.shared.programs.installed(lane);
                 Ok(())
             }
-            None => Err(LoadError::NotAttached(point.label())),
+            None => Err(LoadError::NotAttached(lane.to_string())),
         }
     }
 
     /// Writes a row of cgroup policy sets into a function's matcher.
-    pub fn set_policy_set_row(
-        &mut self,
-        point: &HookPoint,
-        policy_set: u32,
-        row: &[u64],
-    ) -> Result<(), LoadError> {
+    pub fn set_policy_set_row(&mut self, lane: &Lane, policy_set: u32, row: &[u64]) -> Result<(), LoadError> {
         let _realtime = self.node.interruptible.realtime_guard();
-        match self.functions.get_mut(point) {
+        match self.functions.get_mut(lane) {
             Some(function) => function.set_row(policy_set, row),
-            None => Err(LoadError::NotAttached(point.label())),
+            None => Err(LoadError::NotAttached(lane.to_string())),
         }
     }
 
@@ -230,31 +227,31 @@ impl BpfPrograms {
     /// watched must be out of this before that is said to be so.
     pub fn set_unwatched(
         &mut self,
-        point: &HookPoint,
+        lane: &Lane,
         cgroups: impl Iterator<Item = u64>,
     ) -> Result<(), LoadError> {
         let _realtime = self.node.interruptible.realtime_guard();
-        match self.functions.get_mut(point) {
+        match self.functions.get_mut(lane) {
             Some(function) => function.set_unwatched(cgroups),
-            None => Err(LoadError::NotAttached(point.label())),
+            None => Err(LoadError::NotAttached(lane.to_string())),
         }
     }
 
     /// Removes every hook for which `keep` is false.
-    pub fn retain(&mut self, keep: impl Fn(&HookPoint) -> bool) {
-        let gone: Vec<HookPoint> = self.functions.keys().filter(|point| !keep(point)).cloned().collect();
-        self.shared.programs.retain_points(&keep);
-        for point in gone {
-            self.adopted.remove(&point);
-            if let Some(function) = self.functions.remove(&point) {
+    pub fn retain(&mut self, keep: impl Fn(&Lane) -> bool) {
+        let gone: Vec<Lane> = self.functions.keys().filter(|lane| !keep(lane)).cloned().collect();
+        self.shared.programs.retain_lanes(&keep);
+        for lane in gone {
+            self.adopted.remove(&lane);
+            if let Some(function) = self.functions.remove(&lane) {
                 function.remove();
             }
         }
     }
 
-    /// The hooked functions, and how each is attached: `fentry`, `fexit`, `fprobe`, `kprobe` or `kretprobe`.
-    pub fn functions(&self) -> impl Iterator<Item = (&HookPoint, &'static str)> {
-        self.functions.iter().map(|(point, function)| (point, function.attached_by()))
+    /// The lanes of the hooked functions, and how each is attached: `fentry`, `fexit`, `fprobe`, `kprobe` or `kretprobe`.
+    pub fn functions(&self) -> impl Iterator<Item = (&Lane, &'static str)> {
+        self.functions.iter().map(|(lane, function)| (lane, function.attached_by()))
     }
 
     /// Makes the overflow counter of a hook.
@@ -342,13 +339,13 @@ impl BpfPrograms {
     pub fn attached(&self) -> Vec<Attached> {
         self.functions
             .iter()
-            .map(|(point, function)| Attached { point: point.clone(), program: function.program() })
+            .map(|(lane, function)| Attached { lane: lane.clone(), program: function.program() })
             .collect()
     }
 
     /// Bytes of the kernel's memory that a function's programs and maps take.
-    pub fn memory(&self, point: &HookPoint) -> u64 {
-        self.functions.get(point).map_or(0, Function::memory)
+    pub fn memory(&self, lane: &Lane) -> u64 {
+        self.functions.get(lane).map_or(0, Function::memory)
     }
 
     /// Number of instructions that the verifier processed, by program.
@@ -357,7 +354,7 @@ impl BpfPrograms {
         all.extend(
             self.functions
                 .iter()
-                .filter_map(|(point, function)| Some((point.label(), function.verified_instructions()?))),
+                .filter_map(|(lane, function)| Some((lane.to_string(), function.verified_instructions()?))),
         );
         all
     }

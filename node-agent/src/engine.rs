@@ -10,6 +10,7 @@
 )]
 
 mod change;
+mod lanes;
 mod numbers;
 mod policy_sets;
 mod saved;
@@ -29,7 +30,7 @@ use gatewatch_policy::{
 
 use self::numbers::Numbers;
 use crate::{
-    bpf::{Attached, BpfPrograms, LoadError, Prepared},
+    bpf::{Attached, BpfPrograms, Lane, LoadError, Prepared},
     policy_key::PolicyKey,
     series::{Hook, Hooks, InPolicy},
 };
@@ -64,7 +65,7 @@ impl Member {
     }
 }
 
-/// What is installed at a point.
+/// What is installed in a lane.
 struct Installed {
     members: Vec<Member>,
     tables: Tables,
@@ -79,17 +80,26 @@ pub struct View {
     pub gaps: HashMap<InPolicy<String>, u64>,
     /// The attached programs.
     pub attached: Vec<Attached>,
-    /// The points at which a policy asks for the program of a process.
-    pub by_program: Arc<HashSet<InPolicy<HookPoint>>>,
+    /// The lanes in which a policy asks for the program of a process.
+    pub by_program: Arc<HashSet<InPolicy<Lane>>>,
+    /// The lanes of the hooks that aren't in the first one, by the same numbers as `hooks`.
+    lanes: Arc<HashMap<u32, u8>>,
     /// Whether the numbers have a meaning: that of the agent before, or our own.
     pub named: bool,
 }
 
 impl View {
     /// Events that the attached programs did not see.
-    pub fn missed(&self) -> BTreeMap<HookPoint, u64> {
-        let missed = |attached: &Attached| (attached.point.clone(), attached.missed().recursion);
+    pub fn missed(&self) -> BTreeMap<Lane, u64> {
+        let missed = |attached: &Attached| (attached.lane.clone(), attached.missed().recursion);
         self.attached.iter().map(missed).collect()
+    }
+
+    /// The lane of a hook, for its policy.
+    pub fn in_lane(&self, id: u32, hook: &Hook) -> InPolicy<Lane> {
+        let InPolicy { namespace, policy, at: point } = hook.of_point();
+        let number = self.lanes.get(&id).copied().unwrap_or(0);
+        InPolicy { namespace, policy, at: Lane { point, number } }
     }
 }
 
@@ -102,14 +112,14 @@ pub struct Engine {
     hooks: Arc<Hooks>,
     policy_sets: Vec<BTreeSet<PolicyKey>>,
     cgroups: HashMap<u64, u32>,
-    installed: BTreeMap<HookPoint, Installed>,
+    installed: BTreeMap<Lane, Installed>,
     /// Whether the kernel may have counts under numbers without a meaning. At first it may: an earlier agent can have
     /// been killed after it saved that the numbers are unused, and before it removed their counts.
     has_unused: bool,
     /// Milliseconds in which nothing counted for a policy's hooks of one label.
     gaps: HashMap<InPolicy<String>, u64>,
-    /// The points that policies of an earlier agent had hooks at, until policies are applied for the first time.
-    before: HashSet<InPolicy<HookPoint>>,
+    /// The lanes that policies of an earlier agent had hooks in, until policies are applied for the first time.
+    before: HashSet<InPolicy<Lane>>,
     /// Whether there was an earlier agent whose numbers are continued.
     restored: bool,
     /// Whether policies were applied. Before that, the policy sets of cgroups stay as an earlier agent has set them.
@@ -152,20 +162,21 @@ impl Engine {
             gaps: self.gaps.clone(),
             attached: self.bpf.attached(),
             by_program: Arc::new(self.by_program()),
+            lanes: Arc::new(self.numbers.lanes().collect()),
             named: self.applied || !self.hooks.is_empty(),
         }
     }
 
-    fn by_program(&self) -> HashSet<InPolicy<HookPoint>> {
-        let of_point = |(point, installed): (&HookPoint, &Installed)| {
-            let point = point.clone();
+    fn by_program(&self) -> HashSet<InPolicy<Lane>> {
+        let of_lane = |(lane, installed): (&Lane, &Installed)| {
+            let lane = lane.clone();
             let asks = |filter: &Filter| filter.field == Field::Binary;
             let by_program = installed.members.iter().filter(move |member| {
                 member.plan.selectors.iter().any(|selector| selector.filters.iter().any(asks))
             });
-            by_program.map(|member| member.policy.at(point.clone())).collect::<Vec<_>>()
+            by_program.map(|member| member.policy.at(lane.clone())).collect::<Vec<_>>()
         };
-        self.installed.iter().flat_map(of_point).collect()
+        self.installed.iter().flat_map(of_lane).collect()
     }
 
     /// The kernel that policies are compiled for.
@@ -186,10 +197,10 @@ impl Engine {
     /// Bytes of the kernel's memory that each policy takes: its share of the functions that it hooks.
     pub fn kernel_memory(&self) -> BTreeMap<PolicyKey, u64> {
         let mut shares = BTreeMap::new();
-        for (point, installed) in &self.installed {
+        for (lane, installed) in &self.installed {
             let policies: BTreeSet<&PolicyKey> =
                 installed.members.iter().map(|member| &member.policy).collect();
-            let share = self.bpf.memory(point) / u64::try_from(policies.len()).unwrap_or(1).max(1);
+            let share = self.bpf.memory(lane) / u64::try_from(policies.len()).unwrap_or(1).max(1);
             for policy in policies {
                 *shares.entry(policy.clone()).or_default() += share;
             }
@@ -223,50 +234,51 @@ impl Engine {
         points
     }
 
-    /// Loads the matchers of all points that change.
+    /// Loads the matchers of all lanes that change.
     #[allow(clippy::type_complexity, reason = "one step of `apply`")]
     fn prepare(
         &mut self,
-        points: &BTreeMap<HookPoint, Vec<Member>>,
-    ) -> Result<Vec<(HookPoint, Prepared, Tables)>, (HookPoint, Failure)> {
+        lanes: &BTreeMap<Lane, Vec<Member>>,
+    ) -> Result<Vec<(Lane, Prepared, Tables)>, (Lane, Failure)> {
         let mut prepared = Vec::new();
-        for (point, members) in points {
-            let tables = self.tables(point, members).map_err(|excess| (point.clone(), excess.into()))?;
-            if self.installed.get(point).is_some_and(|installed| installed.tables == tables) {
+        for (lane, members) in lanes {
+            let tables = self.tables(&lane.point, members).map_err(|excess| (lane.clone(), excess.into()))?;
+            if self.installed.get(lane).is_some_and(|installed| installed.tables == tables) {
                 continue;
             }
-            let program = self.bpf.prepare(point, &tables).map_err(|error| (point.clone(), error.into()))?;
-            prepared.push((point.clone(), program, tables));
+            let program = self.bpf.prepare(lane, &tables).map_err(|error| (lane.clone(), error.into()))?;
+            prepared.push((lane.clone(), program, tables));
         }
         Ok(prepared)
     }
 
+    /// Puts prepared matchers in use.
     fn install(
         &mut self,
-        prepared: Vec<(HookPoint, Prepared, Tables)>,
-        mut points: BTreeMap<HookPoint, Vec<Member>>,
-    ) -> Result<(), (HookPoint, Failure)> {
-        for (point, program, tables) in prepared {
-            let members = points.remove(&point).unwrap_or_default();
+        prepared: Vec<(Lane, Prepared, Tables)>,
+        lanes: &BTreeMap<Lane, Vec<Member>>,
+    ) -> Result<(), (Lane, Failure)> {
+        for (lane, program, tables) in prepared {
+            let members = lanes.get(&lane).cloned().unwrap_or_default();
             for member in &members {
-                self.bpf.add_hook(member.id).map_err(|error| (point.clone(), error.into()))?;
+                self.bpf.add_hook(member.id).map_err(|error| (lane.clone(), error.into()))?;
             }
-            self.bpf.install(&point, program).map_err(|error| (point.clone(), error.into()))?;
-            self.installed.insert(point, Installed { members, tables });
+            self.bpf.install(&lane, program).map_err(|error| (lane.clone(), error.into()))?;
+            self.installed.insert(lane, Installed { members, tables });
         }
-        // Their hooks may be in other places of their policies than they were.
-        for (point, members) in points {
-            if let Some(installed) = self.installed.get_mut(&point) {
-                installed.members = members;
+        // The others' hooks may be in other places of their policies than they were.
+        for (lane, members) in lanes {
+            if let Some(installed) = self.installed.get_mut(lane) {
+                installed.members.clone_from(members);
             }
         }
         Ok(())
     }
 
-    /// The first of the policies that are new at a point with which it can't be loaded.
-    fn culprit(&mut self, point: &HookPoint, members: &[Member]) -> Option<(PolicyKey, Failure)> {
+    /// The first of the policies that are new in a lane with which it can't be loaded.
+    fn culprit(&mut self, lane: &Lane, members: &[Member]) -> Option<(PolicyKey, Failure)> {
         let running = |member: &Member| {
-            let installed = self.installed.get(point).into_iter().flat_map(|installed| &installed.members);
+            let installed = self.installed.get(lane).into_iter().flat_map(|installed| &installed.members);
             installed.into_iter().any(|known| known.is_the_same(member))
         };
         let (base, new): (Vec<Member>, Vec<Member>) = members.iter().cloned().partition(running);
@@ -285,9 +297,9 @@ impl Engine {
             let members: Vec<Member> =
                 base.iter().chain(more.flat_map(|(_, members)| members)).cloned().collect();
             let loaded = self
-                .tables(point, &members)
+                .tables(&lane.point, &members)
                 .map_err(Failure::from)
-                .and_then(|tables| self.bpf.prepare(point, &tables).map_err(Failure::from));
+                .and_then(|tables| self.bpf.prepare(lane, &tables).map_err(Failure::from));
             match loaded {
                 Ok(_) => least = tried + 1,
                 Err(failure) => {
@@ -299,11 +311,11 @@ impl Engine {
         found
     }
 
-    /// Leaves out a policy of a point that can't be loaded although each new policy could be.
-    fn give_up(&self, point: &HookPoint, failure: Failure, candidates: &mut Candidates) {
+    /// Leaves out a policy of a lane that can't be loaded although each new policy could be.
+    fn give_up(&self, lane: &Lane, failure: Failure, candidates: &mut Candidates) {
         let text = failure.to_string();
-        tracing::error!(hook = %point, error = text, "cannot load the policies of a hook point together");
-        let is_there = |plan: &Plan| plan.hooks.iter().any(|hook| hook.point == *point);
+        tracing::error!(hook = %lane, error = text, "cannot load the policies of a hook point together");
+        let is_there = |plan: &Plan| plan.hooks.iter().any(|hook| hook.point == lane.point);
         let last = candidates
             .plans
             .iter()
@@ -312,27 +324,30 @@ impl Engine {
             .or_else(|| candidates.plans.iter().rev().find(|(_, plan)| is_there(plan)))
             .map(|(key, _)| key.clone());
         if let Some(key) = last {
-            candidates.plans.remove(&key);
-            candidates.failed.insert(key, failure);
+            candidates.leave_out(key, failure, &self.plans);
         }
     }
 
     /// Gives the numbers the meaning that they have with these policies. A number that lost its hook keeps its meaning
     /// while its last counts belong to a series that still exists.
-    fn rename(&mut self, wanted: BTreeMap<PolicyKey, Plan>, now: Instant) {
-        let members = self.members(&wanted);
-        self.installed.retain(|point, _| members.contains_key(point));
+    fn rename(
+        &mut self,
+        wanted: BTreeMap<PolicyKey, Plan>,
+        lanes: &BTreeMap<Lane, Vec<Member>>,
+        now: Instant,
+    ) {
+        self.installed.retain(|lane, _| lanes.contains_key(lane));
         if !self.applied {
-            self.note_gaps(&members);
+            self.note_gaps(lanes);
         }
         let scopes: HashMap<&PolicyKey, Arc<Scope>> =
             wanted.iter().map(|(key, plan)| (key, Arc::new(plan.scope.clone()))).collect();
         let mut hooks = Hooks::new();
-        for (point, members) in &members {
-            let point = Arc::new(point.clone());
+        for (lane, members) in lanes {
+            let point = Arc::new(lane.point.clone());
             for member in members {
                 let Some(scope) = scopes.get(&member.policy) else { continue };
-                self.numbers.keep(member.id, &member.policy.at((*point).clone()), &member.plan);
+                self.numbers.keep(member.id, &member.policy.at((*point).clone()), &member.plan, lane.number);
                 hooks.insert(member.id, member.policy.hook(point.clone(), scope.clone()));
             }
         }

@@ -9,6 +9,7 @@ use gatewatch_policy::plan::{HookPoint, Scope, When};
 use serde::Deserialize;
 
 use crate::{
+    bpf::Lane,
     policy_key::PolicyKey,
     series::{Hooks, InPolicy, SavedTotals},
 };
@@ -62,16 +63,17 @@ pub(crate) fn gap_totals(saved: SavedTotals<u32>, hooks: &Hooks) -> SavedTotals<
 pub(crate) fn missed_totals(
     saved: SavedTotals<u32>,
     hooks: &Hooks,
-    missed: &BTreeMap<HookPoint, u64>,
-) -> SavedTotals<InPolicy<HookPoint>> {
+    missed: &BTreeMap<Lane, u64>,
+) -> SavedTotals<InPolicy<Lane>> {
     let mut last = BTreeMap::new();
     for (id, total) in saved.last {
         let Some(hook) = hooks.get(&id) else { continue };
         let mut rest = total;
-        for (point, number) in missed.iter().filter(|(point, _)| point.symbol() == hook.point.symbol()) {
+        for (lane, number) in missed.iter().filter(|(lane, _)| lane.point.symbol() == hook.point.symbol()) {
             let known = rest.min(*number);
             rest -= known;
-            last.insert(InPolicy { at: point.clone(), ..hook.of_point() }, known);
+            let InPolicy { namespace, policy, .. } = hook.of_point();
+            last.insert(InPolicy { namespace, policy, at: lane.clone() }, known);
         }
     }
     SavedTotals { last: last.into_iter().collect(), totals: saved.totals }
@@ -107,7 +109,7 @@ mod tests {
     fn what_was_missed_is_each_points() {
         let hooks =
             Hooks::from([(1, hook("p", "f", false)), (2, hook("p", "f", true)), (3, hook("q", "g", false))]);
-        let at = |symbol: &str, on_return| point(symbol.to_owned(), on_return);
+        let at = |symbol: &str, on_return| Lane::first(point(symbol.to_owned(), on_return));
         let missed = BTreeMap::from([(at("f", false), 7), (at("f", true), 9), (at("g", false), 3)]);
         let totals = vec![("p".to_owned(), "kprobe:f".to_owned(), 12)];
         let saved = SavedTotals { last: vec![(1, 12), (3, 2), (9, 5)], totals: totals.clone() };

@@ -15,6 +15,7 @@ mod filter_rules;
 pub mod history;
 pub mod hook_point;
 pub mod labels;
+pub mod lanes;
 pub mod match_tables;
 pub mod model;
 pub mod names;

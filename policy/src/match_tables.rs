@@ -11,7 +11,7 @@
 mod addresses;
 mod binaries;
 mod builder;
-mod excess;
+pub(crate) mod excess;
 mod integers;
 mod rows;
 mod simulate;

@@ -5,6 +5,7 @@ pub mod endurance;
 mod errors;
 mod exact;
 mod hostile;
+mod lanes;
 mod language;
 mod last_event;
 mod load;
@@ -96,6 +97,11 @@ pub const ALL: &[Test] = &[
         "before 6.1, the table of processes is allocated at once",
     ),
     every("hostile::pods::nested_cgroups", hostile::pods::nested_cgroups, STRUCTURES),
+    every("lanes::more_integers_than_a_matcher_reads", lanes::more_integers_than_a_matcher_reads, PINNED),
+    complete(
+        "lanes::a_failed_update_keeps_the_version_before",
+        lanes::a_failed_update_keeps_the_version_before,
+    ),
     every("language::types_of_files", language::types_of_files, STRUCTURES),
     complete("language::positions", language::positions),
     complete("language::process_ids", language::process_ids),

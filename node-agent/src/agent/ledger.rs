@@ -24,11 +24,10 @@ use gatewatch_abi::{
     SHARED_TABLES,
     consts::{OVERFLOW, UNKNOWN},
 };
-use gatewatch_policy::plan::HookPoint;
 
 use crate::{
     attribution::{Attribution, Forgotten, Owner, POD_GRACE},
-    bpf::{LoadError, Reader, TABLES},
+    bpf::{Lane, LoadError, Reader, TABLES},
     cgroup::{self, Level, PodCgroups},
     engine::View,
     metrics::{MapFill, OverShare, Snapshot},
@@ -64,9 +63,9 @@ pub(super) struct Ledger {
     series: Series,
     overflow: HookTotals<u32>,
     unattributed: HookTotals<u32>,
-    missed: HookTotals<InPolicy<HookPoint>>,
-    /// By the number under which the kernel counts a point's, 0 for what is there without any.
-    unknown: HookTotals<(u32, InPolicy<HookPoint>)>,
+    missed: HookTotals<InPolicy<Lane>>,
+    /// By the number under which the kernel counts a lane's, 0 for what is there without any.
+    unknown: HookTotals<(u32, InPolicy<Lane>)>,
     /// In milliseconds.
     gaps: HookTotals<InPolicy<String>>,
     pending: u64,
@@ -151,11 +150,12 @@ impl Ledger {
         let by_number = hooks.iter().map(|(id, hook)| (*id, hook.labels()));
         self.overflow.fold(overflow.map(|(key, value)| (key.hook, *value)), by_number.clone());
         self.unattributed.fold(self.series.unattributed(), by_number);
-        // Each policy missed what a point's program missed once, however many hooks it has there.
-        let by_point: BTreeMap<_, _> = hooks.values().map(|hook| (hook.of_point(), hook.labels())).collect();
+        // Each policy missed what a lane's program missed once, however many hooks it has in that lane.
+        let by_lane: BTreeMap<_, _> =
+            hooks.iter().map(|(id, hook)| (self.view.in_lane(*id, hook), hook.labels())).collect();
         let missed = self.view.missed();
-        let numbers = by_point.keys().filter_map(|of| Some((of.clone(), *missed.get(&of.at)?)));
-        self.missed.fold(numbers.collect::<Vec<_>>(), by_point);
+        let numbers = by_lane.keys().filter_map(|of| Some((of.clone(), *missed.get(&of.at)?)));
+        self.missed.fold(numbers.collect::<Vec<_>>(), by_lane);
         self.fold_unknown(unknown.map(|(key, value)| (key.hook, *value)));
         let hooks = &*self.view.hooks;
         let by_label = hooks.values().map(|hook| (hook.of_label(), hook.labels()));
@@ -175,13 +175,13 @@ impl Ledger {
         }
     }
 
-    /// Adds the events of processes that weren't known: the kernel counts those of a point under the first of its hooks, and
+    /// Adds the events of processes that weren't known: the kernel counts those of a lane under the first of its hooks, and
     /// each policy that asks for programs there had them.
     fn fold_unknown(&mut self, numbers: impl Iterator<Item = (u32, u64)>) {
         let hooks = &*self.view.hooks;
-        let by_program: BTreeMap<InPolicy<HookPoint>, _> = hooks
-            .values()
-            .map(|hook| (hook.of_point(), hook.labels()))
+        let by_program: BTreeMap<InPolicy<Lane>, _> = hooks
+            .iter()
+            .map(|(id, hook)| (self.view.in_lane(*id, hook), hook.labels()))
             .filter(|(of, _)| self.view.by_program.contains(of))
             .collect();
         let mut labels: Vec<_> =
@@ -189,7 +189,8 @@ impl Ledger {
         let mut values = Vec::new();
         for (number, value) in numbers {
             let Some(hook) = hooks.get(&number) else { continue };
-            for (of, names) in by_program.iter().filter(|(of, _)| of.at == *hook.point) {
+            let lane = self.view.in_lane(number, hook).at;
+            for (of, names) in by_program.iter().filter(|(of, _)| of.at == lane) {
                 labels.push(((number, of.clone()), names.clone()));
                 values.push(((number, of.clone()), value));
             }

@@ -55,7 +55,7 @@ impl Reconciler {
             self.engine.bpf_mut().loaded_all();
         }
         let attached: Vec<String> =
-            self.engine.bpf().functions().map(|(point, by)| format!("{point} ({by})")).collect();
+            self.engine.bpf().functions().map(|(lane, by)| format!("{lane} ({by})")).collect();
         tracing::info!(
             "{} policies run at {} hook points: {}",
             self.engine.running().len(),
@@ -103,12 +103,13 @@ impl Reconciler {
     fn statuses(&self, wanted: Wanted, failed: BTreeMap<PolicyKey, Failure>) -> Vec<PolicyStatus> {
         let mut statuses: BTreeMap<PolicyKey, (PolicyState, &'static str, String)> = BTreeMap::new();
         for (key, failure) in failed {
-            tracing::error!("policy {key} can't be loaded: {failure}; the others run");
-            statuses.insert(key, (PolicyState::Failed, "load", failure.to_string()));
+            let still = self.still(&key);
+            tracing::error!("cannot load policy {key}: {failure}{still}; the other policies run");
+            let sentence = format!("{failure}{still}");
+            statuses.insert(key, (PolicyState::Failed, "load", sentence));
         }
         for (key, refusal) in wanted.refused {
-            let still =
-                if self.engine.running().contains_key(&key) { "; it runs as it was before" } else { "" };
+            let still = self.still(&key);
             tracing::error!("policy {key} is refused ({}){still}", refusal.code);
             let sentence = format!("{}{still}", refusal.sentence);
             statuses.insert(key, (PolicyState::Refused, refusal.code, sentence));
@@ -133,5 +134,10 @@ impl Reconciler {
                 sentence,
             })
             .collect()
+    }
+
+    /// What to add where a policy's last version that worked runs on.
+    fn still(&self, key: &PolicyKey) -> &'static str {
+        if self.engine.running().contains_key(key) { "; it runs as it was before" } else { "" }
     }
 }

@@ -7,6 +7,8 @@
 //!     tracker/track_exec, …          links: what follows processes and cgroups
 //!     hooks/function~entry~__sys_setuid~fentry/
 //!                                    a hook: program, link and matcher
+//!     hooks/function~entry~__sys_setuid~fentry~1/
+//!                                    the same for lane 1 of this point
 //!     key, engine, series            what the agent itself has to remember, see `blob`
 //!     alive                          when an agent was last seen
 //! ```
@@ -22,13 +24,12 @@ use std::{
 };
 
 use gatewatch_abi::{CONTINUED, VERSION};
-use gatewatch_policy::plan::HookPoint;
 use rustix::{
     fs::{FlockOperation, flock, statfs},
     mount::{MountFlags, mount},
 };
 
-use super::{LoadError, alive::Alive, attach_type::AttachType, hook_name, objects};
+use super::{LoadError, alive::Alive, attach_type::AttachType, hook_name, lane::Lane, objects};
 
 /// `BPF_FS_MAGIC`, include/uapi/linux/magic.h.
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
@@ -114,8 +115,8 @@ impl Pins {
     }
 
     /// The folder of one hook; `None` if the point has no name on a file system.
-    pub(super) fn hook(&self, point: &HookPoint, by: AttachType) -> Option<PathBuf> {
-        Some(self.hooks().join(hook_name::name(point, by)?))
+    pub(super) fn hook(&self, lane: &Lane, by: AttachType) -> Option<PathBuf> {
+        Some(self.hooks().join(hook_name::name(lane, by)?))
     }
 
     /// Whether it outlives us.

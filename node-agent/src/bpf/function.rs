@@ -1,4 +1,4 @@
-//! One kernel function: the program that is attached to it, and the matcher that it jumps to.
+//! One lane of a kernel function: the program that is attached to it, and the matcher that it jumps to.
 
 mod matcher;
 mod program;
@@ -16,15 +16,12 @@ use aya::{
     programs::{ProgramFd, ProgramInfo, links::PinnedLink},
 };
 use gatewatch_abi::{consts::UNWATCHED, unwatched_slot};
-use gatewatch_policy::{
-    match_tables::Tables,
-    plan::{HookPoint, When},
-};
+use gatewatch_policy::{match_tables::Tables, plan::When};
 
 pub use self::matcher::Prepared;
 use self::program::{Link, LoadedProgram};
 use super::{
-    LoadError, Node,
+    Lane, LoadError, Node,
     attach_type::AttachType,
     bpffs::{self, Pins},
     fdinfo::memory_of,
@@ -45,9 +42,9 @@ const GLOBALS: &str = ".bss";
 /// The cgroups that no policy on a function watches, each at its slot.
 type Unwatched = [u64; UNWATCHED];
 
-/// A hooked function.
+/// A hooked function, for one of its lanes.
 pub(super) struct Function {
-    point: HookPoint,
+    lane: Lane,
     symbol: String,
     by: AttachType,
     program: Arc<ProgramFd>,
@@ -79,20 +76,20 @@ impl Function {
         stub: &Stub,
         pins: &Pins,
         (loader, btf): (&mut Loader, &Btf),
-        point: &HookPoint,
+        lane: &Lane,
     ) -> Result<Self, LoadError> {
-        let when = point.when();
+        let when = lane.point.when();
         let cheaper = [
             (when == When::Entry && node.attach_types.fentry, AttachType::Fentry),
             (when == When::Entry && node.attach_types.fprobe, AttachType::Fprobe),
             (when == When::Return && node.attach_types.fexit, AttachType::Fexit),
         ];
         for (_, by) in cheaper.into_iter().filter(|(allowed, _)| *allowed) {
-            match Self::attach_by(by, node, stub, pins, (&mut *loader, btf), point) {
+            match Self::attach_by(by, node, stub, pins, (&mut *loader, btf), lane) {
                 Ok(function) => return Ok(function),
                 Err(error) => {
-                    tracing::debug!(hook = %point, %error, "cannot attach by {}", by.name());
-                    if let Some(folder) = pins.hook(point, by) {
+                    tracing::debug!(hook = %lane, %error, "cannot attach by {}", by.name());
+                    if let Some(folder) = pins.hook(lane, by) {
                         bpffs::remove_all(&folder)
                             .map_err(|source| LoadError::Pins { path: folder, source })?;
                     }
@@ -103,7 +100,7 @@ impl Function {
             When::Entry => AttachType::Kprobe,
             When::Return => AttachType::Kretprobe,
         };
-        Self::attach_by(probe, node, stub, pins, (loader, btf), point)
+        Self::attach_by(probe, node, stub, pins, (loader, btf), lane)
     }
 
     fn attach_by(
@@ -112,9 +109,9 @@ impl Function {
         stub: &Stub,
         pins: &Pins,
         (loader, btf): (&mut Loader, &Btf),
-        point: &HookPoint,
+        lane: &Lane,
     ) -> Result<Self, LoadError> {
-        let symbol = point.symbol().ok_or_else(|| LoadError::NoFunction(point.label()))?;
+        let symbol = lane.point.symbol().ok_or_else(|| LoadError::NoFunction(lane.point.label()))?;
         // Loading an object writes its globals, which are a map too.
         let realtime = node.interruptible.realtime_guard();
         let ebpf = loader.load("attaching", stub.object(), &With::default())?;
@@ -124,7 +121,7 @@ impl Function {
         let map = program.ebpf.take_map(SLOT).ok_or(LoadError::Missing(SLOT))?;
         let globals = program.ebpf.take_map(GLOBALS).ok_or(LoadError::Missing(GLOBALS))?;
         let fd = program.another_fd()?;
-        let folder = pins.hook(point, by).filter(|_| pins.kept() && by.can_be_kept());
+        let folder = pins.hook(lane, by).filter(|_| pins.kept() && by.can_be_kept());
         if let Some(folder) = &folder {
             let unusable = |source| LoadError::Pins { path: folder.clone(), source };
             let unpinned = |source| LoadError::Pin { path: folder.clone(), source };
@@ -145,7 +142,7 @@ impl Function {
         let (slot, (globals, globals_memory)) = (slot(map)?, array_of(globals)?);
         tracing::debug!(symbol, "attached by {}", by.name());
         Ok(Self {
-            point: point.clone(),
+            lane: lane.clone(),
             symbol: symbol.to_owned(),
             by,
             program: Arc::new(fd),
@@ -159,12 +156,12 @@ impl Function {
     }
 
     /// The functions that an earlier agent hooked and that are hooked still. What it left half done goes.
-    pub(super) fn adopt_all(pins: &Pins) -> Vec<(HookPoint, Self)> {
+    pub(super) fn adopt_all(pins: &Pins) -> Vec<(Lane, Self)> {
         let Ok(entries) = fs::read_dir(pins.hooks()) else { return Vec::new() };
         let mut adopted = Vec::new();
         for folder in entries.filter_map(Result::ok).map(|entry| entry.path()) {
             match Self::adopt(&folder) {
-                Ok(function) => adopted.push((function.point.clone(), function)),
+                Ok(function) => adopted.push((function.lane.clone(), function)),
                 Err(error) => {
                     tracing::warn!("cannot continue with the hook {}: {error}", folder.display());
                     if let Err(error) = bpffs::remove_all(&folder) {
@@ -178,7 +175,8 @@ impl Function {
 
     fn adopt(folder: &Path) -> Result<Self, LoadError> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        let (point, by) = hook_name::parse(&name).ok_or(LoadError::Missing("a hook of this name"))?;
+        let (lane, by) = hook_name::parse(&name).ok_or(LoadError::Missing("a hook of this name"))?;
+        let point = &lane.point;
         let symbol = point.symbol().ok_or_else(|| LoadError::NoFunction(point.label()))?.to_owned();
         let failed = |source| LoadError::Program { program: by.name(), target: symbol.clone(), source };
         // It is the name that keeps the link, not the descriptor.
@@ -197,7 +195,7 @@ impl Function {
             Box::new(globals.get(&0, 0).map_err(|source| LoadError::Map { map: GLOBALS, source })?);
         let hold = Hold::Kept(folder.to_owned());
         Ok(Self {
-            point,
+            lane,
             symbol,
             by,
             program: Arc::new(program),

@@ -1,29 +1,30 @@
-//! The names of hooks' folders in the bpf file system: where a hook attaches, and how.
+//! The names of hooks' folders in the bpf file system: where a hook attaches, how, and for which lane if it isn't the first.
 
 use gatewatch_policy::plan::HookPoint;
 
-use super::attach_type::AttachType;
+use super::{attach_type::AttachType, lane::Lane};
 use crate::upgrade;
 
 /// `NAME_MAX`, include/uapi/linux/limits.h.
 const NAME_MAX: usize = 255;
 
 /// The name of a hook's folder; none where there is no name that a file may have: such a hook can't be kept.
-pub(super) fn name(point: &HookPoint, by: AttachType) -> Option<String> {
-    let name = format!("{}~{}", point.file_name(), by.name());
+pub(super) fn name(lane: &Lane, by: AttachType) -> Option<String> {
+    let name = format!("{}~{}{}", lane.point.file_name(), by.name(), lane.suffix());
     (name.len() <= NAME_MAX).then_some(name)
 }
 
 /// What a folder's name says.
-pub(super) fn parse(name: &str) -> Option<(HookPoint, AttachType)> {
-    let (point, by) = split(name)?;
-    Some((HookPoint::from_file_name(point)?, by))
+pub(super) fn parse(name: &str) -> Option<(Lane, AttachType)> {
+    let (rest, number) = Lane::split(name);
+    let (point, by) = split(rest)?;
+    Some((Lane { point: HookPoint::from_file_name(point)?, number }, by))
 }
 
 /// The name of the folder that an agent of layout 4 has made: a symbol with `~~` for each dot, and how it is attached.
 pub(super) fn upgraded(earlier: &str) -> Option<String> {
     let (symbol, by) = split(earlier)?;
-    name(&upgrade::point(symbol.replace("~~", "."), by.on_return()), by)
+    name(&Lane::first(upgrade::point(symbol.replace("~~", "."), by.on_return())), by)
 }
 
 fn split(name: &str) -> Option<(&str, AttachType)> {
@@ -35,7 +36,7 @@ fn split(name: &str) -> Option<(&str, AttachType)> {
 mod tests {
     use gatewatch_policy::plan::When;
 
-    use super::{AttachType, HookPoint, name, parse, upgraded};
+    use super::{AttachType, HookPoint, Lane, name, parse, upgraded};
 
     #[test]
     fn a_folder_names_its_hook() {
@@ -48,12 +49,16 @@ mod tests {
                 AttachType::Fexit,
             ),
         ] {
-            let name = name(&point, by).unwrap();
-            assert!(!name.contains('.'), "{name}");
-            assert_eq!(parse(&name), Some((point, by)));
+            for number in [0, 1, 7] {
+                let lane = Lane { point: point.clone(), number };
+                let name = name(&lane, by).unwrap();
+                assert!(!name.contains('.'), "{name}");
+                assert_eq!(parse(&name), Some((lane, by)));
+            }
         }
         assert_eq!(parse("function~entry~x~nothing"), None);
-        assert_eq!(name(&of(&"x".repeat(250), When::Entry), AttachType::Fentry), None);
+        assert_eq!(parse("function~entry~x~fentry~0"), None);
+        assert_eq!(name(&Lane::first(of(&"x".repeat(250), When::Entry)), AttachType::Fentry), None);
     }
 
     #[test]

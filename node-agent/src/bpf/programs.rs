@@ -10,22 +10,22 @@ use gatewatch_abi::{
     Binary, Process, SHARE_OF_HOST, binary_id,
     consts::{BINARY_PATH_BYTES, OVERFLOW},
 };
-use gatewatch_policy::plan::HookPoint;
 
 use super::{
     LoadError,
     batch::Table,
     counts::Counts,
+    lane::Lane,
     maps::{NOEXIST, ignore_missing},
 };
 
 /// See the module's documentation.
 pub(super) struct Programs {
     paths: Table<u64, Binary>,
-    /// Those that policies name, at each point.
-    named: BTreeMap<HookPoint, BTreeSet<u64>>,
+    /// Those that policies name, in each lane.
+    named: BTreeMap<Lane, BTreeSet<u64>>,
     /// Those that policies will name, if the matcher that was prepared last is installed.
-    prepared: BTreeMap<HookPoint, BTreeSet<u64>>,
+    prepared: BTreeMap<Lane, BTreeSet<u64>>,
     /// Those that nothing used at the last look.
     unused: HashSet<u64>,
     /// Those that were removed then.
@@ -53,27 +53,22 @@ impl Programs {
         self.insert(path, hash_key, SHARE_OF_HOST)
     }
 
-    /// Keeps the paths that policies name at a point whose matcher is prepared: these have a name whoever runs them.
-    pub(super) fn name<'a>(
-        &mut self,
-        point: &HookPoint,
-        paths: impl Iterator<Item = &'a Vec<u8>>,
-        hash_key: u64,
-    ) {
+    /// Keeps the paths that policies name in a lane whose matcher is prepared: these have a name whoever runs them.
+    pub(super) fn name<'a>(&mut self, lane: &Lane, paths: impl Iterator<Item = &'a Vec<u8>>, hash_key: u64) {
         let ids = paths.map(|path| self.insert(path, hash_key, OVERFLOW)).collect();
-        self.prepared.insert(point.clone(), ids);
+        self.prepared.insert(lane.clone(), ids);
     }
 
     /// The matcher that was prepared last is installed.
-    pub(super) fn installed(&mut self, point: &HookPoint) {
-        if let Some(ids) = self.prepared.remove(point) {
-            self.named.insert(point.clone(), ids);
+    pub(super) fn installed(&mut self, lane: &Lane) {
+        if let Some(ids) = self.prepared.remove(lane) {
+            self.named.insert(lane.clone(), ids);
         }
     }
 
-    /// Policies name programs at these points alone.
-    pub(super) fn retain_points(&mut self, keep: impl Fn(&HookPoint) -> bool) {
-        self.named.retain(|point, _| keep(point));
+    /// Policies name programs in these lanes alone.
+    pub(super) fn retain_lanes(&mut self, keep: impl Fn(&Lane) -> bool) {
+        self.named.retain(|lane, _| keep(lane));
         self.prepared.clear();
     }
 

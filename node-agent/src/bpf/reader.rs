@@ -20,11 +20,10 @@ use gatewatch_abi::{
         STAT_PROCESSES_FULL, STAT_STRINGS_UNREADABLE,
     },
 };
-use gatewatch_policy::plan::HookPoint;
 
 use self::cgroups::Cgroups;
 use super::{
-    Interruptible, LoadError,
+    Interruptible, Lane, LoadError,
     batch::{self, Table},
     fdinfo::{Missed, missed},
     shared::Shared,
@@ -165,11 +164,11 @@ impl Reader {
     }
 }
 
-/// A program that is attached to a hook point.
+/// A program that is attached to a hook point, for one of its lanes.
 #[derive(Clone, Debug)]
 pub struct Attached {
     /// Where.
-    pub point: HookPoint,
+    pub lane: Lane,
     pub(super) program: Arc<ProgramFd>,
 }
 

@@ -5,12 +5,12 @@ use aya::{
     maps::{Array, MapData},
 };
 use gatewatch_abi::{CountKey, Hierarchy, Process, Sizes, binary_id, consts::GENERATIONS};
-use gatewatch_policy::plan::HookPoint;
 
 use super::{
     LoadError,
     batch::Table,
     counts::Counts,
+    lane::Lane,
     maps::{NOEXIST, ignore_missing, take},
     processes,
     programs::Programs,
@@ -103,11 +103,11 @@ impl Shared {
     /// Keeps the paths of the programs that policies at a point name.
     pub(super) fn name_programs<'a>(
         &mut self,
-        point: &HookPoint,
+        lane: &Lane,
         paths: impl Iterator<Item = &'a Vec<u8>>,
         hash_key: u64,
     ) {
-        self.programs.name(point, paths, hash_key);
+        self.programs.name(lane, paths, hash_key);
     }
 
     /// Enters pods, and the cgroups in which there will be more.

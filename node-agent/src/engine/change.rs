@@ -7,14 +7,11 @@ use std::{
 };
 
 use gatewatch_abi::consts::{POLICY_SET_HOST, POLICY_SET_PENDING};
-use gatewatch_policy::{
-    match_tables::Tables,
-    plan::{HookPoint, Plan},
-};
+use gatewatch_policy::{match_tables::Tables, plan::Plan};
 
 use super::{Engine, Failure, Member};
 use crate::{
-    bpf::{Prepared, Reader},
+    bpf::{Lane, LoadError, Prepared, Reader},
     policy_key::PolicyKey,
 };
 
@@ -23,21 +20,38 @@ use crate::{
 pub struct Candidates {
     /// To run.
     pub plans: BTreeMap<PolicyKey, Plan>,
-    /// Not loadable.
+    /// Not loadable as they are. Those that run stay in `plans` as they run.
     pub failed: BTreeMap<PolicyKey, Failure>,
+}
+
+impl Candidates {
+    /// A policy can't be loaded as it is. The version of it that runs stays, so that a change of a policy never ends its
+    /// counting; if that is the version that can't be loaded, there is none.
+    pub(super) fn leave_out(
+        &mut self,
+        key: PolicyKey,
+        failure: Failure,
+        running: &BTreeMap<PolicyKey, Plan>,
+    ) {
+        match running.get(&key).filter(|plan| self.plans.get(&key) != Some(plan)) {
+            Some(plan) => self.plans.insert(key.clone(), plan.clone()),
+            None => self.plans.remove(&key),
+        };
+        self.failed.insert(key, failure);
+    }
 }
 
 /// Matchers that are loaded and not in use yet, see [`Engine::load`].
 pub struct Change {
     candidates: Candidates,
-    points: BTreeMap<HookPoint, Vec<Member>>,
-    prepared: Vec<(HookPoint, Prepared, Tables)>,
+    lanes: BTreeMap<Lane, Vec<Member>>,
+    prepared: Vec<(Lane, Prepared, Tables)>,
 }
 
 impl Engine {
     /// Loads what these policies, and no others, need to run. The verifier takes its time for that, and nothing is in use
-    /// yet: the policies that run continue to count as they do. Policies that can't be loaded move to
-    /// [`Candidates::failed`].
+    /// yet: the policies that run continue to count as they do. Policies that can't be loaded are in
+    /// [`Candidates::failed`], and stay as they run.
     ///
     /// All matchers of a change are loaded before the first is installed, so no policy ever runs in part.
     pub fn load(&mut self, mut candidates: Candidates) -> Change {
@@ -49,24 +63,32 @@ impl Engine {
                 .filter(|(_, plan)| plan.scope.host)
                 .map(|(key, _)| key.clone())
                 .collect();
+            if let Some(key) = self.follows_too_many(&candidates.plans) {
+                candidates.leave_out(key, LoadError::FollowSets.into(), &self.plans);
+                continue;
+            }
             let points = self.members(&candidates.plans);
-            match self.prepare(&points).and_then(|prepared| self.named(&points).map(|()| prepared)) {
-                Ok(prepared) => return Change { candidates, points, prepared },
-                Err((point, failure)) => match self.culprit(&point, &points[&point]) {
-                    Some((key, failure)) => {
-                        candidates.plans.remove(&key);
-                        candidates.failed.insert(key, failure);
-                    }
-                    None => self.give_up(&point, failure, &mut candidates),
+            let lanes = match self.place(points) {
+                Ok(lanes) => lanes,
+                Err((key, excess)) => {
+                    candidates.leave_out(key, excess.into(), &self.plans);
+                    continue;
+                }
+            };
+            match self.prepare(&lanes).and_then(|prepared| self.named(&lanes).map(|()| prepared)) {
+                Ok(prepared) => return Change { candidates, lanes, prepared },
+                Err((lane, failure)) => match self.culprit(&lane, &lanes[&lane]) {
+                    Some((key, failure)) => candidates.leave_out(key, failure, &self.plans),
+                    None => self.give_up(&lane, failure, &mut candidates),
                 },
             }
         }
     }
 
     /// Saves the meaning of new numbers: the next agent must know it before the kernel counts under them.
-    fn named(&self, points: &BTreeMap<HookPoint, Vec<Member>>) -> Result<(), (HookPoint, Failure)> {
-        match (self.save(), points.keys().next()) {
-            (Err(error), Some(point)) => Err((point.clone(), error.into())),
+    fn named(&self, lanes: &BTreeMap<Lane, Vec<Member>>) -> Result<(), (Lane, Failure)> {
+        match (self.save(), lanes.keys().next()) {
+            (Err(error), Some(lane)) => Err((lane.clone(), error.into())),
             _ => Ok(()),
         }
     }
@@ -81,20 +103,20 @@ impl Engine {
         change: Change,
         now: Instant,
     ) -> Result<BTreeMap<PolicyKey, Failure>, Candidates> {
-        let Change { mut candidates, points, prepared } = change;
-        if let Err((point, failure)) = self.install(prepared, points) {
-            self.give_up(&point, failure, &mut candidates);
+        let Change { mut candidates, lanes, prepared } = change;
+        if let Err((lane, failure)) = self.install(prepared, &lanes) {
+            self.give_up(&lane, failure, &mut candidates);
             return Err(candidates);
         }
-        self.rename(candidates.plans, now);
+        self.rename(candidates.plans, &lanes, now);
         self.applied = true;
         Ok(candidates.failed)
     }
 
     /// Removes from the kernel what no policy uses after a [`commit`](Self::commit), but for counts.
     pub fn detach_unused(&mut self) {
-        let points: BTreeSet<HookPoint> = self.installed.keys().cloned().collect();
-        self.bpf.retain(|point| points.contains(point));
+        let lanes: BTreeSet<Lane> = self.installed.keys().cloned().collect();
+        self.bpf.retain(|lane| lanes.contains(lane));
     }
 
     /// Removes the counts under numbers without a meaning: those that a [`commit`](Self::commit) or
@@ -105,7 +127,7 @@ impl Engine {
         if !self.applied || !self.has_unused {
             return;
         }
-        let known: HashSet<u32> = self.numbers.all().map(|(id, ..)| id).collect();
+        let known: HashSet<u32> = self.numbers.all().map(|number| number.id).collect();
         match self.bpf.remove_hooks(|hook| !known.contains(&hook), reader) {
             Ok(()) => self.has_unused = false,
             Err(error) => tracing::warn!(%error, "cannot remove the counts of deleted hooks"),

@@ -42,8 +42,23 @@ struct Known {
     id: u32,
     /// Not known of hooks that an agent of an earlier version has left.
     identity: Option<Identity>,
+    /// The lane of the point that its hook is in, or was in last; none before it has run.
+    lane: Option<u8>,
     /// Since when no hook has it.
     retired: Option<Instant>,
+}
+
+/// A number as it is saved.
+pub(super) struct Number<'a> {
+    pub(super) id: u32,
+    /// Its policy and point.
+    pub(super) point: &'a InPolicy<HookPoint>,
+    /// What makes its hook the same, where that is known.
+    pub(super) identity: Option<&'a Identity>,
+    /// The lane that its hook is in, if it has run.
+    pub(super) lane: Option<u8>,
+    /// Whether a hook has it.
+    pub(super) in_use: bool,
 }
 
 /// See the module's documentation.
@@ -72,17 +87,33 @@ impl Numbers {
             .map(|(number, identity)| {
                 number.unwrap_or_else(|| {
                     *last += 1;
-                    known.push(Known { id: *last, identity: Some(identity), retired: None });
+                    known.push(Known { id: *last, identity: Some(identity), lane: None, retired: None });
                     *last
                 })
             })
             .collect()
     }
 
-    /// A hook runs under its number.
-    pub(super) fn keep(&mut self, id: u32, point: &InPolicy<HookPoint>, hook: &HookPlan) {
+    /// The lane of a hook, if it is in one, and whether it selects the same events as when it was placed there.
+    pub(super) fn placed(&self, id: u32, point: &InPolicy<HookPoint>, hook: &HookPlan) -> (Option<u8>, bool) {
+        let Some(known) = self.known.get(point).into_iter().flatten().find(|known| known.id == id) else {
+            return (None, false);
+        };
+        let meaning = Identity::of(hook).meaning;
+        (known.lane, known.identity.as_ref().is_none_or(|identity| identity.meaning == meaning))
+    }
+
+    /// The lanes of numbers whose hooks aren't in the first one.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = (u32, u8)> {
+        let all = self.known.values().flatten();
+        all.filter_map(|known| Some((known.id, known.lane.filter(|lane| *lane != 0)?)))
+    }
+
+    /// A hook runs under its number, in this lane.
+    pub(super) fn keep(&mut self, id: u32, point: &InPolicy<HookPoint>, hook: &HookPlan, lane: u8) {
         if let Some(known) = self.known.get_mut(point).into_iter().flatten().find(|known| known.id == id) {
             known.identity = Some(Identity::of(hook));
+            known.lane = Some(lane);
             known.retired = None;
         }
     }
@@ -124,10 +155,16 @@ impl Numbers {
         self.last
     }
 
-    /// Every number with its policy and point, and, where that is known, its identity; and whether a hook has it.
-    pub(super) fn all(&self) -> impl Iterator<Item = (u32, &InPolicy<HookPoint>, Option<&Identity>, bool)> {
+    /// Every number with what is known of it.
+    pub(super) fn all(&self) -> impl Iterator<Item = Number<'_>> {
         self.known.iter().flat_map(|(point, all)| {
-            all.iter().map(move |known| (known.id, point, known.identity.as_ref(), known.retired.is_none()))
+            all.iter().map(move |known| Number {
+                id: known.id,
+                point,
+                identity: known.identity.as_ref(),
+                lane: known.lane,
+                in_use: known.retired.is_none(),
+            })
         })
     }
 
@@ -142,12 +179,12 @@ impl Numbers {
         id: u32,
         point: InPolicy<HookPoint>,
         identity: Option<Identity>,
-        in_use: bool,
+        (lane, in_use): (Option<u8>, bool),
         now: Instant,
     ) {
         self.continue_after(id);
         let retired = (!in_use).then_some(now);
-        self.known.entry(point).or_default().push(Known { id, identity, retired });
+        self.known.entry(point).or_default().push(Known { id, identity, lane, retired });
     }
 }
 
@@ -240,7 +277,7 @@ mod tests {
             let scope = Arc::new(Scope::default());
             let mut hooks = Hooks::new();
             for (id, plan) in ids.iter().zip(plans) {
-                self.numbers.keep(*id, &point(), plan);
+                self.numbers.keep(*id, &point(), plan, 0);
                 let point = Arc::new(point().at);
                 let hook = Hook { policy: "p".into(), namespace: None, point, scope: scope.clone() };
                 hooks.insert(*id, hook);
@@ -299,11 +336,11 @@ mod tests {
     #[test]
     fn hooks_of_an_earlier_version_go_on_where_they_are_alone() {
         let mut policy = Policy::new();
-        policy.numbers.restore(7, point(), None, true, policy.now);
+        policy.numbers.restore(7, point(), None, (Some(0), true), policy.now);
         assert_eq!(policy.becomes(&[(0, 10)]), [7]);
         let mut policy = Policy::new();
-        policy.numbers.restore(7, point(), None, true, policy.now);
-        policy.numbers.restore(8, point(), None, true, policy.now);
+        policy.numbers.restore(7, point(), None, (Some(0), true), policy.now);
+        policy.numbers.restore(8, point(), None, (Some(0), true), policy.now);
         assert_eq!(policy.becomes(&[(0, 10), (1, 11)]), [9, 10]);
         assert_eq!(policy.numbers.retired().collect::<Vec<_>>(), [7, 8]);
     }

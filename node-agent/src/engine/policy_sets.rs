@@ -3,12 +3,11 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use gatewatch_abi::consts::{POLICY_SET_HOST, POLICY_SET_PENDING};
-use gatewatch_policy::plan::HookPoint;
 
 use super::{Engine, Installed};
 use crate::{
     attribution::{Owner, Selection, selection},
-    bpf::LoadError,
+    bpf::{Lane, LoadError},
     policy_key::PolicyKey,
 };
 
@@ -76,7 +75,7 @@ impl Engine {
 
     /// Tells every function which cgroups none of its policies watches.
     fn leave_unwatched(&mut self) -> Result<(), LoadError> {
-        for (point, installed) in &self.installed {
+        for (lane, installed) in &self.installed {
             let words = installed.tables.config.words as usize;
             let is_empty =
                 |policy_set: usize| {
@@ -89,7 +88,7 @@ impl Engine {
                 **policy_set != POLICY_SET_PENDING
                     && empty.get(**policy_set as usize).copied().unwrap_or(false)
             });
-            self.bpf.set_unwatched(point, unwatched.map(|(cgroup, _)| *cgroup))?;
+            self.bpf.set_unwatched(lane, unwatched.map(|(cgroup, _)| *cgroup))?;
         }
         Ok(())
     }
@@ -116,32 +115,32 @@ impl Engine {
             self.policy_sets[policy_set] = set;
         }
         self.save()?;
-        let points: Vec<HookPoint> = self.installed.keys().cloned().collect();
-        for point in points {
-            self.add_policy_set(&point, policy_set)?;
+        let lanes: Vec<Lane> = self.installed.keys().cloned().collect();
+        for lane in lanes {
+            self.add_policy_set(&lane, policy_set)?;
         }
         Ok(u32::try_from(policy_set).unwrap_or(POLICY_SET_PENDING))
     }
 
-    /// Brings a new policy set into a function's matcher: into a row that was kept for it, or with a new program.
-    fn add_policy_set(&mut self, point: &HookPoint, policy_set: usize) -> Result<(), LoadError> {
-        let Some(installed) = self.installed.get(point) else { return Ok(()) };
+    /// Brings a new policy set into a lane's matcher: into a row that was kept for it, or with a new program.
+    fn add_policy_set(&mut self, lane: &Lane, policy_set: usize) -> Result<(), LoadError> {
+        let Some(installed) = self.installed.get(lane) else { return Ok(()) };
         let members = installed.members.clone();
         // What was built before can be built with one policy set more.
-        let Ok(tables) = self.tables(point, &members) else { return Ok(()) };
+        let Ok(tables) = self.tables(&lane.point, &members) else { return Ok(()) };
         let words = tables.config.words as usize;
         if tables.rows.len() == installed.tables.rows.len() && tables.config == installed.tables.config {
             let row = &tables.rows[policy_set * words..][..words];
             self.bpf.set_policy_set_row(
-                point,
+                lane,
                 u32::try_from(policy_set).unwrap_or(POLICY_SET_PENDING),
                 row,
             )?;
         } else {
-            let prepared = self.bpf.prepare(point, &tables)?;
-            self.bpf.install(point, prepared)?;
+            let prepared = self.bpf.prepare(lane, &tables)?;
+            self.bpf.install(lane, prepared)?;
         }
-        self.installed.insert(point.clone(), Installed { members, tables });
+        self.installed.insert(lane.clone(), Installed { members, tables });
         Ok(())
     }
 }

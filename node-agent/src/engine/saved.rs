@@ -15,7 +15,7 @@ use super::{
     numbers::{Identity, Numbers},
 };
 use crate::{
-    bpf::LoadError,
+    bpf::{Lane, LoadError},
     policy_key::PolicyKey,
     series::{Hook, Hooks, InPolicy},
     upgrade::{self, SavedId},
@@ -46,11 +46,19 @@ struct SavedHook {
     id: u32,
     of: InPolicy<HookPoint>,
     identity: Option<Identity>,
+    /// The lane that it is in; none where it has never run. Agents that knew no lanes had the first one.
+    #[serde(default = "first_lane")]
+    lane: Option<u8>,
     /// False: the policy has it no more, and its last counts may not have been read.
     in_use: bool,
     /// Whom the policy watched when it was last applied; none before that. What was counted by then is given to pods by
     /// this, whatever the policy says when the next agent reads it.
     scope: Option<Scope>,
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "the default of a field")]
+const fn first_lane() -> Option<u8> {
+    Some(0)
 }
 
 /// What is read again.
@@ -72,7 +80,7 @@ impl Saved {
             let at = upgrade::point(saved.site.0, saved.site.1);
             let PolicyKey { namespace, name } = saved.policy;
             let of = InPolicy { namespace, policy: name, at };
-            SavedHook { id: saved.id, of, identity: None, in_use: true, scope: saved.scope }
+            SavedHook { id: saved.id, of, identity: None, lane: Some(0), in_use: true, scope: saved.scope }
         });
         for saved in earlier.chain(std::mem::take(&mut self.hooks)) {
             if let Some(scope) = saved.scope {
@@ -84,7 +92,8 @@ impl Saved {
                 };
                 restored.hooks.insert(saved.id, hook);
             }
-            restored.numbers.restore(saved.id, saved.of, saved.identity, saved.in_use, now);
+            let placed = (saved.lane, saved.in_use);
+            restored.numbers.restore(saved.id, saved.of, saved.identity, placed, now);
         }
         restored.gaps = upgrade::gaps(&gaps, &restored.hooks);
         restored.gaps.extend(std::mem::take(&mut self.gaps));
@@ -100,12 +109,13 @@ impl Engine {
             hooks: self
                 .numbers
                 .all()
-                .map(|(id, of, identity, in_use)| SavedHook {
-                    id,
-                    of: of.clone(),
-                    identity: identity.cloned(),
-                    in_use,
-                    scope: self.hooks.get(&id).map(|hook| (*hook.scope).clone()),
+                .map(|number| SavedHook {
+                    id: number.id,
+                    of: number.point.clone(),
+                    identity: number.identity.cloned(),
+                    lane: number.lane,
+                    in_use: number.in_use,
+                    scope: self.hooks.get(&number.id).map(|hook| (*hook.scope).clone()),
                 })
                 .collect(),
             gaps: self.gaps.iter().map(|(label, gap)| (label.clone(), *gap)).collect(),
@@ -124,7 +134,15 @@ impl Engine {
         let Some(bytes) = self.bpf.saved()? else { return Ok(()) };
         let mut saved: Saved = serde_json::from_slice(&bytes).map_err(LoadError::SavedState)?;
         let Restored { numbers, hooks, gaps } = saved.restore(Instant::now());
-        self.before = numbers.all().filter(|(.., in_use)| *in_use).map(|(_, of, ..)| of.clone()).collect();
+        self.before = numbers
+            .all()
+            .filter(|number| number.in_use)
+            .filter_map(|number| {
+                let InPolicy { namespace, policy, at } = number.point.clone();
+                let at = Lane { point: at, number: number.lane? };
+                Some(InPolicy { namespace, policy, at })
+            })
+            .collect();
         (self.numbers, self.hooks, self.gaps) = (numbers, Arc::new(hooks), gaps);
         if saved.policy_sets.len() >= self.policy_sets.len() {
             self.policy_sets = saved.policy_sets;
@@ -137,15 +155,16 @@ impl Engine {
 
     /// Notes how long nothing counted for hooks that an earlier agent had and that could not stay when it ended. To be
     /// called once, when the first policies are installed.
-    pub(super) fn note_gaps(&mut self, members: &BTreeMap<HookPoint, Vec<Member>>) {
+    pub(super) fn note_gaps(&mut self, lanes: &BTreeMap<Lane, Vec<Member>>) {
         let before = std::mem::take(&mut self.before);
         let Some(away) = self.bpf.away() else { return };
         let mut labels = BTreeSet::new();
-        for (point, members) in members.iter().filter(|(point, _)| !self.bpf.adopted(point)) {
+        for (lane, members) in lanes.iter().filter(|(lane, _)| !self.bpf.adopted(lane)) {
             // Where the earlier agent's maps had another layout, nothing is known of its hooks: all may have been there.
             let was_there =
-                |member: &&Member| !self.restored || before.contains(&member.policy.at(point.clone()));
-            labels.extend(members.iter().filter(was_there).map(|member| member.policy.at(point.label())));
+                |member: &&Member| !self.restored || before.contains(&member.policy.at(lane.clone()));
+            labels
+                .extend(members.iter().filter(was_there).map(|member| member.policy.at(lane.point.label())));
         }
         if !labels.is_empty() {
             let hooks = labels.len();
@@ -194,7 +213,8 @@ mod tests {
         );
         assert!(hooks[&3].scope.host && !hooks[&5].scope.host);
         assert_eq!(numbers.last(), 8);
-        let mut ids: Vec<u32> = numbers.all().map(|(id, .., in_use)| if in_use { id } else { 0 }).collect();
+        let mut ids: Vec<u32> =
+            numbers.all().map(|number| if number.in_use { number.id } else { 0 }).collect();
         ids.sort_unstable();
         assert_eq!(ids, [3, 5, 6, 8]);
         let label = InPolicy {
@@ -214,12 +234,13 @@ mod tests {
             next_id: 9,
             hooks: numbers
                 .all()
-                .map(|(id, of, identity, _)| SavedHook {
-                    id,
-                    of: of.clone(),
-                    identity: identity.cloned(),
-                    in_use: id != 5,
-                    scope: hooks.get(&id).map(|hook| (*hook.scope).clone()),
+                .map(|number| SavedHook {
+                    id: number.id,
+                    of: number.point.clone(),
+                    identity: number.identity.cloned(),
+                    lane: (number.id != 6).then_some(2),
+                    in_use: number.id != 5,
+                    scope: hooks.get(&number.id).map(|hook| (*hook.scope).clone()),
                 })
                 .collect(),
             gaps: gaps.clone().into_iter().collect(),
@@ -229,6 +250,11 @@ mod tests {
         saved = serde_json::from_slice(&bytes).unwrap();
         let again = saved.restore(Instant::now());
         assert_eq!((again.hooks, again.gaps), (hooks, gaps));
+        let lanes = again.numbers.all().map(|number| (number.id, number.lane)).collect::<BTreeMap<_, _>>();
+        assert_eq!(
+            lanes.into_iter().collect::<Vec<_>>(),
+            [(3, Some(2)), (5, Some(2)), (6, None), (8, Some(2))]
+        );
         assert_eq!(again.numbers.retired().collect::<Vec<_>>(), [5]);
         assert_eq!(again.numbers.last(), 8);
     }

@@ -16,7 +16,7 @@ use gatewatch_abi::{
 
 use super::{
     builder::{Builder, Numbered, negated},
-    excess::{Excess, MAX_BREAKS},
+    excess::{Excess, MAX_BREAKS, MAX_VALUES},
 };
 use crate::{
     evaluate::{self, Value},
@@ -158,8 +158,7 @@ impl<'a> Builder<'a> {
         starts.retain(|start| (min..=max).contains(start));
         starts.sort_unstable();
         starts.dedup();
-        // Bounds the work; a hash map could hold more single values, but no policy has that many.
-        if starts.len() > 65_536 {
+        if starts.len() > MAX_VALUES {
             return Err(Excess::Ranges);
         }
         let mut intervals: Vec<(i128, i128, u32)> = Vec::with_capacity(starts.len());

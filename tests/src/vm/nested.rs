@@ -68,8 +68,8 @@ pub(super) fn filters_on_return() {
     }
     let counts = kernel.counts();
     let mut missed: BTreeMap<String, u64> = BTreeMap::new();
-    for (point, times) in kernel.engine.view().missed() {
-        *missed.entry(point.symbol().unwrap_or_default().to_owned()).or_default() += times;
+    for (lane, times) in kernel.engine.view().missed() {
+        *missed.entry(lane.point.symbol().unwrap_or_default().to_owned()).or_default() += times;
     }
     println!("of {made} calls for each file: {counts:?}, missed {missed:?}, nested {:?}", nested(&kernel));
     // What fexit misses is known, but not of which file. Whoever starts a program reads files, too.

@@ -2,13 +2,12 @@
 
 use std::time::Instant;
 
-use gatewatch_policy::plan::HookPoint;
 use serde::{Deserialize, Serialize};
 
 use super::Ledger;
 use crate::{
     attribution::SavedAttribution,
-    bpf::LoadError,
+    bpf::{Lane, LoadError},
     series::{InPolicy, SavedSeries, SavedTotals, SavingSeries},
     upgrade,
 };
@@ -20,9 +19,9 @@ struct Saving<'a> {
     attribution: SavedAttribution,
     overflow: SavedTotals<u32>,
     unattributed: SavedTotals<u32>,
-    missed_by_point: SavedTotals<InPolicy<HookPoint>>,
+    missed_by_point: SavedTotals<InPolicy<Lane>>,
     gaps_by_label: SavedTotals<InPolicy<String>>,
-    unknown: SavedTotals<(u32, InPolicy<HookPoint>)>,
+    unknown: SavedTotals<(u32, InPolicy<Lane>)>,
 }
 
 /// As it is read.
@@ -33,9 +32,9 @@ struct Saved {
     attribution: SavedAttribution,
     overflow: SavedTotals<u32>,
     unattributed: SavedTotals<u32>,
-    missed_by_point: SavedTotals<InPolicy<HookPoint>>,
+    missed_by_point: SavedTotals<InPolicy<Lane>>,
     gaps_by_label: SavedTotals<InPolicy<String>>,
-    unknown: SavedTotals<(u32, InPolicy<HookPoint>)>,
+    unknown: SavedTotals<(u32, InPolicy<Lane>)>,
     /// What an agent of layout 4 has missed, by the first hook of each policy and symbol.
     missed: Option<SavedTotals<u32>>,
     /// Its gaps, likewise.

@@ -10,9 +10,8 @@ use crate::vm::this;
 
 pub(super) const NAMESPACES: [&str; 2] = ["red", "blue"];
 pub(super) const ORGS: [&str; 3] = ["a", "b", "c"];
-/// Hooks on one function, with as many selectors as a hook may have: together more than its matcher has room for.
-const TOO_MANY: usize = 17;
-const SELECTORS: u32 = 64;
+/// Sets of programs whose children are followed: more than a node can follow.
+const TOO_MANY: u32 = 65;
 /// A hook that every agent refuses.
 pub(super) const UNKNOWN_FUNCTION: &str = "  - call: no_such_function\n    syscall: false\n";
 
@@ -211,10 +210,16 @@ impl Spec {
         spec
     }
 
-    /// One that is right, and can't be loaded.
-    pub(super) fn too_big(name: &str) -> Self {
-        let hook = Hook { on: On::Gid, values: vec![0], followed: None, filler: SELECTORS - 1 };
-        Self { name: name.to_owned(), whom: Whom::Org(ORGS[0]), tag: 0, hooks: vec![hook; TOO_MANY] }
+    /// The same policy as one that is right, and can't be loaded.
+    pub(super) fn too_big(&self) -> Self {
+        let on = [On::Uid, On::Gid, On::Read];
+        let hook = |(number, on): (u32, &On)| Hook {
+            on: *on,
+            values: vec![0],
+            followed: Some(10_000 + number),
+            filler: 0,
+        };
+        Self { hooks: (0..TOO_MANY).zip(on.iter().cycle()).map(hook).collect(), ..self.clone() }
     }
 
     pub(super) fn text(&self) -> String {

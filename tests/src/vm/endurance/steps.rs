@@ -88,9 +88,12 @@ impl World {
                 ("no YAML", Some("kind: [TracingPolicy\n".to_owned()), Some(file))
             }
             76..80 => {
+                // What ran before stays until the agent ends.
+                let lasts = kept.is_none();
+                let text = kept.as_ref().unwrap_or(&spec).too_big().text();
                 let file =
-                    File { state: Some("failed"), broken: false, in_force: None, too_big: true, lasts: true };
-                ("too big", Some(Spec::too_big(&name).text()), Some(file))
+                    File { state: Some("failed"), broken: false, in_force: kept, too_big: true, lasts };
+                ("too big", Some(text), Some(file))
             }
             _ => ("removed", None, None),
         };
@@ -277,7 +280,8 @@ impl World {
             .filter(|(_, file)| !file.lasts)
             .map(|(name, file)| {
                 let state = if file.broken { None } else { file.state };
-                (name.clone(), File { state, in_force: None, too_big: false, lasts: true, ..file.clone() })
+                let too_big = file.too_big && file.state == Some("failed") && !file.broken;
+                (name.clone(), File { state, in_force: None, too_big, lasts: true, ..file.clone() })
             })
             .collect();
         for (name, file) in lost {

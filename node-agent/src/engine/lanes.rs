@@ -1,0 +1,58 @@
+//! Divides the hooks of each point among its lanes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gatewatch_abi::consts::MAX_FOLLOW_SETS;
+use gatewatch_policy::{
+    lanes::{self, Candidate},
+    match_tables::Excess,
+    plan::{HookPoint, Plan},
+};
+
+use super::{Engine, Member};
+use crate::{bpf::Lane, policy_key::PolicyKey};
+
+impl Engine {
+    /// The first policy with which there are more sets of followed programs than a node can follow. Those that run come
+    /// first.
+    pub(super) fn follows_too_many(&self, wanted: &BTreeMap<PolicyKey, Plan>) -> Option<PolicyKey> {
+        let (run, rest): (Vec<_>, Vec<_>) =
+            wanted.iter().partition(|(key, plan)| self.plans.get(*key) == Some(*plan));
+        let mut followed = BTreeSet::new();
+        run.into_iter()
+            .chain(rest)
+            .find(|(_, plan)| {
+                let new: BTreeSet<_> = lanes::followed(&plan.hooks).collect();
+                let fits = followed.union(&new).count() <= MAX_FOLLOW_SETS;
+                if fits {
+                    followed.extend(new);
+                }
+                !fits
+            })
+            .map(|(key, _)| key.clone())
+    }
+
+    /// Gives each hook its lane. If there is none for one of them, the answer is its policy.
+    pub(super) fn place(
+        &self,
+        points: BTreeMap<HookPoint, Vec<Member>>,
+    ) -> Result<BTreeMap<Lane, Vec<Member>>, (PolicyKey, Excess)> {
+        let mut placed: BTreeMap<Lane, Vec<Member>> = BTreeMap::new();
+        for (point, members) in points {
+            let candidates: Vec<Candidate<'_>> = members
+                .iter()
+                .map(|member| {
+                    let of = member.policy.at(point.clone());
+                    let (lane, same) = self.numbers.placed(member.id, &of, &member.plan);
+                    Candidate { plan: &member.plan, lane, same }
+                })
+                .collect();
+            let numbers = lanes::place(&candidates)
+                .map_err(|unplaced| (members[unplaced.index].policy.clone(), unplaced.excess))?;
+            for (member, number) in members.into_iter().zip(numbers) {
+                placed.entry(Lane { point: point.clone(), number }).or_default().push(member);
+            }
+        }
+        Ok(placed)
+    }
+}
