@@ -10,6 +10,10 @@
 mod place;
 #[cfg(test)]
 mod tests;
+mod together;
 mod usage;
 
-pub use self::place::{Candidate, Unplaced, fits_alone, followed, place};
+pub use self::{
+    place::{Candidate, Unplaced, fits_alone, followed, place},
+    together::fits_beside,
+};

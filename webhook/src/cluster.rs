@@ -36,6 +36,7 @@ use crate::{
     },
     kernels::{self, Kernels, Node, ReportedKernel, Shipped},
     modes::Modes,
+    plans::Plans,
     status::{confirm::AgentPods, lease::Leadership},
 };
 
@@ -103,6 +104,9 @@ pub struct Cluster {
     loaded: Mutex<Loaded>,
     admissions: Mutex<Admissions>,
     kernels: ArcSwap<Kernels>,
+    plans: ArcSwap<Plans>,
+    /// Held while `plans` is replaced, so that no change is lost. Decisions do not wait for it.
+    replacing_plans: Mutex<()>,
     shipped: Shipped,
     modes: ArcSwap<Modes>,
     /// Whether the `ConfigMap` of modes is invalid, so that the previous modes stay in force.
@@ -121,7 +125,7 @@ pub struct Cluster {
 impl Default for Cluster {
     fn default() -> Self {
         let shipped = kernels::shipped();
-        let kernels = Kernels::new(&BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new(), &shipped);
+        let kernels = Arc::new(Kernels::new(&BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new(), &shipped));
         let mut index = Index::default();
         index.know_loaded(true);
         Self {
@@ -132,7 +136,9 @@ impl Default for Cluster {
             agent_pods: RwLock::default(),
             loaded: Mutex::default(),
             admissions: Mutex::default(),
-            kernels: ArcSwap::from_pointee(kernels),
+            plans: ArcSwap::from_pointee(Plans::new(Arc::clone(&kernels), [])),
+            replacing_plans: Mutex::default(),
+            kernels: ArcSwap::new(kernels),
             shipped,
             modes: ArcSwap::default(),
             modes_rejected: AtomicBool::new(false),
@@ -173,6 +179,18 @@ impl Cluster {
     /// The currently known kernels.
     pub fn kernels(&self) -> Arc<Kernels> {
         self.kernels.load_full()
+    }
+
+    /// The plans of all policies.
+    pub fn plans(&self) -> Arc<Plans> {
+        self.plans.load_full()
+    }
+
+    /// Compiles what is new. It takes its time, so no decision waits for it.
+    fn replace_plans(&self) {
+        let _replacing = self.replacing_plans.lock();
+        let plans = self.plans.load().with(self.kernels(), self.policies());
+        self.plans.store(Arc::new(plans));
     }
 
     /// All policies.
@@ -247,6 +265,8 @@ impl Cluster {
                 self.set_loaded(&mut index, policies.values());
             }
         }
+        drop((policies, index));
+        self.replace_plans();
         self.bump_version();
     }
 
@@ -281,6 +301,7 @@ impl Cluster {
         let kernels = Kernels::new(&self.nodes.read(), &reports, profiles, &self.shipped);
         let caveat = kernels.caveat();
         let before = self.kernels.swap(Arc::new(kernels)).caveat();
+        self.replace_plans();
         // Logged once, and again after it changes.
         let logged = self.caveat_logged.swap(true, Ordering::Relaxed) && caveat == before;
         if let Some(caveat) = caveat.filter(|_| !logged) {

@@ -58,8 +58,6 @@ pub struct Gate {
 /// Comparisons of words that one request may cost: less than a second of one processor. Checks that decide about
 /// required coverage are never left out.
 pub const WORK: u64 = 400_000;
-/// Hooks of one policy, times kernels, that one request may compile.
-pub const COMPILED_HOOKS: usize = 4000;
 
 /// The result of checking a request.
 #[derive(Debug)]

@@ -9,14 +9,19 @@ pub mod sync;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
+use gatewatch_coverage::IndexedPolicy;
 use gatewatch_kernel::{Arch, Profile};
 use gatewatch_policy::{
     assess::{self, Against, Checked, Fleet},
     compile::Environment,
     diagnostic::Diagnostic,
-    model::NamespaceKind,
+    model::{NamespaceKind, Policy},
+    plan::Plan,
     selection::Selection,
 };
+
+/// Hooks of one policy, times kernels, that one request may compile.
+const COMPILED_HOOKS: usize = 4000;
 
 /// The data of a node in the API server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -187,6 +192,20 @@ impl Kernels {
     /// The diagnostics of a policy on these kernels. A diagnostic of all kernels is reported once. One of some kernels is
     /// a warning that names their nodes.
     pub fn assess(&self, checked: &Checked, selection: &Selection) -> Vec<Diagnostic> {
+        self.compile(checked, selection).0
+    }
+
+    /// Whether a policy is small enough to be compiled for these kernels in a request.
+    pub fn can_compile(&self, policy: &Policy) -> bool {
+        IndexedPolicy::hook_count(policy).saturating_mul(self.list.len()) <= COMPILED_HOOKS
+    }
+
+    /// The same as [`assess`](Self::assess), and the policy's plan on each kernel that it runs on.
+    pub fn compile(
+        &self,
+        checked: &Checked,
+        selection: &Selection,
+    ) -> (Vec<Diagnostic>, Vec<Option<Arc<Plan>>>) {
         let kernels = self.list.iter().map(|kernel| assess::Kernel {
             name: &kernel.release,
             environment: Environment { kernel: &kernel.profile, host_namespaces: &self.host_namespaces },
@@ -196,7 +215,17 @@ impl Kernels {
         let kernels: Vec<assess::Kernel<'_>> = kernels.collect();
         let fleet = Fleet::Cluster { unknown: self.unknown() };
         // The API server has checked the schema.
-        checked.assess(&Against { selection, schemas: None, kernels: &kernels, fleet }).0
+        checked.assess(&Against { selection, schemas: None, kernels: &kernels, fleet })
+    }
+
+    /// Whether two policies may run on one node of a kernel, by its number: their `nodeSelector` decides.
+    pub fn meet(&self, kernel: usize, one: &Policy, other: &Policy) -> bool {
+        let Some(kernel) = self.list.get(kernel) else { return false };
+        let selects = |policy: &Policy, labels: &BTreeMap<String, String>| {
+            policy.spec.node_selector.as_ref().is_none_or(|selector| selector.matches(labels))
+        };
+        kernel.source == Source::Assumed
+            || kernel.nodes.iter().any(|labels| selects(one, labels) && selects(other, labels))
     }
 }
 

@@ -18,6 +18,7 @@ pub mod http;
 pub mod kernels;
 pub mod metrics;
 pub mod modes;
+pub mod plans;
 pub mod registration;
 pub mod review;
 pub mod run;

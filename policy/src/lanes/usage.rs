@@ -115,6 +115,9 @@ impl Integer {
 pub(super) struct Usage<'a> {
     /// How many selectors each hook has, by its place among all hooks of the point.
     selectors: BTreeMap<usize, usize>,
+    /// Selectors of all hooks, and of the hook that has the most.
+    total: usize,
+    most: usize,
     integers: BTreeMap<Field, Integer>,
     texts: BTreeSet<Field>,
     addresses: BTreeSet<Field>,
@@ -159,6 +162,8 @@ impl<'a> Usage<'a> {
     /// Adds a hook.
     pub(super) fn add(&mut self, index: usize, needs: &Needs<'a>) {
         self.selectors.insert(index, needs.selectors);
+        self.total += needs.selectors;
+        self.most = self.most.max(needs.selectors);
         for (field, more) in &needs.integers {
             let known = self.integers.entry(*field).or_default();
             known.ranges |= more.ranges;
@@ -173,6 +178,11 @@ impl<'a> Usage<'a> {
 
     /// The length of a row with this hook: the selectors of one hook are in one word.
     fn bits_with(&self, index: usize, selectors: usize) -> usize {
+        // The usual case: no hook needs more than its bit, and none is moved to the next word.
+        let total: usize = self.total + selectors;
+        if total > MAX_SELECTORS || self.most.max(selectors) <= 1 {
+            return total;
+        }
         let word = WORD_BITS as usize;
         let before = self.selectors.range(..index);
         let after = self.selectors.range(index..);

@@ -9,7 +9,7 @@ use gatewatch_policy::{
 };
 use serde_json::value::RawValue;
 
-use super::{COMPILED_HOOKS, CheckResult, Gate};
+use super::{CheckResult, Gate};
 use crate::{
     cluster::{AdmittedChange, StoredPolicy},
     review::{Operation, Request},
@@ -59,9 +59,11 @@ impl Gate {
         let stored = match StoredPolicy::check(new) {
             Ok(stored) => {
                 let kernels = self.cluster.kernels();
-                let hooks = IndexedPolicy::hook_count(stored.policy());
-                if hooks.saturating_mul(kernels.list().len()) <= COMPILED_HOOKS {
-                    result.diagnostics = kernels.assess(&stored.checked, selection);
+                if kernels.can_compile(stored.policy()) {
+                    let (found, plans) = kernels.compile(&stored.checked, selection);
+                    result.diagnostics = found;
+                    let beside = self.cluster.plans().fits_beside(&stored, &kernels, &plans);
+                    result.diagnostics.extend(beside.and_then(|found| selection.apply(found)));
                 } else {
                     result.unchecked.push("kernels");
                 }
