@@ -102,7 +102,7 @@ pub struct Series {
     /// How many each policy has, without those of overflow.
     of_policy: HashMap<Name, usize>,
     /// How many each policy and pod (namespace and name) has, likewise.
-    of_pod: HashMap<(Name, Name, Name), usize>,
+    of_pod: HashMap<(Name, Name, Name), u32>,
     /// The kernel's number at the last fold, by hook, cgroup id and binary.
     last: HashMap<(u32, u64, u64), u64>,
     held: HashMap<Held, Waiting>,

@@ -44,7 +44,8 @@ fn counts(value: u64) -> impl Iterator<Item = Count<'static>> {
 }
 
 /// A node has tens of thousands of series, so each byte of one counts. A hash map is between half and seven eighths full;
-/// here it is three quarters. Eight of the bytes are the time of the last event.
+/// here it is three quarters. Each series here is the only one of its policy and pod, so the table of how many these have,
+/// which is the smaller the more programs a pod runs, is as large as it can be: 22 of the bytes.
 #[test]
 fn a_series_takes_little() {
     let now = Instant::now();
@@ -77,7 +78,7 @@ fn a_series_takes_little() {
         if left.is_empty() {
             let each = all / (PODS * u64::from(POLICIES));
             println!("{each} bytes a series");
-            assert!(each <= 130, "{each} bytes a series");
+            assert!(each <= 150, "{each} bytes a series");
         }
         drop(samples);
         series.fold([], &Hooks::new(), &known, now);
@@ -85,7 +86,7 @@ fn a_series_takes_little() {
         left.push(resident().saturating_sub(before));
     }
     // What was needed for them goes with them, but for what the allocator keeps at the end of its heap, and that doesn't
-    // grow: the samples were 5 MiB, the series 12.
+    // grow: the samples were 5 MiB, the series 14.
     println!("{left:?} bytes are left");
     assert!(left.iter().all(|left| *left < 6 << 20), "{left:?} bytes are left");
     assert!(left[2] <= left[0].max(left[1]) + (256 << 10), "{left:?} bytes are left");

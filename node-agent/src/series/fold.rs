@@ -151,7 +151,7 @@ impl Series {
         if binary != overflow && !self.exported.contains_key(&key) {
             let of_policy = self.of_policy.entry(policy).or_default();
             let of_pod = self.of_pod.entry(key.policy_and_pod()).or_default();
-            if uid.is_some() && *of_pod >= self.limits.per_pod {
+            if uid.is_some() && usize::try_from(*of_pod).is_ok_and(|of_pod| of_pod >= self.limits.per_pod) {
                 key.binary = overflow;
             } else if *of_policy < self.limits.per_policy {
                 *of_policy += 1;
