@@ -44,7 +44,10 @@ unsafe fn count<const APART: bool>(mut bits: u64, first: u32, task: *mut Task) {
             if APART {
                 // SAFETY: the caller's promise.
                 let (cgroup, binary) = unsafe { ((*task).cgroup, (*task).binary) };
-                increment_apart(action.hook, cgroup, binary);
+                if increment_apart(action.hook, cgroup, binary) == 0 {
+                    // Not called there: the verifier adds up the stacks of functions that call each other.
+                    count_first(cgroup, binary, action.hook);
+                }
             } else {
                 // SAFETY: the caller's promise.
                 unsafe { increment(task, action.hook) }
@@ -75,9 +78,9 @@ pub unsafe fn count_word<const APART: bool>(bits: u64, first: u32, task: *mut Ta
     }
 }
 
-/// The same as [`increment`]. A function that other objects could call, as its name says, is checked by the verifier once,
-/// and not for each of 1,024 bits; so it can be given numbers alone, and finds what is remembered of the task again, which
-/// `event` has just made sure of.
+/// The same as [`increment`] for a count that there is: 1; else 0. A function that other objects could call, as its name
+/// says, is checked by the verifier once, and not for each of 1,024 bits; so it can be given numbers alone, and finds what is
+/// remembered of the task again, which `event` has just made sure of.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn increment_apart(hook: u32, cgroup: u64, binary: u64) -> u32 {
@@ -94,17 +97,24 @@ pub extern "C" fn increment_apart(hook: u32, cgroup: u64, binary: u64) -> u32 {
             }
         }
     }
-    if hot.is_null() {
-        add_one(search(cgroup, binary, hook), hook);
+    if !hot.is_null() {
+        // SAFETY: a map's value.
+        let place = remembered(unsafe { core::ptr::read_volatile(hot) }, hook);
+        if place != NOWHERE {
+            add(place);
+            return 1;
+        }
+    }
+    let place = known(&CountKey { cgroup, binary, hook, pad: 0 });
+    if place == NOWHERE {
         return 0;
     }
-    // SAFETY: a map's value.
-    let place = remembered(unsafe { core::ptr::read_volatile(hot) }, hook);
-    let place = if place == NOWHERE { search(cgroup, binary, hook) } else { place };
-    // SAFETY: as above.
-    unsafe { remember(hot, hook, place) };
-    add_one(place, hook);
-    0
+    if !hot.is_null() {
+        // SAFETY: as above.
+        unsafe { remember(hot, hook, place) };
+    }
+    add(place);
+    1
 }
 
 /// The number of the lowest bit that is set; there is one. (The compiler multiplies and looks into a table, as the processor's
@@ -147,21 +157,19 @@ unsafe fn increment(task: *mut Task, hook: u32) {
     // SAFETY: the caller's promise; inside the array.
     unsafe {
         let hot = (&raw mut (*task).hot).cast::<u64>().add((hook & 1) as usize);
-        let mut place = remembered(core::ptr::read_volatile(hot), hook);
+        let place = remembered(core::ptr::read_volatile(hot), hook);
         if place == NOWHERE {
-            place = found((*task).cgroup, (*task).binary, hook);
+            let place = search((*task).cgroup, (*task).binary, hook);
             remember(hot, hook, place);
+        } else {
+            add(place);
         }
-        add_one(place, hook);
     }
 }
 
-/// Adds one to the count at a place; where there is none, to the hook's overflow counter, which was made with the hook.
+/// Adds one to the count at a place.
 #[inline(always)]
-fn add_one(mut place: u32, hook: u32) {
-    if place == NOWHERE {
-        place = known(CountKey { cgroup: OVERFLOW, binary: OVERFLOW, hook, pad: 0 });
-    }
+fn add(place: u32) {
     match VALUES.get_ptr_mut(place) {
         // SAFETY: this CPU's own slot.
         Some(value) => unsafe { *value += 1 },
@@ -171,47 +179,58 @@ fn add_one(mut place: u32, hook: u32) {
 
 /// The place of a count that there is; else [`NOWHERE`].
 #[inline(always)]
-fn known(key: CountKey) -> u32 {
+fn known(key: &CountKey) -> u32 {
     // SAFETY: a u32 that is copied at once.
     unsafe { COUNTS.get(key) }.map_or(NOWHERE, |count| count.place)
 }
 
-/// [`search`], for the stack's sake not inlined.
+/// Adds one to a count that isn't remembered, and gives its place. For the stack's sake not inlined.
 #[inline(never)]
-fn found(cgroup: u64, binary: u64, hook: u32) -> u32 {
-    search(cgroup, binary, hook)
-}
-
-/// The place in `COUNTS`, or a new one; [`NOWHERE`] where there is none.
-#[inline(always)]
 fn search(cgroup: u64, binary: u64, hook: u32) -> u32 {
-    let place = known(CountKey { cgroup, binary, hook, pad: 0 });
-    if place == NOWHERE { enter(cgroup, binary, hook) } else { place }
+    let place = known(&CountKey { cgroup, binary, hook, pad: 0 });
+    if place == NOWHERE {
+        return count_first(cgroup, binary, hook);
+    }
+    add(place);
+    place
 }
 
-/// Makes a count, from the share of the current task's pod. Where that is used up, or where the pod had no share left for the
-/// program's path, the events of all such programs have one count for each hook and cgroup, for which each pod has a reserve.
+/// Makes a count, from the share of the current task's pod, and adds one. Where the share is used up, or where the pod had no
+/// share left for the program's path, the events of all such programs have one count for each hook and cgroup, for which
+/// each pod has a reserve; where that is used up, too, the hook's overflow counter, which was made with the hook. Gives the
+/// place, but none for the overflow counter.
 ///
 /// As [`increment_apart`], a function that the verifier checks once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn enter(cgroup: u64, binary: u64, hook: u32) -> u32 {
+extern "C" fn count_first(cgroup: u64, binary: u64, hook: u32) -> u32 {
     let pod = pod_of_current();
+    // One key for all: each of its own would take room on the stack.
+    let mut key = CountKey { cgroup, binary, hook, pad: 0 };
     let has_name = binary == 0 || BINARIES.get_ptr(binary).is_some();
+    let mut place: u32;
     if has_name && shares::take::<SHARE_COUNTS>(pod) {
-        return insert::<SHARE_COUNTS>(CountKey { cgroup, binary, hook, pad: 0 }, pod);
+        place = insert::<SHARE_COUNTS>(&key, pod);
+    } else {
+        key.binary = OVERFLOW;
+        place = known(&key);
+        if place == NOWHERE && shares::take::<SHARE_RESERVE>(pod) {
+            place = insert::<SHARE_RESERVE>(&key, pod);
+        }
     }
-    let key = CountKey { cgroup, binary: OVERFLOW, hook, pad: 0 };
-    let place = known(key);
-    if place != NOWHERE || !shares::take::<SHARE_RESERVE>(pod) {
-        return place;
+    if place == NOWHERE {
+        key.cgroup = OVERFLOW;
+        key.binary = OVERFLOW;
+        add(known(&key));
+    } else {
+        add(place);
     }
-    insert::<SHARE_RESERVE>(key, pod)
+    place
 }
 
 /// Makes a count that was taken from a pod's share.
 #[inline(always)]
-fn insert<const TABLE: usize>(key: CountKey, pod: u64) -> u32 {
+fn insert<const TABLE: usize>(key: &CountKey, pod: u64) -> u32 {
     let Ok(Some(place)) = FREE.pop() else {
         shares::give_back::<TABLE>(pod);
         return NOWHERE;
@@ -236,15 +255,18 @@ pub extern "C" fn count_unknown() -> u32 {
         ACTIONS.get(0).map_or(0, |action| action.hook)
     };
     let key = CountKey { cgroup: OVERFLOW, binary: UNKNOWN, hook, pad: 0 };
-    let mut place = known(key);
+    let mut place = known(&key);
     if place == NOWHERE
         && let Ok(Some(free)) = FREE.pop()
     {
         if COUNTS.insert(key, CountPlace { owner: OVERFLOW, place: free, pad: 0 }, NOEXIST).is_err() {
             let _ = FREE.push(free, 0);
         }
-        place = known(key);
+        place = known(&key);
     }
-    add_one(place, hook);
+    if place == NOWHERE {
+        place = known(&CountKey { cgroup: OVERFLOW, binary: OVERFLOW, hook, pad: 0 });
+    }
+    add(place);
     0
 }
