@@ -242,6 +242,5 @@ pub mod consts {
 /// included. Shapes of maps needn't be numbered: a hash over them stands beside this in the folder's name.
 pub const VERSION: u32 = 6;
 
-/// Earlier numbers under which the maps mean the same, so that an agent continues with what these have left. What agents
-/// wrote there themselves is read by `upgrade` in the agent.
+/// Earlier numbers under which the maps mean the same, so that an agent continues with what these have left.
 pub const CONTINUED: [u32; 0] = [];

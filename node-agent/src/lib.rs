@@ -32,4 +32,3 @@ pub mod privileges;
 pub mod profile;
 pub mod series;
 pub mod sources;
-mod upgrade;

@@ -40,8 +40,6 @@ const LOCK_WITHIN: Duration = Duration::from_secs(30);
 const TRACKER: &str = "tracker";
 /// Name of the folder of hooks.
 const HOOKS: &str = "hooks";
-/// Name that the folder of hooks had in layout 4.
-const EARLIER_HOOKS: &str = "sites";
 
 /// Where the maps have their names, and what becomes of them.
 #[derive(Debug)]
@@ -100,7 +98,6 @@ impl Pins {
                 fs::create_dir(folder).map_err(failed)?;
             }
         }
-        rename_hooks(&dir).map_err(failed)?;
         Ok(Self { root: root.to_owned(), dir, lock: Some(lock), alive, taken })
     }
 
@@ -164,23 +161,6 @@ pub fn cleanup(root: &Path) -> Result<bool, LoadError> {
         }
         _ => Ok(true),
     }
-}
-
-/// Gives the hooks of an agent of layout 4 the names that they have now. They continue to count meanwhile. A hook
-/// that cannot be named is removed.
-fn rename_hooks(dir: &Path) -> io::Result<()> {
-    let earlier = dir.join(EARLIER_HOOKS);
-    if !earlier.exists() {
-        return Ok(());
-    }
-    for entry in fs::read_dir(&earlier)? {
-        let entry = entry?;
-        match hook_name::upgraded(&entry.file_name().to_string_lossy()) {
-            Some(name) => fs::rename(entry.path(), dir.join(HOOKS).join(name))?,
-            None => remove_all(&entry.path())?,
-        }
-    }
-    remove_all(&earlier)
 }
 
 fn lock(root: &Path, within: Duration) -> Result<File, LoadError> {

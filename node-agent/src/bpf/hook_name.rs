@@ -3,7 +3,6 @@
 use gatewatch_policy::plan::HookPoint;
 
 use super::{attach_type::AttachType, lane::Lane};
-use crate::upgrade;
 
 /// `NAME_MAX`, include/uapi/linux/limits.h.
 const NAME_MAX: usize = 255;
@@ -21,12 +20,6 @@ pub(super) fn parse(name: &str) -> Option<(Lane, AttachType)> {
     Some((Lane { point: HookPoint::from_file_name(point)?, number }, by))
 }
 
-/// The name of the folder that an agent of layout 4 has made: a symbol with `~~` for each dot, and how it is attached.
-pub(super) fn upgraded(earlier: &str) -> Option<String> {
-    let (symbol, by) = split(earlier)?;
-    name(&Lane::first(upgrade::point(symbol.replace("~~", "."), by.on_return())), by)
-}
-
 fn split(name: &str) -> Option<(&str, AttachType)> {
     let (rest, by) = name.rsplit_once('~')?;
     Some((rest, AttachType::ALL.into_iter().find(|one| one.name() == by)?))
@@ -36,7 +29,7 @@ fn split(name: &str) -> Option<(&str, AttachType)> {
 mod tests {
     use gatewatch_policy::plan::When;
 
-    use super::{AttachType, HookPoint, Lane, name, parse, upgraded};
+    use super::{AttachType, HookPoint, Lane, name, parse};
 
     #[test]
     fn a_folder_names_its_hook() {
@@ -59,17 +52,5 @@ mod tests {
         assert_eq!(parse("function~entry~x~nothing"), None);
         assert_eq!(parse("function~entry~x~fentry~0"), None);
         assert_eq!(name(&Lane::first(of(&"x".repeat(250), When::Entry)), AttachType::Fentry), None);
-    }
-
-    #[test]
-    fn folders_of_layout_4() {
-        for (earlier, now) in [
-            ("__sys_setuid~fentry", Some("function~entry~__sys_setuid~fentry")),
-            ("foo~~isra~~0~kretprobe", Some("function~return~foo%2eisra%2e0~kretprobe")),
-            ("__x64_sys_execve~kprobe", Some("syscall~entry~__x64_sys_execve~kprobe")),
-            ("x~nothing", None),
-        ] {
-            assert_eq!(upgraded(earlier).as_deref(), now, "{earlier}");
-        }
     }
 }

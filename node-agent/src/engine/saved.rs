@@ -18,7 +18,6 @@ use crate::{
     bpf::{Lane, LoadError},
     policy_key::PolicyKey,
     series::{Hook, Hooks, InPolicy},
-    upgrade::{self, SavedId},
 };
 
 /// As it is written.
@@ -26,18 +25,12 @@ use crate::{
 pub(super) struct Saved {
     /// One more than the highest number that was given.
     next_id: u32,
-    #[serde(default)]
     hooks: Vec<SavedHook>,
-    #[serde(default)]
     gaps: Vec<(InPolicy<String>, u64)>,
     /// By number.
-    #[serde(rename = "classes")]
     policy_sets: Vec<BTreeSet<PolicyKey>>,
     /// In the order of their bits.
     follow: Vec<Vec<Vec<u8>>>,
-    /// The hooks, where an agent of layout 4 has written them.
-    #[serde(default, skip_serializing)]
-    ids: Vec<SavedId>,
 }
 
 /// A policy's hook and its number.
@@ -46,19 +39,13 @@ struct SavedHook {
     id: u32,
     of: InPolicy<HookPoint>,
     identity: Option<Identity>,
-    /// The lane that it is in; none where it has never run. Agents that knew no lanes had the first one.
-    #[serde(default = "first_lane")]
+    /// The lane that it is in; none where it has never run.
     lane: Option<u8>,
     /// False: the policy has it no more, and its last counts may not have been read.
     in_use: bool,
     /// Whom the policy watched when it was last applied; none before that. What was counted by then is given to pods by
     /// this, whatever the policy says when the next agent reads it.
     scope: Option<Scope>,
-}
-
-#[allow(clippy::unnecessary_wraps, reason = "the default of a field")]
-const fn first_lane() -> Option<u8> {
-    Some(0)
 }
 
 /// What is read again.
@@ -74,15 +61,7 @@ impl Saved {
     fn restore(&mut self, now: Instant) -> Restored {
         let mut restored = Restored::default();
         restored.numbers.continue_after(self.next_id.saturating_sub(1));
-        let mut gaps = Vec::new();
-        let earlier = std::mem::take(&mut self.ids).into_iter().map(|saved| {
-            gaps.push((saved.id, saved.gap));
-            let at = upgrade::point(saved.site.0, saved.site.1);
-            let PolicyKey { namespace, name } = saved.policy;
-            let of = InPolicy { namespace, policy: name, at };
-            SavedHook { id: saved.id, of, identity: None, lane: Some(0), in_use: true, scope: saved.scope }
-        });
-        for saved in earlier.chain(std::mem::take(&mut self.hooks)) {
+        for saved in std::mem::take(&mut self.hooks) {
             if let Some(scope) = saved.scope {
                 let hook = Hook {
                     policy: saved.of.policy.as_str().into(),
@@ -95,8 +74,7 @@ impl Saved {
             let placed = (saved.lane, saved.in_use);
             restored.numbers.restore(saved.id, saved.of, saved.identity, placed, now);
         }
-        restored.gaps = upgrade::gaps(&gaps, &restored.hooks);
-        restored.gaps.extend(std::mem::take(&mut self.gaps));
+        restored.gaps = std::mem::take(&mut self.gaps).into_iter().collect();
         restored
     }
 }
@@ -121,7 +99,6 @@ impl Engine {
             gaps: self.gaps.iter().map(|(label, gap)| (label.clone(), *gap)).collect(),
             policy_sets: self.policy_sets.clone(),
             follow: self.bpf.follow_sets().to_vec(),
-            ids: Vec::new(),
         };
         match serde_json::to_vec(&saved) {
             Ok(bytes) => self.bpf.save(&bytes),
@@ -182,79 +159,46 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
+    use gatewatch_policy::plan::When;
+
     use super::*;
-
-    /// As an agent of layout 4 has written it.
-    const LAYOUT_4: &str = r#"{"next_id":9,"ids":[
-        {"id":3,"policy":{"namespace":null,"name":"exec"},"site":["__x64_sys_execve",false],"nth":0,
-         "scope":{"host":true,"pods":{"namespace":null,"pods":null,"containers":null}},"gap":0},
-        {"id":5,"policy":{"namespace":"test","name":"uid"},"site":["__sys_setuid",false],"nth":0,
-         "scope":{"host":false,"pods":null},"gap":300},
-        {"id":6,"policy":{"namespace":"test","name":"uid"},"site":["__sys_setuid",true],"nth":0,
-         "scope":{"host":false,"pods":null},"gap":500},
-        {"id":8,"policy":{"namespace":null,"name":"new"},"site":["tcp_connect",false],"nth":1,"scope":null,"gap":0}],
-        "classes":[[{"namespace":null,"name":"exec"}],[]],"follow":[[[47,97]]]}"#;
-
-    #[test]
-    fn what_layout_4_has_left_means_the_same() {
-        let mut saved: Saved = serde_json::from_str(LAYOUT_4).unwrap();
-        let Restored { numbers, hooks, gaps } = saved.restore(Instant::now());
-        let shown: Vec<String> = hooks
-            .iter()
-            .map(|(id, hook)| format!("{id} {:?} {} {}", hook.namespace, hook.policy, hook.point.file_name()))
-            .collect();
-        assert_eq!(
-            shown,
-            [
-                "3 None exec syscall~entry~__x64_sys_execve",
-                "5 Some(\"test\") uid function~entry~__sys_setuid",
-                "6 Some(\"test\") uid function~return~__sys_setuid",
-            ]
-        );
-        assert!(hooks[&3].scope.host && !hooks[&5].scope.host);
-        assert_eq!(numbers.last(), 8);
-        let mut ids: Vec<u32> =
-            numbers.all().map(|number| if number.in_use { number.id } else { 0 }).collect();
-        ids.sort_unstable();
-        assert_eq!(ids, [3, 5, 6, 8]);
-        let label = InPolicy {
-            namespace: Some("test".to_owned()),
-            policy: "uid".to_owned(),
-            at: "kprobe:__sys_setuid".to_owned(),
-        };
-        assert_eq!(gaps.get(&label), Some(&500));
-        assert_eq!((saved.policy_sets.len(), saved.follow), (2, vec![vec![b"/a".to_vec()]]));
-    }
 
     #[test]
     fn what_is_written_is_read_again() {
-        let mut first: Saved = serde_json::from_str(LAYOUT_4).unwrap();
-        let Restored { numbers, hooks, gaps } = first.restore(Instant::now());
-        let mut saved = Saved {
+        let hook = |id, policy: &str, symbol: &str, (lane, in_use, scope)| SavedHook {
+            id,
+            of: InPolicy {
+                namespace: Some("test".to_owned()),
+                policy: policy.to_owned(),
+                at: HookPoint::Function { symbol: symbol.to_owned(), when: When::Return },
+            },
+            identity: None,
+            lane,
+            in_use,
+            scope,
+        };
+        let host = || Some(Scope { host: true, ..Scope::default() });
+        let label = InPolicy { namespace: None, policy: "uid".to_owned(), at: "kprobe:f".to_owned() };
+        let saved = Saved {
             next_id: 9,
-            hooks: numbers
-                .all()
-                .map(|number| SavedHook {
-                    id: number.id,
-                    of: number.point.clone(),
-                    identity: number.identity.cloned(),
-                    lane: (number.id != 6).then_some(2),
-                    in_use: number.id != 5,
-                    scope: hooks.get(&number.id).map(|hook| (*hook.scope).clone()),
-                })
-                .collect(),
-            gaps: gaps.clone().into_iter().collect(),
+            hooks: vec![
+                hook(3, "uid", "f", (Some(0), true, host())),
+                hook(5, "uid", "f", (Some(2), false, host())),
+                hook(6, "new", "g", (None, true, None)),
+            ],
+            gaps: vec![(label.clone(), 500)],
             ..Saved::default()
         };
         let bytes = serde_json::to_vec(&saved).unwrap();
-        saved = serde_json::from_slice(&bytes).unwrap();
+        let mut saved: Saved = serde_json::from_slice(&bytes).unwrap();
         let again = saved.restore(Instant::now());
-        assert_eq!((again.hooks, again.gaps), (hooks, gaps));
-        let lanes = again.numbers.all().map(|number| (number.id, number.lane)).collect::<BTreeMap<_, _>>();
-        assert_eq!(
-            lanes.into_iter().collect::<Vec<_>>(),
-            [(3, Some(2)), (5, Some(2)), (6, None), (8, Some(2))]
-        );
+        let mut hooks: Vec<(u32, bool)> =
+            again.hooks.iter().map(|(id, hook)| (*id, hook.scope.host)).collect();
+        hooks.sort_unstable();
+        assert_eq!(hooks, [(3, true), (5, true)]);
+        assert_eq!(again.gaps, HashMap::from([(label, 500)]));
+        let lanes: BTreeMap<_, _> = again.numbers.all().map(|number| (number.id, number.lane)).collect();
+        assert_eq!(lanes.into_iter().collect::<Vec<_>>(), [(3, Some(0)), (5, Some(2)), (6, None)]);
         assert_eq!(again.numbers.retired().collect::<Vec<_>>(), [5]);
         assert_eq!(again.numbers.last(), 8);
     }

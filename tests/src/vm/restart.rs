@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use aya::maps::{HashMap, Map, MapData, Queue};
-use gatewatch_abi::CountKey;
+use gatewatch_abi::{CountKey, CountPlace, SHARE_OF_HOST};
 
 use super::{CALLS, Callers, SETUID, policy, this};
 use crate::{
@@ -216,12 +216,12 @@ pub(super) fn unused_counts_are_removed() {
     let mut agent = Agent::start(&[("all.yaml", &all)], &pod::list(&[]));
     calls::setuid_root(100);
     agent.kill();
-    let mut counts: HashMap<MapData, CountKey, u32> = map("COUNTS").try_into().expect("counts");
+    let mut counts: HashMap<MapData, CountKey, CountPlace> = map("COUNTS").try_into().expect("counts");
     let mut free: Queue<MapData, u32> = map("FREE").try_into().expect("free places");
     let released: HashMap<MapData, u32, u32> = map("RELEASED").try_into().expect("released places");
     let place = free.pop(0).expect("a free place");
     let unused = CountKey { cgroup: 1, binary: 1, hook: 1_000_000, pad: 0 };
-    counts.insert(unused, place, 0).expect("an entry");
+    counts.insert(unused, CountPlace { owner: SHARE_OF_HOST, place, pad: 0 }, 0).expect("an entry");
     agent.again();
     assert!(counts.get(&unused, 0).is_err(), "the count is still there:\n{}", agent.log());
     assert!(released.get(&place, 0).is_ok(), "the place is lost:\n{}", agent.log());

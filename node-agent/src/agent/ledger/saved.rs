@@ -9,7 +9,6 @@ use crate::{
     attribution::SavedAttribution,
     bpf::{Lane, LoadError},
     series::{InPolicy, SavedSeries, SavedTotals, SavingSeries},
-    upgrade,
 };
 
 /// As it is written. Series and attribution are of one moment, or a count could have two owners.
@@ -19,8 +18,8 @@ struct Saving<'a> {
     attribution: SavedAttribution,
     overflow: SavedTotals<u32>,
     unattributed: SavedTotals<u32>,
-    missed_by_point: SavedTotals<InPolicy<Lane>>,
-    gaps_by_label: SavedTotals<InPolicy<String>>,
+    missed: SavedTotals<InPolicy<Lane>>,
+    gaps: SavedTotals<InPolicy<String>>,
     unknown: SavedTotals<(u32, InPolicy<Lane>)>,
 }
 
@@ -32,13 +31,9 @@ struct Saved {
     attribution: SavedAttribution,
     overflow: SavedTotals<u32>,
     unattributed: SavedTotals<u32>,
-    missed_by_point: SavedTotals<InPolicy<Lane>>,
-    gaps_by_label: SavedTotals<InPolicy<String>>,
+    missed: SavedTotals<InPolicy<Lane>>,
+    gaps: SavedTotals<InPolicy<String>>,
     unknown: SavedTotals<(u32, InPolicy<Lane>)>,
-    /// What an agent of layout 4 has missed, by the first hook of each policy and symbol.
-    missed: Option<SavedTotals<u32>>,
-    /// Its gaps, likewise.
-    gaps: Option<SavedTotals<u32>>,
 }
 
 impl Ledger {
@@ -59,8 +54,8 @@ impl Ledger {
             attribution: self.attribution.save(),
             overflow: self.overflow.save(),
             unattributed: self.unattributed.save(),
-            missed_by_point: self.missed.save(),
-            gaps_by_label: self.gaps.save(),
+            missed: self.missed.save(),
+            gaps: self.gaps.save(),
             unknown: self.unknown.save(),
         };
         let bytes = serde_json::to_vec(&saved).map_err(LoadError::SavedState)?;
@@ -86,15 +81,8 @@ impl Ledger {
         // These are counted by the agent itself, from 0 on.
         self.unattributed.restore(SavedTotals { last: Vec::new(), ..saved.unattributed });
         self.unknown.restore(saved.unknown);
-        let hooks = &*self.view.hooks;
-        self.missed.restore(match saved.missed {
-            Some(earlier) => upgrade::missed_totals(earlier, hooks, &self.view.missed()),
-            None => saved.missed_by_point,
-        });
-        self.gaps.restore(match saved.gaps {
-            Some(earlier) => upgrade::gap_totals(earlier, hooks),
-            None => saved.gaps_by_label,
-        });
+        self.missed.restore(saved.missed);
+        self.gaps.restore(saved.gaps);
         if let Some(exist) = self.existing() {
             self.attribution.only_cgroups(|id| exist.contains(&id), now);
         }
