@@ -110,6 +110,16 @@ const BY_NAME: &[Suite] = &[
         about: "known vulnerabilities of dependencies; fetches the RustSec database",
         run: deny::advisories,
     },
+    Suite {
+        name: "hostile",
+        about: "attacks on the agent by a pod, on Debian 13's kernel; a part of vm-6.12",
+        run: |context| suites::hostile(context, Kernel::V6_12),
+    },
+    Suite {
+        name: "hostile-7.3",
+        about: "attacks on the agent by a pod, on Debian's newest kernel; a part of vm-7.3",
+        run: |context| suites::hostile(context, Kernel::V7_3),
+    },
     Suite { name: "cluster", about: "on a Kubernetes cluster whose node is a VM", run: cluster::run },
     Suite {
         name: "load-6.12",

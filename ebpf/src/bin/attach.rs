@@ -18,7 +18,7 @@ use gatewatch_abi::{UNWATCHED_MASK, consts};
 
 /// The matcher. Until there is one, events pass.
 #[map]
-static CLASSIFIER: ProgramArray = ProgramArray::with_max_entries(1, 0);
+static MATCHER: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// Cgroups that no policy on this function watches, each at its [slot](gatewatch_abi::unwatched_slot): written by the
 /// agent. Here, and not in a map of its own, since a global is read without a look-up.
@@ -34,7 +34,7 @@ fn match_event<C: EbpfContext>(ctx: &C, cgroup: u64) {
     };
     if unwatched != cgroup {
         // SAFETY: the program in the map is of the same type, for the same function.
-        unsafe { CLASSIFIER.tail_call(ctx, 0) };
+        unsafe { MATCHER.tail_call(ctx, 0) };
     }
 }
 

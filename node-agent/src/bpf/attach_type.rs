@@ -60,10 +60,6 @@ impl AttachType {
         }
     }
 
-    pub(super) const fn on_return(self) -> bool {
-        matches!(self, Self::Fexit | Self::Kretprobe)
-    }
-
     /// Whether another task can come in the middle of its program, where the kernel is preemptible.
     pub(super) const fn is_interruptible(self) -> bool {
         matches!(self, Self::Fentry | Self::Fexit)

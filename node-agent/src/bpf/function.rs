@@ -31,10 +31,10 @@ use super::{
 };
 
 /// Name of the map that holds the matcher.
-const SLOT: &str = "CLASSIFIER";
+const SLOT: &str = "MATCHER";
 
 /// Name under which that map is pinned. Like the map's own name, it is the same for agents of every version.
-const SLOT_PIN: &str = "classifier";
+const SLOT_PIN: &str = "matcher";
 
 /// Name of the map that holds the globals of the program on a function.
 const GLOBALS: &str = ".bss";

@@ -69,7 +69,7 @@ pub(super) fn shapes() -> Result<u64, LoadError> {
         let parsed = Object::parse(built(bytes)?)
             .map_err(|error| LoadError::Object { object, source: aya::EbpfError::ParseError(error) })?;
         for (name, map) in parsed.maps {
-            if map.pinning() != PinningType::None || name == "CLASSIFIER" {
+            if map.pinning() != PinningType::None || name == "MATCHER" {
                 let shape =
                     (map.map_type(), map.key_size(), map.value_size(), map.max_entries(), map.map_flags());
                 shapes.insert(name, shape);

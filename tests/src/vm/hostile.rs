@@ -1,5 +1,6 @@
 //! What a program can do that doesn't want to be counted, or to spoil what others read.
 
+pub(super) mod nested;
 pub(super) mod pods;
 
 use std::{

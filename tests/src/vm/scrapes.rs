@@ -1,4 +1,4 @@
-//! Scrapes while policies change.
+//! Scrapes and probes while policies change.
 
 use std::{
     fs,
@@ -26,6 +26,8 @@ const QUIET: usize = 15;
 /// The slowest scrape depends on what else the host does, so it may be measured this often. A scrape that waits for the
 /// verifier is slow each time.
 const ROUNDS: u32 = 3;
+/// What of a probe's time is not the agent's: a connection on a busy machine.
+const CONNECTING: Duration = Duration::from_millis(100);
 /// The bound: the slowest scrape while policies change over the slowest of a quiet agent.
 const RATIO: u32 = 2;
 
@@ -44,7 +46,8 @@ struct Scraped {
 }
 
 impl Scraped {
-    /// One scrape: its text, and how long it took. The count must be exact, whatever happens to other policies.
+    /// One scrape and both probes: the text of the scrape, and how long the slowest took. The count must be exact, whatever
+    /// happens to other policies.
     fn scrape(&mut self) -> (String, Duration) {
         calls::setuid_root(10);
         self.calls += 10;
@@ -52,10 +55,19 @@ impl Scraped {
         let text = self.agent.metrics();
         // Not the time of the answer: beyond a burst, one rendering begins each second.
         let seconds = scrape::samples(&text, "gatewatch_scrape_duration_seconds")[0].1;
-        let took = Duration::from_secs_f64(seconds);
+        let took = ["/healthz", "/readyz"].map(|path| self.probe(path)).into_iter().max().unwrap_or_default();
+        let took = took.saturating_sub(CONNECTING).max(Duration::from_secs_f64(seconds));
         assert_eq!(sum(&text, EVENTS, &[("policy", "all")]), self.calls, "{text}\n{}", self.agent.log());
         sleep(EVERY.saturating_sub(begun.elapsed()));
         (text, took)
+    }
+
+    /// The time until a probe is answered.
+    fn probe(&self, path: &str) -> Duration {
+        let begun = Instant::now();
+        let (status, text) = scrape::get(self.agent.address(), path).expect("an answer");
+        assert_eq!(status, 200, "{path}: {text}");
+        begun.elapsed()
     }
 
     fn slowest_while_quiet(&mut self) -> Duration {

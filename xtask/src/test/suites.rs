@@ -82,6 +82,8 @@ pub(super) fn gate(context: &Context) -> Result<Counts> {
 
 /// The tests that take long.
 const LOAD: &str = "load::";
+/// The attacks of pods.
+const HOSTILE: &str = "hostile::";
 /// The one that runs for a given time.
 const ENDURANCE: &str = "endurance::";
 /// On two busy cores the tests of one kernel have taken 25 minutes.
@@ -106,6 +108,11 @@ pub(super) fn vm(context: &Context, kernel: Kernel, extent: Extent) -> Result<Co
         arguments.push(VERSION_DEPENDENT);
     }
     in_vm(context, kernel, &arguments, VM_LIMIT)
+}
+
+/// Those of the quick ones in which a pod attacks the agent or other pods.
+pub(super) fn hostile(context: &Context, kernel: Kernel) -> Result<Counts> {
+    in_vm(context, kernel, &[HOSTILE], VM_LIMIT)
 }
 
 /// Those of them that take long.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, process::Command};
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use super::{CALLS, policy, this};
+use super::super::{CALLS, policy, this};
 use crate::{
     calls,
     kernel::{Kernel, Way},
@@ -24,7 +24,7 @@ const AFTERWARDS: u64 = 500;
 
 /// Policies on the returns of two functions, each with a filter on the path: while tasks interrupt each other in the middle
 /// of them, and after that, all paths are what they are.
-pub(super) fn filters_on_return() {
+pub(in crate::vm) fn filters_on_return() {
     for file in FILES {
         fs::create_dir_all(std::path::Path::new(file).parent().expect("a folder")).expect("folders");
         fs::write(file, "x").expect("a file");
