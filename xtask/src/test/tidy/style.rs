@@ -26,6 +26,12 @@ pub(super) fn faults(path: &str, text: &str) -> Vec<String> {
             faults.push(format!("{path}:{at}: a space ends the line"));
         }
     }
+    if text.is_empty() {
+        faults.push(format!("{path}: the file is empty: delete it"));
+    }
+    if path.contains(char::is_whitespace) {
+        faults.push(format!("{path}: a space in the name of a file: rename or delete it"));
+    }
     if !text.is_empty() && !text.ends_with('\n') {
         faults.push(format!("{path}: the last line has no end"));
     }
@@ -77,6 +83,8 @@ mod tests {
             assert_eq!(faults.len(), 1, "{faults:?}");
             assert!(faults[0].contains(part), "{faults:?}");
         }
+        assert_eq!(faults("a b.yaml", "x\n").len(), 1);
+        assert_eq!(faults("a.yaml", "").len(), 1);
         let long = "x\n".repeat(MOST_LINES + 1);
         assert!(faults("a.yaml", &long).is_empty());
         assert!(faults("a/b.rs", &"x\n".repeat(MOST_LINES)).is_empty());
