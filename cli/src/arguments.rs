@@ -70,9 +70,9 @@ pub(crate) struct Kernels {
 
 #[derive(Debug, Args)]
 pub(crate) struct Targets {
-    /// Check for a program that runs policies, several times if need be: `gatewatch`, `tetragon` (the newest release
-    /// known) or `tetragon=VERSION`, 1.1 to 1.8. Findings about other programs are left out. Without this, check for
-    /// Gatewatch and report what is about Tetragon alone as notes
+    /// Program to check for: `gatewatch`, `tetragon` (the newest known release) or `tetragon=VERSION`, 1.1 to 1.8.
+    /// Repeat the option for several programs. Findings about other programs are left out. Default: `gatewatch`, with
+    /// findings about Tetragon alone as notes
     #[arg(long = "target", value_name = "TARGET")]
     pub(crate) targets: Vec<Target>,
 }

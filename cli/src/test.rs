@@ -143,18 +143,18 @@ fn outcome(case: &Case, policies: &[Compiled], environment: Environment<'_>) -> 
             reasons.push(format!("`{}` does not select {}", indexed.id, event.subject()));
             continue;
         }
-        for (i, hook) in plan.hooks.iter().enumerate().filter(|(_, hook)| is_called(hook, case, environment))
-        {
+        for hook in plan.hooks.iter().filter(|hook| is_called(hook, case, environment)) {
+            let origin = &hook.origin;
             match evaluate::evaluate(hook, &event) {
                 Verdict::Counted(_) => _ = counting.insert(indexed.id.to_string()),
                 Verdict::Dropped(n) => {
                     reasons.push(format!(
-                        "selector {n} of hook {i} of `{}` matches first and does not count",
+                        "`{origin}.selectors[{n}]` of `{}` matches first and does not count",
                         indexed.id
                     ));
                 }
                 Verdict::NoMatch => {
-                    reasons.push(format!("no selector of hook {i} of `{}` matches", indexed.id));
+                    reasons.push(format!("no selector of `{origin}` of `{}` matches", indexed.id));
                 }
             }
         }

@@ -161,14 +161,7 @@ impl Compiler<'_> {
                 }
                 Some(ActionKind::NoPost) => {}
                 // Nothing is done to the process, and what it would be done to is counted.
-                Some(
-                    ActionKind::Sigkill
-                    | ActionKind::Signal
-                    | ActionKind::Override
-                    | ActionKind::NotifyEnforcer
-                    | ActionKind::CleanupEnforcerNotification
-                    | ActionKind::Set,
-                ) if self.monitors => plan.count = true,
+                Some(other) if self.monitors && other.is_monitored() => plan.count = true,
                 Some(other) => self.not_run(path.field("action"), &format!("the action `{other}`")),
                 None => self.not_run(path.field("action"), "this action"),
             }

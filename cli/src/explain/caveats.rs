@@ -122,7 +122,7 @@ fn filters(hook: &Hook, selector: &Selector, calls: &[&str], found: &mut Vec<Str
         );
     }
     for filter in &selector.match_args {
-        let ty = hook.args.iter().find(|arg| arg.index == filter.index).map(|arg| arg.ty);
+        let ty = hook.filtered_arg(filter).map(|arg| arg.ty);
         match ty {
             Some(ArgType::File | ArgType::Path | ArgType::Dentry | ArgType::LinuxBinprm)
                 if positive(filter.operator) =>

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, sync::Arc};
 use gatewatch_coverage::IndexedPolicy;
 use gatewatch_kernel::Function;
 use gatewatch_policy::{
-    assess::{Against, Checked, Fleet, listed},
+    assess::{Against, Checked, Fleet, Kernel, listed},
     diagnostic::Diagnostic,
     model::{Hook, Kind, Target},
     plan::Plan,
@@ -24,7 +24,7 @@ use crate::kernels::Kernels;
 /// Explains what a policy counts, where it applies, on which kernels it runs, and what it does not catch.
 pub(crate) fn explain(checked: &Checked, indexed: &IndexedPolicy, file: &str, kernels: &Kernels) -> String {
     let policy = &checked.policy;
-    let (runs, fails) = on_kernels(checked, kernels);
+    let (runs, fails, why) = on_kernels(checked, kernels);
     let mut text = String::new();
     let kind = match (&policy.kind, &indexed.id.namespace) {
         (Kind::Namespaced, Some(namespace)) => format!("a policy in namespace `{namespace}`"),
@@ -39,7 +39,7 @@ pub(crate) fn explain(checked: &Checked, indexed: &IndexedPolicy, file: &str, ke
             let kernel = kernels.iter().last()?.environment.kernel;
             kernel.function(symbol)
         });
-        text.push_str(&counted(number, hook, function.as_ref()));
+        text.push_str(&counted(number, hook, function.as_ref(), policy.monitors()));
     }
     let _ = writeln!(text, "\nApplies to:\n  {}", scope_summary(&indexed.scope));
     text.push_str("\nRuns on kernels:\n");
@@ -47,8 +47,11 @@ pub(crate) fn explain(checked: &Checked, indexed: &IndexedPolicy, file: &str, ke
         let names: Vec<&str> = runs.iter().map(|run| run.kernel).collect();
         let _ = writeln!(text, "  {}", listed(&names));
     }
-    for (kernel, why) in &fails {
-        let _ = writeln!(text, "  not on {kernel}: {}", why.message);
+    if !fails.is_empty() {
+        let _ = writeln!(text, "  not on {}:", listed(&fails));
+    }
+    for error in &why {
+        let _ = writeln!(text, "  - {}", error.message);
     }
     text.push_str("\nWhat it does not catch:\n");
     for caveat in caveats(policy, &indexed.scope, !fails.is_empty()) {
@@ -62,28 +65,24 @@ struct Run<'a> {
     plan: Arc<Plan>,
 }
 
-/// The kernels on which a policy runs, and those on which it does not, with the first reason.
-fn on_kernels<'a>(checked: &Checked, kernels: &'a Kernels) -> (Vec<Run<'a>>, Vec<(&'a str, Diagnostic)>) {
+/// The kernels on which a policy runs, those on which it does not, and all reasons for that.
+fn on_kernels<'a>(checked: &Checked, kernels: &'a Kernels) -> (Vec<Run<'a>>, Vec<&'a str>, Vec<Diagnostic>) {
     let selection = Selection::of(&[Program::Gatewatch]);
+    let all: Vec<Kernel<'a>> = kernels.iter().collect();
+    let against = Against { selection: &selection, schemas: None, kernels: &all, fleet: Fleet::Requested };
+    let (mut found, plans) = checked.assess(&against);
+    found.retain(Diagnostic::is_error);
     let (mut runs, mut fails) = (Vec::new(), Vec::new());
-    for kernel in kernels.iter() {
-        let against = Against {
-            selection: &selection,
-            schemas: None,
-            kernels: std::slice::from_ref(&kernel),
-            fleet: Fleet::Requested,
-        };
-        let (found, plans) = checked.assess(&against);
-        match (plans.into_iter().next().flatten(), found.into_iter().find(Diagnostic::is_error)) {
-            (Some(plan), None) => runs.push(Run { kernel: kernel.name, plan }),
-            (_, Some(why)) => fails.push((kernel.name, why)),
-            (None, None) => {}
+    for (kernel, plan) in all.iter().zip(plans) {
+        match plan {
+            Some(plan) => runs.push(Run { kernel: kernel.name, plan }),
+            None => fails.push(kernel.name),
         }
     }
-    (runs, fails)
+    (runs, fails, found)
 }
 
-fn counted(number: usize, hook: &Hook, function: Option<&Function>) -> String {
+fn counted(number: usize, hook: &Hook, function: Option<&Function>, monitors: bool) -> String {
     let mut text = format!("  {number}. {}", target(hook, function));
     if let Some(message) = &hook.message {
         let _ = write!(text, ": \"{message}\"");
@@ -102,7 +101,7 @@ fn counted(number: usize, hook: &Hook, function: Option<&Function>) -> String {
             (_, false) => "otherwise, if ",
         };
         let _ = writeln!(text, "     {lead}{}", conditions.join("\n       and "));
-        for note in words::actions(selector) {
+        for note in words::actions(selector, monitors) {
             let _ = writeln!(text, "       ({note})");
         }
     }

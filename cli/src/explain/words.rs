@@ -82,14 +82,18 @@ pub(super) fn conditions(selector: &Selector, subject: &Subject<'_>) -> Vec<Stri
     found
 }
 
-/// The actions of a selector other than counting.
-pub(super) fn actions(selector: &Selector) -> Vec<String> {
+/// The actions of a selector other than counting. A policy that only monitors does not perform those that change what a
+/// process does.
+pub(super) fn actions(selector: &Selector, monitors: bool) -> Vec<String> {
     let actions = selector.match_actions.iter().chain(&selector.match_return_actions);
     actions
         .filter_map(|action| match action.kind? {
             ActionKind::Post => None,
             ActionKind::NoPost => {
                 Some("these events are not counted, and later selectors are not evaluated".to_owned())
+            }
+            other if monitors && other.is_monitored() => {
+                Some(format!("monitor mode: counts what `{other}` would affect, and does not perform it"))
             }
             other => Some(format!("also performs `{other}`")),
         })
@@ -101,21 +105,41 @@ fn binaries(filter: &BinaryFilter) -> String {
     if filter.follow_children { format!("{text}, or that of an ancestor's program") } else { text }
 }
 
-/// An argument, by its name in the kernel if that is known.
+/// What an argument's filter compares, with the argument's name in the kernel if that is known.
 fn argument(filter: &ArgFilter, subject: &Subject<'_>) -> String {
-    let declared = subject.hook.args.iter().find(|arg| arg.index == filter.index);
+    let declared = subject.hook.filtered_arg(filter);
+    let index = declared.map_or(filter.index, |arg| arg.index);
     let name = subject
         .function
-        .and_then(|function| function.params.as_ref()?.get(filter.index as usize))
+        .and_then(|function| function.params.as_ref()?.get(index as usize))
         // The only parameter of a system call's symbol points to all registers.
         .filter(|param| !param.ty.to_string().contains("pt_regs") && !param.name.is_empty())
-        .map_or_else(|| format!("argument {}", filter.index), |param| format!("`{}`", param.name));
-    match declared.map(|arg| arg.ty) {
-        Some(ArgType::File | ArgType::Path | ArgType::Dentry | ArgType::LinuxBinprm) => {
+        .map_or_else(|| format!("argument {index}"), |param| format!("`{}`", param.name));
+    match (property(filter.operator), declared.map(|arg| arg.ty)) {
+        (Some(property), _) => format!("the {property} of {name}"),
+        (None, Some(ArgType::File | ArgType::Path | ArgType::Dentry | ArgType::LinuxBinprm)) => {
             format!("the path of {name}")
         }
-        Some(ArgType::Sock | ArgType::Socket | ArgType::Skb) => format!("of {name} the"),
         _ => name,
+    }
+}
+
+/// The part of an argument that an operator compares, if it is not the whole.
+const fn property(operator: Operator) -> Option<&'static str> {
+    match operator {
+        Operator::SAddr | Operator::NotSAddr => Some("source address"),
+        Operator::DAddr | Operator::NotDAddr => Some("destination address"),
+        Operator::SPort | Operator::NotSPort | Operator::SPortPriv | Operator::NotSPortPriv => {
+            Some("source port")
+        }
+        Operator::DPort | Operator::NotDPort | Operator::DPortPriv | Operator::NotDPortPriv => {
+            Some("destination port")
+        }
+        Operator::Protocol => Some("protocol"),
+        Operator::Family => Some("address family"),
+        Operator::State => Some("state"),
+        Operator::FileType | Operator::NotFileType => Some("file type"),
+        _ => None,
     }
 }
 
@@ -126,35 +150,34 @@ fn quoted(values: &[String]) -> Vec<String> {
 fn values(operator: Operator, values: &[String]) -> String {
     let any = either(values);
     match operator {
-        Operator::Equal | Operator::In | Operator::InMap => format!("is {any}"),
-        Operator::NotEqual | Operator::NotIn | Operator::NotInMap => format!("is not {any}"),
+        Operator::Equal
+        | Operator::In
+        | Operator::InMap
+        | Operator::SPort
+        | Operator::DPort
+        | Operator::Protocol
+        | Operator::Family
+        | Operator::State
+        | Operator::FileType => format!("is {any}"),
+        Operator::NotEqual
+        | Operator::NotIn
+        | Operator::NotInMap
+        | Operator::NotSPort
+        | Operator::NotDPort
+        | Operator::NotFileType => format!("is not {any}"),
         Operator::Gt => format!("is greater than {any}"),
-        Operator::Lt => format!("has a bit in common with {any}"),
+        Operator::Lt => format!("is less than {any}"),
         Operator::Mask => format!("shares a bit with {any}"),
         Operator::Prefix => format!("starts with {any}"),
         Operator::NotPrefix => format!("does not start with {any}"),
         Operator::Postfix => format!("ends with {any}"),
         Operator::NotPostfix => format!("does not end with {any}"),
-        Operator::SubString | Operator::SubStringIgnCase => format!("contains {any}"),
-        Operator::InRange => format!("is in {any}"),
-        Operator::NotInRange => format!("is not in {any}"),
-        Operator::SAddr => format!("source address is in {any}"),
-        Operator::NotSAddr => format!("source address is not in {any}"),
-        Operator::DAddr => format!("destination address is in {any}"),
-        Operator::NotDAddr => format!("destination address is not in {any}"),
-        Operator::SPort => format!("source port is {any}"),
-        Operator::NotSPort => format!("source port is not {any}"),
-        Operator::DPort => format!("destination port is {any}"),
-        Operator::NotDPort => format!("destination port is not {any}"),
-        Operator::SPortPriv => "source port is below 1024".to_owned(),
-        Operator::NotSPortPriv => "source port is not below 1024".to_owned(),
-        Operator::DPortPriv => "destination port is below 1024".to_owned(),
-        Operator::NotDPortPriv => "destination port is not below 1024".to_owned(),
-        Operator::Protocol => format!("protocol is {any}"),
-        Operator::Family => format!("address family is {any}"),
-        Operator::State => format!("state is {any}"),
-        Operator::FileType => format!("file type is {any}"),
-        Operator::NotFileType => format!("file type is not {any}"),
+        Operator::SubString => format!("contains {any}"),
+        Operator::SubStringIgnCase => format!("contains {any}, ignoring case"),
+        Operator::InRange | Operator::SAddr | Operator::DAddr => format!("is in {any}"),
+        Operator::NotInRange | Operator::NotSAddr | Operator::NotDAddr => format!("is not in {any}"),
+        Operator::SPortPriv | Operator::DPortPriv => "is below 1024".to_owned(),
+        Operator::NotSPortPriv | Operator::NotDPortPriv => "is not below 1024".to_owned(),
         Operator::CapabilitiesGained => "has capabilities that it did not have before".to_owned(),
         Operator::CelExpr => format!("satisfies {any}"),
     }
@@ -174,6 +197,41 @@ fn either(values: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The conditions of one filter of `call`, whose arguments are declared as `args`.
+    fn condition(args: &str, filter: &str) -> Vec<String> {
+        let text = format!(
+            "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: p}}\nspec: {{kprobes: [{{call: f, syscall: \
+             false, args: {args}, selectors: [{{matchArgs: [{filter}]}}]}}]}}\n"
+        );
+        let (policy, found) = gatewatch_policy::read::read(&gatewatch_policy::source::parse(&text)[0]);
+        assert!(found.is_empty(), "{found:?}");
+        let hook = &policy.expect("a policy").spec.kprobes[0];
+        conditions(&hook.selectors[0], &Subject { hook, function: None })
+    }
+
+    #[test]
+    fn conditions_are_what_the_filter_compares() {
+        for (ty, operator, values, expected) in [
+            ("int", "Equal", "['5']", "argument 3 is 5"),
+            ("int", "GT", "['5']", "argument 3 is greater than 5"),
+            ("int", "LT", "['5']", "argument 3 is less than 5"),
+            ("int", "Mask", "['5']", "argument 3 shares a bit with 5"),
+            ("file", "Prefix", "[/etc]", "the path of argument 3 starts with /etc"),
+            ("file", "FileType", "[pipe]", "the file type of argument 3 is pipe"),
+            ("path", "NotFileType", "[reg]", "the file type of argument 3 is not reg"),
+            ("sock", "DAddr", "[10.0.0.0/8]", "the destination address of argument 3 is in 10.0.0.0/8"),
+            ("sock", "NotSPortPriv", "[]", "the source port of argument 3 is not below 1024"),
+            ("sockaddr", "Family", "[AF_INET]", "the address family of argument 3 is AF_INET"),
+        ] {
+            let operator = if operator == "NotSPortPriv" { Operator::NotSPortPriv.name() } else { operator };
+            for named in ["args: [1]", "index: 3"] {
+                let args = format!("[{{index: 1, type: uint64}}, {{index: 3, type: {ty}}}]");
+                let filter = format!("{{{named}, operator: {operator}, values: {values}}}");
+                assert_eq!(condition(&args, &filter), [expected], "{filter}");
+            }
+        }
+    }
 
     #[test]
     fn alternatives() {

@@ -29,6 +29,11 @@ impl ActionKind {
     /// The actions that `returnArgAction` can name.
     pub const ON_RETURN_VALUES: [Self; 2] = [Self::TrackSock, Self::UntrackSock];
 
+    /// Whether a policy that only monitors counts its events instead of performing it.
+    pub const fn is_monitored(self) -> bool {
+        self.enforces() || matches!(self, Self::CleanupEnforcerNotification | Self::Set)
+    }
+
     /// Whether it does something to the process instead of reporting it.
     pub const fn enforces(self) -> bool {
         matches!(self, Self::Sigkill | Self::Signal | Self::Override | Self::NotifyEnforcer)
