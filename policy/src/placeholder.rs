@@ -1,4 +1,5 @@
-//! Placeholders that a template engine or a shell should have replaced: `{{ … }}`, `${NAME}`, `$NAME`, `%s`, `<…>`.
+//! Placeholders that a template engine or a shell should have replaced: `{{ … }}`, `${NAME}`,
+//! `$(NAME)`, `$NAME`, `%s`, `%(name)s`, `<…>`.
 
 use crate::{
     diagnostic::{Diagnostic, Severity, Step},
@@ -45,6 +46,12 @@ fn placeholder(text: &str) -> Option<&str> {
     if text.starts_with("${") {
         return until("}").filter(|found| found.len() > 3);
     }
+    if text.starts_with("$(") {
+        return until(")").filter(|found| found.len() > 3);
+    }
+    if text.starts_with("%(") {
+        return until(")s").filter(|found| found.len() > 4);
+    }
     if let Some(name) = text.strip_prefix('$') {
         let length = name.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
         let named = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
@@ -70,6 +77,8 @@ mod tests {
             ("10.0.0.0/$BITS", "$BITS"),
             ("{{ .Values.cidr }}", "{{ .Values.cidr }}"),
             ("/opt/{{name}}/bin", "{{name}}"),
+            ("$(POD_CIDR)/16", "$(POD_CIDR)"),
+            ("%(cidr)s", "%(cidr)s"),
             ("%s", "%s"),
             ("/home/%s/x", "%s"),
             ("<your-cidr>", "<your-cidr>"),
@@ -77,8 +86,23 @@ mod tests {
         ] {
             assert_eq!(find(text), Some(expected), "{text}");
         }
-        for text in ["", "plain", "10.0.0.0/8", "$", "$5", "100%", "a<b", "<>", "<1>", "{", "${}", "%", "é<ü"]
-        {
+        for text in [
+            "",
+            "plain",
+            "10.0.0.0/8",
+            "$",
+            "$5",
+            "100%",
+            "a<b",
+            "<>",
+            "<1>",
+            "{",
+            "${}",
+            "$()",
+            "%()s",
+            "%",
+            "é<ü",
+        ] {
             assert_eq!(find(text), None, "{text}");
         }
     }

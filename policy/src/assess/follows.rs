@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::diagnostic::{Diagnostic, FieldPath, Step};
+use crate::{
+    codes::WRONG_TYPE,
+    diagnostic::{Diagnostic, FieldPath, Step},
+};
 
 /// The paths of an object whose form is wrong.
 #[derive(Clone, Debug, Default)]
@@ -31,12 +34,22 @@ impl FormErrors {
 }
 
 /// The path that an error of form makes invalid: its own, or that of the whole filter if its operator is unknown and no
-/// operator is likely.
+/// operator is likely, or if its index is invalid, so that the filtered argument is unknown.
 fn path(diagnostic: &Diagnostic) -> FieldPath {
     match diagnostic.path.0.as_slice() {
         [around @ .., Step::Field(name)] if name == "operator" && diagnostic.fix.is_none() => {
             FieldPath(around.to_vec())
         }
+        [filter @ .., Step::Field(name)]
+            if name == "index" && diagnostic.code == &WRONG_TYPE && is_filter(filter) =>
+        {
+            FieldPath(filter.to_vec())
+        }
         _ => diagnostic.path.clone(),
     }
+}
+
+/// Whether a path ends in an entry of `matchArgs` or of another list of filters.
+fn is_filter(path: &[Step]) -> bool {
+    matches!(path, [.., Step::Field(filters), Step::Index(_)] if filters.starts_with("match"))
 }

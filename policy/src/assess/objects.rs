@@ -31,20 +31,37 @@ impl<'a> From<&'a Document> for Object<'a> {
 }
 
 impl<'a> Objects<'a> {
-    /// Expands a list; any other document is one object.
+    /// Expands a list, and the lists in it, as `kubectl` does; any other document is one object.
     pub fn of(document: &'a Document) -> Self {
-        let kind = match read::identify(&document.root) {
-            Identity::Other { kind, .. } if kind.ends_with("List") => kind,
-            _ => return Self { list: None, objects: vec![document.into()] },
-        };
-        let items = FieldPath::root().field("items");
-        let nodes = document.get(&items).map(Node::items).unwrap_or_default();
-        let object = |(i, node)| Object { document, base: items.index(i), node };
-        Self { list: Some(kind), objects: nodes.iter().enumerate().map(object).collect() }
+        let whole = Object::from(document);
+        let list = list_kind(whole.node);
+        let mut objects = Vec::new();
+        whole.expand(&mut objects);
+        Self { list, objects }
+    }
+}
+
+/// The kind of a list.
+fn list_kind(node: &Node) -> Option<String> {
+    match read::identify(node) {
+        Identity::Other { kind, .. } if kind.ends_with("List") => Some(kind),
+        _ => None,
     }
 }
 
 impl<'a> Object<'a> {
+    /// Adds the object, or the objects of a list. The parser limits the depth of a document.
+    fn expand(self, objects: &mut Vec<Self>) {
+        if list_kind(self.node).is_none() {
+            return objects.push(self);
+        }
+        let items = self.base.field("items");
+        let nodes = self.node.get("items").map(Node::items).unwrap_or_default();
+        for (i, node) in nodes.iter().enumerate() {
+            Self { document: self.document, base: items.index(i), node }.expand(objects);
+        }
+    }
+
     /// Where it is in the document.
     pub const fn base(&self) -> &FieldPath {
         &self.base
@@ -106,6 +123,15 @@ mod tests {
         assert_eq!(found.diagnostic.path.to_string(), "items[1].kind");
         assert_eq!(found.diagnostic.fix.map(|fix| fix.path.to_string()).as_deref(), Some("items[1].kind"));
         assert!(found.span.is_some_and(|span| span.start > 40));
+    }
+
+    #[test]
+    fn a_list_in_a_list_is_expanded() {
+        let text = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: List\n  items: [{kind: A}]\n- {kind: B}\n";
+        let document = &parse(text)[0];
+        let bases: Vec<String> =
+            Objects::of(document).objects.iter().map(|object| object.base().to_string()).collect();
+        assert_eq!(bases, ["items[0].items[0]", "items[1]"]);
     }
 
     #[test]

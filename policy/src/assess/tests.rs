@@ -33,6 +33,41 @@ fn mistakes_of_form_have_no_followers() {
     );
 }
 
+/// The parameters of `cap_capable` have other names on 7.3 than before.
+#[test]
+fn names_of_parameters_do_not_keep_kernels_apart() {
+    let profiles = ["5.10", "7.3"].map(|name| gatewatch_kernel::Profile::shipped(name).unwrap());
+    let host_namespaces = BTreeMap::new();
+    let kernel = |(name, kernel)| Kernel {
+        name,
+        environment: Environment { kernel, host_namespaces: &host_namespaces },
+        nodes: None,
+    };
+    let kernels: Vec<Kernel<'_>> = ["5.10", "7.3"].into_iter().zip(&profiles).map(kernel).collect();
+    let selection = Selection::of(&[Target::Gatewatch]);
+    let against = Against { kernels: &kernels, ..Against::new(&selection) };
+    for (args, code) in [("{index: 1, type: int}", "GW205"), ("{index: 4, type: int}", "GW204")] {
+        let hook = format!("kprobes: [{{call: cap_capable, syscall: false, message: ok, args: [{args}]}}]");
+        let found = assess(&parse(&policy(&hook))[0], &against).findings;
+        let [finding] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(finding.diagnostic.code.id, code);
+        let help = finding.diagnostic.help.as_deref().unwrap_or_default();
+        assert!(help.contains("on 5.10: the prototype is `int cap_capable("), "{help}");
+    }
+}
+
+#[test]
+fn a_filter_of_an_invalid_index_has_no_followers() {
+    // Read as 0, it would be a relative path.
+    let hook = "call: security_file_permission, syscall: false, message: ok, args: [{index: 0, type: file}, {index: 1, type: int}]";
+    let index = "spec.kprobes[0].selectors[0].matchArgs[0].index";
+    for (written, code) in [("-1", "GW004"), ("4294967297", "GW004"), ("x", "GW004")] {
+        let filter = format!("{{index: {written}, operator: Equal, values: ['4']}}");
+        let policy = format!("kprobes: [{{{hook}, selectors: [{{matchArgs: [{filter}]}}]}}]");
+        assert_eq!(reported(&policy), [format!("{code} {index}")], "{written}");
+    }
+}
+
 #[test]
 fn a_member_twice_hides_no_other_finding() {
     // With the other `syscall`, the function's name would be an error too.

@@ -101,23 +101,24 @@ impl Compiler<'_> {
             let path = path.field("args").index(i);
             let count = params.map_or(MAX_ARGS, |params| u32::try_from(params.len()).unwrap_or(MAX_ARGS));
             if arg.index >= count.min(MAX_ARGS) {
-                let prototype = real
-                    .as_ref()
-                    .filter(|_| params.is_some())
-                    .map_or_else(String::new, |real| format!(": {real}"));
-                self.report(Diagnostic::new(
+                let diagnostic = Diagnostic::new(
                     &codes::ARG_INDEX,
                     path.field("index"),
-                    format!("`{symbol}` has no argument {}{prototype}", arg.index),
-                ));
+                    format!("`{symbol}` has no argument {}", arg.index),
+                );
+                self.report(match real.as_ref().filter(|_| params.is_some()) {
+                    Some(real) => diagnostic.help(prototype(real)),
+                    None => diagnostic,
+                });
                 continue;
             }
             let param = params.and_then(|params| params.get(arg.index as usize));
             if let (Some(param), Some(real)) = (param, &real)
                 && arg.resolve.is_none()
             {
-                let what = format_args!("argument {} of `{real}`", arg.index);
-                self.fits(arg.ty, &param.ty, what, &path, Use { result: false, read: filtered.contains(&i) });
+                let what = format_args!("argument {} of `{symbol}`", arg.index);
+                let of = Use { result: false, read: filtered.contains(&i), real: Some(real) };
+                self.fits(arg.ty, &param.ty, what, &path, of);
                 if let Kind::Enum { name, .. } = &param.ty.kind
                     && !name.is_empty()
                 {
@@ -139,6 +140,7 @@ impl Compiler<'_> {
                 let of = Use {
                     result: true,
                     read: hook.selectors.iter().any(|selector| !selector.match_return_args.is_empty()),
+                    real: None,
                 };
                 self.fits(arg.ty, ret, what, &path.field("returnArg"), of);
             }
@@ -154,7 +156,7 @@ impl Compiler<'_> {
 
     /// Checks a declared type against the kernel's: an error where something else would be read by a filter, a warning
     /// where a part of the value would be, or nothing reads it.
-    fn fits(&mut self, ty: ArgType, real: &CType, what: fmt::Arguments<'_>, path: &FieldPath, of: Use) {
+    fn fits(&mut self, ty: ArgType, real: &CType, what: fmt::Arguments<'_>, path: &FieldPath, of: Use<'_>) {
         let code = if of.result { &codes::RETURN_TYPE } else { &codes::ARG_TYPE };
         let problem = match (expected(ty), &real.kind) {
             // Of a narrower one no more is read than there is.
@@ -190,6 +192,10 @@ impl Compiler<'_> {
                 format!("declared as `{}`, but {what} is a `{}`; {consequence}", ty.name(), real.text),
             )
             .severity(severity);
+            let diagnostic = match of.real {
+                Some(real) => diagnostic.help(prototype(real)),
+                None => diagnostic,
+            };
             self.report(match written(real) {
                 Some(ty) => diagnostic.fix(Fix {
                     title: format!("write `type: {ty}`"),
@@ -263,11 +269,19 @@ impl Compiler<'_> {
 
 /// What a declared argument or result is for.
 #[derive(Clone, Copy, Debug)]
-struct Use {
+struct Use<'a> {
     /// Whether it is the result.
     result: bool,
     /// Whether a filter reads it.
     read: bool,
+    /// The function, where the diagnostic shows its prototype.
+    real: Option<&'a Real<'a>>,
+}
+
+/// The help of a diagnostic on a declaration. The prototype is not in the message, because kernels that agree about the
+/// mistake can have other names for the parameters, and findings with other messages are not merged.
+fn prototype(real: &Real<'_>) -> String {
+    format!("the prototype is `{real}`")
 }
 
 /// The positions in `args` that filters read.
