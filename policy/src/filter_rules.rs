@@ -9,7 +9,7 @@ use crate::{
     },
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
     labels::namespace_help,
-    model::{ArgFilter, ArgType, Hook, Operator},
+    model::{ArgFilter, ArgType, Hook, List, Operator},
     names, placeholder,
     type_class::{Class, class},
     values::{self, ValueError, address, constants},
@@ -192,7 +192,7 @@ fn bad_value(class: Class, operator: Operator, value: &str) -> Option<(&'static 
         Operator::State => reason(&UNKNOWN_CONSTANT, constants::tcp_state(value)),
         Operator::FileType | Operator::NotFileType => reason(&UNKNOWN_CONSTANT, constants::file_type(value)),
         Operator::InRange | Operator::NotInRange => reason(&BAD_NUMBER, values::range(value)),
-        Operator::InMap | Operator::NotInMap if value.starts_with("list:") => None,
+        Operator::InMap | Operator::NotInMap if List::named_in(value).is_some() => None,
         Operator::InMap | Operator::NotInMap => reason(&BAD_NUMBER, values::integer_or_range(value)),
         Operator::Gt | Operator::Lt | Operator::Mask if class != Class::Capabilities => {
             reason(&BAD_NUMBER, values::integer(value))

@@ -49,14 +49,14 @@ impl Policy {
     }
 }
 
-/// The kinds of policy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// `TracingPolicy`, for the whole cluster.
-    #[default]
-    Cluster,
-    /// `TracingPolicyNamespaced`, for the pods of its own namespace.
-    Namespaced,
+names! {
+    /// The kinds of policy: for the whole cluster, or for the pods of its own namespace.
+    #[derive(Default)]
+    pub enum Kind {
+        #[default]
+        Cluster = "TracingPolicy",
+        Namespaced = "TracingPolicyNamespaced",
+    }
 }
 
 /// `spec`.

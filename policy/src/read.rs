@@ -24,8 +24,8 @@ use crate::{
 
 /// The `apiVersion` of policies.
 pub const API_VERSION: &str = "cilium.io/v1alpha1";
-const KINDS: [(&str, Kind); 2] =
-    [("TracingPolicy", Kind::Cluster), ("TracingPolicyNamespaced", Kind::Namespaced)];
+/// The API group of policies.
+pub const GROUP: &str = "cilium.io";
 
 /// The other kinds of the group: Tetragon's own, and those of Cilium's network policies, from the definitions that
 /// Cilium 1.18 installs.
@@ -77,19 +77,18 @@ pub enum Identity {
 pub fn identify(root: &Node) -> Identity {
     let text = |key| root.get(key).and_then(Node::as_str).filter(|text| !text.is_empty());
     let (api_version, kind) = (text("apiVersion"), text("kind"));
-    let ours = api_version.is_some_and(|v| v.split('/').next() == Some("cilium.io"));
-    let exact = |kind: &str| KINDS.iter().find(|(name, _)| *name == kind).map(|(_, kind)| *kind);
-    if let Some(kind) = kind.and_then(exact) {
+    let ours = api_version.is_some_and(|v| v.split('/').next() == Some(GROUP));
+    if let Some(kind) = kind.and_then(Kind::from_name) {
         return Identity::Policy(kind);
     }
     let known = |kind: &str| {
         let single = kind.strip_suffix("List").unwrap_or(kind);
-        OTHER_KINDS.contains(&single) || exact(single).is_some()
+        OTHER_KINDS.contains(&single) || Kind::from_name(single).is_some()
     };
     if let Some(kind) = kind.filter(|kind| ours && !known(kind)) {
-        let all = KINDS.iter().map(|(name, _)| *name).chain(OTHER_KINDS);
+        let all = Kind::NAMES.iter().copied().chain(OTHER_KINDS);
         return match nearest(kind, all) {
-            Some(suggestion) => exact(suggestion).map_or(Identity::Unknown, Identity::Policy),
+            Some(suggestion) => Kind::from_name(suggestion).map_or(Identity::Unknown, Identity::Policy),
             None => Identity::Unknown,
         };
     }
@@ -153,7 +152,7 @@ fn unknown_kind(kind: &str, base: &FieldPath) -> Diagnostic {
     let diagnostic = Diagnostic::new(
         &NOT_A_POLICY,
         path.clone(),
-        format!("unknown kind `{kind}` in the group `cilium.io`: the API server refuses the object"),
+        format!("unknown kind `{kind}` in the group `cilium.io`; the API server rejects the object"),
     );
     if let Some(found) = placeholder::find(kind) {
         return diagnostic.help(placeholder::help(found));
@@ -172,8 +171,7 @@ fn unknown_kind(kind: &str, base: &FieldPath) -> Diagnostic {
 /// Typos in `apiVersion` and `kind` of an object that is a policy otherwise.
 fn identity_mistakes(root: &Node, kind: Kind, base: &FieldPath) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    let name = KINDS.iter().find(|(_, k)| *k == kind).map_or("TracingPolicy", |(name, _)| *name);
-    for (field, expected) in [("apiVersion", API_VERSION), ("kind", name)] {
+    for (field, expected) in [("apiVersion", API_VERSION), ("kind", kind.name())] {
         let path = base.field(field);
         match root.get(field).and_then(Node::as_str) {
             Some(text) if text == expected => {}

@@ -16,6 +16,7 @@ use thiserror::Error;
 use crate::{
     codes::SCHEMA,
     diagnostic::{Diagnostic, FieldPath, Step},
+    read::GROUP,
     source,
 };
 
@@ -85,7 +86,7 @@ impl Schemas {
     /// Takes a definition in, if it is one of a kind of policies.
     fn add(&mut self, definition: &Value) -> Result<(), SchemaError> {
         let spec = &definition["spec"];
-        let Some(kind) = spec["names"]["kind"].as_str().filter(|_| spec["group"] == "cilium.io") else {
+        let Some(kind) = spec["names"]["kind"].as_str().filter(|_| spec["group"] == GROUP) else {
             return Ok(());
         };
         let versions = spec["versions"].as_array().into_iter().flatten();

@@ -10,7 +10,7 @@ use crate::{
         RETURN_FILTER,
     },
     diagnostic::{Diagnostic, FieldPath, Severity},
-    model::{Action, ActionKind, ArgType, Policy, Section, Selector, Target},
+    model::{Action, ActionKind, ArgType, List, Policy, Section, Selector, Target},
     nearest::nearest,
     values,
 };
@@ -235,7 +235,7 @@ const fn can_stand_in(kind: ActionKind, section: Section) -> bool {
 /// Only entries of system calls and `security_*` functions can be overridden.
 fn overridable(policy: &Policy, place: &LocatedHook<'_>, at: FieldPath, found: &mut Vec<Diagnostic>) {
     let diagnostic = match (&place.hook.target, place.section) {
-        (Target::Function { call, .. }, _) if call.starts_with("list:") => return,
+        (Target::Function { call, .. }, _) if List::named_in(call).is_some() => return,
         (Target::Function { call, .. }, _) if call.starts_with("security_") => {
             let multi = !policy.spec.options.iter().any(|(name, value)| {
                 name == options::DISABLE_KPROBE_MULTI && options::TRUE.contains(&value.as_str())

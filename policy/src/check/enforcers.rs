@@ -4,6 +4,7 @@ use super::located::{LocatedPolicy, spec};
 use crate::{
     codes::{NO_ENFORCER, OVER_LIMIT},
     diagnostic::Diagnostic,
+    model::List,
 };
 
 pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
@@ -24,9 +25,10 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     }
     for (i, calls) in enforcers.iter().enumerate() {
         for (k, call) in calls.iter().enumerate() {
-            let known = ["sys_", "__x64_sys_", "__arm64_sys_", "__ia32_sys_", "security_", "list:"]
+            let known = ["sys_", "__x64_sys_", "__arm64_sys_", "__ia32_sys_", "security_"]
                 .iter()
                 .any(|prefix| call.starts_with(prefix))
+                || List::named_in(call).is_some()
                 || call.split_once('/').is_some_and(|(_, name)| name.starts_with("sys_"));
             if !known {
                 found.push(

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     codes::{DUPLICATE_HOOK, HOT_HOOK, LSM_NAME, RACY_HOOK, SYSCALL_NAME},
     diagnostic::{Diagnostic, Edit, Fix},
-    model::{Action, ArgType, Hook, Section, Target},
+    model::{Action, ArgType, Hook, List, Section, Target},
     syscall_name::{SyscallName, one_architecture},
 };
 
@@ -102,7 +102,8 @@ fn names(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
                 found.push(one_architecture(call, *syscall, architecture, path()));
             }
             // The compiler reports it for kprobes, because it knows the kernel's names too.
-            let plain = !call.starts_with("sys_") && !call.starts_with("__") && !call.starts_with("list:");
+            let plain =
+                !call.starts_with("sys_") && !call.starts_with("__") && List::named_in(call).is_none();
             if place.section == Section::Fentries && *syscall && plain && !call.is_empty() {
                 let reason = if *syscall_written { "" } else { " by default" };
                 found.push(

@@ -117,7 +117,7 @@ fn is_syscall(value: &str) -> bool {
 }
 
 fn named(lists: &[List], value: &str, path: impl FnOnce() -> FieldPath, found: &mut Vec<Diagnostic>) {
-    let Some(name) = value.strip_prefix("list:") else { return };
+    let Some(name) = List::named_in(value) else { return };
     if lists.iter().any(|list| list.name == name) {
         return;
     }
@@ -139,7 +139,7 @@ fn named(lists: &[List], value: &str, path: impl FnOnce() -> FieldPath, found: &
 }
 
 fn in_filter(lists: &[List], filter: &ArgFilter, path: impl Fn() -> FieldPath, found: &mut Vec<Diagnostic>) {
-    for (i, value) in filter.values.iter().enumerate().filter(|(_, value)| value.starts_with("list:")) {
+    for (i, value) in filter.values.iter().enumerate().filter(|(_, value)| List::named_in(value).is_some()) {
         if matches!(filter.operator, Operator::InMap | Operator::NotInMap) {
             named(lists, value, || path().field("values").index(i), found);
         }

@@ -13,8 +13,12 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
         Section::ALL.iter().copied().filter(|s| !s.hooks(&policy.spec).is_empty()).collect();
     if used.is_empty() && !policy.spec.loader {
         found.push(
-            Diagnostic::new(&NO_HOOK, spec(), "the policy has no hooks, so it observes nothing")
-                .help("add one of `kprobes`, `tracepoints`, `lsmhooks`, `uprobes`, `usdts`"),
+            Diagnostic::new(&NO_HOOK, spec(), "the policy has no hooks, so it observes nothing").help(
+                format!(
+                    "add one of `{}`",
+                    Section::ALL.iter().map(|s| s.name()).collect::<Vec<_>>().join("`, `")
+                ),
+            ),
         );
     }
     for section in used.iter().skip(1) {

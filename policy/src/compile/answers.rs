@@ -3,7 +3,7 @@
 use gatewatch_kernel::{Facts, Profile};
 
 use super::{compiler::Environment, syscall::is_syscall_name, unsupported::LSM_PREFIX};
-use crate::model::{Hook, Policy, Target};
+use crate::model::{Hook, List, Policy, Target};
 
 /// What a policy asks of one kernel, and the answers.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ fn hooked<'a>(policy: &Policy, kernel: &'a Profile) -> Option<Vec<Facts<'a>>> {
     let mut all = Vec::with_capacity(spec.kprobes.len() + spec.fentries.len() + spec.lsm_hooks.len());
     for hook in spec.kprobes.iter().chain(&spec.fentries) {
         let Target::Function { call, syscall, .. } = &hook.target else { continue };
-        if call.starts_with("list:") {
+        if List::named_in(call).is_some() {
             continue;
         }
         let facts = if *syscall {

@@ -7,7 +7,7 @@ use super::{compiler::Compiler, syscall::is_syscall_name};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
-    model::{Hook, Target},
+    model::{Hook, List, Target},
     placeholder,
     plan::{HookPoint, When},
     syscall_name::{SyscallName, one_architecture},
@@ -17,7 +17,7 @@ impl Compiler<'_> {
     /// Returns the point of a hook on a kernel function, and the function. `None`: the reason is reported.
     pub(super) fn resolve(&mut self, hook: &Hook, path: &FieldPath) -> Option<(HookPoint, Function)> {
         let Target::Function { call, syscall, syscall_written } = &hook.target else { return None };
-        if call.starts_with("list:") {
+        if List::named_in(call).is_some() {
             self.not_run(path.field("call"), "`list:` in `call`");
             return None;
         }

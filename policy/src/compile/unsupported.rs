@@ -4,7 +4,7 @@ use super::compiler::Compiler;
 use crate::{
     codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix},
-    model::{Hook, Policy, Section, Target},
+    model::{Hook, List, Policy, Section, Target},
     plan::HookPoint,
 };
 
@@ -16,7 +16,7 @@ impl Compiler<'_> {
     pub(super) fn other_hooks(&mut self, policy: &Policy, root: &FieldPath) {
         for (i, hook) in policy.spec.fentries.iter().enumerate() {
             let path = root.field(Section::Fentries.name()).index(i);
-            if matches!(&hook.target, Target::Function { call, .. } if call.starts_with("list:")) {
+            if matches!(&hook.target, Target::Function { call, .. } if List::named_in(call).is_some()) {
                 continue;
             }
             if let Some((point, function)) = self.resolve(hook, &path) {

@@ -18,6 +18,9 @@ impl ListType {
     }
 }
 
+/// How a name of a list begins where a function, a value or an enforced call is expected.
+const PREFIX: &str = "list:";
+
 /// One entry of `lists`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct List {
@@ -31,4 +34,11 @@ pub struct List {
     pub pattern: Option<String>,
     /// `validated`: a mark that Tetragon sets for itself after it has checked the list.
     pub validated: bool,
+}
+
+impl List {
+    /// The list that a text names: `NAME` of `list:NAME`.
+    pub fn named_in(text: &str) -> Option<&str> {
+        text.strip_prefix(PREFIX)
+    }
 }

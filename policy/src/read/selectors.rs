@@ -18,14 +18,25 @@ use crate::{
     values::integer_or_range,
 };
 
-const MEMBERSHIP: &[&str] = &["In", "NotIn"];
-const BINARY_OPERATORS: &[&str] = &["In", "NotIn", "Prefix", "NotPrefix", "Postfix", "NotPostfix"];
+const MEMBERSHIP: &[&str] = &[Operator::In.name(), Operator::NotIn.name()];
+const BINARY_OPERATORS: &[&str] = &[
+    Operator::In.name(),
+    Operator::NotIn.name(),
+    Operator::Prefix.name(),
+    Operator::NotPrefix.name(),
+    Operator::Postfix.name(),
+    Operator::NotPostfix.name(),
+];
 
 /// The operators that the schema has for `matchArgs`. `In` and `NotIn` are of other filters, and `NotSportPriv` has
 /// this one spelling.
 fn arg_operators() -> Vec<&'static str> {
-    let elsewhere = ["In", "NotIn", "NotSPortPriv"];
-    Operator::NAMES.iter().copied().filter(|name| !elsewhere.contains(name)).collect()
+    let allowed = |name: &str| match Operator::from_name(name) {
+        Some(Operator::In | Operator::NotIn) | None => false,
+        Some(Operator::NotSPortPriv) => name == Operator::NotSPortPriv.name(),
+        Some(_) => true,
+    };
+    Operator::NAMES.iter().copied().filter(|name| allowed(name)).collect()
 }
 
 /// An entry of `selectors`, or a macro.
@@ -59,7 +70,7 @@ pub(super) fn selector(cursor: &Cursor<'_>) -> Selector {
 
 /// The operator of a filter; one that can't be read counts as `Equal` or `In`, so that the filter stays a filter.
 fn operator(object: &Object<'_>, words: &[&'static str]) -> Operator {
-    let fallback = if words.contains(&"In") { Operator::In } else { Operator::Equal };
+    let fallback = if words.contains(&Operator::In.name()) { Operator::In } else { Operator::Equal };
     let kind =
         WordKind::Operator { numbers: object.get("values").is_some_and(|values| numbers(values.node)) };
     object

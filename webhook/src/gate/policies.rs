@@ -5,6 +5,8 @@ use gatewatch_policy::{
     codes::EMPTY_SELECTOR,
     diagnostic::Severity,
     dropped::{self, LAST_APPLIED},
+    model::Kind,
+    read::GROUP,
     source::{Document, Node},
 };
 use serde_json::value::RawValue;
@@ -15,12 +17,9 @@ use crate::{
     review::{Operation, Request},
 };
 
-/// The kinds that this endpoint checks.
-const KINDS: [&str; 2] = ["TracingPolicy", "TracingPolicyNamespaced"];
-
 impl Gate {
     pub(super) fn policy(&self, request: &Request, result: &mut CheckResult) {
-        if request.kind.group != "cilium.io" || !KINDS.contains(&request.kind.kind.as_str()) {
+        if request.kind.group != GROUP || Kind::from_name(&request.kind.kind).is_none() {
             result.notices.push(format!(
                 "gatewatch received a {}, which is not a policy; nothing was checked",
                 request.kind.kind
