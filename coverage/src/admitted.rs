@@ -9,10 +9,10 @@ use std::collections::HashMap;
 use gatewatch_policy::scope::{PodScope, Scope};
 
 use crate::{
-    index::Index,
-    indexed_policy::{IndexedPolicy, PolicyId},
+    indexed_policy::PolicyId,
     selection::Tally,
-    shape::{POD, Shape, Workload},
+    shape::{Shape, Workload},
+    templates::POD,
 };
 
 /// Changes of one object that are remembered. Of more, the oldest is dropped.
@@ -44,6 +44,27 @@ fn settle<T: PartialEq>(changes: &mut Vec<T>, now: &T) {
 }
 
 impl Admitted {
+    /// Remembers the scope that a policy will have; `None` for a policy that will be deleted.
+    pub(crate) fn admit_policy(&mut self, id: &PolicyId, after: Option<Scope>) {
+        push(self.policies.entry(id.clone()).or_default(), after);
+    }
+
+    /// Remembers a pod or template.
+    pub(crate) fn admit_workload(&mut self, workload: &Workload) {
+        let key = key(&workload.kind, &workload.shape.namespace, &workload.name);
+        push(self.workloads.entry(key).or_default(), workload.shape.clone());
+    }
+
+    /// Forgets the changes of a policy.
+    pub(crate) fn forget_policy(&mut self, id: &PolicyId) {
+        self.policies.remove(id);
+    }
+
+    /// The number of objects with changes.
+    pub(crate) fn count(&self) -> usize {
+        self.policies.len() + self.workloads.len()
+    }
+
     /// The index has a policy now, or none (`None`).
     pub(crate) fn policy_is(&mut self, id: &PolicyId, scope: Option<&Scope>) {
         let Some(changes) = self.policies.get_mut(id) else { return };
@@ -96,33 +117,4 @@ impl Admitted {
 
 fn key(kind: &str, namespace: &str, name: &str) -> WorkloadKey {
     (kind.to_owned(), namespace.to_owned(), name.to_owned())
-}
-
-impl Index {
-    /// Remembers an admitted change of a policy, or its deletion (`None`), until the index has it.
-    pub fn admit_policy(&mut self, id: &PolicyId, after: Option<&IndexedPolicy>) {
-        let changes = self.admitted.policies.entry(id.clone()).or_default();
-        push(changes, after.map(|policy| policy.scope.clone()));
-    }
-
-    /// Remembers an admitted pod or template, until the index has it.
-    pub fn admit_workload(&mut self, workload: &Workload) {
-        let key = key(&workload.kind, &workload.shape.namespace, &workload.name);
-        push(self.admitted.workloads.entry(key).or_default(), workload.shape.clone());
-    }
-
-    /// Forgets the admitted changes of a policy: they have failed.
-    pub fn forget_admitted_policy(&mut self, id: &PolicyId) {
-        self.admitted.policies.remove(id);
-    }
-
-    /// Forgets the admitted changes of a pod or template: they have failed.
-    pub fn forget_admitted_workload(&mut self, kind: &str, namespace: &str, name: &str) {
-        self.admitted.workload_is_gone(kind, namespace, name);
-    }
-
-    /// The number of objects with admitted changes that the index does not have yet.
-    pub fn admitted_count(&self) -> usize {
-        self.admitted.policies.len() + self.admitted.workloads.len()
-    }
 }

@@ -194,6 +194,31 @@ impl Index {
         let groups = ids.filter_map(|id| self.workloads.group(*id));
         groups.filter(|group| !self.is_covered(&group.shape, &[]))
     }
+
+    /// Remembers an admitted change of a policy, or its deletion (`None`), until the index has it.
+    pub fn admit_policy(&mut self, id: &PolicyId, after: Option<&IndexedPolicy>) {
+        self.admitted.admit_policy(id, after.map(|policy| policy.scope.clone()));
+    }
+
+    /// Remembers an admitted pod or template, until the index has it.
+    pub fn admit_workload(&mut self, workload: &Workload) {
+        self.admitted.admit_workload(workload);
+    }
+
+    /// Forgets the admitted changes of a policy: they have failed.
+    pub fn forget_admitted_policy(&mut self, id: &PolicyId) {
+        self.admitted.forget_policy(id);
+    }
+
+    /// Forgets the admitted changes of a pod or template: they have failed.
+    pub fn forget_admitted_workload(&mut self, kind: &str, namespace: &str, name: &str) {
+        self.admitted.workload_is_gone(kind, namespace, name);
+    }
+
+    /// The number of objects with admitted changes that the index does not have yet.
+    pub fn admitted_count(&self) -> usize {
+        self.admitted.count()
+    }
 }
 
 /// Whether a namespace with these annotations requires that a policy selects every pod in it.

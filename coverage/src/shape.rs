@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gatewatch_policy::{diagnostic::FieldPath, scope::PodScope};
 
-use crate::templates::usual_path;
+use crate::templates::{POD, usual_path};
 
 /// Labels or annotations: keys and values.
 pub type Labels = BTreeMap<String, String>;
@@ -46,9 +46,6 @@ pub struct Workload {
     /// `matchLabels` of the object's own selector.
     pub selector: Labels,
 }
-
-/// The kind of a pod.
-pub(crate) const POD: &str = "Pod";
 
 impl Workload {
     /// A pod.

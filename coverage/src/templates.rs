@@ -8,7 +8,8 @@ use gatewatch_policy::{
 };
 use thiserror::Error;
 
-use crate::shape::POD;
+/// The kind of a pod.
+pub(crate) const POD: &str = "Pod";
 
 /// The kinds of Kubernetes itself, with their groups.
 pub const KINDS: &[(&str, &str)] = &[

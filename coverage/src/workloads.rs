@@ -119,7 +119,7 @@ impl Workloads {
         if members.is_empty() {
             entry.members.remove(kind);
         }
-        let one = Tally::one(kind == crate::shape::POD);
+        let one = Tally::one(kind == crate::templates::POD);
         entry.tally -= one;
         let Some(slot) = self.slots.get_mut(id as usize) else { return };
         let is_empty = match slot {

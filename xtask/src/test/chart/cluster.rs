@@ -2,7 +2,6 @@
 //! claims, and the service accounts may do what they need and no more.
 
 use std::{
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -12,16 +11,13 @@ use serde_json::{Value, json};
 
 use super::{
     Tests, releases,
-    render::{MATRIX, OTHERS, template},
+    render::{MATRIX, NAMESPACE, OTHERS, output, template},
 };
 use crate::{
     kube::{ControlPlane, Kubectl, Settings},
     parallel::side_by_side,
     setup::chart::Programs,
 };
-
-/// Where the chart is installed.
-pub(super) const NAMESPACE: &str = "gatewatch";
 
 pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
     let folder = tempfile::tempdir().context("cannot create a folder for a control plane")?;
@@ -102,18 +98,6 @@ fn dry_run(kubectl: &Kubectl, objects: &[Value], namespace: &str) -> Result<()> 
         bail!("{warning}");
     }
     Ok(())
-}
-
-/// What a command writes to both streams. Fails with it, unless the command succeeds.
-pub(super) fn output(command: &mut Command) -> Result<String> {
-    let output =
-        command.output().with_context(|| format!("cannot run {}", command.get_program().display()))?;
-    let said =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    if !output.status.success() {
-        bail!("{}", said.trim());
-    }
-    Ok(said)
 }
 
 /// The fallback: rules that the API server evaluates.

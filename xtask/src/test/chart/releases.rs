@@ -7,8 +7,7 @@ use serde_json::Value;
 
 use super::{
     Tests,
-    cluster::{NAMESPACE, output},
-    render::helm,
+    render::{NAMESPACE, helm, output},
 };
 use crate::{
     chart,

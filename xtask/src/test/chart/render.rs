@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use super::Tests;
 use crate::{chart, parallel::side_by_side, process, setup::chart::Programs};
 
+/// Where the chart is installed.
+pub(super) const NAMESPACE: &str = "gatewatch";
+
 /// The oldest, the newest, and the first with fields for `AppArmor`.
 pub(super) const VERSIONS: &[&str] = &["1.28.0", "1.30.0", "1.36.0"];
 
@@ -245,16 +248,19 @@ pub(super) fn helm(programs: &Programs, sub_command: &str) -> Command {
     command
 }
 
-/// Runs a command; its error has what it wrote.
-pub(super) fn passes(command: &mut Command) -> Result<()> {
+/// What a command writes to both streams. Fails with it, unless the command succeeds.
+pub(super) fn output(command: &mut Command) -> Result<String> {
     let output =
         command.output().with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if !output.status.success() {
-        bail!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr).trim_end()
-        );
+        bail!("{}", said.trim());
     }
-    Ok(())
+    Ok(said)
+}
+
+/// Runs a command; its error has what it wrote.
+pub(super) fn passes(command: &mut Command) -> Result<()> {
+    output(command).map(drop)
 }
