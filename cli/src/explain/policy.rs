@@ -51,7 +51,7 @@ pub(crate) fn explain(checked: &Checked, indexed: &IndexedPolicy, file: &str, ke
         let _ = writeln!(text, "  not on {}:", listed(&fails));
     }
     for error in &why {
-        let _ = writeln!(text, "  - {}", error.message);
+        let _ = writeln!(text, "    - {}", error.message);
     }
     text.push_str("\nWhat it does not catch:\n");
     for caveat in caveats(policy, &indexed.scope, !fails.is_empty()) {
