@@ -196,6 +196,8 @@ fn either(values: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use gatewatch_policy::model::Action;
+
     use super::*;
 
     /// The conditions of one filter of `call`, whose arguments are declared as `args`.
@@ -231,6 +233,20 @@ mod tests {
                 assert_eq!(condition(&args, &filter), [expected], "{filter}");
             }
         }
+    }
+
+    #[test]
+    fn a_policy_that_monitors_performs_nothing() {
+        let action = |kind| Selector {
+            match_actions: vec![Action { kind: Some(kind), ..Action::default() }],
+            ..Selector::default()
+        };
+        assert_eq!(actions(&action(ActionKind::Sigkill), false), ["also performs `Sigkill`"]);
+        for kind in [ActionKind::Sigkill, ActionKind::Override, ActionKind::Set] {
+            let notes = actions(&action(kind), true);
+            assert!(notes[0].contains("does not perform it"), "{notes:?}");
+        }
+        assert_eq!(actions(&action(ActionKind::GetUrl), true), ["also performs `GetUrl`"]);
     }
 
     #[test]
