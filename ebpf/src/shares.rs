@@ -144,19 +144,17 @@ pub fn take<const TABLE: usize>(pod: u64) -> bool {
     // SAFETY: maps' values.
     unsafe {
         let of_pool = (*pool).taken[TABLE].wrapping_sub(returned::<TABLE>(SHARE_OF_POOL));
-        match one_more((*share).taken[TABLE], returned::<TABLE>(pod), bound, of_pool, limits.pool[TABLE]) {
-            Some(of_pool) => {
-                if of_pool {
-                    memory::add(&raw mut (*pool).taken[TABLE], 1);
-                }
-                memory::add(&raw mut (*share).taken[TABLE], 1);
-                true
-            }
-            None => {
-                memory::add(&raw mut (*share).refused[TABLE], 1);
-                false
-            }
+        let taken = (*share).taken[TABLE];
+        let more = one_more(taken, returned::<TABLE>(pod), bound, of_pool, limits.pool[TABLE]);
+        let Some(of_pool) = more else {
+            memory::add(&raw mut (*share).refused[TABLE], 1);
+            return false;
+        };
+        if of_pool {
+            memory::add(&raw mut (*pool).taken[TABLE], 1);
         }
+        memory::add(&raw mut (*share).taken[TABLE], 1);
+        true
     }
 }
 
