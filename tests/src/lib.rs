@@ -18,4 +18,5 @@ pub mod modules;
 pub mod pod;
 pub mod programs;
 pub mod scrape;
+pub mod tiny;
 pub mod vm;

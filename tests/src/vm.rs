@@ -159,8 +159,8 @@ pub fn helper() -> Option<ExitCode> {
             println!("{calls}");
             Some(ExitCode::SUCCESS)
         }
-        [_, CALLS, "programs", folder, left] => {
-            hostile::pods::run_programs(Path::new(folder), left.parse().expect("a number"));
+        [_, CALLS, "programs", folder, programs] => {
+            hostile::pods::run_programs(Path::new(folder), programs.parse().expect("a number"));
             Some(ExitCode::SUCCESS)
         }
         [_, CALLS, "wait", file, processes] => {

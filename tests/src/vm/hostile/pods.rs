@@ -2,9 +2,8 @@
 
 use std::{
     fs,
-    os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
-    process::Command,
+    path::Path,
+    process::{Command, ExitStatus},
 };
 
 use super::super::{CALLS, SETUID, policy, this};
@@ -13,6 +12,7 @@ use crate::{
     calls,
     pod::{self, Container},
     scrape::EVENTS,
+    tiny,
 };
 
 /// Programs that the attacker runs: more than `BINARIES` holds.
@@ -72,16 +72,17 @@ fn events(text: &str, pod: &str, binary: &str) -> u64 {
     sum(text, EVENTS, &[("policy", "uid"), ("namespace", "test"), ("pod", pod), ("binary", binary)])
 }
 
-/// Calls `setuid` once and becomes the next program, a hard link with a name of its own, until there were so many.
-pub(in crate::vm) fn run_programs(folder: &Path, left: u64) {
-    calls::setuid_root(1);
-    let Some(left) = left.checked_sub(1).filter(|left| *left > 0) else { return };
-    let next = folder.join(format!("program-{left}"));
-    fs::hard_link(folder.join("program"), &next).expect("a link");
-    // The one that runs now.
-    let _ = fs::remove_file(folder.join(format!("program-{}", left + 1)));
-    let error = Command::new(&next).args([CALLS, "programs"]).arg(folder).arg(left.to_string()).exec();
-    panic!("cannot run {}: {error}", next.display());
+/// Runs so many programs, hard links to one file with a name each. Every one calls `setuid` once.
+pub(in crate::vm) fn run_programs(folder: &Path, programs: u64) {
+    let program = folder.join("program");
+    tiny::write_setuid(&program).expect("a program");
+    for number in 0..programs {
+        let link = folder.join(format!("program-{number}"));
+        fs::hard_link(&program, &link).expect("a link");
+        let status = Command::new(&link).status();
+        assert!(status.as_ref().is_ok_and(ExitStatus::success), "{}: {status:?}", link.display());
+        fs::remove_file(&link).expect("removed");
+    }
 }
 
 /// Waits until the kernel's tables have no more entries than they had.
@@ -100,15 +101,12 @@ pub(in crate::vm) fn programs() {
     let (agent, attacker, victim) = start(&["--remember", "2"]);
     let before = agent.metrics();
     let folder = tempfile::tempdir().expect("a folder");
-    let program = folder.path().join("program");
-    fs::copy(this(), &program).expect("a copy of this program");
-    let (path, left) = (folder.path().display().to_string(), PROGRAMS.to_string());
-    let argv = [&*program.display().to_string(), CALLS, "programs", &path, &left].map(str::to_owned);
-    let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+    let (name, path) = (this().display().to_string(), folder.path().display().to_string());
+    let argv = [&*name, CALLS, "programs", &path, &PROGRAMS.to_string()];
     let output = attacker.run(&this(), &argv).expect("it runs");
     assert!(output.status.success(), "{output:?}");
-    let new: PathBuf = folder.path().join("new");
-    fs::rename(&program, &new).expect("renamed");
+    let new = folder.path().join("new");
+    fs::copy(this(), &new).expect("a copy of this program");
     call(&victim, &this(), 1_000);
     call(&victim, &new, 500);
     let text = agent.metrics();
