@@ -22,7 +22,7 @@ use self::{
 };
 use crate::{
     check::check,
-    compile::{Answers, Environment, compile},
+    compile::{Answers, Environment, compile, compile_without_hints},
     diagnostic::{Diagnostic, FieldPath},
     empty_selector,
     history::{self, Use},
@@ -170,7 +170,7 @@ impl Checked {
             stopped |= refused.iter().any(Diagnostic::stops_gatewatch);
             found.extend(refused.into_iter().filter_map(|diagnostic| selection.apply(diagnostic)));
         }
-        let (on_kernels, mut plans) = compile_for(&self.policy, against);
+        let (on_kernels, mut plans) = compile_for(&self.policy, against, compile);
         if stopped {
             plans.fill(None);
         }
@@ -190,6 +190,14 @@ impl Checked {
         (found, plans)
     }
 
+    /// The policy's plan on each kernel, without the search for what an unknown name may have meant.
+    pub fn plans(&self, against: &Against<'_>) -> Vec<Option<Arc<Plan>>> {
+        if self.found.iter().any(Diagnostic::stops_gatewatch) {
+            return vec![None; against.kernels.len()];
+        }
+        compile_for(&self.policy, against, compile_without_hints).1
+    }
+
     /// What the chosen versions of Tetragon don't have. Of what is inside of such a part nothing more is reported.
     fn versions(&self, selection: &Selection) -> Vec<Diagnostic> {
         let mut outer: Option<&Use> = None;
@@ -206,7 +214,11 @@ impl Checked {
 }
 
 /// Compiles a policy for all kernels that it is for, once for those that answer it alike.
-fn compile_for(policy: &Policy, against: &Against<'_>) -> (Vec<Diagnostic>, Vec<Option<Arc<Plan>>>) {
+fn compile_for(
+    policy: &Policy,
+    against: &Against<'_>,
+    compile: fn(&Policy, Environment<'_>) -> (Option<Plan>, Vec<Diagnostic>),
+) -> (Vec<Diagnostic>, Vec<Option<Arc<Plan>>>) {
     let mut plans: Vec<Option<Arc<Plan>>> = Vec::with_capacity(against.kernels.len());
     let mut findings: Vec<KernelFindings<'_>> = Vec::with_capacity(against.kernels.len());
     // Most policies hook what all kernels have alike, and compiling is most of what an assessment costs.

@@ -19,7 +19,7 @@ mod tests;
 mod types;
 mod unsupported;
 
-use self::compiler::Compiler;
+use self::compiler::{Compiler, SEARCHES};
 use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},
@@ -32,7 +32,24 @@ pub use compiler::Environment;
 
 /// Compiles a policy. There is a plan unless there is an error that is about Gatewatch.
 pub fn compile(policy: &Policy, environment: Environment<'_>) -> (Option<Plan>, Vec<Diagnostic>) {
-    let mut compiler = Compiler::new(environment, policy.monitors());
+    compile_with(policy, environment, SEARCHES)
+}
+
+/// The same for whoever needs the plan: the diagnostics name no similar functions. Finding these is most of the time that
+/// unknown functions take.
+pub fn compile_without_hints(
+    policy: &Policy,
+    environment: Environment<'_>,
+) -> (Option<Plan>, Vec<Diagnostic>) {
+    compile_with(policy, environment, 0)
+}
+
+fn compile_with(
+    policy: &Policy,
+    environment: Environment<'_>,
+    searches: usize,
+) -> (Option<Plan>, Vec<Diagnostic>) {
+    let mut compiler = Compiler::new(environment, policy.monitors(), searches);
     let plan = compiler.policy(policy);
     let failed = compiler.diagnostics.iter().any(Diagnostic::stops_gatewatch);
     (if failed { None } else { Some(plan) }, compiler.diagnostics)

@@ -206,6 +206,15 @@ impl Kernels {
         checked: &Checked,
         selection: &Selection,
     ) -> (Vec<Diagnostic>, Vec<Option<Arc<Plan>>>) {
+        self.against(selection, |against| checked.assess(against))
+    }
+
+    /// The policy's plan on each kernel that it runs on.
+    pub fn plans(&self, checked: &Checked, selection: &Selection) -> Vec<Option<Arc<Plan>>> {
+        self.against(selection, |against| checked.plans(against))
+    }
+
+    fn against<T>(&self, selection: &Selection, answer: impl FnOnce(&Against<'_>) -> T) -> T {
         let kernels = self.list.iter().map(|kernel| assess::Kernel {
             name: &kernel.release,
             environment: Environment { kernel: &kernel.profile, host_namespaces: &self.host_namespaces },
@@ -215,7 +224,7 @@ impl Kernels {
         let kernels: Vec<assess::Kernel<'_>> = kernels.collect();
         let fleet = Fleet::Cluster { unknown: self.unknown() };
         // The API server has checked the schema.
-        checked.assess(&Against { selection, schemas: None, kernels: &kernels, fleet })
+        answer(&Against { selection, schemas: None, kernels: &kernels, fleet })
     }
 
     /// Whether two policies may run on one node of a kernel, by its number: their `nodeSelector` decides.

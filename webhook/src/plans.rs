@@ -45,7 +45,7 @@ impl Plans {
             let same = known.get(&stored.id).filter(|known| Arc::ptr_eq(&known.stored, &stored));
             let compiled = same.cloned().unwrap_or_else(|| {
                 let plans = if self.kernels.can_compile(stored.policy()) {
-                    self.kernels.compile(&stored.checked, &selection).1
+                    self.kernels.plans(&stored.checked, &selection)
                 } else {
                     Vec::new()
                 };

@@ -22,7 +22,7 @@ pub struct Environment<'a> {
 
 /// The most names of one policy for which similar functions are searched. Each search reads the names of all functions,
 /// and a policy may have tens of thousands of hooks.
-const SEARCHES: usize = 32;
+pub(super) const SEARCHES: usize = 32;
 
 pub(super) struct Compiler<'a> {
     pub(super) environment: Environment<'a>,
@@ -34,8 +34,8 @@ pub(super) struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    pub(super) const fn new(environment: Environment<'a>, monitors: bool) -> Self {
-        Self { environment, diagnostics: Vec::new(), searches: SEARCHES, monitors }
+    pub(super) const fn new(environment: Environment<'a>, monitors: bool, searches: usize) -> Self {
+        Self { environment, diagnostics: Vec::new(), searches, monitors }
     }
 
     pub(super) fn report(&mut self, diagnostic: Diagnostic) {
