@@ -213,11 +213,14 @@ impl Checked {
     }
 }
 
+/// [`compile`], with hints or without.
+type Compile = fn(&Policy, Environment<'_>) -> (Option<Plan>, Vec<Diagnostic>);
+
 /// Compiles a policy for all kernels that it is for, once for those that answer it alike.
 fn compile_for(
     policy: &Policy,
     against: &Against<'_>,
-    compile: fn(&Policy, Environment<'_>) -> (Option<Plan>, Vec<Diagnostic>),
+    compile: Compile,
 ) -> (Vec<Diagnostic>, Vec<Option<Arc<Plan>>>) {
     let mut plans: Vec<Option<Arc<Plan>>> = Vec::with_capacity(against.kernels.len());
     let mut findings: Vec<KernelFindings<'_>> = Vec::with_capacity(against.kernels.len());

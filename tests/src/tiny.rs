@@ -7,7 +7,7 @@ const BASE: u64 = 0x40_0000;
 /// `sizeof(Elf64_Ehdr)` and `sizeof(Elf64_Phdr)`, include/uapi/linux/elf.h.
 const HEADERS: [u16; 2] = [64, 56];
 
-/// `setuid(0)`, then `exit(0)`, by arch/x86/entry/syscalls/syscall_64.tbl.
+/// `setuid(0)`, then `exit(0)`, by `arch/x86/entry/syscalls/syscall_64.tbl`.
 const CODE: &[u8] = &[
     0x31, 0xff, // xor edi, edi
     0xb8, 105, 0, 0, 0, // mov eax, 105
