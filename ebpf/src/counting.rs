@@ -12,16 +12,13 @@ use gatewatch_abi::{
 use crate::{
     frozen,
     globals::CONFIG,
-    shared::{BINARIES, COUNTS, FREE, TASKS, VALUES, note},
+    shared::{BINARIES, COUNTS, FREE, NOEXIST, TASKS, VALUES, note},
     shares::{self, pod_of_current},
 };
 
 /// What each bit does.
 #[map]
 static ACTIONS: Array<BitAction> = Array::with_max_entries(64, 0);
-
-/// `BPF_NOEXIST`, include/uapi/linux/bpf.h.
-const NOEXIST: u64 = 1;
 
 /// Counts each bit of a word that is left, once for each policy hook: the first selector takes the event. `APART`: for the
 /// verifier's sake, see [`increment_apart`].

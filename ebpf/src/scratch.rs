@@ -6,7 +6,7 @@
 //! again and tries the next buffer. Only one program can find 1, since the counter is above 1 for all others until that
 //! one is done. Every addition has its subtraction, in whatever order they happen, so no buffer is lost.
 
-use core::{arch::asm, ptr};
+use core::ptr;
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 use gatewatch_abi::{
@@ -14,7 +14,7 @@ use gatewatch_abi::{
     consts::{PATH_BYTES, STAT_NESTED},
 };
 
-use crate::shared::note;
+use crate::{memory, shared::note};
 
 /// The buffers of each CPU.
 #[map]
@@ -101,7 +101,7 @@ pub fn with_scratch(f: impl FnOnce(Buffer)) -> bool {
     }
     f(Buffer(scratch));
     // SAFETY: a map's value.
-    unsafe { add(&raw mut (*scratch).users, -1) };
+    unsafe { memory::add(&raw mut (*scratch).users, u64::MAX) };
     true
 }
 
@@ -113,26 +113,12 @@ fn claim() -> *mut Scratch {
         // SAFETY: a map's value of this CPU.
         unsafe {
             let users = &raw mut (*scratch).users;
-            add(users, 1);
+            memory::add(users, 1);
             if ptr::read_volatile(users) == 1 {
                 return scratch;
             }
-            add(users, -1);
+            memory::add(users, u64::MAX);
         }
     }
     ptr::null_mut()
-}
-
-/// Adds to a number in one step. Written out, since Linux 5.10 has no form that returns the old number, which the compiler
-/// would use.
-///
-/// # Safety
-///
-/// `number` is in a map's value.
-#[inline(always)]
-unsafe fn add(number: *mut u64, more: i64) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        asm!("lock *(u64 *)({number} + 0) += {more}", number = in(reg) number, more = in(reg) more, options(nostack));
-    }
 }

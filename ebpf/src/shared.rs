@@ -10,6 +10,9 @@ use gatewatch_abi::{
     consts::{self, PLACES},
 };
 
+/// `BPF_NOEXIST`, include/uapi/linux/bpf.h.
+pub const NOEXIST: u64 = 1;
+
 /// The index of each count in [`VALUES`].
 #[map]
 pub static COUNTS: HashMap<CountKey, CountPlace> = HashMap::pinned(PLACES, 0);

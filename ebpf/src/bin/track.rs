@@ -29,7 +29,7 @@ use gatewatch_ebpf::{
     memory::{self, masked},
     offset, path,
     scratch::{Buffer, with_scratch},
-    shared::{BINARIES, PROCESSES, note},
+    shared::{BINARIES, NOEXIST, PROCESSES, note},
     shares::{self, PODS, Position, pod_of_current},
     task,
 };
@@ -54,9 +54,6 @@ static CGROUP_PATHS: HashMap<u64, [u8; 512]> = HashMap::pinned(8_192, BPF_F_NO_P
 /// Cgroups that were removed since the agent last read them.
 #[map]
 static CGROUPS_GONE: HashMap<u64, u32> = HashMap::pinned(8_192, BPF_F_NO_PREALLOC);
-
-/// `BPF_NOEXIST`, include/uapi/linux/bpf.h.
-const NOEXIST: u64 = 1;
 
 /// A new task: `TP_PROTO(struct task_struct *parent, struct task_struct *child)`.
 #[btf_tracepoint(function = "sched_process_fork")]
