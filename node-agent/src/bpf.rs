@@ -175,7 +175,7 @@ impl BpfPrograms {
             slot.mask = self.shared.follow_set(set, self.hash_key)?;
         }
         let paths = tables.binaries.iter().map(|(path, _)| path);
-        self.shared.name_programs(lane, paths, self.hash_key);
+        self.shared.programs.name(lane, paths, self.hash_key);
         drop(realtime);
         if !self.functions.contains_key(lane) {
             let load = (&mut self.loader, self.types.get()?);

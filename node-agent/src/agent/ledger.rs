@@ -17,6 +17,7 @@ mod saved;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -37,6 +38,9 @@ use crate::{
 
 /// For how long after the last entry that was refused a pod counts as one that has no share left.
 const OVER_SHARE_FOR: Duration = Duration::from_mins(5);
+
+/// The labels of a hook, see [`Hook::labels`](crate::series::Hook::labels).
+type Labels = (Arc<str>, Arc<str>);
 
 /// How much is kept of what there was.
 #[derive(Clone, Copy, Debug)]
@@ -155,8 +159,12 @@ impl Ledger {
             hooks.iter().map(|(id, hook)| (self.view.in_lane(*id, hook), hook.labels())).collect();
         let missed = self.view.missed();
         let numbers = by_lane.keys().filter_map(|of| Some((of.clone(), *missed.get(&of.at)?)));
-        self.missed.fold(numbers.collect::<Vec<_>>(), by_lane);
-        self.fold_unknown(unknown.map(|(key, value)| (key.hook, *value)));
+        let numbers: Vec<_> = numbers.collect();
+        let asks = |(of, _): &(&InPolicy<Lane>, _)| self.view.by_program.contains(*of);
+        let by_program: Vec<_> =
+            by_lane.iter().filter(asks).map(|(of, names)| (of.clone(), names.clone())).collect();
+        self.missed.fold(numbers, by_lane);
+        self.fold_unknown(unknown.map(|(key, value)| (key.hook, *value)), &by_program);
         let hooks = &*self.view.hooks;
         let by_label = hooks.values().map(|hook| (hook.of_label(), hook.labels()));
         self.gaps.fold(self.view.gaps.iter().map(|(label, gap)| (label.clone(), *gap)), by_label);
@@ -176,14 +184,13 @@ impl Ledger {
     }
 
     /// Adds the events of processes that weren't known: the kernel counts those of a lane under the first of its hooks, and
-    /// each policy that asks for programs there had them.
-    fn fold_unknown(&mut self, numbers: impl Iterator<Item = (u32, u64)>) {
+    /// each policy that asks for programs there had them. `by_program` are these, with their labels.
+    fn fold_unknown(
+        &mut self,
+        numbers: impl Iterator<Item = (u32, u64)>,
+        by_program: &[(InPolicy<Lane>, Labels)],
+    ) {
         let hooks = &*self.view.hooks;
-        let by_program: BTreeMap<InPolicy<Lane>, _> = hooks
-            .iter()
-            .map(|(id, hook)| (self.view.in_lane(*id, hook), hook.labels()))
-            .filter(|(of, _)| self.view.by_program.contains(of))
-            .collect();
         let mut labels: Vec<_> =
             by_program.iter().map(|(of, names)| ((0, of.clone()), names.clone())).collect();
         let mut values = Vec::new();

@@ -10,7 +10,6 @@ use super::{
     LoadError,
     batch::Table,
     counts::Counts,
-    lane::Lane,
     maps::{NOEXIST, ignore_missing, take},
     processes,
     programs::Programs,
@@ -98,16 +97,6 @@ impl Shared {
             }
         }
         self.forget_tasks()
-    }
-
-    /// Keeps the paths of the programs that policies at a point name.
-    pub(super) fn name_programs<'a>(
-        &mut self,
-        lane: &Lane,
-        paths: impl Iterator<Item = &'a Vec<u8>>,
-        hash_key: u64,
-    ) {
-        self.programs.name(lane, paths, hash_key);
     }
 
     /// Enters pods, and the cgroups in which there will be more.
