@@ -222,10 +222,10 @@ pub mod consts {
     /// `STATS`: a count that even the overflow counter of its hook could not take.
     pub const STAT_LOST: u32 = 5;
 
-    /// `STATS`: a pod that `PODS` had no room for.
-    pub const STAT_PODS_FULL: u32 = 7;
     /// `STATS`: a string argument in memory that was not there to be read (a page that isn't loaded yet).
     pub const STAT_STRINGS_UNREADABLE: u32 = 6;
+    /// `STATS`: a pod that `PODS` had no room for.
+    pub const STAT_PODS_FULL: u32 = 7;
 
     /// [`CountKey::cgroup`](crate::CountKey) and `binary` of a hook's overflow counter, which the agent
     /// creates with the hook. As `binary` beside a cgroup: events of programs that the pod has no share left for.

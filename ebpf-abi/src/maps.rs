@@ -2,8 +2,8 @@
 
 use crate::consts::{BINARY_PATH_BYTES, TEXT_BYTES};
 
-/// Key of `COUNTS`, whose values have *places*: indices into `VALUES`, where the numbers stand. A place that was found
-/// once can be remembered, see [`Task`].
+/// Key of `COUNTS`. Its values contain *places*: indices of `VALUES`, which holds the numbers. The place of a task's last
+/// event is remembered, see [`Task`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CountKey {

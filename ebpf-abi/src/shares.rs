@@ -3,6 +3,8 @@
 //! Every pod has entries of its own that no other pod can take. Beyond these, pods share a pool, of which one pod may take a
 //! part. The kernel counts what was [taken](Share), the agent what came back; so neither overwrites the other's number.
 
+use crate::consts::PLACES;
+
 /// Tables of which pods have shares: an index into [`Share::taken`].
 pub const SHARED_TABLES: usize = 3;
 /// Counts under a pod's cgroup, program and hook.
@@ -102,7 +104,7 @@ impl Sizes {
     pub fn of(pods: u32) -> Self {
         let pods = pods.clamp(1, PODS / 2);
         let table = |each: u32, least: u32| (pods * each).next_power_of_two().max(least);
-        Self { pods, places: table(PLACES_PER_POD, 16_384), programs: table(PROGRAMS_PER_POD, 8_192) }
+        Self { pods, places: table(PLACES_PER_POD, PLACES), programs: table(PROGRAMS_PER_POD, 8_192) }
     }
 }
 

@@ -80,7 +80,7 @@ impl Counts {
                 // It ended before it had taken the count away.
                 ignore_missing(self.released.remove(&place), "RELEASED")?;
             } else {
-                // Whose share it was of is no longer known.
+                // The released place does not say which pod's share it counted against.
                 let at = CountPlace { owner: OVERFLOW, place, pad: 0 };
                 self.waiting.push(Waiting { key: CountKey::default(), at, since: now });
             }

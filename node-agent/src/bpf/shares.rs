@@ -84,7 +84,8 @@ impl Shares {
     }
 
     fn enter(&mut self, pod: u64) {
-        // An error means that it is there already, or that there is no room, which shows where the kernel finds none.
+        // The insertion fails if the pod has an entry, or if the map is full. `gatewatch_left_out_total` reports a full map,
+        // because the kernel's own insertions fail too.
         let _ = self.pods.insert(pod, Share::default(), NOEXIST);
     }
 
