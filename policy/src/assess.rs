@@ -25,6 +25,7 @@ use crate::{
     compile::{Answers, Environment, compile, compile_without_hints},
     diagnostic::{Diagnostic, FieldPath},
     empty_selector,
+    expand::{Expanded, Moved},
     history::{self, Use},
     model::Policy,
     placeholder,
@@ -74,7 +75,7 @@ pub struct Kernel<'a> {
 /// All that is to be reported of one object, and what comes of it.
 #[derive(Clone, Debug)]
 pub struct Assessment {
-    /// The policy, if the object is one. It may have errors.
+    /// The policy, if the object is one, with its macros expanded. It may have errors.
     pub policy: Option<Policy>,
     /// Every finding, in the order of the text; without text, in the order of the steps.
     pub findings: Vec<Located>,
@@ -115,8 +116,10 @@ pub fn assess<'a>(object: impl Into<Object<'a>>, against: &Against<'_>) -> Asses
 /// with other kernels or other targets.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// The policy. It may have errors.
+    /// The policy, with its macros expanded. It may have errors.
     pub policy: Policy,
+    /// Where the fields of its selectors are, if not in the selectors.
+    moved: Moved,
     /// What is wrong with its form and what the rules have against it, whatever it is about.
     found: Vec<Diagnostic>,
     /// Where its form is wrong.
@@ -135,13 +138,15 @@ impl Checked {
         let (policy, mut found) = read_node(object.node(), &FieldPath::root());
         let Some(policy) = policy else { return Err(found) };
         let form_errors = FormErrors::new(&found);
-        let mut judged = check(&policy);
+        let expanded = Expanded::of(&policy);
+        let mut judged = check(&policy, &expanded);
         judged.extend(empty_selector::check(object.node()));
         found.extend(judged.into_iter().filter(|diagnostic| !form_errors.explains(diagnostic)));
         for diagnostic in &mut found {
             placeholder::explain(diagnostic, object.node());
         }
-        Ok(Self { policy, found, form_errors, uses: history::uses(object.node()) })
+        let Expanded { policy, moved, .. } = expanded;
+        Ok(Self { policy, moved, found, form_errors, uses: history::uses(object.node()) })
     }
 
     /// The second half: everything that is to be reported, without places in the text. The schema is not applied, as the
@@ -170,7 +175,7 @@ impl Checked {
             stopped |= refused.iter().any(Diagnostic::stops_gatewatch);
             found.extend(refused.into_iter().filter_map(|diagnostic| selection.apply(diagnostic)));
         }
-        let (on_kernels, mut plans) = compile_for(&self.policy, against, compile);
+        let (on_kernels, mut plans) = compile_for(&self.policy, &self.moved, against, compile);
         if stopped {
             plans.fill(None);
         }
@@ -195,7 +200,7 @@ impl Checked {
         if self.found.iter().any(Diagnostic::stops_gatewatch) {
             return vec![None; against.kernels.len()];
         }
-        compile_for(&self.policy, against, compile_without_hints).1
+        compile_for(&self.policy, &self.moved, against, compile_without_hints).1
     }
 
     /// What the chosen versions of Tetragon don't have. Of what is inside of such a part nothing more is reported.
@@ -219,6 +224,7 @@ type Compile = fn(&Policy, Environment<'_>) -> (Option<Plan>, Vec<Diagnostic>);
 /// Compiles a policy for all kernels that it is for, once for those that answer it alike.
 fn compile_for(
     policy: &Policy,
+    moved: &Moved,
     against: &Against<'_>,
     compile: Compile,
 ) -> (Vec<Diagnostic>, Vec<Option<Arc<Plan>>>) {
@@ -246,7 +252,7 @@ fn compile_for(
         let (diagnostics, plan) = before.unwrap_or_else(|| {
             answered.extend(answers.map(|answers| (answers, findings.len(), plans.len())));
             let (plan, found) = compile(policy, environment);
-            let found = found.into_iter().filter_map(|d| against.selection.apply(d)).collect();
+            let found = moved.restore(found).into_iter().filter_map(|d| against.selection.apply(d)).collect();
             (found, plan.map(Arc::new))
         });
         plans.push(plan);

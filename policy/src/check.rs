@@ -29,7 +29,7 @@ mod split;
 mod texts;
 
 use self::located::LocatedPolicy;
-use crate::{diagnostic::Diagnostic, model::Policy};
+use crate::{diagnostic::Diagnostic, expand::Expanded, model::Policy};
 
 /// Every rule.
 const RULES: &[fn(&LocatedPolicy<'_>, &mut Vec<Diagnostic>)] = &[
@@ -58,20 +58,20 @@ const RULES: &[fn(&LocatedPolicy<'_>, &mut Vec<Diagnostic>)] = &[
     egress::check,
 ];
 
-/// Checks a policy; diagnostics come rule by rule.
-pub(crate) fn check(policy: &Policy) -> Vec<Diagnostic> {
-    let places = LocatedPolicy::of(policy);
-    let mut found = Vec::new();
+/// Checks a policy as it is written, and with its macros expanded; diagnostics come rule by rule.
+pub(crate) fn check(written: &Policy, expanded: &Expanded) -> Vec<Diagnostic> {
+    let places = LocatedPolicy::of(written, &expanded.policy);
+    let mut found: Vec<Diagnostic> = expanded.problem.iter().cloned().collect();
     for rule in RULES {
         rule(&places, &mut found);
     }
-    found
+    expanded.moved.restore(found)
 }
 
 #[cfg(test)]
 mod testing {
     use super::Diagnostic;
-    use crate::{read, source};
+    use crate::{expand::Expanded, read, source};
 
     /// The findings of the rules on a policy with this under `spec`, written from the first column.
     pub(super) fn check_spec(spec: &str) -> Vec<Diagnostic> {
@@ -87,7 +87,8 @@ mod testing {
         assert!(documents[0].findings.is_empty(), "{:?}", documents[0].findings);
         let (policy, found) = read::read(&documents[0]);
         assert!(found.is_empty(), "{found:?}");
-        super::check(&policy.unwrap())
+        let policy = policy.unwrap();
+        super::check(&policy, &Expanded::of(&policy))
     }
 
     /// The same as `CODE path`, notes left out.

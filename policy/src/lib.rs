@@ -11,6 +11,7 @@ pub mod diagnostic;
 pub mod dropped;
 pub mod empty_selector;
 pub mod evaluate;
+mod expand;
 mod filter_rules;
 pub mod history;
 pub mod hook_point;

@@ -106,6 +106,18 @@ impl Section {
             Self::Usdts => &spec.usdts,
         }
     }
+
+    /// The same, to change them.
+    pub(crate) const fn hooks_mut(self, spec: &mut Spec) -> &mut Vec<Hook> {
+        match self {
+            Self::Kprobes => &mut spec.kprobes,
+            Self::Fentries => &mut spec.fentries,
+            Self::Tracepoints => &mut spec.tracepoints,
+            Self::LsmHooks => &mut spec.lsm_hooks,
+            Self::Uprobes => &mut spec.uprobes,
+            Self::Usdts => &mut spec.usdts,
+        }
+    }
 }
 
 /// One entry of `kprobes`, `fentries`, `tracepoints`, `lsmhooks`, `uprobes` or `usdts`.

@@ -21,12 +21,7 @@ const STRING_TABLES: usize = 8;
 pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {
         let selectors = &place.hook.selectors;
-        let macros = &places.policy.spec.selectors_macros;
-        let mut bytes = WORD;
-        for selector in selectors {
-            bytes += size(selector);
-            bytes += selector.macros.iter().filter_map(|name| macros.get(name)).map(content).sum::<usize>();
-        }
+        let bytes = WORD + selectors.iter().map(size).sum::<usize>();
         if bytes <= ADDRESSABLE {
             continue;
         }

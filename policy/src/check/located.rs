@@ -38,7 +38,10 @@ pub(super) fn spec() -> FieldPath {
 
 /// A policy with the paths of its hooks and selectors, which nearly every rule needs. They are built once for all rules.
 pub(super) struct LocatedPolicy<'a> {
+    /// With its macros expanded.
     pub(super) policy: &'a Policy,
+    /// As it is written.
+    pub(super) written: &'a Policy,
     /// Every hook.
     pub(super) hooks: Vec<LocatedHook<'a>>,
     /// `selectorsMacros`.
@@ -46,7 +49,7 @@ pub(super) struct LocatedPolicy<'a> {
 }
 
 impl<'a> LocatedPolicy<'a> {
-    pub(super) fn of(policy: &'a Policy) -> Self {
+    pub(super) fn of(written: &'a Policy, policy: &'a Policy) -> Self {
         let mut hooks = Vec::new();
         for section in Section::ALL.iter().copied().filter(|s| !s.hooks(&policy.spec).is_empty()) {
             let list = spec().field(section.name());
@@ -55,7 +58,7 @@ impl<'a> LocatedPolicy<'a> {
         }
         let macros = policy.spec.selectors_macros.iter();
         let macros = macros.map(|(name, selector)| (selector, spec().field("selectorsMacros").field(name)));
-        Self { policy, hooks, macros: macros.collect() }
+        Self { policy, written, hooks, macros: macros.collect() }
     }
 
     /// Every selector of events, macros too.

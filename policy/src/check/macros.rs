@@ -1,10 +1,10 @@
 //! `selectorsMacros` and the references to them.
 
-use super::located::LocatedPolicy;
+use super::located::{LocatedHook, LocatedPolicy};
 use crate::{
     codes::BAD_MACRO,
-    diagnostic::{Diagnostic, Edit, Fix},
-    model::Selector,
+    diagnostic::{Diagnostic, Edit, Fix, Step},
+    model::{Policy, Selector},
     nearest::nearest,
     target::Targets,
 };
@@ -36,7 +36,8 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
         }
     }
     for place in &places.hooks {
-        for (selector, path) in place.selectors() {
+        let written = written(places.written, place);
+        for (selector, (_, path)) in written.iter().zip(place.selectors()) {
             for (i, name) in selector.macros.iter().enumerate() {
                 let at = path.field("macros").index(i);
                 let Some(used) = macros.get(name) else {
@@ -73,6 +74,12 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
             }
         }
     }
+}
+
+/// The selectors of a hook, as they are written.
+fn written<'a>(policy: &'a Policy, place: &LocatedHook<'_>) -> &'a [Selector] {
+    let Some(Step::Index(index)) = place.path.0.last() else { return &[] };
+    place.section.hooks(&policy.spec).get(*index).map_or(&[], |hook| &hook.selectors)
 }
 
 /// The fields that both selectors have.

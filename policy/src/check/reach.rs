@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 
 use super::{
-    located::{LocatedHook, LocatedPolicy, spec},
+    located::{LocatedPolicy, spec},
     split::unfiltered,
 };
 use crate::{
     codes::{ALWAYS_HOLDS, DEAD_SELECTOR, NEVER_MATCHES, REDUNDANT_FILTER, SUBSUMED_SELECTOR},
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
     labels::{self as form, Subject},
-    model::{Policy, Selector},
+    model::Selector,
     prove::{Allowed, Condition, Prover, allowed, labels, lower},
 };
 
@@ -33,8 +33,7 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
         let mut before: Vec<Live<'_>> = Vec::new();
         let mut never_matching: Vec<Diagnostic> = Vec::new();
         for (index, (selector, path)) in place.selectors().take(COMPARED).enumerate() {
-            let mut conditions = lower(place.hook, selector, path);
-            conditions.extend(of_macros(policy, place, selector));
+            let conditions = lower(place.hook, selector, path);
             if conditions.len() > COMPARED {
                 continue;
             }
@@ -78,22 +77,6 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     let mut places = BTreeSet::new();
     reported.retain(|diagnostic| places.insert((diagnostic.code.id, diagnostic.path.clone())));
     found.append(&mut reported);
-}
-
-/// The conditions that a selector has from macros, as if they stood in it.
-fn of_macros(policy: &Policy, place: &LocatedHook<'_>, selector: &Selector) -> Vec<Condition> {
-    let macros = spec().field("selectorsMacros");
-    let mut all = Vec::new();
-    for name in selector.macros.iter().take(COMPARED) {
-        if let Some(used) = policy.spec.selectors_macros.get(name) {
-            let mut conditions = lower(place.hook, used, &macros.field(name));
-            // Tetragon drops these.
-            let workloads = macros.field(name).field("matchWorkloads");
-            conditions.retain(|condition| !condition.path.0.starts_with(&workloads.0));
-            all.extend(conditions);
-        }
-    }
-    all
 }
 
 /// The reason why a selector can never match: a single filter, or two together.

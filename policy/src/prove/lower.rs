@@ -22,8 +22,7 @@ use crate::{
     values::{self, NamespaceValue, ValueError, address, constants},
 };
 
-/// The conditions of a selector of this hook, without those of its macros: these come from
-/// [`Spec::selectors_macros`](crate::model::Spec::selectors_macros), and are lowered separately, for the same hook.
+/// The conditions of a selector of this hook, whose macros are expanded.
 pub fn lower(hook: &Hook, selector: &Selector, path: &FieldPath) -> Vec<Condition> {
     let mut all = Vec::new();
     each(&selector.match_args, path, "matchArgs", &mut all, |filter| {
