@@ -122,7 +122,7 @@ pub struct FollowSlot {
 pub struct MatcherConfig {
     /// Words in a row.
     pub words: u32,
-    /// Not 0: arguments are those of a system call, in the `struct pt_regs` that argument 0 points to.
+    /// `SYSCALL_*`: whether arguments are those of a system call, in the `struct pt_regs` that argument 0 points to.
     pub syscall: u32,
     /// Parameters of the function as its BTF prototype has them: where fexit finds the result.
     pub params: u32,

@@ -114,6 +114,13 @@ pub mod consts {
     /// A pointer, by the function's prototype. The verifier allows no arithmetic on it where it knows its type.
     pub const VALUE_POINTER: u32 = 1;
 
+    /// `MatcherConfig::syscall`: no system call.
+    pub const SYSCALL_NOT: u32 = 0;
+    /// A system call by its usual entry.
+    pub const SYSCALL_NATIVE: u32 = 1;
+    /// A system call by its entry for 32-bit programs, with the arguments in the registers of these.
+    pub const SYSCALL_32_BIT: u32 = 2;
+
     /// Of the file of a `struct file *` argument.
     pub const TYPE_OF_FILE: u32 = 0;
     /// Of the file of a `struct path *` argument.

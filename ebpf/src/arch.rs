@@ -20,6 +20,18 @@ pub mod regs {
     pub const RESULT: usize = 80;
     /// Argument 3 of a system call: r10 instead of cx, which the instruction `syscall` overwrites.
     pub const SYSCALL_ARG3: usize = 56;
+    /// Argument 0 of a 32-bit program's system call: ebx, then ecx, edx, esi, edi, ebp.
+    pub const IA32_ARG0: usize = 40;
+    /// Argument 1 of it.
+    pub const IA32_ARG1: usize = 88;
+    /// Argument 2 of it.
+    pub const IA32_ARG2: usize = 96;
+    /// Argument 3 of it.
+    pub const IA32_ARG3: usize = 104;
+    /// Argument 4 of it.
+    pub const IA32_ARG4: usize = 112;
+    /// Argument 5 of it.
+    pub const IA32_ARG5: usize = 32;
 }
 
 /// Offsets in `struct pt_regs` of the six argument registers of a C function, and of the result's register.
@@ -42,4 +54,16 @@ pub mod regs {
     pub const RESULT: usize = 0;
     /// Argument 3 of a system call.
     pub const SYSCALL_ARG3: usize = 24;
+    /// Argument 0 of a system call of a 32-bit program on x86, which this processor does not run.
+    pub const IA32_ARG0: usize = ARG0;
+    /// Argument 1 of it.
+    pub const IA32_ARG1: usize = ARG1;
+    /// Argument 2 of it.
+    pub const IA32_ARG2: usize = ARG2;
+    /// Argument 3 of it.
+    pub const IA32_ARG3: usize = ARG3;
+    /// Argument 4 of it.
+    pub const IA32_ARG4: usize = ARG4;
+    /// Argument 5 of it.
+    pub const IA32_ARG5: usize = ARG5;
 }

@@ -2,7 +2,9 @@
 
 use core::{arch::asm, ffi::c_void};
 
-use crate::{arch::regs, memory};
+use gatewatch_abi::consts::SYSCALL_32_BIT;
+
+use crate::{arch::regs, frozen, globals::CONFIG, memory};
 
 /// What a program is given when its function is called.
 pub trait Context: Copy {
@@ -112,6 +114,18 @@ impl Context for Arguments {
 #[inline(always)]
 pub fn syscall_arg<C: Context>(ctx: C, index: u32) -> u64 {
     let registers = ctx.arg(0);
+    if frozen!(CONFIG.syscall) == SYSCALL_32_BIT {
+        let offset = match index {
+            0 => regs::IA32_ARG0,
+            1 => regs::IA32_ARG1,
+            2 => regs::IA32_ARG2,
+            3 => regs::IA32_ARG3,
+            4 => regs::IA32_ARG4,
+            _ => regs::IA32_ARG5,
+        };
+        // As `SC_IA32_REGS_TO_ARGS` (arch/x86/include/asm/syscall_wrapper.h): an unsigned int.
+        return memory::read_word(registers + offset as u64) & u64::from(u32::MAX);
+    }
     let offset = match index {
         0 => regs::ARG0,
         1 => regs::ARG1,

@@ -19,13 +19,32 @@ struct ArchConstants {
     machine: &'static str,
     /// The prefix of `sys_*` symbols (`__SYSCALL_DEFINEx` in `arch/*/include/asm/syscall_wrapper.h`).
     syscall_prefix: &'static str,
+    /// The prefixes of the entries for 32-bit programs, in the order in which the kernel's table of these calls prefers them.
+    compat_prefixes: &'static [&'static str],
+    /// The names of both tables of system calls in lists of policies: for 64-bit and for 32-bit programs.
+    abis: [&'static str; 2],
     /// Registers that carry integer arguments (System V psABI for x86-64, section 3.2.3; AAPCS64, section 6.8).
     argument_registers: u8,
 }
 
 const CONSTANTS: [ArchConstants; 2] = [
-    ArchConstants { name: "amd64", machine: "x86_64", syscall_prefix: "__x64_", argument_registers: 6 },
-    ArchConstants { name: "arm64", machine: "aarch64", syscall_prefix: "__arm64_", argument_registers: 8 },
+    ArchConstants {
+        name: "amd64",
+        machine: "x86_64",
+        syscall_prefix: "__x64_",
+        compat_prefixes: &["__ia32_compat_", "__ia32_"],
+        abis: ["x64", "i386"],
+        argument_registers: 6,
+    },
+    ArchConstants {
+        name: "arm64",
+        machine: "aarch64",
+        syscall_prefix: "__arm64_",
+        // Most calls have one entry for both kinds of programs.
+        compat_prefixes: &["__arm64_compat_", "__arm64_"],
+        abis: ["arm64", "arm32"],
+        argument_registers: 8,
+    },
 ];
 
 impl Arch {
@@ -57,6 +76,21 @@ impl Arch {
     /// The prefix of a system call's `sys_*` name in its symbol: `__x64_`.
     pub const fn syscall_prefix(self) -> &'static str {
         self.constants().syscall_prefix
+    }
+
+    /// The prefixes of the entries for 32-bit programs. Of a call that has several of them, the kernel uses the first.
+    pub const fn compat_prefixes(self) -> &'static [&'static str] {
+        self.constants().compat_prefixes
+    }
+
+    /// The name of the system calls of 64-bit programs in lists of policies: `x64`.
+    pub const fn abi(self) -> &'static str {
+        self.constants().abis[0]
+    }
+
+    /// The name of those of 32-bit programs: `i386`.
+    pub const fn compat_abi(self) -> &'static str {
+        self.constants().abis[1]
     }
 
     /// The number of integer arguments of a function in registers. The others are on the stack, where a probe cannot

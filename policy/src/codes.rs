@@ -145,6 +145,7 @@ codes! {
     SELECTOR_BYTES = "GW410", Warning, "selectors too large for Tetragon", Targets::TETRAGON;
     NODE_BUDGET = "GW411", Warning, "costly feature, or one that a node has few of", Targets::TETRAGON;
     AGENT_SETTING = "GW412", Note, "feature that requires a Tetragon agent setting", Targets::tetragon(Versions::from(Version::new(1, 7)));
+    TOO_MANY_POINTS = "GW413", Error, "lists with too many functions", Targets::GATEWATCH;
     ENFORCED_EVERYWHERE = "GW501", Warning, "enforcement on every process of every node";
     NOT_OVERRIDABLE = "GW502", Error, "function that cannot be overridden", Targets::TETRAGON;
     NO_ENFORCER = "GW503", Error, "missing or invalid enforcer";

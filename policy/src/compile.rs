@@ -11,6 +11,7 @@ mod enums;
 mod filters;
 mod function;
 mod limits;
+mod lists;
 mod point;
 mod process;
 mod syscall;
@@ -19,7 +20,10 @@ mod tests;
 mod types;
 mod unsupported;
 
-use self::compiler::{Compiler, SEARCHES};
+use self::{
+    compiler::{Compiler, SEARCHES},
+    lists::Lists,
+};
 use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},
@@ -29,6 +33,7 @@ use crate::{
 
 pub use answers::Answers;
 pub use compiler::Environment;
+pub(crate) use lists::{bad_pattern, pattern};
 
 /// Compiles a policy. There is a plan unless there is an error that is about Gatewatch.
 pub fn compile(policy: &Policy, environment: Environment<'_>) -> (Option<Plan>, Vec<Diagnostic>) {
@@ -66,10 +71,8 @@ impl Compiler<'_> {
         }
         for (name, present) in [
             ("loader", spec.loader),
-            ("lists", !spec.lists.is_empty()),
             // A policy that only monitors doesn't need them.
             ("enforcers", !spec.enforcers.is_empty() && !self.monitors),
-            ("selectorsMacros", !spec.selectors_macros.is_empty()),
         ] {
             if present {
                 self.not_run(root.field(name), &format!("`{name}`"));
@@ -77,12 +80,15 @@ impl Compiler<'_> {
         }
         self.other_hooks(policy, &root);
         let kprobes = root.field(Section::Kprobes.name());
-        let hooks: Vec<HookPlan> = spec
-            .kprobes
-            .iter()
-            .enumerate()
-            .filter_map(|(i, hook)| self.hook(hook, kprobes.index(i)))
-            .collect();
+        let mut lists = Lists::new(&spec.lists);
+        let mut hooks: Vec<HookPlan> = Vec::with_capacity(spec.kprobes.len());
+        for (i, hook) in spec.kprobes.iter().enumerate() {
+            let path = kprobes.index(i);
+            match lists::named(hook) {
+                Some(name) => hooks.extend(self.listed(hook, name, &path, &mut lists)),
+                None => hooks.extend(self.hook(hook, path)),
+            }
+        }
         self.check_limits(&hooks);
         Plan {
             name: policy.name.clone(),
@@ -131,6 +137,7 @@ impl Compiler<'_> {
             ("matchNamespaceChanges", !selector.match_namespace_changes.is_empty()),
             ("matchCapabilityChanges", !selector.match_capability_changes.is_empty()),
             ("matchWorkloads", !selector.match_workloads.is_empty()),
+            // One that could not be expanded, which a rule reports.
             ("macros", !selector.macros.is_empty()),
         ] {
             if present {

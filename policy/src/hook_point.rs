@@ -192,6 +192,12 @@ impl HookPoint {
         matches!(self, Self::Syscall { .. })
     }
 
+    /// Whether it is the entry of a system call that gets the registers of a 32-bit program on x86
+    /// (`arch/x86/include/asm/syscall_wrapper.h`).
+    pub fn is_ia32(&self) -> bool {
+        self.is_syscall() && self.symbol().is_some_and(|symbol| symbol.starts_with("__ia32_"))
+    }
+
     /// A name for it in a file system, from which [`from_file_name`](Self::from_file_name) makes it again. It has
     /// letters, digits, `_`, `-`, `%` and `~` alone, since names in a bpf file system cannot have a dot.
     pub fn file_name(&self) -> String {

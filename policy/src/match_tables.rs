@@ -23,7 +23,7 @@ mod texts;
 
 use gatewatch_abi::{
     BitAction,
-    consts::{ACTION_COUNT, MAX_SELECTORS, WORD_BITS},
+    consts::{ACTION_COUNT, MAX_SELECTORS, SYSCALL_32_BIT, SYSCALL_NATIVE, SYSCALL_NOT, WORD_BITS},
 };
 
 use self::{
@@ -67,7 +67,11 @@ pub fn build(
     builder.tables.config.only = only;
     builder.tables.config.words = u32::try_from(words).unwrap_or(u32::MAX);
     builder.tables.config.bits = u32::try_from(bits).unwrap_or(u32::MAX);
-    builder.tables.config.syscall = u32::from(point.is_syscall());
+    builder.tables.config.syscall = match point.is_syscall() {
+        false => SYSCALL_NOT,
+        true if point.is_ia32() => SYSCALL_32_BIT,
+        true => SYSCALL_NATIVE,
+    };
     builder.tables.config.params = params;
     builder.policy_sets(policy_sets);
     for field in builder.fields() {

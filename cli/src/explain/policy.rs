@@ -7,8 +7,8 @@ use gatewatch_kernel::Function;
 use gatewatch_policy::{
     assess::{Against, Checked, Fleet, Kernel, listed},
     diagnostic::Diagnostic,
-    model::{Hook, Kind, Target},
-    plan::Plan,
+    model::{Hook, Kind, List, Target},
+    plan::{HookPlan, Plan},
     scope::Scope,
     selection::Selection,
     target::Target as Program,
@@ -19,7 +19,7 @@ use super::{
     hooks::hooks_with_origins,
     words::{self, Subject},
 };
-use crate::kernels::Kernels;
+use crate::{kernels::Kernels, report::counted as counted_word};
 
 /// Explains what a policy counts, where it applies, on which kernels it runs, and what it does not catch.
 pub(crate) fn explain(checked: &Checked, indexed: &IndexedPolicy, file: &str, kernels: &Kernels) -> String {
@@ -34,12 +34,24 @@ pub(crate) fn explain(checked: &Checked, indexed: &IndexedPolicy, file: &str, ke
     let _ =
         writeln!(text, "Events counted in tetragon_policy_events_total{{policy=\"{}\"}}:", indexed.id.name);
     for (number, (origin, hook)) in (1..).zip(hooks_with_origins(policy)) {
-        let plan = runs.first().and_then(|run| run.plan.hooks.iter().find(|hook| hook.origin == origin));
-        let function = plan.and_then(|hook| hook.point.symbol()).and_then(|symbol| {
+        let plans: Vec<&HookPlan> = runs
+            .first()
+            .iter()
+            .flat_map(|run| &run.plan.hooks)
+            .filter(|hook| hook.origin == origin)
+            .collect();
+        if let Target::Function { call, .. } = &hook.target
+            && let Some(list) = List::named_in(call)
+        {
+            text.push_str(&counted(number, hook, &of_list(hook, list, &plans), None, policy.monitors()));
+            continue;
+        }
+        let function = plans.first().and_then(|hook| hook.point.symbol()).and_then(|symbol| {
             let kernel = kernels.iter().last()?.environment.kernel;
             kernel.function(symbol)
         });
-        text.push_str(&counted(number, hook, function.as_ref(), policy.monitors()));
+        let function = function.as_ref();
+        text.push_str(&counted(number, hook, &target(hook, function), function, policy.monitors()));
     }
     let _ = writeln!(text, "\nApplies to:\n  {}", scope_summary(&indexed.scope));
     text.push_str("\nRuns on kernels:\n");
@@ -82,8 +94,8 @@ fn on_kernels<'a>(checked: &Checked, kernels: &'a Kernels) -> (Vec<Run<'a>>, Vec
     (runs, fails, found)
 }
 
-fn counted(number: usize, hook: &Hook, function: Option<&Function>, monitors: bool) -> String {
-    let mut text = format!("  {number}. {}", target(hook, function));
+fn counted(number: usize, hook: &Hook, target: &str, function: Option<&Function>, monitors: bool) -> String {
+    let mut text = format!("  {number}. {target}");
     if let Some(message) = &hook.message {
         let _ = write!(text, ": \"{message}\"");
     }
@@ -126,6 +138,18 @@ fn target(hook: &Hook, function: Option<&Function>) -> String {
         Target::Uprobe { path, symbols, .. } => format!("{when}{} in {path}", symbols.join(", ")),
         Target::Usdt { path, provider, name } => format!("the USDT probe {provider}:{name} of {path}"),
     }
+}
+
+/// The functions of a list, as many as the oldest kernel has.
+fn of_list(hook: &Hook, list: &str, plans: &[&HookPlan]) -> String {
+    const NAMED: usize = 5;
+    let when = if hook.on_return { "returns from" } else { "calls to" };
+    let names: Vec<&str> = plans.iter().filter_map(|plan| plan.point.symbol()).collect();
+    let shown = match names.len() {
+        0..=NAMED => names.join(", "),
+        _ => format!("{}, …", names[..NAMED].join(", ")),
+    };
+    format!("{when} the {} in list `{list}` ({shown})", counted_word(names.len(), "function", "functions"))
 }
 
 fn scope_summary(scope: &Scope) -> String {

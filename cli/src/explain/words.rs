@@ -73,7 +73,6 @@ pub(super) fn conditions(selector: &Selector, subject: &Subject<'_>) -> Vec<Stri
             "its capabilities change as `matchCapabilityChanges` describes",
         ),
         (!selector.match_workloads.is_empty(), "its pod matches `matchWorkloads`"),
-        (!selector.macros.is_empty(), "the filters of its macros match"),
     ] {
         if present {
             found.push(what.to_owned());

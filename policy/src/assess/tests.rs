@@ -250,3 +250,42 @@ fn an_action_on_the_result_that_does_nothing_is_an_error_where_tetragon_rejects_
     assert_eq!(for_target(spec, "tetragon=1.6"), [("GW403", Severity::Warning)]);
     assert_eq!(for_target(spec, "tetragon=1.7"), [("GW007", Severity::Error)]);
 }
+
+#[test]
+fn macros_are_expanded_before_anything_is_decided() {
+    let kernel = gatewatch_kernel::Profile::shipped("6.12").unwrap();
+    let environment = Environment { kernel: &kernel, host_namespaces: &BTreeMap::new() };
+    let kernels = [Kernel { name: "6.12", environment, nodes: None }];
+    let selection = Selection::of(&[Target::Gatewatch, Target::Tetragon(Version::NEWEST)]);
+    let against = Against { kernels: &kernels, ..Against::new(&selection) };
+    let of = |macros: &str, selectors: &str| {
+        let hook = format!(
+            "call: __sys_setuid, syscall: false, message: ok, args: [{{index: 0, type: uint32}}], selectors: [{selectors}]"
+        );
+        let spec = format!("selectorsMacros: {{m: {{{macros}}}}}, kprobes: [{{{hook}}}]");
+        let assessment = assess(&parse(&policy(&spec))[0], &against);
+        let found = assessment.findings.iter().map(|f| &f.diagnostic);
+        let found = found.map(|found| format!("{} {}", found.code.id, found.path)).collect::<Vec<_>>();
+        (assessment.plans[0].clone(), found)
+    };
+    let (plan, found) = of("matchArgs: [{index: 0, operator: Equal, values: ['0']}]", "{macros: [m]}");
+    assert_eq!((plan.unwrap().hooks[0].selectors[0].filters.len(), found), (1, Vec::new()));
+    // An argument's value, in two selectors: once, and where it is written.
+    let (plan, found) =
+        of("matchArgs: [{index: 0, operator: Equal, values: [x]}]", "{macros: [m]}, {macros: [m]}");
+    assert!(plan.is_none());
+    assert_eq!(found[0], "GW304 spec.selectorsMacros.m.matchArgs[0].values[0]");
+    assert_eq!(found.iter().filter(|found| found.starts_with("GW304")).count(), 1, "{found:?}");
+    // Actions of macros are actions: Tetragon misses these.
+    let (plan, found) = of("matchActions: [{action: Sigkill}]", "{macros: [m]}");
+    assert!(plan.is_none());
+    assert!(found.contains(&"GW009 spec.selectorsMacros.m.matchActions[0].action".to_owned()), "{found:?}");
+    let (_, found) = of("matchActions: [{action: NotifyEnforcer, argError: -1}]", "{macros: [m]}");
+    assert!(found.iter().any(|found| found.starts_with("GW503")), "{found:?}");
+    // A selector with nothing but macros has their filters.
+    let (_, found) = of(
+        "matchArgs: [{index: 0, operator: Equal, values: ['0']}]",
+        "{macros: [m]}, {matchActions: [{action: NoPost}]}",
+    );
+    assert!(found.iter().all(|found| !found.starts_with("GW309")), "{found:?}");
+}

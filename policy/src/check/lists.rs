@@ -3,6 +3,7 @@
 use super::located::{LocatedPolicy, spec};
 use crate::{
     codes::BAD_LIST,
+    compile::{bad_pattern, pattern},
     diagnostic::{Diagnostic, Edit, FieldPath, Fix},
     model::{ArgFilter, List, ListType, Operator, Target},
     nearest::nearest,
@@ -65,9 +66,17 @@ fn definition(list: &List, path: &FieldPath, found: &mut Vec<Diagnostic>) {
         report(
             "pattern",
             "a list of type `generated_ftrace` requires a pattern; every node rejects the policy".to_owned(),
-            "add `pattern: …`, where `*` stands for any characters",
+            "add `pattern: …`, a regular expression such as `^tcp_v4_`",
         );
     }
+    if let (Some(ListType::GeneratedFtrace), Some(text)) = (list.ty, &list.pattern)
+        && let Err(why) = pattern(text)
+    {
+        found.push(bad_pattern(text, &why, path.field("pattern")));
+    }
+    let mut report = |field: &str, message: String, help: &str| {
+        found.push(Diagnostic::new(&BAD_LIST, path.field(field), message).help(help));
+    };
     if list.ty != Some(ListType::GeneratedFtrace) && list.pattern.is_some() {
         report(
             "pattern",

@@ -42,7 +42,7 @@ fn hooked<'a>(policy: &Policy, kernel: &'a Profile) -> Option<Vec<Facts<'a>>> {
     for hook in spec.kprobes.iter().chain(&spec.fentries) {
         let Target::Function { call, syscall, .. } = &hook.target else { continue };
         if List::named_in(call).is_some() {
-            continue;
+            return None;
         }
         let facts = if *syscall {
             let named_so = is_syscall_name(kernel, call);

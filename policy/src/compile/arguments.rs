@@ -6,6 +6,7 @@ use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, Syscall};
 
 use super::{
     compiler::Compiler,
+    syscall::portable,
     types::{Expected, Readable, expected, integer, readable, written},
 };
 use crate::{
@@ -28,6 +29,8 @@ pub(super) struct Declared {
     pub(super) position: usize,
     pub(super) ty: ArgType,
     pub(super) readable: Readable,
+    /// Whether this function of a list does not have it, although others do.
+    pub(super) absent: bool,
 }
 
 /// What the kernel has where a hook attaches. It is formatted as in C, which takes time, only for a
@@ -90,7 +93,7 @@ impl Compiler<'_> {
         let symbol = point.symbol().unwrap_or_default();
         let function = function.filter(|_| !point.is_syscall());
         let real = if point.is_syscall() {
-            self.environment.kernel.syscall(symbol).map(Real::Call)
+            self.environment.kernel.syscall(portable(symbol)).map(Real::Call)
         } else {
             function.map(Real::Function)
         };
@@ -101,15 +104,26 @@ impl Compiler<'_> {
             let path = path.field("args").index(i);
             let count = params.map_or(MAX_ARGS, |params| u32::try_from(params.len()).unwrap_or(MAX_ARGS));
             if arg.index >= count.min(MAX_ARGS) {
-                let diagnostic = Diagnostic::new(
-                    &codes::ARG_INDEX,
-                    path.field("index"),
-                    format!("`{symbol}` has no argument {}", arg.index),
-                );
-                self.report(match real.as_ref().filter(|_| params.is_some()) {
-                    Some(real) => diagnostic.help(prototype(real)),
-                    None => diagnostic,
-                });
+                let message = format!("`{symbol}` has no argument {}", arg.index);
+                let said = |message: String| {
+                    let diagnostic = Diagnostic::new(&codes::ARG_INDEX, path.field("index"), message);
+                    match real.as_ref().filter(|_| params.is_some()) {
+                        Some(real) => diagnostic.help(prototype(real)),
+                        None => diagnostic,
+                    }
+                };
+                if self.listed.is_none() || arg.index >= MAX_ARGS {
+                    self.report(said(message));
+                    continue;
+                }
+                if filtered.contains(&i) {
+                    let message = format!("{message}; a filter on it has no value there");
+                    self.report(said(message).severity(Severity::Warning));
+                }
+                let index = u8::try_from(arg.index).unwrap_or(u8::MAX);
+                let readable = readable(arg, index, point.is_syscall());
+                let declared = Declared { index: arg.index, position: i, ty: arg.ty, readable, absent: true };
+                arguments.args.push(declared);
                 continue;
             }
             let param = params.and_then(|params| params.get(arg.index as usize));
@@ -130,7 +144,13 @@ impl Compiler<'_> {
             if let Some(param) = param {
                 readable = readable.narrowed(&param.ty);
             }
-            arguments.args.push(Declared { index: arg.index, position: i, ty: arg.ty, readable });
+            arguments.args.push(Declared {
+                index: arg.index,
+                position: i,
+                ty: arg.ty,
+                readable,
+                absent: false,
+            });
         }
         if let Some(arg) = &hook.return_arg {
             if let Some(function) = function
@@ -148,7 +168,7 @@ impl Compiler<'_> {
                 Some((bits, signed)) => Readable::Int { field: Field::Return { bits, signed }, bits, signed },
                 None => Readable::Opaque,
             };
-            arguments.result = Some(Declared { index: 0, position: 0, ty: arg.ty, readable });
+            arguments.result = Some(Declared { index: 0, position: 0, ty: arg.ty, readable, absent: false });
         }
         arguments.real = real;
         arguments
@@ -176,7 +196,11 @@ impl Compiler<'_> {
             (Expected::Struct(_) | Expected::Chars | Expected::Int(_), _) => Some(Severity::Error),
         };
         if let Some(severity) = problem {
+            let generated = self.listed.is_some_and(|listed| listed.generated);
             let (severity, consequence) = match severity {
+                Severity::Error if of.read && generated => {
+                    (Severity::Warning, "a filter compares a different value")
+                }
                 Severity::Error if of.read => (severity, "a filter would compare a different value"),
                 Severity::Error => {
                     let consequence =

@@ -31,11 +31,22 @@ pub(super) struct Compiler<'a> {
     searches: usize,
     /// Whether the policy only monitors.
     pub(super) monitors: bool,
+    /// Set while a hook is compiled for one function of a list.
+    pub(super) listed: Option<Listed>,
+}
+
+/// A function of a list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listed {
+    /// Whether the node makes the list, so that its author cannot leave a function out.
+    pub(super) generated: bool,
+    /// Whether it is a system call of 32-bit programs.
+    pub(super) compat: bool,
 }
 
 impl<'a> Compiler<'a> {
     pub(super) const fn new(environment: Environment<'a>, monitors: bool, searches: usize) -> Self {
-        Self { environment, diagnostics: Vec::new(), searches, monitors }
+        Self { environment, diagnostics: Vec::new(), searches, monitors, listed: None }
     }
 
     pub(super) fn report(&mut self, diagnostic: Diagnostic) {

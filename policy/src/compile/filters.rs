@@ -48,7 +48,7 @@ impl Compiler<'_> {
         if found.is_none() && !self.stopped_since(before) {
             self.wrong_operator(argument, filter, path);
         }
-        found
+        if argument.absent { found.map(|filter| constant(evaluate::test(&filter.test, None))) } else { found }
     }
 
     /// Whether one of the diagnostics since then keeps the agent from running the policy. Where none does, a filter
@@ -94,6 +94,10 @@ impl Compiler<'_> {
     }
 
     fn int_test(&mut self, filter: &ArgFilter, bits: u8, signed: bool, path: &FieldPath) -> Option<Test> {
+        if filter.values.iter().any(|value| value.starts_with("list:")) {
+            self.not_run(path.field("values"), "`list:` as a value of an integer argument");
+            return None;
+        }
         let (min, max) = values::bounds(bits, signed);
         let single = |text: &str| values::integer_of(text, bits, signed).map(|v| (v, v));
         let either = |text: &str| {
@@ -310,9 +314,12 @@ fn is_file_type(filter: &ArgFilter) -> bool {
 
 /// What a test comes to where the value is always empty: values of filters never are.
 fn of_nothing(test: &Test) -> Filter {
-    let never =
-        Test::Int { negated: evaluate::test(test, Some(&Value::Text(Vec::new()))), ranges: Vec::new() };
-    Filter { field: Field::Pid, test: never }
+    constant(evaluate::test(test, Some(&Value::Text(Vec::new()))))
+}
+
+/// A filter that always holds, or never.
+const fn constant(holds: bool) -> Filter {
+    Filter { field: Field::Pid, test: Test::Int { negated: holds, ranges: Vec::new() } }
 }
 
 fn port(index: u8, source: bool) -> Field {

@@ -7,7 +7,7 @@ use super::{compiler::Compiler, syscall::is_syscall_name};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
-    model::{Hook, List, Target},
+    model::{Hook, Target},
     placeholder,
     plan::{HookPoint, When},
     syscall_name::{SyscallName, one_architecture},
@@ -17,9 +17,8 @@ impl Compiler<'_> {
     /// Returns the point of a hook on a kernel function, and the function. `None`: the reason is reported.
     pub(super) fn resolve(&mut self, hook: &Hook, path: &FieldPath) -> Option<(HookPoint, Function)> {
         let Target::Function { call, syscall, syscall_written } = &hook.target else { return None };
-        if List::named_in(call).is_some() {
-            self.not_run(path.field("call"), "`list:` in `call`");
-            return None;
+        if self.listed.is_some_and(|listed| listed.compat) {
+            return self.compat_syscall(hook, call, path);
         }
         let kernel = self.environment.kernel;
         let architecture = SyscallName::parse(call).and_then(|name| name.architecture);

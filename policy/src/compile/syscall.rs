@@ -1,6 +1,6 @@
 //! System calls, by the names that all architectures share.
 
-use gatewatch_kernel::{Function, Profile};
+use gatewatch_kernel::{Arch, Function, Profile};
 
 use super::compiler::Compiler;
 use crate::{
@@ -14,6 +14,13 @@ use crate::{
 /// Whether a name is a system call's on this kernel: `sys_execve`, or with the prefix of the kernel's architecture.
 pub(super) fn is_syscall_name(kernel: &Profile, call: &str) -> bool {
     SyscallName::parse(call).is_some_and(|name| name.is_valid_for(kernel.arch.syscall_prefix()))
+}
+
+/// The name of a system call that all architectures share, of the symbol of one of its entries.
+pub(super) fn portable(symbol: &str) -> &str {
+    let compat = Arch::ALL.iter().flat_map(|arch| arch.compat_prefixes());
+    let rest = compat.filter_map(|prefix| symbol.strip_prefix(prefix)).find(|rest| rest.starts_with("sys_"));
+    rest.unwrap_or(symbol)
 }
 
 impl Compiler<'_> {
@@ -50,6 +57,22 @@ impl Compiler<'_> {
             );
             return None;
         }
+        let function = self.symbol(hook, call, &symbol, path)?;
+        let when = When::of(hook.on_return);
+        Some((HookPoint::Syscall { symbol: function.name.clone(), when }, function))
+    }
+
+    /// The point of a system call as 32-bit programs make it. The kernel's table of their calls prefers an entry of their own.
+    pub(super) fn compat_syscall(
+        &mut self,
+        hook: &Hook,
+        call: &str,
+        path: &FieldPath,
+    ) -> Option<(HookPoint, Function)> {
+        let kernel = self.environment.kernel;
+        let prefixes = kernel.arch.compat_prefixes();
+        let symbols = || prefixes.iter().map(|prefix| format!("{prefix}{call}"));
+        let symbol = symbols().find(|symbol| kernel.has_function(symbol)).or_else(|| symbols().last())?;
         let function = self.symbol(hook, call, &symbol, path)?;
         let when = When::of(hook.on_return);
         Some((HookPoint::Syscall { symbol: function.name.clone(), when }, function))

@@ -24,7 +24,7 @@ fn on(kernel: &str, kprobes: &str) -> (Option<Plan>, Vec<Diagnostic>) {
     )
 }
 
-fn whole(kernel: &str, text: &str) -> (Option<Plan>, Vec<Diagnostic>) {
+pub(super) fn whole(kernel: &str, text: &str) -> (Option<Plan>, Vec<Diagnostic>) {
     let profile = Profile::shipped(kernel).unwrap();
     let host: BTreeMap<NamespaceKind, u32> = [(NamespaceKind::Net, 4_026_531_840)].into();
     let documents = parse(text);
@@ -297,7 +297,11 @@ fn what_does_not_run_yet_is_refused_by_name() {
             "  - call: tcp_connect\n    syscall: false\n    selectors:\n    - matchParentBinaries: [{operator: In, values: [/a]}]",
             "spec.kprobes[0].selectors[0].matchParentBinaries",
         ),
-        ("  - call: \"list:calls\"", "spec.kprobes[0].call"),
+        (
+            "  - call: sys_dup\n    args: [{index: 0, type: int}]\n    selectors:\n    - matchArgs: [{index: 0, operator: InMap, values: \
+             ['list:l']}]",
+            "spec.kprobes[0].selectors[0].matchArgs[0].values",
+        ),
     ] {
         assert_eq!(reported(kprobes), [format!("GW009 {path}")]);
     }
