@@ -16,6 +16,7 @@ use crate::{
     expand::weight,
     model::{Hook, List, ListType, Target},
     plan::HookPlan,
+    syscall_name::SyscallName,
 };
 
 /// The most functions that the lists of a policy may have together on one kernel. Each takes time to attach.
@@ -252,10 +253,11 @@ impl Compiler<'_> {
         let (abi, name) = value.split_once('/').unwrap_or((arch.abi(), value));
         let listing =
             |compat| Listing { call: name.to_owned(), syscall: Some(true), compat, value: Some(number) };
-        if abi == arch.abi() || abi == arch.compat_abi() {
+        let is_call = SyscallName::parse(name).is_some();
+        if is_call && (abi == arch.abi() || abi == arch.compat_abi()) {
             return Some(listing(abi != arch.abi()));
         }
-        let other = Arch::ALL.iter().find(|arch| [arch.abi(), arch.compat_abi()].contains(&abi));
+        let other = Arch::ALL.iter().filter(|_| is_call).find(|arch| [arch.abi(), arch.compat_abi()].contains(&abi));
         let (code, message): (&'static Code, String) = match other {
             Some(other) => {
                 let message = format!(
