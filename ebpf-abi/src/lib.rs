@@ -121,6 +121,16 @@ pub mod consts {
     /// A system call by its entry for 32-bit programs, with the arguments in the registers of these.
     pub const SYSCALL_32_BIT: u32 = 2;
 
+    /// `MatcherConfig::points`: one.
+    pub const POINTS_ONE: u32 = 0;
+    /// Several, and the cookie of the attachment is the point's index.
+    pub const POINTS_BY_COOKIE: u32 = 1;
+    /// Several, and `EXACT` has the point's index for the instruction pointer, under the slot [`POINT_SLOT`].
+    pub const POINTS_BY_ADDRESS: u32 = 2;
+    /// [`ExactKey::slot`](crate::ExactKey) of instruction pointers: no integer slot has this number.
+    pub const POINT_SLOT: u32 = 8;
+    const _: () = assert!(POINT_SLOT as usize == INT_SLOTS);
+
     /// Of the file of a `struct file *` argument.
     pub const TYPE_OF_FILE: u32 = 0;
     /// Of the file of a `struct path *` argument.

@@ -60,8 +60,8 @@ pub struct Task {
     pub follow: u64,
     /// The policy set of its cgroup.
     pub policy_set: u32,
-    /// Always 0.
-    pub pad: u32,
+    /// The index of the hook point of the event that is being matched, if the matcher has several points.
+    pub point: u32,
     /// Where its last matches were counted: the hook in the upper 32 bits, its place and 1 in the lower ones. A hook is
     /// remembered at its number's parity.
     pub hot: [u64; 2],

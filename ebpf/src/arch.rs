@@ -18,6 +18,8 @@ pub mod regs {
     pub const ARG5: usize = 64;
     /// The result: ax.
     pub const RESULT: usize = 80;
+    /// The instruction pointer: ip.
+    pub const POINTER: usize = 128;
     /// Argument 3 of a system call: r10 instead of cx, which the instruction `syscall` overwrites.
     pub const SYSCALL_ARG3: usize = 56;
     /// Argument 0 of a 32-bit program's system call: ebx, then ecx, edx, esi, edi, ebp.
@@ -52,6 +54,8 @@ pub mod regs {
     pub const ARG5: usize = 40;
     /// The result: x0.
     pub const RESULT: usize = 0;
+    /// The instruction pointer: pc, after x0 to x30 and sp.
+    pub const POINTER: usize = 256;
     /// Argument 3 of a system call.
     pub const SYSCALL_ARG3: usize = 24;
     /// Argument 0 of a system call of a 32-bit program on x86, which this processor does not run.

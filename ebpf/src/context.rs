@@ -2,9 +2,10 @@
 
 use core::{arch::asm, ffi::c_void};
 
-use gatewatch_abi::consts::SYSCALL_32_BIT;
+use aya_ebpf::helpers::generated::bpf_get_attach_cookie;
+use gatewatch_abi::consts::{POINTS_BY_COOKIE, POINTS_ONE, SYSCALL_32_BIT};
 
-use crate::{arch::regs, frozen, globals::CONFIG, memory};
+use crate::{arch::regs, frozen, globals::CONFIG, memory, points};
 
 /// What a program is given when its function is called.
 pub trait Context: Copy {
@@ -23,6 +24,11 @@ pub trait Context: Copy {
     #[inline(always)]
     fn result_as_number(self, params: u32) -> u64 {
         self.result(params)
+    }
+    /// The index of the hook point, of a program that is attached to several. `None`: the agent has not named this one.
+    #[inline(always)]
+    fn point(self) -> Option<u32> {
+        Some(0)
     }
     /// Argument `index` as a pointer that the verifier knows the type of, where it does.
     #[inline(always)]
@@ -68,6 +74,16 @@ impl Context for Registers {
     #[inline(always)]
     fn result(self, _params: u32) -> u64 {
         load!(self.0, regs::RESULT)
+    }
+
+    #[inline(always)]
+    fn point(self) -> Option<u32> {
+        match frozen!(CONFIG.points) {
+            POINTS_ONE => Some(0),
+            // SAFETY: the program's own context.
+            POINTS_BY_COOKIE => Some(unsafe { bpf_get_attach_cookie(self.0) } as u32),
+            _ => points::by_address(load!(self.0, regs::POINTER)),
+        }
     }
 }
 

@@ -5,13 +5,14 @@ use core::num::NonZero;
 use aya_ebpf::{helpers::bpf_get_current_task, macros::map, maps::Array};
 use gatewatch_abi::{
     BitAction, CountKey, CountPlace, SHARE_COUNTS, SHARE_RESERVE, Task,
-    consts::{ACTION_COUNT, OVERFLOW, STAT_LOST, UNKNOWN},
+    consts::{ACTION_COUNT, OVERFLOW, POINTS_ONE, STAT_LOST, UNKNOWN},
     task_slot,
 };
 
 use crate::{
     frozen,
     globals::CONFIG,
+    points,
     shared::{BINARIES, COUNTS, FREE, NOEXIST, TASKS, VALUES, note},
     shares::{self, pod_of_current},
 };
@@ -38,16 +39,18 @@ unsafe fn count<const APART: bool>(mut bits: u64, first: u32, task: *mut Task) {
         let Some(action) = ACTIONS.get(first + bit) else { continue };
         bits &= !action.siblings;
         if action.flags & ACTION_COUNT != 0 {
+            // SAFETY: the caller's promise.
+            let Some(hook) = (unsafe { number_at(action.hook, task) }) else { continue };
             if APART {
                 // SAFETY: the caller's promise.
                 let (cgroup, binary) = unsafe { ((*task).cgroup, (*task).binary) };
-                if increment_apart(action.hook, cgroup, binary) == 0 {
+                if increment_apart(hook, cgroup, binary) == 0 {
                     // Not called there: the verifier adds up the stacks of functions that call each other.
-                    count_first(cgroup, binary, action.hook);
+                    count_first(cgroup, binary, hook);
                 }
             } else {
                 // SAFETY: the caller's promise.
-                unsafe { increment(task, action.hook) }
+                unsafe { increment(task, hook) }
             }
         }
     }
@@ -71,8 +74,30 @@ pub unsafe fn count_word<const APART: bool>(bits: u64, first: u32, task: *mut Ta
     };
     if flags & ACTION_COUNT != 0 {
         // SAFETY: the caller's promise.
-        unsafe { increment(task, hook) }
+        unsafe {
+            if let Some(hook) = number_at(hook, task) {
+                increment(task, hook);
+            }
+        }
     }
+}
+
+/// The number of a hook at the event's point, which `event` has written into `task` if there are several.
+///
+/// # Safety
+///
+/// `task` is a map's value, or on the stack.
+#[inline(always)]
+unsafe fn number_at(hook: u32, task: *mut Task) -> Option<u32> {
+    if frozen!(CONFIG.points) == POINTS_ONE {
+        return Some(hook);
+    }
+    // SAFETY: the caller's promise.
+    let number = points::number(hook, unsafe { core::ptr::read_volatile(&raw const (*task).point) });
+    if number.is_none() {
+        note(STAT_LOST);
+    }
+    number
 }
 
 /// The same as [`increment`] for a count that there is: 1; else 0. A function that other objects could call, as its name
@@ -245,11 +270,15 @@ fn insert<const TABLE: usize>(key: &CountKey, pod: u64) -> u32 {
 /// others the event was for.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn count_unknown() -> u32 {
+pub extern "C" fn count_unknown(point: u32) -> u32 {
     let hook = if frozen!(CONFIG.bits) == 1 {
         frozen!(CONFIG.only.hook)
     } else {
         ACTIONS.get(0).map_or(0, |action| action.hook)
+    };
+    let Some(hook) = points::number(hook, point) else {
+        note(STAT_LOST);
+        return 0;
     };
     let key = CountKey { cgroup: OVERFLOW, binary: UNKNOWN, hook, pad: 0 };
     let mut place = known(&key);

@@ -14,7 +14,7 @@ pub static CONFIG: MatcherConfig = MatcherConfig {
     binary_row: 0,
     remember: 0,
     bits: 0,
-    pad: 0,
+    points: 0,
     only: BitAction { siblings: 0, hook: 0, flags: 0 },
     ints: [IntSlot {
         source: 0,

@@ -19,6 +19,7 @@ pub mod matcher;
 pub mod memory;
 pub mod object;
 pub mod path;
+pub mod points;
 pub mod rows;
 pub mod scratch;
 pub mod shape;

@@ -10,7 +10,7 @@ use aya_ebpf::{
 use gatewatch_abi::{
     AddrKey, ExactKey, IntSlot, Step, Task, TextKey, TextSlot,
     consts::{
-        ADDR_NONE, ADDR_SOCK_SOURCE, INLINE_VALUES, INT_NONE, NO_ROW, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE,
+        ADDR_NONE, ADDR_SOCK_SOURCE, INLINE_VALUES, INT_NONE, NO_ROW, POINTS_ONE, STAT_LOST, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE,
         TABLE_MASK, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_NONE,
     },
 };
@@ -20,18 +20,14 @@ use crate::{
     frozen,
     globals::CONFIG,
     integer,
+    points::{DIRECT, EXACT},
     rows::{ADDRESS, BINARY, FOLLOW, POSTFIXES, PREFIXES, Rows},
     scratch::with_scratch,
     shape::Shaped,
+    shared::note,
     task, text,
 };
 
-/// Integers that are looked up by value.
-#[map]
-static EXACT: HashMap<ExactKey, u32> = HashMap::with_max_entries(1, 0);
-/// Rows of small integers, by value.
-#[map]
-static DIRECT: Array<u32> = Array::with_max_entries(1, 0);
 /// Break points of integer ranges: a value, and the row of the values from it to the next one. Values are ordered
 /// as unsigned numbers; of signed types the sign bit is flipped.
 #[map]
@@ -60,7 +56,12 @@ pub fn event<C: Context, R: Rows, S: Shaped>(ctx: C) {
         return;
     }
     let mut own = MaybeUninit::<Task>::uninit();
-    let Some(task) = task::current(own.as_mut_ptr()) else { return };
+    let Some(point) = ctx.point() else { return note(STAT_LOST) };
+    let Some(task) = task::current(own.as_mut_ptr(), point) else { return };
+    if frozen!(CONFIG.points) != POINTS_ONE {
+        // SAFETY: `task` is a map's value or on the stack.
+        unsafe { core::ptr::write_volatile(&raw mut (*task).point, point) }
+    }
     // SAFETY: `task` is a map's value or on the stack.
     if !rows.policy_set(unsafe { (*task).policy_set }) {
         return;

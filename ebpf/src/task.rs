@@ -13,17 +13,17 @@ use crate::{
 };
 
 /// What is known of the current task: remembered from its last event on this CPU, or looked up; where nothing may be
-/// remembered, into `own`.
+/// remembered, into `own`. `point` is the index of the event's hook point.
 ///
 /// What is remembered can't be torn: only this CPU writes it. A program that interrupts another one, in the same task,
 /// finds `task` to be 0 and writes all of it; what the other one then writes over it is as old as the generation that it
 /// writes with it.
 #[inline(always)]
-pub fn current(own: *mut Task) -> Option<*mut Task> {
+pub fn current(own: *mut Task, point: u32) -> Option<*mut Task> {
     // SAFETY: no preconditions.
     let task = unsafe { bpf_get_current_task() };
     if frozen!(CONFIG.remember) == 0 {
-        look_up(own, task, 0);
+        look_up(own, task, 0, point);
         return Some(own);
     }
     let generations = GENERATIONS.get_ptr(0)?.cast::<u64>();
@@ -32,13 +32,13 @@ pub fn current(own: *mut Task) -> Option<*mut Task> {
     let known = TASKS.get_ptr_mut(task_slot(task))?;
     // SAFETY: this CPU's own.
     if unsafe { (*known).task != task || (*known).generation != generation } {
-        look_up(known, task, generation);
+        look_up(known, task, generation, point);
     }
     Some(known)
 }
 
 #[inline(never)]
-fn look_up(known: *mut Task, task: u64, generation: u64) {
+fn look_up(known: *mut Task, task: u64, generation: u64, point: u32) {
     // SAFETY: no preconditions.
     let mut cgroup = unsafe { bpf_get_current_cgroup_id() };
     // SAFETY: a u32 that is copied at once.
@@ -60,7 +60,7 @@ fn look_up(known: *mut Task, task: u64, generation: u64) {
     let task = if process.is_some() { task } else { 0 };
     let process = process.unwrap_or_default();
     if task == 0 && (frozen!(CONFIG.binary) != 0 || frozen!(CONFIG.follow[0].mask) != 0) {
-        count_unknown();
+        count_unknown(point);
     }
     // SAFETY: a map's value, or on the stack.
     unsafe {

@@ -13,6 +13,7 @@ mod binaries;
 mod builder;
 pub(crate) mod excess;
 mod integers;
+mod points;
 mod rows;
 mod simulate;
 mod steps;
