@@ -194,6 +194,7 @@ fn features(profile: &Profile, tracing: &Path, symbols_known: bool) -> Features 
         direct_calls: has("register_ftrace_direct"),
         // This function has types on every kernel that has it, so symbols are not required.
         fprobe_by_ftrace: Some(profile.has_function("fprobe_ftrace_entry")),
+        fprobe_handler: has("fprobe_handler"),
         override_helper: has("bpf_override_return"),
         jit: jit.as_deref(),
         lsm: lsm.as_deref(),

@@ -28,13 +28,14 @@ mod shares;
 mod sizes;
 mod store;
 mod stub;
+mod symbols;
 mod syscall;
 mod tracker;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatewatch_policy::match_tables::Tables;
+use gatewatch_policy::{match_tables::Tables, plan::HookPoint};
 
 use self::{
     alive::Alive,
@@ -166,9 +167,14 @@ impl BpfPrograms {
         self.store.load(StateKey::Engine)
     }
 
-    /// Loads a matcher for a lane of a function, and attaches to the function if that isn't done yet. Counts nothing
+    /// Loads a matcher for a lane of these points, and attaches to their functions if that isn't done yet. Counts nothing
     /// before [`install`](Self::install).
-    pub fn prepare(&mut self, lane: &Lane, tables: &Tables) -> Result<Prepared, LoadError> {
+    pub fn prepare(
+        &mut self,
+        lane: &Lane,
+        points: &[HookPoint],
+        tables: &Tables,
+    ) -> Result<Prepared, LoadError> {
         let mut tables = tables.clone();
         let realtime = self.node.interruptible.realtime_guard();
         for (set, slot) in tables.follow.iter().zip(&mut tables.config.follow) {
@@ -179,12 +185,13 @@ impl BpfPrograms {
         drop(realtime);
         if !self.functions.contains_key(lane) {
             let load = (&mut self.loader, self.types.get()?);
-            let function = Function::attach(&self.node, &self.stub, &self.pins, load, lane)?;
+            let function = Function::attach(&self.node, &self.stub, &self.pins, load, (lane, points))?;
             self.functions.insert(lane.clone(), function);
         }
         let Some(function) = self.functions.get(lane) else {
             return Err(LoadError::NotAttached(lane.to_string()));
         };
+        function.number(points, &mut tables)?;
         function.prepare(&self.node, &self.pins, (&mut self.loader, self.types.get()?), self.hash_key, tables)
     }
 
@@ -235,6 +242,16 @@ impl BpfPrograms {
             Some(function) => function.set_unwatched(cgroups),
             None => Err(LoadError::NotAttached(lane.to_string())),
         }
+    }
+
+    /// Lets the events of every hook for which `keep` is false pass: what counts there is to be removed, and may be counted by
+    /// another program from now on.
+    pub fn pause(&mut self, keep: impl Fn(&Lane) -> bool) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.functions
+            .iter_mut()
+            .filter(|(lane, _)| !keep(lane))
+            .try_for_each(|(_, function)| function.pause())
     }
 
     /// Removes every hook for which `keep` is false.

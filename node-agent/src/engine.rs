@@ -11,6 +11,7 @@
 
 mod change;
 mod lanes;
+mod members;
 mod numbers;
 mod policy_sets;
 mod saved;
@@ -28,7 +29,7 @@ use gatewatch_policy::{
     plan::{Field, Filter, HookPlan, HookPoint, Plan, Scope},
 };
 
-use self::numbers::Numbers;
+use self::{members::points, numbers::Numbers};
 use crate::{
     bpf::{Attached, BpfPrograms, Lane, LoadError, Prepared},
     policy_key::PolicyKey,
@@ -48,20 +49,29 @@ pub enum Failure {
     Load(#[from] LoadError),
 }
 
-/// One policy's hook at a point.
+/// One policy's hook at a point, or its hooks at many points that select the same events.
 #[derive(Clone, Debug, PartialEq)]
 struct Member {
     id: u32,
     policy: PolicyKey,
     plan: HookPlan,
+    /// The numbers of the other points, in the order of the points.
+    more: Vec<(u32, HookPoint)>,
 }
 
 impl Member {
     /// Whether the other one needs nothing else of a matcher: its place in the policy doesn't matter.
     fn is_the_same(&self, other: &Self) -> bool {
         self.id == other.id
+            && self.more == other.more
             && self.plan.args == other.plan.args
             && self.plan.selectors == other.plan.selectors
+    }
+
+    /// Its points, each with the number that it counts under there.
+    fn points(&self) -> impl Iterator<Item = (u32, &HookPoint)> {
+        let more = self.more.iter().map(|(id, point)| (*id, point));
+        std::iter::once((self.id, &self.plan.point)).chain(more)
     }
 }
 
@@ -82,8 +92,8 @@ pub struct View {
     pub attached: Vec<Attached>,
     /// The lanes in which a policy asks for the program of a process.
     pub by_program: Arc<HashSet<InPolicy<Lane>>>,
-    /// The lanes of the hooks that aren't in the first one, by the same numbers as `hooks`.
-    lanes: Arc<HashMap<u32, u8>>,
+    /// The lanes of the hooks that aren't in the first one of their points, by the same numbers as `hooks`.
+    lanes: Arc<HashMap<u32, Lane>>,
     /// Whether the numbers have a meaning: that of the agent before, or our own.
     pub named: bool,
 }
@@ -98,8 +108,8 @@ impl View {
     /// The lane of a hook, for its policy.
     pub fn in_lane(&self, id: u32, hook: &Hook) -> InPolicy<Lane> {
         let InPolicy { namespace, policy, at: point } = hook.of_point();
-        let number = self.lanes.get(&id).copied().unwrap_or(0);
-        InPolicy { namespace, policy, at: Lane { point, number } }
+        let at = self.lanes.get(&id).cloned().unwrap_or_else(|| Lane::first(point));
+        InPolicy { namespace, policy, at }
     }
 }
 
@@ -162,7 +172,7 @@ impl Engine {
             gaps: self.gaps.clone(),
             attached: self.bpf.attached(),
             by_program: Arc::new(self.by_program()),
-            lanes: Arc::new(self.numbers.lanes().collect()),
+            lanes: Arc::new(self.other_lanes()),
             named: self.applied || !self.hooks.is_empty(),
         }
     }
@@ -213,27 +223,6 @@ impl Engine {
         &self.plans
     }
 
-    /// The policy hooks at each point, with their numbers.
-    fn members(&mut self, wanted: &BTreeMap<PolicyKey, Plan>) -> BTreeMap<HookPoint, Vec<Member>> {
-        let mut points: BTreeMap<HookPoint, Vec<Member>> = BTreeMap::new();
-        for (key, plan) in wanted {
-            let mut by_point: BTreeMap<&HookPoint, Vec<&HookPlan>> = BTreeMap::new();
-            for hook in &plan.hooks {
-                by_point.entry(&hook.point).or_default().push(hook);
-            }
-            for (point, hooks) in by_point {
-                let ids = self.numbers.assign(&key.at(point.clone()), &hooks);
-                let members = ids.into_iter().zip(hooks).map(|(id, hook)| Member {
-                    id,
-                    policy: key.clone(),
-                    plan: hook.clone(),
-                });
-                points.entry(point.clone()).or_default().extend(members);
-            }
-        }
-        points
-    }
-
     /// Loads the matchers of all lanes that change.
     #[allow(clippy::type_complexity, reason = "one step of `apply`")]
     fn prepare(
@@ -242,11 +231,14 @@ impl Engine {
     ) -> Result<Vec<(Lane, Prepared, Tables)>, (Lane, Failure)> {
         let mut prepared = Vec::new();
         for (lane, members) in lanes {
-            let tables = self.tables(&lane.point, members).map_err(|excess| (lane.clone(), excess.into()))?;
+            let tables = self.tables(lane, members).map_err(|excess| (lane.clone(), excess.into()))?;
             if self.installed.get(lane).is_some_and(|installed| installed.tables == tables) {
                 continue;
             }
-            let program = self.bpf.prepare(lane, &tables).map_err(|error| (lane.clone(), error.into()))?;
+            let program = self
+                .bpf
+                .prepare(lane, &points(members), &tables)
+                .map_err(|error| (lane.clone(), error.into()))?;
             prepared.push((lane.clone(), program, tables));
         }
         Ok(prepared)
@@ -260,8 +252,8 @@ impl Engine {
     ) -> Result<(), (Lane, Failure)> {
         for (lane, program, tables) in prepared {
             let members = lanes.get(&lane).cloned().unwrap_or_default();
-            for member in &members {
-                self.bpf.add_hook(member.id).map_err(|error| (lane.clone(), error.into()))?;
+            for (id, _) in members.iter().flat_map(Member::points) {
+                self.bpf.add_hook(id).map_err(|error| (lane.clone(), error.into()))?;
             }
             self.bpf.install(&lane, program).map_err(|error| (lane.clone(), error.into()))?;
             self.installed.insert(lane, Installed { members, tables });
@@ -297,9 +289,9 @@ impl Engine {
             let members: Vec<Member> =
                 base.iter().chain(more.flat_map(|(_, members)| members)).cloned().collect();
             let loaded = self
-                .tables(&lane.point, &members)
+                .tables(lane, &members)
                 .map_err(Failure::from)
-                .and_then(|tables| self.bpf.prepare(lane, &tables).map_err(Failure::from));
+                .and_then(|tables| self.bpf.prepare(lane, &points(&members), &tables).map_err(Failure::from));
             match loaded {
                 Ok(_) => least = tried + 1,
                 Err(failure) => {
@@ -344,11 +336,13 @@ impl Engine {
             wanted.iter().map(|(key, plan)| (key, Arc::new(plan.scope.clone()))).collect();
         let mut hooks = Hooks::new();
         for (lane, members) in lanes {
-            let point = Arc::new(lane.point.clone());
+            let points: Vec<Arc<HookPoint>> = points(members).into_iter().map(Arc::new).collect();
             for member in members {
                 let Some(scope) = scopes.get(&member.policy) else { continue };
-                self.numbers.keep(member.id, &member.policy.at((*point).clone()), &member.plan, lane.number);
-                hooks.insert(member.id, member.policy.hook(point.clone(), scope.clone()));
+                for ((id, _), point) in member.points().zip(&points) {
+                    self.numbers.keep(id, &member.policy.at((**point).clone()), &member.plan, lane.number);
+                    hooks.insert(id, member.policy.hook(point.clone(), scope.clone()));
+                }
             }
         }
         let labels: HashSet<InPolicy<String>> = hooks.values().map(Hook::of_label).collect();

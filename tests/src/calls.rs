@@ -56,6 +56,30 @@ pub fn setuid_root(times: u64) {
     }
 }
 
+/// `setuid(id)` as a 32-bit program calls it, `times` times. Whether it succeeds doesn't matter. The upper half of the register
+/// is not part of the argument.
+#[allow(
+    unsafe_code,
+    reason = "a 64-bit program enters the kernel like a 32-bit one only by an instruction of its own"
+)]
+pub fn setuid_by_32_bits(id: u32, times: u64) {
+    /// `setuid32` in `arch/x86/entry/syscalls/syscall_32.tbl`.
+    const SETUID: u64 = 213;
+    for _ in 0..times {
+        // SAFETY: the call has one argument, in ebx, which the compiler wants back.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            std::arch::asm!(
+                "xchg rbx, {id}", "int 0x80", "xchg rbx, {id}",
+                id = inout(reg) (0xdead_u64 << 32 | u64::from(id)) => _, inout("rax") SETUID => _,
+                out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+            );
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (id, SETUID);
+    }
+}
+
 /// As many processes, one after the other, each of which calls `setuid(0)` once and ends. For a process with one thread.
 #[allow(unsafe_code, reason = "the standard library forks only to execute another program")]
 pub fn fork_setuid(times: u64) {

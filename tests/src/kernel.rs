@@ -72,8 +72,8 @@ impl Way {
 
     fn attach_types(self) -> AttachTypes {
         match self {
-            Self::Trampolines => AttachTypes { fentry: true, fprobe: false, fexit: true },
-            Self::Fprobes => AttachTypes { fentry: false, fprobe: true, fexit: true },
+            Self::Trampolines => AttachTypes { fentry: true, fprobe: false, fprobe_many: true, fexit: true },
+            Self::Fprobes => AttachTypes { fentry: false, fprobe: true, fprobe_many: true, fexit: true },
             Self::Probes => AttachTypes::PROBES,
         }
     }

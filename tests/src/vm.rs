@@ -8,6 +8,7 @@ mod hostile;
 mod lanes;
 mod language;
 mod last_event;
+mod lists;
 mod load;
 mod mounted;
 mod moved;
@@ -107,6 +108,9 @@ pub const ALL: &[Test] = &[
     complete("language::process_ids", language::process_ids),
     complete("language::monitor_mode", language::monitor_mode),
     complete("last_event::outlives_the_agent", last_event::outlives_the_agent),
+    every("lists::functions_and_calls", lists::functions_and_calls, ATTACHMENT),
+    every("lists::all_system_calls", lists::all_system_calls, PINNED),
+    every("lists::a_list_that_changes", lists::a_list_that_changes, ATTACHMENT),
     complete("load::agent_starved", load::agent_starved),
     complete("load::agent_stopped", load::agent_stopped),
     complete("load::programs_without_end", load::programs_without_end),

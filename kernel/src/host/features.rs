@@ -39,6 +39,8 @@ pub struct Features {
     pub fentry: Support,
     /// Programs on fprobe at a function's entry, where it comes there by ftrace alone (Linux 6.19 and later).
     pub fprobe: Support,
+    /// One program on many functions by fprobe, without the function graph tracer (Linux 5.18 to 6.13, and 6.19 and later).
+    pub fprobe_many: Support,
     /// Programs on LSM hooks.
     pub lsm: Support,
     /// Programs that replace a function's result.
@@ -58,6 +60,8 @@ pub struct Evidence<'a> {
     pub direct_calls: Option<bool>,
     /// Whether the kernel has the function `fprobe_ftrace_entry`, which calls an fprobe for entries alone.
     pub fprobe_by_ftrace: Option<bool>,
+    /// Whether the kernel has the function `fprobe_handler`, which called fprobes before Linux 6.14.
+    pub fprobe_handler: Option<bool>,
     /// Whether the kernel has the function `bpf_override_return`, a helper for programs.
     pub override_helper: Option<bool>,
     /// `/proc/sys/net/core/bpf_jit_enable`.
@@ -108,6 +112,10 @@ impl Features {
             }
             None => Support::Unknown,
         };
+        let fprobe_many = match (fprobe, evidence.fprobe_handler) {
+            (Support::Yes, _) | (_, Some(true)) => Support::Yes,
+            (no, _) => no,
+        };
         let lsm = match (evidence.lsm, &config) {
             (Some(list), _) if list.trim().split(',').any(|name| name == "bpf") => Support::Yes,
             (Some(_), Some(config)) if config.is_on("BPF_LSM") => {
@@ -128,7 +136,15 @@ impl Features {
             (Some(config), None) => config.needs(&[("BPF_KPROBE_OVERRIDE", without_overrides)]),
             (None, None) => Support::Unknown,
         };
-        Self { kprobes, fentry, fprobe, lsm, overrides, preemption: preemption(evidence, config.as_ref()) }
+        Self {
+            kprobes,
+            fentry,
+            fprobe,
+            fprobe_many,
+            lsm,
+            overrides,
+            preemption: preemption(evidence, config.as_ref()),
+        }
     }
 }
 

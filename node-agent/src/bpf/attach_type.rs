@@ -7,7 +7,7 @@ use std::path::Path;
 pub(super) enum AttachType {
     Fentry,
     Fexit,
-    /// A link of the type `BPF_TRACE_KPROBE_MULTI`, with one function.
+    /// A link of the type `BPF_TRACE_KPROBE_MULTI`, with one function or many.
     Fprobe,
     Kprobe,
     Kretprobe,
@@ -48,10 +48,12 @@ impl AttachType {
         }
     }
 
-    /// Whether this kernel can keep such a hook when the process that made it ends. Perf's probes have links since 5.15.
-    pub(super) fn can_be_kept(self) -> bool {
+    /// Whether this kernel can keep such a hook of so many functions when the process that made it ends. Perf's probes have
+    /// links since 5.15, one for each function.
+    pub(super) fn can_be_kept(self, functions: usize) -> bool {
         match self {
             Self::Fentry | Self::Fexit | Self::Fprobe => true,
+            Self::Kprobe | Self::Kretprobe if functions > 1 => false,
             // Where perf has no such device, probes are made by the tracing file system, and have no links either.
             Self::Kprobe | Self::Kretprobe => {
                 aya::features().bpf_perf_link()

@@ -93,6 +93,15 @@ pub enum LoadError {
     /// A function that should be attached isn't.
     #[error("`{0}` is not attached")]
     NotAttached(String),
+    /// The kernel's symbols can't be read.
+    #[error("cannot read the addresses of functions in /proc/kallsyms: {0}")]
+    Symbols(#[source] io::Error),
+    /// A function of a list has no address.
+    #[error(
+        "/proc/kallsyms has no address of `{0}`, so the functions of its list cannot share a program; give the agent \
+         CAP_SYSLOG, and set kernel.kptr_restrict to 0 or 1"
+    )]
+    NoAddress(String),
     /// No more sets can be followed.
     #[error("policies follow the children of more than 64 different program sets")]
     FollowSets,

@@ -82,7 +82,7 @@ pub fn empty(symbol: &str) -> Result<OwnedFd, LoadError> {
         source: ProgramError::IOError(error),
     };
     let name = CString::new(symbol).map_err(|error| failed(io::Error::other(error)))?;
-    syscall::attach_by_fprobe(program.as_fd(), &name).map_err(failed)
+    syscall::attach_by_fprobe(program.as_fd(), &[name]).map_err(failed)
 }
 
 /// The map in the kernel, of the types that our objects have.

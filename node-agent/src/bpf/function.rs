@@ -15,8 +15,14 @@ use aya::{
     maps::{Array, Map, MapData, ProgramArray},
     programs::{ProgramFd, ProgramInfo, links::PinnedLink},
 };
-use gatewatch_abi::{consts::UNWATCHED, unwatched_slot};
-use gatewatch_policy::{match_tables::Tables, plan::When};
+use gatewatch_abi::{
+    consts::{POINTS_BY_ADDRESS, POINTS_BY_COOKIE, UNWATCHED},
+    unwatched_slot,
+};
+use gatewatch_policy::{
+    match_tables::Tables,
+    plan::{HookPoint, When},
+};
 
 pub use self::matcher::Prepared;
 use self::program::{Link, LoadedProgram};
@@ -27,7 +33,9 @@ use super::{
     fdinfo::memory_of,
     hook_name,
     loader::{Loader, With},
+    maps::ignore_missing,
     stub::Stub,
+    symbols,
 };
 
 /// Name of the map that holds the matcher.
@@ -76,16 +84,18 @@ impl Function {
         stub: &Stub,
         pins: &Pins,
         (loader, btf): (&mut Loader, &Btf),
-        lane: &Lane,
+        (lane, points): (&Lane, &[HookPoint]),
     ) -> Result<Self, LoadError> {
         let when = lane.point.when();
+        let one = lane.many.is_none();
         let cheaper = [
-            (when == When::Entry && node.attach_types.fentry, AttachType::Fentry),
-            (when == When::Entry && node.attach_types.fprobe, AttachType::Fprobe),
-            (when == When::Return && node.attach_types.fexit, AttachType::Fexit),
+            (one && when == When::Entry && node.attach_types.fentry, AttachType::Fentry),
+            (one && when == When::Entry && node.attach_types.fprobe, AttachType::Fprobe),
+            (!one && when == When::Entry && node.attach_types.fprobe_many, AttachType::Fprobe),
+            (one && when == When::Return && node.attach_types.fexit, AttachType::Fexit),
         ];
         for (_, by) in cheaper.into_iter().filter(|(allowed, _)| *allowed) {
-            match Self::attach_by(by, node, stub, pins, (&mut *loader, btf), lane) {
+            match Self::attach_by(by, node, stub, pins, (&mut *loader, btf), (lane, points)) {
                 Ok(function) => return Ok(function),
                 Err(error) => {
                     tracing::debug!(hook = %lane, %error, "cannot attach by {}", by.name());
@@ -100,7 +110,7 @@ impl Function {
             When::Entry => AttachType::Kprobe,
             When::Return => AttachType::Kretprobe,
         };
-        Self::attach_by(probe, node, stub, pins, (loader, btf), lane)
+        Self::attach_by(probe, node, stub, pins, (loader, btf), (lane, points))
     }
 
     fn attach_by(
@@ -109,9 +119,10 @@ impl Function {
         stub: &Stub,
         pins: &Pins,
         (loader, btf): (&mut Loader, &Btf),
-        lane: &Lane,
+        (lane, points): (&Lane, &[HookPoint]),
     ) -> Result<Self, LoadError> {
         let symbol = lane.point.symbol().ok_or_else(|| LoadError::NoFunction(lane.point.label()))?;
+        let symbols: Vec<&str> = points.iter().filter_map(HookPoint::symbol).collect();
         // Loading an object writes its globals, which are a map too.
         let realtime = node.interruptible.realtime_guard();
         let ebpf = loader.load("attaching", stub.object(), &With::default())?;
@@ -121,7 +132,7 @@ impl Function {
         let map = program.ebpf.take_map(SLOT).ok_or(LoadError::Missing(SLOT))?;
         let globals = program.ebpf.take_map(GLOBALS).ok_or(LoadError::Missing(GLOBALS))?;
         let fd = program.another_fd()?;
-        let folder = pins.hook(lane, by).filter(|_| pins.kept() && by.can_be_kept());
+        let folder = pins.hook(lane, by).filter(|_| pins.kept() && by.can_be_kept(symbols.len()));
         if let Some(folder) = &folder {
             let unusable = |source| LoadError::Pins { path: folder.clone(), source };
             let unpinned = |source| LoadError::Pin { path: folder.clone(), source };
@@ -131,7 +142,7 @@ impl Function {
             globals.pin(folder.join("globals")).map_err(unpinned)?;
             program.pin(&folder.join("program"))?;
         }
-        let link = program.attach(folder.is_some())?;
+        let link = program.attach(&symbols, folder.is_some())?;
         let hold = match folder {
             Some(folder) => {
                 link.pin(&folder.join("link"))?;
@@ -232,6 +243,29 @@ impl Function {
         tables: Tables,
     ) -> Result<Prepared, LoadError> {
         Prepared::load(node, pins, load, (&self.symbol, self.by), hash_key, tables)
+    }
+
+    /// Adds to the tables how the matcher finds out at which of these points it is.
+    pub(super) fn number(&self, points: &[HookPoint], tables: &mut Tables) -> Result<(), LoadError> {
+        if self.lane.many.is_none() {
+            return Ok(());
+        }
+        if self.by == AttachType::Fprobe {
+            tables.config.points = POINTS_BY_COOKIE;
+            return Ok(());
+        }
+        tables.config.points = POINTS_BY_ADDRESS;
+        let symbols: Vec<&str> = points.iter().filter_map(HookPoint::symbol).collect();
+        tables.exact.extend(symbols::at_entry(&symbols)?);
+        Ok(())
+    }
+
+    /// Lets events pass without a matcher, until one is installed.
+    pub(super) fn pause(&mut self) -> Result<(), LoadError> {
+        match self.slot.clear_index(&0) {
+            Ok(()) => Ok(()),
+            Err(error) => ignore_missing(Err(error), SLOT),
+        }
     }
 
     /// Puts a matcher in the place of the one before, which goes when the last event has left it.

@@ -15,9 +15,9 @@ pub(super) fn name(lane: &Lane, by: AttachType) -> Option<String> {
 
 /// What a folder's name says.
 pub(super) fn parse(name: &str) -> Option<(Lane, AttachType)> {
-    let (rest, number) = Lane::split(name);
+    let (rest, number, many) = Lane::split(name);
     let (point, by) = split(rest)?;
-    Some((Lane { point: HookPoint::from_file_name(point)?, number }, by))
+    Some((Lane { point: HookPoint::from_file_name(point)?, number, many }, by))
 }
 
 fn split(name: &str) -> Option<(&str, AttachType)> {
@@ -43,7 +43,7 @@ mod tests {
             ),
         ] {
             for number in [0, 1, 7] {
-                let lane = Lane { point: point.clone(), number };
+                let lane = Lane::numbered(point.clone(), number);
                 let name = name(&lane, by).unwrap();
                 assert!(!name.contains('.'), "{name}");
                 assert_eq!(parse(&name), Some((lane, by)));

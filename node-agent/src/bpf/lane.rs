@@ -6,14 +6,21 @@ use gatewatch_abi::consts::MAX_LANES;
 use gatewatch_policy::plan::HookPoint;
 use serde::{Deserialize, Serialize};
 
-/// One lane of a hook point.
+use crate::fingerprint::fingerprint;
+
+/// What stands before the fingerprint of many points in a name.
+const MANY: &str = "many-";
+
+/// One lane of a hook point, or of many points that share a program.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "Saved", into = "Saved")]
 pub struct Lane {
-    /// Where its program is attached.
+    /// Where its program is attached; the first of them, if these are many.
     pub point: HookPoint,
     /// Its number at this point. Most points have lane 0 alone.
     pub number: u8,
+    /// A fingerprint of the points, if these are many.
+    pub many: Option<u64>,
 }
 
 /// As it is saved: lane 0 by its point, as agents did that knew no other lanes.
@@ -21,27 +28,46 @@ pub struct Lane {
 #[serde(untagged)]
 enum Saved {
     First(HookPoint),
-    Other { point: HookPoint, lane: u8 },
+    Other {
+        point: HookPoint,
+        lane: u8,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        many: Option<u64>,
+    },
 }
 
 impl Lane {
     /// The lane that every point has.
     pub fn first(point: HookPoint) -> Self {
-        Self { point, number: 0 }
+        Self::numbered(point, 0)
+    }
+
+    /// A lane of one point.
+    pub fn numbered(point: HookPoint, number: u8) -> Self {
+        Self { point, number, many: None }
+    }
+
+    /// A lane of many points, which are in order.
+    pub fn of_many(points: &[HookPoint], number: u8) -> Option<Self> {
+        Some(Self { point: points.first()?.clone(), number, many: Some(fingerprint(&points)) })
     }
 
     /// What its name in a file system ends with.
     pub(super) fn suffix(&self) -> String {
-        if self.number == 0 { String::new() } else { format!("~{}", self.number) }
+        let many = self.many.map_or_else(String::new, |many| format!("~{MANY}{many:016x}"));
+        if self.number == 0 { many } else { format!("{many}~{}", self.number) }
     }
 
-    /// Splits a name that [`suffix`](Self::suffix) was appended to.
-    pub(super) fn split(name: &str) -> (&str, u8) {
+    /// Splits a name that [`suffix`](Self::suffix) was appended to: into the rest, the number, and what `many` is.
+    pub(super) fn split(name: &str) -> (&str, u8, Option<u64>) {
         let number = |text: &str| text.parse().ok().filter(|number| (1..MAX_LANES).contains(number));
-        match name.rsplit_once('~') {
-            Some((rest, end)) => number(end).map_or((name, 0), |number| (rest, number)),
-            None => (name, 0),
-        }
+        let many = |text: &str| u64::from_str_radix(text.strip_prefix(MANY)?, 16).ok();
+        let last = |name| str::rsplit_once(name, '~');
+        let (name, number) =
+            last(name).and_then(|(rest, end)| Some((rest, number(end)?))).unwrap_or((name, 0));
+        let (name, many) =
+            last(name).and_then(|(rest, end)| Some((rest, Some(many(end)?)))).unwrap_or((name, None));
+        (name, number, many)
     }
 }
 
@@ -49,7 +75,7 @@ impl From<Saved> for Lane {
     fn from(saved: Saved) -> Self {
         match saved {
             Saved::First(point) => Self::first(point),
-            Saved::Other { point, lane } => Self { point, number: lane },
+            Saved::Other { point, lane, many } => Self { point, number: lane, many },
         }
     }
 }
@@ -57,8 +83,8 @@ impl From<Saved> for Lane {
 impl From<Lane> for Saved {
     fn from(lane: Lane) -> Self {
         match lane {
-            Lane { point, number: 0 } => Self::First(point),
-            Lane { point, number } => Self::Other { point, lane: number },
+            Lane { point, number: 0, many: None } => Self::First(point),
+            Lane { point, number, many } => Self::Other { point, lane: number, many },
         }
     }
 }
@@ -66,9 +92,13 @@ impl From<Lane> for Saved {
 /// The label of the point, and the number of another lane than the first.
 impl fmt::Display for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.point)?;
+        if self.many.is_some() {
+            f.write_str(" and other functions")?;
+        }
         match self.number {
-            0 => write!(f, "{}", self.point),
-            number => write!(f, "{} lane {number}", self.point),
+            0 => Ok(()),
+            number => write!(f, " lane {number}"),
         }
     }
 }
@@ -84,12 +114,14 @@ mod tests {
         let point = HookPoint::Function { symbol: "f".to_owned(), when: When::Entry };
         let first = Lane::first(point.clone());
         assert_eq!(serde_json::to_string(&first).unwrap(), serde_json::to_string(&point).unwrap());
-        for lane in [first, Lane { point, number: 3 }] {
+        let many = Lane { many: Some(7), ..first.clone() };
+        let other = Lane { number: 2, ..many.clone() };
+        for lane in [first, Lane::numbered(point, 3), many, other] {
             let text = serde_json::to_string(&lane).unwrap();
             assert_eq!(serde_json::from_str::<Lane>(&text).unwrap(), lane, "{text}");
             let name = format!("function~entry~f~fentry{}", lane.suffix());
-            assert_eq!(Lane::split(&name), ("function~entry~f~fentry", lane.number));
+            assert_eq!(Lane::split(&name), ("function~entry~f~fentry", lane.number, lane.many));
         }
-        assert_eq!(Lane::split("x~fentry~8"), ("x~fentry~8", 0), "there is no such lane");
+        assert_eq!(Lane::split("x~fentry~8"), ("x~fentry~8", 0, None), "there is no such lane");
     }
 }

@@ -34,18 +34,24 @@ pub struct Node {
 
 /// What is used instead of kprobes and kretprobes. A function that can't be attached to so is attached to by those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each way to attach is used or not, whatever the others are"
+)]
 pub struct AttachTypes {
     /// fentry, at a function's entry: a third of a kprobe's cost.
     pub fentry: bool,
     /// fprobe, at its entry, where fentry isn't used: three quarters of a kprobe's cost.
     pub fprobe: bool,
+    /// One program at the entries of many functions by fprobe, instead of a kprobe for each.
+    pub fprobe_many: bool,
     /// fexit, at its return: sees arguments and result together, which a kretprobe doesn't.
     pub fexit: bool,
 }
 
 impl AttachTypes {
     /// Kprobes and kretprobes everywhere.
-    pub const PROBES: Self = Self { fentry: false, fprobe: false, fexit: false };
+    pub const PROBES: Self = Self { fentry: false, fprobe: false, fprobe_many: false, fexit: false };
 
     /// What is right for a kernel.
     ///
@@ -58,11 +64,19 @@ impl AttachTypes {
     /// Before Linux 6.19 an fprobe came to a function by the function graph tracer, which passes over tasks for which it had
     /// no memory when they were made (kernel/trace/fgraph.c, `ftrace_graph_init_task`). So kernels count as able to only from
     /// there on, see [`Features::fprobe`].
+    ///
+    /// Many functions share one program by fprobe also before Linux 6.14, since it came there by ftrace alone, too
+    /// (kernel/trace/fprobe.c, `fprobe_handler`).
     pub fn choose(features: &Features) -> Self {
         let trampolines = !matches!(features.fentry, Support::No(_));
         let uninterrupted = matches!(features.preemption, Some(Preemption::None | Preemption::Voluntary));
         let fentry = trampolines && uninterrupted;
-        Self { fentry, fprobe: !fentry && features.fprobe == Support::Yes, fexit: trampolines }
+        Self {
+            fentry,
+            fprobe: !fentry && features.fprobe == Support::Yes,
+            fprobe_many: features.fprobe_many == Support::Yes,
+            fexit: trampolines,
+        }
     }
 }
 
@@ -82,12 +96,12 @@ mod tests {
                 ..Evidence::default()
             }))
         };
-        let fentry = AttachTypes { fentry: true, fprobe: false, fexit: true };
+        let fentry = AttachTypes { fentry: true, fprobe: false, fprobe_many: true, fexit: true };
         assert_eq!(on("none (voluntary) full", Some(true)), fentry);
-        let fprobe = AttachTypes { fentry: false, fprobe: true, fexit: true };
+        let fprobe = AttachTypes { fentry: false, fprobe: true, fprobe_many: true, fexit: true };
         assert_eq!(on("full (lazy)", Some(true)), fprobe);
         assert_eq!(on("none voluntary (full)", Some(true)), fprobe);
-        let kprobe = AttachTypes { fentry: false, fprobe: false, fexit: true };
+        let kprobe = AttachTypes { fentry: false, fprobe: false, fprobe_many: false, fexit: true };
         assert_eq!(on("full (lazy)", Some(false)), kprobe);
         assert_eq!(on("full (lazy)", None), kprobe);
     }

@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "aya has no function for these commands")]
 
 use std::{
-    ffi::{CStr, CString},
+    ffi::CString,
     io,
     mem::zeroed,
     os::{
@@ -111,16 +111,18 @@ pub(super) fn load_for_fprobe(
     unsafe { call_for_fd(bpf_cmd::BPF_PROG_LOAD, &mut attr) }
 }
 
-/// Attaches a program that was loaded for it to a function's entry by fprobe. The link ends with the descriptor, unless it
-/// is pinned.
-pub(super) fn attach_by_fprobe(program: BorrowedFd<'_>, symbol: &CStr) -> io::Result<OwnedFd> {
-    let symbols = [symbol.as_ptr()];
+/// Attaches a program that was loaded for it to the entries of functions by fprobe, each with its number as the cookie. The
+/// link ends with the descriptor, unless it is pinned.
+pub(super) fn attach_by_fprobe(program: BorrowedFd<'_>, symbols: &[CString]) -> io::Result<OwnedFd> {
+    let cookies: Vec<u64> = (0..).take(symbols.len()).collect();
+    let symbols: Vec<*const libc::c_char> = symbols.iter().map(|symbol| symbol.as_ptr()).collect();
     let mut attr = nothing();
     attr.link_create.__bindgen_anon_1.prog_fd = raw(program);
     attr.link_create.attach_type = bpf_attach_type::BPF_TRACE_KPROBE_MULTI as u32;
     attr.link_create.__bindgen_anon_3.kprobe_multi.syms = symbols.as_ptr() as u64;
-    attr.link_create.__bindgen_anon_3.kprobe_multi.cnt = 1;
-    // SAFETY: one symbol, which ends with a 0.
+    attr.link_create.__bindgen_anon_3.kprobe_multi.cnt = length(symbols.len());
+    attr.link_create.__bindgen_anon_3.kprobe_multi.cookies = cookies.as_ptr() as u64;
+    // SAFETY: as many symbols, each of which ends with a 0, and as many cookies.
     unsafe { call_for_fd(bpf_cmd::BPF_LINK_CREATE, &mut attr) }
 }
 

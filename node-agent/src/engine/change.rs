@@ -67,8 +67,8 @@ impl Engine {
                 candidates.leave_out(key, LoadError::FollowSets.into(), &self.plans);
                 continue;
             }
-            let points = self.members(&candidates.plans);
-            let lanes = match self.place(points) {
+            let members = self.members(&candidates.plans);
+            let lanes = match self.place(members) {
                 Ok(lanes) => lanes,
                 Err((key, excess)) => {
                     candidates.leave_out(key, excess.into(), &self.plans);
@@ -104,8 +104,14 @@ impl Engine {
         now: Instant,
     ) -> Result<BTreeMap<PolicyKey, Failure>, Candidates> {
         let Change { mut candidates, lanes, prepared } = change;
+        // A hook that joins many others, or leaves them, must not be counted by both programs.
+        if let Err(error) = self.bpf.pause(|lane| lanes.contains_key(lane)) {
+            tracing::warn!(%error, "cannot stop programs that are to be removed; until they are, events may be counted twice");
+        }
         if let Err((lane, failure)) = self.install(prepared, &lanes) {
             self.give_up(&lane, failure, &mut candidates);
+            // What was stopped is loaded again where it is still wanted.
+            self.installed.retain(|lane, _| lanes.contains_key(lane));
             return Err(candidates);
         }
         self.rename(candidates.plans, &lanes, now);

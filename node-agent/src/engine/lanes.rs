@@ -9,7 +9,7 @@ use gatewatch_policy::{
     plan::{HookPoint, Plan},
 };
 
-use super::{Engine, Member};
+use super::{Engine, Member, members::Members};
 use crate::{bpf::Lane, policy_key::PolicyKey};
 
 impl Engine {
@@ -33,26 +33,42 @@ impl Engine {
     }
 
     /// Gives each hook its lane. If there is none for one of them, the answer is its policy.
-    pub(super) fn place(
-        &self,
-        points: BTreeMap<HookPoint, Vec<Member>>,
-    ) -> Result<BTreeMap<Lane, Vec<Member>>, (PolicyKey, Excess)> {
+    pub(super) fn place(&self, members: Members) -> Result<BTreeMap<Lane, Vec<Member>>, (PolicyKey, Excess)> {
         let mut placed: BTreeMap<Lane, Vec<Member>> = BTreeMap::new();
-        for (point, members) in points {
-            let candidates: Vec<Candidate<'_>> = members
-                .iter()
-                .map(|member| {
-                    let of = member.policy.at(point.clone());
-                    let (lane, same) = self.numbers.placed(member.id, &of, &member.plan);
-                    Candidate { plan: &member.plan, lane, same }
-                })
-                .collect();
-            let numbers = lanes::place(&candidates)
-                .map_err(|unplaced| (members[unplaced.index].policy.clone(), unplaced.excess))?;
-            for (member, number) in members.into_iter().zip(numbers) {
-                placed.entry(Lane { point: point.clone(), number }).or_default().push(member);
-            }
+        for (point, members) in members.single {
+            self.place_at(&point, members, |number| Lane::numbered(point.clone(), number), &mut placed)?;
+        }
+        for (points, members) in members.many {
+            let Some(first) = points.first() else { continue };
+            let lane = |number| {
+                Lane::of_many(&points, number).unwrap_or_else(|| Lane::numbered(first.clone(), number))
+            };
+            self.place_at(first, members, lane, &mut placed)?;
         }
         Ok(placed)
+    }
+
+    /// Gives each hook at the same points its lane.
+    fn place_at(
+        &self,
+        point: &HookPoint,
+        members: Vec<Member>,
+        lane: impl Fn(u8) -> Lane,
+        placed: &mut BTreeMap<Lane, Vec<Member>>,
+    ) -> Result<(), (PolicyKey, Excess)> {
+        let candidates: Vec<Candidate<'_>> = members
+            .iter()
+            .map(|member| {
+                let of = member.policy.at(point.clone());
+                let (lane, same) = self.numbers.placed(member.id, &of, &member.plan);
+                Candidate { plan: &member.plan, lane, same }
+            })
+            .collect();
+        let numbers = lanes::place(&candidates)
+            .map_err(|unplaced| (members[unplaced.index].policy.clone(), unplaced.excess))?;
+        for (member, number) in members.into_iter().zip(numbers) {
+            placed.entry(lane(number)).or_default().push(member);
+        }
+        Ok(())
     }
 }

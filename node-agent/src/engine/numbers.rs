@@ -104,9 +104,9 @@ impl Numbers {
     }
 
     /// The lanes of numbers whose hooks aren't in the first one.
-    pub(super) fn lanes(&self) -> impl Iterator<Item = (u32, u8)> {
-        let all = self.known.values().flatten();
-        all.filter_map(|known| Some((known.id, known.lane.filter(|lane| *lane != 0)?)))
+    pub(super) fn lanes(&self) -> impl Iterator<Item = (u32, &HookPoint, u8)> {
+        let all = self.known.iter().flat_map(|(point, all)| all.iter().map(|known| (&point.at, known)));
+        all.filter_map(|(point, known)| Some((known.id, point, known.lane.filter(|lane| *lane != 0)?)))
     }
 
     /// A hook runs under its number, in this lane.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use gatewatch_abi::consts::{POLICY_SET_HOST, POLICY_SET_PENDING};
 
-use super::{Engine, Installed};
+use super::{Engine, Installed, members::points};
 use crate::{
     attribution::{Owner, Selection, selection},
     bpf::{Lane, LoadError},
@@ -127,7 +127,7 @@ impl Engine {
         let Some(installed) = self.installed.get(lane) else { return Ok(()) };
         let members = installed.members.clone();
         // What was built before can be built with one policy set more.
-        let Ok(tables) = self.tables(&lane.point, &members) else { return Ok(()) };
+        let Ok(tables) = self.tables(lane, &members) else { return Ok(()) };
         let words = tables.config.words as usize;
         if tables.rows.len() == installed.tables.rows.len() && tables.config == installed.tables.config {
             let row = &tables.rows[policy_set * words..][..words];
@@ -137,7 +137,7 @@ impl Engine {
                 row,
             )?;
         } else {
-            let prepared = self.bpf.prepare(lane, &tables)?;
+            let prepared = self.bpf.prepare(lane, &points(&members), &tables)?;
             self.bpf.install(lane, prepared)?;
         }
         self.installed.insert(lane.clone(), Installed { members, tables });

@@ -116,7 +116,7 @@ impl Engine {
             .filter(|number| number.in_use)
             .filter_map(|number| {
                 let InPolicy { namespace, policy, at } = number.point.clone();
-                let at = Lane { point: at, number: number.lane? };
+                let at = Lane::numbered(at, number.lane?);
                 Some(InPolicy { namespace, policy, at })
             })
             .collect();
@@ -138,10 +138,14 @@ impl Engine {
         let mut labels = BTreeSet::new();
         for (lane, members) in lanes.iter().filter(|(lane, _)| !self.bpf.adopted(lane)) {
             // Where the earlier agent's maps had another layout, nothing is known of its hooks: all may have been there.
-            let was_there =
-                |member: &&Member| !self.restored || before.contains(&member.policy.at(lane.clone()));
-            labels
-                .extend(members.iter().filter(was_there).map(|member| member.policy.at(lane.point.label())));
+            for member in members {
+                let was_there = |point: &&HookPoint| {
+                    let at = Lane::numbered((*point).clone(), lane.number);
+                    !self.restored || before.contains(&member.policy.at(at))
+                };
+                let there = member.points().map(|(_, point)| point).filter(was_there);
+                labels.extend(there.map(|point| member.policy.at(point.label())));
+            }
         }
         if !labels.is_empty() {
             let hooks = labels.len();

@@ -6,17 +6,15 @@ use gatewatch_abi::consts::{
     INT_ARG, INT_RETURN, TEXT_FILE, TEXT_PATH, TYPED_ARG, TYPED_TASK, VALUE_NUMBER, VALUE_POINTER,
 };
 use gatewatch_kernel::{CType, Kind, Param, Pointee, version};
-use gatewatch_policy::{
-    match_tables::{self, Excess, Tables},
-    plan::HookPoint,
-};
+use gatewatch_policy::match_tables::{self, Excess, Tables};
 
 use super::{Engine, Member};
-use crate::policy_key::PolicyKey;
+use crate::{bpf::Lane, policy_key::PolicyKey};
 
 impl Engine {
-    /// The tables of a point.
-    pub(super) fn tables(&self, point: &HookPoint, members: &[Member]) -> Result<Tables, Excess> {
+    /// The tables of a lane.
+    pub(super) fn tables(&self, lane: &Lane, members: &[Member]) -> Result<Tables, Excess> {
+        let point = &lane.point;
         let policies: Vec<&PolicyKey> = {
             let unique: BTreeSet<&PolicyKey> = members.iter().map(|member| &member.policy).collect();
             unique.into_iter().collect()
@@ -26,6 +24,15 @@ impl Engine {
             .iter()
             .map(|policy_set| policies.iter().map(|policy| policy_set.contains(*policy)).collect())
             .collect();
+        if lane.many.is_some() {
+            // At entries by kprobe and fprobe, no matcher depends on a function's prototype.
+            let numbered: Vec<Member> =
+                (0..).zip(members).map(|(id, member)| Member { id, ..member.clone() }).collect();
+            let mut tables = match_tables::build(point, &hooks(&numbered, &policies), &policy_sets, 0)?;
+            let numbers = |member: &Member| member.points().map(|(id, _)| id).collect();
+            tables.at_points(&members.iter().map(numbers).collect::<Vec<_>>());
+            return Ok(tables);
+        }
         let function = point.symbol().and_then(|symbol| self.profile.function(symbol));
         let params = function.as_ref().and_then(|function| function.params.clone()).unwrap_or_default();
         let number = u32::try_from(params.len()).unwrap_or(0);

@@ -128,7 +128,7 @@ async fn owner(client: &Client, name: &str) -> Option<OwnerReference> {
 }
 
 fn spec(node: &Node) -> NodeTracingSpec {
-    let Features { kprobes, fentry, fprobe, lsm, overrides, preemption: _ } = node.features;
+    let Features { kprobes, fentry, fprobe, fprobe_many: _, lsm, overrides, preemption: _ } = node.features;
     let feature = |name: &str, support| {
         let (support, reason) = match support {
             host::Support::Yes => (Support::Yes, None),

@@ -107,14 +107,19 @@ impl LoadedProgram {
         self.program().ok()?.info().ok()?.verified_instruction_count()
     }
 
-    /// Attaches it. `kept`: the link is to be pinned, which it then must be able to.
-    pub(super) fn attach(&mut self, kept: bool) -> Result<Link, LoadError> {
+    /// Attaches it to these functions, of which only fprobe and kprobes take several. `kept`: the link is to be pinned, which
+    /// it then must be able to.
+    pub(super) fn attach(&mut self, symbols: &[&str], kept: bool) -> Result<Link, LoadError> {
         if self.by == AttachType::Fprobe {
-            let symbol = CString::new(self.symbol.as_str())
-                .map_err(|error| self.failed(ProgramError::IOError(io::Error::other(error))))?;
-            return syscall::attach_by_fprobe(self.fd()?.as_fd(), &symbol)
+            let symbols = symbols.iter().map(|symbol| CString::new(*symbol)).collect::<Result<Vec<_>, _>>();
+            let symbols =
+                symbols.map_err(|error| self.failed(ProgramError::IOError(io::Error::other(error))))?;
+            return syscall::attach_by_fprobe(self.fd()?.as_fd(), &symbols)
                 .map(Link::Own)
                 .map_err(|error| self.failed(ProgramError::IOError(error)));
+        }
+        if symbols.len() > 1 {
+            return self.attach_to_each(symbols);
         }
         let (name, symbol) = (self.name, self.symbol.clone());
         let failed = |source| LoadError::Program { program: name, target: symbol.clone(), source };
@@ -136,6 +141,17 @@ impl LoadedProgram {
             _ => return Err(LoadError::Missing(name)),
         };
         Ok(link.map_or(Link::Program, Link::Aya))
+    }
+
+    /// Attaches a kprobe's program to each of these functions, as long as it is there itself.
+    fn attach_to_each(&mut self, symbols: &[&str]) -> Result<Link, LoadError> {
+        let name = self.name;
+        let Program::KProbe(program) = self.program_mut()? else { return Err(LoadError::Missing(name)) };
+        for symbol in symbols {
+            let failed = |source| LoadError::Program { program: name, target: (*symbol).to_owned(), source };
+            program.attach(symbol, 0).map_err(failed)?;
+        }
+        Ok(Link::Program)
     }
 }
 
