@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     rc::Rc,
 };
 
@@ -21,6 +22,8 @@ use crate::{
 
 /// The most functions that the lists of a policy may have together on one kernel. Each takes time to attach.
 const MAX_POINTS: usize = 1024;
+/// The most of them with `return: true`: each has a program and a matcher of its own, which see arguments and result together.
+const MAX_RETURNS: usize = 64;
 /// The most bytes that the filters of list hooks may take, counted for each function.
 const MAX_BYTES: usize = 32 << 20;
 /// The most lists of a policy that are searched in the names of all functions.
@@ -32,10 +35,11 @@ const NAMED: usize = 3;
 
 /// The lists of a policy, and their functions as far as hooks need them.
 pub(super) struct Lists<'a> {
-    lists: &'a [List],
+    written: &'a [List],
     functions: BTreeMap<usize, Rc<Vec<Listing>>>,
     searches: usize,
     points: usize,
+    returns: usize,
     bytes: usize,
 }
 
@@ -52,7 +56,7 @@ struct Listing {
 
 impl<'a> Lists<'a> {
     pub(super) const fn new(lists: &'a [List]) -> Self {
-        Self { lists, functions: BTreeMap::new(), searches: 0, points: 0, bytes: 0 }
+        Self { written: lists, functions: BTreeMap::new(), searches: 0, points: 0, returns: 0, bytes: 0 }
     }
 }
 
@@ -86,7 +90,7 @@ impl Compiler<'_> {
         lists: &mut Lists<'_>,
     ) -> Vec<HookPlan> {
         let call = path.field("call");
-        let Some(number) = lists.lists.iter().position(|list| list.name == name) else {
+        let Some(number) = lists.written.iter().position(|list| list.name == name) else {
             self.report(Diagnostic::new(
                 &codes::BAD_LIST,
                 call,
@@ -98,7 +102,7 @@ impl Compiler<'_> {
         if !self.fit(hook, &functions, &call, lists) {
             return Vec::new();
         }
-        let generated = lists.lists[number].ty.is_some_and(ListType::is_generated);
+        let generated = lists.written[number].ty.is_some_and(ListType::is_generated);
         let values = FieldPath::root().field("spec").field("lists").index(number).field("values");
         let before = self.diagnostics.len();
         let (mut plans, mut points) = (Vec::with_capacity(functions.len()), BTreeSet::new());
@@ -128,30 +132,40 @@ impl Compiler<'_> {
 
     /// Whether the policy's lists are still within the limits, with this hook. If they are not, that is reported.
     fn fit(&mut self, hook: &Hook, functions: &[Listing], call: &FieldPath, lists: &mut Lists<'_>) -> bool {
-        let within = |lists: &Lists<'_>| lists.points <= MAX_POINTS && lists.bytes <= MAX_BYTES;
+        let within = |lists: &Lists<'_>| {
+            lists.points <= MAX_POINTS && lists.returns <= MAX_RETURNS && lists.bytes <= MAX_BYTES
+        };
         if !within(lists) {
             return false;
         }
         lists.points += functions.len();
+        lists.returns += if hook.on_return { functions.len() } else { 0 };
         lists.bytes += functions.len() * hook.selectors.iter().map(weight).sum::<usize>();
         if within(lists) {
             return true;
         }
         let release = &self.environment.kernel.release;
-        let message = if lists.points > MAX_POINTS {
+        let what = if lists.points > MAX_POINTS {
             format!(
                 "the lists that this policy hooks have at least {} functions on the kernel {release}; at most \
-                 {MAX_POINTS} are supported, so the policy is not loaded",
+                 {MAX_POINTS} are supported",
                 lists.points
+            )
+        } else if lists.returns > MAX_RETURNS {
+            format!(
+                "the lists that this policy hooks with `return: true` have {} functions on the kernel {release}; at most \
+                 {MAX_RETURNS} are supported",
+                lists.returns
             )
         } else {
             format!(
                 "the filters of this policy, for each of the {} functions of its lists on the kernel {release}, take more \
-                 than {} MiB, so the policy is not loaded",
+                 than {} MiB",
                 lists.points,
                 MAX_BYTES >> 20
             )
         };
+        let message = format!("{what}, so the policy is not loaded");
         let diagnostic = Diagnostic::new(&codes::TOO_MANY_POINTS, call.clone(), message);
         self.report(diagnostic.help("name fewer functions, or divide them among several policies"));
         false
@@ -162,7 +176,7 @@ impl Compiler<'_> {
         if let Some(known) = lists.functions.get(&number) {
             return Rc::clone(known);
         }
-        let list = &lists.lists[number];
+        let list = &lists.written[number];
         let path = FieldPath::root().field("spec").field("lists").index(number);
         let found = match list.ty {
             Some(ListType::GeneratedSyscalls) => self.all_syscalls(),
@@ -257,7 +271,8 @@ impl Compiler<'_> {
         if is_call && (abi == arch.abi() || abi == arch.compat_abi()) {
             return Some(listing(abi != arch.abi()));
         }
-        let other = Arch::ALL.iter().filter(|_| is_call).find(|arch| [arch.abi(), arch.compat_abi()].contains(&abi));
+        let other =
+            Arch::ALL.iter().filter(|_| is_call).find(|arch| [arch.abi(), arch.compat_abi()].contains(&abi));
         let (code, message): (&'static Code, String) = match other {
             Some(other) => {
                 let message = format!(
@@ -281,23 +296,21 @@ impl Compiler<'_> {
         let mut alike: BTreeMap<(&str, FieldPath), (usize, usize)> = BTreeMap::new();
         let first = self.diagnostics.len();
         for diagnostic in found {
-            match alike.get_mut(&(diagnostic.code.id, diagnostic.path.clone())) {
-                Some((place, more)) => {
-                    *more += 1;
-                    if self.diagnostics[first + *place].severity < diagnostic.severity {
-                        self.diagnostics[first + *place] = diagnostic;
-                    }
+            let key = (diagnostic.code.id, diagnostic.path.clone());
+            if let Some((place, more)) = alike.get_mut(&key) {
+                *more += 1;
+                let known = &mut self.diagnostics[first + *place];
+                if known.severity < diagnostic.severity {
+                    *known = diagnostic;
                 }
-                None => {
-                    let place = self.diagnostics.len() - first;
-                    alike.insert((diagnostic.code.id, diagnostic.path.clone()), (place, 0));
-                    self.diagnostics.push(diagnostic);
-                }
+            } else {
+                alike.insert(key, (self.diagnostics.len() - first, 0));
+                self.diagnostics.push(diagnostic);
             }
         }
         for (place, more) in alike.into_values().filter(|(_, more)| *more > 0) {
             let message = &mut self.diagnostics[first + place].message;
-            message.push_str(&format!("; the same for {more} more of the list"));
+            let _ = write!(message, "; the same for {more} more of the list");
         }
     }
 }

@@ -72,7 +72,8 @@ impl Compiler<'_> {
         let kernel = self.environment.kernel;
         let prefixes = kernel.arch.compat_prefixes();
         let symbols = || prefixes.iter().map(|prefix| format!("{prefix}{call}"));
-        let symbol = symbols().find(|symbol| kernel.has_function(symbol)).or_else(|| symbols().last())?;
+        let symbol =
+            symbols().find(|symbol| kernel.has_function(symbol)).or_else(|| symbols().next_back())?;
         let function = self.symbol(hook, call, &symbol, path)?;
         let when = When::of(hook.on_return);
         Some((HookPoint::Syscall { symbol: function.name.clone(), when }, function))

@@ -103,6 +103,14 @@ fn the_bound_names_the_kernel_and_the_number() {
 }
 
 #[test]
+fn fewer_functions_are_hooked_at_their_return() {
+    let (_, found) =
+        on("6.12", "type: generated_syscalls", "return: true, returnArg: {index: 0, type: int64}");
+    let found = found.iter().find(|found| found.code.id == "GW413").unwrap();
+    assert!(found.message.contains("`return: true`") && found.message.contains("at most 64"), "{found}");
+}
+
+#[test]
 fn filters_of_many_functions_have_a_bound_in_bytes() {
     let value = "x".repeat(200_000);
     let hook = format!("selectors: [{{matchBinaries: [{{operator: In, values: ['{value}']}}]}}]");
