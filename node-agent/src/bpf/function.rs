@@ -98,7 +98,12 @@ impl Function {
             match Self::attach_by(by, node, stub, pins, (&mut *loader, btf), (lane, points)) {
                 Ok(function) => return Ok(function),
                 Err(error) => {
-                    tracing::debug!(hook = %lane, %error, "cannot attach by {}", by.name());
+                    if one {
+                        tracing::debug!(hook = %lane, %error, "cannot attach by {}", by.name());
+                    } else {
+                        tracing::warn!(hook = %lane, functions = points.len(), %error, "cannot attach one program to all \
+                            functions of a list; attaching a kprobe to each, which takes longer and ends with the agent");
+                    }
                     if let Some(folder) = pins.hook(lane, by) {
                         bpffs::remove_all(&folder)
                             .map_err(|source| LoadError::Pins { path: folder, source })?;

@@ -30,6 +30,8 @@ const MAX_BYTES: usize = 32 << 20;
 const MAX_SEARCHES: usize = 32;
 /// The most bytes of a compiled pattern.
 const MAX_PATTERN: usize = 1 << 20;
+/// The kernel's answer to numbers without a system call (`kernel/sys_ni.c`): it is named like a system call, and is none.
+const NO_CALL: &str = "sys_ni_syscall";
 /// Functions that a message names.
 const NAMED: usize = 3;
 
@@ -211,7 +213,7 @@ impl Compiler<'_> {
         };
         let listing =
             |name: &str| Listing { call: name.to_owned(), syscall: Some(true), compat: false, value: None };
-        kernel.syscalls().filter(can_be_probed).map(listing).collect()
+        kernel.syscalls().filter(|name| *name != NO_CALL).filter(can_be_probed).map(listing).collect()
     }
 
     /// Every function that a pattern matches and that can be probed.

@@ -68,6 +68,7 @@ fn all_system_calls() {
         let (plan, found) = on(kernel, "type: generated_syscalls", "args: [{index: 0, type: uint64}]");
         let plan = plan.unwrap_or_else(|| panic!("{found:?}"));
         assert!((least..500).contains(&plan.hooks.len()), "{kernel}: {}", plan.hooks.len());
+        assert!(!symbols(&plan.hooks).contains(&"__x64_sys_ni_syscall"), "{kernel}");
         assert!(plan.hooks.contains(&HookPlan {
             point: HookPoint::Syscall { symbol: "__x64_sys_dup".to_owned(), when: When::Entry },
             ..plan.hooks[0].clone()
