@@ -16,6 +16,8 @@ use crate::{
 
 /// How long a policy on all system calls may take to load, and the kernel's memory that it may take.
 const LOADS_WITHIN: Duration = Duration::from_secs(10);
+/// The same where the kernel has no link for many functions, and changes its code once for each kprobe.
+const LOADS_BY_KPROBES_WITHIN: Duration = Duration::from_secs(30);
 const MEMORY: u64 = 4 << 20;
 
 fn with_list(name: &str, list: &str, hook: &str) -> String {
@@ -121,7 +123,9 @@ pub(super) fn all_system_calls() {
     let text = agent.metrics();
     let expected = if kept { 1_110 } else { 1_010 };
     assert_eq!(counted(&text, "all", "__x64_sys_setuid"), expected, "{text}\n{}", agent.log());
-    assert!(took <= LOADS_WITHIN, "loaded in {took:?}");
+    let by_one_link = agent.log().contains("(fprobe)");
+    let most = if by_one_link { LOADS_WITHIN } else { LOADS_BY_KPROBES_WITHIN };
+    assert!(took <= most, "loaded in {took:?}");
     fs::remove_file(agent.policies.join("p.yaml")).expect("removed");
     assert!(agent.wait(|text| !text.contains("policy=\"all\"")), "{}", agent.log());
 }
