@@ -12,7 +12,8 @@
 use crate::{
     BitAction,
     consts::{
-        ADDR_SLOTS, FOLLOW_SLOTS, INLINE_VALUES, INT_SLOTS, TEXT_BINPRM, TEXT_FILE, TEXT_PATH, TEXT_SLOTS,
+        ADDR_SLOTS, FOLLOW_SLOTS, INLINE_VALUES, INT_SLOTS, TEXT_BINPRM, TEXT_DENTRY, TEXT_FILE, TEXT_PATH,
+        TEXT_SLOTS,
     },
 };
 
@@ -79,12 +80,16 @@ pub struct TextSlot {
     pub longest: u32,
     /// Bytes of the longest entry of `POSTFIX`.
     pub longest_end: u32,
+    /// Of a `struct dentry *`: index of the `struct path *` argument that is in the same mount, or `MOUNT_OF_ROOT`.
+    pub mount_arg: u32,
+    /// Always 0.
+    pub pad: u32,
 }
 
 /// Whether a [`TextSlot::source`] is a file or a path, which the BPF programs put together itself, from a slash on.
 #[inline]
 pub const fn is_path(source: u32) -> bool {
-    matches!(source, TEXT_FILE | TEXT_PATH | TEXT_BINPRM)
+    matches!(source, TEXT_FILE | TEXT_PATH | TEXT_BINPRM | TEXT_DENTRY)
 }
 
 /// An address that is matched.

@@ -12,6 +12,9 @@ pub const fn mix(hash: u64, word: u64) -> u64 {
 /// so that no program can prepare two paths of one id. A path is hashed as it is stored: cut to
 /// [`BINARY_PATH_BYTES`](crate::consts::BINARY_PATH_BYTES), as little-endian words, the last one filled with
 /// zeros, its (uncut) length first. The id is never 0, which stands for "no program known".
+///
+/// This is the id of a program that a container runs, or another process that has ever been in a mount namespace of its own.
+/// The host's own have [`HOST_PROGRAM`] beside it.
 pub fn binary_id(key: u64, path: &[u8]) -> u64 {
     let mut hash = mix(key, path.len() as u64);
     let kept = if path.len() > crate::consts::BINARY_PATH_BYTES {
@@ -24,12 +27,29 @@ pub fn binary_id(key: u64, path: &[u8]) -> u64 {
         word[..chunk.len()].copy_from_slice(chunk);
         hash = mix(hash, u64::from_le_bytes(word));
     }
-    hash | 1
+    named(hash)
+}
+
+/// Makes an id of a hash.
+#[inline]
+pub const fn named(hash: u64) -> u64 {
+    hash & !HOST_PROGRAM | 1
+}
+
+/// A bit of a program's id: the process executed it in the host's mount namespace, and so did the process that it descends
+/// from, up to the host's first. Nothing that a container runs has it, whatever it does: the first program of a container is
+/// executed in the container's mount namespace, and no descendant gets the bit back.
+pub const HOST_PROGRAM: u64 = 2;
+
+/// Both ids of the program at `path`: that of containers, and that of the host.
+pub fn binary_ids(key: u64, path: &[u8]) -> [u64; 2] {
+    let id = binary_id(key, path);
+    [id, id | HOST_PROGRAM]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::binary_id;
+    use super::{HOST_PROGRAM, binary_id, binary_ids};
 
     #[test]
     fn depends_on_key_length_and_every_byte() {
@@ -38,5 +58,14 @@ mod tests {
         assert_ne!(id, binary_id(7, b"/usr/bin/sudp"));
         assert_ne!(id, binary_id(7, b"/usr/bin/sudo\0"));
         assert_eq!(id, binary_id(7, b"/usr/bin/sudo"));
+    }
+
+    #[test]
+    fn only_the_host_s_have_the_bit() {
+        for path in [&b"/a"[..], b"/b", b"/c", b"/d", b"/e", b"/f"] {
+            let [container, host] = binary_ids(7, path);
+            assert!(container & HOST_PROGRAM == 0 && host & HOST_PROGRAM != 0 && container & 1 == 1);
+            assert_eq!(container, host & !HOST_PROGRAM);
+        }
     }
 }

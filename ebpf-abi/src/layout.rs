@@ -101,6 +101,9 @@ layout! {
     /// Kernels with `CONFIG_IPV6`.
     sock_v6_daddr = "sock_common", "skc_v6_daddr", optional;
     sock_v6_rcv_saddr = "sock_common", "skc_v6_rcv_saddr", optional;
+    skb_head = "sk_buff", "head", required;
+    /// 16 bits, from `head` on.
+    skb_network_header = "sk_buff", "network_header", required;
     /// 16 bits since 5.6 (before, a bit field).
     sock_protocol = "sock", "sk_protocol", required;
     cgroup_kn = "cgroup", "kn", required;

@@ -20,7 +20,7 @@ pub mod shares;
 mod task;
 
 pub use config::{AddrSlot, FollowSlot, IntSlot, MatcherConfig, TextSlot, is_path};
-pub use hash::{binary_id, mix};
+pub use hash::{HOST_PROGRAM, binary_id, binary_ids, mix, named};
 pub use layout::Layout;
 pub use maps::{AddrKey, Binary, BitAction, CountKey, CountPlace, ExactKey, Process, Step, Task, TextKey};
 pub use row::{row_first, row_last, row_name, row_number};
@@ -108,6 +108,8 @@ pub mod consts {
     /// 1 where the process or an ancestor has one of the ids in `IntSlot::values`, else 0; `IntSlot::part` is not 0 where
     /// they are ids in the process's own pid namespace. Such a slot has another table than `TABLE_INLINE`.
     pub const INT_DESCENDS: u32 = 9;
+    /// Something of a `struct sk_buff *` argument (`SOCK_PROTOCOL` or `SOCK_FAMILY`).
+    pub const INT_SKB: u32 = 10;
 
     /// A number, as the function's prototype has it.
     pub const VALUE_NUMBER: u32 = 0;
@@ -206,6 +208,11 @@ pub mod consts {
     pub const TEXT_USER: u32 = 5;
     /// The path of the process's own program.
     pub const TEXT_BINARY: u32 = 6;
+    /// A `struct dentry *` argument.
+    pub const TEXT_DENTRY: u32 = 7;
+
+    /// `TextSlot::mount_arg`: the directory entry is in the mount that the process's root is in.
+    pub const MOUNT_OF_ROOT: u32 = u32::MAX;
 
     /// `TextSlot::tables`: the slot has entries in `PREFIX`.
     pub const TEXT_HAS_PREFIX: u32 = 1;
@@ -225,6 +232,10 @@ pub mod consts {
     pub const ADDR_SOCK_SOURCE: u32 = 1;
     /// Destination address of a `struct sock *` argument.
     pub const ADDR_SOCK_DESTINATION: u32 = 2;
+    /// Source address of a `struct sk_buff *` argument.
+    pub const ADDR_SKB_SOURCE: u32 = 3;
+    /// Destination address of a `struct sk_buff *` argument.
+    pub const ADDR_SKB_DESTINATION: u32 = 4;
 
     /// `STATS`: a process that `PROCESSES` had no room for.
     pub const STAT_PROCESSES_FULL: u32 = 0;

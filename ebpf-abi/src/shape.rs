@@ -5,8 +5,8 @@
 use crate::{
     IntSlot, MatcherConfig, TextSlot,
     consts::{
-        ADDR_NONE, ADDR_SLOTS, INT_ARG, INT_DESCENDS, INT_FILE_TYPE, INT_NONE, INT_RETURN, INT_SLOTS,
-        TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TEXT_HAS_POSTFIX, TEXT_NONE, TEXT_SLOTS,
+        ADDR_NONE, ADDR_SLOTS, INT_ARG, INT_DESCENDS, INT_FILE_TYPE, INT_NONE, INT_RETURN, INT_SKB,
+        INT_SLOTS, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TEXT_HAS_POSTFIX, TEXT_NONE, TEXT_SLOTS,
     },
     is_path,
 };
@@ -18,7 +18,7 @@ pub struct Shape {
     pub ints: usize,
     /// Whether integers are arguments and results that are looked up value by value.
     pub plain: bool,
-    /// Whether integers are supported that few policies match: types of files, and ancestors.
+    /// Whether integers are supported that few policies match: types of files, ancestors, and parts of packets.
     pub rare: bool,
     /// String slots.
     pub texts: usize,
@@ -54,7 +54,7 @@ impl Shape {
                 && matches!(slot.table, TABLE_INLINE | TABLE_HASH | TABLE_DIRECT)
         };
         let is_beginning = |slot: &TextSlot| is_path(slot.source) && slot.tables & TEXT_HAS_POSTFIX == 0;
-        let is_rare = |slot: &IntSlot| matches!(slot.source, INT_FILE_TYPE | INT_DESCENDS);
+        let is_rare = |slot: &IntSlot| matches!(slot.source, INT_FILE_TYPE | INT_DESCENDS | INT_SKB);
         ints().count() <= self.ints
             && (self.rare || !ints().any(is_rare))
             && (!self.plain || ints().all(is_plain))

@@ -44,6 +44,8 @@ pub static CONFIG: MatcherConfig = MatcherConfig {
         to: 0,
         longest: 0,
         longest_end: 0,
+        mount_arg: 0,
+        pad: 0,
     }; 3],
     addrs: [AddrSlot { source: 0, arg: 0, default_row: 0, pad: 0 }; 2],
 };
@@ -55,6 +57,10 @@ pub static LAYOUT: Layout = Layout::NONE;
 /// The secret of [`binary_id`](gatewatch_abi::binary_id).
 #[unsafe(no_mangle)]
 pub static HASH_KEY: u64 = 0;
+
+/// Inode number of the host's mount namespace; 0 where it isn't known.
+#[unsafe(no_mangle)]
+pub static HOST_MOUNTS: u64 = 0;
 
 /// A field of a frozen global, as the agent left it.
 #[inline(always)]

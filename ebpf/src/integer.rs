@@ -5,9 +5,9 @@ use gatewatch_abi::{
     IntSlot, Layout,
     consts::{
         CAPS_EFFECTIVE, CAPS_PERMITTED, FILE_TYPE_SHIFT, FORK_LEVELS, INT_ARG, INT_CAPABILITIES,
-        INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE, INT_NS_PID, INT_PID, INT_RETURN, INT_SOCK, NS_CGROUP,
-        NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS,
-        SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT, TYPE_OF_FILE, VALUE_POINTER,
+        INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE, INT_NS_PID, INT_PID, INT_RETURN, INT_SKB, INT_SOCK,
+        NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN,
+        NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT, TYPE_OF_FILE, VALUE_POINTER,
     },
 };
 
@@ -23,6 +23,12 @@ use crate::{
 pub const AF_INET: u16 = 2;
 /// `AF_INET6`.
 pub const AF_INET6: u16 = 10;
+/// Offsets in a `struct iphdr`, include/uapi/linux/ip.h. The destination follows the source.
+const V4_PROTOCOL: u64 = 9;
+const V4_SOURCE: u64 = 12;
+/// Offsets in a `struct ipv6hdr`, include/uapi/linux/ipv6.h.
+const V6_NEXT_HEADER: u64 = 6;
+const V6_SOURCE: u64 = 8;
 /// `sizeof(struct upid)`: an `int` and a pointer, include/linux/pid.h.
 const UPID_SIZE: u64 = 16;
 
@@ -53,6 +59,7 @@ pub fn value<C: Context, S: Shaped>(ctx: C, slot: &'static IntSlot) -> Option<u6
         INT_NAMESPACE => Some(namespace(part)),
         INT_CAPABILITIES => Some(capabilities(part)),
         INT_SOCK => socket(ctx.arg(frozen!(slot.arg)), part),
+        INT_SKB if S::SHAPE.rare => packet(ctx.arg_as_number(frozen!(slot.arg)), part),
         INT_FILE_TYPE if S::SHAPE.rare => file_type(ctx.arg(frozen!(slot.arg)), part),
         INT_DESCENDS if S::SHAPE.rare => {
             let pair = |i: usize| frozen!(slot.values[i]) | frozen!(slot.values[i + 1]) << 32;
@@ -256,4 +263,44 @@ pub fn address(sock: u64, source: bool) -> Option<[u8; 16]> {
         }
         _ => None,
     }
+}
+
+/// What the IP header of a packet says. `None`: the header is of another protocol.
+#[inline(never)]
+fn packet(skb: u64, part: u32) -> Option<u64> {
+    let header = ip_header(skb);
+    match (version(header), part) {
+        (4, SOCK_PROTOCOL) => Some(u64::from(memory::read::<u8>(header + V4_PROTOCOL))),
+        (6, SOCK_PROTOCOL) => Some(u64::from(memory::read::<u8>(header + V6_NEXT_HEADER))),
+        (4, _) => Some(u64::from(AF_INET)),
+        (6, _) => Some(u64::from(AF_INET6)),
+        _ => None,
+    }
+}
+
+/// An address in the IP header of a packet, as [`address`] gives it.
+#[inline(always)]
+pub fn packet_address(skb: u64, source: bool) -> Option<[u8; 16]> {
+    let header = ip_header(skb);
+    match version(header) {
+        4 => {
+            let v4: [u8; 4] = memory::read(header + if source { V4_SOURCE } else { V4_SOURCE + 4 });
+            Some([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3]])
+        }
+        6 => Some(memory::read(header + if source { V6_SOURCE } else { V6_SOURCE + 16 })),
+        _ => None,
+    }
+}
+
+/// The address of a packet's network header.
+#[inline(always)]
+fn ip_header(skb: u64) -> u64 {
+    let head: u64 = memory::read(skb + offset!(skb_head));
+    head + u64::from(memory::read::<u16>(skb + offset!(skb_network_header)))
+}
+
+/// The first four bits of an IP header.
+#[inline(always)]
+fn version(header: u64) -> u8 {
+    memory::read::<u8>(header) >> 4
 }

@@ -10,8 +10,8 @@ use aya_ebpf::{
 use gatewatch_abi::{
     AddrKey, ExactKey, IntSlot, Step, Task, TextKey, TextSlot,
     consts::{
-        ADDR_NONE, ADDR_SOCK_SOURCE, INLINE_VALUES, INT_NONE, NO_ROW, POINTS_ONE, STAT_LOST, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE,
-        TABLE_MASK, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_NONE,
+        ADDR_NONE, ADDR_SKB_DESTINATION, ADDR_SKB_SOURCE, ADDR_SOCK_SOURCE, INLINE_VALUES, INT_NONE, NO_ROW, POINTS_ONE,
+        STAT_LOST, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TABLE_MASK, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_NONE,
     },
 };
 
@@ -228,8 +228,13 @@ fn follow<R: Rows, const I: usize>(sets: u64, rows: &mut R) -> bool {
 fn address<C: Context, R: Rows, const I: usize>(ctx: C, rows: &mut R) -> bool {
     let source = frozen!(CONFIG.addrs[I].source);
     let default = frozen!(CONFIG.addrs[I].default_row);
-    let sock = ctx.arg(frozen!(CONFIG.addrs[I].arg));
-    let row = match integer::address(sock, source == ADDR_SOCK_SOURCE) {
+    let arg = frozen!(CONFIG.addrs[I].arg);
+    let address = if matches!(source, ADDR_SKB_SOURCE | ADDR_SKB_DESTINATION) {
+        integer::packet_address(ctx.arg_as_number(arg), source == ADDR_SKB_SOURCE)
+    } else {
+        integer::address(ctx.arg(arg), source == ADDR_SOCK_SOURCE)
+    };
+    let row = match address {
         Some(address) => network_row(&address, I as u32, default),
         None => default,
     };

@@ -1,11 +1,12 @@
-//! Paths by hand: names are gathered from a file's directory entry up to the process's root, and copied from there down.
+//! Paths by hand: names are gathered from a file's directory entry up to the root of the process's mount namespace, and
+//! copied from there down.
 
-use aya_ebpf::helpers::{
-    bpf_get_current_task,
-    generated::{bpf_get_current_task_btf, bpf_probe_read_kernel},
-};
+mod root;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use gatewatch_abi::consts::STAT_PATHS_CUT;
 
+use self::root::{Mount, begin, begin_typed, field};
 use crate::{
     frozen,
     globals::LAYOUT,
@@ -29,25 +30,46 @@ const CUT: u32 = 2;
 /// Components that are followed by typed pointers; a deeper path is read without.
 const TYPED_DEPTH: u64 = 16;
 
-/// Gathers the names of the path of the `struct path` at `path`, as the calling process sees it. They are still to be
-/// copied. False: there is no path, or it is too deep.
+/// Gathers the names of the path of the `struct path` at `path`, from the root of the calling process's mount namespace on.
+/// They are still to be copied. False: there is no path, or it is too deep.
 ///
 /// The state of the loop is in the buffer and is read back volatile. With the state in registers the verifier
 /// would follow every combination of values through all turns of the loop, and refuse the program.
 #[inline(always)]
 pub fn walk(path: u64, buffer: Buffer) -> bool {
+    walk_from(place(path), buffer)
+}
+
+/// The place that a `struct path` names.
+#[inline(always)]
+pub fn place(path: u64) -> Place {
+    Place { mount: memory::read(path + offset!(path_mnt)), dentry: memory::read(path + offset!(path_dentry)) }
+}
+
+/// [`walk`], from a place.
+#[inline(always)]
+pub fn walk_from(place: Place, buffer: Buffer) -> bool {
     let scratch = buffer.as_ptr();
     // SAFETY: fields of a map's value.
     unsafe {
         begin(scratch);
-        go_to(scratch, memory::read(path + offset!(path_mnt)));
-        (*scratch).dentry = memory::read(path + offset!(path_dentry));
-        if (*scratch).dentry == 0 {
+        go_to(scratch, if place.mount == 0 { (*scratch).root_mount } else { place.mount });
+        (*scratch).dentry = place.dentry;
+        if place.dentry == 0 {
             return false;
         }
         rest(scratch);
         gathered(scratch)
     }
+}
+
+/// Where a path ends.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// A `struct vfsmount`; 0: the one that the process's root is in.
+    pub mount: u64,
+    /// A `struct dentry`; 0: there is none.
+    pub dentry: u64,
 }
 
 /// The same for a `struct path` of which the verifier knows that it is one: fields are then read by plain loads, which the
@@ -98,54 +120,6 @@ pub unsafe fn walk_typed(path: *const u8, task: bool, buffer: Buffer) -> bool {
             rest(scratch);
         }
         gathered(scratch)
-    }
-}
-
-/// A pointer in a structure.
-///
-/// # Safety
-///
-/// `base` is a pointer that the verifier knows the type of, and the kernel's structure has a pointer at `offset`.
-#[inline(always)]
-#[allow(clippy::cast_ptr_alignment, reason = "the kernel's structures are aligned")]
-unsafe fn field(base: *const u8, offset: u32) -> *const u8 {
-    // SAFETY: the caller's promise.
-    unsafe { base.add(offset as usize).cast::<*const u8>().read_volatile() }
-}
-
-/// Finds the process's root, and begins with an empty path.
-///
-/// # Safety
-///
-/// `scratch` is a map's value.
-#[inline(always)]
-unsafe fn begin(scratch: *mut Scratch) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let fs: u64 = memory::read(bpf_get_current_task() + offset!(task_fs));
-        let root = fs + offset!(fs_root);
-        (*scratch).root_mount = memory::read(root + offset!(path_mnt));
-        (*scratch).root_dentry = memory::read(root + offset!(path_dentry));
-        core::ptr::write_volatile(&raw mut (*scratch).count, 0);
-        core::ptr::write_volatile(&raw mut (*scratch).done, 0);
-    }
-}
-
-/// The same by plain loads.
-///
-/// # Safety
-///
-/// `scratch` is a map's value.
-#[inline(always)]
-unsafe fn begin_typed(scratch: *mut Scratch) {
-    // SAFETY: the caller's promise; the verifier knows the type of what the helper gives.
-    unsafe {
-        let task = bpf_get_current_task_btf() as *const u8;
-        let root = field(task, frozen!(LAYOUT.task_fs)).add(frozen!(LAYOUT.fs_root) as usize);
-        (*scratch).root_mount = field(root, frozen!(LAYOUT.path_mnt)) as u64;
-        (*scratch).root_dentry = field(root, frozen!(LAYOUT.path_dentry)) as u64;
-        core::ptr::write_volatile(&raw mut (*scratch).count, 0);
-        core::ptr::write_volatile(&raw mut (*scratch).done, 0);
     }
 }
 
@@ -258,10 +232,9 @@ unsafe fn step(scratch: *mut Scratch) {
         let entry = Entry::read(dentry);
         if dentry == core::ptr::read_volatile(&raw const (*scratch).mount_root) || dentry == entry.parent {
             let this = mount - offset!(mount_mnt);
-            let above: u64 = memory::read(this + offset!(mount_parent));
+            let Mount { parent: above, mountpoint, .. } = Mount::read(this);
             if above != this && above != 0 {
-                let point: u64 = memory::read(this + offset!(mount_mountpoint));
-                core::ptr::write_volatile(&raw mut (*scratch).dentry, point);
+                core::ptr::write_volatile(&raw mut (*scratch).dentry, mountpoint);
                 go_to(scratch, above + offset!(mount_mnt));
                 return;
             }

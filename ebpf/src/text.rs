@@ -14,8 +14,9 @@ use aya_ebpf::{
 use gatewatch_abi::{
     Step, TextKey, TextSlot,
     consts::{
-        BINARY_PATH_BYTES, PATH_BYTES, POSTFIX_BYTES, STAT_STRINGS_UNREADABLE, TEXT_BINARY, TEXT_BINPRM,
-        TEXT_BYTES, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_KERNEL, TEXT_USER, TYPED_NOT, TYPED_TASK,
+        BINARY_PATH_BYTES, MOUNT_OF_ROOT, PATH_BYTES, POSTFIX_BYTES, STAT_STRINGS_UNREADABLE, TEXT_BINARY,
+        TEXT_BINPRM, TEXT_BYTES, TEXT_DENTRY, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_KERNEL, TEXT_USER, TYPED_NOT,
+        TYPED_TASK,
     },
     is_path,
 };
@@ -68,6 +69,8 @@ pub fn fetch<C: Context, S: Shaped>(
             own_program()
         } else if frozen!(CONFIG.syscall) != 0 {
             syscall_arg(ctx, index)
+        } else if source == TEXT_DENTRY {
+            ctx.arg_as_number(index)
         } else {
             ctx.arg(index)
         };
@@ -79,11 +82,23 @@ pub fn fetch<C: Context, S: Shaped>(
             TEXT_KERNEL | TEXT_USER if !S::SHAPE.beginnings => {
                 return copy(arg, source == TEXT_USER, buffer);
             }
+            TEXT_DENTRY => 0,
             TEXT_FILE | TEXT_BINARY => arg + offset!(file_path),
             TEXT_BINPRM => memory::read::<u64>(arg + offset!(binprm_file)) + offset!(file_path),
             _ => arg,
         };
-        path::walk(path, buffer)
+        let place = if source == TEXT_DENTRY {
+            let beside = frozen!(slot.mount_arg);
+            let mount = if beside == MOUNT_OF_ROOT {
+                0
+            } else {
+                memory::read(ctx.arg_as_number(beside) + offset!(path_mnt))
+            };
+            path::Place { mount, dentry: arg }
+        } else {
+            path::place(path)
+        };
+        path::walk_from(place, buffer)
     };
     if !found {
         return None;

@@ -80,12 +80,16 @@ pub fn build(
             Field::Binary => builder.binary()?,
             Field::File(_)
             | Field::Path(_)
+            | Field::Dentry(_)
             | Field::Binprm(_)
             | Field::KernelString(_)
             | Field::UserString(_) => {
                 builder.text(field)?;
             }
-            Field::SourceAddress(_) | Field::DestinationAddress(_) => builder.address(field)?,
+            Field::SourceAddress(_)
+            | Field::DestinationAddress(_)
+            | Field::PacketSource(_)
+            | Field::PacketDestination(_) => builder.address(field)?,
             _ => builder.integer(field)?,
         }
     }

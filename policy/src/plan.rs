@@ -106,6 +106,8 @@ pub enum Field {
     File(u8),
     /// Path of a `struct path *` argument.
     Path(u8),
+    /// Path of a `struct dentry *` argument.
+    Dentry(u8),
     /// Path of the program of a `struct linux_binprm *` argument.
     Binprm(u8),
     /// Type of the file of a `struct file *` argument: the bits of `i_mode & S_IFMT`, from bit 12 on.
@@ -130,6 +132,14 @@ pub enum Field {
     Family(u8),
     /// `TCP_*` state.
     State(u8),
+    /// Source address in the IP header of a `struct sk_buff *` argument.
+    PacketSource(u8),
+    /// Destination address there.
+    PacketDestination(u8),
+    /// `IPPROTO_*` there; of IPv6, the type of what follows the header.
+    PacketProtocol(u8),
+    /// `AF_INET` or `AF_INET6`, by the header's version.
+    PacketFamily(u8),
     /// The path of the calling process's program.
     Binary,
     /// The process id (of the thread group) in the initial pid namespace.

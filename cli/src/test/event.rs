@@ -84,6 +84,7 @@ impl<'a> TestEvent<'a> {
             },
             Field::File(i)
             | Field::Path(i)
+            | Field::Dentry(i)
             | Field::Binprm(i)
             | Field::KernelString(i)
             | Field::UserString(i) => match self.argument(i)? {
@@ -109,14 +110,16 @@ impl<'a> TestEvent<'a> {
                 let one = ancestors.iter().chain([&own]).any(|pid| pids.contains(pid));
                 Ok(Some(Value::Int(i128::from(one))))
             }
-            Field::SourceAddress(i) => self.member(i, "saddr", address),
-            Field::DestinationAddress(i) => self.member(i, "daddr", address),
+            Field::SourceAddress(i) | Field::PacketSource(i) => self.member(i, "saddr", address),
+            Field::DestinationAddress(i) | Field::PacketDestination(i) => self.member(i, "daddr", address),
             Field::SourcePort(i) => self.member(i, "sport", |text| named(text, |_| None)),
             Field::DestinationPort(i) => self.member(i, "dport", |text| named(text, |_| None)),
-            Field::Protocol(i) => {
+            Field::Protocol(i) | Field::PacketProtocol(i) => {
                 self.member(i, "protocol", |text| named(text, |n| constants::protocol(n).ok()))
             }
-            Field::Family(i) => self.member(i, "family", |text| named(text, |n| constants::family(n).ok())),
+            Field::Family(i) | Field::PacketFamily(i) => {
+                self.member(i, "family", |text| named(text, |n| constants::family(n).ok()))
+            }
             Field::State(i) => self.member(i, "state", |text| named(text, |n| constants::tcp_state(n).ok())),
             Field::Binary => match &process.binary {
                 Some(path) => Ok(Some(Value::Text(path.clone().into_bytes()))),

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use gatewatch_abi::consts::{
-    INT_ARG, INT_RETURN, TEXT_FILE, TEXT_PATH, TYPED_ARG, TYPED_TASK, VALUE_NUMBER, VALUE_POINTER,
+    INT_ARG, INT_RETURN, MOUNT_OF_ROOT, TEXT_DENTRY, TEXT_FILE, TEXT_PATH, TYPED_ARG, TYPED_TASK,
+    VALUE_NUMBER, VALUE_POINTER,
 };
 use gatewatch_kernel::{CType, Kind, Param, Pointee, version};
 use gatewatch_policy::match_tables::{self, Excess, Tables};
@@ -41,6 +42,13 @@ impl Engine {
         for slot in &mut tables.config.texts {
             if params.get(slot.arg as usize).is_some_and(|param| is_typed(slot.source, param)) {
                 slot.typed = typed;
+            }
+            if slot.source == TEXT_DENTRY
+                && let Some(beside) = params.iter().position(|param| is_typed(TEXT_PATH, param))
+            {
+                // The kernel's functions on paths have both in one mount: a directory and an entry of it, or the two
+                // sides of a rename or link, which never crosses mounts (do_renameat2 and do_linkat, fs/namei.c).
+                slot.mount_arg = u32::try_from(beside).unwrap_or(MOUNT_OF_ROOT);
             }
         }
         let is_pointer = |ty: &CType| matches!(ty.kind, Kind::Pointer(_));

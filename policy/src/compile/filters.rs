@@ -36,8 +36,13 @@ impl Compiler<'_> {
             Readable::Text(Field::Path(index)) if is_file_type(filter) => {
                 self.file_type(Field::PathType(index), filter, path)
             }
+            Readable::Text(Field::Dentry(_)) if is_file_type(filter) => {
+                self.not_run(path.field("operator"), &format!("`{}` on type `dentry`", filter.operator));
+                None
+            }
             Readable::Text(field) => self.text_test(filter, path).map(|test| Filter { field, test }),
             Readable::Sock(index) => self.sock_filter(index, filter, path),
+            Readable::Packet(index) => self.packet_filter(index, argument, filter, path),
             Readable::Empty => self.text_test(filter, path).map(|test| of_nothing(&test)),
             Readable::Opaque => {
                 self.not_read(argument, filter, path);
@@ -74,7 +79,7 @@ impl Compiler<'_> {
                 "Equal, NotEqual, Prefix, NotPrefix, Postfix, NotPostfix, FileType, NotFileType"
             }
             Readable::Text(_) | Readable::Empty => "Equal, NotEqual, Prefix, NotPrefix, Postfix, NotPostfix",
-            Readable::Sock(_) => {
+            Readable::Sock(_) | Readable::Packet(_) => {
                 "SAddr, DAddr, SPort, DPort and their Not forms, SPortPriv, DPortPriv and their Not forms, Protocol, \
                  Family, State"
             }
@@ -250,6 +255,29 @@ impl Compiler<'_> {
             }
             _ => None,
         }
+    }
+
+    /// A filter on the IP header of a packet.
+    fn packet_filter(
+        &mut self,
+        index: u8,
+        argument: Declared,
+        filter: &ArgFilter,
+        path: &FieldPath,
+    ) -> Option<Filter> {
+        let mut of_socket = self.sock_filter(index, filter, path)?;
+        of_socket.field = match of_socket.field {
+            Field::SourceAddress(index) => Field::PacketSource(index),
+            Field::DestinationAddress(index) => Field::PacketDestination(index),
+            Field::Protocol(index) => Field::PacketProtocol(index),
+            Field::Family(index) => Field::PacketFamily(index),
+            _ => {
+                let what = format!("`{}` on type `{}`", filter.operator, argument.ty);
+                self.not_run(path.field("operator"), &what);
+                return None;
+            }
+        };
+        Some(of_socket)
     }
 
     fn networks(&mut self, filter: &ArgFilter, path: &FieldPath) -> Option<Vec<Network>> {

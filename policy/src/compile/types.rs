@@ -96,6 +96,8 @@ pub(super) enum Readable {
     Text(Field),
     /// A socket: argument index.
     Sock(u8),
+    /// A packet: argument index.
+    Packet(u8),
     /// A buffer without a length: always empty.
     Empty,
     /// A type that filters don't look into.
@@ -137,7 +139,9 @@ pub(super) fn readable(arg: &Arg, index: u8, syscall: bool) -> Readable {
         ArgType::File => Readable::Text(Field::File(index)),
         ArgType::Path => Readable::Text(Field::Path(index)),
         ArgType::LinuxBinprm => Readable::Text(Field::Binprm(index)),
+        ArgType::Dentry => Readable::Text(Field::Dentry(index)),
         ArgType::Sock => Readable::Sock(index),
+        ArgType::Skb => Readable::Packet(index),
         _ => Readable::Opaque,
     }
 }

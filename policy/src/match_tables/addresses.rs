@@ -2,7 +2,7 @@
 
 use gatewatch_abi::{
     AddrSlot,
-    consts::{ADDR_SOCK_DESTINATION, ADDR_SOCK_SOURCE},
+    consts::{ADDR_SKB_DESTINATION, ADDR_SKB_SOURCE, ADDR_SOCK_DESTINATION, ADDR_SOCK_SOURCE},
 };
 
 use super::{
@@ -34,6 +34,8 @@ impl Builder<'_> {
         let (source, arg) = match field {
             Field::SourceAddress(arg) => (ADDR_SOCK_SOURCE, arg),
             Field::DestinationAddress(arg) => (ADDR_SOCK_DESTINATION, arg),
+            Field::PacketSource(arg) => (ADDR_SKB_SOURCE, arg),
+            Field::PacketDestination(arg) => (ADDR_SKB_DESTINATION, arg),
             _ => return Ok(()),
         };
         let default_row = self.intern(|s| Self::tests(s, field).all(|test| holds(test, None)));

@@ -6,7 +6,7 @@ use gatewatch_abi::{
     consts::{
         CAPS_EFFECTIVE, CAPS_INHERITABLE, CAPS_PERMITTED, DIRECT_VALUES, INLINE_VALUES, INT_ARG,
         INT_CAPABILITIES, INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE, INT_NONE, INT_NS_PID, INT_PID,
-        INT_RETURN, INT_SLOTS, INT_SOCK, NO_ROW, NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID,
+        INT_RETURN, INT_SKB, INT_SLOTS, INT_SOCK, NO_ROW, NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID,
         NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY,
         SOCK_PROTOCOL, SOCK_SPORT, SOCK_STATE, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TABLE_MASK,
         TABLE_RANGE, TYPE_OF_FILE, TYPE_OF_PATH,
@@ -225,6 +225,8 @@ pub(super) fn source(field: Field) -> IntSlot {
         Field::Protocol(arg) => unsigned(INT_SOCK, arg, SOCK_PROTOCOL, 16),
         Field::Family(arg) => unsigned(INT_SOCK, arg, SOCK_FAMILY, 16),
         Field::State(arg) => unsigned(INT_SOCK, arg, SOCK_STATE, 8),
+        Field::PacketProtocol(arg) => unsigned(INT_SKB, arg, SOCK_PROTOCOL, 8),
+        Field::PacketFamily(arg) => unsigned(INT_SKB, arg, SOCK_FAMILY, 16),
         Field::Pid => unsigned(INT_PID, 0, 0, 32),
         Field::NamespacePid => unsigned(INT_NS_PID, 0, 0, 32),
         Field::Namespace(kind) => unsigned(INT_NAMESPACE, 0, namespace(kind), 32),
@@ -240,11 +242,14 @@ pub(super) fn source(field: Field) -> IntSlot {
         }
         Field::File(_)
         | Field::Path(_)
+        | Field::Dentry(_)
         | Field::Binprm(_)
         | Field::KernelString(_)
         | Field::UserString(_)
         | Field::SourceAddress(_)
         | Field::DestinationAddress(_)
+        | Field::PacketSource(_)
+        | Field::PacketDestination(_)
         | Field::Binary => unsigned(INT_NONE, 0, 0, 64),
     }
 }

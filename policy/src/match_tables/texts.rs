@@ -5,8 +5,8 @@
 use gatewatch_abi::{
     TextSlot,
     consts::{
-        POSTFIX_BYTES, TEXT_BINARY, TEXT_BINPRM, TEXT_BYTES, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX,
-        TEXT_KERNEL, TEXT_NONE, TEXT_PATH, TEXT_USER,
+        MOUNT_OF_ROOT, POSTFIX_BYTES, TEXT_BINARY, TEXT_BINPRM, TEXT_BYTES, TEXT_DENTRY, TEXT_FILE,
+        TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL, TEXT_NONE, TEXT_PATH, TEXT_USER,
     },
     is_path,
 };
@@ -119,11 +119,12 @@ fn source(field: Field) -> TextSlot {
     let (source, arg) = match field {
         Field::File(arg) => (TEXT_FILE, arg),
         Field::Path(arg) => (TEXT_PATH, arg),
+        Field::Dentry(arg) => (TEXT_DENTRY, arg),
         Field::Binprm(arg) => (TEXT_BINPRM, arg),
         Field::KernelString(arg) => (TEXT_KERNEL, arg),
         Field::UserString(arg) => (TEXT_USER, arg),
         Field::Binary => (TEXT_BINARY, 0),
         _ => (TEXT_NONE, 0),
     };
-    TextSlot { source, arg: u32::from(arg), ..TextSlot::default() }
+    TextSlot { source, arg: u32::from(arg), mount_arg: MOUNT_OF_ROOT, ..TextSlot::default() }
 }
