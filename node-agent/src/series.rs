@@ -51,6 +51,10 @@ const CLOCK_STEP: u64 = 60_000;
 /// that a pod or a policy has no room for.
 pub const OVERFLOW_BINARY: &str = "<overflow>";
 
+/// Begins the label `binary` of a program that the host executed and whose events are in a pod: the container runtime, before
+/// it executes the container's program. A path begins with a slash, so no program of a container has such a label.
+pub const HOST_PREFIX: &str = "host:";
+
 /// How many series there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeriesLimits {

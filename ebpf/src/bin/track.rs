@@ -17,15 +17,15 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use gatewatch_abi::{
-    Binary, Process, SHARE_PROGRAMS, Share,
+    Binary, HOST_PROGRAM, Process, SHARE_PROGRAMS, Share,
     consts::{
         BINARY_PATH_BYTES, PLACES, STAT_BINARIES_FULL, STAT_CGROUPS_FULL, STAT_PODS_FULL, STAT_PROCESSES_FULL,
     },
-    mix,
+    mix, named,
 };
 use gatewatch_ebpf::{
     frozen,
-    globals::HASH_KEY,
+    globals::{HASH_KEY, HOST_MOUNTS},
     memory::{self, masked},
     offset, path,
     scratch::{Buffer, with_scratch},
@@ -36,7 +36,7 @@ use gatewatch_ebpf::{
 
 /// `followChildren` sets of programs: by the program's id, a bit for each set that names it.
 #[map]
-static FOLLOW: HashMap<u64, u64> = HashMap::pinned(1_024, 0);
+static FOLLOW: HashMap<u64, u64> = HashMap::pinned(2_048, 0);
 
 /// Places whose counts were removed and that aren't free yet: for the agent alone.
 #[map]
@@ -85,7 +85,8 @@ pub fn track_exec(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: copied at once.
     let old = unsafe { PROCESSES.get(id) }.copied().unwrap_or_default();
     let mut process = Process { binary: 0, task, follow: old.follow };
-    with_scratch(|buffer| process.binary = program(binprm, buffer));
+    let host = of_host(task, old.binary);
+    with_scratch(|buffer| process.binary = program(binprm, host, buffer));
     // SAFETY: a u64 that is copied at once.
     process.follow |= unsafe { FOLLOW.get(process.binary) }.copied().unwrap_or(0);
     if PROCESSES.insert(id, process, 0).is_err() {
@@ -101,9 +102,20 @@ fn number(ctx: &BtfTracePointContext) -> u64 {
     memory::read(ctx.as_ptr() as u64)
 }
 
+/// [`HOST_PROGRAM`] for a process that runs a program of the host: it is in the host's mount namespace, and ran one of the
+/// host before. A container's process that enters that namespace later (nsenter) did not; nor did one of which nothing is
+/// known.
+#[inline(always)]
+fn of_host(task: u64, before: u64) -> u64 {
+    let nsproxy: u64 = memory::read(task + offset!(task_nsproxy));
+    let mounts: u64 = memory::read(nsproxy + offset!(nsproxy_mnt));
+    let inside = u64::from(memory::read::<u32>(mounts + offset!(mnt_inum))) == frozen!(HOST_MOUNTS);
+    if inside { before & HOST_PROGRAM } else { 0 }
+}
+
 /// The id of the program of a `struct linux_binprm`; its path is kept. 0 where there is none.
 #[inline(always)]
-fn program(binprm: u64, buffer: Buffer) -> u64 {
+fn program(binprm: u64, host: u64, buffer: Buffer) -> u64 {
     let file: u64 = memory::read(binprm + offset!(binprm_file));
     if !path::walk(file + offset!(file_path), buffer) {
         return 0;
@@ -131,7 +143,7 @@ fn program(binprm: u64, buffer: Buffer) -> u64 {
             }
             id = mix(id, core::ptr::read_volatile(words.add(i)));
         }
-        id |= 1;
+        id = named(id) | host;
         if BINARIES.get_ptr(id).is_none() && !keep(id, binary) {
             note(STAT_BINARIES_FULL);
         }

@@ -3,9 +3,11 @@
 use std::{
     collections::{HashMap, HashSet},
     fs,
-    os::unix::ffi::OsStringExt,
+    os::unix::{ffi::OsStringExt as _, fs::MetadataExt as _},
     path::Path,
 };
+
+use crate::cgroup::{self, CgroupOwner};
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +16,10 @@ pub struct Running {
     pub id: u32,
     /// Its parent's.
     pub parent: u32,
-    /// Path of its program, as it sees it itself; none for a kernel thread.
+    /// Path of its program in its mount namespace; none for a kernel thread.
     pub program: Option<Vec<u8>>,
+    /// Whether it runs in the host's mount namespace, and in no pod. What it ran before isn't known.
+    pub of_host: bool,
 }
 
 /// All processes, kernel threads included. What ends meanwhile is left out.
@@ -41,22 +45,33 @@ pub fn exists(id: u32) -> bool {
 fn process(id: u32, proc: &Path) -> Option<Running> {
     let dir = proc.join(id.to_string());
     let link = |name: &str| Some(fs::read_link(dir.join(name)).ok()?.into_os_string().into_vec());
-    let program = link("exe").map(|exe| program(exe, &link("root").unwrap_or_default()));
+    let program = link("exe").map(program);
     let stat = fs::read(dir.join("stat")).ok()?;
-    Some(Running { id, parent: parent(&stat)?, program })
+    let of_host = mounts(&dir).is_some_and(|own| Some(own) == host_mounts())
+        && fs::read_to_string(dir.join("cgroup")).is_ok_and(|text| in_no_pod(&text));
+    Some(Running { id, parent: parent(&stat)?, program, of_host })
 }
 
-/// The path that the BPF programs give for what `/proc/PID/exe` names: without the mark of an unlinked file, and from
-/// the process's own root (which the link names from ours, where both are of one mount namespace).
-fn program(exe: Vec<u8>, root: &[u8]) -> Vec<u8> {
-    let mut path = exe.strip_suffix(b" (deleted)").map(<[u8]>::to_vec).unwrap_or(exe);
-    if root != b"/"
-        && let Some(inside) = path.strip_prefix(root)
-        && inside.starts_with(b"/")
-    {
-        path = inside.to_vec();
-    }
-    path
+/// Inode number of the host's mount namespace, if this process may read it.
+pub fn host_mounts() -> Option<u64> {
+    mounts(Path::new("/proc/1"))
+}
+
+/// Inode number of the mount namespace of a process, by its directory in /proc.
+fn mounts(process: &Path) -> Option<u64> {
+    Some(fs::metadata(process.join("ns/mnt")).ok()?.ino())
+}
+
+/// Whether `/proc/PID/cgroup` names no cgroup of a pod, in any hierarchy.
+fn in_no_pod(cgroups: &str) -> bool {
+    cgroups
+        .lines()
+        .all(|line| line.splitn(3, ':').nth(2).is_some_and(|path| cgroup::resolve(path) == CgroupOwner::Host))
+}
+
+/// The path that the BPF programs give for what `/proc/PID/exe` names: without the mark of an unlinked file.
+fn program(exe: Vec<u8>) -> Vec<u8> {
+    exe.strip_suffix(b" (deleted)").map(<[u8]>::to_vec).unwrap_or(exe)
 }
 
 /// The fourth field of `/proc/PID/stat`; the second one, the name in parentheses, may hold anything.
@@ -88,14 +103,21 @@ pub fn descendants(processes: &[Running], programs: &[Vec<u8>]) -> HashSet<u32> 
 
 #[cfg(test)]
 mod tests {
-    use super::{Running, descendants, parent, program};
+    use super::{Running, descendants, in_no_pod, parent, program};
 
     #[test]
-    fn program_is_what_the_process_sees() {
-        assert_eq!(program(b"/usr/bin/cat".to_vec(), b"/"), b"/usr/bin/cat");
-        assert_eq!(program(b"/srv/root/bin/sh".to_vec(), b"/srv/root"), b"/bin/sh");
-        assert_eq!(program(b"/srv/rooted/bin/sh".to_vec(), b"/srv/root"), b"/srv/rooted/bin/sh");
-        assert_eq!(program(b"/tmp/x (deleted)".to_vec(), b"/"), b"/tmp/x");
+    fn program_is_what_was_executed() {
+        assert_eq!(program(b"/usr/bin/cat".to_vec()), b"/usr/bin/cat");
+        assert_eq!(program(b"/tmp/x (deleted)".to_vec()), b"/tmp/x");
+    }
+
+    #[test]
+    fn pods_are_seen_in_any_hierarchy() {
+        let pod = "/kubepods/besteffort/pod11111111-2222-3333-4444-555555555555/abc";
+        assert!(in_no_pod("0::/system.slice/cron.service\n"));
+        assert!(!in_no_pod(&format!("0::{pod}\n")));
+        assert!(!in_no_pod(&format!("1:name=systemd:{pod}\n0::/\n")));
+        assert!(!in_no_pod("unreadable"));
     }
 
     #[test]
@@ -106,8 +128,12 @@ mod tests {
 
     #[test]
     fn descendants_of_descendants_are_followed() {
-        let process =
-            |id, parent, program: &str| Running { id, parent, program: Some(program.as_bytes().to_vec()) };
+        let process = |id, parent, program: &str| Running {
+            id,
+            parent,
+            program: Some(program.as_bytes().to_vec()),
+            of_host: true,
+        };
         let all =
             [process(1, 0, "/init"), process(2, 1, "/sh"), process(3, 2, "/cat"), process(4, 1, "/cat")];
         let mut found: Vec<u32> = descendants(&all, &[b"/sh".to_vec()]).into_iter().collect();

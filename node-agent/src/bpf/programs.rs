@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use aya::Ebpf;
 use gatewatch_abi::{
-    Binary, Process, SHARE_OF_HOST, binary_id,
+    Binary, HOST_PROGRAM, Process, SHARE_OF_HOST, binary_id, binary_ids,
     consts::{BINARY_PATH_BYTES, OVERFLOW},
 };
 
@@ -48,14 +48,22 @@ impl Programs {
         &self.paths
     }
 
-    /// Keeps the path of a program that runs already; its id.
-    pub(super) fn add(&mut self, path: &[u8], hash_key: u64) -> u64 {
-        self.insert(path, hash_key, SHARE_OF_HOST)
+    /// Keeps the path of a program that runs already; its id. `of_host`: the process is one of the host's.
+    pub(super) fn add(&mut self, path: &[u8], of_host: bool, hash_key: u64) -> u64 {
+        let id = binary_id(hash_key, path) | if of_host { HOST_PROGRAM } else { 0 };
+        self.insert(id, path, SHARE_OF_HOST);
+        id
     }
 
     /// Keeps the paths that policies name in a lane whose matcher is prepared: these have a name whoever runs them.
     pub(super) fn name<'a>(&mut self, lane: &Lane, paths: impl Iterator<Item = &'a Vec<u8>>, hash_key: u64) {
-        let ids = paths.map(|path| self.insert(path, hash_key, OVERFLOW)).collect();
+        let mut ids = BTreeSet::new();
+        for path in paths {
+            for id in binary_ids(hash_key, path) {
+                self.insert(id, path, OVERFLOW);
+                ids.insert(id);
+            }
+        }
         self.prepared.insert(lane.clone(), ids);
     }
 
@@ -72,7 +80,7 @@ impl Programs {
         self.prepared.clear();
     }
 
-    fn insert(&mut self, path: &[u8], hash_key: u64, owner: u64) -> u64 {
+    fn insert(&mut self, id: u64, path: &[u8], owner: u64) {
         let mut binary = Binary {
             owner,
             len: u32::try_from(path.len()).unwrap_or(u32::MAX),
@@ -81,10 +89,8 @@ impl Programs {
         };
         let kept = path.len().min(BINARY_PATH_BYTES);
         binary.path[..kept].copy_from_slice(&path[..kept]);
-        let id = binary_id(hash_key, path);
         // An error means that it is there already, or that the map is full, which shows there.
         let _ = self.paths.insert(id, binary, NOEXIST);
-        id
     }
 
     /// Removes what nothing has used since the last call, either. What is counted under such a program's id until then

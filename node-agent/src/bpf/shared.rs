@@ -4,7 +4,7 @@ use aya::{
     Ebpf,
     maps::{Array, MapData},
 };
-use gatewatch_abi::{CountKey, Hierarchy, Process, Sizes, binary_id, consts::GENERATIONS};
+use gatewatch_abi::{CountKey, Hierarchy, Process, Sizes, binary_ids, consts::GENERATIONS};
 
 use super::{
     LoadError,
@@ -80,7 +80,7 @@ impl Shared {
             let mut any = false;
             for process in processes::running_of(|id| self.processes.get(&id, 0).is_err()) {
                 let binary = match &process.program {
-                    Some(program) => self.programs.add(program, hash_key),
+                    Some(program) => self.programs.add(program, process.of_host, hash_key),
                     None => 0,
                 };
                 let value = Process { binary, task: 0, follow: 0 };
@@ -151,9 +151,12 @@ impl Shared {
         self.sets[bit] = set.to_vec();
         let mask = 1 << bit;
         for path in set {
-            let id = binary_id(hash_key, path);
-            let masks = self.follow.get(&id, 0).unwrap_or(0) | mask;
-            self.follow.insert(id, masks, 0).map_err(|source| LoadError::Map { map: "FOLLOW", source })?;
+            for id in binary_ids(hash_key, path) {
+                let masks = self.follow.get(&id, 0).unwrap_or(0) | mask;
+                self.follow
+                    .insert(id, masks, 0)
+                    .map_err(|source| LoadError::Map { map: "FOLLOW", source })?;
+            }
         }
         for id in processes::descendants(&processes::running(), set) {
             if let Ok(mut process) = self.processes.get(&id, 0) {

@@ -13,7 +13,7 @@ use super::{
     LoadError, Node,
     bpffs::Pins,
     loader::{Loader, With, set_flags},
-    objects,
+    objects, processes,
 };
 
 /// Program and tracepoint. Processes first: all other programs read their entries.
@@ -39,8 +39,12 @@ impl Tracker {
         sizes: Sizes,
         hash_key: u64,
     ) -> Result<Self, LoadError> {
-        let globals: &[(_, &[u8])] =
-            &[("LAYOUT", bytemuck::bytes_of(&node.layout)), ("HASH_KEY", &hash_key.to_ne_bytes())];
+        let host_mounts = processes::host_mounts().unwrap_or(0);
+        let globals: &[(_, &[u8])] = &[
+            ("LAYOUT", bytemuck::bytes_of(&node.layout)),
+            ("HASH_KEY", &hash_key.to_ne_bytes()),
+            ("HOST_MOUNTS", &host_mounts.to_ne_bytes()),
+        ];
         let entries = &[
             ("COUNTS", sizes.places),
             ("VALUES", sizes.places),

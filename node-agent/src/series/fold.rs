@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use foldhash::{HashMap, HashSet};
-use gatewatch_abi::consts::UNKNOWN;
+use gatewatch_abi::{HOST_PROGRAM, consts::UNKNOWN};
 
 use super::{
-    Count, Folded, Held, Hooks, OVERFLOW_BINARY, Series, Waiting,
+    Count, Folded, HOST_PREFIX, Held, Hooks, OVERFLOW_BINARY, Series, Waiting,
     entry::Key,
     label::binary_label,
     names::{Name, Names},
@@ -144,7 +144,14 @@ impl Series {
         let overflow = *overflow.get_or_insert_with(|| names.name(OVERFLOW_BINARY));
         let binary = match held.binary {
             UNKNOWN => names.name(""),
-            binary => self.binaries.get(&binary).copied().unwrap_or(overflow),
+            binary => match self.binaries.get(&binary) {
+                // The container runtime in the pod's cgroup, before it executes the container's program.
+                Some(name) if uid.is_some() && binary & HOST_PROGRAM != 0 => {
+                    let label = format!("{HOST_PREFIX}{}", names.text(*name).unwrap_or_default());
+                    names.name(&label)
+                }
+                name => name.copied().unwrap_or(overflow),
+            },
         };
         let mut key = Key { binary, hook, namespace, pod, policy, workload };
         // A pod's own overflow has room always: there is one for each hook.

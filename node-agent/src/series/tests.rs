@@ -32,10 +32,10 @@ pub(crate) fn hook(policy: &str, symbol: &str, scope: &Arc<Scope>) -> Hook {
     Hook { policy: policy.into(), namespace: None, point: Arc::new(point), scope: scope.clone() }
 }
 
-/// A count whose binary's id is made of its path.
+/// A count whose binary's id is made of its path. It is a program of a container, as far as ids say.
 pub(super) fn count(hook: u32, cgroup: u64, path: &'static str, value: u64) -> Count<'static> {
     let binary = path.bytes().fold(0, |id: u64, b| id.wrapping_mul(31).wrapping_add(b.into()));
-    Count { hook, cgroup, binary, path: path.as_bytes(), value }
+    Count { hook, cgroup, binary: binary << 2 | 1, path: path.as_bytes(), value }
 }
 
 /// A pod of the empire.
@@ -92,6 +92,26 @@ fn labels_are_exact() {
     assert_eq!(labels.hook, "kprobe:__x64_sys_execve");
     assert_eq!(labels.policy, "sudo-invocations");
     assert_eq!([labels.namespace, labels.pod, labels.workload], ["", "", ""]);
+}
+
+#[test]
+fn programs_of_the_host_have_a_prefix_in_pods() {
+    let mut node = Node::new([(1, hook("a", "f", &everything()))]);
+    node.known.apply_pod(pod_with(1, &[11]));
+    node.cgroup(71, 1, 11);
+    let by_host = |cgroup, value| {
+        let count = count(1, cgroup, "/usr/bin/crun", value);
+        Count { binary: count.binary | gatewatch_abi::HOST_PROGRAM, ..count }
+    };
+    node.fold(&[by_host(71, 1), by_host(HOST, 10), count(1, 71, "/usr/bin/crun", 100)]);
+    assert_eq!(
+        node.scrape(),
+        [
+            "a /usr/bin/crun // 10",
+            "a /usr/bin/crun test/p1/p1-workload 100",
+            "a host:/usr/bin/crun test/p1/p1-workload 1",
+        ]
+    );
 }
 
 #[test]

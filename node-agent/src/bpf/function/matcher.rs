@@ -52,7 +52,7 @@ impl Prepared {
             ("EXACT", size(tables.exact.len())),
             ("DIRECT", size(tables.direct.len())),
             ("BREAKS", size(tables.breaks.len())),
-            ("BINARY_ROWS", size(tables.binaries.len())),
+            ("BINARY_ROWS", size(2 * tables.binaries.len())),
             ("PREFIX", size(tables.prefixes.len())),
             ("POSTFIX", size(tables.postfixes.len())),
             ("ADDRESSES", size(tables.addresses.len())),

@@ -4,7 +4,7 @@ use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, LpmTrie, lpm_trie::Key},
 };
-use gatewatch_abi::{AddrKey, BitAction, ExactKey, Step, TextKey, binary_id, consts::TEXT_BYTES};
+use gatewatch_abi::{AddrKey, BitAction, ExactKey, Step, TextKey, binary_ids, consts::TEXT_BYTES};
 use gatewatch_policy::match_tables::Tables;
 
 use crate::bpf::{LoadError, objects};
@@ -91,7 +91,9 @@ pub(super) fn fill(ebpf: &mut Ebpf, tables: &Tables, hash_key: u64) -> Result<()
     }
     let mut binaries = hash::<u64, u32>(ebpf, "BINARY_ROWS")?;
     for (path, row) in &tables.binaries {
-        binaries.insert(binary_id(hash_key, path), row, 0).map_err(failed("BINARY_ROWS"))?;
+        for id in binary_ids(hash_key, path) {
+            binaries.insert(id, row, 0).map_err(failed("BINARY_ROWS"))?;
+        }
     }
     let mut steps = array::<Step>(ebpf, "PREFIX")?;
     // Unused entries are zeros, as the kernel created them.
