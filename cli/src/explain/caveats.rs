@@ -59,6 +59,24 @@ pub(super) fn caveats(policy: &Policy, scope: &Scope, somewhere_not: bool) -> Ve
                 .to_owned(),
         );
     }
+    if scope.pods.is_some() && calls.iter().any(|call| by_io_uring(call)) {
+        found.push(
+            "operations of io_uring that kernel threads do (before Linux 5.12): they are in no pod and have no program"
+                .to_owned(),
+        );
+    }
+    if calls.contains(&"tcp_connect") && !calls.contains(&"ip_send_skb") {
+        found.push("UDP, and so QUIC (HTTP/3)".to_owned());
+    }
+    if calls.iter().any(|call| matches!(*call, "tcp_connect" | "ip_send_skb" | "ip6_send_skb")) {
+        found.push("packets that a program builds itself (raw and packet sockets)".to_owned());
+    }
+    if calls.contains(&"security_path_truncate") && !calls.contains(&"security_file_truncate") {
+        found.push(
+            "truncation of an open file, and by opening it, since Linux 6.2 (`security_file_truncate`)"
+                .to_owned(),
+        );
+    }
     let selectors = || hooks(policy).flat_map(|hook| hook.selectors.iter().map(move |s| (hook, s)));
     for (hook, selector) in selectors() {
         filters(hook, selector, &calls, &mut found);
@@ -72,6 +90,14 @@ pub(super) fn caveats(policy: &Policy, scope: &Scope, somewhere_not: bool) -> Ve
     let mut seen = std::collections::BTreeSet::new();
     found.retain(|caveat| seen.insert(caveat.clone()));
     found
+}
+
+/// Whether `io_uring` comes to a function without a system call of its own.
+fn by_io_uring(call: &str) -> bool {
+    ["security_file_", "security_path_", "security_inode_", "security_socket_", "vfs_"]
+        .iter()
+        .any(|prefix| call.starts_with(prefix))
+        || matches!(call, "tcp_connect" | "ip_send_skb" | "ip6_send_skb")
 }
 
 fn scope_caveats(scope: &Scope, found: &mut Vec<String>) {

@@ -34,9 +34,11 @@ pub(crate) fn explain(checked: &Checked, indexed: &IndexedPolicy, file: &str, ke
     let _ =
         writeln!(text, "Events counted in tetragon_policy_events_total{{policy=\"{}\"}}:", indexed.id.name);
     for (number, (origin, hook)) in (1..).zip(hooks_with_origins(policy)) {
+        let on = |run: &'_ Run<'_>| run.plan.hooks.iter().any(|hook| hook.origin == origin);
         let plans: Vec<&HookPlan> = runs
-            .first()
             .iter()
+            .find(|run| on(run))
+            .into_iter()
             .flat_map(|run| &run.plan.hooks)
             .filter(|hook| hook.origin == origin)
             .collect();
@@ -52,6 +54,10 @@ pub(crate) fn explain(checked: &Checked, indexed: &IndexedPolicy, file: &str, ke
         });
         let function = function.as_ref();
         text.push_str(&counted(number, hook, &target(hook, function), function, policy.monitors()));
+        let without: Vec<&str> = runs.iter().filter(|run| !on(run)).map(|run| run.kernel).collect();
+        if !without.is_empty() && !plans.is_empty() {
+            let _ = writeln!(text, "     (not on {}: no such function)", listed(&without));
+        }
     }
     let _ = writeln!(text, "\nApplies to:\n  {}", scope_summary(&indexed.scope));
     text.push_str("\nRuns on kernels:\n");

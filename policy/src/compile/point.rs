@@ -86,10 +86,15 @@ impl Compiler<'_> {
     fn missing(&mut self, hook: &Hook, call: &str, symbol: &str, path: &FieldPath) {
         let kernel = self.environment.kernel;
         let nearest = self.nearest(symbol, 3);
+        let effect = if hook.ignore_failure {
+            "the policy runs without this hook there"
+        } else {
+            "this hook would never fire"
+        };
         let mut diagnostic = Diagnostic::new(
             &codes::UNKNOWN_FUNCTION,
             path.field("call"),
-            format!("the kernel {} has no function `{symbol}`; this hook would never fire", kernel.release),
+            format!("the kernel {} has no function `{symbol}`; {effect}", kernel.release),
         );
         if let Some(found) = placeholder::find(call) {
             diagnostic = diagnostic.help(placeholder::help(found));
@@ -112,7 +117,8 @@ impl Compiler<'_> {
             }
         }
         if hook.ignore_failure {
-            diagnostic = diagnostic.severity(Severity::Warning);
+            // The policy says itself that some kernels lack the function.
+            diagnostic = diagnostic.severity(Severity::Note);
         }
         self.report(diagnostic);
     }

@@ -89,9 +89,31 @@ fn names_become_symbols() {
     assert!(on("6.12", truncate).0.is_some());
     let optional =
         format!("{truncate}\n    ignore: {{callNotFound: true}}\n  - call: tcp_connect\n    syscall: false");
-    let hooks = on("5.10", &optional).0.unwrap().hooks;
+    let (plan, diagnostics) = on("5.10", &optional);
+    assert!(
+        diagnostics.iter().all(|d| d.code.id == "GW201" && d.severity == Severity::Note),
+        "{diagnostics:?}"
+    );
+    let hooks = plan.unwrap().hooks;
     let [hook] = hooks.as_slice() else { panic!("{hooks:?}") };
     assert_eq!(hook.origin.to_string(), "spec.kprobes[1]");
+}
+
+#[test]
+fn entries_of_directories_and_packets_are_read() {
+    let entry = filter("security_path_mkdir", "dentry", "Prefix", "[/etc/]").replace("index: 0", "index: 1");
+    assert_eq!(test_of(&entry).0, Field::Dentry(1));
+    let packet = |operator, values| filter("ip6_send_skb", "skb", operator, values);
+    assert_eq!(test_of(&packet("NotDAddr", "[\"::1\"]")).0, Field::PacketDestination(0));
+    assert_eq!(test_of(&packet("SAddr", "[10.0.0.0/8]")).0, Field::PacketSource(0));
+    assert_eq!(test_of(&packet("Protocol", "[IPPROTO_UDP]")).0, Field::PacketProtocol(0));
+    assert_eq!(test_of(&packet("Family", "[AF_INET6]")).0, Field::PacketFamily(0));
+    // These have no value yet: a policy that asks for one must not count everything.
+    for (operator, values) in [("DPort", "[\"443\"]"), ("State", "[TCP_SYN_SENT]")] {
+        let (plan, diagnostics) = on("6.12", &packet(operator, values));
+        assert!(plan.is_none() && !diagnostics.is_empty(), "{operator}: {diagnostics:?}");
+    }
+    assert!(on("6.12", &entry.replace("Prefix", "FileType").replace("/etc/", "dir")).0.is_none());
 }
 
 #[test]

@@ -99,6 +99,8 @@ const ROWS: &[Row] = &[
     Row { names: &["telnet"], resolved: &[("Debian", &["/usr/bin/inetutils-telnet"]), ALPINE] },
     Row { names: &["pkill"], resolved: &[("Debian and Ubuntu", &["/usr/bin/pgrep"]), ALPINE] },
     Row { names: &["ash"], resolved: &[ALPINE] },
+    // The only applets with the setuid bit are in a program of their own (busybox-suid).
+    Row { names: &["su"], resolved: &[("Alpine", &["/bin/bbsuid"])] },
 ];
 
 /// Programs of their own on most distributions, and applets of busybox on Alpine. In the order of the alphabet.
@@ -175,7 +177,6 @@ const APPLETS: &[&str] = &[
     "sort",
     "stat",
     "strings",
-    "su",
     "tail",
     "tar",
     "tee",
