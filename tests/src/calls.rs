@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io,
     net::{IpAddr, SocketAddr, TcpStream},
-    os::unix::fs::FileExt as _,
+    os::{fd::AsRawFd as _, unix::fs::FileExt as _},
     path::Path,
     time::Duration,
 };
@@ -129,4 +129,57 @@ pub fn connect(address: IpAddr, port: u16) {
 /// `chdir` to a path that may not exist: one `sys_chdir`.
 pub fn chdir(path: &Path) -> io::Result<()> {
     Ok(rustix::process::chdir(path)?)
+}
+
+/// Maps a file so that others see what is written, and writes to it.
+#[allow(unsafe_code, reason = "the memory is unmapped before anything else knows of it")]
+pub fn map_shared(path: &Path) {
+    let file = File::options().read(true).write(true).open(path).expect("a file");
+    // SAFETY: the kernel chooses where; the file has a byte there.
+    unsafe {
+        let (read, write) = (libc::PROT_READ, libc::PROT_WRITE);
+        let at = libc::mmap(std::ptr::null_mut(), 1, read | write, libc::MAP_SHARED, file.as_raw_fd(), 0);
+        assert_ne!(at, libc::MAP_FAILED, "mmap: {}", io::Error::last_os_error());
+        at.cast::<u8>().write_volatile(b'y');
+        libc::munmap(at, 1);
+    }
+}
+
+/// `capset` as a 32-bit program calls it: all sets of this process are emptied.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "no library enters the kernel by its 32-bit entry")]
+pub fn capset_by_32_bits() {
+    /// `__NR_capset`, `arch/x86/entry/syscalls/syscall_32.tbl`.
+    const CAPSET: i64 = 185;
+    /// `_LINUX_CAPABILITY_VERSION_3`, include/uapi/linux/capability.h.
+    const VERSION: u32 = 0x2008_0522;
+    // SAFETY: the kernel chooses where, below 4 GiB; the structures are smaller than a page.
+    unsafe {
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT);
+        let at = libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0);
+        assert_ne!(at, libc::MAP_FAILED, "mmap: {}", io::Error::last_os_error());
+        at.cast::<u32>().write_volatile(VERSION);
+        let mut result = CAPSET;
+        // rbx is the compiler's own.
+        std::arch::asm!(
+            "xchg {header}, rbx", "int 0x80", "xchg {header}, rbx",
+            header = inout(reg) at.addr() => _,
+            inout("rax") result,
+            in("rcx") at.addr() + 8,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+        assert_eq!(result, 0, "capset");
+    }
+}
+
+/// `finit_module` of a file of which it says that it is compressed. It is not.
+#[allow(unsafe_code, reason = "no maintained crate has this call")]
+pub fn read_compressed_module(path: &Path) {
+    /// `MODULE_INIT_COMPRESSED_FILE`, include/uapi/linux/module.h.
+    const COMPRESSED: libc::c_int = 4;
+    let file = File::open(path).expect("a file");
+    // SAFETY: the string lives until the call returns.
+    let result = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), c"".as_ptr(), COMPRESSED) };
+    assert_eq!(result, -1, "a module that is not compressed");
 }

@@ -69,6 +69,8 @@ pub const ALL: &[Test] = &[
     every("agreement::integers", agreement::integers, STRUCTURES),
     every("agreement::one_selector", agreement::one_selector, STRUCTURES),
     every("agreement::paths", agreement::paths, STRUCTURES),
+    every("agreement::dentries", agreement::dentries, STRUCTURES),
+    every("agreement::packets", agreement::packets, STRUCTURES),
     every("agreement::strings_and_results", agreement::strings_and_results, ATTACHMENT),
     every("agreement::sockets", agreement::sockets, STRUCTURES),
     every("agreement::many_policies", agreement::many_policies, ATTACHMENT),
@@ -136,6 +138,13 @@ pub const ALL: &[Test] = &[
     complete("scrapes::while_policies_change", scrapes::while_policies_change),
     every("shipped::host_policies", shipped::host_policies, FUNCTIONS),
     every("shipped::application_policies", shipped::application_policies, FUNCTIONS),
+    every("shipped::evasions::truncation", shipped::evasions::truncation, FUNCTIONS),
+    every("shipped::evasions::sources", shipped::evasions::sources, STRUCTURES),
+    complete("shipped::evasions::mapping", shipped::evasions::mapping),
+    every("shipped::evasions::another_root", shipped::evasions::another_root, STRUCTURES),
+    every("shipped::evasions::datagram", shipped::evasions::datagram, STRUCTURES),
+    every("shipped::runtime::set_up", shipped::runtime::set_up, STRUCTURES),
+    every("shipped::evasions::host", shipped::evasions::host, FUNCTIONS),
     complete("shipped::late_pods", shipped::late_pods),
     complete("realtime::whenever_a_map_is_touched", realtime::whenever_a_map_is_touched),
     complete("updates::without_a_gap", updates::without_a_gap),
@@ -169,6 +178,14 @@ pub fn helper() -> Option<ExitCode> {
         }
         [_, CALLS, "wait", file, processes] => {
             hostile::pods::wait_for(Path::new(file), processes.parse().expect("a number"));
+            Some(ExitCode::SUCCESS)
+        }
+        [_, CALLS, "evade", words @ ..] => {
+            shipped::evasions::make(words);
+            Some(ExitCode::SUCCESS)
+        }
+        [_, CALLS, "runtime", words @ ..] => {
+            shipped::runtime::make(words);
             Some(ExitCode::SUCCESS)
         }
         [_, CALLS, "mix", words @ ..] => {

@@ -73,7 +73,7 @@ const REASONS: &[(&str, &str, &str)] = &[
         "sudo changes between the caller's groups and root's while it checks",
     ),
     (
-        "kprobe:__x64_sys_capset",
+        "kprobe:security_capset",
         "/usr/bin/setpriv",
         "setpriv writes its capabilities before and after the change",
     ),

@@ -22,7 +22,11 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 
-pub(super) use self::{file_types::file_types, paths::paths, sockets::sockets};
+pub(super) use self::{
+    file_types::file_types,
+    paths::{dentries, paths},
+    sockets::{packets, sockets},
+};
 use super::this;
 use crate::{
     calls,

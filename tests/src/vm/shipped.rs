@@ -1,5 +1,8 @@
 //! The shipped policies: each loads on this kernel and counts what it should.
 
+pub(super) mod evasions;
+pub(super) mod runtime;
+
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -7,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use super::this;
+use super::{CALLS, this};
 use crate::{
     agent::{Agent, sum},
     pod::{self, Container},
@@ -130,7 +133,7 @@ pub(super) fn late_pods() {
     let program = this.display().to_string();
     for (uid, id) in [(UID, ID), (OTHER_UID, OTHER_ID)] {
         let container = Container::create(uid, id).expect("a cgroup");
-        let output = container.run(&this, &[&program, super::CALLS, "setgid", "500"]).expect("it runs");
+        let output = container.run(&this, &[&program, CALLS, "setgid", "500"]).expect("it runs");
         assert!(output.status.success(), "{output:?}");
         container.remove().expect("the cgroup is removed");
     }

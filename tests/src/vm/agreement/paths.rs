@@ -83,6 +83,52 @@ pub(in crate::vm) fn paths() {
     });
 }
 
+/// Paths of directory entries, in the mount of the directory beside them.
+pub(in crate::vm) fn dentries() {
+    const ENTRY: Field = Field::Dentry(1);
+    let folder = tempfile::tempdir_in("/tmp").expect("a folder");
+    let mounted = folder.path().join("mounted");
+    fs::create_dir(&mounted).expect("a folder");
+    let status = std::process::Command::new("mount").args(["-t", "tmpfs", "none"]).arg(&mounted).status();
+    assert!(status.expect("mount runs").success());
+    let names: Vec<PathBuf> =
+        ["mounted/a", "mounted/ab", "b", "bc"].map(|name| folder.path().join(name)).to_vec();
+    let known: Vec<Vec<u8>> = names.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
+    let root = folder.path().as_os_str().as_bytes().to_vec();
+    let least = root.len();
+    let prefix = (proptest::sample::select(known.clone()), 0.0_f64..1.0)
+        .prop_map(move |(path, share)| path[..least + share_of(path.len() - least, share)].to_vec());
+    let values = prop_oneof![
+        proptest::collection::vec(prefix, 1..4).prop_map(|values| (TextOp::Prefix, values)),
+        proptest::collection::vec(proptest::sample::select(known), 1..4)
+            .prop_map(|values| (TextOp::Equal, values)),
+    ];
+    let filter = (any::<bool>(), values).prop_map(|(negated, (op, values))| Filter {
+        field: ENTRY,
+        test: Test::Text { negated, op, values, follow_children: false },
+    });
+    let inside = Filter {
+        field: ENTRY,
+        test: Test::Text { negated: false, op: TextOp::Prefix, values: vec![root], follow_children: false },
+    };
+    let hooks = hook("security_path_mkdir", false, false, filter).prop_map(move |mut hook| {
+        hook.selectors.iter_mut().for_each(|selector| selector.filters.push(inside.clone()));
+        hook
+    });
+    agree("dentry", hooks, POLICIES, |runner| {
+        (0..60)
+            .map(|_| {
+                let path = draw(runner, &proptest::sample::select(names.clone()));
+                fs::create_dir(&path).expect("a folder");
+                fs::remove_dir(&path).expect("removed");
+                Made::of([(ENTRY, Value::Text(path.as_os_str().as_bytes().to_vec()))])
+            })
+            .collect()
+    });
+    let status = std::process::Command::new("umount").arg(&mounted).status();
+    assert!(status.expect("umount runs").success());
+}
+
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
