@@ -82,7 +82,7 @@ pub(super) fn host_policies() {
 /// Files and connections of the pod that is selected, and none of the one that isn't.
 pub(super) fn application_policies() {
     let agent = started();
-    shell("ip address add 198.51.100.7/32 dev lo; ip -6 address add 2001:db8::7/128 dev lo nodad");
+    shell("ip address replace 198.51.100.7/32 dev lo; ip -6 address replace 2001:db8::7/128 dev lo nodad");
     for (uid, id) in [(UID, ID), (OTHER_UID, OTHER_ID)] {
         let container = Container::create(uid, id).expect("a cgroup");
         for line in ["touch /etc/made-by-touch", "rm /etc/made-by-touch", "cat /etc/shadow"] {

@@ -153,7 +153,7 @@ pub(in crate::vm) fn another_root() {
 /// Datagrams, as QUIC sends them.
 pub(in crate::vm) fn datagram() {
     let (agent, container) = pod();
-    shell("ip address add 198.51.100.7/32 dev lo; ip -6 address add 2001:db8::7/128 dev lo nodad");
+    shell("ip address replace 198.51.100.7/32 dev lo; ip -6 address replace 2001:db8::7/128 dev lo nodad");
     evade(&container, &["datagrams", "127.0.0.1", "198.51.100.7", "2001:db8::7"]);
     let this = this().display().to_string();
     assert_eq!(count(&agent, NETWORK, &this, &["ip_send_skb"]), 3, "{}", agent.metrics());
