@@ -29,5 +29,9 @@ pub fn by_address(address: u64) -> Option<u32> {
 /// The number that a hook is counted under at a point. `None`: the agent has not named this point.
 #[inline(always)]
 pub fn number(hook: u32, point: u32) -> Option<u32> {
-    if frozen!(CONFIG.points) == POINTS_ONE { Some(hook) } else { DIRECT.get(hook.wrapping_add(point)).copied() }
+    if frozen!(CONFIG.points) == POINTS_ONE {
+        Some(hook)
+    } else {
+        DIRECT.get(hook.wrapping_add(point)).copied()
+    }
 }
