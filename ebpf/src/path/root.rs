@@ -82,18 +82,18 @@ unsafe fn judge_root(scratch: *mut Scratch) {
 }
 
 /// What a `struct mount` says.
-pub struct Mount {
+struct Mount {
     /// The `struct mount` that it is on; itself if there is none.
-    pub parent: u64,
+    parent: u64,
     /// The directory that it is on.
-    pub mountpoint: u64,
+    mountpoint: u64,
     /// Its own root.
-    pub root: u64,
+    root: u64,
 }
 
 impl Mount {
     #[inline(always)]
-    pub fn read(mount: u64) -> Self {
+    fn read(mount: u64) -> Self {
         // They are neighbours on all kernels that were seen (fs/mount.h, `struct mount`, whose `struct vfsmount` begins with
         // the root): then one call reads all of them.
         let neighbours = frozen!(LAYOUT.mount_mountpoint) == frozen!(LAYOUT.mount_parent) + 8
