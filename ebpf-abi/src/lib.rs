@@ -268,7 +268,7 @@ pub mod consts {
 
 /// Numbers the meaning of everything that outlives an agent in pinned maps, what the agents themselves write there
 /// included. Shapes of maps needn't be numbered: a hash over them stands beside this in the folder's name.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// Earlier numbers under which the maps mean the same, so that an agent continues with what these have left.
 pub const CONTINUED: [u32; 0] = [];

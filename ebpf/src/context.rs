@@ -11,6 +11,8 @@ use crate::{arch::regs, frozen, globals::CONFIG, memory, points};
 pub trait Context: Copy {
     /// Whether the verifier knows the types of arguments.
     const TYPED: bool;
+    /// Whether a program can be attached to several hook points. Where it can't, nothing is paid for asking.
+    const SEVERAL: bool;
     /// Argument `index` of the function, as its register holds it.
     fn arg(self, index: u32) -> u64;
     /// The function's result. `params` is the number of its parameters.
@@ -58,6 +60,7 @@ pub struct Registers(pub *mut c_void);
 
 impl Context for Registers {
     const TYPED: bool = false;
+    const SEVERAL: bool = true;
 
     #[inline(always)]
     fn arg(self, index: u32) -> u64 {
@@ -93,6 +96,7 @@ pub struct Arguments(pub *mut c_void);
 
 impl Context for Arguments {
     const TYPED: bool = true;
+    const SEVERAL: bool = false;
 
     #[inline(always)]
     fn arg(self, index: u32) -> u64 {

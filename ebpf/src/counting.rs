@@ -10,6 +10,7 @@ use gatewatch_abi::{
 };
 
 use crate::{
+    context::Context,
     frozen,
     globals::CONFIG,
     points,
@@ -28,7 +29,7 @@ static ACTIONS: Array<BitAction> = Array::with_max_entries(64, 0);
 ///
 /// `task` is a map's value, or on the stack.
 #[inline(never)]
-unsafe fn count<const APART: bool>(mut bits: u64, first: u32, task: *mut Task) {
+unsafe fn count<C: Context, const APART: bool>(mut bits: u64, first: u32, task: *mut Task) {
     // No more turns than there are bits: the verifier goes through all.
     for turn in 0..64 {
         if turn >= frozen!(CONFIG.bits) || bits == 0 {
@@ -40,7 +41,7 @@ unsafe fn count<const APART: bool>(mut bits: u64, first: u32, task: *mut Task) {
         bits &= !action.siblings;
         if action.flags & ACTION_COUNT != 0 {
             // SAFETY: the caller's promise.
-            let Some(hook) = (unsafe { number_at(action.hook, task) }) else { continue };
+            let Some(hook) = (unsafe { number_at::<C>(action.hook, task) }) else { continue };
             if APART {
                 // SAFETY: the caller's promise.
                 let (cgroup, binary) = unsafe { ((*task).cgroup, (*task).binary) };
@@ -62,7 +63,7 @@ unsafe fn count<const APART: bool>(mut bits: u64, first: u32, task: *mut Task) {
 ///
 /// `task` is a map's value, or on the stack.
 #[inline(always)]
-pub unsafe fn count_word<const APART: bool>(bits: u64, first: u32, task: *mut Task) {
+pub unsafe fn count_word<C: Context, const APART: bool>(bits: u64, first: u32, task: *mut Task) {
     let (hook, flags) = if frozen!(CONFIG.bits) == 1 {
         (frozen!(CONFIG.only.hook), frozen!(CONFIG.only.flags))
     } else if bits.is_power_of_two() {
@@ -70,12 +71,12 @@ pub unsafe fn count_word<const APART: bool>(bits: u64, first: u32, task: *mut Ta
         (action.hook, action.flags)
     } else {
         // SAFETY: the caller's promise.
-        return unsafe { count::<APART>(bits, first, task) };
+        return unsafe { count::<C, APART>(bits, first, task) };
     };
     if flags & ACTION_COUNT != 0 {
         // SAFETY: the caller's promise.
         unsafe {
-            if let Some(hook) = number_at(hook, task) {
+            if let Some(hook) = number_at::<C>(hook, task) {
                 increment(task, hook);
             }
         }
@@ -88,8 +89,8 @@ pub unsafe fn count_word<const APART: bool>(bits: u64, first: u32, task: *mut Ta
 ///
 /// `task` is a map's value, or on the stack.
 #[inline(always)]
-unsafe fn number_at(hook: u32, task: *mut Task) -> Option<u32> {
-    if frozen!(CONFIG.points) == POINTS_ONE {
+unsafe fn number_at<C: Context>(hook: u32, task: *mut Task) -> Option<u32> {
+    if !C::SEVERAL || frozen!(CONFIG.points) == POINTS_ONE {
         return Some(hook);
     }
     // SAFETY: the caller's promise.

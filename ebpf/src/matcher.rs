@@ -59,7 +59,7 @@ pub fn event<C: Context, R: Rows, S: Shaped>(ctx: C) {
     let mut own = MaybeUninit::<Task>::uninit();
     let Some(point) = ctx.point() else { return note(STAT_LOST) };
     let Some(task) = task::current(own.as_mut_ptr(), point) else { return };
-    if frozen!(CONFIG.points) != POINTS_ONE {
+    if C::SEVERAL && frozen!(CONFIG.points) != POINTS_ONE {
         // SAFETY: `task` is a map's value or on the stack.
         unsafe { core::ptr::write_volatile(&raw mut (*task).point, point) }
     }
@@ -83,10 +83,10 @@ pub fn event<C: Context, R: Rows, S: Shaped>(ctx: C) {
     let strings_are_wanted = S::SHAPE.texts > 0 && frozen!(CONFIG.texts[0].source) != TEXT_NONE;
     if !addresses_are_wanted && !strings_are_wanted {
         // SAFETY: as above.
-        unsafe { rows.count::<false>(task) }
+        unsafe { rows.count::<C, false>(task) }
     } else if rows.any() && addresses::<C, R, S>(ctx, rows) && strings::<C, R, S>(ctx, binary, rows) {
         // SAFETY: as above.
-        unsafe { rows.count::<true>(task) }
+        unsafe { rows.count::<C, true>(task) }
     }
 }
 

@@ -51,8 +51,12 @@ pub struct Scratch {
     pub dentry: u64,
     /// The process's root: its mount.
     pub root_mount: u64,
-    /// The process's root: its directory entry.
+    /// The directory entry at which a path begins; 0: at the topmost mount.
     pub root_dentry: u64,
+    /// The last root that was found to be the one of a mount namespace: its mount.
+    pub own_mount: u64,
+    /// The same: its directory entry.
+    pub own_dentry: u64,
     /// How many bytes of the path are known: its next name comes behind them.
     pub known: u64,
     /// How many bytes of the string have been looked up.

@@ -16,8 +16,7 @@ pub unsafe fn field(base: *const u8, offset: u32) -> *const u8 {
     unsafe { base.add(offset as usize).cast::<*const u8>().read_volatile() }
 }
 
-/// Finds the process's root, and begins with an empty path. The walk ends at the root; a root that the process has chosen
-/// (chroot) is none.
+/// Finds the process's root, and begins with an empty path.
 ///
 /// # Safety
 ///
@@ -28,11 +27,7 @@ pub unsafe fn begin(scratch: *mut Scratch) {
     unsafe {
         let fs: u64 = memory::read(bpf_get_current_task() + offset!(task_fs));
         let root = fs + offset!(fs_root);
-        (*scratch).root_mount = memory::read(root + offset!(path_mnt));
-        (*scratch).root_dentry = memory::read(root + offset!(path_dentry));
-        judge_root(scratch);
-        core::ptr::write_volatile(&raw mut (*scratch).count, 0);
-        core::ptr::write_volatile(&raw mut (*scratch).done, 0);
+        begin_at(scratch, memory::read(root + offset!(path_mnt)), memory::read(root + offset!(path_dentry)));
     }
 }
 
@@ -47,38 +42,52 @@ pub unsafe fn begin_typed(scratch: *mut Scratch) {
     unsafe {
         let task = bpf_get_current_task_btf() as *const u8;
         let root = field(task, frozen!(LAYOUT.task_fs)).add(frozen!(LAYOUT.fs_root) as usize);
-        (*scratch).root_mount = field(root, frozen!(LAYOUT.path_mnt)) as u64;
-        (*scratch).root_dentry = field(root, frozen!(LAYOUT.path_dentry)) as u64;
-        judge_root(scratch);
-        core::ptr::write_volatile(&raw mut (*scratch).count, 0);
-        core::ptr::write_volatile(&raw mut (*scratch).done, 0);
+        let mount = field(root, frozen!(LAYOUT.path_mnt)) as u64;
+        let dentry = field(root, frozen!(LAYOUT.path_dentry)) as u64;
+        begin_at(scratch, mount, dentry);
     }
 }
 
-/// Forgets the dentry of a root that isn't the one of the process's mount namespace: paths would begin at a directory that
-/// the process has chosen by chroot. The walk then ends at the topmost mount.
+/// Begins with an empty path. The walk ends at the process's root, if that is the one of its mount namespace. A directory
+/// that the process has chosen (chroot) is none: the walk then ends at the topmost mount.
 ///
-/// The namespace's root is the topmost mount, or the one on top of its root: a namespace has `rootfs` below all others
-/// (`init_mount_tree`, fs/namespace.c), and `pivot_root` puts the new root where the old one was.
+/// A judgement costs two reads, and almost all processes on a CPU have the same few roots, so the last root that passed is
+/// remembered. A mount that passed once and has been moved since (`pivot_root`, then chroot to the old root) is still taken
+/// for a root: its paths stay what they were.
 ///
 /// # Safety
 ///
 /// `scratch` is a map's value.
 #[inline(always)]
-unsafe fn judge_root(scratch: *mut Scratch) {
+unsafe fn begin_at(scratch: *mut Scratch, mount: u64, dentry: u64) {
     // SAFETY: the caller's promise.
     unsafe {
-        let this = core::ptr::read_volatile(&raw const (*scratch).root_mount) - offset!(mount_mnt);
-        let mount = Mount::read(this);
-        let mut own = mount.root == core::ptr::read_volatile(&raw const (*scratch).root_dentry);
-        if own && mount.parent != this {
-            let above = Mount::read(mount.parent);
-            own = above.parent == mount.parent && above.root == mount.mountpoint;
+        (*scratch).root_mount = mount;
+        (*scratch).root_dentry = dentry;
+        if mount != (*scratch).own_mount || dentry != (*scratch).own_dentry {
+            if is_own(mount - offset!(mount_mnt), dentry) {
+                (*scratch).own_mount = mount;
+                (*scratch).own_dentry = dentry;
+            } else {
+                core::ptr::write_volatile(&raw mut (*scratch).root_dentry, 0);
+            }
         }
-        if !own {
-            core::ptr::write_volatile(&raw mut (*scratch).root_dentry, 0);
-        }
+        core::ptr::write_volatile(&raw mut (*scratch).count, 0);
+        core::ptr::write_volatile(&raw mut (*scratch).done, 0);
     }
+}
+
+/// Whether a directory in a `struct mount` is the root of the mount's namespace: the root of the topmost mount, or of the one
+/// on top of that root. A namespace has `rootfs` below all other mounts (`init_mount_tree`, fs/namespace.c), and
+/// `pivot_root` puts the new root where the old one was.
+#[inline(always)]
+fn is_own(this: u64, dentry: u64) -> bool {
+    let mount = Mount::read(this);
+    if mount.root != dentry || mount.parent == this {
+        return mount.root == dentry;
+    }
+    let above = Mount::read(mount.parent);
+    above.parent == mount.parent && above.root == mount.mountpoint
 }
 
 /// What a `struct mount` says.

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 use gatewatch_abi::{Task, consts::NO_ROW, row_number};
 
 use super::{PAIRS, Rows, masked, word};
-use crate::counting::count_word;
+use crate::{context::Context, counting::count_word};
 
 /// Up to 64 selectors for each of one word or two, which stay in registers.
 pub struct Narrow<const WORDS: usize>([u64; WORDS]);
@@ -77,11 +77,11 @@ impl<const WORDS: usize> Rows for Narrow<WORDS> {
     }
 
     #[inline(always)]
-    unsafe fn count<const ALL: bool>(&self, task: *mut Task) {
+    unsafe fn count<C: Context, const ALL: bool>(&self, task: *mut Task) {
         for w in 0..WORDS {
             if WORDS == 1 || self.0[w] != 0 {
                 // SAFETY: the caller's promise.
-                unsafe { count_word::<false>(self.0[w], w as u32 * 64, task) }
+                unsafe { count_word::<C, false>(self.0[w], w as u32 * 64, task) }
             }
         }
     }

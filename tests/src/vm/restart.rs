@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use aya::maps::{HashMap, Map, MapData, Queue};
-use gatewatch_abi::{CountKey, CountPlace, SHARE_OF_HOST};
+use gatewatch_abi::{CountKey, CountPlace, SHARE_OF_HOST, VERSION};
 
 use super::{CALLS, Callers, SETUID, policy, this};
 use crate::{
@@ -172,7 +172,8 @@ pub(super) fn after_an_upgrade() {
     };
     let now = folder();
     let name = now.file_name().expect("a name").to_string_lossy().into_owned();
-    let earlier = now.with_file_name(name.replacen("v6-", "v5-", 1));
+    let earlier =
+        now.with_file_name(name.replacen(&format!("v{VERSION}-"), &format!("v{}-", VERSION - 1), 1));
     assert_ne!(earlier, now);
     fs::rename(&now, &earlier).expect("renamed");
     calls::setuid_root(50);
