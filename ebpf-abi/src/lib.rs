@@ -22,7 +22,9 @@ mod task;
 pub use config::{AddrSlot, FollowSlot, IntSlot, MatcherConfig, TextSlot, is_path};
 pub use hash::{HOST_PROGRAM, binary_id, binary_ids, mix, named};
 pub use layout::Layout;
-pub use maps::{AddrKey, Binary, BitAction, CountKey, CountPlace, ExactKey, Process, Step, Task, TextKey};
+pub use maps::{
+    AddrKey, Binary, BitAction, CountKey, CountPlace, ExactKey, Process, Running, Step, Task, TextKey,
+};
 pub use row::{row_first, row_last, row_name, row_number};
 pub use shape::Shape;
 pub use shares::{

@@ -36,11 +36,23 @@ pub struct CountPlace {
 pub struct Process {
     /// [`binary_id`](crate::binary_id) of its program.
     pub binary: u64,
-    /// Address of its `task_struct`: tells a process from an earlier one of the same id. 0 for processes that
-    /// the agent found in /proc.
+    /// Address of its `task_struct`: tells a process from an earlier one of the same id.
     pub task: u64,
     /// The `followChildren` sets that it or an ancestor belongs to, a bit each.
     pub follow: u64,
+}
+
+/// What `track_running` reports of a process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Running {
+    /// [`binary_id`](crate::binary_id) of its program, 0 where it has none.
+    pub binary: u64,
+    /// Its id in the initial pid namespace.
+    pub id: u32,
+    /// Its parent's.
+    pub parent: u32,
 }
 
 /// What a matcher remembers of a task between two of its events on one CPU: a value of `TASKS`. It holds as long as

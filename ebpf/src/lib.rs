@@ -20,6 +20,7 @@ pub mod memory;
 pub mod object;
 pub mod path;
 pub mod points;
+pub mod program;
 pub mod rows;
 pub mod scratch;
 pub mod shape;

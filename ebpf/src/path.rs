@@ -3,7 +3,7 @@
 
 mod root;
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{bpf_get_current_task, generated::bpf_probe_read_kernel};
 use gatewatch_abi::consts::STAT_PATHS_CUT;
 
 use self::root::{begin, begin_typed, field};
@@ -30,29 +30,30 @@ const CUT: u32 = 2;
 /// Components that are followed by typed pointers; a deeper path is read without.
 const TYPED_DEPTH: u64 = 16;
 
-/// Gathers the names of the path of the `struct path` at `path`, from the root of the calling process's mount namespace on.
-/// They are still to be copied. False: there is no path, or it is too deep.
-///
-/// The state of the loop is in the buffer and is read back volatile. With the state in registers the verifier
-/// would follow every combination of values through all turns of the loop, and refuse the program.
-#[inline(always)]
-pub fn walk(path: u64, buffer: Buffer) -> bool {
-    walk_from(place(path), buffer)
-}
-
 /// The place that a `struct path` names.
 #[inline(always)]
 pub fn place(path: u64) -> Place {
     Place { mount: memory::read(path + offset!(path_mnt)), dentry: memory::read(path + offset!(path_dentry)) }
 }
 
-/// [`walk`], from a place.
+/// Gathers the names of the path that ends at a place, from the root of the calling process's mount namespace on. They are
+/// still to be copied. False: there is no path, or it is too deep.
 #[inline(always)]
 pub fn walk_from(place: Place, buffer: Buffer) -> bool {
+    // SAFETY: no preconditions.
+    walk_of(unsafe { bpf_get_current_task() }, place, buffer)
+}
+
+/// The same for another task, from the root of its mount namespace on.
+///
+/// The state of the loop is in the buffer and is read back volatile. With the state in registers the verifier
+/// would follow every combination of values through all turns of the loop, and refuse the program.
+#[inline(always)]
+pub fn walk_of(task: u64, place: Place, buffer: Buffer) -> bool {
     let scratch = buffer.as_ptr();
     // SAFETY: fields of a map's value.
     unsafe {
-        begin(scratch);
+        begin(task, scratch);
         go_to(scratch, if place.mount == 0 { (*scratch).root_mount } else { place.mount });
         (*scratch).dentry = place.dentry;
         if place.dentry == 0 {
@@ -87,7 +88,7 @@ pub unsafe fn walk_typed(path: *const u8, task: bool, buffer: Buffer) -> bool {
         if task {
             begin_typed(scratch);
         } else {
-            begin(scratch);
+            begin(bpf_get_current_task(), scratch);
         }
         let mount = field(path, frozen!(LAYOUT.path_mnt));
         let mut dentry = field(path, frozen!(LAYOUT.path_dentry));

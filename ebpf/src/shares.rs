@@ -30,7 +30,12 @@ static LIMITS: Array<Limits> = Array::pinned(1, 0);
 #[inline(always)]
 fn current(fields: &Hierarchy) -> u64 {
     // SAFETY: no preconditions.
-    let task = unsafe { bpf_get_current_task() };
+    cgroup_of(fields, unsafe { bpf_get_current_task() })
+}
+
+/// A task's cgroup, a `struct cgroup *`.
+#[inline(always)]
+fn cgroup_of(fields: &Hierarchy, task: u64) -> u64 {
     let set: u64 = memory::read(task + fields.task_cgroups);
     memory::read(set + fields.set_cgroup)
 }
@@ -115,8 +120,15 @@ pub fn name(cgroup: u64) -> u64 {
 /// The pod of the current task: the id of its cgroup, or the key of the host's share.
 #[inline(always)]
 pub fn pod_of_current() -> u64 {
+    // SAFETY: no preconditions.
+    pod_of(unsafe { bpf_get_current_task() })
+}
+
+/// The pod of a task, as [`pod_of_current`] gives it.
+#[inline(always)]
+pub fn pod_of(task: u64) -> u64 {
     let Some(limits) = LIMITS.get(0) else { return SHARE_OF_HOST };
-    let cgroup = current(&limits.hierarchy);
+    let cgroup = cgroup_of(&limits.hierarchy, task);
     let position = position(cgroup);
     if position.pod == 0 { SHARE_OF_HOST } else { ancestor(&limits.hierarchy, cgroup, position.pod) }
 }

@@ -32,7 +32,12 @@ use crate::{
     sources::Source,
 };
 
-pub use self::{host::host_namespaces, ledger::Retention, policies::PolicySet, reconcile::Reconciler};
+pub use self::{
+    host::{cgroup_root, host_namespaces},
+    ledger::Retention,
+    policies::PolicySet,
+    reconcile::Reconciler,
+};
 
 /// The part of the agent that scrapes and probes read.
 pub struct Agent {

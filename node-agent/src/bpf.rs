@@ -19,7 +19,7 @@ mod loader;
 mod maps;
 mod node;
 mod objects;
-pub mod processes;
+mod processes;
 mod programs;
 mod reader;
 mod realtime;
@@ -108,8 +108,9 @@ impl BpfPrograms {
         drop(realtime);
         tracker.attach(types.get()?, &pins)?;
         let stub = Stub::new(node.cgroup_steps, types.get()?)?;
+        let pods = shared::existing_pods(node.cgroups.as_deref())?;
         let realtime = node.interruptible.realtime_guard();
-        shared.scan_processes(hash_key)?;
+        shared.find_processes(pods, &mut tracker)?;
         let functions: BTreeMap<Lane, Function> =
             if pins.taken { Function::adopt_all(&pins).into_iter().collect() } else { BTreeMap::new() };
         drop(realtime);
@@ -178,7 +179,7 @@ impl BpfPrograms {
         let mut tables = tables.clone();
         let realtime = self.node.interruptible.realtime_guard();
         for (set, slot) in tables.follow.iter().zip(&mut tables.config.follow) {
-            slot.mask = self.shared.follow_set(set, self.hash_key)?;
+            slot.mask = self.shared.follow_set(set, self.hash_key, &mut self.tracker)?;
         }
         let paths = tables.binaries.iter().map(|(path, _)| path);
         self.shared.programs.name(lane, paths, self.hash_key);

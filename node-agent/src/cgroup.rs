@@ -88,6 +88,21 @@ pub struct PodCgroups {
     pub parents: Vec<(u64, u32)>,
 }
 
+impl FromIterator<(u64, Level)> for PodCgroups {
+    /// Of cgroups, each by its id and its place.
+    fn from_iter<T: IntoIterator<Item = (u64, Level)>>(cgroups: T) -> Self {
+        let mut found = Self::default();
+        for (id, level) in cgroups {
+            match level {
+                Level::Pod => found.pods.push(id),
+                Level::PodParent { shortest } => found.parents.push((id, shortest)),
+                Level::Host | Level::Container | Level::Nested => {}
+            }
+        }
+        found
+    }
+}
+
 /// Says where a cgroup is among those of pods, from its path.
 pub fn level(path: &str) -> Level {
     /// The shorter form of a uid, of static pods.

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use gatewatch_abi::Sizes;
 use gatewatch_agent::{
-    agent::{self, Agent, Retention, host_namespaces},
+    agent::{self, Agent, Retention, cgroup_root, host_namespaces},
     allocator,
     attribution::REMEMBERED,
     bpf::{self, AttachTypes, BpfPrograms, Interruptible, Node, Processes, cgroup_steps, hierarchy},
@@ -190,6 +190,7 @@ fn run(arguments: Arguments) -> Result<()> {
         cgroup_steps: cgroup_steps(&kernel.profile),
         hierarchy: hierarchy(&kernel.profile)
             .context("this kernel's type information lacks the structures of cgroups")?,
+        cgroups: cgroup_root(),
         sizes: Sizes::of(arguments.max_pods),
         processes: Processes::of(&kernel.profile.release, arguments.max_processes),
         attach_types: if arguments.no_fentry {

@@ -79,7 +79,8 @@ fn reservations(effective: CapabilitySet) -> Vec<&'static str> {
     let all = [
         (
             CapabilitySet::SYS_PTRACE,
-            "missing CAP_SYS_PTRACE: events of programs that already run may have no binary until they execute another",
+            "missing CAP_SYS_PTRACE: the namespaces of the host are unknown, so policies with `host_ns` are refused, and events \
+             of the container runtime seem to be those of programs of the pod",
         ),
         (
             CapabilitySet::SYS_RESOURCE,

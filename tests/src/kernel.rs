@@ -113,6 +113,7 @@ impl Kernel {
             layout: host.profile.layout().expect("every field"),
             cgroup_steps: cgroup_steps(&host.profile),
             hierarchy: hierarchy(&host.profile).expect("every field"),
+            cgroups: Some("/sys/fs/cgroup".into()),
             sizes: Sizes::of(250),
             processes: Processes::of(&host.profile.release, None),
             attach_types: choose(&host.features),

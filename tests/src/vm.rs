@@ -12,6 +12,7 @@ mod lists;
 mod load;
 mod mounted;
 mod moved;
+mod nodes;
 mod pods;
 mod privileges;
 mod realtime;
@@ -123,6 +124,7 @@ pub const ALL: &[Test] = &[
         moved::between_cgroups,
         "before 5.11, a helper reads the task's cgroup instead of four loads",
     ),
+    every("nodes::processes_in_a_pid_namespace", nodes::processes_in_a_pid_namespace, STRUCTURES),
     complete("pods::a_hundred_short_ones", pods::a_hundred_short_ones),
     complete("pods::more_series_than_allowed", pods::more_series_than_allowed),
     complete("pods::two_hundred_and_a_hundred_policies", pods::two_hundred_and_a_hundred_policies),
@@ -186,6 +188,13 @@ pub fn helper() -> Option<ExitCode> {
         }
         [_, CALLS, "runtime", words @ ..] => {
             shipped::runtime::make(words);
+            Some(ExitCode::SUCCESS)
+        }
+        [_, CALLS, "setuid-when", file, times] => {
+            while !Path::new(file).exists() {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            crate::calls::setuid_root(times.parse().expect("a number"));
             Some(ExitCode::SUCCESS)
         }
         [_, CALLS, "mix", words @ ..] => {

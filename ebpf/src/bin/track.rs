@@ -5,32 +5,25 @@
     clippy::needless_borrows_for_generic_args,
     reason = "a value of 512 bytes has no place on the stack"
 )]
-#![allow(clippy::cast_ptr_alignment, reason = "the path in a `Binary` begins at 16")]
 #![allow(missing_docs, reason = "aya's macros drop the documentation of programs")]
 
 use aya_ebpf::{
     EbpfContext as _,
     bindings::BPF_F_NO_PREALLOC,
-    helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str},
+    helpers::generated::{bpf_probe_read_kernel_str, bpf_seq_write},
     macros::{btf_tracepoint, map},
     maps::HashMap,
     programs::BtfTracePointContext,
 };
 use gatewatch_abi::{
-    Binary, HOST_PROGRAM, Process, SHARE_PROGRAMS, Share,
-    consts::{
-        BINARY_PATH_BYTES, PLACES, STAT_BINARIES_FULL, STAT_CGROUPS_FULL, STAT_PODS_FULL, STAT_PROCESSES_FULL,
-    },
-    mix, named,
+    Binary, HOST_PROGRAM, Process, Running, SHARE_OF_HOST, SHARE_PROGRAMS, Share,
+    consts::{PLACES, STAT_BINARIES_FULL, STAT_CGROUPS_FULL, STAT_PODS_FULL, STAT_PROCESSES_FULL},
 };
 use gatewatch_ebpf::{
-    frozen,
-    globals::{HASH_KEY, HOST_MOUNTS},
-    memory::{self, masked},
-    offset, path,
+    memory, offset, program,
     scratch::{Buffer, with_scratch},
     shared::{BINARIES, NOEXIST, PROCESSES, note},
-    shares::{self, PODS, Position, pod_of_current},
+    shares::{self, PODS, Position, pod_of, pod_of_current},
     task,
 };
 
@@ -54,6 +47,9 @@ static CGROUP_PATHS: HashMap<u64, [u8; 512]> = HashMap::pinned(8_192, BPF_F_NO_P
 /// Cgroups that were removed since the agent last read them.
 #[map]
 static CGROUPS_GONE: HashMap<u64, u32> = HashMap::pinned(8_192, BPF_F_NO_PREALLOC);
+
+/// The id of the parent of the kernel's threads (`rest_init` in init/main.c).
+const KTHREADD: u32 = 2;
 
 /// A new task: `TP_PROTO(struct task_struct *parent, struct task_struct *child)`.
 #[btf_tracepoint(function = "sched_process_fork")]
@@ -86,7 +82,7 @@ pub fn track_exec(ctx: BtfTracePointContext) -> i32 {
     let old = unsafe { PROCESSES.get(id) }.copied().unwrap_or_default();
     let mut process = Process { binary: 0, task, follow: old.follow };
     let host = of_host(task, old.binary);
-    with_scratch(|buffer| process.binary = program(binprm, host, buffer));
+    with_scratch(|buffer| process.binary = executed(task, binprm, host, buffer));
     // SAFETY: a u64 that is copied at once.
     process.follow |= unsafe { FOLLOW.get(process.binary) }.copied().unwrap_or(0);
     if PROCESSES.insert(id, process, 0).is_err() {
@@ -107,48 +103,22 @@ fn number(ctx: &BtfTracePointContext) -> u64 {
 /// known.
 #[inline(always)]
 fn of_host(task: u64, before: u64) -> u64 {
-    let nsproxy: u64 = memory::read(task + offset!(task_nsproxy));
-    let mounts: u64 = memory::read(nsproxy + offset!(nsproxy_mnt));
-    let inside = u64::from(memory::read::<u32>(mounts + offset!(mnt_inum))) == frozen!(HOST_MOUNTS);
-    if inside { before & HOST_PROGRAM } else { 0 }
+    if program::in_host_mounts(task) { before & HOST_PROGRAM } else { 0 }
 }
 
-/// The id of the program of a `struct linux_binprm`; its path is kept. 0 where there is none.
+/// The id of the program of a `struct linux_binprm` that the current task runs; its path is kept. 0 where there is none.
 #[inline(always)]
-fn program(binprm: u64, host: u64, buffer: Buffer) -> u64 {
-    let file: u64 = memory::read(binprm + offset!(binprm_file));
-    if !path::walk(file + offset!(file_path), buffer) {
-        return 0;
-    }
-    let Some(len) = path::whole(buffer) else { return 0 };
-    // SAFETY: a field of a map's value.
-    let binary = unsafe { &raw mut (*buffer.as_ptr()).binary };
-    // SAFETY: fields of a map's value, which no other program has now; the length is bounded.
+fn executed(task: u64, binprm: u64, host: u64, buffer: Buffer) -> u64 {
+    let id = program::identify(task, memory::read(binprm + offset!(binprm_file)), host, buffer);
+    let binary = program::found(buffer);
+    // SAFETY: a map's value, which no other program has now.
     unsafe {
-        let words = (&raw mut (*binary).path).cast::<u64>();
-        for i in 0..BINARY_PATH_BYTES / 8 {
-            // Volatile, or the compiler makes a memset of it, which is a loop over bytes here.
-            core::ptr::write_volatile(words.add(i), 0);
-        }
         (*binary).owner = pod_of_current();
-        (*binary).len = len;
-        let kept = if len > BINARY_PATH_BYTES as u32 { BINARY_PATH_BYTES as u32 } else { len };
-        let from = (&raw const (*buffer.as_ptr()).data).cast();
-        let kept = masked::<0x1ff>(u64::from(kept));
-        bpf_probe_read_kernel((&raw mut (*binary).path).cast(), kept as u32, from);
-        let mut id = mix(frozen!(HASH_KEY), u64::from(len));
-        for i in 0..BINARY_PATH_BYTES / 8 {
-            if i * 8 >= kept as usize {
-                break;
-            }
-            id = mix(id, core::ptr::read_volatile(words.add(i)));
-        }
-        id = named(id) | host;
-        if BINARIES.get_ptr(id).is_none() && !keep(id, binary) {
+        if id != 0 && BINARIES.get_ptr(id).is_none() && !keep(id, binary) {
             note(STAT_BINARIES_FULL);
         }
-        id
     }
+    id
 }
 
 /// Keeps the path of a program, if its pod has a share left for it.
@@ -170,6 +140,106 @@ unsafe fn keep(id: u64, binary: *const Binary) -> bool {
     kept
 }
 
+/// A task that exists, one after the other: `struct bpf_iter__task`, with the iterator's state and the task (a null pointer
+/// after the last one). Enters the task's process if it isn't known, and reports it. Only the tasks that the agent's pid
+/// namespace shows come here, with the ids that they have in the initial one.
+///
+/// The kernel's own entries are newer and stay. A process that was freed before this can't be entered after it: a task that
+/// still has its `struct pid` is freed after this program's end, since that waits for programs that run (`release_task` in
+/// kernel/exit.c takes the one away before it lets the other be done by RCU).
+///
+/// # Safety
+///
+/// To be called by the kernel.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+pub unsafe extern "C" fn track_running(ctx: *const [*const u64; 2]) -> i32 {
+    // SAFETY: the kernel's context.
+    let meta = unsafe { (*ctx)[0] };
+    // As a number, see `number`.
+    let task: u64 = memory::read(ctx as u64 + 8);
+    if task == 0 {
+        return 0;
+    }
+    let id: u32 = memory::read(task + offset!(task_tgid));
+    let leader: u64 = memory::read(task + offset!(task_group_leader));
+    // SAFETY: copied at once.
+    let known = unsafe { PROCESSES.get(id) }.copied();
+    let process = match known {
+        Some(process) => process,
+        None if memory::read::<u64>(leader + offset!(task_thread_pid)) == 0 => return 0,
+        None => match found(task, leader) {
+            Some(process) => {
+                // An error means that the kernel has entered it meanwhile, or that the table is full.
+                if PROCESSES.insert(id, process, NOEXIST).is_err() && PROCESSES.get_ptr(id).is_none() {
+                    note(STAT_PROCESSES_FULL);
+                }
+                process
+            }
+            None => return 0,
+        },
+    };
+    if task != leader && known.is_some() {
+        return 0;
+    }
+    let parent: u64 = memory::read(leader + offset!(task_real_parent));
+    let parent = memory::read(parent + offset!(task_tgid));
+    let running = Running { binary: process.binary, id, parent };
+    // SAFETY: the iterator's state is the first member of the context's first pointer, and the program has what is written.
+    unsafe {
+        bpf_seq_write(*meta as *mut _, (&raw const running).cast(), size_of::<Running>() as u32);
+    }
+    0
+}
+
+/// What a process runs: by one of its threads, since the first one may have ended before the others. `None`: it has no
+/// memory any more.
+#[inline(always)]
+fn found(task: u64, leader: u64) -> Option<Process> {
+    let memory_of = || memory::read::<u64>(task + offset!(task_mm));
+    let mut process = Process { binary: 0, task: leader, follow: 0 };
+    let mm = memory_of();
+    if mm == 0 {
+        // A thread of the kernel runs no program.
+        let of_kernel = |task: u64| memory::read::<u32>(task + offset!(task_tgid)) == KTHREADD;
+        return (of_kernel(task) || of_kernel(memory::read(task + offset!(task_real_parent))))
+            .then_some(process);
+    }
+    let mut ended = false;
+    with_scratch(|buffer| {
+        let file = memory::read(mm + offset!(mm_exe_file));
+        let id = program::identify(task, file, of_host_already(task), buffer);
+        // What ends meanwhile may have given its memory to another.
+        ended = memory_of() != mm;
+        if id == 0 || ended {
+            return;
+        }
+        process.binary = id;
+        let binary = program::found(buffer);
+        // SAFETY: a map's value, which no other program has now.
+        unsafe {
+            (*binary).owner = SHARE_OF_HOST;
+            if BINARIES.get_ptr(id).is_none() && BINARIES.insert(id, &*binary, 0).is_err() {
+                note(STAT_BINARIES_FULL);
+            }
+        }
+    });
+    if ended {
+        return None;
+    }
+    // SAFETY: a u64 that is copied at once.
+    process.follow = unsafe { FOLLOW.get(process.binary) }.copied().unwrap_or(0);
+    Some(process)
+}
+
+/// [`HOST_PROGRAM`] for a process that already runs a program of the host: it is in the host's mount namespace, and in no
+/// pod's cgroup. What it ran before isn't known. A container's process that has entered that namespace (nsenter) is still in
+/// its pod's cgroup. One of the container runtime in a pod's cgroup looks the same, and isn't of the host either.
+#[inline(always)]
+fn of_host_already(task: u64) -> u64 {
+    if program::in_host_mounts(task) && pod_of(task) == SHARE_OF_HOST { HOST_PROGRAM } else { 0 }
+}
+
 /// A task is freed: `TP_PROTO(struct task_struct *p)`. Not at its exit: a process still closes its files and sockets
 /// then, and those are its events too.
 #[btf_tracepoint(function = "sched_process_free")]
@@ -183,7 +253,7 @@ pub fn track_free(ctx: BtfTracePointContext) -> i32 {
     }
     // The id may belong to another process already.
     // SAFETY: copied at once.
-    if unsafe { PROCESSES.get(id) }.is_some_and(|process| process.task == task || process.task == 0) {
+    if unsafe { PROCESSES.get(id) }.is_some_and(|process| process.task == task) {
         let _ = PROCESSES.remove(id);
     }
     0

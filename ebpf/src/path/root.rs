@@ -1,6 +1,6 @@
 //! The root at which paths begin.
 
-use aya_ebpf::helpers::{bpf_get_current_task, generated::bpf_get_current_task_btf};
+use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
 
 use crate::{frozen, globals::LAYOUT, memory, offset, scratch::Scratch};
 
@@ -16,16 +16,16 @@ pub unsafe fn field(base: *const u8, offset: u32) -> *const u8 {
     unsafe { base.add(offset as usize).cast::<*const u8>().read_volatile() }
 }
 
-/// Finds the process's root, and begins with an empty path.
+/// Finds a task's root, and begins with an empty path.
 ///
 /// # Safety
 ///
 /// `scratch` is a map's value.
 #[inline(always)]
-pub unsafe fn begin(scratch: *mut Scratch) {
+pub unsafe fn begin(task: u64, scratch: *mut Scratch) {
     // SAFETY: the caller's promise.
     unsafe {
-        let fs: u64 = memory::read(bpf_get_current_task() + offset!(task_fs));
+        let fs: u64 = memory::read(task + offset!(task_fs));
         let root = fs + offset!(fs_root);
         begin_at(scratch, memory::read(root + offset!(path_mnt)), memory::read(root + offset!(path_dentry)));
     }

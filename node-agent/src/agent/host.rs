@@ -11,7 +11,7 @@ use gatewatch_policy::model::NamespaceKind;
 use crate::cgroup;
 
 /// Where the cgroup v2 hierarchy is mounted.
-pub(super) fn cgroup_root() -> Option<PathBuf> {
+pub fn cgroup_root() -> Option<PathBuf> {
     cgroup::find_cgroup2_mount(&fs::read_to_string("/proc/self/mountinfo").ok()?)
 }
 

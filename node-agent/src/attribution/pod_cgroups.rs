@@ -8,15 +8,7 @@ use crate::cgroup::{Level, PodCgroups};
 impl Attribution {
     /// Which of the cgroups that exist are pods', and in which there will be more.
     pub fn pod_cgroups(&self) -> PodCgroups {
-        let mut found = PodCgroups::default();
-        for (key, cgroup) in self.live() {
-            match cgroup.level {
-                Level::Pod => found.pods.push(key.id),
-                Level::PodParent { shortest } => found.parents.push((key.id, shortest)),
-                Level::Host | Level::Container | Level::Nested => {}
-            }
-        }
-        found
+        self.live().map(|(key, cgroup)| (key.id, cgroup.level)).collect()
     }
 
     /// The cgroups of pods, those included that were deleted and are remembered.

@@ -87,6 +87,12 @@ pub enum LoadError {
     /// What is remembered beyond the agent's end can't be written or read.
     #[error("cannot write or read the state for the next agent: {0}")]
     SavedState(#[source] serde_json::Error),
+    /// The processes that run already can't be read.
+    #[error("cannot read the running processes by a BPF iterator: {0}")]
+    Processes(#[source] io::Error),
+    /// The cgroups that exist can't be read.
+    #[error("cannot read the cgroups, so the processes of pods are unknown: {0}")]
+    Cgroups(#[source] io::Error),
     /// The point is not a kernel function.
     #[error("`{0}` is not a kernel function; this agent attaches only to kernel functions")]
     NoFunction(String),

@@ -17,6 +17,8 @@ pub struct Node {
     pub cgroup_steps: Option<[u32; 4]>,
     /// Where the kernel has what leads from a task to its cgroups, see [`hierarchy`](super::hierarchy).
     pub hierarchy: Hierarchy,
+    /// Where the cgroup v2 hierarchy is mounted. `None`: no process that runs already counts as a pod's.
+    pub cgroups: Option<PathBuf>,
     /// How many entries the shared tables have.
     pub sizes: Sizes,
     /// How many processes are followed, see [`Processes`](super::Processes).

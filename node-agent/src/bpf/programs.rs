@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use aya::Ebpf;
 use gatewatch_abi::{
-    Binary, HOST_PROGRAM, Process, SHARE_OF_HOST, binary_id, binary_ids,
+    Binary, Process, binary_ids,
     consts::{BINARY_PATH_BYTES, OVERFLOW},
 };
 
@@ -48,19 +48,12 @@ impl Programs {
         &self.paths
     }
 
-    /// Keeps the path of a program that runs already; its id. `of_host`: the process is one of the host's.
-    pub(super) fn add(&mut self, path: &[u8], of_host: bool, hash_key: u64) -> u64 {
-        let id = binary_id(hash_key, path) | if of_host { HOST_PROGRAM } else { 0 };
-        self.insert(id, path, SHARE_OF_HOST);
-        id
-    }
-
     /// Keeps the paths that policies name in a lane whose matcher is prepared: these have a name whoever runs them.
     pub(super) fn name<'a>(&mut self, lane: &Lane, paths: impl Iterator<Item = &'a Vec<u8>>, hash_key: u64) {
         let mut ids = BTreeSet::new();
         for path in paths {
             for id in binary_ids(hash_key, path) {
-                self.insert(id, path, OVERFLOW);
+                self.insert(id, path);
                 ids.insert(id);
             }
         }
@@ -80,9 +73,9 @@ impl Programs {
         self.prepared.clear();
     }
 
-    fn insert(&mut self, id: u64, path: &[u8], owner: u64) {
+    fn insert(&mut self, id: u64, path: &[u8]) {
         let mut binary = Binary {
-            owner,
+            owner: OVERFLOW,
             len: u32::try_from(path.len()).unwrap_or(u32::MAX),
             pad: 0,
             path: [0; BINARY_PATH_BYTES],

@@ -1,5 +1,7 @@
 //! The maps that all programs share.
 
+use std::{collections::HashSet, path::Path};
+
 use aya::{
     Ebpf,
     maps::{Array, MapData},
@@ -10,12 +12,13 @@ use super::{
     LoadError,
     batch::Table,
     counts::Counts,
-    maps::{NOEXIST, ignore_missing, take},
+    maps::{ignore_missing, take},
     processes,
     programs::Programs,
     shares::Shares,
+    tracker::Tracker,
 };
-use crate::cgroup::PodCgroups;
+use crate::cgroup::{self, PodCgroups};
 
 /// `BPF_EXIST`, include/uapi/linux/bpf.h.
 const EXIST: u64 = 2;
@@ -36,6 +39,13 @@ pub(super) struct Shared {
     follow: Table<u64, u64>,
     /// The sets that are followed; a set's place is its bit. An empty one is a bit that is free.
     sets: Vec<Vec<Vec<u8>>>,
+}
+
+/// The pods that exist, by the cgroups below this mount.
+pub(super) fn existing_pods(cgroups: Option<&Path>) -> Result<PodCgroups, LoadError> {
+    let Some(root) = cgroups else { return Ok(PodCgroups::default()) };
+    let cgroups = cgroup::walk(root).map_err(LoadError::Cgroups)?;
+    Ok(cgroups.iter().map(|(id, path)| (*id, cgroup::level(path))).collect())
 }
 
 impl Shared {
@@ -73,28 +83,27 @@ impl Shared {
         self.generations.set(0, [next; GENERATIONS], 0).map_err(failed)
     }
 
-    /// Enters the processes that run already. The kernel's own entries are newer and stay. A process that is made meanwhile
-    /// by one that wasn't entered yet isn't entered by the kernel: it is found at the next look.
-    pub(super) fn scan_processes(&mut self, hash_key: u64) -> Result<(), LoadError> {
+    /// Enters the pods that exist, and then the processes that run already: in a pod's cgroup they are none of the host's. To
+    /// be called when the tracker is attached, which enters what is made from then on.
+    pub(super) fn find_processes(
+        &mut self,
+        pods: PodCgroups,
+        tracker: &mut Tracker,
+    ) -> Result<(), LoadError> {
+        self.set_pods(pods)?;
+        self.scan_processes(tracker)
+    }
+
+    /// A process that is made meanwhile by one that wasn't entered yet isn't entered by the kernel: it is found at the next
+    /// look.
+    fn scan_processes(&mut self, tracker: &mut Tracker) -> Result<(), LoadError> {
+        let mut known = HashSet::new();
         for _ in 0..SCANNED_WITHIN {
-            let mut any = false;
-            for process in processes::running_of(|id| self.processes.get(&id, 0).is_err()) {
-                let binary = match &process.program {
-                    Some(program) => self.programs.add(program, process.of_host, hash_key),
-                    None => 0,
-                };
-                let value = Process { binary, task: 0, follow: 0 };
-                // An error means that the kernel has entered it meanwhile, or that the map is full, which shows there.
-                if self.processes.insert(process.id, value, NOEXIST).is_ok() {
-                    any = true;
-                    if !processes::exists(process.id) {
-                        let _ = self.processes.remove(&process.id);
-                    }
-                }
-            }
-            if !any {
+            let now: HashSet<u32> = tracker.running()?.iter().map(|process| process.id).collect();
+            if now.is_subset(&known) {
                 break;
             }
+            known = now;
         }
         self.forget_tasks()
     }
@@ -136,7 +145,12 @@ impl Shared {
 
     /// The bit of a set of programs whose descendants belong to them. Processes that run already are entered: those
     /// that run such a program now, or whose ancestors do.
-    pub(super) fn follow_set(&mut self, set: &[Vec<u8>], hash_key: u64) -> Result<u64, LoadError> {
+    pub(super) fn follow_set(
+        &mut self,
+        set: &[Vec<u8>],
+        hash_key: u64,
+        tracker: &mut Tracker,
+    ) -> Result<u64, LoadError> {
         if let Some(known) = self.sets.iter().position(|known| known == set) {
             return Ok(1 << known);
         }
@@ -150,15 +164,12 @@ impl Shared {
         };
         self.sets[bit] = set.to_vec();
         let mask = 1 << bit;
-        for path in set {
-            for id in binary_ids(hash_key, path) {
-                let masks = self.follow.get(&id, 0).unwrap_or(0) | mask;
-                self.follow
-                    .insert(id, masks, 0)
-                    .map_err(|source| LoadError::Map { map: "FOLLOW", source })?;
-            }
+        let programs: Vec<u64> = set.iter().flat_map(|path| binary_ids(hash_key, path)).collect();
+        for &id in &programs {
+            let masks = self.follow.get(&id, 0).unwrap_or(0) | mask;
+            self.follow.insert(id, masks, 0).map_err(|source| LoadError::Map { map: "FOLLOW", source })?;
         }
-        for id in processes::descendants(&processes::running(), set) {
+        for id in processes::descendants(&tracker.running()?, &programs) {
             if let Ok(mut process) = self.processes.get(&id, 0) {
                 process.follow |= mask;
                 let _ = self.processes.insert(id, process, 0);

@@ -7,7 +7,7 @@ use aya::{
     programs::{BtfTracePoint, links::FdLink},
 };
 use aya_obj::generated::BPF_F_NO_PREALLOC;
-use gatewatch_abi::Sizes;
+use gatewatch_abi::{Running, Sizes};
 
 use super::{
     LoadError, Node,
@@ -80,7 +80,12 @@ impl Tracker {
                 keep(link, folder, name)?;
             }
         }
-        Ok(())
+        processes::load(&mut self.ebpf, btf)
+    }
+
+    /// Enters the processes that aren't known, and returns all that run. To be called when all is attached.
+    pub(super) fn running(&mut self) -> Result<Vec<Running>, LoadError> {
+        processes::running(&mut self.ebpf)
     }
 
     pub(super) fn verified_instructions(&self) -> Vec<(String, u32)> {
