@@ -30,6 +30,7 @@ pub const MAX_FEATURES: u32 = 64;
     printcolumn(name = "Arch", type_ = "string", json_path = ".spec.kernel.arch"),
     printcolumn(name = "Loaded", type_ = "integer", json_path = ".status.loaded"),
     printcolumn(name = "Failed", type_ = "integer", json_path = ".status.failed"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message"),
     printcolumn(name = "Policies", type_ = "string", json_path = ".status.policySetHash", priority = 1),
     printcolumn(name = "Agent", type_ = "string", json_path = ".spec.agentVersion", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -138,6 +139,11 @@ pub struct NodeTracingStatus {
     #[schemars(length(max = 64))]
     pub boot_id: Option<String>,
 
+    /// Reason why no policy can run on this node, in one sentence. Absent if policies can run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_REASON))]
+    pub message: Option<String>,
+
     /// The state of each policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -173,6 +179,7 @@ impl NodeTracingStatus {
             policy_set_hash: Some(policy_set_hash),
             agent_pod_uid: None,
             boot_id: None,
+            message: None,
             policies,
         }
     }
@@ -181,6 +188,12 @@ impl NodeTracingStatus {
     #[must_use]
     pub fn reported_by(self, agent_pod_uid: Option<String>, boot_id: Option<String>) -> Self {
         Self { agent_pod_uid, boot_id, ..self }
+    }
+
+    /// The same, with the reason why no policy can run on the node. A long one is truncated.
+    #[must_use]
+    pub fn with_message(self, message: Option<String>) -> Self {
+        Self { message: message.map(|message| shorten(message, MAX_REASON)), ..self }
     }
 }
 

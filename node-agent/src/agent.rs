@@ -5,12 +5,15 @@
 //!
 //! * the [ledger](ledger), under a mutex that is held to read counts and fold them, never while a program is loaded;
 //! * the published state of the policies, an immutable value that is replaced as a whole.
+//!
+//! On a node on which no policy can run there are neither of them: see [`refused`].
 
 mod debounce;
 mod host;
 mod ledger;
 mod policies;
 mod reconcile;
+mod refused;
 
 use std::{
     collections::BTreeMap,
@@ -37,6 +40,7 @@ pub use self::{
     ledger::Retention,
     policies::PolicySet,
     reconcile::Reconciler,
+    refused::refuse,
 };
 
 /// The part of the agent that scrapes and probes read.
@@ -95,7 +99,11 @@ impl Agent {
     }
 
     fn publish(&self, published: Published) {
-        let set = PolicySet { policies: Some(published.policies.clone()), hash: published.hash.clone() };
+        let set = PolicySet {
+            policies: Some(published.policies.clone()),
+            hash: published.hash.clone(),
+            unsupported: None,
+        };
         if published.ready {
             self.policies.send_if_modified(|known| {
                 let changed = *known != set;
@@ -124,7 +132,8 @@ impl metrics::Source for Agent {
         }
     }
 
-    fn ready(&self) -> bool {
-        self.published.load().ready
+    fn ready(&self) -> Result<(), String> {
+        let ready = self.published.load().ready;
+        if ready { Ok(()) } else { Err("the policies are being loaded".to_owned()) }
     }
 }

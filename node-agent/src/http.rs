@@ -151,10 +151,9 @@ async fn kernel_profile(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn ready(State(source): State<Arc<dyn Source>>) -> Response {
-    if source.ready() {
-        "ready\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready: the policies are being loaded\n").into_response()
+    match source.ready() {
+        Ok(()) => "ready\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response(),
     }
 }
 

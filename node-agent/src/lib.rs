@@ -12,6 +12,7 @@
 //! * [`bpf`], [`engine`]: the programs and maps in the kernel, kept in step with the policies
 //! * [`profile`]: what this kernel offers, for the gate
 //! * [`privileges`]: what the process must be allowed to do
+//! * [`unsupported`]: nodes on which no policy can run
 //! * [`allocator`]: memory that isn't needed goes back
 //! * [`agent`]: all of this together
 pub mod agent;
@@ -32,3 +33,4 @@ pub mod privileges;
 pub mod profile;
 pub mod series;
 pub mod sources;
+pub mod unsupported;

@@ -16,18 +16,25 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use gatewatch_abi::Sizes;
 use gatewatch_agent::{
-    agent::{self, Agent, Retention, cgroup_root, host_namespaces},
+    agent::{self, PolicySet, Retention, cgroup_root, host_namespaces},
     allocator,
     attribution::REMEMBERED,
     bpf::{self, AttachTypes, BpfPrograms, Interruptible, Node, Processes, cgroup_steps, hierarchy},
     engine::Engine,
-    http, kubernetes, policy_dir, privileges,
+    http, kubernetes, metrics, policy_dir, privileges,
     profile::{self, SavedProfile},
     series::SeriesLimits,
     sources::{Files, Source},
+    unsupported::{self, Unsupported},
 };
-use gatewatch_kernel::host::{Depth, Features, Support, host_to};
-use tokio::signal::unix::{SignalKind, signal};
+use gatewatch_kernel::{
+    Profile,
+    host::{Depth, Features, HostKernel, host_to},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 use tracing_subscriber::EnvFilter;
 
 /// Runs `TracingPolicy` objects in this node's kernel and exports what they count.
@@ -177,43 +184,32 @@ fn run(arguments: Arguments) -> Result<()> {
         }
         sources.push(Box::new(Files::new(directory, arguments.pods)));
     }
-    check_privileges()?;
+    let supported = unsupported::check_user_namespace();
+    if supported.is_ok() {
+        check_privileges()?;
+    }
     let kernel = host_to(Depth::Attach)?;
     for gap in &kernel.gaps {
         tracing::warn!("{gap}");
     }
-    if let Support::No(reason) = kernel.features.kprobes {
-        bail!("policies cannot run on this node: {reason}");
-    }
-    let node = Node {
-        layout: kernel.profile.layout()?,
-        cgroup_steps: cgroup_steps(&kernel.profile),
-        hierarchy: hierarchy(&kernel.profile)
-            .context("this kernel's type information lacks the structures of cgroups")?,
-        cgroups: cgroup_root(),
-        sizes: Sizes::of(arguments.max_pods),
-        processes: Processes::of(&kernel.profile.release, arguments.max_processes),
-        attach_types: if arguments.no_fentry {
-            AttachTypes::PROBES
-        } else {
-            AttachTypes::choose(&kernel.features)
-        },
-        interruptible: Interruptible::new(&kernel.features),
-        pins: arguments.bpf_dir.clone(),
-        keep: true,
+    let (release, features) = (kernel.profile.release.clone(), kernel.features);
+    let limits = Limits {
+        series: SeriesLimits { per_policy: arguments.series_per_policy, per_pod: arguments.series_per_pod },
+        max_pods: arguments.max_pods,
+        max_processes: arguments.max_processes,
+        remembered: Duration::from_secs(arguments.remember),
     };
     let pins = arguments.bpf_dir;
-    let (release, features) = (kernel.profile.release.clone(), kernel.features);
-    let (programs, reader) = BpfPrograms::load(node)?;
-    let engine = Engine::new(programs, kernel.profile)?;
-    let series = SeriesLimits { per_policy: arguments.series_per_policy, per_pod: arguments.series_per_pod };
-    let retention = Retention { series, remembered: Duration::from_secs(arguments.remember) };
-    let (agent, reconciler) = agent::start(engine, reader, sources, host_namespaces(), retention)?;
+    let started = match supported.and_then(|()| unsupported::check(features.kprobes)) {
+        Ok(()) => count(kernel, sources, &limits, pins.clone(), arguments.no_fentry)?,
+        Err(reason) => refuse(reason, kernel.profile, sources),
+    };
+    let Started { source, policies, run } = started;
 
     let stop = Arc::new(AtomicBool::new(false));
     let worker = {
         let stop = Arc::clone(&stop);
-        std::thread::spawn(move || reconciler.run(&stop))
+        std::thread::spawn(move || run(&stop))
     };
     let (host_ip, port) = (arguments.host_ip, arguments.metrics_address.port());
     let installation = arguments.installation.zip(client.clone());
@@ -227,17 +223,9 @@ fn run(arguments: Arguments) -> Result<()> {
             tokio::spawn(kubernetes::run(client.clone(), cluster.node.clone(), cluster.queue));
             let endpoint =
                 host_ip.map(|address| format!("http://{}/profile", SocketAddr::new(address, port)));
-            tokio::spawn(state(
-                client,
-                cluster.node,
-                release,
-                features,
-                endpoint,
-                agent.clone(),
-                profile.clone(),
-            ));
+            tokio::spawn(state(client, cluster.node, release, features, endpoint, policies, profile.clone()));
         }
-        serve(listeners, agent, profile).await
+        serve(listeners, source, profile).await
     });
     stop.store(true, Ordering::Relaxed);
     let _ = worker.join();
@@ -248,6 +236,56 @@ fn run(arguments: Arguments) -> Result<()> {
         tracing::info!("the installation is deleted: removed what is in {}", pins.display());
     }
     served
+}
+
+/// The limits of the command line.
+struct Limits {
+    series: SeriesLimits,
+    max_pods: u32,
+    max_processes: Option<u32>,
+    remembered: Duration,
+}
+
+/// An agent that was started.
+struct Started {
+    source: Arc<dyn metrics::Source>,
+    policies: watch::Receiver<PolicySet>,
+    /// Keeps it up to date, on a thread of its own.
+    run: Box<dyn FnOnce(&AtomicBool) + Send>,
+}
+
+/// Loads what counts, and continues with the counts of the agent before this one.
+fn count(
+    kernel: HostKernel,
+    sources: Vec<Box<dyn Source>>,
+    limits: &Limits,
+    pins: PathBuf,
+    no_fentry: bool,
+) -> Result<Started> {
+    let node = Node {
+        layout: kernel.profile.layout()?,
+        cgroup_steps: cgroup_steps(&kernel.profile),
+        hierarchy: hierarchy(&kernel.profile)
+            .context("this kernel's type information lacks the structures of cgroups")?,
+        cgroups: cgroup_root(),
+        sizes: Sizes::of(limits.max_pods),
+        processes: Processes::of(&kernel.profile.release, limits.max_processes),
+        attach_types: if no_fentry { AttachTypes::PROBES } else { AttachTypes::choose(&kernel.features) },
+        interruptible: Interruptible::new(&kernel.features),
+        pins,
+        keep: true,
+    };
+    let (programs, reader) = BpfPrograms::load(node)?;
+    let engine = Engine::new(programs, kernel.profile)?;
+    let retention = Retention { series: limits.series, remembered: limits.remembered };
+    let (agent, reconciler) = agent::start(engine, reader, sources, host_namespaces(), retention)?;
+    Ok(Started { policies: agent.policies(), source: agent, run: Box::new(move |stop| reconciler.run(stop)) })
+}
+
+/// Loads nothing, and reports the reason.
+fn refuse(reason: Unsupported, profile: Profile, sources: Vec<Box<dyn Source>>) -> Started {
+    let (refused, reader) = agent::refuse(reason, profile, sources, host_namespaces());
+    Started { policies: refused.policies(), source: refused, run: Box::new(move |stop| reader.run(stop)) }
 }
 
 /// The agent's place in a cluster.
@@ -282,7 +320,7 @@ async fn state(
     release: String,
     features: Features,
     endpoint: Option<String>,
-    agent: Arc<Agent>,
+    policies: watch::Receiver<PolicySet>,
     profile: Arc<OnceLock<SavedProfile>>,
 ) {
     let made = match tokio::task::spawn_blocking(profile::make).await {
@@ -293,18 +331,18 @@ async fn state(
     let profile_hash = profile.get_or_init(|| made).hash.clone();
     let machine = std::env::consts::ARCH.to_owned();
     let node = kubernetes::StatusNode { name, release, machine, profile_hash, endpoint, features };
-    kubernetes::write_status(client, node, agent.policies()).await;
+    kubernetes::write_status(client, node, policies).await;
 }
 
 async fn serve(
     listeners: http::Listeners,
-    agent: Arc<Agent>,
+    source: Arc<dyn metrics::Source>,
     profile: Arc<OnceLock<SavedProfile>>,
 ) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tracing::info!("serving metrics on {}", listeners.metrics.local_addr()?);
-    http::serve(listeners, agent, profile, async move {
+    http::serve(listeners, source, profile, async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}

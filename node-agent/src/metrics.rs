@@ -20,8 +20,8 @@ pub trait Source: Send + Sync {
     /// other requests. It never waits for a program to be loaded.
     fn snapshot(&self) -> Snapshot;
 
-    /// Whether the policies that existed at the start are loaded, refused or failed. Cheap.
-    fn ready(&self) -> bool;
+    /// Whether the policies that existed at the start are loaded, refused or failed; if not, the reason. Cheap.
+    fn ready(&self) -> Result<(), String>;
 }
 
 /// Everything that is exported.
@@ -53,6 +53,8 @@ pub struct Snapshot {
     pub policy_set_hash: String,
     /// Number of problems with the sources of policies and pods, such as files that cannot be read.
     pub source_problems: u64,
+    /// The reason why no policy can run on this node: a word of a small fixed set.
+    pub unsupported: Option<&'static str>,
 }
 
 /// A policy and its state.
@@ -212,13 +214,19 @@ const POLICY_SET: Metric = gauge(
      same; the value is 1.",
     &["hash"],
 );
+const UNSUPPORTED: Metric = gauge(
+    "gatewatch_node_unsupported",
+    "Reason why no policy can run on this node: user-namespace, cgroup-v1, no-cgroup-v2, own-cgroup, pid-namespace or \
+     no-kprobes; the value is 1.",
+    &["reason"],
+);
 const SCRAPE_DURATION: Metric = gauge(
     "gatewatch_scrape_duration_seconds",
     "Time that this scrape took to read the kernel's counts and attribute them.",
     &[],
 );
 
-const METRICS: [&Metric; 19] = [
+const METRICS: [&Metric; 20] = [
     &EVENTS,
     &LAST_EVENT,
     &POLICIES,
@@ -237,6 +245,7 @@ const METRICS: [&Metric; 19] = [
     &SOURCE_PROBLEMS,
     &BUILD_INFO,
     &POLICY_SET,
+    &UNSUPPORTED,
     &SCRAPE_DURATION,
 ];
 
@@ -277,6 +286,7 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
         left_out,
         policy_set_hash,
         source_problems,
+        unsupported,
     } = snapshot;
     let mut text = String::with_capacity(16_384);
     let text = &mut text;
@@ -323,6 +333,11 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
     }
     capacity.write(text);
     entries.write(text);
+    let mut without = Family::new(&UNSUPPORTED);
+    if let Some(reason) = unsupported {
+        without.add([*reason], 1.0);
+    }
+    without.write(text);
     let mut over = Family::new(&OVER_SHARE);
     for OverShare { namespace, pod, table } in over_share {
         over.add([namespace, pod, *table], 1.0);

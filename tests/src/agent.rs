@@ -47,6 +47,15 @@ impl Agent {
         Self::start_in(folder, directory, pods, through, &[])
     }
 
+    /// The same for an agent that may refuse to run policies; with its answer to the probe of readiness once it has read
+    /// its policies.
+    pub fn start_to_answer(through: &[&str], policies: &[(&str, &str)], pods: &str) -> (Self, (u16, String)) {
+        let (folder, directory) = write(policies);
+        let (mut agent, begun) = Self::spawn_in(folder, directory, pods, through, &[]);
+        let answer = agent.wait_answer(begun, |answer| !answer.1.contains("being loaded"));
+        (agent, answer)
+    }
+
     /// Starts an agent with the policies of a directory that stays where it is.
     pub fn start_on(directory: &Path, pods: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -60,6 +69,18 @@ impl Agent {
         through: &[&str],
         arguments: &[&str],
     ) -> Self {
+        let (mut agent, begun) = Self::spawn_in(folder, policies, pods, through, arguments);
+        agent.wait_ready(begun);
+        agent
+    }
+
+    fn spawn_in(
+        folder: tempfile::TempDir,
+        policies: PathBuf,
+        pods: &str,
+        through: &[&str],
+        arguments: &[&str],
+    ) -> (Self, Instant) {
         let pods_file = folder.path().join("pods.yaml");
         fs::write(&pods_file, pods).expect("the pods are written");
         let log = folder.path().join("log");
@@ -80,7 +101,7 @@ impl Agent {
         let command = [words(through), own.to_vec(), words(arguments)].concat();
         let begun = Instant::now();
         let child = spawn(&command, &log);
-        let mut agent = Self {
+        let agent = Self {
             child,
             address: free,
             policies,
@@ -90,8 +111,7 @@ impl Agent {
             command,
             _folder: folder,
         };
-        agent.wait_ready(begun);
-        agent
+        (agent, begun)
     }
 
     /// Kills the agent: it has no time for anything.
@@ -126,13 +146,20 @@ impl Agent {
     }
 
     fn wait_ready(&mut self, begun: Instant) {
+        self.wait_answer(begun, |answer| answer.0 == 200);
+        self.started_in = begun.elapsed();
+    }
+
+    /// Waits for an answer to the probe of readiness.
+    fn wait_answer(&mut self, begun: Instant, wanted: impl Fn(&(u16, String)) -> bool) -> (u16, String) {
         loop {
             if let Some(status) = self.child.try_wait().expect("the agent's state") {
                 panic!("the agent ended ({status}):\n{}", self.log());
             }
-            if matches!(scrape::get(self.address, "/readyz"), Ok((200, _))) {
-                self.started_in = begun.elapsed();
-                return;
+            if let Ok(answer) = scrape::get(self.address, "/readyz")
+                && wanted(&answer)
+            {
+                return answer;
             }
             assert!(begun.elapsed() < READY_WITHIN, "the agent isn't ready:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));

@@ -124,6 +124,8 @@ pub const ALL: &[Test] = &[
         moved::between_cgroups,
         "before 5.11, a helper reads the task's cgroup instead of four loads",
     ),
+    complete("nodes::a_container_without_the_node", nodes::a_container_without_the_node),
+    complete("nodes::cgroup_v1", nodes::cgroup_v1),
     every("nodes::processes_in_a_pid_namespace", nodes::processes_in_a_pid_namespace, STRUCTURES),
     complete("pods::a_hundred_short_ones", pods::a_hundred_short_ones),
     complete("pods::more_series_than_allowed", pods::more_series_than_allowed),

@@ -139,7 +139,7 @@ fn status_is_written_on_its_own_and_columns_are_shown() {
     };
     let node_columns = columns(NodeTracing::crd());
     let coverage_columns = columns(PolicyCoverage::crd());
-    assert_eq!(names(&node_columns), ["KERNEL", "ARCH", "LOADED", "FAILED", "AGE"]);
+    assert_eq!(names(&node_columns), ["KERNEL", "ARCH", "LOADED", "FAILED", "MESSAGE", "AGE"]);
     assert_eq!(
         names(&coverage_columns),
         ["PODS", "NODES", "FAILED", "UNKNOWN", "COVERED", "WARNINGS", "AGE"]

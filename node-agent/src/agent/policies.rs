@@ -1,6 +1,10 @@
 //! Policies: read, applied, and their states.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use gatewatch_policy::{compile::Environment, diagnostic::Severity, plan::Plan};
 
@@ -8,7 +12,7 @@ use super::{Published, Reconciler};
 use crate::{
     engine::{Candidates, Failure},
     metrics::{PolicyState, PolicyStatus},
-    policies::{Wanted, read_text},
+    policies::{Library, Wanted, read_text},
     policy_key::PolicyKey,
     sources::Origin,
 };
@@ -20,24 +24,68 @@ pub struct PolicySet {
     pub policies: Option<Vec<PolicyStatus>>,
     /// Hash of all policies in every state: the same on nodes that know the same.
     pub hash: String,
+    /// The reason why no policy can run on this node.
+    pub unsupported: Option<String>,
+}
+
+/// The state of each policy, with the reason as a word and as a sentence.
+pub(super) type States = BTreeMap<PolicyKey, (PolicyState, &'static str, String)>;
+
+/// Reads what an origin holds into a library, and logs what there is to say about it.
+pub(super) fn read(
+    library: &mut Library,
+    origin: Origin,
+    text: &str,
+    generation: Option<i64>,
+    environment: Environment<'_>,
+) {
+    let mut contents = read_text(&origin, text, environment);
+    for found in &mut contents.policies {
+        found.generation = generation;
+    }
+    for (severity, message) in &contents.messages {
+        match severity {
+            Severity::Error => tracing::error!("{message}"),
+            Severity::Warning => tracing::warn!("{message}"),
+            Severity::Note => tracing::debug!("{message}"),
+        }
+    }
+    library.set(origin, contents);
+}
+
+/// Adds the policies for other nodes.
+pub(super) fn add_skipped(states: &mut States, skipped: BTreeSet<PolicyKey>) {
+    for key in skipped {
+        let sentence = "its nodeSelector doesn't match the labels of this node".to_owned();
+        states.insert(key, (PolicyState::Skipped, "nodeSelector", sentence));
+    }
+}
+
+/// The statuses to publish, sorted by name.
+pub(super) fn listed(
+    states: States,
+    generations: &BTreeMap<PolicyKey, i64>,
+    memory: &BTreeMap<PolicyKey, u64>,
+) -> Vec<PolicyStatus> {
+    states
+        .into_iter()
+        .map(|(key, (state, reason, sentence))| PolicyStatus {
+            kernel_memory_bytes: memory.get(&key).copied(),
+            generation: generations.get(&key).copied(),
+            name: key.name,
+            namespace: key.namespace,
+            state,
+            reason: reason.into(),
+            sentence,
+        })
+        .collect()
 }
 
 impl Reconciler {
     pub(super) fn read(&mut self, origin: Origin, text: &str, generation: Option<i64>) {
         let environment =
             Environment { kernel: self.engine.profile(), host_namespaces: &self.host_namespaces };
-        let mut contents = read_text(&origin, text, environment);
-        for found in &mut contents.policies {
-            found.generation = generation;
-        }
-        for (severity, message) in &contents.messages {
-            match severity {
-                Severity::Error => tracing::error!("{message}"),
-                Severity::Warning => tracing::warn!("{message}"),
-                Severity::Note => tracing::debug!("{message}"),
-            }
-        }
-        self.library.set(origin, contents);
+        read(&mut self.library, origin, text, generation, environment);
     }
 
     /// Makes the policies of the library run, and no others.
@@ -101,7 +149,7 @@ impl Reconciler {
 
     /// The state of each policy, sorted by name.
     fn statuses(&self, wanted: Wanted, failed: BTreeMap<PolicyKey, Failure>) -> Vec<PolicyStatus> {
-        let mut statuses: BTreeMap<PolicyKey, (PolicyState, &'static str, String)> = BTreeMap::new();
+        let mut statuses = States::new();
         for (key, failure) in failed {
             let still = self.still(&key);
             tracing::error!("cannot load policy {key}: {failure}{still}; the other policies run");
@@ -114,26 +162,11 @@ impl Reconciler {
             let sentence = format!("{}{still}", refusal.sentence);
             statuses.insert(key, (PolicyState::Refused, refusal.code, sentence));
         }
-        for key in wanted.skipped {
-            let sentence = "its nodeSelector doesn't match the labels of this node".to_owned();
-            statuses.insert(key, (PolicyState::Skipped, "nodeSelector", sentence));
-        }
+        add_skipped(&mut statuses, wanted.skipped);
         for key in self.engine.running().keys() {
             statuses.entry(key.clone()).or_insert((PolicyState::Running, "", String::new()));
         }
-        let memory = self.engine.kernel_memory();
-        statuses
-            .into_iter()
-            .map(|(key, (state, reason, sentence))| PolicyStatus {
-                kernel_memory_bytes: memory.get(&key).copied(),
-                generation: wanted.generations.get(&key).copied(),
-                name: key.name,
-                namespace: key.namespace,
-                state,
-                reason: reason.into(),
-                sentence,
-            })
-            .collect()
+        listed(statuses, &wanted.generations, &self.engine.kernel_memory())
     }
 
     /// What to add where a policy's last version that worked runs on.

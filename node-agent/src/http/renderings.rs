@@ -104,8 +104,8 @@ mod tests {
             Snapshot { pending_events: self.0.fetch_add(1, Ordering::Relaxed), ..Snapshot::default() }
         }
 
-        fn ready(&self) -> bool {
-            true
+        fn ready(&self) -> Result<(), String> {
+            Ok(())
         }
     }
 

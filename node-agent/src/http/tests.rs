@@ -228,8 +228,8 @@ impl Source for Slow {
         Snapshot::default()
     }
 
-    fn ready(&self) -> bool {
-        true
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
     }
 }
 
@@ -258,8 +258,8 @@ impl Source for Broken {
         panic!("on purpose");
     }
 
-    fn ready(&self) -> bool {
-        true
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
     }
 }
 

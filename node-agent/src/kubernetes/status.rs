@@ -60,7 +60,8 @@ pub async fn write(client: Client, node: Node, mut policies: watch::Receiver<Pol
         }
         let set = policies.borrow_and_update().clone();
         if let Some(known) = set.policies {
-            let wanted = (spec(&node), status(set.hash, &known).reported_by(pod.clone(), boot.clone()));
+            let status = status(set.hash, &known).with_message(set.unsupported);
+            let wanted = (spec(&node), status.reported_by(pod.clone(), boot.clone()));
             let mut wait = RETRY.0;
             while written.as_ref() != Some(&wanted) {
                 match put(&client, &api, &node.name, &wanted).await {

@@ -14,8 +14,8 @@ impl Source for Fixed {
         self.snapshot.clone()
     }
 
-    fn ready(&self) -> bool {
-        self.ready
+    fn ready(&self) -> Result<(), String> {
+        if self.ready { Ok(()) } else { Err("the policies are being loaded".to_owned()) }
     }
 }
 

@@ -1,20 +1,27 @@
-//! Nodes that are not a machine of their own: an agent in a nested pid namespace, as in kind.
+//! Nodes that are not a machine of their own, or not of the kind that Kubernetes asks for: an agent in a nested pid
+//! namespace, as in kind, and nodes on which the agent refuses to run policies.
 
 use std::{
     fs,
     path::Path,
     process::{Child, Command},
+    time::Duration,
 };
 
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::{CALLS, SETUID, policy, this};
-use crate::{agent::Agent, pod};
+use crate::{
+    agent::{Agent, sum},
+    pod,
+};
 
 /// Where programs have names of their own.
 const FOLDER: &str = "/tmp/gatewatch-nodes";
 /// The cgroup of a node that is a container.
 const NODE: &str = "/sys/fs/cgroup/node";
+/// Where a hierarchy of cgroup v1 is mounted.
+const OLD: &str = "/tmp/cgroup-v1";
 
 /// A process under a name of its own that makes calls when it is asked to.
 struct Caller {
@@ -133,4 +140,80 @@ pub(super) fn processes_in_a_pid_namespace() {
     for cgroup in [&format!("{NODE}/agent"), &format!("{NODE}/inside"), NODE] {
         let _ = fs::remove_dir(cgroup);
     }
+}
+
+/// An agent that is started by these words refuses to run policies, for this reason, in these words, everywhere that it
+/// speaks. It loads nothing.
+fn refuses(through: &[&str], reason: &str, words: &[&str]) {
+    let policies = [("p.yaml", &*policy("uid", SETUID))];
+    let (agent, (status, answer)) = Agent::start_to_answer(through, &policies, &pod::list(&[]));
+    assert_eq!(status, 503, "{answer}\n{}", agent.log());
+    assert!(words.iter().all(|word| answer.contains(word)), "{answer}");
+    let refused = |text: &str| sum(text, "gatewatch_policies", &[("state", "failed")]) == 1;
+    assert!(agent.wait(refused), "{}\n{}", agent.metrics(), agent.log());
+    let text = agent.metrics();
+    assert_eq!(sum(&text, "gatewatch_node_unsupported", &[("reason", reason)]), 1, "{text}");
+    assert_eq!(sum(&text, "gatewatch_policy_info", &[("policy", "uid"), ("reason", reason)]), 1, "{text}");
+    let sentence = answer.trim().trim_start_matches("not ready: ");
+    assert!(agent.log().contains(sentence), "{answer}\n{}", agent.log());
+    assert!(!fs::exists("/sys/fs/bpf/gatewatch").expect("readable"), "nothing is loaded");
+}
+
+/// Makes a hierarchy of cgroup v1 with these options, for as long as it is held.
+struct OldHierarchy(&'static str);
+
+impl OldHierarchy {
+    fn mount(options: &'static str) -> Self {
+        fs::create_dir_all(OLD).expect("a folder");
+        let status = Command::new("mount").args(["-t", "cgroup", "-o", options, "none", OLD]).status();
+        assert!(status.expect("mount runs").success());
+        Self(options)
+    }
+}
+
+impl Drop for OldHierarchy {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(OLD).status();
+        // The kernel removes it some time later.
+        let gone = |text: String| !text.contains(self.0);
+        for _ in 0..100 {
+            if fs::read_to_string("/proc/self/cgroup").is_ok_and(gone) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+const WITHOUT_CGROUPS: [&str; 5] =
+    ["unshare", "--mount", "sh", "-c", "umount -R /sys/fs/cgroup; exec \"$0\" \"$@\""];
+
+/// Pods in cgroup v1, beside cgroup v2 or without it. A hierarchy that no pod needs does not matter.
+pub(super) fn cgroup_v1() {
+    let old = OldHierarchy::mount("pids");
+    refuses(&[], "cgroup-v1", &["cgroup v1", "pids", "1.35"]);
+    refuses(&WITHOUT_CGROUPS, "cgroup-v1", &["cgroup v1", "pids"]);
+    drop(old);
+    let other = OldHierarchy::mount("none,name=other");
+    drop(Agent::start(&[("p.yaml", &policy("uid", SETUID))], &pod::list(&[])));
+    drop(other);
+    refuses(&WITHOUT_CGROUPS, "no-cgroup-v2", &["no cgroup v2", "/sys/fs/cgroup"]);
+}
+
+/// An agent in a container without what it needs of the node.
+pub(super) fn a_container_without_the_node() {
+    fs::create_dir_all(NODE).expect("a cgroup");
+    let own_cgroup = [
+        "sh",
+        "-c",
+        "echo 0 > /sys/fs/cgroup/node/cgroup.procs
+         exec unshare --mount --cgroup sh -c 'mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\"' sh \"$@\"",
+        "sh",
+    ];
+    refuses(&own_cgroup, "own-cgroup", &["cgroup of the agent alone"]);
+    fs::remove_dir(NODE).expect("it is empty");
+    in_a_pid_namespace(|| {
+        refuses(&["unshare", "--mount-proc"], "pid-namespace", &["pid namespace", "hostPID"]);
+    });
+    refuses(&["unshare", "--user", "--map-root-user"], "user-namespace", &["user namespace", "rootless"]);
 }

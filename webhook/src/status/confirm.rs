@@ -46,7 +46,12 @@ pub fn confirm<'a>(
     let live: Vec<&(&str, &AgentPod)> = pods.iter().filter(|(_, pod)| pod.ready).collect();
     let Some((name, _)) = live.first() else {
         return match pods.first() {
-            Some((name, _)) => unconfirmed(Unknown, format!("the agent's pod {name} is not ready")),
+            Some((name, pod)) => {
+                let own = |report: &&Agent| report.status.agent_pod_uid.as_ref() == Some(&pod.uid);
+                let message = report.filter(own).and_then(|report| report.status.message.as_ref());
+                let reason = message.map(|message| format!(": {message}")).unwrap_or_default();
+                unconfirmed(Unknown, format!("the agent's pod {name} is not ready{reason}"))
+            }
             None => unconfirmed(Unknown, "no pod of the agent runs on the node"),
         };
     };
@@ -134,6 +139,17 @@ mod tests {
             confirm(None, Some(&current), &[("new", &live)]).map(drop).map_err(|w| w.state),
             Err(Unknown)
         );
+    }
+
+    #[test]
+    fn a_pod_that_is_not_ready_has_its_reason() {
+        let node = Node { boot_id: "b".into(), ..Node::default() };
+        let mut report = report(Some("u"), Some("b"));
+        report.status = report.status.with_message(Some("it uses cgroup v1".into()));
+        let reason =
+            |uid| confirm(Some(&node), Some(&report), &[("p", &pod(uid, false))]).unwrap_err().reason;
+        assert_eq!(reason("u"), "the agent's pod p is not ready: it uses cgroup v1");
+        assert_eq!(reason("another"), "the agent's pod p is not ready");
     }
 
     #[test]
