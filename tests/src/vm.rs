@@ -127,6 +127,7 @@ pub const ALL: &[Test] = &[
     complete("nodes::a_container_without_the_node", nodes::a_container_without_the_node),
     complete("nodes::cgroup_v1", nodes::cgroup_v1),
     every("nodes::processes_in_a_pid_namespace", nodes::processes_in_a_pid_namespace, STRUCTURES),
+    every("nodes::programs_of_the_host", nodes::programs_of_the_host, STRUCTURES),
     complete("pods::a_hundred_short_ones", pods::a_hundred_short_ones),
     complete("pods::more_series_than_allowed", pods::more_series_than_allowed),
     complete("pods::two_hundred_and_a_hundred_policies", pods::two_hundred_and_a_hundred_policies),
@@ -192,10 +193,8 @@ pub fn helper() -> Option<ExitCode> {
             shipped::runtime::make(words);
             Some(ExitCode::SUCCESS)
         }
-        [_, CALLS, "setuid-when", file, times] => {
-            while !Path::new(file).exists() {
-                std::thread::sleep(std::time::Duration::from_millis(20));
-            }
+        [_, CALLS, "setuid-when", file, times, cgroup @ ..] => {
+            nodes::wait(file, cgroup);
             crate::calls::setuid_root(times.parse().expect("a number"));
             Some(ExitCode::SUCCESS)
         }

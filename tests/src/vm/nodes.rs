@@ -5,7 +5,7 @@ use std::{
     fs,
     path::Path,
     process::{Child, Command},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -13,7 +13,7 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 use super::{CALLS, SETUID, policy, this};
 use crate::{
     agent::{Agent, sum},
-    pod,
+    pod::{self, Container},
 };
 
 /// Where programs have names of their own.
@@ -49,10 +49,23 @@ impl Caller {
     }
 
     fn start_by(name: &str, times: u64, command: &mut Command) -> Self {
+        Self::start_to_join(name, times, command, &[])
+    }
+
+    /// Starts it to join a cgroup before it makes its calls. It runs its program when this returns.
+    fn start_to_join(name: &str, times: u64, command: &mut Command, cgroup: &[&str]) -> Self {
         let go = format!("{FOLDER}/{name}.go");
-        let _ = fs::remove_file(&go);
-        let child = command.args([CALLS, "setuid-when", &go, &times.to_string()]).spawn();
-        Self { child: child.expect("a process that makes calls"), go, program: format!("{FOLDER}/{name}") }
+        for file in [go.clone(), waiting(&go)] {
+            let _ = fs::remove_file(file);
+        }
+        let child = command.args([CALLS, "setuid-when", &go, &times.to_string()]).args(cgroup).spawn();
+        let child = child.expect("a process that makes calls");
+        let begun = Instant::now();
+        while !Path::new(&waiting(&go)).exists() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{name} does not wait for its turn");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self { child, go, program: format!("{FOLDER}/{name}") }
     }
 
     /// Lets it make its calls, and waits for its end; gives its program.
@@ -60,6 +73,23 @@ impl Caller {
         fs::write(&self.go, "").expect("written");
         assert!(self.child.wait().expect("an exit status").success());
         self.program
+    }
+}
+
+/// The file by which a process says that it waits for another one.
+fn waiting(go: &str) -> String {
+    format!("{go}.waiting")
+}
+
+/// What a process of ours does that was started as `--calls setuid-when FILE TIMES [CGROUP]`, before its calls: waits for the
+/// file, and joins the cgroup.
+pub(super) fn wait(go: &str, cgroup: &[&str]) {
+    fs::write(waiting(go), "").expect("written");
+    while !Path::new(go).exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for cgroup in cgroup {
+        fs::write(Path::new(cgroup).join("cgroup.procs"), "0").expect("the cgroup is joined");
     }
 }
 
@@ -140,6 +170,37 @@ pub(super) fn processes_in_a_pid_namespace() {
     for cgroup in [&format!("{NODE}/agent"), &format!("{NODE}/inside"), NODE] {
         let _ = fs::remove_dir(cgroup);
     }
+}
+
+/// Programs that ran before the agent are the host's or not, as those are that are executed later (`shipped::runtime`). Where
+/// they count in a pod's cgroup, their labels say which.
+pub(super) fn programs_of_the_host() {
+    const UID: &str = "11111111-2222-3333-4444-555555555555";
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let container = Container::create(UID, ID).expect("a cgroup");
+    let cgroup = container.cgroup.display().to_string();
+    let start = |name: &str, times, command: &mut Command| {
+        Caller::start_to_join(name, times, command.arg(program(name, &this())), &[&cgroup])
+    };
+    let env = || Command::new("env");
+    let callers = [
+        // The runtime: in no pod yet.
+        (start("host", 5, &mut env()), "host:", 5),
+        // A container that joins its cgroup last, as a runtime may let it.
+        (start("apart", 7, Command::new("unshare").arg("--mount")), "", 7),
+        (start("inside", 3, &mut container.command(&this(), "env")), "", 3),
+        // A container that has entered the host's mount namespace.
+        (start("entered", 4, container.command(&this(), "nsenter").arg("--mount=/proc/1/ns/mnt")), "", 4),
+    ];
+    let pods = pod::list(&[pod::manifest("test", "tiefighter", UID, ID, &[])]);
+    let agent = Agent::start(&[("p.yaml", &policy("uid", SETUID))], &pods);
+    for (caller, prefix, times) in callers {
+        let binary = format!("{prefix}{}", caller.finish());
+        let counted = agent.events(&[("policy", "uid"), ("pod", "tiefighter"), ("binary", &binary)]);
+        assert_eq!(counted, times, "{binary}: {}\n{}", agent.metrics(), agent.log());
+    }
+    container.remove().expect("removed");
+    let _ = fs::remove_dir_all(FOLDER);
 }
 
 /// An agent that is started by these words refuses to run policies, for this reason, in these words, everywhere that it
