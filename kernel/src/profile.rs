@@ -3,6 +3,7 @@
 mod build;
 mod facts;
 mod file;
+mod format;
 mod function;
 mod functions;
 mod live;
@@ -16,7 +17,7 @@ use std::{borrow::Cow, sync::Arc};
 
 pub use build::{Parts, ProfileError};
 pub use facts::Facts;
-pub use file::FormatError;
+pub use format::FormatError;
 pub use function::{Attach, Function, Obstacle, Syscall};
 use functions::Functions;
 use gatewatch_abi::Layout;

@@ -1,7 +1,6 @@
 //! Caches of the cluster's objects, filled by watches. Decisions never send a request to the API server.
 
 pub mod objects;
-mod start;
 pub mod watch;
 
 use std::{
@@ -10,7 +9,6 @@ use std::{
 };
 
 use parking_lot::Mutex;
-pub use start::{AgentPodSource, start};
 
 /// The caches. One watch fills each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -14,83 +14,25 @@ use std::{
 
 use arc_swap::ArcSwap;
 use gatewatch_coverage::{Index, IndexedPolicy, PolicyId, Workload};
-use gatewatch_crds::NodeTracingStatus;
 use gatewatch_kernel::Profile;
-use gatewatch_policy::{
-    assess::Checked,
-    diagnostic::Diagnostic,
-    model::Policy,
-    source::{self, Document},
-    target::Target,
-};
+use gatewatch_policy::target::Target;
 use parking_lot::{Mutex, RwLock};
-use serde_json::Value;
 use tokio::sync::Notify;
 
+pub use self::admit::AdmittedChange;
 use self::{admit::Admissions, loaded::Loaded};
-pub use self::{admit::AdmittedChange, nodes::by_node};
 use crate::{
+    agents::{Agent, AgentPods},
     caches::{
         Cache, Health,
         watch::{Change, Name},
     },
-    kernels::{self, Kernels, Node, ReportedKernel, Shipped},
+    kernels::{self, Kernels, Node, Shipped},
+    leadership::Leadership,
     modes::Modes,
     plans::Plans,
-    status::{confirm::AgentPods, lease::Leadership},
+    stored_policy::StoredPolicy,
 };
-
-/// A policy that the API server stores.
-#[derive(Clone, Debug)]
-pub struct StoredPolicy {
-    /// Its namespace and name.
-    pub id: PolicyId,
-    /// `metadata.uid`.
-    pub uid: String,
-    /// `metadata.generation`.
-    pub generation: Option<i64>,
-    /// Whether it is being deleted.
-    pub deleting: bool,
-    /// The policy, with the findings that need no kernel.
-    pub checked: Checked,
-}
-
-impl StoredPolicy {
-    /// Reads an object of the API server. `None` if it cannot be read as a policy.
-    pub fn read(object: &Value) -> Option<Self> {
-        Self::check(&Document::from_json(object)).ok()
-    }
-
-    /// Reads and checks an object. The error is the diagnostics of an object that cannot be read as a policy.
-    pub fn check(object: &Document) -> Result<Self, Vec<Diagnostic>> {
-        let checked = Checked::of(object)?;
-        let metadata = |name| object.root.get("metadata")?.get(name);
-        Ok(Self {
-            id: PolicyId::of(&checked.policy, "default"),
-            uid: metadata("uid").and_then(source::Node::as_str).unwrap_or_default().to_owned(),
-            generation: match metadata("generation").map(|node| &node.value) {
-                Some(source::Value::Int(n)) => i64::try_from(*n).ok(),
-                _ => None,
-            },
-            deleting: metadata("deletionTimestamp").and_then(source::Node::as_str).is_some(),
-            checked,
-        })
-    }
-
-    /// The policy.
-    pub const fn policy(&self) -> &Policy {
-        &self.checked.policy
-    }
-}
-
-/// The report of an agent about its node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Agent {
-    /// Its kernel.
-    pub kernel: ReportedKernel,
-    /// Its policies.
-    pub status: NodeTracingStatus,
-}
 
 /// Everything that is known about the cluster.
 #[derive(Debug)]

@@ -4,9 +4,6 @@
 //! without an agent gets the shipped profile that fits its `status.nodeInfo`. An unknown cluster is assumed to have
 //! all shipped kernels.
 
-pub mod fetch;
-pub mod sync;
-
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use gatewatch_coverage::IndexedPolicy;

@@ -10,22 +10,27 @@
 //! Until they have, only the rules that need no cluster apply.
 
 pub mod access;
+pub mod agents;
 pub mod args;
 pub mod caches;
 pub mod cluster;
 pub mod gate;
 pub mod http;
 pub mod kernels;
+pub mod leadership;
 pub mod metrics;
 pub mod modes;
 pub mod plans;
+pub mod profiles;
 pub mod registration;
 pub mod review;
 pub mod run;
 pub mod status;
+pub mod stored_policy;
 pub mod tls;
 pub mod vap;
 pub mod verdict;
+pub mod watches;
 
 /// A decision allocates and frees a few hundred small blocks, and reads data of ten thousand pods all over the heap. This
 /// allocator needs less time than the C library's. It also asks the kernel for large pages, without which the reads are

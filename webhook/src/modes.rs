@@ -20,8 +20,6 @@
 //! `target`, policies are checked for Gatewatch, and findings about Tetragon alone are notes. Exemptions exist only in
 //! this table, not on objects, so no user can exempt himself.
 
-pub mod watch;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,

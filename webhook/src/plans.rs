@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use gatewatch_coverage::PolicyId;
 use gatewatch_policy::{diagnostic::Diagnostic, lanes, plan::Plan, selection::Selection, target::Target};
 
-use crate::{cluster::StoredPolicy, kernels::Kernels};
+use crate::{kernels::Kernels, stored_policy::StoredPolicy};
 
 /// See the module's documentation.
 #[derive(Debug)]

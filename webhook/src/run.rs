@@ -16,12 +16,11 @@ use tokio::{
 use crate::{
     access::PathSecrets,
     args::Serve,
-    caches,
     cluster::Cluster,
     gate::Gate,
     http::{LIMITS, ProbeState, ReviewState, probes, reviews},
-    kernels::sync::sync,
     metrics::Metrics,
+    profiles,
     status::{lease::LeaseCandidate, write::Writer},
     tls::{
         self, Certificates,
@@ -29,6 +28,7 @@ use crate::{
         directory::CertificateDirectory,
         secret::{Issues, SharedSecret},
     },
+    watches,
 };
 
 /// Serves until SIGTERM or SIGINT.
@@ -47,13 +47,13 @@ pub async fn run(arguments: Serve) -> Result<()> {
         Metrics::new(Arc::clone(&cluster), Arc::clone(&certificates)).context("cannot make the metrics")?,
     );
 
-    let agent_pods = caches::AgentPodSource {
+    let agent_pods = watches::AgentPodSource {
         namespace: arguments.namespace.clone(),
         selector: arguments.agent_selector.clone(),
     };
-    let mut work = caches::start(&client, &cluster, &agent_pods);
-    work.spawn(sync(Arc::clone(&cluster)));
-    work.spawn(crate::modes::watch::watch(
+    let mut work = watches::start(&client, &cluster, &agent_pods);
+    work.spawn(profiles::sync(Arc::clone(&cluster)));
+    work.spawn(watches::modes::watch(
         client.clone(),
         arguments.namespace.clone(),
         arguments.modes.clone(),

@@ -1,6 +1,5 @@
 //! Whether every policy covers its pods on all nodes. It is computed here, and one replica writes it.
 
-pub mod confirm;
 pub mod lease;
 pub mod write;
 
@@ -18,10 +17,13 @@ use gatewatch_crds::{
 use gatewatch_policy::diagnostic::{Diagnostic, Severity};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use self::confirm::{AgentPod, Unconfirmed, confirm, on_node};
 use crate::{
-    cluster::{Agent, StoredPolicy},
+    agents::{
+        Agent, AgentPod,
+        confirm::{Unconfirmed, confirm, on_node},
+    },
     kernels::Node,
+    stored_policy::StoredPolicy,
 };
 
 /// The policy in the form of `PolicyCoverage`.
@@ -193,20 +195,6 @@ fn on_nodes(stored: &StoredPolicy, Nodes { nodes, agents, pods, by_gatewatch }: 
     // Those without an agent first.
     found.unconfirmed.sort_by_key(|node| node.state == UnconfirmedState::Pending);
     found
-}
-
-/// The number of nodes that should have an agent and have no live one. Nodes on which no agent was ever placed do not
-/// count.
-pub fn nodes_without_agent(
-    nodes: &BTreeMap<String, Node>,
-    agents: &BTreeMap<String, Agent>,
-    pods: &BTreeMap<&str, Vec<(&str, &AgentPod)>>,
-) -> usize {
-    let lacks = |name: &&String| match pods.get(name.as_str()) {
-        Some(here) => here.iter().all(|(_, pod)| !pod.ready),
-        None => agents.contains_key(*name),
-    };
-    nodes.keys().filter(lacks).count()
 }
 
 fn diagnostic(diagnostic: &Diagnostic) -> CoverageDiagnostic {

@@ -14,11 +14,12 @@ use gatewatch_policy::{
 };
 use gatewatch_webhook::{
     caches::watch::Change,
-    cluster::{Cluster, StoredPolicy},
+    cluster::Cluster,
     gate::{Endpoint, Gate},
     kernels::Node,
     modes::Modes,
     review::{Answer, parse},
+    stored_policy::StoredPolicy,
 };
 use serde_json::{Value, json};
 

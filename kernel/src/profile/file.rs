@@ -11,44 +11,19 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Profile, Types,
+    format::{FormatError, MAGIC, UNPACKED, VERSION},
     functions::{Access, Entry, Functions, Names},
     saved::{Row, Saved},
     wire::{Reader, Writer},
 };
 use crate::{Arch, CType, Kind, Pointee};
 
-const MAGIC: &[u8; 8] = b"GWPROFIL";
-const VERSION: u8 = 1;
 /// Compression level of zstd. Higher levels take seconds and save a few per cent.
 const LEVEL: i32 = 19;
-/// Maximum bytes of an unpacked file. A profile of Linux 7.3 has 3 MB.
-const UNPACKED: u64 = 16 << 20;
 /// Maximum window of zstd, as a power of two. More than [`UNPACKED`] is of no use.
 const WINDOW_LOG: u32 = 24;
 /// Maximum bytes of all function names together, because front coding could expand without bound.
 const NAMES: usize = 16 << 20;
-
-/// The reason why a file is not a profile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FormatError {
-    /// The bytes do not start with the magic number.
-    #[error(
-        "not a kernel profile: the file does not start with \"GWPROFIL\"; create one with `gatewatch profile`"
-    )]
-    NotAProfile,
-    /// It has a later version.
-    #[error(
-        "the kernel profile has format {0}, but this program reads format {VERSION}; create it again with `gatewatch \
-         profile` of this version"
-    )]
-    Version(u8),
-    /// It is truncated or damaged.
-    #[error("the kernel profile is damaged; create it again with `gatewatch profile`")]
-    Damaged,
-    /// It unpacks to more than any profile.
-    #[error("the kernel profile unpacks to more than {} MiB, so it is not valid", UNPACKED >> 20)]
-    TooLarge,
-}
 
 impl Profile {
     /// The profile as a file. The compression takes a second or two.

@@ -1,6 +1,6 @@
 //! Numbers and text in as few bytes as they need.
 
-use super::FormatError;
+use super::format::FormatError;
 
 /// Writes a sequence of values.
 #[derive(Default)]

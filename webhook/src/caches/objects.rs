@@ -7,7 +7,7 @@ use kube::core::{NotUsed, Object};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{kernels::Node, status::confirm::AgentPod};
+use crate::{agents::AgentPod, kernels::Node};
 
 /// A watched pod, or a watched object with a template of pods.
 pub type WorkloadObject = Object<Spec, NotUsed>;

@@ -9,14 +9,12 @@ use gatewatch_coverage::{Index, PolicyId};
 use gatewatch_crds::node_tracing::PolicyState;
 use gatewatch_policy::target::Target;
 
-use super::{Agent, Cluster, StoredPolicy, loaded::Version};
+use super::{Cluster, loaded::Version};
 use crate::{
+    agents::{self, Agent, AgentPod, AgentPods, by_node, confirm::confirm},
     caches::watch::{Change, Name},
     kernels::Node,
-    status::{
-        confirm::{AgentPod, AgentPods, confirm},
-        nodes_without_agent,
-    },
+    stored_policy::StoredPolicy,
 };
 
 impl Cluster {
@@ -69,7 +67,7 @@ impl Cluster {
             return 0;
         }
         let (nodes, agents, pods) = (self.nodes.read(), self.agents.read(), self.agent_pods.read());
-        nodes_without_agent(&nodes, &agents, &by_node(&pods))
+        agents::nodes_without_agent(&nodes, &agents, &by_node(&pods))
     }
 
     /// Finds the policies that these nodes run (`None` is all nodes), by the reports that live agents made since their
@@ -108,15 +106,6 @@ impl Cluster {
             index.set_loaded(&stored.id, runs && !stored.deleting);
         }
     }
-}
-
-/// The pods of the agent with their names, by node.
-pub fn by_node(pods: &AgentPods) -> BTreeMap<&str, Vec<(&str, &AgentPod)>> {
-    let mut found = BTreeMap::<&str, Vec<_>>::new();
-    for (name, pod) in pods {
-        found.entry(&pod.node).or_default().push((name.as_str(), pod));
-    }
-    found
 }
 
 /// The policies that a node runs, as its agent reports.

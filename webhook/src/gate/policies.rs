@@ -13,8 +13,9 @@ use serde_json::value::RawValue;
 
 use super::{CheckResult, Gate};
 use crate::{
-    cluster::{AdmittedChange, StoredPolicy},
+    cluster::AdmittedChange,
     review::{Operation, Request},
+    stored_policy::StoredPolicy,
 };
 
 impl Gate {

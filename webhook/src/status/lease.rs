@@ -11,7 +11,6 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::api::{Api, PostParams};
-use parking_lot::Mutex;
 
 use crate::cluster::Cluster;
 
@@ -24,27 +23,6 @@ const RENEW_DEADLINE: Duration = Duration::from_secs(12);
 /// Time limit of one attempt, which is two requests. A server that accepts a request and does not answer must leave time
 /// for another attempt before the deadline.
 const ATTEMPT: Duration = Duration::from_secs(4);
-
-/// Whether this replica leads. Leadership ends with its deadline, whatever the task that renews the Lease is doing.
-#[derive(Debug, Default)]
-pub struct Leadership(Mutex<Option<Instant>>);
-
-impl Leadership {
-    /// Whether this replica leads now.
-    pub fn holds(&self) -> bool {
-        self.left().is_some()
-    }
-
-    /// The time until leadership ends, unless the Lease is renewed. `None` if this replica does not lead.
-    pub fn left(&self) -> Option<Duration> {
-        let until = (*self.0.lock())?;
-        until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
-    }
-
-    fn set(&self, until: Option<Instant>) {
-        *self.0.lock() = until;
-    }
-}
 
 /// A replica that tries to hold the Lease.
 pub struct LeaseCandidate {

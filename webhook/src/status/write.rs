@@ -19,10 +19,7 @@ use kube::{
 use serde_json::json;
 
 use super::{Nodes, keep_transition, spec, status};
-use crate::{
-    cluster::{Cluster, StoredPolicy, by_node},
-    kernels::Kernels,
-};
+use crate::{agents::by_node, cluster::Cluster, kernels::Kernels, stored_policy::StoredPolicy};
 
 const MANAGER: &str = "gatewatch-webhook";
 /// Interval of writing. It merges a burst of changes, and limits the requests for one policy.

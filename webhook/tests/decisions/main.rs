@@ -13,16 +13,18 @@ use gatewatch_crds::{
     node_tracing::{PolicyOnNode, PolicyState},
 };
 use gatewatch_webhook::{
+    agents::{Agent, AgentPod},
     caches::{
         Cache,
         watch::{Change, Name},
     },
-    cluster::{Agent, Cluster, StoredPolicy},
+    cluster::Cluster,
     gate::{Endpoint, Gate},
     kernels::{Node, ReportedKernel},
     modes::Modes,
     review::{Answer, parse},
-    status::{Nodes, confirm::AgentPod, status},
+    status::{Nodes, status},
+    stored_policy::StoredPolicy,
 };
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use gatewatch_webhook::{caches::watch::Change, cluster::StoredPolicy};
+use gatewatch_webhook::{caches::watch::Change, stored_policy::StoredPolicy};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 

@@ -1,4 +1,6 @@
-//! Starts all watches.
+//! The watches that fill the caches.
+
+pub mod modes;
 
 use std::sync::Arc;
 
@@ -16,10 +18,12 @@ use kube::{
 };
 use tokio::task::JoinSet;
 
-use super::{Cache, objects, watch::watch};
 use crate::{
-    cluster::{Agent, Cluster, StoredPolicy},
+    agents::Agent,
+    caches::{Cache, objects, watch::watch},
+    cluster::Cluster,
     kernels::ReportedKernel,
+    stored_policy::StoredPolicy,
 };
 
 /// The pods of the agent: their namespace, and a label selector.

@@ -1,5 +1,7 @@
 //! Keeps the profiles of the cluster's kernels: each is fetched once, from any node that has it.
 
+pub mod fetch;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -9,7 +11,7 @@ use std::{
 
 use gatewatch_kernel::Profile;
 
-use super::fetch::{FetchError, check_url, fetch};
+use self::fetch::{FetchError, check_url, fetch};
 use crate::cluster::Cluster;
 
 /// Changes come in bursts: a node joins, its agent reports.

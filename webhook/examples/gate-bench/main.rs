@@ -5,6 +5,8 @@
 //! the constant's of the same round, and answers per second over four connections. The argument is the number of rounds.
 //! With `--json`, each row is an object on a line of its own instead, and everything else is written to standard error.
 
+mod fixtures;
+
 use std::{
     fmt,
     net::SocketAddr,
@@ -14,12 +16,10 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, routing::post};
-use gatewatch_coverage::{Labels, Shape, Workload};
 use gatewatch_serving::{Draining, Transport, bind};
 use gatewatch_webhook::{
     access::PathSecrets,
-    caches::{Cache, watch::Change},
-    cluster::{Cluster, StoredPolicy},
+    cluster::Cluster,
     gate::{Endpoint, Gate},
     http::{LIMITS, ReviewState, reviews},
     metrics::Metrics,
@@ -39,6 +39,8 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use self::fixtures::{cluster, pod, policy, review};
 
 const CONNECTIONS: usize = 4;
 /// Times that every server is asked over all connections.
@@ -178,65 +180,6 @@ fn memory(field: &str) -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(field));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-}
-
-fn labels(i: usize) -> Labels {
-    [("app", format!("app-{}", i % 500)), ("team", format!("team-{}", i % 40)), ("pod", format!("p{i}"))]
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect()
-}
-
-fn policy(i: usize) -> Value {
-    json!({
-        "apiVersion": "cilium.io/v1alpha1", "kind": "TracingPolicy", "metadata": {"name": format!("policy-{i}")},
-        "spec": {
-            "podSelector": {"matchLabels": {"app": format!("app-{}", i % 500), "team": format!("team-{}", i % 40)}},
-            "kprobes": [{"call": "security_file_permission", "syscall": false, "message": "reads",
-                "args": [{"index": 0, "type": "file"}, {"index": 1, "type": "int"}],
-                "selectors": [{"matchArgs": [
-                    {"index": 0, "operator": "Prefix", "values": [format!("/etc/{i}"), "/usr/lib"]},
-                    {"index": 1, "operator": "Equal", "values": ["4"]}]}]}],
-        },
-    })
-}
-
-/// A pod as large as pods are, with one label that is nearly a policy's.
-fn pod() -> Value {
-    let container = |i: usize| {
-        json!({"name": format!("c{i}"), "image": "registry.example/team/app:1.2.3", "env": (0..30).map(|n| json!({
-            "name": format!("SETTING_{n}"), "value": "x".repeat(40)})).collect::<Vec<_>>(),
-            "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}, "volumeMounts": [{"name": "v", "mountPath": "/v"}]})
-    };
-    json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "p", "namespace": "ns-1", "labels": {"app": "app-17", "team": "team-l7"}},
-        "spec": {"containers": [container(0), container(1)], "volumes": [{"name": "v", "emptyDir": {}}]},
-    })
-}
-
-fn review(kind: &str, group: &str, operation: &str, object: &Value) -> Value {
-    json!({
-        "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
-        "request": {"uid": "u", "kind": {"group": group, "version": "v", "kind": kind}, "operation": operation,
-            "name": "p", "namespace": "ns-1", "userInfo": {"username": "me"}, "object": object},
-    })
-}
-
-/// A cluster whose caches are all filled.
-fn cluster(pods: usize, policies: usize) -> Arc<Cluster> {
-    let cluster = Arc::new(Cluster::default());
-    let pods = (0..pods).map(|i| {
-        Workload::pod(
-            format!("pod-{i}"),
-            Shape { namespace: format!("ns-{}", i % 50), labels: labels(i), containers: Some(Vec::new()) },
-        )
-    });
-    cluster.workloads_changed(Change::Reset(pods.collect()), Cache::Pod);
-    let policies = (0..policies).filter_map(|i| StoredPolicy::read(&policy(i)));
-    cluster.policies_changed(Change::Reset(policies.collect()), false);
-    cluster.assume_synced();
-    cluster
 }
 
 fn app(cluster: Arc<Cluster>, tls: &Tls) -> Outcome<Arc<ReviewState>> {

@@ -1,26 +1,9 @@
 //! Whether the report about a node is true now: the agent that wrote it is alive, and the node has not booted since.
 
-use std::{collections::BTreeMap, net::IpAddr};
-
 use gatewatch_crds::{node_tracing::PolicyOnNode, policy_coverage::UnconfirmedState};
 
-use crate::{cluster::Agent, kernels::Node};
-
-/// A pod of the agent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AgentPod {
-    /// Its node.
-    pub node: String,
-    /// `metadata.uid`.
-    pub uid: String,
-    /// Whether it is ready and not being deleted.
-    pub ready: bool,
-    /// Its addresses.
-    pub addresses: Vec<IpAddr>,
-}
-
-/// The pods of the agent, by name.
-pub type AgentPods = BTreeMap<String, AgentPod>;
+use super::{Agent, AgentPod};
+use crate::kernels::Node;
 
 /// The reason why a node's report cannot be relied on.
 #[derive(Clone, Debug, PartialEq, Eq)]

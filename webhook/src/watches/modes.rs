@@ -14,8 +14,11 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{DATA_KEY, Modes, ModesError};
-use crate::{caches::watch::Restarts, cluster::Cluster};
+use crate::{
+    caches::watch::Restarts,
+    cluster::Cluster,
+    modes::{DATA_KEY, Modes, ModesError},
+};
 
 /// The annotation of the `ConfigMap` with the state of its modes.
 const STATE: &str = "gatewatch.dev/modes";
