@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask test tidy -- words docs/agent.md` runs the part `words` on one file.
 
+mod circles;
 mod features;
 mod imports;
 mod markdown;
@@ -59,6 +60,7 @@ const PARTS: &[Part] = &[
         about: "imports are grouped, one for each crate",
         find: |tree| Ok(imports(tree)),
     },
+    Part { name: "circles", about: "modules need each other in one direction", find: circles },
     Part {
         name: "links",
         about: "links in Markdown have a file and a heading as their target",
@@ -191,16 +193,39 @@ fn is_markdown(name: &str) -> bool {
 /// The source files that no crate compiles.
 fn unreached(tree: &Tree) -> Result<Vec<String>> {
     let root = paths::root();
-    let mut roots = Vec::new();
-    for manifest in paths::MANIFESTS {
-        roots.extend(crate_roots(&root.join(manifest))?);
-    }
-    let reached = modules::reachable(&roots)?;
+    let reached: BTreeSet<PathBuf> = crates()?.into_iter().flatten().map(|module| module.file).collect();
     let sources = tree.files.iter().filter(|name| style::is_source(name));
     Ok(sources
         .filter(|name| !reached.contains(&root.join(name)))
         .map(|name| format!("{name}: no crate compiles this file"))
         .collect())
+}
+
+/// Circles of modules in any crate.
+fn circles(tree: &Tree) -> Result<Vec<String>> {
+    let mut found = BTreeSet::new();
+    for modules in crates()? {
+        let mut sources = Vec::new();
+        for module in modules.into_iter().filter(|module| !module.is_test) {
+            let file = module.file.strip_prefix(paths::root()).unwrap_or(&module.file).display().to_string();
+            let text = tree.texts.get(&file).map_or("", String::as_str);
+            sources.push(circles::Source::parse(module.path, file, text)?);
+        }
+        // Two crates can share a file.
+        found.extend(circles::faults(&sources));
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// The modules of every crate.
+fn crates() -> Result<Vec<Vec<modules::Module>>> {
+    let mut found = Vec::new();
+    for manifest in paths::MANIFESTS {
+        for root in crate_roots(&paths::root().join(manifest))? {
+            found.push(modules::of_crate(&root)?);
+        }
+    }
+    Ok(found)
 }
 
 /// The root files of all targets (libraries, programs, tests, benches, build scripts) of a manifest's packages.

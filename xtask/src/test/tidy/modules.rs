@@ -1,29 +1,45 @@
-//! Which source files are a part of some crate: those that a crate's root reaches through `mod` declarations.
+//! The modules of a crate: those that its root reaches through `mod` declarations.
 //!
 //! A file that nothing declares is never compiled, so its tests never run and no failure shows it.
 
 use std::{
-    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
 
-/// All files that the crate roots reach, themselves included.
-pub(super) fn reachable(roots: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
-    let mut found: BTreeSet<PathBuf> = roots.iter().cloned().collect();
-    let mut waiting: Vec<(PathBuf, bool)> = roots.iter().map(|root| (root.clone(), true)).collect();
-    while let Some((file, is_root)) = waiting.pop() {
-        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+/// A module that has a file of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Module {
+    /// Its path in its crate, empty for the root.
+    pub(super) path: Vec<String>,
+    /// Its file.
+    pub(super) file: PathBuf,
+    /// Whether it is compiled for tests only.
+    pub(super) is_test: bool,
+}
+
+/// All modules that a crate's root reaches, itself included. A file that is included is one more file of the module that
+/// includes it.
+pub(super) fn of_crate(root: &Path) -> Result<Vec<Module>> {
+    let mut found = vec![Module { path: Vec::new(), file: root.to_owned(), is_test: false }];
+    let mut next = 0;
+    while let Some(module) = found.get(next).cloned() {
+        let file = &module.file;
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         for declared in declarations(&text) {
-            let files = places(&file, is_root, &declared).into_iter().filter(|place| place.is_file());
-            for place in files {
-                if found.insert(place.clone()) {
-                    waiting.push((place, false));
+            let mut path = module.path.clone();
+            path.extend(Some(declared.name.clone()).filter(|name| !name.is_empty()));
+            let files = places(file, next == 0, &declared).into_iter().filter(|place| place.is_file());
+            for file in files {
+                if found.iter().all(|module| module.file != file) {
+                    let is_test = module.is_test || declared.is_test;
+                    found.push(Module { path: path.clone(), file, is_test });
                 }
             }
         }
+        next += 1;
     }
     Ok(found)
 }
@@ -33,21 +49,29 @@ pub(super) fn reachable(roots: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
 struct Declaration {
     name: String,
     path: Option<String>,
+    is_test: bool,
 }
 
 /// The declarations of modules in files of their own. One to a line, as rustfmt writes them.
 fn declarations(text: &str) -> Vec<Declaration> {
     let mut found = Vec::new();
-    let mut path = None;
+    let (mut path, mut is_test) = (None, false);
     for line in text.lines().map(str::trim) {
+        if line == "#[cfg(test)]" {
+            is_test = true;
+            continue;
+        }
         if let Some(attribute) = line.strip_prefix("#[path") {
             path = attribute.split('"').nth(1).map(ToOwned::to_owned);
-        } else if let Some(name) = declared_name(line) {
-            found.push(Declaration { name: name.to_owned(), path: path.take() });
+            continue;
+        }
+        let is_test = std::mem::take(&mut is_test);
+        if let Some(name) = declared_name(line) {
+            found.push(Declaration { name: name.to_owned(), path: path.take(), is_test });
         } else if let Some(included) =
             line.split_once("include!(\"").and_then(|(_, rest)| rest.split('"').next())
         {
-            found.push(Declaration { name: String::new(), path: Some(included.to_owned()) });
+            found.push(Declaration { name: String::new(), path: Some(included.to_owned()), is_test });
         }
     }
     found
@@ -77,14 +101,18 @@ fn places(file: &Path, is_root: bool, declared: &Declaration) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn declarations_are_found_and_inline_modules_are_not() {
         let text = "mod a;\npub mod b;\npub(crate) mod c; // why\n#[path = \"other/d.rs\"]\nmod d;\n\
-                    mod tests {\n    mod e;\n}\n// mod not;\ninclude!(\"f.rs\");\nmodel;\n";
+                    #[cfg(test)]\nmod t;\nmod tests {\n    mod e;\n}\n// mod not;\ninclude!(\"f.rs\");\nmodel;\n";
         let names: Vec<String> = declarations(text).into_iter().map(|found| found.name).collect();
-        assert_eq!(names, ["a", "b", "c", "d", "e", ""]);
+        assert_eq!(names, ["a", "b", "c", "d", "t", "e", ""]);
+        let tests: Vec<bool> = declarations(text).into_iter().map(|found| found.is_test).collect();
+        assert_eq!(tests, [false, false, false, false, true, false, false]);
         assert_eq!(declarations(text)[3].path.as_deref(), Some("other/d.rs"));
     }
 
@@ -101,6 +129,8 @@ mod tests {
         let expected =
             [root.clone(), write("one.rs", "mod deep;\n"), write("one/deep.rs", ""), write("two/mod.rs", "")];
         write("one/orphan.rs", "");
-        assert_eq!(reachable(&[root]).unwrap(), expected.into_iter().collect());
+        let found: BTreeSet<PathBuf> =
+            of_crate(&root).unwrap().into_iter().map(|module| module.file).collect();
+        assert_eq!(found, expected.into_iter().collect());
     }
 }
