@@ -22,7 +22,7 @@ use gatewatch_policy::{
     target::{Target, Version},
 };
 
-use self::common::{Reported, all_targets, assessed, corpus, findings_for, findings_of};
+use self::common::{Reported, all_targets, assessed, corpus, findings_for, findings_of, findings_on};
 
 const MARK: &str = "# expect: ";
 
@@ -36,7 +36,6 @@ fn expected(text: &str) -> Vec<&str> {
 fn codes(reported: &[Reported], expected: &[&str]) -> Vec<&'static str> {
     let reported = reported.iter().filter(|reported| reported.severity > Severity::Note);
     let mut codes: Vec<&str> = reported.map(|reported| reported.code).collect();
-    codes.dedup();
     codes.retain(|code| *code != "GW009" || expected.contains(code));
     codes
 }
@@ -68,6 +67,20 @@ fn every_file_gives_what_it_says() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Two findings with one code are about two places.
+#[test]
+fn nothing_is_said_twice() {
+    for file in ["good", "warn", "bad"].iter().flat_map(|folder| corpus(folder)) {
+        for document in parse(&fs::read_to_string(&file).unwrap()) {
+            let mut seen = BTreeSet::new();
+            for finding in findings_on(&all_targets(), &document, Schemas::shipped()) {
+                let place = (finding.diagnostic.code.id, finding.diagnostic.path.to_string());
+                assert!(seen.insert(place), "{}: {} is said twice", file.display(), finding.diagnostic);
+            }
+        }
+    }
 }
 
 /// Each finding is about one of the programs, or about both; and no program hears of what is about the other alone.

@@ -18,7 +18,7 @@ use gatewatch_policy::{
     model::NamespaceKind,
     schema::Schemas,
     selection::Selection,
-    source::{Document, parse},
+    source::{Document, Located, parse},
     target::{Target, Version},
 };
 
@@ -49,7 +49,7 @@ pub(crate) fn host_namespaces() -> BTreeMap<NamespaceKind, u32> {
     NamespaceKind::ALL.iter().copied().zip(4_026_531_834..).collect()
 }
 
-/// All findings on the policies in a text, each once.
+/// All findings on the policies in a text, by their codes.
 pub(crate) fn findings_of(text: &str, schemas: &Schemas) -> Vec<Reported> {
     findings_for(&all_targets(), text, schemas)
 }
@@ -64,8 +64,17 @@ pub(crate) fn assessed(document: &Document) -> Assessment {
     assess(document, &Against::new(&all_targets()))
 }
 
-/// All findings on the policies in a text for some targets, each once.
+/// All findings on the policies in a text for some targets, by their codes.
 pub(crate) fn findings_for(selection: &Selection, text: &str, schemas: &Schemas) -> Vec<Reported> {
+    let documents = parse(text);
+    let findings = documents.iter().flat_map(|document| findings_on(selection, document, schemas));
+    let mut all: Vec<Reported> = findings.map(|finding| Reported::of(&finding.diagnostic)).collect();
+    all.sort();
+    all
+}
+
+/// All findings on a document for some targets and the shipped kernels.
+pub(crate) fn findings_on(selection: &Selection, document: &Document, schemas: &Schemas) -> Vec<Located> {
     let host_namespaces = host_namespaces();
     let kernels = KERNELS.iter().map(|kernel| Kernel {
         name: &kernel.release,
@@ -74,12 +83,7 @@ pub(crate) fn findings_for(selection: &Selection, text: &str, schemas: &Schemas)
     });
     let kernels: Vec<Kernel<'_>> = kernels.collect();
     let against = Against { selection, schemas: Some(schemas), kernels: &kernels, fleet: Fleet::Requested };
-    let documents = parse(text);
-    let findings = documents.iter().flat_map(|document| assess(document, &against).findings);
-    let mut all: Vec<Reported> = findings.map(|finding| Reported::of(&finding.diagnostic)).collect();
-    all.sort();
-    all.dedup_by(|a, b| (a.code, a.severity) == (b.code, b.severity));
-    all
+    assess(document, &against).findings
 }
 
 /// The files of a folder of the corpus, in order.
