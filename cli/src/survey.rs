@@ -8,6 +8,7 @@ use gatewatch_policy::{
     codes::NEARLY_SELECTED,
     diagnostic::{Diagnostic, FieldPath},
     read::{self, Identity},
+    same_name::{Names, replaces},
     source::{self, Document, Located, Node, Span},
 };
 
@@ -28,6 +29,8 @@ pub(crate) struct Survey {
     pub(crate) entries: Vec<Entry>,
     /// Which policies select which workloads.
     pub(crate) index: Index,
+    /// The names of the policies. A place is a source and a byte in its text.
+    names: Names<(usize, usize)>,
     /// Number of policies.
     pub(crate) policies: usize,
     /// Number of pods and templates.
@@ -146,7 +149,7 @@ impl Survey {
         let whole = text.len() == input.bytes.len();
         let chunks = if whole { chunks(text) } else { Vec::new() };
         for (chunk, range) in chunks.iter().enumerate() {
-            let at = (self.sources.len(), chunk);
+            let at = (self.sources.len(), chunk, range.start);
             let found = self.documents(&source::parse(&text[range.clone()]), &input, at, defaults, purpose);
             findings.extend(found.into_iter().map(|finding| shift_finding(finding, range.start)));
         }
@@ -157,12 +160,12 @@ impl Survey {
         self.sources.push(Source { input, chunks, findings });
     }
 
-    /// Reads the documents of a part. Returns the findings of each document alone.
+    /// Reads the documents of a part, which begins at `start`. Returns the findings that need no other kinds of objects.
     fn documents(
         &mut self,
         documents: &[Document],
         input: &Input,
-        (source, chunk): (usize, usize),
+        (source, chunk, start): (usize, usize, usize),
         defaults: &Defaults,
         purpose: Purpose<'_>,
     ) -> Vec<Located> {
@@ -183,6 +186,9 @@ impl Survey {
                         let (findings, policy) = policy(&object, &defaults.namespace, purpose);
                         whole |= object.is_whole() && matches!(purpose, Purpose::Lint(_));
                         found.extend(findings);
+                        if matches!(purpose, Purpose::Lint(_)) {
+                            found.extend(self.replacement(&object, &defaults.namespace, input, start));
+                        }
                         self.policies += 1;
                         policy.map(|policy| ObjectKind::Policy(Box::new(policy)))
                     }
@@ -225,6 +231,21 @@ impl Survey {
             }
         }
         found
+    }
+
+    /// Reports if a policy replaces one that was read before. The part of `input` that has the policy begins at `start`.
+    fn replacement(
+        &mut self,
+        object: &Object<'_>,
+        namespace: &str,
+        input: &Input,
+        start: usize,
+    ) -> Option<Located> {
+        let place = (self.sources.len(), start + object.node().span.start as usize);
+        let (source, byte) = self.names.add(object.node(), namespace, place)?;
+        let input = self.sources.get(source).map_or(input, |source| &source.input);
+        let line = 1 + input.text().get(..byte).unwrap_or_default().matches('\n').count();
+        Some(object.locate(replaces(&format!("{}:{line}", input.name))))
     }
 
     /// Reports findings that concern several objects. Without policies, workloads have none: the policies may be in the

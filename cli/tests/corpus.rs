@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command};
 use serde_json::Value;
 
 /// Codes about files that are read together: some have the same hooks and names.
-const TOGETHER: [&str; 2] = ["GW216", "GW217"];
+const TOGETHER: [&str; 3] = ["GW216", "GW217", "GW218"];
 /// Codes of what this agent does not run yet.
 const NOT_RUN_HERE: &str = "GW009";
 

@@ -17,7 +17,7 @@ spec:
 
 /// As [`GOOD`], with a function that no kernel has on line 6.
 fn bad() -> String {
-    GOOD.replace("security_sb_umount", "securty_sb_umount")
+    GOOD.replace("security_sb_umount", "securty_sb_umount").replace("name: good", "name: bad")
 }
 
 /// What a run printed and how it ended.
@@ -63,6 +63,36 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
 
 fn codes(run: &Run) -> Vec<(&str, u64)> {
     run.found.iter().map(|(code, line)| (code.as_str(), *line)).collect()
+}
+
+#[test]
+fn a_policy_that_replaces_another_one_is_reported() {
+    let other = GOOD.replace("security_sb_umount", "security_sb_mount");
+    let folder = folder(&[
+        ("a.yaml", GOOD.as_bytes()),
+        ("b.yaml", GOOD.as_bytes()),
+        ("c.yaml", format!("{}---\n{other}", GOOD.replace("good", "another")).as_bytes()),
+        ("d.yaml", format!("{GOOD}---\n\n{other}").as_bytes()),
+    ]);
+    // Several files: c.yaml differs from b.yaml, and d.yaml from c.yaml and in itself.
+    let run = lint(&folder, &["a.yaml", "b.yaml", "c.yaml", "d.yaml"]);
+    let replaced: Vec<(&str, u64, bool)> =
+        [("c.yaml", "b.yaml:1"), ("d.yaml", "c.yaml:8"), ("d.yaml", "d.yaml:1")]
+            .iter()
+            .filter_map(|(file, place)| {
+                let found = run.objects.iter().find(|o| {
+                    o["code"] == "GW218"
+                        && o["file"] == *file
+                        && o["message"]
+                            .as_str()
+                            .is_some_and(|m| m.contains(&format!("the policy at {place},")))
+                })?;
+                Some((*place, found["line"].as_u64()?, found["severity"] == "warning"))
+            })
+            .collect();
+    assert_eq!(replaced, [("b.yaml:1", 10, true), ("c.yaml:8", 3, true), ("d.yaml:1", 11, true)]);
+    assert_eq!(codes(&run).iter().filter(|(code, _)| *code == "GW218").count(), 3);
+    assert!(codes(&lint(&folder, &["a.yaml", "b.yaml"])).iter().all(|(code, _)| *code != "GW218"));
 }
 
 #[test]

@@ -110,6 +110,7 @@ codes! {
     LSM_NAME = "GW215", Error, "invalid LSM hook name";
     COUNTED_TWICE = "GW216", Warning, "events already counted by another policy";
     SHARED_NAME = "GW217", Warning, "policies with the same name in the counter";
+    REPLACED = "GW218", Warning, "policy that replaces another one of its name";
     OPERATOR_TYPE = "GW301", Error, "operator does not work on the type";
     NO_VALUES = "GW302", Error, "filter without values";
     UNDECLARED_ARG = "GW303", Error, "filter on an undeclared argument";

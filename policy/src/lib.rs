@@ -27,6 +27,7 @@ pub mod plan;
 pub mod prove;
 pub mod read;
 pub mod render;
+pub mod same_name;
 pub mod schema;
 pub mod scope;
 pub mod selection;

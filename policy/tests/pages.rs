@@ -17,6 +17,7 @@ use gatewatch_policy::{
     diagnostic::Severity,
     dropped,
     pages::{self, Example, SECTIONS},
+    same_name::{Names, replaces},
     schema::Schemas,
     source::parse,
 };
@@ -33,7 +34,12 @@ fn reported(example: &Example<'_>) -> Option<Vec<Reported>> {
         None => Schemas::shipped(),
     };
     let mut all = Vec::new();
+    let mut names = Names::default();
     for text in example.of("policy") {
+        for document in parse(text) {
+            let replaced = names.add(&document.root, "default", ());
+            all.extend(replaced.map(|()| Reported::of(&replaces("policy.yaml:1"))));
+        }
         all.extend(findings_of(text, schemas));
         if let Some(written) = example.of("applied").next() {
             let [written, object] = [written, text].map(|text| parse(text)[0].root.to_json());
