@@ -6,13 +6,15 @@
 //! not evaluated: the rules of the shipped definitions are rules here too.
 
 mod dialect;
+mod explain;
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use jsonschema::Validator;
+use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 use thiserror::Error;
 
+use self::explain::{Explanation, explain};
 use crate::{
     codes::SCHEMA,
     diagnostic::{Diagnostic, FieldPath, Step},
@@ -98,7 +100,8 @@ impl Schemas {
         };
         let unusable = |reason: String| SchemaError::Unusable { kind: kind.to_owned(), reason };
         let schema = dialect::object(schema);
-        let validator = jsonschema::draft202012::new(&schema).map_err(|error| unusable(error.to_string()))?;
+        let validator =
+            jsonschema::draft202012::new(&schema).map_err(|error| unusable(about_schema(&error)))?;
         self.by_kind.insert(kind.to_owned(), validator);
         Ok(())
     }
@@ -110,14 +113,25 @@ impl Schemas {
         let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
         let Some(validator) = self.by_kind.get(kind) else { return Vec::new() };
         let object = &without_nulls(object);
-        let errors = validator.iter_errors(object).take(source::MAX_FINDINGS);
-        errors
-            .map(|error| {
-                let path = located(error.instance_path().as_str(), object);
-                Diagnostic::new(&SCHEMA, path, format!("the API server rejects the policy: {error}"))
+        let found =
+            validator.iter_errors(object).flat_map(|error| explain(&error)).take(source::MAX_FINDINGS);
+        found
+            .map(|Explanation { pointer, problem, fix }| {
+                let message = format!("{problem}; the API server rejects the policy");
+                Diagnostic::new(&SCHEMA, located(&pointer, object), message)
+                    .help(format!("{fix}, or install a CustomResourceDefinition that allows this value"))
             })
             .collect()
     }
+}
+
+/// The reason why a schema is not valid.
+fn about_schema(error: &ValidationError<'_>) -> String {
+    let problems: Vec<String> = explain(error)
+        .into_iter()
+        .map(|Explanation { pointer, problem, .. }| format!("{problem} (at `{pointer}`)"))
+        .collect();
+    problems.join("; ")
 }
 
 /// An object as the API server validates it: a member that is null is the same as none
@@ -192,9 +206,19 @@ mod tests {
         assert_eq!(refused(&schemas, &json!({"kprobes": null})), [""; 0]);
         assert!(matches!(Schemas::from_definitions("a: 1"), Err(SchemaError::NoDefinition)));
         assert!(matches!(Schemas::from_definitions("a: ["), Err(SchemaError::Unreadable(_))));
-        assert!(matches!(
-            Schemas::from_definitions(&definition("{type: 5}")),
-            Err(SchemaError::Unusable { .. })
-        ));
+        let found = &schemas.check(&policy(&json!({"kprobes": [{}, {}]})))[0];
+        assert_eq!(found.message, "2 entries, expected at most 1 entry; the API server rejects the policy");
+        assert!(
+            found.help.as_deref().is_some_and(|help| help.starts_with("keep at most 1 entry, or install "))
+        );
+        for (schema, reason) in [
+            ("{type: 5}", "the value has none of the allowed forms: "),
+            ("{maxItems: -1}", "-1 is too small: expected at least 0 (at `/maxItems`)"),
+            ("{pattern: '('}", "invalid value \"(\": expected the format `regex` (at `/pattern`)"),
+        ] {
+            let error = Schemas::from_definitions(&definition(schema)).unwrap_err().to_string();
+            let begin = format!("the schema of TracingPolicy cannot be used: {reason}");
+            assert!(error.starts_with(&begin), "{error}");
+        }
     }
 }
