@@ -11,6 +11,7 @@ mod fleet;
 mod follows;
 mod merge;
 mod objects;
+mod placeholders;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +29,6 @@ use crate::{
     expand::{Expanded, Moved},
     history::{self, Use},
     model::Policy,
-    placeholder,
     plan::Plan,
     read::read_node,
     schema::Schemas,
@@ -143,7 +143,7 @@ impl Checked {
         judged.extend(empty_selector::check(object.node()));
         found.extend(judged.into_iter().filter(|diagnostic| !form_errors.explains(diagnostic)));
         for diagnostic in &mut found {
-            placeholder::explain(diagnostic, object.node());
+            placeholders::explain(diagnostic, object.node());
         }
         let Expanded { policy, moved, .. } = expanded;
         Ok(Self { policy, moved, found, form_errors, uses: history::uses(object.node()) })

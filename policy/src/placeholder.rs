@@ -1,35 +1,23 @@
 //! Placeholders that a template engine or a shell should have replaced: `{{ … }}`, `${NAME}`,
-//! `$(NAME)`, `$NAME`, `%s`, `%(name)s`, `<…>`.
-
-use crate::{
-    diagnostic::{Diagnostic, Severity, Step},
-    source::Node,
-};
-
-/// Replaces the help of a finding about a value that is wrong because it is a placeholder: no other help fits.
-/// `object` is the object that the finding is about.
-pub fn explain(diagnostic: &mut Diagnostic, object: &Node) {
-    if diagnostic.severity == Severity::Note {
-        return;
-    }
-    let text = if diagnostic.at_key {
-        match diagnostic.path.0.last() {
-            Some(Step::Field(name)) => Some(name.as_str()),
-            _ => None,
-        }
-    } else {
-        diagnostic.path.0.iter().try_fold(object, |node, step| node.step(step)).and_then(Node::as_str)
-    };
-    if let Some(found) = text.and_then(find) {
-        diagnostic.help = Some(help(found));
-        diagnostic.fix = None;
-    }
-}
+//! `$(NAME)`, `$NAME`, `%s`, `%(name)s`, `<…>`, `@NAME@`, `@@NAME@@`, `__NAME__`, `CHANGEME`.
 
 /// The placeholder in a text, if there is one.
 pub fn find(text: &str) -> Option<&str> {
-    let starts = text.char_indices().filter(|(_, c)| matches!(c, '{' | '$' | '%' | '<'));
-    starts.map(|(at, _)| &text[at..]).find_map(placeholder)
+    let mut before = None;
+    text.char_indices().find_map(|(at, c)| {
+        // Inside of a word, an underscore or a letter begins nothing.
+        let begins = match c {
+            '{' | '$' | '%' | '<' | '@' => true,
+            '_' | 'c' | 'C' | 'r' | 'R' => !before.is_some_and(is_of_word),
+            _ => false,
+        };
+        before = Some(c);
+        if begins { placeholder(&text[at..]) } else { None }
+    })
+}
+
+fn is_of_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
 }
 
 /// What to do about it.
@@ -60,10 +48,35 @@ fn placeholder(text: &str) -> Option<&str> {
     if let Some(rest) = text.strip_prefix('%') {
         return rest.starts_with(['s', 'd', 'v', 'q']).then(|| &text[..2]);
     }
+    if text.starts_with(['@', '_']) {
+        return ["@@", "@", "__"].iter().find_map(|fence| fenced(text, fence));
+    }
+    if let Some(found) = ["changeme", "replaceme"].iter().find_map(|words| imperative(text, words)) {
+        return Some(found);
+    }
     let found = until(">").filter(|_| text.starts_with('<'))?;
     let inside = &found[1..found.len() - 1];
     let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ' ' | '.');
     (inside.starts_with(|c: char| c.is_ascii_alphabetic()) && inside.chars().all(word)).then_some(found)
+}
+
+/// A name between two fences at the beginning of a text. A kernel function such as `__x64_sys_dup` has one alone.
+fn fenced<'a>(text: &'a str, fence: &str) -> Option<&'a str> {
+    let inside = text.strip_prefix(fence)?;
+    let name = &inside[..inside.find(fence)?];
+    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    let after = &inside[name.len() + fence.len()..];
+    let is_whole = !after.starts_with(is_of_word) || fence.starts_with('@');
+    (is_name && is_whole).then(|| &text[..name.len() + 2 * fence.len()])
+}
+
+/// `CHANGEME`, `change-me`, `REPLACE_ME` at the beginning of a text. `words` are in small letters.
+fn imperative<'a>(text: &'a str, words: &str) -> Option<&'a str> {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    let word = &text[..text.find(|c| !is_part(c)).unwrap_or(text.len())];
+    let folded = word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase);
+    folded.eq(words.chars()).then_some(word)
 }
 
 #[cfg(test)]
@@ -83,6 +96,13 @@ mod tests {
             ("/home/%s/x", "%s"),
             ("<your-cidr>", "<your-cidr>"),
             ("<POD CIDR>/16", "<POD CIDR>"),
+            ("@@POD_CIDR@@/16", "@@POD_CIDR@@"),
+            ("/opt/@name@/bin", "@name@"),
+            ("__POD_CIDR__", "__POD_CIDR__"),
+            ("/opt/__NAME__/bin", "__NAME__"),
+            ("CHANGEME", "CHANGEME"),
+            ("10.0.0.0/change-me", "change-me"),
+            ("Replace_Me", "Replace_Me"),
         ] {
             assert_eq!(find(text), Some(expected), "{text}");
         }
@@ -102,6 +122,18 @@ mod tests {
             "%()s",
             "%",
             "é<ü",
+            "user@example.com",
+            "@@",
+            "@@@@",
+            "@1@",
+            "__",
+            "____",
+            "__x64_sys_setuid",
+            "__init__x",
+            "a__init__",
+            "changed",
+            "exchange-me",
+            "change-media",
         ] {
             assert_eq!(find(text), None, "{text}");
         }

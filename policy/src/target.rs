@@ -8,6 +8,8 @@ use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
+use crate::placeholder;
+
 /// A minor release of Tetragon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Version {
@@ -49,11 +51,33 @@ impl fmt::Display for Version {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BadTarget {
     /// Another program.
-    #[error("unknown target {0:?}: expected gatewatch, tetragon or tetragon=VERSION")]
+    #[error("unknown target {0:?}: expected gatewatch, tetragon or tetragon=VERSION{hint}", hint = hint(.0))]
     Name(String),
     /// A version that is none, or of which nothing is known.
-    #[error("unknown version {0:?} of Tetragon: expected {oldest} to {newest}", oldest = Version::OLDEST, newest = Version::NEWEST)]
+    #[error(
+        "unknown version {0:?} of Tetragon: expected {oldest} to {newest}{hint}",
+        oldest = Version::OLDEST,
+        newest = Version::NEWEST,
+        hint = hint(.0)
+    )]
     Version(String),
+}
+
+/// What to do about a text, after the error: nothing if that is not clear.
+fn hint(text: &str) -> String {
+    if let Some(found) = placeholder::find(text) {
+        return format!("; {}", placeholder::help(found));
+    }
+    let version = text.rsplit('=').next().unwrap_or(text);
+    // `1.06` may be meant as `1.6` or as `1.0.6`.
+    let padded = version.split('.').any(|part| part.len() > 1 && part.starts_with('0'));
+    if padded { "; write the numbers without leading zeros".to_owned() } else { String::new() }
+}
+
+/// A part of a version: `0`, or digits without a leading zero.
+fn version_part(text: &str) -> Option<u8> {
+    let is_plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|_| is_plain)
 }
 
 impl FromStr for Version {
@@ -63,7 +87,7 @@ impl FromStr for Version {
     fn from_str(text: &str) -> Result<Self, BadTarget> {
         let bad = || BadTarget::Version(text.to_owned());
         let mut parts = text.strip_prefix('v').unwrap_or(text).splitn(3, '.');
-        let mut number = || parts.next().and_then(|part| part.parse::<u8>().ok()).ok_or_else(bad);
+        let mut number = || parts.next().and_then(version_part).ok_or_else(bad);
         let version = Self::new(number()?, number()?);
         if (Self::OLDEST..=Self::NEWEST).contains(&version) { Ok(version) } else { Err(bad()) }
     }
@@ -224,8 +248,32 @@ mod tests {
         assert_eq!("tetragon".parse::<Target>(), tetragon(8));
         assert_eq!("tetragon=1.4".parse::<Target>(), tetragon(4));
         assert_eq!("tetragon=v1.6.2".parse::<Target>(), tetragon(6));
-        for bad in ["", "falco", "gatewatch=1.0", "tetragon=", "tetragon=1", "tetragon=1.0", "tetragon=1.9"] {
+        for bad in [
+            "",
+            "falco",
+            "gatewatch=1.0",
+            "tetragon=",
+            "tetragon=1",
+            "tetragon=1.0",
+            "tetragon=1.9",
+            "tetragon=1.+6",
+        ] {
             assert!(bad.parse::<Target>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_likely_reason_is_in_the_error() {
+        let error = |text: &str| text.parse::<Target>().unwrap_err().to_string();
+        assert_eq!(
+            error("tetragon=1.06"),
+            "unknown version \"1.06\" of Tetragon: expected 1.1 to 1.8; write the numbers without leading zeros"
+        );
+        for (text, found) in
+            [("tetragon=@@VERSION@@", "@@VERSION@@"), ("${TARGET}", "${TARGET}"), ("CHANGEME", "CHANGEME")]
+        {
+            assert!(error(text).ends_with(&format!("; {}", placeholder::help(found))), "{}", error(text));
+        }
+        assert!(error("tetragon=1.9").ends_with("expected 1.1 to 1.8"));
     }
 }

@@ -230,8 +230,13 @@ fn placeholders_are_named_wherever_a_value_is_wrong() {
         ("kprobes: [{call: sys_dup}], podSelector: {matchLabels: {'${KEY}': shop}}", "${KEY}"),
         ("kprobes: [{call: sys_dup}], options: [{name: policy-mode, value: $MODE}]", "$MODE"),
         ("lsmhooks: [{hook: file_open, selectors: [{matchPIDs: [{operator: '%s', values: [1]}]}]}]", "%s"),
+        ("kprobes: [{call: sys_dup}], podSelector: {matchLabels: {app: __APP__}}", "__APP__"),
+        ("kprobes: [{call: sys_dup}], podSelector: {matchLabels: {app: '@@APP@@'}}", "@@APP@@"),
+        ("kprobes: [{call: sys_dup, args: [{index: 0, type: CHANGEME}]}]", "CHANGEME"),
+        // Not YAML.
+        ("kprobes: [{call: @@CALL@@}]", "@@CALL@@"),
     ] {
-        assert_eq!(help(spec), Some(placeholder::help(expected)), "{spec}");
+        assert_eq!(help(spec), Some(crate::placeholder::help(expected)), "{spec}");
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     codes::{DUPLICATE_KEY, SYNTAX},
     diagnostic::{Diagnostic, FieldPath, Step},
+    placeholder,
 };
 
 /// Reads every document of a text.
@@ -120,7 +121,8 @@ impl<'a> Builder<'a> {
         } else if line.trim_start_matches(' ').starts_with('\t') {
             Some("YAML requires spaces for indentation; replace the tab".to_owned())
         } else {
-            None
+            // No plain text of YAML begins with `@` or `%`, as some placeholders do.
+            placeholder::find(line).map(placeholder::help)
         };
         self.findings.push(*error);
         Document { root: Node::null(span), complete: false, findings: self.findings }
