@@ -4,6 +4,7 @@
 use crate::{
     codes::NOT_IN_VERSION,
     diagnostic::{Diagnostic, FieldPath, Step},
+    model::{ActionKind, ArgType, Operator},
     source::{Node, Value},
     target::{Targets, Version, Versions},
 };
@@ -51,16 +52,16 @@ const fn field(minor: u8, of: &'static [&'static str], name: &'static str) -> Pa
     Part { of, what: What::Field(name), life: Life::Since(Version::new(1, minor)) }
 }
 
-const fn operator(minor: u8, of: &'static [&'static str], word: &'static str) -> Part {
-    Part { of, what: What::Word("operator", word), life: Life::Since(Version::new(1, minor)) }
+const fn operator(minor: u8, of: &'static [&'static str], operator: Operator) -> Part {
+    Part { of, what: What::Word("operator", operator.name()), life: Life::Since(Version::new(1, minor)) }
 }
 
-const fn ty(minor: u8, word: &'static str) -> Part {
-    Part { of: ARGS, what: What::Word("type", word), life: Life::Since(Version::new(1, minor)) }
+const fn ty(minor: u8, ty: ArgType) -> Part {
+    Part { of: ARGS, what: What::Word("type", ty.name()), life: Life::Since(Version::new(1, minor)) }
 }
 
-const fn action(minor: u8, word: &'static str) -> Part {
-    Part { of: ACTIONS, what: What::Word("action", word), life: Life::Since(Version::new(1, minor)) }
+const fn action(minor: u8, action: ActionKind) -> Part {
+    Part { of: ACTIONS, what: What::Word("action", action.name()), life: Life::Since(Version::new(1, minor)) }
 }
 
 const fn until(minor: u8, what: What) -> Part {
@@ -71,17 +72,17 @@ const fn until(minor: u8, what: What) -> Part {
 static PARTS: &[Part] = &[
     field(2, &["spec"], "lsmhooks"),
     field(2, PROGRAMS, "followChildren"),
-    operator(2, PROGRAMS, "Postfix"),
-    operator(2, PROGRAMS, "NotPostfix"),
+    operator(2, PROGRAMS, Operator::Postfix),
+    operator(2, PROGRAMS, Operator::NotPostfix),
     field(3, ACTIONS, "imaHash"),
-    ty(3, "bpf_cmd"),
-    action(3, "CleanupEnforcerNotification"),
+    ty(3, ArgType::BpfCmd),
+    action(3, ActionKind::CleanupEnforcerNotification),
     field(4, ARGS, "resolve"),
-    ty(4, "dentry"),
-    ty(4, "sockaddr"),
-    ty(4, "socket"),
+    ty(4, ArgType::Dentry),
+    ty(4, ArgType::Sockaddr),
+    ty(4, ArgType::Socket),
     field(5, FILTERS, "args"),
-    operator(5, FILTERS, "CapabilitiesGained"),
+    operator(5, FILTERS, Operator::CapabilitiesGained),
     field(5, CALLS, "ignore"),
     field(5, &["tracepoints"], "raw"),
     field(5, &["uprobes"], "offsets"),
@@ -93,10 +94,10 @@ static PARTS: &[Part] = &[
     field(6, ARGS, "btfType"),
     field(6, &["selectors"], "matchData"),
     field(6, ACTIONS, "argRegs"),
-    operator(6, FILTERS, "InRange"),
-    operator(6, FILTERS, "NotInRange"),
-    ty(6, "bpf_prog"),
-    action(6, "Set"),
+    operator(6, FILTERS, Operator::InRange),
+    operator(6, FILTERS, Operator::NotInRange),
+    ty(6, ArgType::BpfProg),
+    action(6, ActionKind::Set),
     field(7, &["spec"], "fentries"),
     field(7, &["spec"], "hostSelector"),
     field(7, &["spec"], "selectorsMacros"),
@@ -106,12 +107,12 @@ static PARTS: &[Part] = &[
     field(7, &["uprobes"], "data"),
     field(7, &["uprobes"], "return"),
     field(7, &["uprobes"], "returnArg"),
-    operator(7, FILTERS, "CelExpr"),
-    operator(7, FILTERS, "FileType"),
-    operator(7, FILTERS, "NotFileType"),
-    operator(7, FILTERS, "SubString"),
-    operator(7, FILTERS, "SubStringIgnCase"),
-    ty(7, "sockaddr_un"),
+    operator(7, FILTERS, Operator::CelExpr),
+    operator(7, FILTERS, Operator::FileType),
+    operator(7, FILTERS, Operator::NotFileType),
+    operator(7, FILTERS, Operator::SubString),
+    operator(7, FILTERS, Operator::SubStringIgnCase),
+    ty(7, ArgType::SockaddrUn),
     field(8, &["spec"], "nodeSelector"),
     field(8, &["selectors"], "label"),
     field(8, &["selectors"], "matchWorkloads"),
@@ -120,9 +121,9 @@ static PARTS: &[Part] = &[
     field(8, ACTIONS, "argNewSymbol"),
     field(8, ACTIONS, "argNewAddr"),
     field(8, ACTIONS, "argNewOffset"),
-    until(7, What::Word("action", "FollowFD")),
-    until(7, What::Word("action", "UnfollowFD")),
-    until(7, What::Word("action", "CopyFD")),
+    until(7, What::Word("action", ActionKind::FollowFD.name())),
+    until(7, What::Word("action", ActionKind::UnfollowFD.name())),
+    until(7, What::Word("action", ActionKind::CopyFD.name())),
     until(7, What::Field("argFd")),
     until(7, What::Field("argName")),
 ];

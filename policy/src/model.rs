@@ -25,6 +25,18 @@ pub use self::{
     section::Section,
 };
 
+/// How a policy names every system call, whatever its symbol is on an architecture.
+pub const SYSCALL_PREFIX: &str = "sys_";
+/// How the functions begin that call the security modules (`security/security.c`).
+pub const SECURITY_PREFIX: &str = "security_";
+
+/// The option that decides whether actions are done.
+pub const POLICY_MODE: &str = "policy-mode";
+/// The value of [`POLICY_MODE`] with which they are.
+pub const ENFORCE: &str = "enforce";
+/// The value of [`POLICY_MODE`] with which they are not.
+pub const MONITOR: &str = "monitor";
+
 /// One policy object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policy {
@@ -44,8 +56,8 @@ impl Policy {
     /// Whether it only monitors, by its option `policy-mode`: actions that change what a process does aren't done, and
     /// what they would be done to is counted.
     pub fn monitors(&self) -> bool {
-        let modes = self.spec.options.iter().rev().find(|(name, _)| name == "policy-mode");
-        modes.is_some_and(|(_, mode)| mode == "monitor")
+        let modes = self.spec.options.iter().rev().find(|(name, _)| name == POLICY_MODE);
+        modes.is_some_and(|(_, mode)| mode == MONITOR)
     }
 }
 

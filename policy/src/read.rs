@@ -26,6 +26,8 @@ use crate::{
 pub const API_VERSION: &str = "cilium.io/v1alpha1";
 /// The API group of policies.
 pub const GROUP: &str = "cilium.io";
+/// The version of [`API_VERSION`].
+pub const VERSION: &str = "v1alpha1";
 
 /// The other kinds of the group: Tetragon's own, and those of Cilium's network policies, from the definitions that
 /// Cilium 1.18 installs.

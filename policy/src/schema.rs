@@ -18,7 +18,7 @@ use self::explain::{Explanation, explain};
 use crate::{
     codes::SCHEMA,
     diagnostic::{Diagnostic, FieldPath, Step},
-    read::GROUP,
+    read::{GROUP, VERSION},
     source,
 };
 
@@ -93,7 +93,7 @@ impl Schemas {
         };
         let versions = spec["versions"].as_array().into_iter().flatten();
         let Some(schema) = versions
-            .filter(|version| version["name"] == "v1alpha1")
+            .filter(|version| version["name"] == VERSION)
             .find_map(|version| version["schema"].get("openAPIV3Schema"))
         else {
             return Ok(());
@@ -173,7 +173,7 @@ mod tests {
         json!({"apiVersion": "cilium.io/v1alpha1", "kind": "TracingPolicy", "metadata": {"name": "p"}, "spec": spec})
     }
 
-    fn refused(schemas: &Schemas, spec: &Value) -> Vec<String> {
+    fn rejected(schemas: &Schemas, spec: &Value) -> Vec<String> {
         schemas.check(&policy(spec)).iter().map(|d| d.path.to_string()).collect()
     }
 
@@ -181,14 +181,14 @@ mod tests {
     fn the_shipped_schemas_are_there() {
         let schemas = Schemas::shipped();
         assert!(schemas.by_kind.keys().eq(["TracingPolicy", "TracingPolicyNamespaced"]));
-        assert_eq!(refused(schemas, &json!({"kprobes": [{"call": "sys_dup"}]})), [""; 0]);
-        assert_eq!(refused(schemas, &json!({"kprobes": [{"call": 1}]})), ["spec.kprobes[0].call"]);
+        assert_eq!(rejected(schemas, &json!({"kprobes": [{"call": "sys_dup"}]})), [""; 0]);
+        assert_eq!(rejected(schemas, &json!({"kprobes": [{"call": 1}]})), ["spec.kprobes[0].call"]);
         assert_eq!(
-            refused(schemas, &json!({"podSelector": {"matchLabels": {"a/b": "c d"}}})),
+            rejected(schemas, &json!({"podSelector": {"matchLabels": {"a/b": "c d"}}})),
             ["spec.podSelector.matchLabels[a/b]"]
         );
-        // Pruned, not refused.
-        assert_eq!(refused(schemas, &json!({"kprobez": []})), [""; 0]);
+        // Pruned, not rejected.
+        assert_eq!(rejected(schemas, &json!({"kprobez": []})), [""; 0]);
     }
 
     #[test]
@@ -202,8 +202,8 @@ mod tests {
         let older = "{type: object, properties: {spec: {type: object, properties: {kprobes: {type: array, maxItems: 1, \
                      nullable: true, items: {type: object}}}}}}";
         let schemas = Schemas::from_definitions(&definition(older)).unwrap();
-        assert_eq!(refused(&schemas, &json!({"kprobes": [{}, {}]})), ["spec.kprobes"]);
-        assert_eq!(refused(&schemas, &json!({"kprobes": null})), [""; 0]);
+        assert_eq!(rejected(&schemas, &json!({"kprobes": [{}, {}]})), ["spec.kprobes"]);
+        assert_eq!(rejected(&schemas, &json!({"kprobes": null})), [""; 0]);
         assert!(matches!(Schemas::from_definitions("a: 1"), Err(SchemaError::NoDefinition)));
         assert!(matches!(Schemas::from_definitions("a: ["), Err(SchemaError::Unreadable(_))));
         let found = &schemas.check(&policy(&json!({"kprobes": [{}, {}]})))[0];

@@ -1,7 +1,10 @@
 //! Synonyms of the language's words for operators, actions, types and namespaces. [`nearest`](crate::nearest::nearest)
 //! finds likely typos.
 
-use crate::labels::namespace_help;
+use crate::{
+    labels::namespace_help,
+    model::{LabelOperator, Operator},
+};
 
 /// The word of the language that has the same meaning as one that isn't.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +77,7 @@ fn none(help: &str) -> Synonym {
 
 fn operator(folded: &str, numbers: bool, has: &dyn Fn(&str) -> bool) -> Option<Synonym> {
     // Of labels, of arguments, or of the calling process.
-    let (labels, args) = (has("DoesNotExist"), has("InMap"));
+    let (labels, args) = (has(LabelOperator::DoesNotExist.name()), has(Operator::InMap.name()));
     let synonym = match folded {
         "in" | "oneof" | "anyof" if args && numbers => {
             word("InMap", "one of several numbers; for strings it is `Equal`")
@@ -104,11 +107,11 @@ fn operator(folded: &str, numbers: bool, has: &dyn Fn(&str) -> bool) -> Option<S
         "notcontains" | "doesnotcontain" | "notsubstring" if args => none(
             "no operator excludes a part of a string: write a selector with `SubString` and the action `NoPost` before this one",
         ),
-        "contains" | "includes" | "substring" if has("Prefix") => {
+        "contains" | "includes" | "substring" if has(Operator::Prefix.name()) => {
             none("write `Prefix` for the beginning of the path or `Postfix` for its end")
         }
         "regex" | "regexp" | "matches" | "match" | "like" | "glob" | "pattern" | "wildcard" | "=~"
-            if args || has("Prefix") =>
+            if args || has(Operator::Prefix.name()) =>
         {
             none(if args {
                 "no operator takes patterns: write the fixed parts with `Prefix`, `Postfix` or `SubString`"
@@ -209,7 +212,7 @@ fn namespace(folded: &str) -> Option<Synonym> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ArgType, LabelOperator, NamespaceKind, Operator};
+    use crate::model::{ArgType, NamespaceKind};
 
     fn word_of(kind: WordKind, text: &str, words: &[&'static str]) -> Option<&'static str> {
         synonym(kind, text, words).and_then(|synonym| synonym.word)

@@ -3,6 +3,7 @@
 use crate::{
     codes::ARCH_NAME,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix},
+    model::SYSCALL_PREFIX,
 };
 
 /// Prefixes of the entries of system calls, and the architecture that has each (`SYSCALL_DEFINE` of
@@ -42,7 +43,7 @@ impl<'a> SyscallName<'a> {
             Some((prefix, name, portable)) => (Some(Architecture { name, prefix }), portable),
             None => (None, name),
         };
-        let named = portable.strip_prefix("sys_").is_some_and(|rest| !rest.is_empty());
+        let named = portable.strip_prefix(SYSCALL_PREFIX).is_some_and(|rest| !rest.is_empty());
         named.then_some(Self { architecture, portable })
     }
 

@@ -207,9 +207,12 @@ pub enum NamespaceValue {
     Inode(u32),
 }
 
+/// The value of `matchNamespaces` for the host's namespace.
+pub const HOST_NAMESPACE: &str = "host_ns";
+
 /// Reads a value of `matchNamespaces`.
 pub fn namespace(text: &str) -> Result<NamespaceValue, ValueError> {
-    if text == "host_ns" {
+    if text == HOST_NAMESPACE {
         return Ok(NamespaceValue::Host);
     }
     match integer(text).map(u32::try_from) {

@@ -3,6 +3,7 @@
 
 pub mod update;
 
+use gatewatch_policy::read::{GROUP, VERSION};
 use serde_json::{Value, json};
 
 use crate::gate::Endpoint;
@@ -79,8 +80,8 @@ impl Registration {
         let written = ["CREATE", "UPDATE"];
         let mut policies = common(Endpoint::Policies, &self.policies_failure);
         policies["rules"] = json!([rule(
-            "cilium.io",
-            "v1alpha1",
+            GROUP,
+            VERSION,
             &["tracingpolicies", "tracingpoliciesnamespaced"],
             &["CREATE", "UPDATE", "DELETE"],
         )]);

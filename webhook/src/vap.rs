@@ -5,6 +5,7 @@
 use gatewatch_policy::{
     codes::{BAD_LABEL_KEY, BAD_LABEL_VALUE, Code, LABEL_ARITY},
     labels::NAMESPACE_KEY,
+    read::{GROUP, VERSION},
 };
 use serde_json::{Value, json};
 
@@ -87,7 +88,7 @@ pub fn objects() -> [Value; 2] {
             "spec": {
                 "failurePolicy": "Fail",
                 "matchConstraints": {"resourceRules": [{
-                    "apiGroups": ["cilium.io"], "apiVersions": ["v1alpha1"], "operations": ["CREATE", "UPDATE"],
+                    "apiGroups": [GROUP], "apiVersions": [VERSION], "operations": ["CREATE", "UPDATE"],
                     "resources": ["tracingpolicies", "tracingpoliciesnamespaced"],
                 }]},
                 "matchConditions": [

@@ -5,6 +5,7 @@ pub mod modes;
 use std::sync::Arc;
 
 use gatewatch_crds::NodeTracing;
+use gatewatch_policy::read::{API_VERSION, GROUP, VERSION};
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
     batch::v1::{CronJob, Job},
@@ -59,7 +60,7 @@ fn policies(watches: &mut JoinSet<()>, client: &Client, cluster: &Arc<Cluster>) 
         (Cache::TracingPolicy, "tracingpolicies"),
         (Cache::TracingPolicyNamespaced, "tracingpoliciesnamespaced"),
     ] {
-        let kind = GroupVersionKind::gvk("cilium.io", "v1alpha1", cache.name());
+        let kind = GroupVersionKind::gvk(GROUP, VERSION, cache.name());
         let resource = ApiResource::from_gvk_with_plural(&kind, plural);
         let api = Api::all_with(client.clone(), &resource);
         let cluster = Arc::clone(cluster);
@@ -69,7 +70,7 @@ fn policies(watches: &mut JoinSet<()>, client: &Client, cluster: &Arc<Cluster>) 
             let read = move |object: DeserializeGuard<DynamicObject>| {
                 let object = object.0.map_err(|invalid| invalid.error)?;
                 let mut value = serde_json::to_value(&object).map_err(|error| error.to_string())?;
-                value["apiVersion"] = "cilium.io/v1alpha1".into();
+                value["apiVersion"] = API_VERSION.into();
                 value["kind"] = cache.name().into();
                 StoredPolicy::read(&value).map(Some).ok_or_else(|| "not a valid policy".to_owned())
             };

@@ -2,7 +2,7 @@
 
 use gatewatch_policy::{
     assess::listed,
-    model::{ActionKind, ArgType, Hook, Operator, Policy, Selector, Target},
+    model::{ActionKind, ArgType, Hook, Operator, Policy, SYSCALL_PREFIX, Selector, Target},
     scope::Scope,
 };
 
@@ -53,7 +53,7 @@ pub(super) fn caveats(policy: &Policy, scope: &Scope, somewhere_not: bool) -> Ve
             ));
         }
     }
-    if calls.iter().any(|call| call.starts_with("sys_")) {
+    if calls.iter().any(|call| call.starts_with(SYSCALL_PREFIX)) {
         found.push(
             "system calls of 32-bit programs, which have separate entry points, and operations through io_uring"
                 .to_owned(),
@@ -165,7 +165,7 @@ fn filters(hook: &Hook, selector: &Selector, calls: &[&str], found: &mut Vec<Str
             {
                 found.push("IPv6: only IPv4 addresses are listed".to_owned());
             }
-            Some(ArgType::String | ArgType::Filename | ArgType::CharBuf) if matches!(&hook.target, Target::Function { call, .. } if call.starts_with("sys_")) =>
+            Some(ArgType::String | ArgType::Filename | ArgType::CharBuf) if matches!(&hook.target, Target::Function { call, .. } if call.starts_with(SYSCALL_PREFIX)) =>
             {
                 found.push(
                     "a string that the program changes after it entered the system call (the string is read from user \

@@ -7,7 +7,7 @@ use gatewatch_kernel::Function;
 use gatewatch_policy::{
     assess::{Against, Checked, Fleet, Kernel, listed},
     diagnostic::Diagnostic,
-    model::{Hook, Kind, List, Target},
+    model::{Hook, Kind, List, SYSCALL_PREFIX, Target},
     plan::{HookPlan, Plan},
     scope::Scope,
     selection::Selection,
@@ -131,7 +131,7 @@ fn target(hook: &Hook, function: Option<&Function>) -> String {
     match &hook.target {
         Target::Function { call, .. } => match function.and_then(|f| Some((f, f.params.as_ref()?))) {
             // The only parameter of a system call's symbol points to the registers with its arguments.
-            Some((function, params)) if !call.starts_with("sys_") => {
+            Some((function, params)) if !call.starts_with(SYSCALL_PREFIX) => {
                 let params: Vec<String> =
                     params.iter().map(|p| format!("{} {}", p.ty, p.name).replace("* ", "*")).collect();
                 format!("{when}{}({})", function.name, params.join(", "))

@@ -1,8 +1,11 @@
 //! Filters and selectors in words.
 
 use gatewatch_kernel::Function;
-use gatewatch_policy::model::{
-    ActionKind, ArgFilter, ArgType, BinaryFilter, Hook, LabelOperator, LabelSelector, Operator, Selector,
+use gatewatch_policy::{
+    model::{
+        ActionKind, ArgFilter, ArgType, BinaryFilter, Hook, LabelOperator, LabelSelector, Operator, Selector,
+    },
+    values::HOST_NAMESPACE,
 };
 
 /// Maximum values that are listed. The rest is a number.
@@ -55,7 +58,8 @@ pub(super) fn conditions(selector: &Selector, subject: &Subject<'_>) -> Vec<Stri
     }
     for filter in &selector.match_namespaces {
         let namespace = filter.namespace.name().to_lowercase();
-        let host: Vec<String> = filter.values.iter().map(|v| v.replace("host_ns", "the host's")).collect();
+        let host: Vec<String> =
+            filter.values.iter().map(|v| v.replace(HOST_NAMESPACE, "the host's")).collect();
         found.push(format!("its {namespace} namespace {}", values(filter.operator, &host)));
     }
     for filter in &selector.match_capabilities {

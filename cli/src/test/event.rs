@@ -10,7 +10,7 @@ use gatewatch_policy::{
     model::{CapabilitySet, NamespaceKind},
     plan::Field,
     scope::Scope,
-    values::{constants, integer},
+    values::{HOST_NAMESPACE, constants, integer},
 };
 use serde_json::Value as Json;
 
@@ -227,7 +227,7 @@ fn namespaces(process: &Process, environment: Environment<'_>) -> Result<BTreeMa
             format!("unknown namespace kind {kind:?}: expected one of {}", NamespaceKind::NAMES.join(", "))
         })?;
         let inode = match value {
-            Json::String(text) if text == "host_ns" => environment
+            Json::String(text) if text == HOST_NAMESPACE => environment
                 .host_namespaces
                 .get(&kind)
                 .copied()

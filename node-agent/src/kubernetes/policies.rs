@@ -5,6 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use gatewatch_policy::{
+    dropped::LAST_APPLIED,
+    read::{API_VERSION, GROUP, VERSION},
+};
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject},
@@ -18,9 +22,6 @@ use super::{
 };
 use crate::sources::{Change, Origin};
 
-/// What `kubectl apply` writes into an object: the object, again.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-
 pub(super) async fn watch_cluster(client: Client, queue: Queue) {
     of_kind(client, queue, "TracingPolicy", "tracingpolicies", Objects::Policies).await;
 }
@@ -32,9 +33,9 @@ pub(super) async fn watch_namespaced(client: Client, queue: Queue) {
 
 async fn of_kind(client: Client, queue: Queue, kind: &'static str, plural: &str, objects: Objects) {
     let resource = ApiResource {
-        group: "cilium.io".into(),
-        version: "v1alpha1".into(),
-        api_version: "cilium.io/v1alpha1".into(),
+        group: GROUP.into(),
+        version: VERSION.into(),
+        api_version: API_VERSION.into(),
         kind: kind.into(),
         plural: plural.into(),
     };
@@ -87,7 +88,7 @@ impl Policies {
                 metadata["annotations"] = json!(others);
             }
         }
-        let mut whole = json!({"apiVersion": "cilium.io/v1alpha1", "kind": self.kind, "metadata": metadata});
+        let mut whole = json!({"apiVersion": API_VERSION, "kind": self.kind, "metadata": metadata});
         if let Value::Object(fields) = &object.data {
             for (name, value) in fields.iter().filter(|(name, _)| *name != "status") {
                 whole[name] = value.clone();

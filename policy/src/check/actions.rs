@@ -10,7 +10,7 @@ use crate::{
         RETURN_FILTER,
     },
     diagnostic::{Diagnostic, FieldPath, Severity},
-    model::{Action, ActionKind, ArgType, List, Policy, Section, Selector, Target},
+    model::{Action, ActionKind, ArgType, List, Policy, SECURITY_PREFIX, Section, Selector, Target},
     nearest::nearest,
     values,
 };
@@ -236,7 +236,7 @@ const fn can_stand_in(kind: ActionKind, section: Section) -> bool {
 fn overridable(policy: &Policy, place: &LocatedHook<'_>, at: FieldPath, found: &mut Vec<Diagnostic>) {
     let diagnostic = match (&place.hook.target, place.section) {
         (Target::Function { call, .. }, _) if List::named_in(call).is_some() => return,
-        (Target::Function { call, .. }, _) if call.starts_with("security_") => {
+        (Target::Function { call, .. }, _) if call.starts_with(SECURITY_PREFIX) => {
             let multi = !policy.spec.options.iter().any(|(name, value)| {
                 name == options::DISABLE_KPROBE_MULTI && options::TRUE.contains(&value.as_str())
             });

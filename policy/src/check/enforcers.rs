@@ -4,7 +4,7 @@ use super::located::{LocatedPolicy, spec};
 use crate::{
     codes::{NO_ENFORCER, OVER_LIMIT},
     diagnostic::Diagnostic,
-    model::List,
+    model::{List, SECURITY_PREFIX, SYSCALL_PREFIX},
 };
 
 pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
@@ -25,11 +25,11 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     }
     for (i, calls) in enforcers.iter().enumerate() {
         for (k, call) in calls.iter().enumerate() {
-            let known = ["sys_", "__x64_sys_", "__arm64_sys_", "__ia32_sys_", "security_"]
+            let known = [SYSCALL_PREFIX, "__x64_sys_", "__arm64_sys_", "__ia32_sys_", SECURITY_PREFIX]
                 .iter()
                 .any(|prefix| call.starts_with(prefix))
                 || List::named_in(call).is_some()
-                || call.split_once('/').is_some_and(|(_, name)| name.starts_with("sys_"));
+                || call.split_once('/').is_some_and(|(_, name)| name.starts_with(SYSCALL_PREFIX));
             if !known {
                 found.push(
                     Diagnostic::new(

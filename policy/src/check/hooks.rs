@@ -9,7 +9,7 @@ use super::{
 use crate::{
     codes::{DUPLICATE_HOOK, HOT_HOOK, LSM_NAME, RACY_HOOK, SYSCALL_NAME},
     diagnostic::{Diagnostic, Edit, Fix},
-    model::{Action, ArgType, Hook, List, Section, Target},
+    model::{Action, ArgType, Hook, List, SECURITY_PREFIX, SYSCALL_PREFIX, Section, Target},
     syscall_name::{SyscallName, one_architecture},
 };
 
@@ -65,7 +65,7 @@ fn field(hook: &Hook) -> &'static str {
     }
 }
 
-/// The same hook twice: an event that both select is counted twice, and Tetragon refuses the policy unless
+/// The same hook twice: an event that both select is counted twice, and Tetragon rejects the policy unless
 /// `disable-kprobe-multi` is set.
 fn duplicates(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     if places.hooks.len() < 2 {
@@ -102,8 +102,9 @@ fn names(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
                 found.push(one_architecture(call, *syscall, architecture, path()));
             }
             // The compiler reports it for kprobes, because it knows the kernel's names too.
-            let plain =
-                !call.starts_with("sys_") && !call.starts_with("__") && List::named_in(call).is_none();
+            let plain = !call.starts_with(SYSCALL_PREFIX)
+                && !call.starts_with("__")
+                && List::named_in(call).is_none();
             if place.section == Section::Fentries && *syscall && plain && !call.is_empty() {
                 let reason = if *syscall_written { "" } else { " by default" };
                 found.push(
@@ -118,7 +119,7 @@ fn names(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
             }
         }
         Target::Lsm { hook } => {
-            let bare = hook.strip_prefix("security_").or_else(|| hook.strip_prefix("bpf_lsm_"));
+            let bare = hook.strip_prefix(SECURITY_PREFIX).or_else(|| hook.strip_prefix("bpf_lsm_"));
             if let Some(bare) = bare {
                 let path = place.path.field("hook");
                 found.push(

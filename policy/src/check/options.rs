@@ -4,6 +4,7 @@ use super::located::{LocatedPolicy, spec};
 use crate::{
     codes::BAD_OPTION,
     diagnostic::{Diagnostic, Edit, Fix},
+    model::{ENFORCE, MONITOR, POLICY_MODE},
     nearest::nearest,
 };
 
@@ -26,7 +27,7 @@ const OPTIONS: [(&str, Values); 5] = [
     (DISABLE_KPROBE_MULTI, Values::Bool),
     ("disable-uprobe-multi", Values::Bool),
     ("override-method", Values::Words(&["fmod-ret", "override-return"])),
-    ("policy-mode", Values::Words(&["enforce", "monitor"])),
+    (POLICY_MODE, Values::Words(&[ENFORCE, MONITOR])),
     ("sleepable-preload-size", Values::Positive),
 ];
 

@@ -8,7 +8,7 @@ use std::{
 
 use gatewatch_coverage::PolicyId;
 use gatewatch_crds::{PolicyCoverage, PolicyCoverageStatus};
-use gatewatch_policy::{diagnostic::Diagnostic, selection::Selection, target::Target};
+use gatewatch_policy::{diagnostic::Diagnostic, read::API_VERSION, selection::Selection, target::Target};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Client, ResourceExt as _,
@@ -285,7 +285,7 @@ impl Writer {
         }
         let target = spec(&stored.id);
         let reference = ObjectReference {
-            api_version: Some("cilium.io/v1alpha1".to_owned()),
+            api_version: Some(API_VERSION.to_owned()),
             kind: Some(format!("{:?}", target.kind)),
             name: Some(target.name),
             namespace: target.namespace,
