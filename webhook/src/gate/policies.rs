@@ -53,62 +53,69 @@ impl Gate {
         if metadata("deletionTimestamp").is_some_and(|time| !time.is_null()) {
             return;
         }
-        let same = old.is_some_and(|old| spec(old) == spec(new));
-        let modes = self.cluster.modes();
-        let selection = modes.selection();
-        let stored = match StoredPolicy::check(new) {
-            Ok(stored) => {
-                let kernels = self.cluster.kernels();
-                if kernels.can_compile(stored.policy()) {
-                    let (found, plans) = kernels.compile(&stored.checked, selection);
-                    result.diagnostics = found;
-                    let beside = self.cluster.plans().fits_beside(&stored, &kernels, &plans);
-                    result.diagnostics.extend(beside.and_then(|found| selection.apply(found)));
-                } else {
-                    result.unchecked.push("kernels");
-                }
-                if kernels.selects_no_node(&stored.checked) {
-                    result.notices.push(
-                        "spec.nodeSelector selects no node of the cluster, so no node runs this policy"
-                            .to_owned(),
-                    );
-                }
-                Some(stored)
+        let stored = StoredPolicy::check(new);
+        match &stored {
+            Ok(stored) => self.on_kernels(stored, result),
+            Err(found) => {
+                let modes = self.cluster.modes();
+                let found = found.iter().cloned().filter_map(|d| modes.selection().apply(d));
+                result.diagnostics.extend(found);
             }
-            Err(why) => {
-                result.diagnostics = why.into_iter().filter_map(|d| selection.apply(d)).collect();
-                None
-            }
-        };
+        }
         // The API server drops unknown fields before it calls the webhook.
         let annotations = metadata("annotations");
         if let Some(written) = annotations.and_then(|all| all.get(LAST_APPLIED)).and_then(Node::as_str) {
             result.diagnostics.extend(dropped::check(written, &new.root.to_json()));
         }
-        if let Some(stored) = stored
+        if let Ok(stored) = &stored
             && self.can_check_coverage(&mut result.notices)
         {
-            let policy = IndexedPolicy::new(stored.policy(), "default");
-            let was = old
-                .and_then(|old| StoredPolicy::check(old).ok())
-                .map(|was| IndexedPolicy::new(was.policy(), "default"));
-            self.cluster.with_index(|index| {
-                for empty in result.diagnostics.iter_mut().filter(|found| found.code == &EMPTY_SELECTOR) {
-                    empty.message = format!("{}: {}", empty.message, index.selected(&policy));
-                }
-                result.diagnostics.extend(index.on_policy_within(&policy, &result.limits));
-                if let Some(was) = &was {
-                    result.diagnostics.extend(index.on_policy_change(was, Some(&policy)));
-                }
-            });
-            result.change = was.and_then(|was| changes(was, Some(policy)));
+            self.coverage(stored, old, result);
         }
-        if same {
+        if old.is_some_and(|old| spec(old) == spec(new)) {
             // Labels and annotations of a stored policy can always change.
             for diagnostic in &mut result.diagnostics {
                 diagnostic.severity = diagnostic.severity.min(Severity::Warning);
             }
         }
+    }
+
+    /// Compiles a policy for the cluster's kernels, and checks that it fits beside the stored ones.
+    fn on_kernels(&self, stored: &StoredPolicy, result: &mut CheckResult) {
+        let modes = self.cluster.modes();
+        let selection = modes.selection();
+        let kernels = self.cluster.kernels();
+        if kernels.can_compile(stored.policy()) {
+            let (found, plans) = kernels.compile(&stored.checked, selection);
+            result.diagnostics.extend(found);
+            let beside = self.cluster.plans().fits_beside(stored, &kernels, &plans);
+            result.diagnostics.extend(beside.and_then(|found| selection.apply(found)));
+        } else {
+            result.unchecked.push("kernels");
+        }
+        if kernels.selects_no_node(&stored.checked) {
+            result.notices.push(
+                "spec.nodeSelector selects no node of the cluster, so no node runs this policy".to_owned(),
+            );
+        }
+    }
+
+    /// Checks which pods a policy selects, and which ones it selected before.
+    fn coverage(&self, stored: &StoredPolicy, old: Option<&Document>, result: &mut CheckResult) {
+        let policy = IndexedPolicy::new(stored.policy(), "default");
+        let was = old
+            .and_then(|old| StoredPolicy::check(old).ok())
+            .map(|was| IndexedPolicy::new(was.policy(), "default"));
+        self.cluster.with_index(|index| {
+            for empty in result.diagnostics.iter_mut().filter(|found| found.code == &EMPTY_SELECTOR) {
+                empty.message = format!("{}: {}", empty.message, index.selected(&policy));
+            }
+            result.diagnostics.extend(index.on_policy_within(&policy, &result.limits));
+            if let Some(was) = &was {
+                result.diagnostics.extend(index.on_policy_change(was, Some(&policy)));
+            }
+        });
+        result.change = was.and_then(|was| changes(was, Some(policy)));
     }
 }
 

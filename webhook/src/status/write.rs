@@ -26,6 +26,8 @@ const MANAGER: &str = "gatewatch-webhook";
 const INTERVAL: Duration = Duration::from_secs(2);
 /// Failed objects of a round that are logged one by one.
 const LOGGED: usize = 3;
+/// Maximum Events that one change of a policy's status writes about nodes. `status.failedNodes` has the others.
+const EVENTS: usize = 5;
 
 /// The reason why an object is not written.
 #[derive(Debug, thiserror::Error)]
@@ -183,19 +185,32 @@ impl Writer {
                 Err(error) => self.log_failure(&mut failed, &name, &error),
             }
         }
-        let gone: Vec<String> = self.written.keys().filter(|name| !names.contains(*name)).cloned().collect();
-        for name in gone {
-            match self.request(self.api.delete(&name, &DeleteParams::default())).await {
-                Ok(_) => drop(self.written.remove(&name)),
-                Err(error) if error.is_not_found() => drop(self.written.remove(&name)),
-                Err(WriteError::NotLeader) => return Round::Stopped,
-                Err(error) => self.log_failure(&mut failed, &name, &error),
-            }
+        if self.delete_others(&names, &mut failed).await.is_err() {
+            return Round::Stopped;
         }
         if failed > LOGGED {
             tracing::warn!("cannot write {} more PolicyCoverages, retrying", failed - LOGGED);
         }
         if failed == 0 { Round::Complete } else { Round::SomeFailed }
+    }
+
+    /// Deletes the objects of policies that no longer exist. The error is that this replica no longer leads.
+    async fn delete_others(
+        &mut self,
+        names: &BTreeSet<String>,
+        failed: &mut usize,
+    ) -> Result<(), WriteError> {
+        let others: Vec<String> =
+            self.written.keys().filter(|name| !names.contains(*name)).cloned().collect();
+        for name in others {
+            match self.request(self.api.delete(&name, &DeleteParams::default())).await {
+                Ok(_) => drop(self.written.remove(&name)),
+                Err(error) if error.is_not_found() => drop(self.written.remove(&name)),
+                Err(WriteError::NotLeader) => return Err(WriteError::NotLeader),
+                Err(error) => self.log_failure(failed, &name, &error),
+            }
+        }
+        Ok(())
     }
 
     fn log_failure(&self, failed: &mut usize, name: &str, error: &WriteError) {
@@ -279,7 +294,7 @@ impl Writer {
             events.push(("CoverageLost", format!("it selected {} pods and now selects none", before.pods)));
         }
         let known: BTreeSet<&str> = before.failed_nodes.iter().map(|node| node.name.as_str()).collect();
-        for node in now.failed_nodes.iter().filter(|node| !known.contains(node.name.as_str())).take(5) {
+        for node in now.failed_nodes.iter().filter(|node| !known.contains(node.name.as_str())).take(EVENTS) {
             events
                 .push(("NodeFailed", format!("node {} does not run it in full: {}", node.name, node.reason)));
         }
