@@ -118,9 +118,21 @@ impl KernelTypes {
         Some(best)
     }
 
+    /// The prototype that the callbacks of a tracepoint have: that of the typedef `btf_trace_EVENT`, a pointer to a function,
+    /// which each tracepoint has for BPF programs (`include/trace/bpf_probe.h`). The first parameter is the callback's own.
+    pub(crate) fn callback_of(&self, event: &str) -> Option<RawPrototype<'_>> {
+        let typedef = self.names.find(&self.blob, Tag::Typedef, &format!("btf_trace_{event}"))?;
+        let pointer = self.blob.resolve(typedef).map(|(_, ty)| ty).filter(|ty| ty.tag == Tag::Ptr)?;
+        self.prototype_at(pointer.size_or_type)
+    }
+
     fn raw(&self, id: u32) -> Option<RawPrototype<'_>> {
         let function = self.blob.get(id).filter(|ty| ty.tag == Tag::Func)?;
-        let proto = self.blob.get(function.size_or_type).filter(|ty| ty.tag == Tag::FuncProto)?;
+        self.prototype_at(function.size_or_type)
+    }
+
+    fn prototype_at(&self, id: u32) -> Option<RawPrototype<'_>> {
+        let proto = self.blob.get(id).filter(|ty| ty.tag == Tag::FuncProto)?;
         let mut params: Vec<_> = proto.groups::<2>().map(|[name, ty]| (self.blob.string(name), ty)).collect();
         // `...` is a parameter without a name and of type 0.
         let variadic = params.pop_if(|last| *last == ("", 0)).is_some();

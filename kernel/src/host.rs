@@ -5,11 +5,12 @@ mod features;
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 pub use features::{Evidence, Features, Preemption, Support};
 
-use crate::{Arch, BtfError, KernelTypes, Parts, Profile, ProfileError};
+use crate::{Arch, BtfError, KernelTypes, Parts, Profile, ProfileError, ReadFormat};
 
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 const SYMBOLS: &str = "/proc/kallsyms";
@@ -75,6 +76,8 @@ pub enum List {
     Blacklist,
     /// `events/syscalls`: parameters of system calls.
     Syscalls,
+    /// `available_events`: every tracepoint.
+    Tracepoints,
 }
 
 /// The amount of data to read.
@@ -115,6 +118,10 @@ pub fn host_to(depth: Depth) -> Result<HostKernel, HostError> {
     let syscalls = everything
         .then(|| note(&mut gaps, List::Syscalls, &tracing.join("events/syscalls"), formats))
         .flatten();
+    let events = note(&mut gaps, List::Tracepoints, &tracing.join("available_events"), read);
+    let directory = tracing.join("events");
+    // Read when they are asked for: there are two thousand.
+    let format: ReadFormat = Arc::new(move |name| read(&directory.join(name).join("format")).ok());
     let profile = Profile::from_types(
         types,
         &Parts {
@@ -124,6 +131,8 @@ pub fn host_to(depth: Depth) -> Result<HostKernel, HostError> {
             blacklist: blacklist.as_deref(),
             error_injection: error_injection(debug).as_deref(),
             syscalls: syscalls.as_deref(),
+            events: events.as_deref(),
+            format: Some(&format),
             ..Parts::new(&release, arch, &[])
         },
     )?;
@@ -186,7 +195,7 @@ fn features(profile: &Profile, tracing: &Path, symbols_known: bool) -> Features 
     // Without symbols, functions that ftrace cannot reach (its own) are unknown on some kernels.
     let has = |name: &str| (symbols_known || profile.has_function(name)).then(|| profile.has_function(name));
     let text = |path: &str| fs::read_to_string(path).ok();
-    let (jit, lsm) = (text("/proc/sys/net/core/bpf_jit_enable"), text("/sys/kernel/security/lsm"));
+    let (jit, lsm) = (text("/proc/sys/net/core/bpf_jit_enable"), lsm_list());
     let preempt = text("/sys/kernel/debug/sched/preempt");
     Features::new(&Evidence {
         config: config.as_deref(),
@@ -201,6 +210,13 @@ fn features(profile: &Profile, tracing: &Path, symbols_known: bool) -> Features 
         preempt: preempt.as_deref(),
         version: &profile.version,
     })
+}
+
+/// The active LSMs. A container's `/sys` lacks the file system that has them, and the host's has it.
+fn lsm_list() -> Option<String> {
+    ["", "/proc/1/root"]
+        .iter()
+        .find_map(|root| fs::read_to_string(format!("{root}/sys/kernel/security/lsm")).ok())
 }
 
 /// The kernel's configuration, from the kernel itself or from the distribution's file.
@@ -222,6 +238,7 @@ impl fmt::Display for Gap {
             List::Attachable => "it is unknown which functions can be probed, so every one is tried",
             List::Blacklist => "functions in which the kernel forbids probes are not known in advance",
             List::Syscalls => "the parameters of most system calls are unknown",
+            List::Tracepoints => "policies on tracepoints cannot run",
         };
         let path = self.path.display();
         match (self.reason, self.list) {
@@ -231,7 +248,7 @@ impl fmt::Display for Gap {
                     "no permission to read {path} (requires root or CAP_DAC_READ_SEARCH): {consequence}"
                 )
             }
-            (io::ErrorKind::NotFound, List::Attachable | List::Syscalls) => write!(
+            (io::ErrorKind::NotFound, List::Attachable | List::Syscalls | List::Tracepoints) => write!(
                 f,
                 "{path} does not exist (is the tracing file system mounted? `mount -t tracefs tracefs {}`): \
                  {consequence}",

@@ -24,6 +24,7 @@ pub mod text;
 mod arch;
 mod ctype;
 mod layout;
+mod record;
 mod release;
 mod shipped;
 
@@ -32,5 +33,8 @@ pub use btf::{BtfError, KernelTypes};
 pub use ctype::{CType, Kind, Param, Pointee, Prototype};
 pub use host::{HostError, HostKernel, host, host_to};
 pub use layout::{MissingField, layout};
-pub use profile::{Attach, Facts, Function, Obstacle, Parts, Profile, ProfileError, Syscall};
+pub use profile::{
+    Attach, COMMON_FIELDS, Facts, Function, Obstacle, Parts, Profile, ProfileError, ReadFormat, Syscall,
+};
+pub use record::{FieldKind, RecordField};
 pub use release::version;

@@ -11,6 +11,7 @@ mod save;
 mod saved;
 #[cfg(test)]
 mod tests;
+mod tracepoint;
 mod wire;
 
 use std::{borrow::Cow, sync::Arc};
@@ -21,8 +22,10 @@ pub use format::FormatError;
 pub use function::{Attach, Function, Obstacle, Syscall};
 use functions::Functions;
 use gatewatch_abi::Layout;
+pub use live::ReadFormat;
 use live::{ENUMS, Live};
 use saved::Saved;
+pub use tracepoint::COMMON_FIELDS;
 
 use crate::{Arch, MissingField, layout};
 
@@ -47,7 +50,7 @@ pub struct Profile {
 #[derive(Clone, Debug)]
 enum Types {
     Live(Arc<Live>),
-    Saved(Saved),
+    Saved(Box<Saved>),
 }
 
 impl Profile {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::RecordField;
+
 /// A name in `/proc/kallsyms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Symbol {
@@ -117,9 +119,46 @@ pub fn syscall_formats(text: &str) -> BTreeMap<String, Vec<(&str, &str)>> {
     calls
 }
 
+/// The names of all tracepoints as `SUBSYSTEM/EVENT`, sorted, from `available_events` of the tracing file system: a line
+/// `SUBSYSTEM:EVENT` each.
+pub fn events(text: &str) -> Vec<String> {
+    let mut names: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.trim().split_once(':'))
+        .map(|(a, b)| format!("{a}/{b}"))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The fields of a record, from the `format` file of its tracepoint (`f_show` of `kernel/trace/trace_events.c`):
+/// `field:unsigned short common_type; offset:0; size:2; signed:0;`.
+pub fn record(text: &str) -> Vec<RecordField> {
+    let field = |line: &str| {
+        let mut parts = line.trim().strip_prefix("field:")?.split(';').map(str::trim);
+        let declaration = parts.next()?;
+        let number = |part: Option<&str>, name: &str| part?.strip_prefix(name)?.parse::<u32>().ok();
+        let offset = number(parts.next(), "offset:")?;
+        let size = number(parts.next(), "size:")?;
+        let signed = number(parts.next(), "signed:")? == 1;
+        let (ty, name) = declaration.rsplit_once([' ', '*'])?;
+        // `rsplit_once` takes a star away.
+        let star = declaration.as_bytes().get(ty.len()) == Some(&b'*');
+        let ty = if star { format!("{ty}*") } else { ty.trim_end().to_owned() };
+        let (name, ty) = match name.split_once('[') {
+            Some((name, length)) => (name, format!("{ty}[{length}")),
+            None => (name, ty),
+        };
+        Some(RecordField { name: name.to_owned(), ty, offset, size, signed })
+    };
+    text.lines().filter_map(field).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::FieldKind;
 
     /// Lines of Linux 7.3 and of a module.
     const SYMBOLS: &str = "ffffffffaf600000 T _stext\n\
@@ -182,5 +221,34 @@ mod tests {
         assert_eq!(calls["sys_execve"], [("const char *", "filename"), ("const char *const *", "argv")]);
         assert_eq!(calls["sys_fork"], []);
         assert_eq!(calls.len(), 2);
+    }
+
+    #[test]
+    fn records_of_tracepoints() {
+        let text = "name: some\nID: 310\nformat:\n\
+            \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
+            \tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\
+            \n\
+            \tfield:__data_loc char[] filename;\toffset:8;\tsize:4;\tsigned:0;\n\
+            \tfield:const char *name;\toffset:16;\tsize:8;\tsigned:0;\n\
+            \tfield:const char * other;\toffset:24;\tsize:8;\tsigned:0;\n\
+            \tfield:char comm[16];\toffset:32;\tsize:16;\tsigned:0;\n\
+            \n\
+            print fmt: \"field:%s\", REC->name\n";
+        let fields = record(text);
+        let all: Vec<_> = fields.iter().map(|field| (&*field.name, &*field.ty, field.kind())).collect();
+        assert_eq!(
+            all,
+            [
+                ("common_type", "unsigned short", FieldKind::Int { bits: 16, signed: false }),
+                ("common_pid", "int", FieldKind::Int { bits: 32, signed: true }),
+                ("filename", "__data_loc char[]", FieldKind::DataLoc),
+                ("name", "const char *", FieldKind::Pointer),
+                ("other", "const char *", FieldKind::Pointer),
+                ("comm", "char[16]", FieldKind::Array),
+            ]
+        );
+        assert_eq!((fields[5].offset, fields[5].size), (32, 16));
+        assert_eq!(events("sched:b\nsched:a\nbroken\n"), ["sched/a", "sched/b"]);
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use super::{
     Profile, Types,
     functions::{Access, Entry, Functions},
-    live::Live,
+    live::{Live, ReadFormat},
 };
 use crate::{
     Arch, BtfError, KernelTypes,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The sources of a profile: a release, BTF, and the readable lists of the kernel in its own format.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Parts<'a> {
     /// `uname -r`.
     pub release: &'a str,
@@ -39,9 +39,19 @@ pub struct Parts<'a> {
     /// The concatenated `format` files of `events/syscalls/sys_enter_*` in the tracing file system. Without them, the
     /// parameters of few system calls are known.
     pub syscalls: Option<&'a str>,
+    /// `available_events` of the tracing file system. Without it, the kernel's tracepoints are unknown.
+    pub events: Option<&'a str>,
+    /// Reads the `format` file of one of them.
+    pub format: Option<&'a ReadFormat>,
 }
 
 impl<'a> Parts<'a> {
+    /// Adds the kernel's tracepoints.
+    #[must_use]
+    pub const fn events(self, events: &'a str, format: &'a ReadFormat) -> Self {
+        Self { events: Some(events), format: Some(format), ..self }
+    }
+
     /// The required parts. The lists are optional.
     pub const fn new(release: &'a str, arch: Arch, btf: &'a [u8]) -> Self {
         Self {
@@ -54,6 +64,8 @@ impl<'a> Parts<'a> {
             blacklist: None,
             error_injection: None,
             syscalls: None,
+            events: None,
+            format: None,
         }
     }
 }
@@ -109,6 +121,8 @@ impl Profile {
             types: Types::Live(Arc::new(Live {
                 types,
                 formats: parts.syscalls.unwrap_or_default().to_owned(),
+                events: parts.events.map(text::events),
+                format: parts.format.cloned(),
             })),
         })
     }

@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Profile, Types,
-    format::{FormatError, MAGIC, UNPACKED, VERSION},
+    format::{FIRST, FormatError, MAGIC, UNPACKED, VERSION},
     functions::{Access, Entry, Functions, Names},
-    saved::{Row, Saved},
+    saved::{Field, Records, Row, Saved},
     wire::{Reader, Writer},
 };
 use crate::{Arch, CType, Kind, Pointee};
@@ -44,7 +44,7 @@ impl Profile {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, FormatError> {
         let (version, packed) =
             bytes.strip_prefix(MAGIC).and_then(<[u8]>::split_first).ok_or(FormatError::NotAProfile)?;
-        if *version != VERSION {
+        if !(FIRST..=VERSION).contains(version) {
             return Err(FormatError::Version(*version));
         }
         let mut body = Vec::new();
@@ -54,7 +54,7 @@ impl Profile {
         if body.len() as u64 > UNPACKED {
             return Err(FormatError::TooLarge);
         }
-        read_profile(&mut Reader::new(&body))
+        read_profile(&mut Reader::new(&body), *version)
     }
 
     /// SHA-256 of the contents, in hexadecimal. It depends only on the kernel, not on how the profile was created.
@@ -71,7 +71,17 @@ impl Profile {
         let Self { release, version, arch, functions, types: _ } = self;
         let Functions { names, entries, overrides_known } = functions;
         let saved = self.saved();
-        let Saved { types, idents, prototypes, functions, syscalls, enums, fields } = saved.as_ref();
+        let Saved {
+            types,
+            idents,
+            prototypes,
+            functions,
+            syscalls,
+            enums,
+            fields,
+            tracepoints,
+            raw_tracepoints,
+        } = saved.as_ref();
         let mut out = Writer::default();
         out.text(release);
         out.text(version);
@@ -128,11 +138,17 @@ impl Profile {
             out.text(name);
             out.number((*offset).into());
         }
+        write_tracepoints(&mut out, tracepoints.as_ref());
+        out.count(raw_tracepoints.len());
+        for (event, prototype) in raw_tracepoints {
+            out.text(event);
+            out.number((*prototype).into());
+        }
         out.0
     }
 }
 
-fn read_profile(input: &mut Reader<'_>) -> Result<Profile, FormatError> {
+fn read_profile(input: &mut Reader<'_>, format: u8) -> Result<Profile, FormatError> {
     let release = input.text()?.to_owned();
     let version = input.text()?.to_owned();
     let arch = Arch::from_name(input.text()?).ok_or(FormatError::Damaged)?;
@@ -164,12 +180,18 @@ fn read_profile(input: &mut Reader<'_>) -> Result<Profile, FormatError> {
         Ok((name, input.list(|input| Ok((Box::from(input.text()?), input.signed()?)))?))
     })?;
     let fields = input.list(|input| Ok((Box::from(input.text()?), input.small()?)))?;
-    let saved = Saved { types, idents, prototypes, functions, syscalls, enums, fields };
+    let (mut tracepoints, mut raw_tracepoints) = (None, Vec::new());
+    if format != FIRST {
+        tracepoints = read_tracepoints(input)?;
+        raw_tracepoints = input.list(|input| Ok((Box::from(input.text()?), input.small()?)))?;
+    }
+    let saved =
+        Saved { types, idents, prototypes, functions, syscalls, enums, fields, tracepoints, raw_tracepoints };
     let functions = Functions { names, entries, overrides_known };
     if !input.is_at_end() || !saved.is_sound(&functions) {
         return Err(FormatError::Damaged);
     }
-    Ok(Profile { release, version, arch, functions, types: Types::Saved(saved) })
+    Ok(Profile { release, version, arch, functions, types: Types::Saved(Box::new(saved)) })
 }
 
 fn read_prototypes(input: &mut Reader<'_>) -> Result<Vec<Row>, FormatError> {
@@ -220,6 +242,51 @@ fn read_names(input: &mut Reader<'_>) -> Result<Names, FormatError> {
         Ok(())
     })?;
     Ok(names)
+}
+
+fn write_tracepoints(out: &mut Writer, tracepoints: Option<&Records>) {
+    out.number(tracepoints.is_some().into());
+    let tracepoints = tracepoints.map_or(&[][..], Vec::as_slice);
+    out.count(tracepoints.len());
+    for (name, fields) in tracepoints {
+        out.text(name);
+        out.count(fields.len());
+    }
+    let fields = || tracepoints.iter().flat_map(|(_, fields)| fields);
+    for field in fields() {
+        out.number(field.name.into());
+    }
+    for field in fields() {
+        out.number(u64::from(field.ty) << 1 | u64::from(field.signed));
+    }
+    for field in fields() {
+        out.number(field.offset.into());
+        out.number(field.size.into());
+    }
+}
+
+fn read_tracepoints(input: &mut Reader<'_>) -> Result<Option<Records>, FormatError> {
+    let known = input.byte()? == 1;
+    let heads = input.list(|input| Ok((Box::from(input.text()?), input.number()?)))?;
+    let total = heads.iter().try_fold(0_u64, |sum, (_, count)| sum.checked_add(*count));
+    let mut fields = input.items(total.ok_or(FormatError::Damaged)?, |input| {
+        Ok(Field { name: input.small()?, ty: 0, offset: 0, size: 0, signed: false })
+    })?;
+    for field in &mut fields {
+        let bits = input.number()?;
+        field.ty = u32::try_from(bits >> 1).map_err(|_| FormatError::Damaged)?;
+        field.signed = bits & 1 == 1;
+    }
+    for field in &mut fields {
+        (field.offset, field.size) = (input.small()?, input.small()?);
+    }
+    let mut fields = fields.into_iter();
+    let tracepoints = heads.into_iter().map(|(name, count)| {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        (name, fields.by_ref().take(count).collect())
+    });
+    let tracepoints = tracepoints.collect();
+    Ok(known.then_some(tracepoints))
 }
 
 fn write_kind(out: &mut Writer, kind: &Kind) {

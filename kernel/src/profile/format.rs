@@ -3,7 +3,9 @@
 /// The first bytes of a file.
 pub(super) const MAGIC: &[u8; 8] = b"GWPROFIL";
 /// The version of the format.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
+/// The first version, which has no tracepoints. It is still read.
+pub(super) const FIRST: u8 = 1;
 /// Maximum bytes of an unpacked file. A profile of Linux 7.3 has 3 MB.
 pub(super) const UNPACKED: u64 = 16 << 20;
 

@@ -1,5 +1,7 @@
 //! Types straight from BTF, decoded when asked for.
 
+use std::{fmt, sync::Arc};
+
 use gatewatch_abi::Layout;
 
 use crate::{KernelTypes, Param, Prototype, text};
@@ -19,12 +21,24 @@ pub(super) const ENUMS: [&str; 9] = [
 /// Prefixes of the constants to save of enumerations without a name.
 const ANONYMOUS: [&str; 2] = ["IPPROTO_", "TCP_"];
 
-/// A kernel's types, and the tracing file system's data about its system calls.
-#[derive(Debug)]
+/// Reads the `format` file of a tracepoint by its name `SUBSYSTEM/EVENT`. There are two thousand, of which policies use a few.
+pub type ReadFormat = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// A kernel's types, and the tracing file system's data about its system calls and tracepoints.
 pub(super) struct Live {
     pub(super) types: KernelTypes,
     /// See [`Parts::syscalls`](super::Parts::syscalls).
     pub(super) formats: String,
+    /// Names of all tracepoints, sorted; `None` if they are not known.
+    pub(super) events: Option<Vec<String>>,
+    /// See [`Parts::format`](super::Parts::format).
+    pub(super) format: Option<ReadFormat>,
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").field("types", &self.types).finish_non_exhaustive()
+    }
 }
 
 impl Live {
@@ -45,6 +59,19 @@ impl Live {
             }
             None => self.prototype(&format!("__do_{name}")).map(|prototype| prototype.params),
         }
+    }
+
+    /// The `format` file of a tracepoint of [`events`](Self::events).
+    pub(super) fn tracepoint(&self, name: &str) -> Option<String> {
+        self.events.as_ref()?.binary_search_by(|other| (**other).cmp(name)).ok()?;
+        self.format.as_ref()?(name)
+    }
+
+    /// The prototype of a tracepoint, as its source has it.
+    pub(super) fn raw_tracepoint(&self, event: &str) -> Option<Vec<Param>> {
+        let callback = self.types.callback_of(event)?;
+        let own = callback.params.into_iter().skip(1);
+        Some(own.map(|(name, ty)| Param { name: name.to_owned(), ty: self.types.ctype(ty) }).collect())
     }
 
     pub(super) fn enum_constants(&self, name: &str) -> Option<Vec<(String, i64)>> {

@@ -8,7 +8,7 @@ use std::{
 use super::{
     functions::Functions,
     live::{ENUMS, Live},
-    saved::{Constants, Row, Saved},
+    saved::{Constants, Field, Records, Row, Saved},
 };
 use crate::{Arch, CType, Kind, Param, text};
 
@@ -20,6 +20,8 @@ pub(super) fn save(live: &Live, functions: &Functions, arch: Arch) -> Saved {
     let syscalls = builder.syscalls(functions, arch);
     let enums = builder.enums();
     let fields: BTreeMap<String, u32> = live.fields().collect();
+    let tracepoints = builder.tracepoints(functions);
+    let raw_tracepoints = builder.raw_tracepoints(tracepoints.as_deref().unwrap_or_default());
     Saved {
         types: builder.types.rows,
         idents: builder.idents.rows,
@@ -28,6 +30,8 @@ pub(super) fn save(live: &Live, functions: &Functions, arch: Arch) -> Saved {
         syscalls,
         enums,
         fields: fields.into_iter().map(|(name, offset)| (name.into(), offset)).collect(),
+        tracepoints,
+        raw_tracepoints,
     }
 }
 
@@ -128,6 +132,48 @@ impl<'a> Builder<'a> {
             syscalls.push((name.into(), self.rows.index_of(Row { ret, params, variadic: false })));
         }
         syscalls
+    }
+
+    /// The tracepoints of the kernel itself. Those of modules depend on what is loaded: with them, no two nodes would have
+    /// equal profiles. Each of the others has a function of its own (`DECLARE_TRACE`, include/linux/tracepoint.h), except in
+    /// two subsystems.
+    fn tracepoints(&mut self, functions: &Functions) -> Option<Records> {
+        let live = self.live;
+        let is_built_in = |name: &&String| {
+            name.split_once('/').is_some_and(|(subsystem, event)| {
+                matches!(subsystem, "syscalls" | "ftrace")
+                    || functions.names.find(&format!("__traceiter_{event}")).is_some()
+            })
+        };
+        let all = live.events.as_ref()?.iter().filter(is_built_in);
+        let all = all.filter_map(|name| Some((name, live.tracepoint(name)?)));
+        let mut tracepoints = Vec::new();
+        for (name, format) in all {
+            let fields = text::record(&format).into_iter().map(|field| Field {
+                name: self.idents.index_of(field.name.into()),
+                ty: self.idents.index_of(field.ty.into()),
+                offset: field.offset,
+                size: field.size,
+                signed: field.signed,
+            });
+            tracepoints.push((name.as_str().into(), fields.collect()));
+        }
+        Some(tracepoints)
+    }
+
+    fn raw_tracepoints(&mut self, tracepoints: &[(Box<str>, Box<[Field]>)]) -> Vec<(Box<str>, u32)> {
+        let events: BTreeSet<&str> =
+            tracepoints.iter().filter_map(|(name, _)| name.split_once('/')).map(|(_, event)| event).collect();
+        let mut rows = Vec::new();
+        for event in events {
+            let Some(callback) = self.live.types.callback_of(event) else { continue };
+            let own = callback.params.into_iter().skip(1);
+            let params =
+                own.map(|(name, ty)| (self.idents.index_of(name.into()), self.type_id(ty))).collect();
+            let ret = self.type_id(callback.ret);
+            rows.push((event.into(), self.rows.index_of(Row { ret, params, variadic: callback.variadic })));
+        }
+        rows
     }
 
     fn enums(&self) -> Vec<(Box<str>, Constants)> {

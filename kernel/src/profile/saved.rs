@@ -3,7 +3,7 @@
 use gatewatch_abi::Layout;
 
 use super::functions::Functions;
-use crate::{CType, MissingField, Param, Prototype};
+use crate::{CType, MissingField, Param, Prototype, RecordField};
 
 /// Tables of types. Every index in them is valid: [`Saved::is_sound`] checks the tables of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,23 @@ pub(super) struct Saved {
     pub(super) enums: Vec<(Box<str>, Constants)>,
     /// Sorted: `structure.path.of.members` and the offset in bytes.
     pub(super) fields: Vec<(Box<str>, u32)>,
+    /// Sorted by name, `SUBSYSTEM/EVENT`: the fields of each tracepoint's record. `None` if they are not known.
+    pub(super) tracepoints: Option<Records>,
+    /// Sorted by event: the prototype of each tracepoint of which it is known.
+    pub(super) raw_tracepoints: Vec<(Box<str>, u32)>,
+}
+
+/// Names and fields of records.
+pub(super) type Records = Vec<(Box<str>, Box<[Field]>)>;
+
+/// A field of a record: `name` and `ty` are indices into [`Saved::idents`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Field {
+    pub(super) name: u32,
+    pub(super) ty: u32,
+    pub(super) offset: u32,
+    pub(super) size: u32,
+    pub(super) signed: bool,
 }
 
 /// Names and values.
@@ -90,6 +107,19 @@ impl Saved {
         Some(constants.iter().map(|(name, value)| (name.to_string(), *value)).collect())
     }
 
+    pub(super) fn raw_tracepoint(&self, event: &str) -> Option<Vec<Param>> {
+        Some(self.row(*find(&self.raw_tracepoints, event)?)?.params)
+    }
+
+    pub(super) fn tracepoint(&self, name: &str) -> Option<Vec<RecordField>> {
+        let ident = |index: u32| Some(self.idents.get(index as usize)?.to_string());
+        let field = |field: &Field| {
+            let Field { name, ty, offset, size, signed } = *field;
+            Some(RecordField { name: ident(name)?, ty: ident(ty)?, offset, size, signed })
+        };
+        find(self.tracepoints.as_ref()?, name)?.iter().map(field).collect()
+    }
+
     pub(super) fn layout(&self) -> Result<Layout, MissingField> {
         crate::layout::resolve(|structure, path| self.offset_of(structure, path))
     }
@@ -115,6 +145,14 @@ impl Saved {
             && sorted(&self.syscalls)
             && sorted(&self.enums)
             && sorted(&self.fields)
+            && self.raw_tracepoints.iter().all(|(_, index)| within(*index, self.prototypes.len()))
+            && sorted(&self.raw_tracepoints)
+            && self.tracepoints.as_ref().is_none_or(|all| {
+                let known = |field: &Field| {
+                    within(field.name, self.idents.len()) && within(field.ty, self.idents.len())
+                };
+                sorted(all) && all.iter().all(|(_, fields)| fields.iter().all(known))
+            })
     }
 }
 

@@ -43,6 +43,60 @@ fn a_saved_profile_answers_as_a_live_one() {
     }
 }
 
+/// The `format` file of a tracepoint with one field of its own.
+fn format(field: &str) -> String {
+    let common = [
+        "unsigned short common_type",
+        "unsigned char common_flags",
+        "unsigned char common_preempt_count",
+        "int common_pid",
+    ];
+    let line = |(number, field): (usize, &str)| {
+        format!("\tfield:{field};\toffset:{};\tsize:4;\tsigned:1;\n", 4 * number)
+    };
+    common.into_iter().chain([field]).enumerate().map(line).collect()
+}
+
+#[test]
+fn tracepoints_are_saved_and_files_without_them_are_read() {
+    let read: ReadFormat =
+        std::sync::Arc::new(|name| (name != "sched/gone").then(|| format(&format!("int of_{}", name.len()))));
+    let btf = stored("6.12");
+    let parts = Parts::new("x", Arch::Amd64, &btf)
+        .events("sched:sched_switch\nsched:gone\nsyscalls:sys_enter_dup\nmodule:only_here\n", &read);
+    let live = Profile::from_parts(&parts).unwrap();
+    let saved = Profile::from_bytes(&live.to_bytes_at(1).unwrap()).unwrap();
+    for profile in [&live, &saved] {
+        assert!(profile.knows_tracepoints());
+        let fields = profile.tracepoint("sched", "sched_switch").unwrap();
+        assert_eq!(fields.len(), COMMON_FIELDS + 1);
+        assert_eq!((fields[4].name.as_str(), fields[4].offset, fields[4].signed), ("of_18", 16, true));
+        assert!(profile.tracepoint("syscalls", "sys_enter_dup").is_some());
+        assert_eq!(profile.tracepoint("sched", "gone"), None);
+        assert_eq!(profile.tracepoint("sched", "other"), None);
+        let switch = profile.raw_tracepoint("sched_switch").unwrap();
+        let types: Vec<&str> = switch.iter().map(|param| param.ty.text.as_str()).collect();
+        assert_eq!(types[..3], ["bool", "struct task_struct *", "struct task_struct *"]);
+        assert_eq!(profile.raw_tracepoint("sched_other"), None);
+    }
+    assert!(live.tracepoint("module", "only_here").is_some());
+    assert_eq!(
+        saved.tracepoints(),
+        ["sched/sched_switch", "syscalls/sys_enter_dup"],
+        "modules differ between nodes"
+    );
+    assert_eq!(live.hash(), saved.hash());
+
+    let without = Profile::from_parts(&Parts::new("x", Arch::Amd64, &btf)).unwrap();
+    let body = without.body();
+    let first = Profile::from_bytes(
+        &[b"GWPROFIL\x01".to_vec(), zstd::bulk::compress(&body[..body.len() - 3], 1).unwrap()].concat(),
+    );
+    let first = first.unwrap();
+    assert!(!first.knows_tracepoints() && first.tracepoint("sched", "sched_switch").is_none());
+    assert_eq!(first.hash(), without.hash());
+}
+
 #[test]
 fn functions_that_policies_hook() {
     for name in KERNELS {
@@ -220,13 +274,18 @@ fn files_that_are_no_profile_are_refused() {
 }
 
 fn packed(body: &[u8]) -> Vec<u8> {
-    [b"GWPROFIL\x01".to_vec(), zstd::bulk::compress(body, 1).unwrap()].concat()
+    [b"GWPROFIL\x02".to_vec(), zstd::bulk::compress(body, 1).unwrap()].concat()
 }
 
 /// The contents of a profile of a few functions.
 fn small() -> Vec<u8> {
     let symbols = "0 T tcp_connect\n0 T __x64_sys_execve\n0 T security_file_permission\n0 t kzalloc.isra.0\n";
-    with_lists(Some(symbols), Some("tcp_connect\n"), None).unwrap().body()
+    let read: ReadFormat = std::sync::Arc::new(|_| Some(format("int of_its_own")));
+    let btf = stored("5.10");
+    let parts = Parts::new("1", Arch::Amd64, &btf).events("syscalls:sys_enter_dup\n", &read);
+    Profile::from_parts(&Parts { symbols: Some(symbols), attachable: Some("tcp_connect\n"), ..parts })
+        .unwrap()
+        .body()
 }
 
 proptest! {
@@ -248,6 +307,11 @@ proptest! {
         if let Ok(profile) = Profile::from_bytes(&packed(&body)) {
             for name in profile.functions() {
                 prop_assert!(profile.function(name).is_some());
+            }
+            for name in profile.tracepoints() {
+                if let Some((subsystem, event)) = name.split_once('/') {
+                    prop_assert!(profile.tracepoint(subsystem, event).is_some());
+                }
             }
             let _ = (profile.layout(), profile.syscall("sys_execve"), profile.constant("READING_MODULE"));
             let _ = profile.hash();
