@@ -12,11 +12,11 @@ use crate::{
 };
 
 /// The id of the program in a `struct file`, by its path in a task's mount namespace; 0 where there is none. The path is then
-/// in the buffer, see [`found`]; its owner is still to be set. `host`: [`HOST_PROGRAM`](gatewatch_abi::HOST_PROGRAM) if the
-/// task runs it as one of the host's, else 0.
+/// in the buffer, see [`found`]; its owner is still to be set. The id is that of a container's program. Whether it is one of the
+/// host's is for the caller to say, afterwards: the verifier would follow the path once for each answer.
 #[inline(always)]
 #[allow(clippy::cast_ptr_alignment, reason = "the path in a `Binary` begins at 16")]
-pub fn identify(task: u64, file: u64, host: u64, buffer: Buffer) -> u64 {
+pub fn identify(task: u64, file: u64, buffer: Buffer) -> u64 {
     if !path::walk_of(task, path::place(file + offset!(file_path)), buffer) {
         return 0;
     }
@@ -41,7 +41,7 @@ pub fn identify(task: u64, file: u64, host: u64, buffer: Buffer) -> u64 {
             }
             id = mix(id, core::ptr::read_volatile(words.add(i)));
         }
-        named(id) | host
+        named(id)
     }
 }
 

@@ -109,12 +109,16 @@ fn of_host(task: u64, before: u64) -> u64 {
 /// The id of the program of a `struct linux_binprm` that the current task runs; its path is kept. 0 where there is none.
 #[inline(always)]
 fn executed(task: u64, binprm: u64, host: u64, buffer: Buffer) -> u64 {
-    let id = program::identify(task, memory::read(binprm + offset!(binprm_file)), host, buffer);
+    let id = program::identify(task, memory::read(binprm + offset!(binprm_file)), buffer);
+    if id == 0 {
+        return 0;
+    }
+    let id = id | host;
     let binary = program::found(buffer);
     // SAFETY: a map's value, which no other program has now.
     unsafe {
         (*binary).owner = pod_of_current();
-        if id != 0 && BINARIES.get_ptr(id).is_none() && !keep(id, binary) {
+        if BINARIES.get_ptr(id).is_none() && !keep(id, binary) {
             note(STAT_BINARIES_FULL);
         }
     }
@@ -208,12 +212,14 @@ fn found(task: u64, leader: u64) -> Option<Process> {
     let mut ended = false;
     with_scratch(|buffer| {
         let file = memory::read(mm + offset!(mm_exe_file));
-        let id = program::identify(task, file, of_host_already(task), buffer);
+        let id = program::identify(task, file, buffer);
+        let host = of_host_already(task);
         // What ends meanwhile may have given its memory to another.
         ended = memory_of() != mm;
         if id == 0 || ended {
             return;
         }
+        let id = id | host;
         process.binary = id;
         let binary = program::found(buffer);
         // SAFETY: a map's value, which no other program has now.
