@@ -1,9 +1,20 @@
 //! Placeholders that a template engine or a shell should have replaced: `{{ … }}`, `${NAME}`,
 //! `$(NAME)`, `$NAME`, `%s`, `%(name)s`, `<…>`, `@NAME@`, `@@NAME@@`, `__NAME__`, `CHANGEME`.
 
+/// The longest placeholder in bytes. The end of each possible one is looked for no further, so that a long text takes time in
+/// proportion.
+const LONGEST: usize = 256;
+
 /// The placeholder in a text, if there is one.
 pub fn find(text: &str) -> Option<&str> {
     let mut before = None;
+    let from = |at: usize| {
+        let mut end = text.len().min(at + LONGEST);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        &text[at..end]
+    };
     text.char_indices().find_map(|(at, c)| {
         // Inside of a word, an underscore or a letter begins nothing.
         let begins = match c {
@@ -12,7 +23,7 @@ pub fn find(text: &str) -> Option<&str> {
             _ => false,
         };
         before = Some(c);
-        if begins { placeholder(&text[at..]) } else { None }
+        if begins { placeholder(from(at)) } else { None }
     })
 }
 
@@ -136,6 +147,14 @@ mod tests {
             "change-media",
         ] {
             assert_eq!(find(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_takes_time_in_proportion() {
+        for part in ["{{a: 1},", "${ü", "$(", "<a ", "@a ", "__a ", "changemes-"] {
+            let text = part.repeat((1 << 20) / part.len());
+            assert_eq!(find(&text), None, "{part}");
         }
     }
 }
