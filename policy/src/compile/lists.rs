@@ -32,8 +32,6 @@ const MAX_SEARCHES: usize = 32;
 const MAX_PATTERN: usize = 1 << 20;
 /// The kernel's answer to numbers without a system call (`kernel/sys_ni.c`): it is named like a system call, and is none.
 const NO_CALL: &str = "sys_ni_syscall";
-/// Functions that a message names.
-const NAMED: usize = 3;
 
 /// The lists of a policy, and their functions as far as hooks need them.
 pub(super) struct Lists<'a> {
@@ -146,24 +144,17 @@ impl Compiler<'_> {
         if within(lists) {
             return true;
         }
-        let release = &self.environment.kernel.release;
+        // Without a number of this kernel's, so that several kernels say the same.
         let what = if lists.points > MAX_POINTS {
-            format!(
-                "the lists that this policy hooks have at least {} functions on the kernel {release}; at most \
-                 {MAX_POINTS} are supported",
-                lists.points
-            )
+            format!("the lists that this policy hooks have more than {MAX_POINTS} functions")
         } else if lists.returns > MAX_RETURNS {
             format!(
-                "the lists that this policy hooks with `return: true` have {} functions on the kernel {release}; at most \
-                 {MAX_RETURNS} are supported",
-                lists.returns
+                "the lists that this policy hooks with `return: true` have more than {MAX_RETURNS} functions, each of which \
+                 needs a program of its own"
             )
         } else {
             format!(
-                "the filters of this policy, for each of the {} functions of its lists on the kernel {release}, take more \
-                 than {} MiB",
-                lists.points,
+                "the filters of this policy, for each function of its lists, take more than {} MiB",
                 MAX_BYTES >> 20
             )
         };
@@ -243,18 +234,14 @@ impl Compiler<'_> {
         let all = kernel.functions().filter(|name| pattern.is_match(name.as_bytes()));
         let (found, left_out): (Vec<&str>, Vec<&str>) =
             all.partition(|name| kernel.facts(name).is_some_and(|facts| facts.may_be_probed()));
-        let release = &kernel.release;
         if found.is_empty() {
             let message = format!(
-                "the pattern `{text}` matches no function of the kernel {release} that can be probed"
+                "the pattern `{text}` matches no function of the kernel {} that can be probed",
+                kernel.release
             );
             self.report(Diagnostic::new(&codes::UNKNOWN_FUNCTION, at, message));
         } else if !left_out.is_empty() {
-            let message = format!(
-                "{} functions of the kernel {release} match, but cannot be probed: {}",
-                left_out.len(),
-                some(&left_out)
-            );
+            let message = "the pattern also matches functions that cannot be probed; they are not hooked";
             self.report(Diagnostic::new(&codes::NOT_ATTACHABLE, at, message).severity(Severity::Note));
         }
         let listing =
@@ -325,13 +312,6 @@ pub(crate) fn bad_pattern(text: &str, why: &str, path: FieldPath) -> Diagnostic 
         format!("`{text}` is not a valid regular expression: {why}; every node rejects the policy"),
     )
     .help("write a regular expression, for example `^tcp_v4_`; `.*` stands for any characters")
-}
-
-/// The first of some names.
-fn some(names: &[&str]) -> String {
-    let shown: Vec<String> = names.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
-    let more = if names.len() > NAMED { ", …" } else { "" };
-    format!("{}{more}", shown.join(", "))
 }
 
 #[cfg(test)]

@@ -96,11 +96,10 @@ fn functions_by_a_pattern() {
 }
 
 #[test]
-fn the_bound_names_the_kernel_and_the_number() {
+fn the_bound_is_named() {
     let (_, found) = on("6.12", "type: generated_ftrace, pattern: '^a'", "syscall: false");
     let found = found.iter().find(|found| found.code.id == "GW413").unwrap();
-    assert!(found.message.contains("1025 functions on the kernel 6.12."), "{found}");
-    assert!(found.message.contains(&format!("at most {MAX_POINTS}")), "{found}");
+    assert!(found.message.contains(&format!("more than {MAX_POINTS} functions")), "{found}");
 }
 
 #[test]
@@ -108,7 +107,7 @@ fn fewer_functions_are_hooked_at_their_return() {
     let (_, found) =
         on("6.12", "type: generated_syscalls", "return: true, returnArg: {index: 0, type: int64}");
     let found = found.iter().find(|found| found.code.id == "GW413").unwrap();
-    assert!(found.message.contains("`return: true`") && found.message.contains("at most 64"), "{found}");
+    assert!(found.message.contains("`return: true`") && found.message.contains("more than 64"), "{found}");
 }
 
 #[test]
