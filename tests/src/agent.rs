@@ -12,7 +12,7 @@ use std::{
 use crate::scrape;
 
 /// How long an agent may take until it counts, on an emulated machine.
-const READY_WITHIN: Duration = Duration::from_mins(2);
+const READY_WITHIN: Duration = Duration::from_mins(5);
 
 /// A running agent, with files of its own. Ended when dropped.
 pub struct Agent {

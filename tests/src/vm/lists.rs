@@ -19,6 +19,8 @@ const LOADS_WITHIN: Duration = Duration::from_secs(10);
 /// The same where the kernel has no link for many functions, and changes its code once for each kprobe.
 const LOADS_BY_KPROBES_WITHIN: Duration = Duration::from_secs(30);
 const MEMORY: u64 = 4 << 20;
+/// How long a change of a list's functions may leave calls of functions that stay uncounted.
+const LONGEST_GAP: Duration = Duration::from_millis(500);
 
 fn with_list(name: &str, list: &str, hook: &str) -> String {
     policy(name, &format!("  - call: \"list:l\"\n{hook}"))
@@ -167,17 +169,23 @@ pub(super) fn a_list_that_changes() {
     };
     let agent = Agent::start(&[("p.yaml", &of(3))], &pod::list(&[]));
     let callers = Callers::start(&agent);
-    let generation = |text: &str| sum(text, "gatewatch_policy_kernel_memory_bytes", &[("policy", "changes")]);
+    let started = Instant::now();
+    let changes = || agent.log().matches(" policies run at ").count();
     for functions in [20, 22, 18, 2] {
-        let before = generation(&agent.metrics());
+        let before = changes();
         fs::write(agent.policies.join("p.yaml"), of(functions)).expect("written");
-        assert!(agent.wait(|text| generation(text) != before), "{functions}: {}", agent.log());
+        assert!(agent.wait(|_| changes() > before), "{functions}: {}", agent.log());
     }
+    let took = started.elapsed();
     let made = callers.finish();
     let text = agent.metrics();
     let seen = counted(&text, "changes", "__sys_setuid");
     assert!(seen <= made, "{seen} of {made}\n{text}");
-    assert!(made - seen < made / 20, "{seen} of {made}\n{text}\n{}", agent.log());
+    // Between two programs for different functions the kernel waits for a grace period (`bpf_arch_poke_desc_update`,
+    // arch/x86/net/bpf_jit_comp.c). By the calls that were not counted, this was so long for all changes together.
+    let gap = took.as_millis() * u128::from(made - seen) / u128::from(made);
+    println!("four changes of a list left out {gap} ms");
+    assert!(gap < 4 * LONGEST_GAP.as_millis(), "{seen} of {made} in {took:?}\n{text}\n{}", agent.log());
     let before = counted(&text, "changes", "__sys_setuid");
     calls::setuid_root(100);
     calls::setgid(0, 50);

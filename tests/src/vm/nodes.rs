@@ -226,10 +226,28 @@ struct OldHierarchy(&'static str);
 impl OldHierarchy {
     fn mount(options: &'static str) -> Self {
         fs::create_dir_all(OLD).expect("a folder");
-        let status = Command::new("mount").args(["-t", "cgroup", "-o", options, "none", OLD]).status();
-        assert!(status.expect("mount runs").success());
-        Self(options)
+        // A controller is cgroup v2's as long as a cgroup has it (`rebind_subsystems`, kernel/cgroup/cgroup.c), also one that is
+        // about to go.
+        for _ in 0..120 {
+            give_up("/sys/fs/cgroup".as_ref(), options);
+            let status = Command::new("mount").args(["-t", "cgroup", "-o", options, "none", OLD]).status();
+            if status.expect("mount runs").success() {
+                return Self(options);
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        panic!("a hierarchy of cgroup v1 with {options}");
     }
+}
+
+/// Takes a controller from all cgroups below this one, the lowest first.
+fn give_up(cgroup: &Path, controller: &str) {
+    let entries = fs::read_dir(cgroup).into_iter().flatten().filter_map(Result::ok);
+    for child in entries.filter(|entry| entry.file_type().is_ok_and(|ty| ty.is_dir())) {
+        give_up(&child.path(), controller);
+    }
+    // Most have not handed it on, and it may be none of cgroup v2's.
+    let _ = fs::write(cgroup.join("cgroup.subtree_control"), format!("-{controller}"));
 }
 
 impl Drop for OldHierarchy {
@@ -243,6 +261,7 @@ impl Drop for OldHierarchy {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
+        let _ = fs::write("/sys/fs/cgroup/cgroup.subtree_control", format!("+{}", self.0));
     }
 }
 
