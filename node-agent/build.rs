@@ -8,12 +8,22 @@ use object::{
     elf::SHT_STRTAB,
 };
 
+const OBJECTS: [&str; 9] = [
+    "attach",
+    "events",
+    "events_wide",
+    "matcher",
+    "matcher_double",
+    "matcher_integers",
+    "matcher_paths",
+    "matcher_wide",
+    "track",
+];
+
 fn main() {
     println!("cargo::rerun-if-env-changed=GATEWATCH_EBPF_DIR");
     let out = env::var("OUT_DIR").unwrap_or_default();
-    for object in
-        ["attach", "matcher", "matcher_double", "matcher_integers", "matcher_paths", "matcher_wide", "track"]
-    {
+    for object in OBJECTS {
         let target = Path::new(&out).join(object);
         let bytes = match env::var("GATEWATCH_EBPF_DIR") {
             Ok(dir) => {

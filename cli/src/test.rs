@@ -188,6 +188,8 @@ fn outcome(case: &Case, policies: &[Compiled], environment: Environment<'_>) -> 
 /// Whether the test calls the function of a hook, by its symbol or the name of a system call.
 fn is_called(hook: &HookPlan, case: &Case, environment: Environment<'_>) -> bool {
     let symbol = hook.point.symbol();
-    symbol == Some(&case.call)
+    // A tracepoint or an LSM hook by the label, too: `tracepoint:sched/sched_process_exec`.
+    hook.point.name() == case.call
+        || hook.point.label() == case.call
         || (hook.point.is_syscall() && symbol == Some(&environment.kernel.syscall_symbol(&case.call)))
 }

@@ -9,7 +9,8 @@ use serde_json::Value;
 /// Codes about files that are read together: some have the same hooks and names.
 const TOGETHER: [&str; 3] = ["GW216", "GW217", "GW218"];
 /// Codes of what this agent does not run yet.
-const NOT_RUN_HERE: &str = "GW009";
+/// What this agent does not do yet.
+const NOT_YET: [&str; 2] = ["GW009", "GW509"];
 
 #[test]
 fn every_file_is_judged_as_it_says() {
@@ -36,8 +37,9 @@ fn every_file_is_judged_as_it_says() {
                 first.expect("a first line").split_whitespace().filter(|word| *word != "none").collect();
             expected.sort_unstable();
             let said = said.remove(&path.display().to_string()).unwrap_or_default();
-            let counts =
-                |code: &str| !TOGETHER.contains(&code) && (code != NOT_RUN_HERE || expected.contains(&code));
+            let counts = |code: &str| {
+                !TOGETHER.contains(&code) && (!NOT_YET.contains(&code) || expected.contains(&code))
+            };
             let found: Vec<&(String, String)> =
                 said.iter().filter(|(code, severity)| severity != "note" && counts(code)).collect();
             let worst = |severity: &str| found.iter().any(|(_, of)| of == severity);

@@ -214,7 +214,7 @@ pub struct PolicyOnNode {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Reason for the state, in one sentence. Absent if the state is Loaded.
+    /// Reason for the state, in one sentence. If the state is Loaded, what part of the policy is not done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_REASON))]
     pub reason: Option<String>,

@@ -212,6 +212,8 @@ pub mod consts {
     pub const TEXT_BINARY: u32 = 6;
     /// A `struct dentry *` argument.
     pub const TEXT_DENTRY: u32 = 7;
+    /// A string in a tracepoint's record. The field has its place: an offset in the low 16 bits.
+    pub const TEXT_RECORD: u32 = 8;
 
     /// `TextSlot::mount_arg`: the directory entry is in the mount that the process's root is in.
     pub const MOUNT_OF_ROOT: u32 = u32::MAX;

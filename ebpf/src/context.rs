@@ -13,6 +13,8 @@ pub trait Context: Copy {
     const TYPED: bool;
     /// Whether a program can be attached to several hook points. Where it can't, nothing is paid for asking.
     const SEVERAL: bool;
+    /// Whether arguments are fields of a record, and `index` is the offset of one in bytes.
+    const RECORD: bool = false;
     /// Argument `index` of the function, as its register holds it.
     fn arg(self, index: u32) -> u64;
     /// The function's result. `params` is the number of its parameters.
@@ -26,6 +28,11 @@ pub trait Context: Copy {
     #[inline(always)]
     fn result_as_number(self, params: u32) -> u64 {
         self.result(params)
+    }
+    /// The address of the record.
+    #[inline(always)]
+    fn record(self) -> u64 {
+        0
     }
     /// The index of the hook point, of a program that is attached to several. `None`: the agent has not named this one.
     #[inline(always)]
@@ -127,6 +134,52 @@ impl Context for Arguments {
     #[inline(always)]
     fn result_as_number(self, params: u32) -> u64 {
         self.arg_as_number(params)
+    }
+}
+
+/// The context of a raw tracepoint: an array of the arguments, of which the verifier knows no types.
+#[derive(Clone, Copy)]
+pub struct RawArguments(pub *mut c_void);
+
+impl Context for RawArguments {
+    const TYPED: bool = false;
+    const SEVERAL: bool = false;
+
+    #[inline(always)]
+    fn arg(self, index: u32) -> u64 {
+        Arguments(self.0).arg(index)
+    }
+
+    #[inline(always)]
+    fn result(self, _params: u32) -> u64 {
+        0
+    }
+}
+
+/// The context of a tracepoint: the record that it writes.
+#[derive(Clone, Copy)]
+pub struct Record(pub *mut c_void);
+
+impl Context for Record {
+    const TYPED: bool = false;
+    const SEVERAL: bool = false;
+    const RECORD: bool = true;
+
+    /// The eight bytes at the field's offset: of a shorter field, the lower ones. By a call, since a load from the context must
+    /// be as wide as the field.
+    #[inline(always)]
+    fn arg(self, index: u32) -> u64 {
+        memory::read(self.record() + u64::from(index))
+    }
+
+    #[inline(always)]
+    fn result(self, _params: u32) -> u64 {
+        0
+    }
+
+    #[inline(always)]
+    fn record(self) -> u64 {
+        self.0 as u64
     }
 }
 

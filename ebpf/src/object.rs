@@ -16,6 +16,47 @@ macro_rules! object {
     };
 }
 
+/// The programs of a matcher for tracepoints and LSM hooks, whose rows are of this width.
+#[macro_export]
+macro_rules! events {
+    ($width:ident) => {
+        use aya_ebpf::{
+            EbpfContext,
+            macros::{lsm, raw_tracepoint, tracepoint},
+            programs::{LsmContext, RawTracePointContext, TracePointContext},
+        };
+        use gatewatch_ebpf::{
+            context::{Arguments, RawArguments, Record},
+            matcher::event,
+            rows::$width,
+            shape::Everything,
+        };
+
+        /// A tracepoint, with its record.
+        #[tracepoint]
+        pub fn match_tracepoint(ctx: TracePointContext) -> u32 {
+            event::<_, $width, Everything>(Record(ctx.as_ptr()));
+            0
+        }
+
+        /// A raw tracepoint.
+        #[raw_tracepoint]
+        pub fn match_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
+            event::<_, $width, Everything>(RawArguments(ctx.as_ptr()));
+            0
+        }
+
+        /// An LSM hook. 0 allows.
+        #[lsm]
+        pub fn match_lsm(ctx: LsmContext) -> i32 {
+            event::<_, $width, Everything>(Arguments(ctx.as_ptr()));
+            0
+        }
+
+        $crate::object!();
+    };
+}
+
 /// The programs of a matcher of this [shape](crate::shape::Shaped) whose rows are of this width.
 #[macro_export]
 macro_rules! matcher {

@@ -15,7 +15,7 @@ use gatewatch_abi::{
     Step, TextKey, TextSlot,
     consts::{
         BINARY_PATH_BYTES, MOUNT_OF_ROOT, PATH_BYTES, POSTFIX_BYTES, STAT_STRINGS_UNREADABLE, TEXT_BINARY,
-        TEXT_BINPRM, TEXT_BYTES, TEXT_DENTRY, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_KERNEL, TEXT_USER, TYPED_NOT,
+        TEXT_BINPRM, TEXT_BYTES, TEXT_DENTRY, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_KERNEL, TEXT_RECORD, TEXT_USER, TYPED_NOT,
         TYPED_TASK,
     },
     is_path,
@@ -74,12 +74,13 @@ pub fn fetch<C: Context, S: Shaped>(
         } else {
             ctx.arg(index)
         };
+        let arg = if C::RECORD && source == TEXT_RECORD { ctx.record() + (arg & 0xffff) } else { arg };
         if arg == 0 {
             return None;
         }
         // One walk for all of them: each would have a copy of its code.
         let path = match source {
-            TEXT_KERNEL | TEXT_USER if !S::SHAPE.beginnings => {
+            TEXT_KERNEL | TEXT_USER | TEXT_RECORD if !S::SHAPE.beginnings => {
                 return copy(arg, source == TEXT_USER, buffer);
             }
             TEXT_DENTRY => 0,

@@ -55,7 +55,7 @@ pub use self::{
     fprobe::empty as empty_fprobe,
     function::Prepared,
     lane::Lane,
-    node::{AttachTypes, Node},
+    node::{AttachTypes, Node, why_no_lsm},
     objects::empty_programs,
     reader::{Attached, CgroupChanges, Reader, Usage},
     realtime::Interruptible,

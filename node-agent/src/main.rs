@@ -19,7 +19,9 @@ use gatewatch_agent::{
     agent::{self, PolicySet, Retention, cgroup_root, host_namespaces},
     allocator,
     attribution::REMEMBERED,
-    bpf::{self, AttachTypes, BpfPrograms, Interruptible, Node, Processes, cgroup_steps, hierarchy},
+    bpf::{
+        self, AttachTypes, BpfPrograms, Interruptible, Node, Processes, cgroup_steps, hierarchy, why_no_lsm,
+    },
     engine::Engine,
     http, kubernetes, metrics, policy_dir, privileges,
     profile::{self, SavedProfile},
@@ -271,6 +273,7 @@ fn count(
         sizes: Sizes::of(limits.max_pods),
         processes: Processes::of(&kernel.profile.release, limits.max_processes),
         attach_types: if no_fentry { AttachTypes::PROBES } else { AttachTypes::choose(&kernel.features) },
+        no_lsm: why_no_lsm(&kernel.features),
         interruptible: Interruptible::new(&kernel.features),
         pins,
         keep: true,

@@ -66,9 +66,9 @@ pub struct PolicyStatus {
     pub namespace: Option<String>,
     /// Its state.
     pub state: PolicyState,
-    /// The reason why it doesn't run: a diagnostic's code or another word of a small fixed set.
+    /// The reason why it doesn't run, or what of it isn't done: a diagnostic's code or another word of a small fixed set.
     pub reason: Cow<'static, str>,
-    /// The same as a sentence; empty where it runs. Not for labels.
+    /// The same as a sentence; empty where all of it runs. Not for labels.
     pub sentence: String,
     /// `metadata.generation` of the object that this is about, where there is one.
     pub generation: Option<i64>,

@@ -155,6 +155,7 @@ codes! {
     ACTION_PLACE = "GW506", Error, "action not supported by this kind of hook", Targets::TETRAGON;
     NODE_LABELS = "GW507", Note, "enforcement that node labels turn off";
     SOCKET_TRACKING = "GW508", Warning, "sockets tracked but never untracked, or the reverse", Targets::TETRAGON;
+    NOT_PERFORMED = "GW509", Warning, "action that is not performed, only counted", Targets::GATEWATCH;
 }
 
 #[cfg(test)]

@@ -12,13 +12,15 @@ mod filters;
 mod function;
 mod limits;
 mod lists;
+mod lsm;
+mod monitored;
 mod point;
 mod process;
 mod syscall;
 #[cfg(test)]
 mod tests;
+mod tracepoint;
 mod types;
-mod unsupported;
 
 use self::{
     compiler::{Compiler, SEARCHES},
@@ -27,13 +29,18 @@ use self::{
 use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},
+    history::LAST_WITH_DESCRIPTORS,
     model::{Action, ActionKind, Hook, Kind, Policy, Section, Selector},
-    plan::{ActionPlan, HookPlan, Plan, Scope, SelectorPlan},
+    plan::{ActionPlan, HookPlan, HookPoint, Plan, Scope, SelectorPlan},
 };
 
 pub use answers::Answers;
 pub use compiler::Environment;
 pub(crate) use lists::{bad_pattern, pattern};
+pub use lsm::LSM_PREFIX;
+
+/// The sections whose hooks run here.
+const RUN: [Section; 4] = [Section::Kprobes, Section::Fentries, Section::Tracepoints, Section::LsmHooks];
 
 /// Compiles a policy. There is a plan unless there is an error that is about Gatewatch.
 pub fn compile(policy: &Policy, environment: Environment<'_>) -> (Option<Plan>, Vec<Diagnostic>) {
@@ -54,7 +61,7 @@ fn compile_with(
     environment: Environment<'_>,
     searches: usize,
 ) -> (Option<Plan>, Vec<Diagnostic>) {
-    let mut compiler = Compiler::new(environment, policy.monitors(), searches);
+    let mut compiler = Compiler::new(environment, searches);
     let plan = compiler.policy(policy);
     let failed = compiler.diagnostics.iter().any(Diagnostic::stops_gatewatch);
     (if failed { None } else { Some(plan) }, compiler.diagnostics)
@@ -64,31 +71,26 @@ impl Compiler<'_> {
     fn policy(&mut self, policy: &Policy) -> Plan {
         let spec = &policy.spec;
         let root = FieldPath::root().field("spec");
-        for section in Section::ALL.iter().filter(|section| **section != Section::Kprobes) {
-            if !section.hooks(spec).is_empty() {
-                self.not_run(root.field(section.name()), &format!("`{section}`"));
-            }
+        if spec.loader {
+            self.not_run(root.field("loader"), "`loader`");
         }
-        for (name, present) in [
-            ("loader", spec.loader),
-            // A policy that only monitors doesn't need them.
-            ("enforcers", !spec.enforcers.is_empty() && !self.monitors),
-        ] {
-            if present {
-                self.not_run(root.field(name), &format!("`{name}`"));
-            }
-        }
-        self.other_hooks(policy, &root);
-        let kprobes = root.field(Section::Kprobes.name());
         let mut lists = Lists::new(&spec.lists);
-        let mut hooks: Vec<HookPlan> = Vec::with_capacity(spec.kprobes.len());
-        for (i, hook) in spec.kprobes.iter().enumerate() {
-            let path = kprobes.index(i);
-            match lists::named(hook) {
-                Some(name) => hooks.extend(self.listed(hook, name, &path, &mut lists)),
-                None => hooks.extend(self.hook(hook, path)),
+        let mut hooks: Vec<HookPlan> = Vec::new();
+        for section in Section::ALL {
+            let (of, path) = (section.hooks(spec), root.field(section.name()));
+            if !of.is_empty() && !RUN.contains(section) {
+                self.not_run(path, &format!("`{section}`"));
+                continue;
+            }
+            for (i, hook) in of.iter().enumerate() {
+                let path = path.index(i);
+                match lists::named(hook) {
+                    Some(name) => hooks.extend(self.listed(hook, name, &path, &mut lists)),
+                    None => hooks.extend(self.hook(hook, path)),
+                }
             }
         }
+        self.monitored(policy, &root);
         self.check_limits(&hooks);
         Plan {
             name: policy.name.clone(),
@@ -105,10 +107,15 @@ impl Compiler<'_> {
         let resolved = self.resolve(hook, &path);
         // Without the point there is no plan, but all other faults are still found.
         let (point, function) = match &resolved {
-            Some((point, function)) => (point.clone(), Some(function.clone())),
+            Some((point, function)) => (point.clone(), function.clone()),
             None => self.assumed(hook)?,
         };
-        let arguments = self.arguments(hook, &point, function.as_ref(), &path);
+        let arguments = match &point {
+            HookPoint::Tracepoint { subsystem, event } => {
+                self.record_arguments(hook, (subsystem, event), &path)
+            }
+            _ => self.arguments(hook, &point, function.as_ref(), &path),
+        };
         let action = hook.return_arg_action.as_deref().and_then(ActionKind::from_name);
         if let Some(action) = action.filter(|action| ActionKind::ON_RETURN_VALUES.contains(action)) {
             self.not_run(path.field("returnArgAction"), &format!("`{action}`"));
@@ -163,18 +170,23 @@ impl Compiler<'_> {
             }
         }
         let actions = self.actions(&selector.match_actions, &path.field("matchActions"));
-        self.actions(&selector.match_return_actions, &path.field("matchReturnActions"));
-        SelectorPlan { filters, actions }
+        let on_return = self.actions(&selector.match_return_actions, &path.field("matchReturnActions"));
+        let monitored = actions.monitored || on_return.monitored;
+        SelectorPlan { filters, actions: ActionPlan { monitored, ..actions } }
     }
 
     /// What is done with an event.
     fn actions(&mut self, actions: &[Action], path: &FieldPath) -> ActionPlan {
-        let mut plan = if actions.is_empty() { ActionPlan::COUNT } else { ActionPlan::NONE };
+        // Tetragon posts an event unless an action says otherwise (`do_actions`, bpf/process/generic_calls.h).
+        let mut plan = if actions.iter().any(|action| action.kind == Some(ActionKind::NoPost)) {
+            ActionPlan::NONE
+        } else {
+            ActionPlan::COUNT
+        };
         for (i, action) in actions.iter().enumerate() {
             let path = path.index(i);
             match action.kind {
                 Some(ActionKind::Post) => {
-                    plan.count = true;
                     for name in action.fields.keys() {
                         self.report(Diagnostic::new(
                             &codes::NO_EFFECT,
@@ -184,8 +196,16 @@ impl Compiler<'_> {
                     }
                 }
                 Some(ActionKind::NoPost) => {}
-                // Nothing is done to the process, and what it would be done to is counted.
-                Some(other) if self.monitors && other.is_monitored() => plan.count = true,
+                // Nothing is done to the process: `monitored` says so.
+                Some(other) if other.is_monitored() => plan.monitored = true,
+                // They followed file descriptors for arguments of type `fd`, and changed nothing else.
+                Some(other) if other.is_removed() => self.report(Diagnostic::new(
+                    &codes::NOT_PERFORMED,
+                    path.field("action"),
+                    format!(
+                        "`{other}` is ignored: Tetragon {LAST_WITH_DESCRIPTORS} was the last version that followed file descriptors; matches are counted"
+                    ),
+                )),
                 Some(other) => self.not_run(path.field("action"), &format!("the action `{other}`")),
                 None => self.not_run(path.field("action"), "this action"),
             }

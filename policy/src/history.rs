@@ -42,6 +42,9 @@ pub struct Use {
     part: &'static Part,
 }
 
+/// The last release that followed file descriptors.
+pub(crate) const LAST_WITH_DESCRIPTORS: Version = Version::new(1, 7);
+
 const CALLS: &[&str] = &["kprobes", "fentries", "uprobes"];
 const FILTERS: &[&str] = &["matchArgs", "matchData", "matchReturnArgs"];
 const PROGRAMS: &[&str] = &["matchBinaries", "matchParentBinaries"];
@@ -64,8 +67,8 @@ const fn action(minor: u8, action: ActionKind) -> Part {
     Part { of: ACTIONS, what: What::Word("action", action.name()), life: Life::Since(Version::new(1, minor)) }
 }
 
-const fn until(minor: u8, what: What) -> Part {
-    Part { of: ACTIONS, what, life: Life::Until(Version::new(1, minor)) }
+const fn until(last: Version, what: What) -> Part {
+    Part { of: ACTIONS, what, life: Life::Until(last) }
 }
 
 /// Every such part, from the history of Tetragon's `CustomResourceDefinition`.
@@ -121,11 +124,11 @@ static PARTS: &[Part] = &[
     field(8, ACTIONS, "argNewSymbol"),
     field(8, ACTIONS, "argNewAddr"),
     field(8, ACTIONS, "argNewOffset"),
-    until(7, What::Word("action", ActionKind::FollowFD.name())),
-    until(7, What::Word("action", ActionKind::UnfollowFD.name())),
-    until(7, What::Word("action", ActionKind::CopyFD.name())),
-    until(7, What::Field("argFd")),
-    until(7, What::Field("argName")),
+    until(LAST_WITH_DESCRIPTORS, What::Word("action", ActionKind::FollowFD.name())),
+    until(LAST_WITH_DESCRIPTORS, What::Word("action", ActionKind::UnfollowFD.name())),
+    until(LAST_WITH_DESCRIPTORS, What::Word("action", ActionKind::CopyFD.name())),
+    until(LAST_WITH_DESCRIPTORS, What::Field("argFd")),
+    until(LAST_WITH_DESCRIPTORS, What::Field("argName")),
 ];
 
 impl Part {

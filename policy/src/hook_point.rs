@@ -169,6 +169,17 @@ impl HookPoint {
         }
     }
 
+    /// What it is called in messages: the kernel's symbol, the event, the LSM hook, the program's file.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Function { symbol, .. } | Self::Syscall { symbol, .. } => symbol,
+            Self::Tracepoint { event, .. } | Self::RawTracepoint { event, .. } => event,
+            Self::Lsm { hook } => hook,
+            Self::Uprobe { path, .. } => path,
+            Self::Usdt { name, .. } => name,
+        }
+    }
+
     /// The kernel's symbol, where it attaches to one.
     pub fn symbol(&self) -> Option<&str> {
         match self {

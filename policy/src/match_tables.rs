@@ -83,7 +83,8 @@ pub fn build(
             | Field::Dentry(_)
             | Field::Binprm(_)
             | Field::KernelString(_)
-            | Field::UserString(_) => {
+            | Field::UserString(_)
+            | Field::RecordString(_) => {
                 builder.text(field)?;
             }
             Field::SourceAddress(_)

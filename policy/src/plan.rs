@@ -29,6 +29,14 @@ pub struct Plan {
     pub hooks: Vec<HookPlan>,
 }
 
+impl Plan {
+    /// Whether it has actions that are not performed.
+    pub fn monitors(&self) -> bool {
+        let mut selectors = self.hooks.iter().flat_map(|hook| &hook.selectors);
+        selectors.any(|selector| selector.actions.monitored)
+    }
+}
+
 /// One hook of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HookPlan {
@@ -65,13 +73,15 @@ pub struct SelectorPlan {
 pub struct ActionPlan {
     /// Whether it is counted (`Post`). If not, the event is only taken from later selectors (`NoPost`).
     pub count: bool,
+    /// Whether the selector has actions that are not performed: what they would be done to is counted.
+    pub monitored: bool,
 }
 
 impl ActionPlan {
     /// It is counted: what a selector without actions does.
-    pub const COUNT: Self = Self { count: true };
+    pub const COUNT: Self = Self { count: true, monitored: false };
     /// It is taken from later selectors, and nothing else.
-    pub const NONE: Self = Self { count: false };
+    pub const NONE: Self = Self { count: false, monitored: false };
 }
 
 /// One condition on one field of an event.
@@ -118,6 +128,8 @@ pub enum Field {
     KernelString(u8),
     /// A string argument in user memory.
     UserString(u8),
+    /// A string in a tracepoint's record, whose place is in this field.
+    RecordString(u8),
     /// Source address of a `struct sock *` argument.
     SourceAddress(u8),
     /// Destination address.

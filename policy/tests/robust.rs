@@ -212,6 +212,20 @@ fn big_inputs_take_seconds_at_most() {
             many("  kprobes:\n", &|i| format!("  - {{call: tcp_conect{i}, syscall: false}}\n"), ""),
         ),
         ("LSM hooks that aren't there", many("  lsmhooks:\n", &|i| format!("  - hook: file_opn{i}\n"), "")),
+        (
+            "tracepoints that aren't there",
+            many("  tracepoints:\n", &|i| format!("  - {{subsystem: sched, event: sched_swich{i}}}\n"), ""),
+        ),
+        (
+            "one tracepoint",
+            many(
+                "  tracepoints:\n",
+                &|_| {
+                    "  - {subsystem: sched, event: sched_switch, args: [{index: 5, type: int}]}\n".to_owned()
+                },
+                "",
+            ),
+        ),
         ("lists", many("  lists:\n", &|i| format!("  - {{name: l{i}}}\n"), "")),
         ("unknown fields", many("", &|i| format!("  kprobez{i}: 1\n"), "")),
         ("duplicate keys", many("", &|_| "  loader: true\n".to_owned(), "")),

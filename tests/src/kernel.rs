@@ -11,7 +11,9 @@ use gatewatch_abi::Sizes;
 use gatewatch_agent::{
     agent::host_namespaces,
     attribution::Attribution,
-    bpf::{AttachTypes, BpfPrograms, Interruptible, Node, Processes, Reader, cgroup_steps, hierarchy},
+    bpf::{
+        AttachTypes, BpfPrograms, Interruptible, Node, Processes, Reader, cgroup_steps, hierarchy, why_no_lsm,
+    },
     cgroup,
     engine::{Candidates, Engine, Failure},
     policy_key::PolicyKey,
@@ -117,6 +119,7 @@ impl Kernel {
             sizes: Sizes::of(250),
             processes: Processes::of(&host.profile.release, None),
             attach_types: choose(&host.features),
+            no_lsm: why_no_lsm(&host.features),
             interruptible: Interruptible::new(&host.features),
             pins: pins(),
             keep: false,

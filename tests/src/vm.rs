@@ -18,6 +18,7 @@ mod privileges;
 mod realtime;
 mod restart;
 mod scrapes;
+mod sections;
 mod shipped;
 mod updates;
 mod verifier;
@@ -141,15 +142,18 @@ pub const ALL: &[Test] = &[
     complete("restart::unused_counts_are_removed", restart::unused_counts_are_removed),
     every("restart::numbers_go_on", restart::numbers_go_on, PINNED),
     complete("scrapes::while_policies_change", scrapes::while_policies_change),
+    every("sections::tracepoints", sections::tracepoints, STRUCTURES),
+    every("sections::lsm_hooks", sections::lsm_hooks, "the version decides whether BPF LSM is active"),
+    every("sections::interrupted", sections::interrupted, ATTACHMENT),
     every("shipped::host_policies", shipped::host_policies, FUNCTIONS),
     every("shipped::application_policies", shipped::application_policies, FUNCTIONS),
-    every("shipped::evasions::truncation", shipped::evasions::truncation, FUNCTIONS),
-    every("shipped::evasions::sources", shipped::evasions::sources, STRUCTURES),
+    complete("shipped::evasions::truncation", shipped::evasions::truncation),
+    complete("shipped::evasions::sources", shipped::evasions::sources),
     complete("shipped::evasions::mapping", shipped::evasions::mapping),
     every("shipped::evasions::another_root", shipped::evasions::another_root, STRUCTURES),
-    every("shipped::evasions::datagram", shipped::evasions::datagram, STRUCTURES),
+    complete("shipped::evasions::datagram", shipped::evasions::datagram),
     every("shipped::runtime::set_up", shipped::runtime::set_up, STRUCTURES),
-    every("shipped::evasions::host", shipped::evasions::host, FUNCTIONS),
+    complete("shipped::evasions::host", shipped::evasions::host),
     complete("shipped::late_pods", shipped::late_pods),
     complete("realtime::whenever_a_map_is_touched", realtime::whenever_a_map_is_touched),
     complete("updates::without_a_gap", updates::without_a_gap),

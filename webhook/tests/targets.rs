@@ -62,15 +62,13 @@ fn corpus() -> Vec<Value> {
 #[test]
 fn the_modes_say_for_which_program_policies_are_checked() {
     let short = policy(&json!({"kprobes": [{"call": "sys_setuid", "message": "a"}]}));
-    let tracepoint = policy(
-        &json!({"tracepoints": [{"subsystem": "sched", "event": "sched_process_exec", "message": "ok"}]}),
-    );
+    let uprobe = policy(&json!({"uprobes": [{"path": "/bin/sh", "symbols": ["main"], "message": "ok"}]}));
     let newer = policy(&json!({"kprobes": [{"call": "sys_setuid", "message": "ok",
         "args": [{"index": 0, "type": "int"}],
         "selectors": [{"matchArgs": [{"index": 0, "operator": "InRange", "values": ["1:5"]}]}]}]}));
     let allowed = |modes: &str| {
         let cluster = cluster(modes);
-        [&short, &tracepoint, &newer].map(|object| create(&cluster, object).allowed)
+        [&short, &uprobe, &newer].map(|object| create(&cluster, object).allowed)
     };
     assert_eq!(allowed(""), [true, false, true]);
     assert_eq!(allowed("target: gatewatch"), [true, false, true]);

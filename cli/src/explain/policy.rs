@@ -45,7 +45,7 @@ pub(crate) fn explain(checked: &Checked, indexed: &IndexedPolicy, file: &str, ke
         if let Target::Function { call, .. } = &hook.target
             && let Some(list) = List::named_in(call)
         {
-            text.push_str(&counted(number, hook, &of_list(hook, list, &plans), None, policy.monitors()));
+            text.push_str(&counted(number, hook, &of_list(hook, list, &plans), None));
             continue;
         }
         let function = plans.first().and_then(|hook| hook.point.symbol()).and_then(|symbol| {
@@ -53,7 +53,7 @@ pub(crate) fn explain(checked: &Checked, indexed: &IndexedPolicy, file: &str, ke
             kernel.function(symbol)
         });
         let function = function.as_ref();
-        text.push_str(&counted(number, hook, &target(hook, function), function, policy.monitors()));
+        text.push_str(&counted(number, hook, &target(hook, function), function));
         let without: Vec<&str> = runs.iter().filter(|run| !on(run)).map(|run| run.kernel).collect();
         if !without.is_empty() && !plans.is_empty() {
             let _ = writeln!(text, "     (not on {}: no such function)", listed(&without));
@@ -100,7 +100,7 @@ fn on_kernels<'a>(checked: &Checked, kernels: &'a Kernels) -> (Vec<Run<'a>>, Vec
     (runs, fails, found)
 }
 
-fn counted(number: usize, hook: &Hook, target: &str, function: Option<&Function>, monitors: bool) -> String {
+fn counted(number: usize, hook: &Hook, target: &str, function: Option<&Function>) -> String {
     let mut text = format!("  {number}. {target}");
     if let Some(message) = &hook.message {
         let _ = write!(text, ": \"{message}\"");
@@ -119,7 +119,7 @@ fn counted(number: usize, hook: &Hook, target: &str, function: Option<&Function>
             (_, false) => "otherwise, if ",
         };
         let _ = writeln!(text, "     {lead}{}", conditions.join("\n       and "));
-        for note in words::actions(selector, monitors) {
+        for note in words::actions(selector) {
             let _ = writeln!(text, "       ({note})");
         }
     }

@@ -85,9 +85,8 @@ pub(super) fn conditions(selector: &Selector, subject: &Subject<'_>) -> Vec<Stri
     found
 }
 
-/// The actions of a selector other than counting. A policy that only monitors does not perform those that change what a
-/// process does.
-pub(super) fn actions(selector: &Selector, monitors: bool) -> Vec<String> {
+/// The actions of a selector other than counting.
+pub(super) fn actions(selector: &Selector) -> Vec<String> {
     let actions = selector.match_actions.iter().chain(&selector.match_return_actions);
     actions
         .filter_map(|action| match action.kind? {
@@ -95,9 +94,10 @@ pub(super) fn actions(selector: &Selector, monitors: bool) -> Vec<String> {
             ActionKind::NoPost => {
                 Some("these events are not counted, and later selectors are not evaluated".to_owned())
             }
-            other if monitors && other.is_monitored() => {
+            other if other.is_monitored() => {
                 Some(format!("monitor mode: counts what `{other}` would affect, and does not perform it"))
             }
+            other if other.is_removed() => Some(format!("`{other}` is ignored")),
             other => Some(format!("also performs `{other}`")),
         })
         .collect()
@@ -239,17 +239,16 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_monitors_performs_nothing() {
+    fn actions_that_enforce_are_not_performed() {
         let action = |kind| Selector {
             match_actions: vec![Action { kind: Some(kind), ..Action::default() }],
             ..Selector::default()
         };
-        assert_eq!(actions(&action(ActionKind::Sigkill), false), ["also performs `Sigkill`"]);
         for kind in [ActionKind::Sigkill, ActionKind::Override, ActionKind::Set] {
-            let notes = actions(&action(kind), true);
+            let notes = actions(&action(kind));
             assert!(notes[0].contains("does not perform it"), "{notes:?}");
         }
-        assert_eq!(actions(&action(ActionKind::GetUrl), true), ["also performs `GetUrl`"]);
+        assert_eq!(actions(&action(ActionKind::GetUrl)), ["also performs `GetUrl`"]);
     }
 
     #[test]

@@ -87,7 +87,8 @@ impl<'a> TestEvent<'a> {
             | Field::Dentry(i)
             | Field::Binprm(i)
             | Field::KernelString(i)
-            | Field::UserString(i) => match self.argument(i)? {
+            | Field::UserString(i)
+            | Field::RecordString(i) => match self.argument(i)? {
                 Some(Json::String(text)) => Ok(Some(Value::Text(text.clone().into_bytes()))),
                 // A file with its type.
                 Some(Json::Object(file)) if file.contains_key("type") => Ok(file

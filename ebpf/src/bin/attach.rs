@@ -10,9 +10,12 @@ use core::arch::asm;
 use aya_ebpf::{
     EbpfContext,
     helpers::{bpf_get_current_cgroup_id, generated::bpf_get_current_task_btf},
-    macros::{fentry, fexit, kprobe, kretprobe, map},
+    macros::{fentry, fexit, kprobe, kretprobe, lsm, map, raw_tracepoint, tracepoint},
     maps::ProgramArray,
-    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
+    programs::{
+        FEntryContext, FExitContext, LsmContext, ProbeContext, RawTracePointContext, RetProbeContext,
+        TracePointContext,
+    },
 };
 use gatewatch_abi::{UNWATCHED_MASK, consts};
 
@@ -114,6 +117,48 @@ pub fn attach_fentry(ctx: FEntryContext) -> i32 {
 #[fexit]
 pub fn attach_fexit(ctx: FExitContext) -> i32 {
     match_event(&ctx, cgroup_by_pointers());
+    0
+}
+
+/// A tracepoint.
+#[tracepoint]
+pub fn attach_tracepoint(ctx: TracePointContext) -> u32 {
+    match_event(&ctx, cgroup_by_pointers());
+    0
+}
+
+/// A tracepoint, on kernels without typed pointers to tasks.
+#[tracepoint]
+pub fn attach_tracepoint_by_helper(ctx: TracePointContext) -> u32 {
+    match_event(&ctx, cgroup());
+    0
+}
+
+/// A raw tracepoint.
+#[raw_tracepoint]
+pub fn attach_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
+    match_event(&ctx, cgroup_by_pointers());
+    0
+}
+
+/// A raw tracepoint, on the same.
+#[raw_tracepoint]
+pub fn attach_raw_tracepoint_by_helper(ctx: RawTracePointContext) -> i32 {
+    match_event(&ctx, cgroup());
+    0
+}
+
+/// An LSM hook. 0 allows.
+#[lsm]
+pub fn attach_lsm(ctx: LsmContext) -> i32 {
+    match_event(&ctx, cgroup_by_pointers());
+    0
+}
+
+/// An LSM hook, on the same.
+#[lsm]
+pub fn attach_lsm_by_helper(ctx: LsmContext) -> i32 {
+    match_event(&ctx, cgroup());
     0
 }
 

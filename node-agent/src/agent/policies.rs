@@ -163,8 +163,13 @@ impl Reconciler {
             statuses.insert(key, (PolicyState::Refused, refusal.code, sentence));
         }
         add_skipped(&mut statuses, wanted.skipped);
-        for key in self.engine.running().keys() {
-            statuses.entry(key.clone()).or_insert((PolicyState::Running, "", String::new()));
+        for (key, plan) in self.engine.running() {
+            let (reason, sentence) = if plan.monitors() {
+                ("monitor", "it runs in monitor mode: its actions are not performed, only counted")
+            } else {
+                ("", "")
+            };
+            statuses.entry(key.clone()).or_insert((PolicyState::Running, reason, sentence.to_owned()));
         }
         listed(statuses, &wanted.generations, &self.engine.kernel_memory())
     }

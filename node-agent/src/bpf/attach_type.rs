@@ -11,11 +11,27 @@ pub(super) enum AttachType {
     Fprobe,
     Kprobe,
     Kretprobe,
+    Tracepoint,
+    RawTracepoint,
+    Lsm,
 }
 
 impl AttachType {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Fentry, Self::Fexit, Self::Fprobe, Self::Kprobe, Self::Kretprobe];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Fentry,
+        Self::Fexit,
+        Self::Fprobe,
+        Self::Kprobe,
+        Self::Kretprobe,
+        Self::Tracepoint,
+        Self::RawTracepoint,
+        Self::Lsm,
+    ];
+
+    /// Whether it is at a kernel function.
+    pub(super) const fn is_function(self) -> bool {
+        !matches!(self, Self::Tracepoint | Self::RawTracepoint | Self::Lsm)
+    }
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -24,6 +40,9 @@ impl AttachType {
             Self::Fprobe => "fprobe",
             Self::Kprobe => "kprobe",
             Self::Kretprobe => "kretprobe",
+            Self::Tracepoint => "tracepoint",
+            Self::RawTracepoint => "raw_tracepoint",
+            Self::Lsm => "lsm",
         }
     }
 
@@ -37,6 +56,12 @@ impl AttachType {
             (Self::Fprobe, true) => "attach_fprobe",
             (Self::Fprobe, false) | (Self::Kprobe, _) => "attach_kprobe",
             (Self::Kretprobe, _) => "attach_kretprobe",
+            (Self::Tracepoint, true) => "attach_tracepoint",
+            (Self::Tracepoint, false) => "attach_tracepoint_by_helper",
+            (Self::RawTracepoint, true) => "attach_raw_tracepoint",
+            (Self::RawTracepoint, false) => "attach_raw_tracepoint_by_helper",
+            (Self::Lsm, true) => "attach_lsm",
+            (Self::Lsm, false) => "attach_lsm_by_helper",
         }
     }
 
@@ -45,6 +70,9 @@ impl AttachType {
             Self::Fentry => "match_fentry",
             Self::Fexit => "match_fexit",
             Self::Fprobe | Self::Kprobe | Self::Kretprobe => "match_kprobe",
+            Self::Tracepoint => "match_tracepoint",
+            Self::RawTracepoint => "match_raw_tracepoint",
+            Self::Lsm => "match_lsm",
         }
     }
 
@@ -52,7 +80,8 @@ impl AttachType {
     /// links since 5.15, one for each function.
     pub(super) fn can_be_kept(self, functions: usize) -> bool {
         match self {
-            Self::Fentry | Self::Fexit | Self::Fprobe => true,
+            Self::Fentry | Self::Fexit | Self::Fprobe | Self::RawTracepoint | Self::Lsm => true,
+            Self::Tracepoint => aya::features().bpf_perf_link(),
             Self::Kprobe | Self::Kretprobe if functions > 1 => false,
             // Where perf has no such device, probes are made by the tracing file system, and have no links either.
             Self::Kprobe | Self::Kretprobe => {
@@ -64,6 +93,6 @@ impl AttachType {
 
     /// Whether another task can come in the middle of its program, where the kernel is preemptible.
     pub(super) const fn is_interruptible(self) -> bool {
-        matches!(self, Self::Fentry | Self::Fexit)
+        matches!(self, Self::Fentry | Self::Fexit | Self::RawTracepoint | Self::Lsm)
     }
 }

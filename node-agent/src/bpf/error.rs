@@ -93,9 +93,17 @@ pub enum LoadError {
     /// The cgroups that exist can't be read.
     #[error("cannot read the cgroups, so the processes of pods are unknown: {0}")]
     Cgroups(#[source] io::Error),
-    /// The point is not a kernel function.
-    #[error("`{0}` is not a kernel function; this agent attaches only to kernel functions")]
-    NoFunction(String),
+    /// The point is in a program, not in the kernel.
+    #[error("`{0}` is not in the kernel; this agent does not attach to programs")]
+    NotInKernel(String),
+    /// Programs on LSM hooks are never called on this node.
+    #[error("the LSM hook `{hook}` would never fire on this node: {reason}")]
+    NoLsm {
+        /// The hook.
+        hook: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// A function that should be attached isn't.
     #[error("`{0}` is not attached")]
     NotAttached(String),

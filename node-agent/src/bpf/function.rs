@@ -86,6 +86,14 @@ impl Function {
         (loader, btf): (&mut Loader, &Btf),
         (lane, points): (&Lane, &[HookPoint]),
     ) -> Result<Self, LoadError> {
+        if let Some(by) = only_way(&lane.point) {
+            if by == AttachType::Lsm
+                && let Some(reason) = node.no_lsm
+            {
+                return Err(LoadError::NoLsm { hook: lane.point.name().to_owned(), reason });
+            }
+            return Self::attach_by(by, node, stub, pins, (loader, btf), (lane, points));
+        }
         let when = lane.point.when();
         let one = lane.many.is_none();
         let cheaper = [
@@ -126,8 +134,9 @@ impl Function {
         (loader, btf): (&mut Loader, &Btf),
         (lane, points): (&Lane, &[HookPoint]),
     ) -> Result<Self, LoadError> {
-        let symbol = lane.point.symbol().ok_or_else(|| LoadError::NoFunction(lane.point.label()))?;
-        let symbols: Vec<&str> = points.iter().filter_map(HookPoint::symbol).collect();
+        let symbol = &target(&lane.point)?;
+        let targets = points.iter().map(target).collect::<Result<Vec<_>, _>>()?;
+        let symbols: Vec<&str> = targets.iter().map(String::as_str).collect();
         // Loading an object writes its globals, which are a map too.
         let realtime = node.interruptible.realtime_guard();
         let ebpf = loader.load("attaching", stub.object(), &With::default())?;
@@ -193,7 +202,7 @@ impl Function {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let (lane, by) = hook_name::parse(&name).ok_or(LoadError::Missing("a hook of this name"))?;
         let point = &lane.point;
-        let symbol = point.symbol().ok_or_else(|| LoadError::NoFunction(point.label()))?.to_owned();
+        let symbol = target(point)?;
         let failed = |source| LoadError::Program { program: by.name(), target: symbol.clone(), source };
         // It is the name that keeps the link, not the descriptor.
         PinnedLink::from_pin(folder.join("link"))
@@ -320,6 +329,32 @@ impl Function {
     pub(super) fn verified_instructions(&self) -> Option<u32> {
         self.matcher.as_ref()?.program.verified_instructions()
     }
+}
+
+/// The way to attach to a point that isn't a function.
+const fn only_way(point: &HookPoint) -> Option<AttachType> {
+    Some(match point {
+        HookPoint::Tracepoint { .. } => AttachType::Tracepoint,
+        HookPoint::RawTracepoint { .. } => AttachType::RawTracepoint,
+        HookPoint::Lsm { .. } => AttachType::Lsm,
+        HookPoint::Function { .. }
+        | HookPoint::Syscall { .. }
+        | HookPoint::Uprobe { .. }
+        | HookPoint::Usdt { .. } => return None,
+    })
+}
+
+/// What a program is attached to, by the name that attaching takes.
+fn target(point: &HookPoint) -> Result<String, LoadError> {
+    Ok(match point {
+        HookPoint::Function { symbol, .. } | HookPoint::Syscall { symbol, .. } => symbol.clone(),
+        HookPoint::Tracepoint { subsystem, event } => format!("{subsystem}/{event}"),
+        HookPoint::RawTracepoint { event, .. } => event.clone(),
+        HookPoint::Lsm { hook } => hook.clone(),
+        HookPoint::Uprobe { .. } | HookPoint::Usdt { .. } => {
+            return Err(LoadError::NotInKernel(point.label()));
+        }
+    })
 }
 
 /// The globals, and the kernel's memory that they take.

@@ -25,6 +25,8 @@ pub struct Node {
     pub processes: Processes,
     /// How functions may be attached to.
     pub attach_types: AttachTypes,
+    /// Why programs on LSM hooks are never called here.
+    pub no_lsm: Option<&'static str>,
     /// Whether another task can come in the middle of a system call on a map.
     pub interruptible: Interruptible,
     /// Where the maps are pinned: a folder of its own on a bpf file system.
@@ -78,6 +80,17 @@ impl AttachTypes {
             fprobe: !fentry && features.fprobe == Support::Yes,
             fprobe_many: features.fprobe_many == Support::Yes,
             fexit: trampolines,
+        }
+    }
+}
+
+/// Why programs on LSM hooks are never called on a kernel: they attach all the same, and would be silent.
+pub fn why_no_lsm(features: &Features) -> Option<&'static str> {
+    match features.lsm {
+        Support::Yes => None,
+        Support::No(reason) => Some(reason),
+        Support::Unknown => {
+            Some("/sys/kernel/security/lsm cannot be read, so it is not known whether `bpf` is in the list")
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aya_obj::{Object, maps::PinningType};
 use gatewatch_abi::{MatcherConfig, Shape};
 
-use super::LoadError;
+use super::{LoadError, attach_type::AttachType};
 use crate::fingerprint::fingerprint;
 
 macro_rules! object {
@@ -26,22 +26,29 @@ static MATCHER_PATHS: &[u8] = object!("matcher_paths");
 static MATCHER_DOUBLE: &[u8] = object!("matcher_double");
 /// Matches events, up to 1,024 selectors.
 static MATCHER_WIDE: &[u8] = object!("matcher_wide");
+/// Matches events at tracepoints and LSM hooks, up to 64 selectors.
+static EVENTS: &[u8] = object!("events");
+/// The same, up to 1,024 selectors.
+static EVENTS_WIDE: &[u8] = object!("events_wide");
 /// Follows processes and cgroups.
 pub(super) static TRACK: &[u8] = object!("track");
 
-/// The smallest object whose matchers can read the fields of a configuration.
-pub(super) fn matcher(config: &MatcherConfig) -> Result<&'static [u8], LoadError> {
+/// The smallest object whose matchers can read the fields of a configuration. `by`: how the point is attached to.
+pub(super) fn matcher(config: &MatcherConfig, by: AttachType) -> Result<&'static [u8], LoadError> {
+    if !by.is_function() {
+        return built(if config.words == 1 { EVENTS } else { EVENTS_WIDE });
+    }
     let shapes = [(Shape::INTEGERS, MATCHER_INTEGERS), (Shape::PATHS, MATCHER_PATHS)];
     built(match config.words {
         1 => shapes.into_iter().find(|(shape, _)| shape.can_do(config)).map_or(MATCHER, |(_, object)| object),
-        _ if in_pairs(config) => MATCHER_DOUBLE,
+        _ if in_pairs(config, by) => MATCHER_DOUBLE,
         _ => MATCHER_WIDE,
     })
 }
 
 /// Whether the matcher for a config takes its rows from `PAIRS`.
-pub(super) fn in_pairs(config: &MatcherConfig) -> bool {
-    config.words == 2 && Shape::INTEGERS.can_do(config)
+pub(super) fn in_pairs(config: &MatcherConfig, by: AttachType) -> bool {
+    by.is_function() && config.words == 2 && Shape::INTEGERS.can_do(config)
 }
 
 /// The object with programs that do nothing, `empty_kprobe` and `empty_fentry`: the floor that benches measure against.

@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 
 use gatewatch_abi::consts::{
-    INT_ARG, INT_RETURN, MOUNT_OF_ROOT, TEXT_DENTRY, TEXT_FILE, TEXT_PATH, TYPED_ARG, TYPED_TASK,
-    VALUE_NUMBER, VALUE_POINTER,
+    ADDR_NONE, INT_ARG, INT_FILE_TYPE, INT_RETURN, INT_SKB, INT_SOCK, MOUNT_OF_ROOT, TEXT_BINARY,
+    TEXT_DENTRY, TEXT_FILE, TEXT_NONE, TEXT_PATH, TYPED_ARG, TYPED_TASK, VALUE_NUMBER, VALUE_POINTER,
 };
-use gatewatch_kernel::{CType, Kind, Param, Pointee, version};
-use gatewatch_policy::match_tables::{self, Excess, Tables};
+use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, RecordField, version};
+use gatewatch_policy::{
+    compile::LSM_PREFIX,
+    match_tables::{self, Excess, Tables},
+    plan::HookPoint,
+};
 
 use super::{Engine, Member};
 use crate::{bpf::Lane, policy_key::PolicyKey};
@@ -34,10 +38,14 @@ impl Engine {
             tables.at_points(&members.iter().map(numbers).collect::<Vec<_>>());
             return Ok(tables);
         }
-        let function = point.symbol().and_then(|symbol| self.profile.function(symbol));
+        let function = self.prototype(point);
         let params = function.as_ref().and_then(|function| function.params.clone()).unwrap_or_default();
         let number = u32::try_from(params.len()).unwrap_or(0);
         let mut tables = match_tables::build(point, &hooks(members, &policies), &policy_sets, number)?;
+        if let HookPoint::Tracepoint { subsystem, event } = point {
+            by_offset(&mut tables, &self.profile.tracepoint(subsystem, event).unwrap_or_default());
+            return Ok(tables);
+        }
         let typed = if gives_typed_task(&self.profile.release) { TYPED_TASK } else { TYPED_ARG };
         for slot in &mut tables.config.texts {
             if params.get(slot.arg as usize).is_some_and(|param| is_typed(slot.source, param)) {
@@ -65,6 +73,35 @@ impl Engine {
             slot.part = if pointer { VALUE_POINTER } else { VALUE_NUMBER };
         }
         Ok(tables)
+    }
+}
+
+impl Engine {
+    /// The function whose arguments the programs at a point are given.
+    fn prototype(&self, point: &HookPoint) -> Option<Function> {
+        match point {
+            HookPoint::Lsm { hook } => self.profile.function(&format!("{LSM_PREFIX}{hook}")),
+            point => self.profile.function(point.symbol()?),
+        }
+    }
+}
+
+/// Replaces the numbers of a record's fields by their offsets.
+fn by_offset(tables: &mut Tables, fields: &[RecordField]) {
+    let offset = |arg: &mut u32| *arg = fields.get(*arg as usize).map_or(0, |field| field.offset);
+    let config = &mut tables.config;
+    for slot in &mut config.ints {
+        if matches!(slot.source, INT_ARG | INT_SOCK | INT_SKB | INT_FILE_TYPE) {
+            offset(&mut slot.arg);
+        }
+    }
+    for slot in &mut config.texts {
+        if !matches!(slot.source, TEXT_NONE | TEXT_BINARY) {
+            offset(&mut slot.arg);
+        }
+    }
+    for slot in config.addrs.iter_mut().filter(|slot| slot.source != ADDR_NONE) {
+        offset(&mut slot.arg);
     }
 }
 

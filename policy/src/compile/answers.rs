@@ -2,7 +2,7 @@
 
 use gatewatch_kernel::{Facts, Profile};
 
-use super::{compiler::Environment, syscall::is_syscall_name, unsupported::LSM_PREFIX};
+use super::{compiler::Environment, lsm::LSM_PREFIX, syscall::is_syscall_name};
 use crate::model::{Hook, List, Policy, Target};
 
 /// What a policy asks of one kernel, and the answers.
@@ -51,6 +51,10 @@ fn hooked<'a>(policy: &Policy, kernel: &'a Profile) -> Option<Vec<Facts<'a>>> {
             kernel.facts(call)?
         };
         all.push(known(hook, facts).filter(Facts::may_be_probed)?);
+    }
+    // Of a tracepoint's record, no facts can be compared.
+    if !spec.tracepoints.is_empty() {
+        return None;
     }
     for hook in &spec.lsm_hooks {
         let Target::Lsm { hook: name } = &hook.target else { continue };

@@ -90,7 +90,7 @@ impl Compiler<'_> {
         function: Option<&'f Function>,
         path: &FieldPath,
     ) -> Arguments<'f> {
-        let symbol = point.symbol().unwrap_or_default();
+        let symbol = point.name();
         let function = function.filter(|_| !point.is_syscall());
         let real = if point.is_syscall() {
             self.environment.kernel.syscall(portable(symbol)).map(Real::Call)
@@ -99,7 +99,7 @@ impl Compiler<'_> {
         };
         let mut arguments = Arguments { listed: !hook.args.is_empty(), ..Arguments::default() };
         let params = real.as_ref().and_then(Real::params);
-        let filtered: BTreeSet<usize> = read(hook);
+        let filtered: BTreeSet<usize> = filtered(hook);
         for (i, arg) in hook.args.iter().enumerate() {
             let path = path.field("args").index(i);
             let count = params.map_or(MAX_ARGS, |params| u32::try_from(params.len()).unwrap_or(MAX_ARGS));
@@ -309,7 +309,7 @@ fn prototype(real: &Real<'_>) -> String {
 }
 
 /// The positions in `args` that filters read.
-fn read(hook: &Hook) -> BTreeSet<usize> {
+pub(super) fn filtered(hook: &Hook) -> BTreeSet<usize> {
     let filters = hook.selectors.iter().flat_map(|selector| &selector.match_args);
     let named = filters.flat_map(|filter| {
         let first = hook

@@ -29,8 +29,6 @@ pub(super) struct Compiler<'a> {
     pub(super) diagnostics: Vec<Diagnostic>,
     /// How many searches are left.
     searches: usize,
-    /// Whether the policy only monitors.
-    pub(super) monitors: bool,
     /// Set while a hook is compiled for one function of a list.
     pub(super) listed: Option<Listed>,
 }
@@ -45,8 +43,8 @@ pub(super) struct Listed {
 }
 
 impl<'a> Compiler<'a> {
-    pub(super) const fn new(environment: Environment<'a>, monitors: bool, searches: usize) -> Self {
-        Self { environment, diagnostics: Vec::new(), searches, monitors, listed: None }
+    pub(super) const fn new(environment: Environment<'a>, searches: usize) -> Self {
+        Self { environment, diagnostics: Vec::new(), searches, listed: None }
     }
 
     pub(super) fn report(&mut self, diagnostic: Diagnostic) {
@@ -55,12 +53,17 @@ impl<'a> Compiler<'a> {
 
     /// The functions whose names are most like this one, as long as there aren't too many to look for.
     pub(super) fn nearest(&mut self, symbol: &str, max: usize) -> Vec<String> {
+        if self.may_search() { nearest::functions(self.environment.kernel, symbol, max) } else { Vec::new() }
+    }
+
+    /// Whether one more name may be looked for among many. Counts it.
+    pub(super) const fn may_search(&mut self) -> bool {
         match self.searches.checked_sub(1) {
             Some(left) => {
                 self.searches = left;
-                nearest::functions(self.environment.kernel, symbol, max)
+                true
             }
-            None => Vec::new(),
+            None => false,
         }
     }
 

@@ -56,7 +56,7 @@ impl Compiler<'_> {
     }
 
     fn too_many_fields(&mut self, hook: &HookPlan, excess: Excess, help: &str) {
-        let symbol = hook.point.symbol().unwrap_or_default();
+        let symbol = hook.point.name();
         self.report(
             Diagnostic::new(
                 &codes::TOO_MANY_FIELDS,

@@ -14,8 +14,20 @@ use crate::{
 };
 
 impl Compiler<'_> {
-    /// Returns the point of a hook on a kernel function, and the function. `None`: the reason is reported.
-    pub(super) fn resolve(&mut self, hook: &Hook, path: &FieldPath) -> Option<(HookPoint, Function)> {
+    /// Returns the point of a hook, and the function whose arguments it has, if it is on one. `None`: the reason is reported.
+    pub(super) fn resolve(&mut self, hook: &Hook, path: &FieldPath) -> Option<(HookPoint, Option<Function>)> {
+        match &hook.target {
+            Target::Lsm { hook } => {
+                self.lsm_hook(hook, path).map(|(point, function)| (point, Some(function)))
+            }
+            Target::Tracepoint { subsystem, event, raw } => self.tracepoint((subsystem, event, *raw), path),
+            Target::Function { .. } => self.call(hook, path).map(|(point, function)| (point, Some(function))),
+            Target::Uprobe { .. } | Target::Usdt { .. } => None,
+        }
+    }
+
+    /// The point of a hook on a kernel function.
+    fn call(&mut self, hook: &Hook, path: &FieldPath) -> Option<(HookPoint, Function)> {
         let Target::Function { call, syscall, syscall_written } = &hook.target else { return None };
         if self.listed.is_some_and(|listed| listed.compat) {
             return self.compat_syscall(hook, call, path);
@@ -40,7 +52,15 @@ impl Compiler<'_> {
     /// Returns the point that the other parts of a hook are checked with when it does not resolve. A name that is not
     /// written as a system call's is taken for the function of that name.
     pub(super) fn assumed(&self, hook: &Hook) -> Option<(HookPoint, Option<Function>)> {
-        let Target::Function { call, syscall, .. } = &hook.target else { return None };
+        let (call, syscall) = match &hook.target {
+            Target::Function { call, syscall, .. } => (call, syscall),
+            Target::Lsm { hook } => return Some((HookPoint::Lsm { hook: hook.clone() }, None)),
+            Target::Tracepoint { subsystem, event, .. } => {
+                let (subsystem, event) = (subsystem.clone(), event.clone());
+                return Some((HookPoint::RawTracepoint { subsystem, event }, None));
+            }
+            Target::Uprobe { .. } | Target::Usdt { .. } => return None,
+        };
         let kernel = self.environment.kernel;
         let named_as_syscall = is_syscall_name(kernel, call);
         let function = kernel.function(call).filter(|_| !named_as_syscall);

@@ -1,5 +1,7 @@
 //! What compiles, to what, and the findings on what doesn't; on the shipped profiles.
 
+mod sections;
+
 use std::collections::BTreeMap;
 
 use gatewatch_kernel::Profile;
@@ -24,7 +26,7 @@ fn on(kernel: &str, kprobes: &str) -> (Option<Plan>, Vec<Diagnostic>) {
     )
 }
 
-pub(super) fn whole(kernel: &str, text: &str) -> (Option<Plan>, Vec<Diagnostic>) {
+pub(in crate::compile) fn whole(kernel: &str, text: &str) -> (Option<Plan>, Vec<Diagnostic>) {
     let profile = Profile::shipped(kernel).unwrap();
     let host: BTreeMap<NamespaceKind, u32> = [(NamespaceKind::Net, 4_026_531_840)].into();
     let documents = parse(text);
@@ -203,29 +205,45 @@ fn a_buffer_without_a_length_is_empty() {
 }
 
 #[test]
-fn a_monitor_counts_what_it_would_have_done() {
-    let policy = |mode: &str| {
-        let hook = "  - call: __sys_setuid\n    syscall: false\n    selectors:\n    - matchActions: [{action: Sigkill}]";
+fn what_is_not_performed_is_counted_and_said_once() {
+    let policy = |mode: &str, actions: &str| {
+        let hook = format!(
+            "  - call: __sys_setuid\n    syscall: false\n    selectors:\n    - matchActions: [{actions}]\n    - {{}}\n  \
+             - call: sys_dup\n    selectors: [{{matchActions: [{{action: Override, argError: -1}}]}}]"
+        );
         let text = format!(
             "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: p}}\nspec:\n  options: [{{name: policy-mode, \
              value: {mode}}}]\n  kprobes:\n{hook}\n"
         );
-        whole("6.12", &text).0
+        let (plan, found) = whole("6.12", &text);
+        let said: Vec<String> =
+            found.iter().map(|found| format!("{} {}", found.code.id, found.path)).collect();
+        (plan.unwrap(), said)
     };
-    assert!(policy("monitor").unwrap().hooks[0].selectors[0].actions.count);
-    assert!(policy("enforce").is_none());
+    let at = "spec.kprobes[0].selectors[0].matchActions[0].action";
+    for (mode, expected) in [("monitor", Vec::new()), ("enforce", vec![format!("GW509 {at}")])] {
+        let (plan, said) = policy(mode, "{action: Sigkill}");
+        let first = plan.hooks[0].selectors[0].actions;
+        assert_eq!((first.count, first.monitored, plan.monitors()), (true, true, true));
+        assert!(!plan.hooks[0].selectors[1].actions.monitored);
+        assert_eq!(said, expected, "{mode}");
+    }
+    let (plan, _) = policy("enforce", "{action: Sigkill}, {action: NoPost}");
+    assert!(!plan.hooks[0].selectors[0].actions.count);
+    let (_, said) = policy("monitor", "{action: FollowFD, argFd: 0, argName: 0}");
+    assert_eq!(said, [format!("GW509 {at}")], "an older file runs");
 }
 
 #[test]
 fn nothing_hides_other_errors() {
     let hook = "  - call: tcp_v4_connect\n    args: [{index: 0, type: sock}]\n    selectors:\n    - matchArgs: [{index: 0, operator: \
-                DPort, values: [\"70000\"]}]\n      matchActions: [{action: Sigkill}]";
+                DPort, values: [\"70000\"]}]\n      matchActions: [{action: GetUrl, argUrl: \"http://x\"}]";
     assert_eq!(
         reported(hook),
         [
             "GW203 spec.kprobes[0].call",
             "GW304 spec.kprobes[0].selectors[0].matchArgs[0].values[0]",
-            "GW009 spec.kprobes[0].selectors[0].matchActions[0].action"
+            "GW009 spec.kprobes[0].selectors[0].matchActions[0].action",
         ]
     );
 }
@@ -311,10 +329,6 @@ fn whom_it_watches() {
 #[test]
 fn what_does_not_run_yet_is_refused_by_name() {
     for (kprobes, path) in [
-        (
-            "  - call: tcp_connect\n    syscall: false\n    selectors:\n    - matchActions: [{action: Sigkill}]",
-            "spec.kprobes[0].selectors[0].matchActions[0].action",
-        ),
         (
             "  - call: tcp_connect\n    syscall: false\n    selectors:\n    - matchParentBinaries: [{operator: In, values: [/a]}]",
             "spec.kprobes[0].selectors[0].matchParentBinaries",

@@ -102,7 +102,7 @@ impl<'a> Beside<'a> {
         };
         let message = format!(
             "{whose} on `{}` together need more than {most} matchers{limit}{}",
-            point.symbol().unwrap_or_default(),
+            point.name(),
             self.largest(fields)
         );
         let help = "filter on the same fields as the other policies, or hook another function";

@@ -246,6 +246,7 @@ pub(super) fn source(field: Field) -> IntSlot {
         | Field::Binprm(_)
         | Field::KernelString(_)
         | Field::UserString(_)
+        | Field::RecordString(_)
         | Field::SourceAddress(_)
         | Field::DestinationAddress(_)
         | Field::PacketSource(_)

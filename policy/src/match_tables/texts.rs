@@ -6,7 +6,7 @@ use gatewatch_abi::{
     TextSlot,
     consts::{
         MOUNT_OF_ROOT, POSTFIX_BYTES, TEXT_BINARY, TEXT_BINPRM, TEXT_BYTES, TEXT_DENTRY, TEXT_FILE,
-        TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL, TEXT_NONE, TEXT_PATH, TEXT_USER,
+        TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL, TEXT_NONE, TEXT_PATH, TEXT_RECORD, TEXT_USER,
     },
     is_path,
 };
@@ -123,6 +123,7 @@ fn source(field: Field) -> TextSlot {
         Field::Binprm(arg) => (TEXT_BINPRM, arg),
         Field::KernelString(arg) => (TEXT_KERNEL, arg),
         Field::UserString(arg) => (TEXT_USER, arg),
+        Field::RecordString(arg) => (TEXT_RECORD, arg),
         Field::Binary => (TEXT_BINARY, 0),
         _ => (TEXT_NONE, 0),
     };

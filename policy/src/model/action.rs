@@ -34,6 +34,11 @@ impl ActionKind {
         self.enforces() || matches!(self, Self::CleanupEnforcerNotification | Self::Set)
     }
 
+    /// Whether later versions of Tetragon do not have it (`NOT_IN_VERSION` names the last one).
+    pub const fn is_removed(self) -> bool {
+        matches!(self, Self::FollowFD | Self::UnfollowFD | Self::CopyFD)
+    }
+
     /// Whether it does something to the process instead of reporting it.
     pub const fn enforces(self) -> bool {
         matches!(self, Self::Sigkill | Self::Signal | Self::Override | Self::NotifyEnforcer)

@@ -87,8 +87,10 @@ fn hook(
     let (symbol, when) = (symbol.to_owned(), When::of(on_return));
     let point =
         if syscall { HookPoint::Syscall { symbol, when } } else { HookPoint::Function { symbol, when } };
-    let selector = (proptest::collection::vec(filter, 0..4), prop::bool::weighted(0.8))
-        .prop_map(|(filters, count)| SelectorPlan { filters, actions: ActionPlan { count } });
+    let selector =
+        (proptest::collection::vec(filter, 0..4), prop::bool::weighted(0.8)).prop_map(|(filters, count)| {
+            SelectorPlan { filters, actions: ActionPlan { count, monitored: false } }
+        });
     proptest::collection::vec(selector, 1..5).prop_map(move |selectors| HookPlan {
         point: point.clone(),
         origin: FieldPath::root().field("spec").field("kprobes").index(0),

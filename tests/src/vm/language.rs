@@ -147,5 +147,6 @@ pub(super) fn monitor_mode() {
         let status = Command::new(this()).args([CALLS, "setgid", "30"]).status().expect("a process");
         assert!(status.success(), "{status}");
     };
-    counts(&[monitored], make, &[("monitored", 30)]);
+    let enforcing = policy("enforcing", hook);
+    counts(&[monitored, enforcing], make, &[("monitored", 30), ("enforcing", 30)]);
 }

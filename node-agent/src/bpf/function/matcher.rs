@@ -38,10 +38,10 @@ impl Prepared {
             return Err(LoadError::ArgumentsOnReturn(symbol.to_owned()));
         }
         tables.config.remember = u32::from(!by.is_interruptible() || !node.interruptible.is_so());
-        let object = objects::matcher(&tables.config)?;
+        let object = objects::matcher(&tables.config, by)?;
         // Filling an object's maps is what must not be interrupted; so is writing its globals, which are a map too.
         let realtime = node.interruptible.realtime_guard();
-        let in_pairs = objects::in_pairs(&tables.config);
+        let in_pairs = objects::in_pairs(&tables.config, by);
         let size = |len: usize| u32::try_from(len.max(1)).unwrap_or(u32::MAX);
         let globals: &[(_, &[u8])] =
             &[("LAYOUT", bytemuck::bytes_of(&node.layout)), ("CONFIG", bytemuck::bytes_of(&tables.config))];
@@ -58,7 +58,7 @@ impl Prepared {
             ("ADDRESSES", size(tables.addresses.len())),
         ];
         let mut ebpf = loader.load("matching", object, &With { globals, entries })?;
-        fill(&mut ebpf, &tables, hash_key)?;
+        fill(&mut ebpf, &tables, hash_key, in_pairs)?;
         drop(realtime);
         let program = LoadedProgram::load((ebpf, object), by.matcher(), by, symbol, btf, pins.dir())?;
         Ok(Self { program, words: tables.config.words as usize, in_pairs })

@@ -9,7 +9,10 @@ use std::{
 
 use aya::{
     Btf, Ebpf,
-    programs::{FEntry, FExit, KProbe, ProbeKind, Program, ProgramError, ProgramFd, links::FdLink},
+    programs::{
+        FEntry, FExit, KProbe, Lsm, ProbeKind, Program, ProgramError, ProgramFd, RawTracePoint, TracePoint,
+        links::FdLink,
+    },
 };
 
 use crate::bpf::{LoadError, attach_type::AttachType, fprobe, syscall};
@@ -58,6 +61,17 @@ impl LoadedProgram {
             AttachType::Kprobe | AttachType::Kretprobe => {
                 <&mut KProbe>::try_from(program).and_then(KProbe::load).map_err(failed)?;
             }
+            AttachType::Tracepoint => {
+                <&mut TracePoint>::try_from(program).and_then(TracePoint::load).map_err(failed)?;
+            }
+            AttachType::RawTracepoint => {
+                <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load).map_err(failed)?;
+            }
+            AttachType::Lsm => {
+                <&mut Lsm>::try_from(program)
+                    .and_then(|program| program.load(symbol, btf))
+                    .map_err(failed)?;
+            }
             AttachType::Fprobe => {
                 let fd = fprobe::load(&ebpf, object, name, symbol)?;
                 own = Some(Program::KProbe(adopt(&fd, &folder.join("loading")).map_err(failed)?));
@@ -87,6 +101,9 @@ impl LoadedProgram {
             Program::FEntry(program) => program.fd(),
             Program::FExit(program) => program.fd(),
             Program::KProbe(program) => program.fd(),
+            Program::TracePoint(program) => program.fd(),
+            Program::RawTracePoint(program) => program.fd(),
+            Program::Lsm(program) => program.fd(),
             _ => Err(ProgramError::UnexpectedProgramType),
         };
         fd.map_err(|source| self.failed(source))
@@ -137,6 +154,21 @@ impl LoadedProgram {
                 let link = kept.then(|| program.take_link(id)).transpose().map_err(failed)?;
                 let unkept = |source| LoadError::Link { symbol: symbol.clone(), source };
                 link.map(FdLink::try_from).transpose().map_err(unkept)?
+            }
+            Program::TracePoint(program) => {
+                let (subsystem, event) = symbol.split_once('/').ok_or(LoadError::Missing(name))?;
+                let id = program.attach(subsystem, event).map_err(failed)?;
+                let link = kept.then(|| program.take_link(id)).transpose().map_err(failed)?;
+                let unkept = |source| LoadError::Link { symbol: symbol.clone(), source };
+                link.map(FdLink::try_from).transpose().map_err(unkept)?
+            }
+            Program::RawTracePoint(program) => {
+                let id = program.attach(&symbol).map_err(failed)?;
+                kept.then(|| program.take_link(id)).transpose().map_err(failed)?.map(FdLink::from)
+            }
+            Program::Lsm(program) => {
+                let id = program.attach().map_err(failed)?;
+                kept.then(|| program.take_link(id)).transpose().map_err(failed)?.map(FdLink::from)
             }
             _ => return Err(LoadError::Missing(name)),
         };

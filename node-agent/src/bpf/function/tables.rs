@@ -7,7 +7,7 @@ use aya::{
 use gatewatch_abi::{AddrKey, BitAction, ExactKey, Step, TextKey, binary_ids, consts::TEXT_BYTES};
 use gatewatch_policy::match_tables::Tables;
 
-use crate::bpf::{LoadError, objects};
+use crate::bpf::LoadError;
 
 /// Their names. The other maps of a matcher are shared.
 pub(super) const OWN: [&str; 11] = [
@@ -70,9 +70,9 @@ pub(super) fn write_rows(
 }
 
 /// Writes the tables into the matcher's own maps.
-pub(super) fn fill(ebpf: &mut Ebpf, tables: &Tables, hash_key: u64) -> Result<(), LoadError> {
+pub(super) fn fill(ebpf: &mut Ebpf, tables: &Tables, hash_key: u64, in_pairs: bool) -> Result<(), LoadError> {
     let failed = |map| move |source| LoadError::Map { map, source };
-    write_rows(ebpf, 0, &tables.rows, objects::in_pairs(&tables.config))?;
+    write_rows(ebpf, 0, &tables.rows, in_pairs)?;
     let mut actions = array::<BitAction>(ebpf, "ACTIONS")?;
     for (i, action) in (0..).zip(&tables.actions) {
         actions.set(i, action, 0).map_err(failed("ACTIONS"))?;

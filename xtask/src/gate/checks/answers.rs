@@ -112,13 +112,13 @@ spec:
     selectors: [{matchArgs: [{index: 0, operator: InRange, values: ['1:5']}]}]
 ";
 
-/// Gatewatch's agent runs no tracepoints.
+/// Gatewatch's agent runs no uprobes.
 const FOR_TETRAGON: &str = "
 apiVersion: cilium.io/v1alpha1
 kind: TracingPolicy
-metadata: {name: tracepoint}
+metadata: {name: uprobe}
 spec:
-  tracepoints: [{subsystem: sched, event: sched_process_exec, message: exec}]
+  uprobes: [{path: /bin/sh, symbols: [main], message: shell}]
 ";
 
 /// The same two policies in front of Gatewatch, of Tetragon, and of an old Tetragon.

@@ -1,0 +1,194 @@
+//! Tracepoints: by the fields of the records that they write, or (`raw: true`) by the arguments of their prototypes.
+
+use std::collections::BTreeSet;
+
+use gatewatch_kernel::{Attach, FieldKind, Function, RecordField};
+
+use super::{
+    arguments::{Arguments, Declared, filtered},
+    compiler::Compiler,
+    types::{Expected, Readable, expected, integer, readable},
+};
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
+    model::{Arg, ArgType, Hook},
+    nearest::nearest,
+    plan::{Field, HookPoint},
+};
+
+/// Arguments that a raw tracepoint's program can read.
+const RAW_ARGS: usize = 5;
+
+/// The subsystem of the entries and exits of system calls, whose pointers are the program's.
+const SYSCALLS: &str = "syscalls";
+
+impl Compiler<'_> {
+    /// The point of a tracepoint, and for a raw one its prototype. `None`: the reason is reported.
+    pub(super) fn tracepoint(
+        &mut self,
+        (subsystem, event, raw): (&str, &str, bool),
+        path: &FieldPath,
+    ) -> Option<(HookPoint, Option<Function>)> {
+        let kernel = self.environment.kernel;
+        let (subsystem, event) = (subsystem.to_owned(), event.to_owned());
+        if raw && let Some(params) = kernel.raw_tracepoint(&event) {
+            let function = Function {
+                name: event.clone(),
+                params: Some(params.into_iter().take(RAW_ARGS).collect()),
+                ret: None,
+                variadic: false,
+                attachable: Attach::Yes,
+                obstacle: None,
+                overridable: None,
+            };
+            return Some((HookPoint::RawTracepoint { subsystem, event }, Some(function)));
+        }
+        let name = format!("{subsystem}/{event}");
+        let release = &kernel.release;
+        if !kernel.knows_tracepoints() {
+            let message = format!(
+                "the tracepoints of the kernel {release} are not known, so it is not known whether `{name}` exists"
+            );
+            self.report(Diagnostic::new(&codes::UNKNOWN_FUNCTION, path.field("event"), message).help(
+                "mount the tracing file system on the node: `mount -t tracefs tracefs /sys/kernel/tracing`",
+            ));
+            return None;
+        }
+        if kernel.tracepoint(&subsystem, &event).is_some() && !raw {
+            return Some((HookPoint::Tracepoint { subsystem, event }, None));
+        }
+        self.unknown_tracepoint(&subsystem, &event, path);
+        None
+    }
+
+    fn unknown_tracepoint(&mut self, subsystem: &str, event: &str, path: &FieldPath) {
+        let kernel = self.environment.kernel;
+        let message = format!(
+            "the kernel {} has no tracepoint `{subsystem}/{event}`; this hook would never fire",
+            kernel.release
+        );
+        let all = if self.may_search() { kernel.tracepoints() } else { Vec::new() };
+        let split = || all.iter().filter_map(|name| name.split_once('/'));
+        let elsewhere = split().find(|(of, other)| *other == event && *of != subsystem);
+        let (at, suggestion) = if let Some((subsystem, _)) = elsewhere {
+            (path.field("subsystem"), Some(subsystem))
+        } else {
+            let here = split().filter(|(other, _)| *other == subsystem).map(|(_, event)| event);
+            (path.field("event"), nearest(event, here))
+        };
+        let diagnostic = Diagnostic::new(&codes::UNKNOWN_FUNCTION, at.clone(), message);
+        self.report(match suggestion {
+            Some(suggestion) => diagnostic.help(format!("did you mean `{suggestion}`?")).fix(Fix {
+                title: format!("write `{suggestion}`"),
+                path: at,
+                edit: Edit::Replace(suggestion.to_owned()),
+                safe: false,
+            }),
+            None => diagnostic,
+        });
+    }
+
+    /// Checks the declared arguments against the fields of the record.
+    pub(super) fn record_arguments<'f>(
+        &mut self,
+        hook: &Hook,
+        (subsystem, event): (&str, &str),
+        path: &FieldPath,
+    ) -> Arguments<'f> {
+        let mut arguments = Arguments { listed: !hook.args.is_empty(), ..Arguments::default() };
+        let Some(fields) = self.environment.kernel.tracepoint(subsystem, event) else { return arguments };
+        let filtered: BTreeSet<usize> = filtered(hook);
+        for (position, arg) in hook.args.iter().enumerate() {
+            let path = path.field("args").index(position);
+            let field = fields.get(arg.index as usize);
+            let (Some(field), Ok(index)) = (field, u8::try_from(arg.index)) else {
+                self.report(
+                    Diagnostic::new(
+                        &codes::ARG_INDEX,
+                        path.field("index"),
+                        format!("the tracepoint `{subsystem}/{event}` has no field {}", arg.index),
+                    )
+                    .help(listed(&fields)),
+                );
+                continue;
+            };
+            let readable = of_record(arg, index, field, subsystem == SYSCALLS);
+            if readable.is_none() {
+                let read = filtered.contains(&position);
+                let consequence = if read {
+                    "a filter would compare a different value"
+                } else {
+                    "no filter reads it, so the count is right, but an event would show a wrong value"
+                };
+                self.report(
+                    Diagnostic::new(
+                        &codes::ARG_TYPE,
+                        path.field("type"),
+                        format!(
+                            "declared as `{}`, but field {} of `{subsystem}/{event}` is `{} {}`; {consequence}",
+                            arg.ty.name(),
+                            arg.index,
+                            field.ty,
+                            field.name
+                        ),
+                    )
+                    .severity(if read { Severity::Error } else { Severity::Warning }),
+                );
+            }
+            arguments.args.push(Declared {
+                index: arg.index,
+                position,
+                ty: arg.ty,
+                readable: readable.unwrap_or(Readable::Opaque),
+                absent: false,
+            });
+        }
+        arguments
+    }
+}
+
+/// What a filter on a field of a record reads. `None`: the type doesn't fit.
+fn of_record(arg: &Arg, index: u8, field: &RecordField, user: bool) -> Option<Readable> {
+    let pointed = |arg: &Arg| readable(arg, index, user);
+    Some(match (field.kind(), arg.ty) {
+        (FieldKind::Int { bits, signed }, ArgType::Auto) => {
+            Readable::Int { field: Field::Arg { index, bits, signed }, bits, signed }
+        }
+        (FieldKind::Int { bits: real, signed: sign }, ty) if integer(ty).is_some() => {
+            let (bits, signed) = integer(ty)?;
+            let (narrow, sign) = if real < bits { (real, sign) } else { (bits, signed) };
+            Readable::Int { field: Field::Arg { index, bits: narrow, signed: sign }, bits, signed }
+        }
+        // System calls' records have every argument as eight bytes, pointers too.
+        (FieldKind::Int { bits: 64, .. }, ty) if integer(ty).is_none() => pointed(arg),
+        (FieldKind::Pointer, ArgType::Auto) if field.ty.contains("char") => {
+            pointed(&Arg { ty: ArgType::String, ..arg.clone() })
+        }
+        (FieldKind::Pointer, ty) if ty != ArgType::Auto => match expected(ty) {
+            Expected::Int(64) => pointed(arg),
+            Expected::Int(_) => return None,
+            Expected::Struct(name) if names_other(&field.ty, name) => return None,
+            _ => pointed(arg),
+        },
+        (FieldKind::DataLoc, ArgType::Auto | ArgType::DataLoc | ArgType::String) => {
+            Readable::Text(Field::RecordString(index))
+        }
+        (FieldKind::Pointer, _)
+        | (FieldKind::Array | FieldKind::Other, ArgType::Auto | ArgType::ConstBuf) => Readable::Opaque,
+        _ => return None,
+    })
+}
+
+/// Whether a field is a pointer to another structure than this. A pointer without one (`void *`) may be to this.
+fn names_other(field: &str, name: &str) -> bool {
+    let of = field.trim_start_matches("const ").trim_end_matches('*').trim_end();
+    of.strip_prefix("struct ").is_some_and(|of| of != name)
+}
+
+/// The fields, for a help.
+fn listed(fields: &[RecordField]) -> String {
+    let names: Vec<String> =
+        fields.iter().enumerate().map(|(number, field)| format!("{number} `{}`", field.name)).collect();
+    format!("its fields are {}", names.join(", "))
+}

@@ -1,0 +1,185 @@
+//! The sections of the language beside `kprobes`: what their hooks count, exactly.
+
+use std::{fs, process::Command};
+
+use gatewatch_kernel::host::{Depth, Preemption, Support, host_to};
+use gatewatch_policy::hook_point::PointKind;
+
+use super::{CALLS, this};
+use crate::{
+    agent::Agent,
+    kernel::{Kernel, Way},
+    pod,
+};
+
+/// A policy with one hook of a section.
+fn on(section: &str, name: &str, hook: &str) -> String {
+    format!(
+        "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: {name}\nspec:\n  {section}:\n  - {hook}\n---\n"
+    )
+}
+
+fn make(kind: &str, times: &str) {
+    let status = Command::new(this()).args([CALLS, kind, times]).status().expect("a process");
+    assert!(status.success(), "{status}");
+}
+
+/// Whether BPF programs on LSM hooks are called on this kernel.
+fn has_lsm() -> bool {
+    host_to(Depth::Attach).expect("a kernel with BTF").features.lsm == Support::Yes
+}
+
+/// Fields of a record, strings that the record has, and the arguments of a raw tracepoint.
+pub(super) fn tracepoints() {
+    let this = this().display().to_string();
+    let policies = [
+        on(
+            "tracepoints",
+            "field",
+            "{subsystem: syscalls, event: sys_enter_setgid, args: [{index: 5, type: uint32}], selectors: [{matchArgs: [{index: \
+             5, operator: Equal, values: ['7']}]}]}",
+        ),
+        on(
+            "tracepoints",
+            "other",
+            "{subsystem: syscalls, event: sys_enter_setgid, args: [{index: 5, type: uint32}], selectors: [{matchArgs: [{index: \
+             5, operator: NotEqual, values: ['7']}]}]}",
+        ),
+        on(
+            "tracepoints",
+            "string",
+            &format!(
+                "{{subsystem: sched, event: sched_process_exec, args: [{{index: 4, type: data_loc}}], selectors: [{{matchArgs: \
+                 [{{index: 4, operator: Equal, values: ['{this}']}}]}}]}}"
+            ),
+        ),
+        on(
+            "tracepoints",
+            "raw",
+            &format!(
+                "{{subsystem: sched, event: sched_process_exec, raw: true, args: [{{index: 2, type: linux_binprm}}], selectors: \
+                 [{{matchArgs: [{{index: 2, operator: Equal, values: ['{this}']}}]}}]}}"
+            ),
+        ),
+        on(
+            "tracepoints",
+            "program",
+            &format!(
+                "{{subsystem: sched, event: sched_process_exit, selectors: [{{matchBinaries: [{{operator: In, values: \
+                 ['{this}']}}]}}]}}"
+            ),
+        ),
+    ];
+    let agent = Agent::start(&[("p.yaml", &policies.concat())], &pod::list(&[]));
+    for _ in 0..3 {
+        make("setgid", "40");
+    }
+    crate::calls::setgid(0, 25);
+    let counted = |policy, hook| agent.events(&[("policy", policy), ("hook", hook)]);
+    let setgid = "tracepoint:syscalls/sys_enter_setgid";
+    let counts = [
+        counted("field", setgid),
+        counted("other", setgid),
+        counted("string", "tracepoint:sched/sched_process_exec"),
+        counted("raw", "tracepoint:sched/sched_process_exec"),
+        counted("program", "tracepoint:sched/sched_process_exit"),
+    ];
+    assert_eq!(counts, [120, 25, 3, 3, 3], "{}\n{}", agent.metrics(), agent.log());
+}
+
+/// LSM hooks count where the kernel calls programs on them, and only observe. Elsewhere the policy fails with the reason.
+pub(super) fn lsm_hooks() {
+    let file = "/tmp/lsm-hook";
+    fs::write(file, "x").expect("written");
+    let opened = on(
+        "lsmhooks",
+        "opened",
+        &format!(
+            "{{hook: file_open, args: [{{index: 0, type: file}}], selectors: [{{matchArgs: [{{index: 0, operator: Equal, values: \
+             ['{file}']}}], matchActions: [{{action: Override, argError: -1}}]}}]}}"
+        ),
+    );
+    let ids = on(
+        "lsmhooks",
+        "ids",
+        "{hook: task_fix_setgid, args: [{index: 2, type: int}], selectors: [{matchArgs: [{index: 2, \
+                                    operator: Equal, values: ['1']}]}]}",
+    );
+    let agent = Agent::start(&[("a.yaml", &opened), ("b.yaml", &ids)], &pod::list(&[]));
+    if !has_lsm() {
+        assert_eq!(agent.sum("gatewatch_policies", &[("state", "failed")]), 2, "{}", agent.metrics());
+        assert!(agent.log().contains("would never fire on this node: "), "{}", agent.log());
+        return;
+    }
+    for _ in 0..100 {
+        fs::read(file).expect("the agent stops nobody");
+    }
+    make("setgid", "50");
+    let text = agent.metrics();
+    assert_eq!(
+        agent.events(&[("policy", "opened"), ("hook", "lsm:file_open")]),
+        100,
+        "{text}\n{}",
+        agent.log()
+    );
+    assert_eq!(agent.events(&[("policy", "ids"), ("hook", "lsm:task_fix_setgid")]), 50, "{text}");
+    assert_eq!(
+        agent.sum("gatewatch_policy_info", &[("policy", "opened"), ("reason", "monitor")]),
+        1,
+        "{text}"
+    );
+}
+
+/// Many tasks on two processors that interrupt each other in the middle of the programs: LSM hooks miss nothing. Tracepoints
+/// miss nothing where the kernel isn't preemptible, and elsewhere nothing silently.
+pub(super) fn interrupted() {
+    let mut all = vec![
+        on("tracepoints", "record", "{subsystem: syscalls, event: sys_enter_setgid}"),
+        on(
+            "tracepoints",
+            "raw",
+            "{subsystem: raw_syscalls, event: sys_enter, raw: true, args: [{index: 1, type: int64}], selectors: [{matchArgs: \
+             [{index: 1, operator: Equal, values: ['106']}]}]}",
+        ),
+    ];
+    all.push(on("kprobes", "beside", "{call: __sys_setgid, syscall: false}"));
+    if has_lsm() {
+        all.push(on("lsmhooks", "lsm", "{hook: task_fix_setgid}"));
+    }
+    let features = host_to(Depth::Attach).expect("a kernel with BTF").features;
+    let preemptible =
+        matches!(features.preemption, Some(Preemption::Full | Preemption::Lazy | Preemption::RealTime));
+    let mut kernel = Kernel::load_with(Way::of_this_kernel());
+    let plans = kernel.compile(&all.concat());
+    let failed = kernel.apply(plans);
+    assert!(failed.is_empty(), "{failed:?}");
+    let mut workers = Vec::new();
+    let mut made = 0;
+    for (kind, times, tasks) in [("setgid-yielding", 3_000_u64, 6), ("setgid-interrupting", 1_500, 4)] {
+        for _ in 0..tasks {
+            let worker = Command::new(this()).args([CALLS, kind, &times.to_string()]).spawn();
+            workers.push(worker.expect("a process that makes calls"));
+            made += times;
+        }
+    }
+    for mut worker in workers {
+        assert!(worker.wait().expect("an exit status").success());
+    }
+    let missed = kernel.engine.view().missed();
+    let counts = kernel.counts();
+    let of = |name: &str| counts.get(name).copied().unwrap_or(0);
+    println!("of {made} calls: {counts:?}, missed: {missed:?}");
+    assert_eq!(of("beside"), made, "a policy on tracepoints takes nothing from others");
+    assert!(!has_lsm() || of("lsm") == made);
+    // The kernel lets a tracepoint's program run once at a time on a processor, and tells what it left out.
+    let left_out = |kind| -> u64 {
+        missed.iter().filter(|(lane, _)| lane.point.kind() == kind).map(|(_, missed)| *missed).sum()
+    };
+    for (name, kind) in [("record", PointKind::Tracepoint), ("raw", PointKind::RawTracepoint)] {
+        if preemptible {
+            assert!(of(name) <= made && of(name) + left_out(kind) >= made, "{name}");
+        } else {
+            assert_eq!((of(name), left_out(kind)), (made, 0), "{name}");
+        }
+    }
+}
