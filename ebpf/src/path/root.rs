@@ -77,17 +77,31 @@ unsafe fn begin_at(scratch: *mut Scratch, mount: u64, dentry: u64) {
     }
 }
 
-/// Whether a directory in a `struct mount` is the root of the mount's namespace: the root of the topmost mount, or of the one
-/// on top of that root. A namespace has `rootfs` below all other mounts (`init_mount_tree`, fs/namespace.c), and
-/// `pivot_root` puts the new root where the old one was.
-#[inline(always)]
-fn is_own(this: u64, dentry: u64) -> bool {
-    let mount = Mount::read(this);
-    if mount.root != dentry || mount.parent == this {
-        return mount.root == dentry;
+/// Mounts that can be on top of each other at the root of a namespace.
+const STACKED: u32 = 4;
+
+/// Whether a directory in a `struct mount` is the root of the mount's namespace: the root of the topmost mount, or of one that is on
+/// top of that root, and so on. A namespace has `rootfs` below all other mounts, on Linux 7.x with another one below it
+/// (`init_mount_tree`, fs/namespace.c), and `pivot_root` puts the new root where the old one was.
+///
+/// Not inlined: after it the verifier has one case, not two, for the walk that follows.
+#[inline(never)]
+fn is_own(mut this: u64, dentry: u64) -> bool {
+    let mut mount = Mount::read(this);
+    if mount.root != dentry {
+        return false;
     }
-    let above = Mount::read(mount.parent);
-    above.parent == mount.parent && above.root == mount.mountpoint
+    for _ in 0..STACKED {
+        if mount.parent == this {
+            return true;
+        }
+        let below = Mount::read(mount.parent);
+        if below.root != mount.mountpoint {
+            return false;
+        }
+        (this, mount) = (mount.parent, below);
+    }
+    false
 }
 
 /// What a `struct mount` says.
