@@ -87,7 +87,7 @@ const HOSTILE: &str = "hostile::";
 /// The one that runs for a given time.
 const ENDURANCE: &str = "endurance::";
 /// On two busy cores the tests of one kernel have taken 25 minutes.
-const VM_LIMIT: Duration = Duration::from_mins(60);
+const VM_LIMIT: Duration = Duration::from_hours(1);
 
 /// Which of the tests a kernel's suite runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
