@@ -89,16 +89,17 @@ impl KernelTypes {
 
     /// The prototype of a function. `None` also if functions of the same name differ in their types.
     pub fn function(&self, name: &str) -> Option<Prototype> {
-        let raw = self.raw_prototype(name)?;
-        Some(Prototype {
-            params: raw
-                .params
-                .iter()
-                .map(|(name, ty)| Param { name: (*name).to_owned(), ty: self.ctype(*ty) })
-                .collect(),
+        Some(self.decoded(&self.raw_prototype(name)?))
+    }
+
+    /// The prototype with its types.
+    pub(crate) fn decoded(&self, raw: &RawPrototype<'_>) -> Prototype {
+        let param = |(name, ty): &(&str, u32)| Param { name: (*name).to_owned(), ty: self.ctype(*ty) };
+        Prototype {
+            params: raw.params.iter().map(param).collect(),
             ret: self.ctype(raw.ret),
             variadic: raw.variadic,
-        })
+        }
     }
 
     /// Names and type ids of a prototype. Of several functions with the same name and types, the one with meaningful
@@ -118,12 +119,15 @@ impl KernelTypes {
         Some(best)
     }
 
-    /// The prototype that the callbacks of a tracepoint have: that of the typedef `btf_trace_EVENT`, a pointer to a function,
-    /// which each tracepoint has for BPF programs (`include/trace/bpf_probe.h`). The first parameter is the callback's own.
-    pub(crate) fn callback_of(&self, event: &str) -> Option<RawPrototype<'_>> {
+    /// The prototype of a tracepoint, as its source has it (`TP_PROTO`). It is that of the typedef `btf_trace_EVENT`, a
+    /// pointer to a callback, which each tracepoint has for BPF programs (`include/trace/bpf_probe.h`), without the first
+    /// parameter, which is the callback's own.
+    pub(crate) fn tracepoint(&self, event: &str) -> Option<RawPrototype<'_>> {
         let typedef = self.names.find(&self.blob, Tag::Typedef, &format!("btf_trace_{event}"))?;
         let pointer = self.blob.resolve(typedef).map(|(_, ty)| ty).filter(|ty| ty.tag == Tag::Ptr)?;
-        self.prototype_at(pointer.size_or_type)
+        let mut callback = self.prototype_at(pointer.size_or_type)?;
+        callback.params.drain(..callback.params.len().min(1));
+        Some(callback)
     }
 
     fn raw(&self, id: u32) -> Option<RawPrototype<'_>> {

@@ -106,8 +106,7 @@ pub fn syscall_formats(text: &str) -> BTreeMap<String, Vec<(&str, &str)>> {
             let call = name.trim().strip_prefix("sys_enter_");
             current = call.map(|call| calls.entry(format!("sys_{call}")).or_default());
         } else if let Some(params) = current.as_deref_mut()
-            && let Some((declaration, _)) = line.trim_start().strip_prefix("field:").and_then(|l| l.split_once(';'))
-            && let Some((ty, name)) = declaration.rsplit_once(' ')
+            && let Some((ty, name)) = field(line).and_then(|(declaration, _)| declaration.rsplit_once(' '))
             // Fields of every event, and copies of strings (Linux 6.19 and later), are not arguments.
             && !name.starts_with("common_")
             && name != "__syscall_nr"
@@ -135,9 +134,9 @@ pub fn events(text: &str) -> Vec<String> {
 /// The fields of a record, from the `format` file of its tracepoint (`f_show` of `kernel/trace/trace_events.c`):
 /// `field:unsigned short common_type; offset:0; size:2; signed:0;`.
 pub fn record(text: &str) -> Vec<RecordField> {
-    let field = |line: &str| {
-        let mut parts = line.trim().strip_prefix("field:")?.split(';').map(str::trim);
-        let declaration = parts.next()?;
+    let record_field = |line: &str| {
+        let (declaration, numbers) = field(line)?;
+        let mut parts = numbers.split(';').map(str::trim);
         let number = |part: Option<&str>, name: &str| part?.strip_prefix(name)?.parse::<u32>().ok();
         let offset = number(parts.next(), "offset:")?;
         let size = number(parts.next(), "size:")?;
@@ -152,7 +151,13 @@ pub fn record(text: &str) -> Vec<RecordField> {
         };
         Some(RecordField { name: name.to_owned(), ty, offset, size, signed })
     };
-    text.lines().filter_map(field).collect()
+    text.lines().filter_map(record_field).collect()
+}
+
+/// A line of a `format` file that is about a field: its declaration, and the rest of the line.
+fn field(line: &str) -> Option<(&str, &str)> {
+    let (declaration, rest) = line.trim().strip_prefix("field:")?.split_once(';')?;
+    Some((declaration.trim(), rest))
 }
 
 #[cfg(test)]

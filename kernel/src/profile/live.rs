@@ -69,9 +69,7 @@ impl Live {
 
     /// The prototype of a tracepoint, as its source has it.
     pub(super) fn raw_tracepoint(&self, event: &str) -> Option<Vec<Param>> {
-        let callback = self.types.callback_of(event)?;
-        let own = callback.params.into_iter().skip(1);
-        Some(own.map(|(name, ty)| Param { name: name.to_owned(), ty: self.types.ctype(ty) }).collect())
+        Some(self.types.decoded(&self.types.tracepoint(event)?).params)
     }
 
     pub(super) fn enum_constants(&self, name: &str) -> Option<Vec<(String, i64)>> {

@@ -10,7 +10,7 @@ use super::{
     live::{ENUMS, Live},
     saved::{Constants, Field, Records, Row, Saved},
 };
-use crate::{Arch, CType, Kind, Param, text};
+use crate::{Arch, CType, Kind, Param, btf::RawPrototype, text};
 
 /// Builds the tables of a profile. They are equal for the same kernel: rows are in the order of first use, and functions
 /// in the order of their names.
@@ -99,13 +99,17 @@ impl<'a> Builder<'a> {
 
     fn prototype(&mut self, name: &str) -> Option<u32> {
         let raw = self.live.types.raw_prototype(name)?;
+        Some(self.row(raw))
+    }
+
+    fn row(&mut self, raw: RawPrototype<'_>) -> u32 {
         let params = raw
             .params
             .into_iter()
             .map(|(name, ty)| (self.idents.index_of(name.into()), self.type_id(ty)))
             .collect();
         let ret = self.type_id(raw.ret);
-        Some(self.rows.index_of(Row { ret, params, variadic: raw.variadic }))
+        self.rows.index_of(Row { ret, params, variadic: raw.variadic })
     }
 
     fn syscalls(&mut self, functions: &Functions, arch: Arch) -> Vec<(Box<str>, u32)> {
@@ -164,16 +168,9 @@ impl<'a> Builder<'a> {
     fn raw_tracepoints(&mut self, tracepoints: &[(Box<str>, Box<[Field]>)]) -> Vec<(Box<str>, u32)> {
         let events: BTreeSet<&str> =
             tracepoints.iter().filter_map(|(name, _)| name.split_once('/')).map(|(_, event)| event).collect();
-        let mut rows = Vec::new();
-        for event in events {
-            let Some(callback) = self.live.types.callback_of(event) else { continue };
-            let own = callback.params.into_iter().skip(1);
-            let params =
-                own.map(|(name, ty)| (self.idents.index_of(name.into()), self.type_id(ty))).collect();
-            let ret = self.type_id(callback.ret);
-            rows.push((event.into(), self.rows.index_of(Row { ret, params, variadic: callback.variadic })));
-        }
-        rows
+        let live = self.live;
+        let known = events.into_iter().filter_map(|event| Some((event, live.types.tracepoint(event)?)));
+        known.map(|(event, raw)| (event.into(), self.row(raw))).collect()
     }
 
     fn enums(&self) -> Vec<(Box<str>, Constants)> {
