@@ -37,7 +37,7 @@ pub fn place(path: u64) -> Place {
 }
 
 /// Gathers the names of the path that ends at a place, from the root of the calling process's mount namespace on. They are
-/// still to be copied. False: there is no path, or it is too deep.
+/// still to be copied. Returns false if there is no path or it is too deep.
 #[inline(always)]
 pub fn walk_from(place: Place, buffer: Buffer) -> bool {
     // SAFETY: no preconditions.

@@ -36,7 +36,7 @@ pub enum Unsupported {
         .0.join(", ")
     )]
     CgroupV1(Vec<&'static str>),
-    /// There is no cgroup v2 at all, or it can't be seen.
+    /// No cgroup v2 hierarchy is mounted where the agent can see it.
     #[error(
         "no cgroup v2 hierarchy is mounted, so events cannot be attributed to pods: mount the node's /sys/fs/cgroup at \
          /sys/fs/cgroup"

@@ -8,8 +8,8 @@ use crate::{Param, RecordField, text};
 pub const COMMON_FIELDS: usize = 4;
 
 impl Profile {
-    /// The fields of a tracepoint's record: the [`COMMON_FIELDS`], then its own. `None`: there is no such tracepoint, or
-    /// [tracepoints](Self::knows_tracepoints) are not known.
+    /// The fields of a tracepoint's record: the [`COMMON_FIELDS`], then its own. Returns `None` if the kernel has no such
+    /// tracepoint, or if its [tracepoints](Self::knows_tracepoints) are not known.
     pub fn tracepoint(&self, subsystem: &str, event: &str) -> Option<Vec<RecordField>> {
         let name = format!("{subsystem}/{event}");
         match &self.types {
@@ -21,8 +21,9 @@ impl Profile {
         }
     }
 
-    /// The arguments of a tracepoint as its source has them (`TP_PROTO`), by its event, which is one in the whole kernel. Their
-    /// names may be empty. `None`: there is no such tracepoint, or nothing is known of its arguments.
+    /// The arguments of a tracepoint as its source has them (`TP_PROTO`), some without a name. An event has one prototype in
+    /// the whole kernel, whatever its subsystem. Returns `None` if the kernel has no such tracepoint, or if its arguments
+    /// are not known.
     pub fn raw_tracepoint(&self, event: &str) -> Option<Vec<Param>> {
         match &self.types {
             Types::Live(live) => live.raw_tracepoint(event),

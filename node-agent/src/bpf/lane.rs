@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::fingerprint;
 
-/// What stands before the fingerprint of many points in a name.
+/// The prefix of a name that has a fingerprint of many points.
 const MANY: &str = "many-";
 
 /// One lane of a hook point, or of many points that share a program.
