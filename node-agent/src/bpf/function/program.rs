@@ -140,35 +140,27 @@ impl LoadedProgram {
         }
         let (name, symbol) = (self.name, self.symbol.clone());
         let failed = |source| LoadError::Program { program: name, target: symbol.clone(), source };
-        let link = match self.program_mut()? {
-            Program::FEntry(program) => {
-                let id = program.attach().map_err(failed)?;
-                kept.then(|| program.take_link(id)).transpose().map_err(failed)?.map(FdLink::from)
-            }
-            Program::FExit(program) => {
-                let id = program.attach().map_err(failed)?;
-                kept.then(|| program.take_link(id)).transpose().map_err(failed)?.map(FdLink::from)
-            }
-            Program::KProbe(program) => {
-                let id = program.attach(&symbol, 0).map_err(failed)?;
-                let link = kept.then(|| program.take_link(id)).transpose().map_err(failed)?;
-                let unkept = |source| LoadError::Link { symbol: symbol.clone(), source };
-                link.map(FdLink::try_from).transpose().map_err(unkept)?
-            }
+        let unkept = |source| LoadError::Link { symbol: symbol.clone(), source };
+        // The links of aya's programs have types of their own.
+        macro_rules! link {
+            ($program:ident, $id:expr) => {{
+                let id = $id.map_err(failed)?;
+                kept.then(|| $program.take_link(id)).transpose().map_err(failed)?
+            }};
+        }
+        let link: Option<FdLink> = match self.program_mut()? {
+            Program::FEntry(program) => link!(program, program.attach()).map(Into::into),
+            Program::FExit(program) => link!(program, program.attach()).map(Into::into),
+            Program::Lsm(program) => link!(program, program.attach()).map(Into::into),
+            Program::RawTracePoint(program) => link!(program, program.attach(&symbol)).map(Into::into),
+            Program::KProbe(program) => link!(program, program.attach(&symbol, 0))
+                .map(FdLink::try_from)
+                .transpose()
+                .map_err(unkept)?,
             Program::TracePoint(program) => {
                 let (subsystem, event) = symbol.split_once('/').ok_or(LoadError::Missing(name))?;
-                let id = program.attach(subsystem, event).map_err(failed)?;
-                let link = kept.then(|| program.take_link(id)).transpose().map_err(failed)?;
-                let unkept = |source| LoadError::Link { symbol: symbol.clone(), source };
+                let link = link!(program, program.attach(subsystem, event));
                 link.map(FdLink::try_from).transpose().map_err(unkept)?
-            }
-            Program::RawTracePoint(program) => {
-                let id = program.attach(&symbol).map_err(failed)?;
-                kept.then(|| program.take_link(id)).transpose().map_err(failed)?.map(FdLink::from)
-            }
-            Program::Lsm(program) => {
-                let id = program.attach().map_err(failed)?;
-                kept.then(|| program.take_link(id)).transpose().map_err(failed)?.map(FdLink::from)
             }
             _ => return Err(LoadError::Missing(name)),
         };
