@@ -8,7 +8,6 @@ use serde_json::Value;
 
 /// Codes about files that are read together: some have the same hooks and names.
 const TOGETHER: [&str; 3] = ["GW216", "GW217", "GW218"];
-/// Codes of what this agent does not run yet.
 /// What this agent does not do yet.
 const NOT_YET: [&str; 2] = ["GW009", "GW509"];
 

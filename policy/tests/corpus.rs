@@ -22,11 +22,11 @@ use gatewatch_policy::{
     target::{Target, Version},
 };
 
-use self::common::{Reported, all_targets, assessed, corpus, findings_for, findings_of, findings_on};
+use self::common::{
+    NOT_YET, Reported, all_targets, assessed, corpus, findings_for, findings_of, findings_on,
+};
 
 const MARK: &str = "# expect: ";
-/// What this agent does not do yet.
-const NOT_YET: [&str; 2] = ["GW009", "GW509"];
 
 fn expected(text: &str) -> Vec<&str> {
     let line =

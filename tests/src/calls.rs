@@ -58,26 +58,42 @@ pub fn setuid_root(times: u64) {
 
 /// `setuid(id)` as a 32-bit program calls it, `times` times. Whether it succeeds doesn't matter. The upper half of the register
 /// is not part of the argument.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "the call has no pointers")]
+pub fn setuid_by_32_bits(id: u32, times: u64) {
+    /// `setuid32` in `arch/x86/entry/syscalls/syscall_32.tbl`.
+    const SETUID: i64 = 213;
+    for _ in 0..times {
+        // SAFETY: its one argument is a number.
+        unsafe { by_32_bits(SETUID, 0xdead_u64 << 32 | u64::from(id), 0) };
+    }
+}
+
+/// Other architectures have no such entry that a 64-bit program can use.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn setuid_by_32_bits(_id: u32, _times: u64) {}
+
+/// Enters the kernel like a 32-bit program, with two arguments. Returns the result, which is negative for an error.
+///
+/// # Safety
+///
+/// As for the system call: pointers among the arguments are to memory below 4 GiB that is as the call needs it.
+#[cfg(target_arch = "x86_64")]
 #[allow(
     unsafe_code,
     reason = "a 64-bit program enters the kernel like a 32-bit one only by an instruction of its own"
 )]
-pub fn setuid_by_32_bits(id: u32, times: u64) {
-    /// `setuid32` in `arch/x86/entry/syscalls/syscall_32.tbl`.
-    const SETUID: u64 = 213;
-    for _ in 0..times {
-        // SAFETY: the call has one argument, in ebx, which the compiler wants back.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            std::arch::asm!(
-                "xchg rbx, {id}", "int 0x80", "xchg rbx, {id}",
-                id = inout(reg) (0xdead_u64 << 32 | u64::from(id)) => _, inout("rax") SETUID => _,
-                out("r8") _, out("r9") _, out("r10") _, out("r11") _,
-            );
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (id, SETUID);
+unsafe fn by_32_bits(number: i64, first: u64, second: u64) -> i64 {
+    let mut result = number;
+    // SAFETY: the caller's. The compiler keeps ebx, in which the first argument goes, for itself and wants it back.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, {first}", "int 0x80", "xchg rbx, {first}",
+            first = inout(reg) first => _, inout("rax") result, in("rcx") second,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
     }
+    result
 }
 
 /// As many processes, one after the other, each of which calls `setuid(0)` once and ends. For a process with one thread.
@@ -160,15 +176,7 @@ pub fn capset_by_32_bits() {
         let at = libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0);
         assert_ne!(at, libc::MAP_FAILED, "mmap: {}", io::Error::last_os_error());
         at.cast::<u32>().write_volatile(VERSION);
-        let mut result = CAPSET;
-        // rbx is the compiler's own.
-        std::arch::asm!(
-            "xchg {header}, rbx", "int 0x80", "xchg {header}, rbx",
-            header = inout(reg) at.addr() => _,
-            inout("rax") result,
-            in("rcx") at.addr() + 8,
-            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
-        );
+        let result = by_32_bits(CAPSET, at.addr() as u64, at.addr() as u64 + 8);
         assert_eq!(result, 0, "capset");
     }
 }

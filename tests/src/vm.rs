@@ -241,6 +241,13 @@ pub fn this() -> std::path::PathBuf {
     std::env::current_exe().expect("our own path")
 }
 
+/// Makes calls in a process of our own, which ends before this returns: `kind` and `times` are the words after `--calls`.
+fn make(kind: &str, times: &str) {
+    let status =
+        Command::new(this()).args([CALLS, kind, times]).status().expect("a process that makes calls");
+    assert!(status.success(), "{status}");
+}
+
 /// A hook that every `setuid` matches.
 const SETUID: &str = "  - call: __sys_setuid\n    syscall: false";
 

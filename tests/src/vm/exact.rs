@@ -66,6 +66,14 @@ fn under_interruption(way: Way) -> (u64, u64, u64) {
     assert!(kernel.apply(plans).is_empty(), "the policy loads");
     let by: Vec<_> = kernel.engine.bpf().functions().map(|(_, by)| by).collect();
     assert_eq!(by, [way.name()]);
+    let made = calls_at_once(load);
+    let missed = kernel.engine.view().missed().into_values().sum();
+    (made, kernel.counts().get("gid").copied().unwrap_or(0), missed)
+}
+
+/// Makes calls in several processes at once: for each kind, how many each process makes, and in how many. Returns how many
+/// were made together.
+pub(super) fn calls_at_once<const N: usize>(load: [(&str, u64, u32); N]) -> u64 {
     let mut workers = Vec::new();
     let mut made = 0;
     for (kind, times, tasks) in load {
@@ -78,8 +86,7 @@ fn under_interruption(way: Way) -> (u64, u64, u64) {
     for mut worker in workers {
         assert!(worker.wait().expect("an exit status").success());
     }
-    let missed = kernel.engine.view().missed().into_values().sum();
-    (made, kernel.counts().get("gid").copied().unwrap_or(0), missed)
+    made
 }
 
 /// A shell that forks and executes between the calls: each call under the program that made it.

@@ -20,7 +20,7 @@ use rustix::{
     process::{chdir, fchdir},
 };
 
-use super::{CALLS, counts_setuid, this};
+use super::{CALLS, counts_setuid, make, this};
 use crate::{
     agent::sum,
     scrape::{self, EVENTS},
@@ -128,8 +128,7 @@ pub(super) fn forks() {
     const PROCESSES: usize = 3_000;
     let agent = counts_setuid();
     let before = sum(&agent.metrics(), "gatewatch_map_entries", &[("map", "processes")]);
-    let status = Command::new(this()).args([CALLS, "fork-setuid", &PROCESSES.to_string()]).status();
-    assert!(status.as_ref().is_ok_and(std::process::ExitStatus::success), "{status:?}");
+    make("fork-setuid", &PROCESSES.to_string());
     let text = agent.metrics();
     assert_eq!(sum(&text, EVENTS, &[("policy", "uid")]), PROCESSES as u64, "{text}");
     let gone = |text: &str| sum(text, "gatewatch_map_entries", &[("map", "processes")]) <= before + 8;

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use super::{CALLS, SETUID, policy, this};
+use super::{CALLS, SETUID, make, policy, this};
 use crate::{
     agent::{Agent, sum},
     pod,
@@ -143,10 +143,6 @@ pub(super) fn monitor_mode() {
                 matchArgs: [{index: 0, operator: Equal, values: [\"7\"]}]\n      matchActions: [{action: Sigkill}]";
     let monitored = policy("monitored", hook)
         .replace("spec:\n", "spec:\n  options: [{name: policy-mode, value: monitor}]\n");
-    let make = || {
-        let status = Command::new(this()).args([CALLS, "setgid", "30"]).status().expect("a process");
-        assert!(status.success(), "{status}");
-    };
     let enforcing = policy("enforcing", hook);
-    counts(&[monitored, enforcing], make, &[("monitored", 30), ("enforcing", 30)]);
+    counts(&[monitored, enforcing], || make("setgid", "30"), &[("monitored", 30), ("enforcing", 30)]);
 }

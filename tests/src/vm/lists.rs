@@ -3,11 +3,10 @@
 use std::{
     fmt::Write as _,
     fs,
-    process::Command,
     time::{Duration, Instant},
 };
 
-use super::{CALLS, Callers, policy, restart::hooks_are_kept, this};
+use super::{Callers, make, policy, restart::hooks_are_kept, this};
 use crate::{
     agent::{Agent, sum},
     calls, pod,
@@ -38,11 +37,6 @@ fn all_calls(name: &str) -> String {
 
 fn counted(text: &str, policy: &str, symbol: &str) -> u64 {
     sum(text, EVENTS, &[("policy", policy), ("hook", &format!("kprobe:{symbol}"))])
-}
-
-fn make(kind: &str, times: &str) {
-    let status = Command::new(this()).args([CALLS, kind, times]).status().expect("a process");
-    assert!(status.success(), "{status}");
 }
 
 /// Each kind of list, and macros: every function has its own count.

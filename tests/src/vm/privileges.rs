@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use super::{CALLS, SETUID, policy, this};
+use super::{SETUID, make, policy, this};
 use crate::{agent::Agent, calls, pod};
 
 /// Those of `agent.capabilities` in the chart's values, as setpriv writes them. A test compares.
@@ -42,9 +42,7 @@ pub(super) fn least() {
     calm_perf();
     let agent = start(&only(&CAPABILITIES));
     calls::setuid_root(100);
-    let status =
-        Command::new(this()).args([CALLS, "setuid", "50"]).status().expect("a process that makes calls");
-    assert!(status.success());
+    make("setuid", "50");
     let binary = this().display().to_string();
     let counted = agent.events(&[("policy", "uid"), ("binary", &binary)]);
     assert_eq!(counted, 150, "{}\n{}", agent.metrics(), agent.log());

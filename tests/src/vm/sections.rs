@@ -1,11 +1,11 @@
 //! The sections of the language beside `kprobes`: what their hooks count, exactly.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use gatewatch_kernel::host::{Depth, Preemption, Support, host_to};
 use gatewatch_policy::hook_point::PointKind;
 
-use super::{CALLS, this};
+use super::{exact::calls_at_once, make, this};
 use crate::{
     agent::Agent,
     kernel::{Kernel, Way},
@@ -17,11 +17,6 @@ fn on(section: &str, name: &str, hook: &str) -> String {
     format!(
         "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: {name}\nspec:\n  {section}:\n  - {hook}\n---\n"
     )
-}
-
-fn make(kind: &str, times: &str) {
-    let status = Command::new(this()).args([CALLS, kind, times]).status().expect("a process");
-    assert!(status.success(), "{status}");
 }
 
 /// Whether BPF programs on LSM hooks are called on this kernel.
@@ -112,7 +107,7 @@ pub(super) fn lsm_hooks() {
         return;
     }
     for _ in 0..100 {
-        fs::read(file).expect("the agent stops nobody");
+        fs::read(file).expect("the file is readable: the agent only counts");
     }
     make("setgid", "50");
     let text = agent.metrics();
@@ -153,18 +148,7 @@ pub(super) fn interrupted() {
     let plans = kernel.compile(&all.concat());
     let failed = kernel.apply(plans);
     assert!(failed.is_empty(), "{failed:?}");
-    let mut workers = Vec::new();
-    let mut made = 0;
-    for (kind, times, tasks) in [("setgid-yielding", 3_000_u64, 6), ("setgid-interrupting", 1_500, 4)] {
-        for _ in 0..tasks {
-            let worker = Command::new(this()).args([CALLS, kind, &times.to_string()]).spawn();
-            workers.push(worker.expect("a process that makes calls"));
-            made += times;
-        }
-    }
-    for mut worker in workers {
-        assert!(worker.wait().expect("an exit status").success());
-    }
+    let made = calls_at_once([("setgid-yielding", 3_000, 6), ("setgid-interrupting", 1_500, 4)]);
     let missed = kernel.engine.view().missed();
     let counts = kernel.counts();
     let of = |name: &str| counts.get(name).copied().unwrap_or(0);
