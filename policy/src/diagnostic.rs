@@ -170,6 +170,18 @@ impl Diagnostic {
         self
     }
 
+    /// Says what was probably meant by the node at its path, with `edit` as the fix. A person is to read it first.
+    #[must_use]
+    pub fn did_you_mean(self, meant: &str, edit: Edit) -> Self {
+        let path = self.path.clone();
+        self.help(format!("did you mean `{meant}`?")).fix(Fix {
+            title: format!("write `{meant}`"),
+            path,
+            edit,
+            safe: false,
+        })
+    }
+
     /// Sets another severity than the code's.
     #[must_use]
     pub fn severity(mut self, severity: Severity) -> Self {

@@ -170,7 +170,6 @@ pub(crate) fn weight(selector: &Selector) -> usize {
     let changes = s.match_namespace_changes.iter().map(|(_, values)| ENTRY + texts(values)).sum::<usize>();
     let capabilities = s.match_capabilities.iter().chain(&s.match_capability_changes);
     let workloads = format!("{:?}", s.match_workloads).len();
-    let actions = s.match_actions.iter().chain(&s.match_return_actions);
     ENTRY
         + args(&s.match_args)
         + args(&s.match_data)
@@ -182,8 +181,10 @@ pub(crate) fn weight(selector: &Selector) -> usize {
         + changes
         + capabilities.map(|f| ENTRY + texts(&f.values)).sum::<usize>()
         + workloads
-        + actions
-            .map(|action| ENTRY + action.fields.iter().map(|(k, v)| k.len() + v.len() + 48).sum::<usize>())
+        + s.actions()
+            .map(|(_, _, action)| {
+                ENTRY + action.fields.iter().map(|(k, v)| k.len() + v.len() + 48).sum::<usize>()
+            })
             .sum::<usize>()
 }
 

@@ -187,12 +187,10 @@ fn check_key(
                     format!("invalid label key {key:?}, so no object has it: {e}"),
                 );
                 match repaired(key) {
-                    Some(better) => diagnostic.help(format!("did you mean `{better}`?")).fix(Fix {
-                        title: format!("write `{better}`"),
-                        path: path(),
-                        edit: if at_key { Edit::Rename(better) } else { Edit::Replace(better) },
-                        safe: false,
-                    }),
+                    Some(better) => {
+                        let edit = if at_key { Edit::Rename } else { Edit::Replace };
+                        diagnostic.did_you_mean(&better, edit(better.clone()))
+                    }
                     None => diagnostic,
                 }
             }

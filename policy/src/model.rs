@@ -339,3 +339,14 @@ pub struct Selector {
     /// `label`.
     pub label: Option<String>,
 }
+
+impl Selector {
+    /// All actions, each with the field that has it and its position there.
+    pub fn actions(&self) -> impl Iterator<Item = (&'static str, usize, &Action)> {
+        [("matchActions", &self.match_actions), ("matchReturnActions", &self.match_return_actions)]
+            .into_iter()
+            .flat_map(|(field, actions)| {
+                actions.iter().enumerate().map(move |(i, action)| (field, i, action))
+            })
+    }
+}

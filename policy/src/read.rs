@@ -150,22 +150,16 @@ fn nothing_known(root: &Node, base: &FieldPath) -> Diagnostic {
 
 /// A kind that the group of policies doesn't have.
 fn unknown_kind(kind: &str, base: &FieldPath) -> Diagnostic {
-    let path = base.field("kind");
     let diagnostic = Diagnostic::new(
         &NOT_A_POLICY,
-        path.clone(),
+        base.field("kind"),
         format!("unknown kind `{kind}` in the group `cilium.io`; the API server rejects the object"),
     );
     if let Some(found) = placeholder::find(kind) {
         return diagnostic.help(placeholder::help(found));
     }
     match nearest(kind, OTHER_KINDS) {
-        Some(suggestion) => diagnostic.help(format!("did you mean `{suggestion}`?")).fix(Fix {
-            title: format!("write `{suggestion}`"),
-            path,
-            edit: Edit::Replace(suggestion.to_owned()),
-            safe: false,
-        }),
+        Some(suggestion) => diagnostic.did_you_mean(suggestion, Edit::Replace(suggestion.to_owned())),
         None => diagnostic.help("policies are of the kind `TracingPolicy` or `TracingPolicyNamespaced`"),
     }
 }

@@ -87,9 +87,9 @@ pub(super) fn conditions(selector: &Selector, subject: &Subject<'_>) -> Vec<Stri
 
 /// The actions of a selector other than counting.
 pub(super) fn actions(selector: &Selector) -> Vec<String> {
-    let actions = selector.match_actions.iter().chain(&selector.match_return_actions);
-    actions
-        .filter_map(|action| match action.kind? {
+    selector
+        .actions()
+        .filter_map(|(_, _, action)| match action.kind? {
             ActionKind::Post => None,
             ActionKind::NoPost => {
                 Some("these events are not counted, and later selectors are not evaluated".to_owned())

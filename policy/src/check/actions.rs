@@ -27,16 +27,11 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {
         for (selector, path) in place.selectors() {
             lengths(selector, path, found);
-            for (name, actions) in [
-                ("matchActions", &selector.match_actions),
-                ("matchReturnActions", &selector.match_return_actions),
-            ] {
-                for (i, action) in actions.iter().enumerate() {
-                    let path = path.field(name).index(i);
-                    fields(action, &path, found);
-                    rate_limit(place, action, &path, found);
-                    position(places.policy, place, action, &path, found);
-                }
+            for (name, i, action) in selector.actions() {
+                let path = path.field(name).index(i);
+                fields(action, &path, found);
+                rate_limit(place, action, &path, found);
+                position(places.policy, place, action, &path, found);
             }
             if !selector.match_return_actions.is_empty() && !place.hook.on_return {
                 found.push(

@@ -4,7 +4,7 @@ use super::located::{LocatedPolicy, spec};
 use crate::{
     codes::{AGENT_SETTING, NODE_BUDGET, NODE_LABELS},
     diagnostic::Diagnostic,
-    model::{Action, ArgType, Selector},
+    model::ArgType,
 };
 
 /// Sets of programs whose children are followed, of one agent (`pkg/mbset`).
@@ -40,19 +40,10 @@ fn settings(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// The actions of a selector, each with its list and its position in it.
-pub(super) fn actions(selector: &Selector) -> impl Iterator<Item = (&'static str, usize, &Action)> {
-    let lists =
-        [("matchActions", &selector.match_actions), ("matchReturnActions", &selector.match_return_actions)];
-    lists
-        .into_iter()
-        .flat_map(|(name, actions)| actions.iter().enumerate().map(move |(i, action)| (name, i, action)))
-}
-
 /// Each policy with stack traces has a table of them.
 fn stacks(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for (selector, path) in places.selectors() {
-        for (name, i, action) in actions(selector) {
+        for (name, i, action) in selector.actions() {
             for field in ["kernelStackTrace", "userStackTrace"] {
                 if action.is_set(field) {
                     found.push(
@@ -121,7 +112,7 @@ fn shared(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
 /// Enforcement on some nodes: whoever may label nodes decides on which.
 fn node_labels(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     let enforced =
-        places.selectors().any(|(selector, _)| actions(selector).any(|(_, _, action)| action.enforces()));
+        places.selectors().any(|(selector, _)| selector.actions().any(|(_, _, action)| action.enforces()));
     if places.policy.spec.node_selector.is_some() && enforced && !places.policy.monitors() {
         found.push(
             Diagnostic::new(

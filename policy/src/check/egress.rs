@@ -12,13 +12,8 @@ use crate::{
 
 pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for (selector, path) in places.selectors() {
-        for (name, actions) in [
-            ("matchActions", &selector.match_actions),
-            ("matchReturnActions", &selector.match_return_actions),
-        ] {
-            for (i, action) in actions.iter().enumerate() {
-                judge(action, &path.field(name).index(i), found);
-            }
+        for (name, i, action) in selector.actions() {
+            judge(action, &path.field(name).index(i), found);
         }
     }
 }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     codes::{DUPLICATE_HOOK, HOT_HOOK, LSM_NAME, RACY_HOOK, SYSCALL_NAME},
+    compile::LSM_PREFIX,
     diagnostic::{Diagnostic, Edit, Fix},
     model::{Action, ArgType, Hook, List, SECURITY_PREFIX, SYSCALL_PREFIX, Section, Target},
     syscall_name::{SyscallName, one_architecture},
@@ -119,14 +120,14 @@ fn names(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
             }
         }
         Target::Lsm { hook } => {
-            let bare = hook.strip_prefix(SECURITY_PREFIX).or_else(|| hook.strip_prefix("bpf_lsm_"));
+            let bare = hook.strip_prefix(SECURITY_PREFIX).or_else(|| hook.strip_prefix(LSM_PREFIX));
             if let Some(bare) = bare {
                 let path = place.path.field("hook");
                 found.push(
                     Diagnostic::new(
                         &LSM_NAME,
                         path.clone(),
-                        format!("LSM hook names have no prefix: no kernel has `bpf_lsm_{hook}`"),
+                        format!("LSM hook names have no prefix: no kernel has `{LSM_PREFIX}{hook}`"),
                     )
                     .fix(Fix {
                         title: format!("write `{bare}`"),

@@ -4,7 +4,7 @@ use super::located::{LocatedPolicy, spec};
 use crate::{
     codes::BAD_LIST,
     compile::{bad_pattern, pattern},
-    diagnostic::{Diagnostic, Edit, FieldPath, Fix},
+    diagnostic::{Diagnostic, Edit, FieldPath},
     model::{ArgFilter, List, ListType, Operator, Target},
     nearest::nearest,
     syscall_name::SyscallName,
@@ -130,19 +130,14 @@ fn named(lists: &[List], value: &str, path: impl FnOnce() -> FieldPath, found: &
     if lists.iter().any(|list| list.name == name) {
         return;
     }
-    let path = path();
-    let diagnostic = Diagnostic::new(
-        &BAD_LIST,
-        path.clone(),
-        format!("unknown list `{name}`; every node rejects the policy"),
-    );
+    let diagnostic =
+        Diagnostic::new(&BAD_LIST, path(), format!("unknown list `{name}`; every node rejects the policy"));
     found.push(match nearest(name, lists.iter().take(64).map(|list| list.name.as_str())) {
-        Some(suggestion) => diagnostic.help(format!("did you mean `list:{suggestion}`?")).fix(Fix {
-            title: format!("write `list:{suggestion}`"),
-            path,
-            edit: Edit::Replace(serde_json::Value::from(format!("list:{suggestion}")).to_string()),
-            safe: false,
-        }),
+        Some(suggestion) => {
+            let meant = format!("list:{suggestion}");
+            let edit = Edit::Replace(serde_json::Value::from(meant.as_str()).to_string());
+            diagnostic.did_you_mean(&meant, edit)
+        }
         None => diagnostic.help("define it under `lists`"),
     });
 }

@@ -3,7 +3,7 @@
 use super::located::{LocatedHook, LocatedPolicy};
 use crate::{
     codes::BAD_MACRO,
-    diagnostic::{Diagnostic, Edit, Fix, Step},
+    diagnostic::{Diagnostic, Edit, Step},
     model::{Policy, Selector},
     nearest::nearest,
     target::Targets,
@@ -48,12 +48,8 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
                     );
                     found.push(match nearest(name, macros.keys().take(64).map(String::as_str)) {
                         Some(suggestion) => {
-                            diagnostic.help(format!("did you mean `{suggestion}`?")).fix(Fix {
-                                title: format!("write `{suggestion}`"),
-                                path: at,
-                                edit: Edit::Replace(serde_json::Value::from(suggestion).to_string()),
-                                safe: false,
-                            })
+                            let edit = Edit::Replace(serde_json::Value::from(suggestion).to_string());
+                            diagnostic.did_you_mean(suggestion, edit)
                         }
                         None => diagnostic.help("define it under `selectorsMacros`"),
                     });

@@ -1,9 +1,6 @@
 //! Socket tracking: `TrackSock` and `UntrackSock`.
 
-use super::{
-    budget::actions,
-    located::{LocatedHook, LocatedPolicy},
-};
+use super::located::{LocatedHook, LocatedPolicy};
 use crate::{
     codes::{NO_EFFECT, SOCKET_TRACKING, UNKNOWN_NAME},
     diagnostic::{Diagnostic, Edit, Fix, Severity},
@@ -74,7 +71,7 @@ fn sockets(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
             see(ActionKind::from_name(action), place.path.field("returnArgAction"));
         }
         for (selector, path) in place.selectors() {
-            for (name, i, action) in actions(selector) {
+            for (name, i, action) in selector.actions() {
                 see(action.kind, path.field(name).index(i).field("action"));
             }
         }

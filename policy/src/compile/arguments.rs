@@ -201,12 +201,7 @@ impl Compiler<'_> {
                 Severity::Error if of.read && generated => {
                     (Severity::Warning, "a filter compares a different value")
                 }
-                Severity::Error if of.read => (severity, "a filter would compare a different value"),
-                Severity::Error => {
-                    let consequence =
-                        "no filter reads it, so the count is right, but an event would show a wrong value";
-                    (Severity::Warning, consequence)
-                }
+                Severity::Error => misread(of.read),
                 _ => (severity, "only part of the value would be read"),
             };
             let at = path.field("type");
@@ -306,6 +301,18 @@ struct Use<'a> {
 /// mistake can have other names for the parameters, and findings with other messages are not merged.
 fn prototype(real: &Real<'_>) -> String {
     format!("the prototype is `{real}`")
+}
+
+/// What follows from an argument that is declared as another type than it has, which is severe if a filter reads it.
+pub(super) const fn misread(by_filter: bool) -> (Severity, &'static str) {
+    if by_filter {
+        (Severity::Error, "a filter would compare a different value")
+    } else {
+        (
+            Severity::Warning,
+            "no filter reads it, so the count is right, but an event would show a wrong value",
+        )
+    }
 }
 
 /// The positions in `args` that filters read.

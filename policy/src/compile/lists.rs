@@ -311,7 +311,7 @@ pub(crate) fn bad_pattern(text: &str, why: &str, path: FieldPath) -> Diagnostic 
         path,
         format!("`{text}` is not a valid regular expression: {why}; every node rejects the policy"),
     )
-    .help("write a regular expression, for example `^tcp_v4_`; `.*` stands for any characters")
+    .help("write a regular expression, for example `^tcp_v4_`, or `^tcp_.*_msg$` where `.*` matches any characters")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use gatewatch_kernel::Function;
 use super::compiler::Compiler;
 use crate::{
     codes,
-    diagnostic::{Diagnostic, Edit, FieldPath, Fix},
+    diagnostic::{Diagnostic, Edit, FieldPath},
     model::SECURITY_PREFIX,
     plan::HookPoint,
 };
@@ -43,17 +43,12 @@ impl Compiler<'_> {
         }
         let diagnostic = Diagnostic::new(
             &codes::UNKNOWN_FUNCTION,
-            at.clone(),
+            at,
             format!("the kernel {release} has no LSM hook `{name}`; this hook would never fire"),
         );
         let nearest = self.nearest(&symbol, 1);
         self.report(match nearest.first().and_then(|best| best.strip_prefix(LSM_PREFIX)) {
-            Some(suggestion) => diagnostic.help(format!("did you mean `{suggestion}`?")).fix(Fix {
-                title: format!("write `{suggestion}`"),
-                path: at,
-                edit: Edit::Replace(suggestion.to_owned()),
-                safe: false,
-            }),
+            Some(suggestion) => diagnostic.did_you_mean(suggestion, Edit::Replace(suggestion.to_owned())),
             None => diagnostic,
         });
         None

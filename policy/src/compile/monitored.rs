@@ -20,16 +20,13 @@ impl Compiler<'_> {
         for section in RUN {
             for (i, hook) in section.hooks(&policy.spec).iter().enumerate() {
                 for (k, selector) in hook.selectors.iter().enumerate() {
-                    let path = root.field(section.name()).index(i).field("selectors").index(k);
-                    for (name, actions) in [
-                        ("matchActions", &selector.match_actions),
-                        ("matchReturnActions", &selector.match_return_actions),
-                    ] {
-                        for (n, action) in actions.iter().enumerate() {
-                            let Some(kind) = action.kind.filter(|kind| kind.is_monitored()) else { continue };
-                            kinds.insert(kind.name());
-                            first.get_or_insert_with(|| path.field(name).index(n).field("action"));
-                        }
+                    for (field, n, action) in selector.actions() {
+                        let Some(kind) = action.kind.filter(|kind| kind.is_monitored()) else { continue };
+                        kinds.insert(kind.name());
+                        first.get_or_insert_with(|| {
+                            let hook = root.field(section.name()).index(i);
+                            hook.field("selectors").index(k).field(field).index(n).field("action")
+                        });
                     }
                 }
             }

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use gatewatch_kernel::{Attach, FieldKind, Function, RecordField};
 
 use super::{
-    arguments::{Arguments, Declared, filtered},
+    arguments::{Arguments, Declared, filtered, misread},
     compiler::Compiler,
     types::{Expected, Readable, expected, integer, readable},
 };
 use crate::{
     codes,
-    diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
+    diagnostic::{Diagnostic, Edit, FieldPath},
     model::{Arg, ArgType, Hook},
     nearest::nearest,
     plan::{Field, HookPoint},
@@ -77,14 +77,9 @@ impl Compiler<'_> {
             let here = split().filter(|(other, _)| *other == subsystem).map(|(_, event)| event);
             (path.field("event"), nearest(event, here))
         };
-        let diagnostic = Diagnostic::new(&codes::UNKNOWN_FUNCTION, at.clone(), message);
+        let diagnostic = Diagnostic::new(&codes::UNKNOWN_FUNCTION, at, message);
         self.report(match suggestion {
-            Some(suggestion) => diagnostic.help(format!("did you mean `{suggestion}`?")).fix(Fix {
-                title: format!("write `{suggestion}`"),
-                path: at,
-                edit: Edit::Replace(suggestion.to_owned()),
-                safe: false,
-            }),
+            Some(suggestion) => diagnostic.did_you_mean(suggestion, Edit::Replace(suggestion.to_owned())),
             None => diagnostic,
         });
     }
@@ -115,12 +110,7 @@ impl Compiler<'_> {
             };
             let readable = of_record(arg, index, field, subsystem == SYSCALLS);
             if readable.is_none() {
-                let read = filtered.contains(&position);
-                let consequence = if read {
-                    "a filter would compare a different value"
-                } else {
-                    "no filter reads it, so the count is right, but an event would show a wrong value"
-                };
+                let (severity, consequence) = misread(filtered.contains(&position));
                 self.report(
                     Diagnostic::new(
                         &codes::ARG_TYPE,
@@ -133,7 +123,7 @@ impl Compiler<'_> {
                             field.name
                         ),
                     )
-                    .severity(if read { Severity::Error } else { Severity::Warning }),
+                    .severity(severity),
                 );
             }
             arguments.args.push(Declared {
