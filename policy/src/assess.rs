@@ -15,7 +15,7 @@ mod placeholders;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use self::{
     follows::FormErrors,
@@ -145,7 +145,11 @@ impl Checked {
         for diagnostic in &mut found {
             placeholders::explain(diagnostic, object.node());
         }
-        let Expanded { policy, moved, .. } = expanded;
+        let Expanded { policy: expanded, moved, .. } = expanded;
+        let policy = match expanded {
+            Cow::Owned(expanded) => expanded,
+            Cow::Borrowed(_) => policy,
+        };
         Ok(Self { policy, moved, found, form_errors, uses: history::uses(object.node()) })
     }
 

@@ -59,7 +59,7 @@ const RULES: &[fn(&LocatedPolicy<'_>, &mut Vec<Diagnostic>)] = &[
 ];
 
 /// Checks a policy as it is written, and with its macros expanded; diagnostics come rule by rule.
-pub(crate) fn check(written: &Policy, expanded: &Expanded) -> Vec<Diagnostic> {
+pub(crate) fn check(written: &Policy, expanded: &Expanded<'_>) -> Vec<Diagnostic> {
     let places = LocatedPolicy::of(written, &expanded.policy);
     let mut found: Vec<Diagnostic> = expanded.problem.iter().cloned().collect();
     for rule in RULES {

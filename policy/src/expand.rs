@@ -1,6 +1,6 @@
 //! `selectorsMacros`: gives each selector the fields of its macros, before anything is decided about the policy.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use crate::{
     codes::BAD_MACRO,
@@ -16,9 +16,9 @@ const FIELD_STEPS: usize = 6;
 
 /// A policy whose selectors have the fields of their macros.
 #[derive(Clone, Debug)]
-pub(crate) struct Expanded {
+pub(crate) struct Expanded<'a> {
     /// The policy. Its selectors name only macros that could not be expanded.
-    pub(crate) policy: Policy,
+    pub(crate) policy: Cow<'a, Policy>,
     /// Where the fields really are.
     pub(crate) moved: Moved,
     /// A finding about the expansion itself.
@@ -29,16 +29,20 @@ pub(crate) struct Expanded {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Moved(BTreeMap<FieldPath, FieldPath>);
 
-impl Expanded {
+impl<'a> Expanded<'a> {
     /// Expands the macros of a policy. A macro that is not defined, uses macros, or has a field that the selector already has
     /// is left out: a rule reports it.
-    pub(crate) fn of(written: &Policy) -> Self {
+    pub(crate) fn of(written: &'a Policy) -> Self {
+        let unchanged = |problem| Self { policy: Cow::Borrowed(written), moved: Moved::default(), problem };
+        if written.spec.selectors_macros.is_empty() {
+            return unchanged(None);
+        }
         let mut policy = written.clone();
         let mut moved = Moved::default();
         let mut bytes = 0;
         let spec = FieldPath::root().field("spec");
         let macros = spec.field("selectorsMacros");
-        for section in Section::ALL.iter().filter(|_| !written.spec.selectors_macros.is_empty()) {
+        for section in Section::ALL {
             let list = spec.field(section.name());
             for (i, hook) in section.hooks_mut(&mut policy.spec).iter_mut().enumerate() {
                 for (k, selector) in
@@ -54,12 +58,7 @@ impl Expanded {
                         };
                         bytes += weight(used);
                         if bytes > MAX_BYTES {
-                            let problem = too_large(&macros);
-                            return Self {
-                                policy: written.clone(),
-                                moved: Moved::default(),
-                                problem: Some(problem),
-                            };
+                            return unchanged(Some(too_large(&macros)));
                         }
                         for field in add(used, selector) {
                             moved.0.insert(path.field(field), macros.field(&name).field(field));
@@ -68,7 +67,7 @@ impl Expanded {
                 }
             }
         }
-        Self { policy, moved, problem: None }
+        Self { policy: Cow::Owned(policy), moved, problem: None }
     }
 }
 
@@ -211,7 +210,7 @@ mod tests {
 
     fn selectors(selectors: &str) -> Vec<Selector> {
         let policy = policy(&format!("{BINARIES}, kprobes: [{{call: sys_dup, selectors: [{selectors}]}}]"));
-        Expanded::of(&policy).policy.spec.kprobes.remove(0).selectors
+        Expanded::of(&policy).policy.into_owned().spec.kprobes.remove(0).selectors
     }
 
     #[test]

@@ -106,13 +106,14 @@ pub(super) fn two_hundred_and_a_hundred_policies() {
         line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).unwrap_or(u64::MAX)
     };
     let (now, most) = (kilobytes("VmRSS:"), kilobytes("VmHWM:"));
-    let (own, program) = (kilobytes("RssAnon:"), kilobytes("RssFile:"));
+    let own = kilobytes("RssAnon:");
     println!(
-        "a scrape of 10,000 series took {took:.3} s here; the agent has {now} KiB ({own} of its own, {program} of its \
-         program), at most {most} KiB"
+        "a scrape of 10,000 series took {took:.3} s here; the agent has {own} KiB of its own, {now} KiB with its program, at \
+         most {most} KiB"
     );
-    // What it may have. Optimised it has 23 MiB (`bench memory`); not optimised, as it is here, 26 when this was written.
-    assert!(now <= 30 * 1024, "the agent has {now} KiB");
+    // What it may have of its own: 14 to 15 MiB when this was written. What is mapped of its program is as much again here,
+    // where the program isn't optimised, and grows with its code: `bench memory` holds the optimised program to its budget.
+    assert!(own <= 17 * 1024, "the agent has {own} KiB of its own");
     // It may take 0.05 s of a real processor, which is ten times as quick; this took 0.07 s here, and more on a busy machine.
     assert!(took <= 1.0, "a scrape took {took} s");
     let per_policy = scrape::samples(&text, "gatewatch_policy_kernel_memory_bytes");
