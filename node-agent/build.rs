@@ -8,7 +8,7 @@ use object::{
     elf::SHT_STRTAB,
 };
 
-const OBJECTS: [&str; 9] = [
+const OBJECTS: [&str; 10] = [
     "attach",
     "events",
     "events_wide",
@@ -18,6 +18,7 @@ const OBJECTS: [&str; 9] = [
     "matcher_paths",
     "matcher_wide",
     "track",
+    "uprobe",
 ];
 
 fn main() {

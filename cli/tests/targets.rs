@@ -59,7 +59,7 @@ fn what_is_about_tetragon_alone_is_a_note_unless_it_is_asked_for() {
 #[test]
 fn what_the_agent_does_not_run_is_an_error_for_it_alone() {
     let policy = format!(
-        "{HEAD}  uprobes: [{{path: /bin/sh, symbols: [main], message: ok, selectors: [{{matchPIDs: [{{operator: In, values: [1]}}]}}]}}]\n"
+        "{HEAD}  usdts: [{{path: /bin/sh, provider: a, name: b, message: ok, selectors: [{{matchPIDs: [{{operator: In, values: [1]}}]}}]}}]\n"
     );
     assert_eq!(lint(&policy, &["--target", "tetragon"]), (vec![], Some(0)));
     assert_eq!(lint(&policy, &[]).1, Some(1));

@@ -30,7 +30,7 @@ use crate::{
     bpf::Reader,
     cgroup::PodCgroups,
     engine::Engine,
-    metrics::{self, PolicyStatus, Snapshot},
+    metrics::{self, AtPrograms, PolicyStatus, Snapshot},
     policy_dir::DirError,
     sources::Source,
 };
@@ -54,6 +54,7 @@ pub struct Agent {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Published {
     policies: Vec<PolicyStatus>,
+    user_programs: Vec<AtPrograms>,
     hash: String,
     source_problems: u64,
     /// Whether policies were applied since the start.
@@ -126,6 +127,7 @@ impl metrics::Source for Agent {
         let published = self.published.load();
         Snapshot {
             policies: published.policies.clone(),
+            user_programs: published.user_programs.clone(),
             policy_set_hash: published.hash.clone(),
             source_problems: published.source_problems,
             ..counted

@@ -315,6 +315,13 @@ impl Attribution {
         self.cgroups.iter().filter(|(_, cgroup)| cgroup.removed.is_none())
     }
 
+    /// The path of a container's cgroup that exists, from the root of the hierarchy.
+    pub fn container_path(&self, id: u64) -> Option<&str> {
+        let (_, cgroup) = self.latest(id)?;
+        let is_container = cgroup.level == Level::Container && cgroup.removed.is_none();
+        is_container.then_some(cgroup.path.as_str())
+    }
+
     /// Whether the pod exists; for a pod without an object: whether a cgroup of it exists.
     pub fn pod_exists(&self, uid: &str) -> bool {
         match self.pods.get(uid) {

@@ -11,12 +11,13 @@ mod bpffs;
 mod counts;
 pub mod error;
 mod fdinfo;
-mod fprobe;
 mod function;
 mod hook_name;
+mod key;
 mod lane;
 mod loader;
 mod maps;
+mod multi;
 mod node;
 mod objects;
 mod processes;
@@ -32,10 +33,15 @@ mod symbols;
 mod syscall;
 mod tracker;
 mod types;
+mod uprobe;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use gatewatch_policy::{match_tables::Tables, plan::HookPoint};
+use aya::programs::ProgramFd;
+use gatewatch_policy::{hook_point::PointKind, match_tables::Tables, plan::HookPoint};
 
 use self::{
     alive::Alive,
@@ -52,9 +58,9 @@ pub use self::{
     bpffs::cleanup,
     error::LoadError,
     fdinfo::Missed,
-    fprobe::empty as empty_fprobe,
     function::Prepared,
     lane::Lane,
+    multi::empty_fprobe,
     node::{AttachTypes, Node, why_no_lsm},
     objects::empty_programs,
     reader::{Attached, CgroupChanges, Reader, Usage},
@@ -62,11 +68,9 @@ pub use self::{
     shares::{TABLES, hierarchy},
     sizes::Processes,
     stub::cgroup_steps,
+    uprobe::{Uprobe, Uprobes},
 };
 use crate::cgroup::PodCgroups;
-
-/// Name under which the key of programs' ids is kept.
-const KEY: &str = "key";
 
 /// Everything that we have in the kernel.
 pub struct BpfPrograms {
@@ -81,6 +85,8 @@ pub struct BpfPrograms {
     /// Those that an earlier agent has hooked, and that counted while there was none.
     adopted: BTreeSet<Lane>,
     alive: Option<Alive>,
+    /// Made for the first policy that needs them.
+    uprobes: Option<Arc<Uprobes>>,
     store: Store,
     // The last one: with it goes the folder.
     pins: Pins,
@@ -94,14 +100,14 @@ impl BpfPrograms {
         // An earlier agent's hooks count meanwhile.
         let realtime = node.interruptible.realtime_guard();
         let mut pins = Pins::prepare(&node.pins, node.keep)?;
-        let hash_key = key(&mut pins)?;
+        let hash_key = key::take(&mut pins)?;
         let mut loader = Loader::new(pins.dir());
         let sizes = sizes::existing(pins.dir(), node.sizes);
         let mut tracker = Tracker::load(&node, &mut loader, sizes, hash_key)?;
         let mut shared = Shared::take(tracker.ebpf_mut(), pins.taken, sizes, node.hierarchy)?;
         if pins.kept() && !pins.taken {
             // Last: a folder with a key in it is whole.
-            blob::save(pins.dir(), KEY, &hash_key.to_le_bytes())?;
+            key::save(&pins, hash_key)?;
         }
         let store = Store::new(&pins);
         let reader = Reader::new(&shared, tracker.ebpf_mut(), node.interruptible, store.clone())?;
@@ -127,6 +133,7 @@ impl BpfPrograms {
             functions,
             adopted,
             alive,
+            uprobes: None,
             store,
             pins,
         };
@@ -184,6 +191,9 @@ impl BpfPrograms {
         let paths = tables.binaries.iter().map(|(path, _)| path);
         self.shared.programs.name(lane, paths, self.hash_key);
         drop(realtime);
+        if lane.point.kind() == PointKind::Uprobe && self.uprobes.is_none() {
+            self.uprobes = Some(Arc::new(Uprobes::load(&mut self.loader, self.types.get()?)?));
+        }
         if !self.functions.contains_key(lane) {
             let load = (&mut self.loader, self.types.get()?);
             let function = Function::attach(&self.node, &self.stub, &self.pins, load, (lane, points))?;
@@ -361,6 +371,16 @@ impl BpfPrograms {
             .collect()
     }
 
+    /// What makes uprobes, once a matcher was prepared for one.
+    pub fn uprobes(&self) -> Option<&Arc<Uprobes>> {
+        self.uprobes.as_ref()
+    }
+
+    /// The program that is attached in a lane.
+    pub fn program(&self, lane: &Lane) -> Option<Arc<ProgramFd>> {
+        self.functions.get(lane).map(Function::program)
+    }
+
     /// Bytes of the kernel's memory that a function's programs and maps take.
     pub fn memory(&self, lane: &Lane) -> u64 {
         self.functions.get(lane).map_or(0, Function::memory)
@@ -376,25 +396,4 @@ impl BpfPrograms {
         );
         all
     }
-}
-
-/// The key that ids of programs are made with: an earlier agent's, whose ids are in the maps, or a new one.
-fn key(pins: &mut Pins) -> Result<u64, LoadError> {
-    if pins.taken {
-        let known = blob::load(pins.dir(), KEY).ok().flatten().and_then(|bytes| bytes.try_into().ok());
-        if let Some(known) = known {
-            return Ok(u64::from_le_bytes(known));
-        }
-        // An agent that ended before it had begun.
-        pins.clear()?;
-    }
-    random_key()
-}
-
-/// A key that cannot be guessed.
-fn random_key() -> Result<u64, LoadError> {
-    let mut key = [0; 8];
-    rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())
-        .map_err(|errno| LoadError::Random(errno.into()))?;
-    Ok(u64::from_ne_bytes(key))
 }

@@ -12,6 +12,7 @@
 //! * [`bpf`], [`engine`]: the programs and maps in the kernel, kept in step with the policies
 //! * [`profile`]: what this kernel offers, for the gate
 //! * [`privileges`]: what the process must be allowed to do
+//! * [`user_programs`]: the files of user programs, for uprobes
 //! * [`unsupported`]: nodes on which no policy can run
 //! * [`allocator`]: memory that isn't needed goes back
 //! * [`agent`]: all of this together
@@ -34,3 +35,4 @@ pub mod profile;
 pub mod series;
 pub mod sources;
 pub mod unsupported;
+pub mod user_programs;

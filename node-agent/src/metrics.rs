@@ -5,10 +5,12 @@
 
 mod events;
 mod family;
+mod places;
 
 use std::{borrow::Cow, collections::HashSet, time::Instant};
 
 use self::family::{Family, Kind, Metric, counter, gauge};
+pub use self::places::AtPrograms;
 use crate::series::{HookSample, LastEvent, Samples};
 
 /// Media type of what [`Exposition::render`] gives.
@@ -49,6 +51,8 @@ pub struct Snapshot {
     pub maps: Vec<MapFill>,
     /// Things that the BPF programs had to leave out or cut: a word of a small fixed set, and how often.
     pub left_out: Vec<(&'static str, u64)>,
+    /// Where programs are attached to user programs.
+    pub user_programs: Vec<AtPrograms>,
     /// Hash of all policies in every state, whatever their order: the same on nodes that know the same.
     pub policy_set_hash: String,
     /// Number of problems with the sources of policies and pods, such as files that cannot be read.
@@ -183,6 +187,12 @@ const GAP: Metric = counter(
     "Time in which nothing was counted for a hook because no agent ran and the kernel could not keep the hook.",
     &["hook", "policy"],
 );
+const UPROBE_PLACES: Metric = gauge(
+    "gatewatch_uprobe_places",
+    "Containers with a file that a hook in uprobes names, the host being one of them, by whether the hook is attached to it or \
+     failed.",
+    &["hook", "policy", "state"],
+);
 const LAST_EVENT: Metric = gauge(
     "gatewatch_last_event_timestamp_seconds",
     "Time at which the agent last saw a count of the policy's hook grow, by pod, in seconds since 1970.",
@@ -226,7 +236,7 @@ const SCRAPE_DURATION: Metric = gauge(
     &[],
 );
 
-const METRICS: [&Metric; 20] = [
+const METRICS: [&Metric; 21] = [
     &EVENTS,
     &LAST_EVENT,
     &POLICIES,
@@ -237,6 +247,7 @@ const METRICS: [&Metric; 20] = [
     &UNATTRIBUTED,
     &UNKNOWN_PROCESSES,
     &OVER_SHARE,
+    &UPROBE_PLACES,
     &GAP,
     &PENDING,
     &MAP_ENTRIES,
@@ -284,6 +295,7 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
         pending_events,
         maps,
         left_out,
+        user_programs,
         policy_set_hash,
         source_problems,
         unsupported,
@@ -368,6 +380,7 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
     single(&SCRAPE_DURATION, took, text);
     single(&SOURCE_PROBLEMS, number(*source_problems), text);
     per_hook(&UNKNOWN_PROCESSES, unknown_processes, 1.0, text);
+    places::write(&UPROBE_PLACES, user_programs, text);
     events::write(&EVENTS, samples, text);
     std::mem::take(text)
 }

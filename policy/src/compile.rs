@@ -21,6 +21,9 @@ mod syscall;
 mod tests;
 mod tracepoint;
 mod types;
+mod uprobe;
+
+use gatewatch_kernel::Function;
 
 use self::{
     compiler::{Compiler, SEARCHES},
@@ -30,7 +33,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},
     history::LAST_WITH_DESCRIPTORS,
-    model::{Action, ActionKind, Hook, Kind, Policy, Section, Selector},
+    model::{Action, ActionKind, Hook, Kind, Policy, Section, Selector, Target},
     plan::{ActionPlan, HookPlan, HookPoint, Plan, Scope, SelectorPlan},
 };
 
@@ -38,9 +41,11 @@ pub use answers::Answers;
 pub use compiler::Environment;
 pub(crate) use lists::{bad_pattern, pattern};
 pub use lsm::LSM_PREFIX;
+pub use uprobe::SymbolName;
 
 /// The sections whose hooks run here.
-const RUN: [Section; 4] = [Section::Kprobes, Section::Fentries, Section::Tracepoints, Section::LsmHooks];
+const RUN: [Section; 5] =
+    [Section::Kprobes, Section::Fentries, Section::Tracepoints, Section::LsmHooks, Section::Uprobes];
 
 /// Compiles a policy. There is a plan unless there is an error that is about Gatewatch.
 pub fn compile(policy: &Policy, environment: Environment<'_>) -> (Option<Plan>, Vec<Diagnostic>) {
@@ -84,9 +89,10 @@ impl Compiler<'_> {
             }
             for (i, hook) in of.iter().enumerate() {
                 let path = path.index(i);
-                match lists::named(hook) {
-                    Some(name) => hooks.extend(self.listed(hook, name, &path, &mut lists)),
-                    None => hooks.extend(self.hook(hook, path)),
+                match (lists::named(hook), &hook.target) {
+                    (Some(name), _) => hooks.extend(self.listed(hook, name, &path, &mut lists)),
+                    (None, Target::Uprobe { .. }) => hooks.extend(self.uprobes(hook, path)),
+                    (None, _) => hooks.extend(self.hook(hook, path)),
                 }
             }
         }
@@ -110,11 +116,23 @@ impl Compiler<'_> {
             Some((point, function)) => (point.clone(), function.clone()),
             None => self.assumed(hook)?,
         };
+        let plan = self.hook_at(hook, point, function.as_ref(), path);
+        resolved.map(|_| plan)
+    }
+
+    /// A hook at this point, which has the arguments of this function if it is on one.
+    fn hook_at(
+        &mut self,
+        hook: &Hook,
+        point: HookPoint,
+        function: Option<&Function>,
+        path: FieldPath,
+    ) -> HookPlan {
         let arguments = match &point {
             HookPoint::Tracepoint { subsystem, event } => {
                 self.record_arguments(hook, (subsystem, event), &path)
             }
-            _ => self.arguments(hook, &point, function.as_ref(), &path),
+            _ => self.arguments(hook, &point, function, &path),
         };
         let action = hook.return_arg_action.as_deref().and_then(ActionKind::from_name);
         if let Some(action) = action.filter(|action| ActionKind::ON_RETURN_VALUES.contains(action)) {
@@ -128,7 +146,7 @@ impl Compiler<'_> {
             selectors.push(SelectorPlan { filters: Vec::new(), actions: ActionPlan::COUNT });
         }
         let args = arguments.plan();
-        resolved.map(|(point, _)| HookPlan { point, origin: path, args, selectors })
+        HookPlan { point, origin: path, args, selectors }
     }
 
     fn selector(

@@ -203,6 +203,11 @@ impl HookPoint {
         matches!(self, Self::Syscall { .. })
     }
 
+    /// Whether pointers among its arguments are to the memory of the process, not of the kernel.
+    pub const fn has_user_pointers(&self) -> bool {
+        matches!(self, Self::Syscall { .. } | Self::Uprobe { .. } | Self::Usdt { .. })
+    }
+
     /// Whether it is the entry of a system call that gets the registers of a 32-bit program on x86
     /// (`arch/x86/include/asm/syscall_wrapper.h`).
     pub fn is_ia32(&self) -> bool {

@@ -206,6 +206,10 @@ pub enum Target {
         offsets: Vec<u64>,
         /// `addrs`.
         addrs: Vec<u64>,
+        /// `refCtrOffsets`.
+        counters: Vec<u64>,
+        /// `binaryDigests`, as written.
+        digests: Vec<String>,
     },
     /// A static probe of a user program.
     Usdt {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub use crate::{
-    hook_point::{HookPoint, When},
+    hook_point::{HookPoint, ProgramAddress, When},
     scope::{PodScope, Scope},
 };
 

@@ -18,6 +18,24 @@ pub fn setgid(id: u32, times: u64) {
     }
 }
 
+/// A function of a user program, for policies on such: twice the number. Not inlined, so that it has a symbol and is called.
+#[allow(unsafe_code, reason = "policies name it by its symbol")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gatewatch_counted(number: u64, text: *const libc::c_char) -> u64 {
+    std::hint::black_box(text);
+    std::hint::black_box(number).wrapping_mul(2)
+}
+
+/// Calls [`gatewatch_counted`], `times` times.
+pub fn counted(number: u64, text: &std::ffi::CStr, times: u64) {
+    // Read, so that its page is in memory.
+    std::hint::black_box(text.to_bytes().first());
+    for _ in 0..times {
+        std::hint::black_box(gatewatch_counted(number, text.as_ptr()));
+    }
+}
+
 /// The same, and lets another task run after each few calls.
 pub fn setgid_yielding(id: u32, times: u64) {
     for call in 0..times {

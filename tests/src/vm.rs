@@ -21,6 +21,7 @@ mod scrapes;
 mod sections;
 mod shipped;
 mod updates;
+mod uprobes;
 mod verifier;
 
 use std::{
@@ -133,6 +134,7 @@ pub const ALL: &[Test] = &[
     complete("pods::more_series_than_allowed", pods::more_series_than_allowed),
     complete("pods::two_hundred_and_a_hundred_policies", pods::two_hundred_and_a_hundred_policies),
     every("privileges::least", privileges::least, CAPABILITIES),
+    every("privileges::user_programs", privileges::user_programs, CAPABILITIES),
     every("privileges::without_each", privileges::without_each, CAPABILITIES),
     every("restart::killed_while_counting", restart::killed_while_counting, PINNED),
     every("restart::killed_with_kprobes", restart::killed_with_kprobes, PINNED),
@@ -159,6 +161,9 @@ pub const ALL: &[Test] = &[
     complete("updates::without_a_gap", updates::without_a_gap),
     complete("updates::followed_one_after_the_other", updates::followed_one_after_the_other),
     complete("updates::series_go_with_their_policy", updates::series_go_with_their_policy),
+    every("uprobes::places", uprobes::places, ATTACHMENT),
+    every("uprobes::many_processes", uprobes::many_processes, ATTACHMENT),
+    every("uprobes::containers", uprobes::containers, ATTACHMENT),
     every("verifier::head_room", verifier::head_room, "each version has another verifier"),
 ];
 
@@ -202,6 +207,12 @@ pub fn helper() -> Option<ExitCode> {
             crate::calls::setuid_root(times.parse().expect("a number"));
             Some(ExitCode::SUCCESS)
         }
+        [_, CALLS, "counted-when", file, times] => {
+            nodes::wait(file, &[]);
+            crate::calls::counted(7, c"secret", times.parse().expect("a number"));
+            Some(ExitCode::SUCCESS)
+        }
+        [_, CALLS, "rooted", root, words @ ..] => uprobes::enter(Path::new(root), words),
         [_, CALLS, "mix", words @ ..] => {
             endurance::make(words);
             Some(ExitCode::SUCCESS)
@@ -224,6 +235,7 @@ pub fn helper() -> Option<ExitCode> {
             let times = times.parse().expect("a number");
             match *kind {
                 "setuid" => crate::calls::setuid_root(times),
+                "counted" => crate::calls::counted(7, c"secret", times),
                 "setgid" => crate::calls::setgid(7, times),
                 "setgid-yielding" => crate::calls::setgid_yielding(7, times),
                 "setgid-interrupting" => crate::calls::setgid_interrupting(7, times),

@@ -62,13 +62,14 @@ fn corpus() -> Vec<Value> {
 #[test]
 fn the_modes_say_for_which_program_policies_are_checked() {
     let short = policy(&json!({"kprobes": [{"call": "sys_setuid", "message": "a"}]}));
-    let uprobe = policy(&json!({"uprobes": [{"path": "/bin/sh", "symbols": ["main"], "message": "ok"}]}));
+    let counter = policy(&json!({"uprobes": [{"path": "/bin/sh", "symbols": ["main"], "refCtrOffsets": [8],
+        "message": "ok"}]}));
     let newer = policy(&json!({"kprobes": [{"call": "sys_setuid", "message": "ok",
         "args": [{"index": 0, "type": "int"}],
         "selectors": [{"matchArgs": [{"index": 0, "operator": "InRange", "values": ["1:5"]}]}]}]}));
     let allowed = |modes: &str| {
         let cluster = cluster(modes);
-        [&short, &uprobe, &newer].map(|object| create(&cluster, object).allowed)
+        [&short, &counter, &newer].map(|object| create(&cluster, object).allowed)
     };
     assert_eq!(allowed(""), [true, false, true]);
     assert_eq!(allowed("target: gatewatch"), [true, false, true]);

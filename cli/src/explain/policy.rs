@@ -141,7 +141,13 @@ fn target(hook: &Hook, function: Option<&Function>) -> String {
         },
         Target::Tracepoint { subsystem, event, .. } => format!("the tracepoint {subsystem}/{event}"),
         Target::Lsm { hook } => format!("the LSM hook {hook}"),
-        Target::Uprobe { path, symbols, .. } => format!("{when}{} in {path}", symbols.join(", ")),
+        Target::Uprobe { path, symbols, offsets, addrs, .. } => {
+            let numbers = |what, all: &[u64]| {
+                all.iter().map(|number| format!("the {what} {number:#x}")).collect::<Vec<_>>()
+            };
+            let places = [symbols.clone(), numbers("offset", offsets), numbers("address", addrs)].concat();
+            format!("{when}{} in {path}", places.join(", "))
+        }
         Target::Usdt { path, provider, name } => format!("the USDT probe {provider}:{name} of {path}"),
     }
 }

@@ -300,6 +300,12 @@ impl Ledger {
         self.unassigned.then(|| self.owners(now))
     }
 
+    /// The folder of a container's cgroup that exists.
+    pub(super) fn container_folder(&self, id: u64) -> Option<PathBuf> {
+        let path = self.attribution.container_path(id)?;
+        Some(self.cgroup_root.as_ref()?.join(path.trim_start_matches('/')))
+    }
+
     /// How long cgroups and pods are remembered after their deletion.
     pub(super) fn remembered(&self) -> Duration {
         self.retention.remembered

@@ -11,7 +11,7 @@ use gatewatch_policy::{compile::Environment, diagnostic::Severity, plan::Plan};
 use super::{Published, Reconciler};
 use crate::{
     engine::{Candidates, Failure},
-    metrics::{PolicyState, PolicyStatus},
+    metrics::{AtPrograms, PolicyState, PolicyStatus},
     policies::{Library, Wanted, read_text},
     policy_key::PolicyKey,
     sources::Origin,
@@ -81,6 +81,17 @@ pub(super) fn listed(
         .collect()
 }
 
+/// Why a policy that runs doesn't do all that it says: a word, and a sentence.
+fn how_it_runs(plan: &Plan, waiting: Option<&String>) -> (&'static str, String) {
+    match waiting {
+        Some(why) => ("waiting", why.clone()),
+        None if plan.monitors() => {
+            ("monitor", "it runs in monitor mode: its actions are not performed, only counted".to_owned())
+        }
+        None => ("", String::new()),
+    }
+}
+
 impl Reconciler {
     pub(super) fn read(&mut self, origin: Origin, text: &str, generation: Option<i64>) {
         let environment =
@@ -112,6 +123,7 @@ impl Reconciler {
         );
         let source_problems = self.agent.published.load().source_problems;
         self.agent.publish(Published {
+            user_programs: self.at_user_programs(),
             policies: self.statuses(wanted, failed),
             hash: self.library.hash(),
             source_problems,
@@ -163,15 +175,63 @@ impl Reconciler {
             statuses.insert(key, (PolicyState::Refused, refusal.code, sentence));
         }
         add_skipped(&mut statuses, wanted.skipped);
+        let waiting = self.waiting_for_programs();
         for (key, plan) in self.engine.running() {
-            let (reason, sentence) = if plan.monitors() {
-                ("monitor", "it runs in monitor mode: its actions are not performed, only counted")
-            } else {
-                ("", "")
-            };
-            statuses.entry(key.clone()).or_insert((PolicyState::Running, reason, sentence.to_owned()));
+            let (reason, sentence) = how_it_runs(plan, waiting.get(key));
+            statuses.entry(key.clone()).or_insert((PolicyState::Running, reason, sentence));
         }
         listed(statuses, &wanted.generations, &self.engine.kernel_memory())
+    }
+
+    /// Publishes where programs are attached, and what policies wait for.
+    pub(super) fn publish_user_programs(&self) {
+        let waiting = self.waiting_for_programs();
+        let mut published = Published::clone(&self.agent.published.load());
+        for status in published.policies.iter_mut().filter(|status| status.state == PolicyState::Running) {
+            let key = PolicyKey { namespace: status.namespace.clone(), name: status.name.clone() };
+            let Some(plan) = self.engine.running().get(&key) else { continue };
+            let (reason, sentence) = how_it_runs(plan, waiting.get(&key));
+            (status.reason, status.sentence) = (reason.into(), sentence);
+        }
+        published.user_programs = self.at_user_programs();
+        self.agent.publish(published);
+    }
+
+    /// The policies with a hook at a program that is attached nowhere, and why.
+    fn waiting_for_programs(&self) -> BTreeMap<PolicyKey, String> {
+        let mut waiting = BTreeMap::new();
+        for (lane, summary) in self.user_programs.summaries() {
+            if summary.attached > 0 {
+                continue;
+            }
+            let path = lane.point.name();
+            let sentence = match summary.reason {
+                Some(reason) => format!("cannot attach to {path} in {} containers: {reason}", summary.failed),
+                None => format!("no selected container has {path}; its events are counted once one has"),
+            };
+            for key in self.engine.policies_in(&lane) {
+                waiting.entry(key.clone()).or_insert_with(|| sentence.clone());
+            }
+        }
+        waiting
+    }
+
+    /// Where programs are attached, by hook and policy.
+    fn at_user_programs(&self) -> Vec<AtPrograms> {
+        let mut all: BTreeMap<(String, PolicyKey), AtPrograms> = BTreeMap::new();
+        for (lane, summary) in self.user_programs.summaries() {
+            let hook = lane.point.label();
+            for key in self.engine.policies_in(&lane) {
+                let at = all.entry((hook.clone(), key.clone())).or_insert_with(|| AtPrograms {
+                    hook: hook.clone(),
+                    policy: key.name.clone(),
+                    ..AtPrograms::default()
+                });
+                at.attached += summary.attached;
+                at.failed += summary.failed;
+            }
+        }
+        all.into_values().collect()
     }
 
     /// What to add where a policy's last version that worked runs on.

@@ -22,11 +22,14 @@ use crate::{
     policies::Library,
     policy_dir::DirError,
     sources::{Change, Source},
+    user_programs::UserPrograms,
 };
 
 /// How often new cgroups are read. A container's first events are counted without that; it only decides how soon they
 /// have a name.
 const CGROUPS_EVERY: Duration = Duration::from_millis(250);
+/// How often it is asked whether a search of a container has ended.
+const BUSY_EVERY: Duration = Duration::from_millis(20);
 /// How often counts are folded, if no scrape does it: the time of an event is that of the fold that saw it.
 const FOLD_EVERY: Duration = Duration::from_secs(3);
 /// How often what no longer exists is forgotten; more often where it is remembered for a shorter time.
@@ -45,6 +48,7 @@ pub struct Reconciler {
     pub(super) host_namespaces: BTreeMap<NamespaceKind, u32>,
     /// `None`: not to be known.
     pub(super) node_labels: Option<BTreeMap<String, String>>,
+    pub(super) user_programs: UserPrograms,
 }
 
 impl Reconciler {
@@ -62,6 +66,7 @@ impl Reconciler {
             waiting: Debounce::default(),
             host_namespaces,
             node_labels: Some(BTreeMap::new()),
+            user_programs: UserPrograms::default(),
         };
         // Where there is no policy, that has to be applied as well.
         reconciler.waiting.changed(Instant::now());
@@ -116,6 +121,7 @@ impl Reconciler {
         if let Some(owners) = owners {
             self.assign_policy_sets(owners);
         }
+        self.attach_to_user_programs(now);
         self.publish_problems();
     }
 
@@ -135,6 +141,7 @@ impl Reconciler {
     fn pause(&self) -> Duration {
         match self.waiting.due_in(Instant::now()) {
             Some(left) if self.is_complete() => left.min(CGROUPS_EVERY),
+            _ if self.user_programs.is_busy() => BUSY_EVERY,
             _ => CGROUPS_EVERY,
         }
     }
@@ -171,6 +178,20 @@ impl Reconciler {
     pub(super) fn assign_policy_sets(&mut self, owners: Vec<(u64, Owner)>) {
         if let Err(error) = self.engine.assign_policy_sets(owners) {
             tracing::error!(%error, "cannot write into the kernel which policies watch which cgroups");
+        }
+        let wanted = self.engine.at_user_programs();
+        if !(wanted.is_empty() && self.user_programs.is_idle()) {
+            self.user_programs.want(wanted, Instant::now());
+        }
+    }
+
+    /// Attaches to the programs of new containers, and to files that are new in others.
+    fn attach_to_user_programs(&mut self, now: Instant) {
+        let Some(uprobes) = self.engine.bpf().uprobes().map(Arc::clone) else { return };
+        let agent = Arc::clone(&self.agent);
+        let folder_of = |cgroup| agent.ledger().container_folder(cgroup);
+        if self.user_programs.step(&uprobes, folder_of, now) {
+            self.publish_user_programs();
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use aya_obj::generated::bpf_attach_type;
+
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AttachType {
@@ -14,10 +16,16 @@ pub(super) enum AttachType {
     Tracepoint,
     RawTracepoint,
     Lsm,
+    /// Its program is attached to files, see [`Uprobes`](super::Uprobes): as an event of perf.
+    Uprobe,
+    Uretprobe,
+    /// The same by a link of the type `BPF_TRACE_UPROBE_MULTI`.
+    UprobeMulti,
+    UretprobeMulti,
 }
 
 impl AttachType {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Fentry,
         Self::Fexit,
         Self::Fprobe,
@@ -26,9 +34,13 @@ impl AttachType {
         Self::Tracepoint,
         Self::RawTracepoint,
         Self::Lsm,
+        Self::Uprobe,
+        Self::Uretprobe,
+        Self::UprobeMulti,
+        Self::UretprobeMulti,
     ];
 
-    /// Whether it is at a kernel function.
+    /// Whether it is at a function, so that the program gets its registers or arguments.
     pub(super) const fn is_function(self) -> bool {
         !matches!(self, Self::Tracepoint | Self::RawTracepoint | Self::Lsm)
     }
@@ -43,7 +55,30 @@ impl AttachType {
             Self::Tracepoint => "tracepoint",
             Self::RawTracepoint => "raw_tracepoint",
             Self::Lsm => "lsm",
+            Self::Uprobe => "uprobe",
+            Self::Uretprobe => "uretprobe",
+            Self::UprobeMulti => "uprobe_multi",
+            Self::UretprobeMulti => "uretprobe_multi",
         }
+    }
+
+    /// Whether its program is attached to files of user programs, later and by others.
+    pub(super) const fn is_at_files(self) -> bool {
+        matches!(self, Self::Uprobe | Self::Uretprobe | Self::UprobeMulti | Self::UretprobeMulti)
+    }
+
+    /// The type of the links that its programs are loaded for, where they have to say so.
+    pub(super) const fn links(self) -> Option<bpf_attach_type> {
+        match self {
+            Self::Fprobe => Some(bpf_attach_type::BPF_TRACE_KPROBE_MULTI),
+            Self::UprobeMulti | Self::UretprobeMulti => Some(bpf_attach_type::BPF_TRACE_UPROBE_MULTI),
+            _ => None,
+        }
+    }
+
+    /// Whether registers have no arguments any more when its program runs.
+    pub(super) const fn has_no_arguments(self) -> bool {
+        matches!(self, Self::Kretprobe | Self::Uretprobe | Self::UretprobeMulti)
     }
 
     /// The program that is attached to the function. `typed`: it may follow typed pointers.
@@ -53,9 +88,9 @@ impl AttachType {
             (Self::Fexit, true) => "attach_fexit",
             (Self::Fentry, false) => "attach_fentry_by_helper",
             (Self::Fexit, false) => "attach_fexit_by_helper",
-            (Self::Fprobe, true) => "attach_fprobe",
-            (Self::Fprobe, false) | (Self::Kprobe, _) => "attach_kprobe",
-            (Self::Kretprobe, _) => "attach_kretprobe",
+            (Self::Fprobe | Self::Uprobe | Self::UprobeMulti, true) => "attach_fprobe",
+            (Self::Fprobe | Self::Uprobe | Self::UprobeMulti, false) | (Self::Kprobe, _) => "attach_kprobe",
+            (Self::Kretprobe | Self::Uretprobe | Self::UretprobeMulti, _) => "attach_kretprobe",
             (Self::Tracepoint, true) => "attach_tracepoint",
             (Self::Tracepoint, false) => "attach_tracepoint_by_helper",
             (Self::RawTracepoint, true) => "attach_raw_tracepoint",
@@ -69,10 +104,10 @@ impl AttachType {
         match self {
             Self::Fentry => "match_fentry",
             Self::Fexit => "match_fexit",
-            Self::Fprobe | Self::Kprobe | Self::Kretprobe => "match_kprobe",
             Self::Tracepoint => "match_tracepoint",
             Self::RawTracepoint => "match_raw_tracepoint",
             Self::Lsm => "match_lsm",
+            _ => "match_kprobe",
         }
     }
 
@@ -82,6 +117,7 @@ impl AttachType {
         match self {
             Self::Fentry | Self::Fexit | Self::Fprobe | Self::RawTracepoint | Self::Lsm => true,
             Self::Tracepoint => aya::features().bpf_perf_link(),
+            Self::Uprobe | Self::Uretprobe | Self::UprobeMulti | Self::UretprobeMulti => false,
             Self::Kprobe | Self::Kretprobe if functions > 1 => false,
             // Where perf has no such device, probes are made by the tracing file system, and have no links either.
             Self::Kprobe | Self::Kretprobe => {
@@ -93,6 +129,7 @@ impl AttachType {
 
     /// Whether another task can come in the middle of its program, where the kernel is preemptible.
     pub(super) const fn is_interruptible(self) -> bool {
-        matches!(self, Self::Fentry | Self::Fexit | Self::RawTracepoint | Self::Lsm)
+        // Uprobes since Linux 6.0 (include/linux/bpf.h, `bpf_prog_run_array_uprobe`).
+        matches!(self, Self::Fentry | Self::Fexit | Self::RawTracepoint | Self::Lsm) || self.is_at_files()
     }
 }

@@ -104,6 +104,9 @@ pub enum LoadError {
         /// Why not.
         reason: &'static str,
     },
+    /// The kernel has no uprobes.
+    #[error("this kernel has no uprobes ({0}): it is built without CONFIG_UPROBE_EVENTS")]
+    NoUprobes(#[source] io::Error),
     /// A function that should be attached isn't.
     #[error("`{0}` is not attached")]
     NotAttached(String),

@@ -36,6 +36,7 @@ use super::{
     maps::ignore_missing,
     stub::Stub,
     symbols,
+    uprobe::has_links,
 };
 
 /// Name of the map that holds the matcher.
@@ -86,7 +87,7 @@ impl Function {
         (loader, btf): (&mut Loader, &Btf),
         (lane, points): (&Lane, &[HookPoint]),
     ) -> Result<Self, LoadError> {
-        if let Some(by) = only_way(&lane.point) {
+        if let Some(by) = only_way(&lane.point, btf) {
             if by == AttachType::Lsm
                 && let Some(reason) = node.no_lsm
             {
@@ -332,15 +333,18 @@ impl Function {
 }
 
 /// The way to attach to a point that isn't a function.
-const fn only_way(point: &HookPoint) -> Option<AttachType> {
+fn only_way(point: &HookPoint, btf: &Btf) -> Option<AttachType> {
     Some(match point {
         HookPoint::Tracepoint { .. } => AttachType::Tracepoint,
         HookPoint::RawTracepoint { .. } => AttachType::RawTracepoint,
         HookPoint::Lsm { .. } => AttachType::Lsm,
-        HookPoint::Function { .. }
-        | HookPoint::Syscall { .. }
-        | HookPoint::Uprobe { .. }
-        | HookPoint::Usdt { .. } => return None,
+        HookPoint::Uprobe { when, .. } => match (when, has_links(btf)) {
+            (When::Entry, true) => AttachType::UprobeMulti,
+            (When::Return, true) => AttachType::UretprobeMulti,
+            (When::Entry, false) => AttachType::Uprobe,
+            (When::Return, false) => AttachType::Uretprobe,
+        },
+        HookPoint::Function { .. } | HookPoint::Syscall { .. } | HookPoint::Usdt { .. } => return None,
     })
 }
 
@@ -351,9 +355,8 @@ fn target(point: &HookPoint) -> Result<String, LoadError> {
         HookPoint::Tracepoint { subsystem, event } => format!("{subsystem}/{event}"),
         HookPoint::RawTracepoint { event, .. } => event.clone(),
         HookPoint::Lsm { hook } => hook.clone(),
-        HookPoint::Uprobe { .. } | HookPoint::Usdt { .. } => {
-            return Err(LoadError::NotInKernel(point.label()));
-        }
+        HookPoint::Uprobe { .. } => point.label(),
+        HookPoint::Usdt { .. } => return Err(LoadError::NotInKernel(point.label())),
     })
 }
 

@@ -33,6 +33,9 @@ static EVENTS_WIDE: &[u8] = object!("events_wide");
 /// Follows processes and cgroups.
 pub(super) static TRACK: &[u8] = object!("track");
 
+/// Says at which file a uprobe is.
+pub(super) static UPROBE: &[u8] = object!("uprobe");
+
 /// The smallest object whose matchers can read the fields of a configuration. `by`: how the point is attached to.
 pub(super) fn matcher(config: &MatcherConfig, by: AttachType) -> Result<&'static [u8], LoadError> {
     if !by.is_function() {

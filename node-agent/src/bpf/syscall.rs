@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "aya has no function for these commands")]
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     io,
     mem::zeroed,
     os::{
@@ -16,7 +16,7 @@ use std::{
 
 use aya_obj::{
     Function, Program,
-    generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_type},
+    generated::{BPF_F_UPROBE_MULTI_RETURN, bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_type},
 };
 
 /// Makes the call.
@@ -69,12 +69,13 @@ pub(super) fn load_types(bytes: &[u8]) -> io::Result<OwnedFd> {
     unsafe { call_for_fd(bpf_cmd::BPF_BTF_LOAD, &mut attr) }
 }
 
-/// Loads a program for fprobe: a kprobe program that says when it is loaded that it will be attached so. With room for a
-/// `log`, the kernel writes there what it thinks of the program.
-pub(super) fn load_for_fprobe(
+/// Loads a program for links of one of the types with many functions: a kprobe program that says when it is loaded that it will
+/// be attached so. With room for a `log`, the kernel writes there what it thinks of the program.
+pub(super) fn load_for_multi(
     name: &str,
     program: &Program,
     function: &Function,
+    links: bpf_attach_type,
     types: Option<BorrowedFd<'_>>,
     log: &mut [u8],
 ) -> io::Result<OwnedFd> {
@@ -83,7 +84,7 @@ pub(super) fn load_for_fprobe(
     // SAFETY: all fields are numbers.
     let load = unsafe { &mut attr.__bindgen_anon_3 };
     load.prog_type = bpf_prog_type::BPF_PROG_TYPE_KPROBE as u32;
-    load.expected_attach_type = bpf_attach_type::BPF_TRACE_KPROBE_MULTI as u32;
+    load.expected_attach_type = links as u32;
     // The last byte stays 0.
     let kept = load.prog_name.len() - 1;
     for (place, byte) in load.prog_name[..kept].iter_mut().zip(name.bytes()) {
@@ -123,6 +124,25 @@ pub(super) fn attach_by_fprobe(program: BorrowedFd<'_>, symbols: &[CString]) -> 
     attr.link_create.__bindgen_anon_3.kprobe_multi.cnt = length(symbols.len());
     attr.link_create.__bindgen_anon_3.kprobe_multi.cookies = cookies.as_ptr() as u64;
     // SAFETY: as many symbols, each of which ends with a 0, and as many cookies.
+    unsafe { call_for_fd(bpf_cmd::BPF_LINK_CREATE, &mut attr) }
+}
+
+/// Attaches a program that was loaded for it at an offset of a file, in every process. The link ends with the descriptor.
+pub(super) fn attach_by_uprobe_multi(
+    program: BorrowedFd<'_>,
+    path: &CStr,
+    offset: u64,
+    on_return: bool,
+) -> io::Result<OwnedFd> {
+    let mut attr = nothing();
+    attr.link_create.__bindgen_anon_1.prog_fd = raw(program);
+    attr.link_create.attach_type = bpf_attach_type::BPF_TRACE_UPROBE_MULTI as u32;
+    attr.link_create.__bindgen_anon_3.uprobe_multi.path = path.as_ptr() as u64;
+    attr.link_create.__bindgen_anon_3.uprobe_multi.offsets = &raw const offset as u64;
+    attr.link_create.__bindgen_anon_3.uprobe_multi.cnt = 1;
+    let flags = if on_return { BPF_F_UPROBE_MULTI_RETURN } else { 0 };
+    attr.link_create.__bindgen_anon_3.uprobe_multi.flags = flags;
+    // SAFETY: one offset, and a path that ends with a 0; both live until the call has returned.
     unsafe { call_for_fd(bpf_cmd::BPF_LINK_CREATE, &mut attr) }
 }
 

@@ -3,12 +3,14 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use gatewatch_abi::consts::{POLICY_SET_HOST, POLICY_SET_PENDING};
+use gatewatch_policy::hook_point::PointKind;
 
 use super::{Engine, Installed, members::points};
 use crate::{
     attribution::{Owner, Selection, selection},
     bpf::{Lane, LoadError},
     policy_key::PolicyKey,
+    user_programs::Wanted,
 };
 
 /// Cgroups of one pod that get a policy set: its own and those of its containers.
@@ -71,6 +73,38 @@ impl Engine {
             };
         }
         Ok(())
+    }
+
+    /// The policies with a hook in a lane.
+    pub fn policies_in(&self, lane: &Lane) -> impl Iterator<Item = &PolicyKey> {
+        self.installed
+            .get(lane)
+            .into_iter()
+            .flat_map(|installed| &installed.members)
+            .map(|member| &member.policy)
+    }
+
+    /// The lanes at user programs, and the cgroups that policies on them watch. A cgroup whose owner isn't known yet isn't among
+    /// them: it may be a new container, or one that no policy selects.
+    pub fn at_user_programs(&self) -> Vec<Wanted> {
+        let at_programs = |(lane, _): &(&Lane, &Installed)| lane.point.kind() == PointKind::Uprobe;
+        let wanted = |(lane, installed): (&Lane, &Installed)| {
+            let watches = |policy_set: u32| {
+                let set = self.policy_sets.get(policy_set as usize);
+                set.is_some_and(|set| installed.members.iter().any(|member| set.contains(&member.policy)))
+            };
+            let of_containers = |policy_set: u32| {
+                policy_set != POLICY_SET_PENDING && policy_set != POLICY_SET_HOST && watches(policy_set)
+            };
+            let cgroups = self.cgroups.iter().filter(|(_, policy_set)| of_containers(**policy_set));
+            Some(Wanted {
+                lane: lane.clone(),
+                program: self.bpf.program(lane)?,
+                host: watches(POLICY_SET_HOST),
+                cgroups: cgroups.map(|(cgroup, _)| *cgroup).collect(),
+            })
+        };
+        self.installed.iter().filter(at_programs).filter_map(wanted).collect()
     }
 
     /// Tells every function which cgroups none of its policies watches.

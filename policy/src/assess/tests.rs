@@ -157,7 +157,7 @@ fn what_only_tetragon_refuses_is_no_error_for_gatewatch() {
 
 #[test]
 fn what_the_agent_does_not_run_is_no_error_for_tetragon() {
-    let spec = "uprobes: [{path: /bin/sh, symbols: [main], message: ok}]";
+    let spec = "usdts: [{path: /bin/sh, provider: a, name: b, message: ok}]";
     assert_eq!(for_target(spec, "tetragon"), []);
     assert_eq!(for_target(spec, ""), [("GW009", Severity::Error)]);
 }

@@ -49,7 +49,7 @@ fn name(hook: &Hook) -> Cow<'_, str> {
         Target::Function { call, .. } => call.into(),
         Target::Tracepoint { subsystem, event, .. } => format!("{subsystem}/{event}").into(),
         Target::Lsm { hook } => hook.into(),
-        Target::Uprobe { path, symbols, offsets, addrs } => {
+        Target::Uprobe { path, symbols, offsets, addrs, .. } => {
             format!("{path} {symbols:?} {offsets:?} {addrs:?}").into()
         }
         Target::Usdt { path, provider, name } => format!("{path} {provider}/{name}").into(),

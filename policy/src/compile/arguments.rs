@@ -13,12 +13,15 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
     filter_rules::undeclared,
+    hook_point::PointKind,
     model::{ArgFilter, ArgType, Hook},
     plan::{ArgPlan, Field, HookPoint},
 };
 
 /// Arguments that a kernel function gets in registers.
 const MAX_ARGS: u32 = 6;
+/// Arguments of a function in a user program that the language has, from 0 on.
+const USER_ARGS: u32 = 5;
 
 /// One declared argument.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +95,7 @@ impl Compiler<'_> {
     ) -> Arguments<'f> {
         let symbol = point.name();
         let function = function.filter(|_| !point.is_syscall());
+        let user = point.has_user_pointers();
         let real = if point.is_syscall() {
             self.environment.kernel.syscall(portable(symbol)).map(Real::Call)
         } else {
@@ -102,8 +106,13 @@ impl Compiler<'_> {
         let filtered: BTreeSet<usize> = filtered(hook);
         for (i, arg) in hook.args.iter().enumerate() {
             let path = path.field("args").index(i);
-            let count = params.map_or(MAX_ARGS, |params| u32::try_from(params.len()).unwrap_or(MAX_ARGS));
+            let most = if point.kind() == PointKind::Uprobe { USER_ARGS } else { MAX_ARGS };
+            let count = params.map_or(most, |params| u32::try_from(params.len()).unwrap_or(most));
             if arg.index >= count.min(MAX_ARGS) {
+                if point.kind() == PointKind::Uprobe {
+                    // A rule reports it.
+                    continue;
+                }
                 let message = format!("`{symbol}` has no argument {}", arg.index);
                 let said = |message: String| {
                     let diagnostic = Diagnostic::new(&codes::ARG_INDEX, path.field("index"), message);
@@ -121,10 +130,13 @@ impl Compiler<'_> {
                     self.report(said(message).severity(Severity::Warning));
                 }
                 let index = u8::try_from(arg.index).unwrap_or(u8::MAX);
-                let readable = readable(arg, index, point.is_syscall());
+                let readable = readable(arg, index, user);
                 let declared = Declared { index: arg.index, position: i, ty: arg.ty, readable, absent: true };
                 arguments.args.push(declared);
                 continue;
+            }
+            if point.kind() == PointKind::Uprobe {
+                self.of_user_program(arg, filtered.contains(&i), &path);
             }
             let param = params.and_then(|params| params.get(arg.index as usize));
             if let (Some(param), Some(real)) = (param, &real)
@@ -140,7 +152,7 @@ impl Compiler<'_> {
                 }
             }
             let index = u8::try_from(arg.index).unwrap_or(u8::MAX);
-            let mut readable = readable(arg, index, point.is_syscall());
+            let mut readable = readable(arg, index, user);
             if let Some(param) = param {
                 readable = readable.narrowed(&param.ty);
             }

@@ -1,6 +1,7 @@
 //! What compiles, to what, and the findings on what doesn't; on the shipped profiles.
 
 mod sections;
+mod uprobes;
 
 use std::collections::BTreeMap;
 

@@ -57,16 +57,17 @@ pub(super) fn uprobe(cursor: &Cursor<'_>) -> Hook {
         symbols: object.texts("symbols"),
         offsets: numbers("offsets"),
         addrs: numbers("addrs"),
+        counters: numbers("refCtrOffsets"),
+        digests: object.list("binaryDigests", digest),
     };
-    // For their form: nothing is judged by them yet.
-    let _ = (object.text("btfPath"), numbers("refCtrOffsets"));
-    object.list("binaryDigests", digest);
+    // For its form: it has the types of arguments, which nothing is judged by yet.
+    let _ = object.text("btfPath");
     hook(&object, target)
 }
 
 /// An entry of `binaryDigests`, which the schema takes whatever it is.
-fn digest(cursor: &Cursor<'_>) {
-    let Some(text) = cursor.text() else { return };
+fn digest(cursor: &Cursor<'_>) -> String {
+    let Some(text) = cursor.text() else { return String::new() };
     let hexadecimal = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
     if !text.split_once(':').is_some_and(|(algorithm, digits)| !algorithm.is_empty() && hexadecimal(digits)) {
         cursor.report(
@@ -78,6 +79,7 @@ fn digest(cursor: &Cursor<'_>) {
             .help("write `ALGORITHM:HEXADECIMAL`, for example `sha256:9f86d0…`"),
         );
     }
+    text.to_owned()
 }
 
 /// An entry of `usdts`.

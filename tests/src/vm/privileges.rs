@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use super::{SETUID, make, policy, this};
+use super::{SETUID, make, policy, this, uprobes};
 use crate::{agent::Agent, calls, pod};
 
 /// Those of `agent.capabilities` in the chart's values, as setpriv writes them. A test compares.
@@ -18,8 +18,12 @@ fn all_but(one: &str) -> String {
 }
 
 fn start(set: &str) -> Agent {
+    start_with(set, &[("p.yaml", &policy("uid", SETUID))])
+}
+
+fn start_with(set: &str, policies: &[(&str, &str)]) -> Agent {
     let through = ["setpriv", "--bounding-set", set, "--inh-caps", set, "--no-new-privs"];
-    Agent::start_through(&through, &[("p.yaml", &policy("uid", SETUID))], &pod::list(&[]))
+    Agent::start_through(&through, policies, &pod::list(&[]))
 }
 
 /// With Debian's value of 3 its kernels ask, for kprobes, for `CAP_SYS_ADMIN`; the agent says so.
@@ -48,6 +52,22 @@ pub(super) fn least() {
     assert_eq!(counted, 150, "{}\n{}", agent.metrics(), agent.log());
     let log = agent.log();
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+}
+
+/// With these it hooks functions of user programs, where the kernel doesn't ask for another one by name.
+pub(super) fn user_programs() {
+    calm_perf();
+    let policy = uprobes::counting(&this());
+    let mut agent = start_with(&only(&CAPABILITIES), &[("p.yaml", &policy)]);
+    if !uprobes::attaches(&agent) {
+        assert!(agent.log().contains("asks for CAP_SYS_ADMIN"), "{}", agent.log());
+        let with_one = [&CAPABILITIES[..], &["sys_admin"]].concat();
+        drop(agent);
+        agent = start_with(&only(&with_one), &[("p.yaml", &policy)]);
+        assert!(uprobes::attaches(&agent), "{}", agent.log());
+    }
+    make("counted", "25");
+    assert_eq!(agent.events(&[("policy", "counting")]), 25, "{}\n{}", agent.metrics(), agent.log());
 }
 
 /// Without one of them it says in a sentence which one, or goes on and says what it can't do.

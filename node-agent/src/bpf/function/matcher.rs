@@ -34,7 +34,7 @@ impl Prepared {
         hash_key: u64,
         mut tables: Tables,
     ) -> Result<Self, LoadError> {
-        if by == AttachType::Kretprobe && looks_at_arguments(&tables) {
+        if by.has_no_arguments() && looks_at_arguments(&tables) {
             return Err(LoadError::ArgumentsOnReturn(symbol.to_owned()));
         }
         tables.config.remember = u32::from(!by.is_interruptible() || !node.interruptible.is_so());

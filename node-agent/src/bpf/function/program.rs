@@ -15,7 +15,7 @@ use aya::{
     },
 };
 
-use crate::bpf::{LoadError, attach_type::AttachType, fprobe, syscall};
+use crate::bpf::{LoadError, attach_type::AttachType, multi, syscall};
 
 /// A program in the kernel.
 pub(super) struct LoadedProgram {
@@ -24,7 +24,7 @@ pub(super) struct LoadedProgram {
     by: AttachType,
     /// The object that it is from, with its maps.
     pub(super) ebpf: Ebpf,
-    /// The program, where it isn't the object's: aya can't load those for fprobe.
+    /// The program, where it isn't the object's: aya can't load those for links of many functions.
     own: Option<Program>,
 }
 
@@ -49,8 +49,12 @@ impl LoadedProgram {
         folder: &Path,
     ) -> Result<Self, LoadError> {
         let failed = |source| LoadError::Program { program: name, target: symbol.to_owned(), source };
+        if let Some(links) = by.links() {
+            let fd = multi::load(&ebpf, object, name, symbol, links)?;
+            let own = Some(Program::KProbe(adopt(&fd, &folder.join("loading")).map_err(failed)?));
+            return Ok(Self { name, symbol: symbol.to_owned(), by, ebpf, own });
+        }
         let program = ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
-        let mut own = None;
         match by {
             AttachType::Fentry => <&mut FEntry>::try_from(program)
                 .and_then(|program| program.load(symbol, btf))
@@ -58,7 +62,7 @@ impl LoadedProgram {
             AttachType::Fexit => <&mut FExit>::try_from(program)
                 .and_then(|program| program.load(symbol, btf))
                 .map_err(failed)?,
-            AttachType::Kprobe | AttachType::Kretprobe => {
+            AttachType::Kprobe | AttachType::Kretprobe | AttachType::Uprobe | AttachType::Uretprobe => {
                 <&mut KProbe>::try_from(program).and_then(KProbe::load).map_err(failed)?;
             }
             AttachType::Tracepoint => {
@@ -72,12 +76,9 @@ impl LoadedProgram {
                     .and_then(|program| program.load(symbol, btf))
                     .map_err(failed)?;
             }
-            AttachType::Fprobe => {
-                let fd = fprobe::load(&ebpf, object, name, symbol)?;
-                own = Some(Program::KProbe(adopt(&fd, &folder.join("loading")).map_err(failed)?));
-            }
+            AttachType::Fprobe | AttachType::UprobeMulti | AttachType::UretprobeMulti => {}
         }
-        Ok(Self { name, symbol: symbol.to_owned(), by, ebpf, own })
+        Ok(Self { name, symbol: symbol.to_owned(), by, ebpf, own: None })
     }
 
     fn program(&self) -> Result<&Program, LoadError> {
@@ -134,6 +135,9 @@ impl LoadedProgram {
             return syscall::attach_by_fprobe(self.fd()?.as_fd(), &symbols)
                 .map(Link::Own)
                 .map_err(|error| self.failed(ProgramError::IOError(error)));
+        }
+        if self.by.is_at_files() {
+            return Ok(Link::Program);
         }
         if symbols.len() > 1 {
             return self.attach_to_each(symbols);

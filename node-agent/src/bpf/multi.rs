@@ -1,6 +1,6 @@
-//! Programs for fprobe, which aya doesn't load: it has none that say beforehand that they will be attached by links of the
-//! type `BPF_TRACE_KPROBE_MULTI`, and the kernel asks for that. What an object needs before it can be loaded is done by
-//! aya's own parser, as aya's loader does it.
+//! Programs for links of the types `BPF_TRACE_KPROBE_MULTI` (fprobe) and `BPF_TRACE_UPROBE_MULTI`, which aya doesn't load: it
+//! has none that say beforehand that they will be attached so, and the kernel asks for that. What an object needs before it
+//! can be loaded is done by aya's own parser, as aya's loader does it.
 
 use std::{
     collections::HashSet,
@@ -14,19 +14,20 @@ use aya::{
     maps::{Map, MapData},
     programs::ProgramError,
 };
-use aya_obj::{Object, VerifierLog};
+use aya_obj::{Object, VerifierLog, generated::bpf_attach_type};
 
 use super::{LoadError, objects, syscall};
 
 /// Room for what the verifier says of a program that it refuses; the end is kept where it says more.
 const LOG: usize = 1 << 16;
 
-/// Loads the program `name` of an object for fprobe. `ebpf`: the same object, with its maps in the kernel.
+/// Loads the program `name` of an object for links of one of these types. `ebpf`: the same object, with its maps in the kernel.
 pub(super) fn load(
     ebpf: &Ebpf,
     object: &[u8],
     name: &'static str,
     symbol: &str,
+    links: bpf_attach_type,
 ) -> Result<OwnedFd, LoadError> {
     let unfit = |source| LoadError::Object { object: name, source };
     let features = aya::features();
@@ -57,7 +58,7 @@ pub(super) fn load(
     let program = object.programs.get(name).ok_or(LoadError::Missing(name))?;
     let function = object.functions.get(&program.function_key()).ok_or(LoadError::Missing(name))?;
     let load = |log: &mut [u8]| {
-        syscall::load_for_fprobe(name, program, function, types.as_ref().map(AsFd::as_fd), log)
+        syscall::load_for_multi(name, program, function, links, types.as_ref().map(AsFd::as_fd), log)
     };
     // The log takes time, so it is asked for only where there is something to read in it.
     load(&mut []).or_else(|_| {
@@ -70,14 +71,21 @@ pub(super) fn load(
     })
 }
 
-/// Attaches a program that does nothing, the floor that benches measure against, until what this gives is dropped.
-pub fn empty(symbol: &str) -> Result<OwnedFd, LoadError> {
-    const NAME: &str = "empty_kprobe";
+/// The program that does nothing.
+const EMPTY: &str = "empty_kprobe";
+
+/// Loads a program that does nothing, for links of one of these types.
+pub(super) fn load_empty(symbol: &str, links: bpf_attach_type) -> Result<OwnedFd, LoadError> {
     let object = objects::built(objects::ATTACH)?;
     let ebpf = Ebpf::load(object).map_err(|source| LoadError::Object { object: "attaching", source })?;
-    let program = load(&ebpf, object, NAME, symbol)?;
+    load(&ebpf, object, EMPTY, symbol, links)
+}
+
+/// Attaches a program that does nothing by fprobe, the floor that benches measure against, until what this gives is dropped.
+pub fn empty_fprobe(symbol: &str) -> Result<OwnedFd, LoadError> {
+    let program = load_empty(symbol, bpf_attach_type::BPF_TRACE_KPROBE_MULTI)?;
     let failed = |error| LoadError::Program {
-        program: NAME,
+        program: EMPTY,
         target: symbol.to_owned(),
         source: ProgramError::IOError(error),
     };
