@@ -100,6 +100,7 @@ impl Compiler<'_> {
             },
             scope: Scope::of(policy),
             hooks,
+            partial: self.partial,
         }
     }
 

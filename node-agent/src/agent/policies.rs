@@ -66,19 +66,35 @@ pub(super) fn listed(
     states: States,
     generations: &BTreeMap<PolicyKey, i64>,
     memory: &BTreeMap<PolicyKey, u64>,
+    partial: &BTreeSet<&PolicyKey>,
 ) -> Vec<PolicyStatus> {
     states
         .into_iter()
         .map(|(key, (state, reason, sentence))| PolicyStatus {
             kernel_memory_bytes: memory.get(&key).copied(),
             generation: generations.get(&key).copied(),
-            name: key.name,
-            namespace: key.namespace,
             state,
             reason: reason.into(),
             sentence,
+            partial: partial.contains(&key),
+            name: key.name,
+            namespace: key.namespace,
         })
         .collect()
+}
+
+/// What of a running policy isn't done, as a word and as a sentence; both are empty where all of it runs.
+fn not_done(plan: &Plan) -> (&'static str, &'static str) {
+    match (plan.monitors(), plan.partial) {
+        (true, false) => ("monitor", "it runs in monitor mode: its actions are not performed, only counted"),
+        (true, true) => (
+            "monitor",
+            "it runs in monitor mode, its actions are not performed, only counted; and without the hooks whose functions this \
+             kernel lacks",
+        ),
+        (false, true) => ("partial", "it runs without the hooks whose functions this kernel lacks"),
+        (false, false) => ("", ""),
+    }
 }
 
 impl Reconciler {
@@ -164,14 +180,12 @@ impl Reconciler {
         }
         add_skipped(&mut statuses, wanted.skipped);
         for (key, plan) in self.engine.running() {
-            let (reason, sentence) = if plan.monitors() {
-                ("monitor", "it runs in monitor mode: its actions are not performed, only counted")
-            } else {
-                ("", "")
-            };
+            let (reason, sentence) = not_done(plan);
             statuses.entry(key.clone()).or_insert((PolicyState::Running, reason, sentence.to_owned()));
         }
-        listed(statuses, &wanted.generations, &self.engine.kernel_memory())
+        let running = self.engine.running().iter();
+        let partial = running.filter(|(_, plan)| plan.partial).map(|(key, _)| key).collect();
+        listed(statuses, &wanted.generations, &self.engine.kernel_memory(), &partial)
     }
 
     /// What to add where a policy's last version that worked runs on.
