@@ -6,12 +6,17 @@
 mod events;
 mod family;
 mod places;
+mod status;
 
-use std::{borrow::Cow, collections::HashSet, time::Instant};
+use std::{collections::HashSet, time::Instant};
 
 use self::family::{Family, Kind, Metric, counter, gauge};
-pub use self::places::AtPrograms;
 use crate::series::{HookSample, LastEvent, Samples};
+
+pub use self::{
+    places::AtPrograms,
+    status::{PolicyState, PolicyStatus},
+};
 
 /// Media type of what [`Exposition::render`] gives.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -61,52 +66,6 @@ pub struct Snapshot {
     pub unsupported: Option<&'static str>,
 }
 
-/// A policy and its state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyStatus {
-    /// Its name.
-    pub name: String,
-    /// Its namespace, for a namespaced one.
-    pub namespace: Option<String>,
-    /// Its state.
-    pub state: PolicyState,
-    /// The reason why it doesn't run, or what of it isn't done: a diagnostic's code or another word of a small fixed set.
-    pub reason: Cow<'static, str>,
-    /// The same as a sentence; empty where all of it runs. Not for labels.
-    pub sentence: String,
-    /// `metadata.generation` of the object that this is about, where there is one.
-    pub generation: Option<i64>,
-    /// Memory in the kernel for the functions that it hooks: its share of it.
-    pub kernel_memory_bytes: Option<u64>,
-}
-
-/// The state of a policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum PolicyState {
-    /// The kernel counts for it.
-    Running,
-    /// It is invalid, or needs a feature that this kernel or version doesn't have.
-    Refused,
-    /// It is valid, but could not be loaded.
-    Failed,
-    /// It is for other nodes.
-    Skipped,
-}
-
-impl PolicyState {
-    const ALL: [Self; 4] = [Self::Running, Self::Refused, Self::Failed, Self::Skipped];
-
-    /// The value in labels.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-        }
-    }
-}
-
 /// Number of entries in a map of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MapFill {
@@ -147,6 +106,9 @@ const POLICIES: Metric = gauge(
     "Policies by state: running, refused (invalid), failed (not loadable) or skipped (for other nodes).",
     &["state"],
 );
+// Tetragon's as well.
+const LOADED: Metric =
+    gauge("tetragon_tracingpolicy_loaded", "The number of loaded tracing policy by state.", &["state"]);
 const POLICY_INFO: Metric = gauge(
     "gatewatch_policy_info",
     "State of each policy, and a code for the reason why it does not run; the value is 1.",
@@ -236,8 +198,9 @@ const SCRAPE_DURATION: Metric = gauge(
     &[],
 );
 
-const METRICS: [&Metric; 21] = [
+const METRICS: [&Metric; 22] = [
     &EVENTS,
+    &LOADED,
     &LAST_EVENT,
     &POLICIES,
     &POLICY_INFO,
@@ -382,6 +345,7 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
     per_hook(&UNKNOWN_PROCESSES, unknown_processes, 1.0, text);
     places::write(&UPROBE_PLACES, user_programs, text);
     events::write(&EVENTS, samples, text);
+    status::write_loaded(&LOADED, policies, text);
     std::mem::take(text)
 }
 

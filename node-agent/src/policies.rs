@@ -247,8 +247,13 @@ mod tests {
     }
 
     fn found(name: &str, right: bool) -> Found {
-        let plan =
-            Plan { name: name.to_owned(), namespace: None, scope: Scope::default(), hooks: Vec::new() };
+        let plan = Plan {
+            name: name.to_owned(),
+            namespace: None,
+            scope: Scope::default(),
+            hooks: Vec::new(),
+            partial: false,
+        };
         let refusal = Refusal { code: "GW201", sentence: "no such function".to_owned() };
         Found {
             key: PolicyKey { namespace: None, name: name.to_owned() },

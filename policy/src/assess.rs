@@ -29,6 +29,7 @@ use crate::{
     expand::{Expanded, Moved},
     history::{self, Use},
     model::Policy,
+    older::{Modern, Written, soften},
     plan::Plan,
     read::read_node,
     schema::Schemas,
@@ -120,6 +121,8 @@ pub struct Checked {
     pub policy: Policy,
     /// Where the fields of its selectors are, if not in the selectors.
     moved: Moved,
+    /// Where the fields are that have an older name.
+    written: Written,
     /// What is wrong with its form and what the rules have against it, whatever it is about.
     found: Vec<Diagnostic>,
     /// Where its form is wrong.
@@ -135,11 +138,15 @@ impl Checked {
         if !object.document().complete {
             return Err(Vec::new());
         }
-        let (policy, mut found) = read_node(object.node(), &FieldPath::root());
+        let uses = history::uses(object.node());
+        let Modern { node, written, found: older } = Modern::of(object.node(), &uses);
+        let (policy, found) = read_node(&node, &FieldPath::root());
+        let mut found = written.restore(found);
         let Some(policy) = policy else { return Err(found) };
+        found.extend(older);
         let form_errors = FormErrors::new(&found);
         let expanded = Expanded::of(&policy);
-        let mut judged = check(&policy, &expanded);
+        let mut judged = written.restore(check(&policy, &expanded));
         judged.extend(empty_selector::check(object.node()));
         found.extend(judged.into_iter().filter(|diagnostic| !form_errors.explains(diagnostic)));
         for diagnostic in &mut found {
@@ -150,7 +157,7 @@ impl Checked {
             Cow::Owned(expanded) => expanded,
             Cow::Borrowed(_) => policy,
         };
-        Ok(Self { policy, moved, found, form_errors, uses: history::uses(object.node()) })
+        Ok(Self { policy, moved, written, found, form_errors, uses })
     }
 
     /// The second half: everything that is to be reported, without places in the text. The schema is not applied, as the
@@ -171,7 +178,11 @@ impl Checked {
         let mut found: Vec<Diagnostic> = found.into_iter().filter_map(|d| selection.apply(d)).collect();
         let mut stopped = self.found.iter().any(Diagnostic::stops_gatewatch);
         if let (Some(schemas), Some(object)) = (against.schemas, object) {
-            let refused = schemas.check(&object.to_json());
+            let mut refused = schemas.check(&object.to_json());
+            if schemas.are_shipped() {
+                refused =
+                    refused.into_iter().filter_map(|diagnostic| soften(diagnostic, &self.uses)).collect();
+            }
             let new = |diagnostic: &Diagnostic| {
                 !found.iter().any(|ours| ours.is_error() && related(&ours.path, &diagnostic.path))
             };
@@ -179,7 +190,7 @@ impl Checked {
             stopped |= refused.iter().any(Diagnostic::stops_gatewatch);
             found.extend(refused.into_iter().filter_map(|diagnostic| selection.apply(diagnostic)));
         }
-        let (on_kernels, mut plans) = compile_for(&self.policy, &self.moved, against, compile);
+        let (on_kernels, mut plans) = self.compile_for(against, compile);
         if stopped {
             plans.fill(None);
         }
@@ -204,7 +215,54 @@ impl Checked {
         if self.found.iter().any(Diagnostic::stops_gatewatch) {
             return vec![None; against.kernels.len()];
         }
-        compile_for(&self.policy, &self.moved, against, compile_without_hints).1
+        self.compile_for(against, compile_without_hints).1
+    }
+
+    /// Compiles the policy for all kernels that it is for, once for those that answer it alike.
+    fn compile_for(
+        &self,
+        against: &Against<'_>,
+        compile: Compile,
+    ) -> (Vec<Diagnostic>, Vec<Option<Arc<Plan>>>) {
+        let policy = &self.policy;
+        let mut plans: Vec<Option<Arc<Plan>>> = Vec::with_capacity(against.kernels.len());
+        let mut findings: Vec<KernelFindings<'_>> = Vec::with_capacity(against.kernels.len());
+        // Most policies hook what all kernels have alike, and compiling is most of what an assessment costs.
+        let mut answered: Vec<(Answers<'_>, usize, usize)> = Vec::new();
+        for kernel in against.kernels {
+            let nodes = kernel.nodes.map(|nodes| match &policy.spec.node_selector {
+                Some(selector) => nodes.iter().filter(|labels| selector.matches(labels)).count(),
+                None => nodes.len(),
+            });
+            if nodes == Some(0) {
+                plans.push(None);
+                continue;
+            }
+            let environment = kernel.environment;
+            let answers = (against.kernels.len() > 1).then(|| Answers::of(policy, environment));
+            let before = answers
+                .as_ref()
+                .and_then(|answers| answered.iter().find(|(others, ..)| answers.agree(others)))
+                .and_then(|(_, i, plan)| {
+                    Some((findings.get(*i)?.diagnostics.clone(), plans.get(*plan)?.clone()))
+                });
+            let (diagnostics, plan) = before.unwrap_or_else(|| {
+                answered.extend(answers.map(|answers| (answers, findings.len(), plans.len())));
+                let (plan, found) = compile(policy, environment);
+                let found = self.written.restore(self.moved.restore(found));
+                let found = found.into_iter().filter_map(|d| against.selection.apply(d)).collect();
+                (found, plan.map(Arc::new))
+            });
+            plans.push(plan);
+            let release = &environment.kernel.release;
+            findings.push(KernelFindings {
+                name: kernel.name,
+                release,
+                nodes: nodes.unwrap_or_default(),
+                diagnostics,
+            });
+        }
+        (merge(findings, against.fleet), plans)
     }
 
     /// What the chosen versions of Tetragon don't have. Of what is inside of such a part nothing more is reported.
@@ -224,52 +282,6 @@ impl Checked {
 
 /// [`compile`], with hints or without.
 type Compile = fn(&Policy, Environment<'_>) -> (Option<Plan>, Vec<Diagnostic>);
-
-/// Compiles a policy for all kernels that it is for, once for those that answer it alike.
-fn compile_for(
-    policy: &Policy,
-    moved: &Moved,
-    against: &Against<'_>,
-    compile: Compile,
-) -> (Vec<Diagnostic>, Vec<Option<Arc<Plan>>>) {
-    let mut plans: Vec<Option<Arc<Plan>>> = Vec::with_capacity(against.kernels.len());
-    let mut findings: Vec<KernelFindings<'_>> = Vec::with_capacity(against.kernels.len());
-    // Most policies hook what all kernels have alike, and compiling is most of what an assessment costs.
-    let mut answered: Vec<(Answers<'_>, usize, usize)> = Vec::new();
-    for kernel in against.kernels {
-        let nodes = kernel.nodes.map(|nodes| match &policy.spec.node_selector {
-            Some(selector) => nodes.iter().filter(|labels| selector.matches(labels)).count(),
-            None => nodes.len(),
-        });
-        if nodes == Some(0) {
-            plans.push(None);
-            continue;
-        }
-        let environment = kernel.environment;
-        let answers = (against.kernels.len() > 1).then(|| Answers::of(policy, environment));
-        let before = answers
-            .as_ref()
-            .and_then(|answers| answered.iter().find(|(others, ..)| answers.agree(others)))
-            .and_then(|(_, i, plan)| {
-                Some((findings.get(*i)?.diagnostics.clone(), plans.get(*plan)?.clone()))
-            });
-        let (diagnostics, plan) = before.unwrap_or_else(|| {
-            answered.extend(answers.map(|answers| (answers, findings.len(), plans.len())));
-            let (plan, found) = compile(policy, environment);
-            let found = moved.restore(found).into_iter().filter_map(|d| against.selection.apply(d)).collect();
-            (found, plan.map(Arc::new))
-        });
-        plans.push(plan);
-        let release = &environment.kernel.release;
-        findings.push(KernelFindings {
-            name: kernel.name,
-            release,
-            nodes: nodes.unwrap_or_default(),
-            diagnostics,
-        });
-    }
-    (merge(findings, against.fleet), plans)
-}
 
 /// Whether one place is the other, or is inside of it.
 fn related(a: &FieldPath, b: &FieldPath) -> bool {

@@ -73,6 +73,7 @@ codes! {
     DROPPED_FIELD = "GW017", Warning, "field dropped by the API server";
     SCHEMA = "GW018", Error, "rejected by the API server's schema";
     NOT_IN_VERSION = "GW019", Error, "policy feature that a version of Tetragon does not have", Targets::TETRAGON;
+    OLDER_NAME = "GW020", Warning, "name that only earlier versions of Tetragon have", Targets::GATEWATCH;
     BAD_LABEL_KEY = "GW101", Error, "invalid label key";
     BAD_LABEL_VALUE = "GW102", Error, "invalid label value";
     LABEL_ARITY = "GW103", Error, "wrong number of values for an operator";

@@ -106,6 +106,7 @@ impl Compiler<'_> {
             },
             scope: Scope::of(policy),
             hooks,
+            partial: self.partial,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use crate::{
     codes::NOT_IN_VERSION,
-    diagnostic::{Diagnostic, FieldPath, Step},
+    diagnostic::{Diagnostic, Edit, FieldPath, Fix, Step},
     model::{ActionKind, ArgType, Operator},
     source::{Node, Value},
     target::{Targets, Version, Versions},
@@ -33,6 +33,30 @@ enum Life {
     Since(Version),
     /// Up to this release.
     Until(Version),
+    /// Up to some release under this name.
+    Renamed(Renamed),
+}
+
+/// The later name of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Renamed {
+    /// The first release that has it.
+    pub(crate) since: Version,
+    /// The name.
+    pub(crate) new: &'static str,
+    /// What else is different.
+    pub(crate) change: Change,
+}
+
+/// What is different about a part that was renamed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// The name alone.
+    Name,
+    /// The value is a list now.
+    List,
+    /// A name in the value, too.
+    Inside(&'static str),
 }
 
 /// The use of a part in a policy.
@@ -69,6 +93,11 @@ const fn action(minor: u8, action: ActionKind) -> Part {
 
 const fn until(last: Version, what: What) -> Part {
     Part { of: ACTIONS, what, life: Life::Until(last) }
+}
+
+/// Tetragon 1.1 is the only release that renamed parts.
+const fn renamed(of: &'static [&'static str], what: What, new: &'static str, change: Change) -> Part {
+    Part { of, what, life: Life::Renamed(Renamed { since: Version::new(1, 1), new, change }) }
 }
 
 /// Every such part, from the history of Tetragon's `CustomResourceDefinition`.
@@ -129,6 +158,11 @@ static PARTS: &[Part] = &[
     until(LAST_WITH_DESCRIPTORS, What::Word("action", ActionKind::CopyFD.name())),
     until(LAST_WITH_DESCRIPTORS, What::Field("argFd")),
     until(LAST_WITH_DESCRIPTORS, What::Field("argName")),
+    renamed(&["spec"], What::Field("killers"), "enforcers", Change::Inside("calls")),
+    renamed(&["killers"], What::Field("syscalls"), "calls", Change::Name),
+    renamed(ACTIONS, What::Word("action", "NotifyKiller"), ActionKind::NotifyEnforcer.name(), Change::Name),
+    renamed(ACTIONS, What::Field("stackTrace"), "kernelStackTrace", Change::Name),
+    renamed(&["uprobes"], What::Field("symbol"), "symbols", Change::List),
 ];
 
 impl Part {
@@ -137,6 +171,7 @@ impl Part {
         match self.life {
             Life::Since(first) => Versions::up_to(first.before()),
             Life::Until(last) => Versions::from(last.after()),
+            Life::Renamed(renamed) => Versions::from(renamed.since),
         }
     }
 
@@ -161,6 +196,11 @@ impl Part {
             Life::Until(last) => {
                 format!("`{name}` was removed after Tetragon {last}; later versions {effect}")
             }
+            Life::Renamed(Renamed { since, new, .. }) => {
+                format!(
+                    "`{name}` was renamed to `{new}` in Tetragon {since}; this and later versions {effect}"
+                )
+            }
         }
     }
 }
@@ -170,10 +210,59 @@ impl Use {
     pub fn diagnostic(&self) -> Diagnostic {
         let diagnostic = Diagnostic::new(&NOT_IN_VERSION, self.path.clone(), self.part.message())
             .targets(Targets::tetragon(self.part.missing()));
-        match self.part.what {
+        let diagnostic = match self.part.what {
             What::Field(_) => diagnostic.at_key(),
             What::Word(..) => diagnostic,
+        };
+        match self.renamed() {
+            Some(renamed) => self.rewritten(diagnostic, renamed),
+            None => diagnostic,
         }
+    }
+
+    /// Where it is in the text.
+    pub(crate) const fn path(&self) -> &FieldPath {
+        &self.path
+    }
+
+    /// Whether the part is a field, not a word that is the value of one.
+    pub(crate) const fn is_field(&self) -> bool {
+        matches!(self.part.what, What::Field(_))
+    }
+
+    /// The part's name.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self.part.what {
+            What::Field(name) | What::Word(_, name) => name,
+        }
+    }
+
+    /// Whether later releases don't have the part, under this name or at all.
+    pub(crate) const fn is_removed(&self) -> bool {
+        matches!(self.part.life, Life::Until(_) | Life::Renamed(_))
+    }
+
+    /// The name that later releases have for the part.
+    pub(crate) const fn renamed(&self) -> Option<Renamed> {
+        match self.part.life {
+            Life::Renamed(renamed) => Some(renamed),
+            Life::Since(_) | Life::Until(_) => None,
+        }
+    }
+
+    /// Adds what to write instead of an older name: as an edit, where the name is all that changed.
+    pub(crate) fn rewritten(&self, diagnostic: Diagnostic, renamed: Renamed) -> Diagnostic {
+        let new = renamed.new;
+        let title = match renamed.change {
+            Change::Name => format!("write `{new}`"),
+            Change::List => format!("write `{new}`, with the value as a list"),
+            Change::Inside(inner) => format!("write `{new}`, with `{inner}` in its entry"),
+        };
+        if renamed.change != Change::Name {
+            return diagnostic.help(title);
+        }
+        let edit = if self.is_field() { Edit::Rename(new.to_owned()) } else { Edit::Replace(new.to_owned()) };
+        diagnostic.fix(Fix { title, path: self.path.clone(), edit, safe: true })
     }
 
     /// The programs that it is a mistake for.

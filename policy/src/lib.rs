@@ -21,6 +21,7 @@ pub mod match_tables;
 pub mod model;
 pub mod names;
 pub mod nearest;
+mod older;
 pub mod pages;
 pub mod placeholder;
 pub mod plan;

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! The examples are fenced blocks, `yaml KIND`, and are run by tests: the bad one gives the code and no error of another
-//! code, the corrected one gives neither an error nor a warning, nor the code. The kinds:
+//! code (an older name is also an error for Tetragon, GW019), the corrected one gives neither an error nor a warning, nor
+//! the code. The kinds:
 //!
 //! * `policy`: one or more policies
 //! * `workloads`: objects that are assessed together with the policies

@@ -27,6 +27,8 @@ pub struct Plan {
     pub scope: Scope,
     /// What it watches.
     pub hooks: Vec<HookPlan>,
+    /// Whether hooks are left out because this kernel lacks their functions, and the policy says to ignore that.
+    pub partial: bool,
 }
 
 impl Plan {

@@ -29,7 +29,7 @@ const SHIPPED: [&str; 2] = [
 ];
 
 static SHIPPED_SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
-    let mut all = Schemas::default();
+    let mut all = Schemas { shipped: true, ..Schemas::default() };
     for text in SHIPPED {
         if let Ok(schemas) = Schemas::from_definitions(text) {
             all.by_kind.extend(schemas.by_kind);
@@ -61,12 +61,19 @@ pub enum SchemaError {
 #[derive(Debug, Default)]
 pub struct Schemas {
     by_kind: BTreeMap<String, Validator>,
+    /// Whether they are those that come with Gatewatch.
+    shipped: bool,
 }
 
 impl Schemas {
     /// Those that come with Gatewatch.
     pub fn shipped() -> &'static Self {
         &SHIPPED_SCHEMAS
+    }
+
+    /// Whether they come with Gatewatch: those of the newest Tetragon, which a cluster may have or not.
+    pub(crate) const fn are_shipped(&self) -> bool {
+        self.shipped
     }
 
     /// Those of the definitions in a text: what `kubectl get crd -o yaml NAME…` prints.

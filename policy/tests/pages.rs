@@ -78,6 +78,10 @@ fn pages_have_their_form() {
     }
 }
 
+/// What Gatewatch reads by an older name is an error for every version of Tetragon that has the later name.
+const OLDER_NAME: &str = codes::OLDER_NAME.id;
+const NOT_IN_VERSION: &str = codes::NOT_IN_VERSION.id;
+
 #[test]
 fn examples_are_what_they_say_they_are() {
     let mut wrong = Vec::new();
@@ -88,6 +92,7 @@ fn examples_are_what_they_say_they_are() {
         let other_error = |reported: &&Reported| {
             reported.severity == Severity::Error
                 && reported.code != code.id
+                && !(code.id == OLDER_NAME && reported.code == NOT_IN_VERSION)
                 && !NOT_YET.contains(&reported.code)
         };
         if !bad.iter().any(|reported| reported.code == code.id) {

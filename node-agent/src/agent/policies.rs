@@ -66,30 +66,40 @@ pub(super) fn listed(
     states: States,
     generations: &BTreeMap<PolicyKey, i64>,
     memory: &BTreeMap<PolicyKey, u64>,
+    partial: &BTreeSet<&PolicyKey>,
 ) -> Vec<PolicyStatus> {
     states
         .into_iter()
         .map(|(key, (state, reason, sentence))| PolicyStatus {
             kernel_memory_bytes: memory.get(&key).copied(),
             generation: generations.get(&key).copied(),
-            name: key.name,
-            namespace: key.namespace,
             state,
             reason: reason.into(),
             sentence,
+            partial: partial.contains(&key),
+            name: key.name,
+            namespace: key.namespace,
         })
         .collect()
 }
 
-/// Why a policy that runs doesn't do all that it says: a word, and a sentence.
-fn how_it_runs(plan: &Plan, waiting: Option<&String>) -> (&'static str, String) {
-    match waiting {
-        Some(why) => ("waiting", why.clone()),
-        None if plan.monitors() => {
-            ("monitor", "it runs in monitor mode: its actions are not performed, only counted".to_owned())
-        }
-        None => ("", String::new()),
+/// What of a running policy isn't done, as a word and as a sentence; both are empty where all of it runs. `waiting`: why it is
+/// attached to no file of a program that it names.
+fn not_done(plan: &Plan, waiting: Option<&String>) -> (&'static str, String) {
+    if let Some(why) = waiting {
+        return ("waiting", why.clone());
     }
+    let (reason, sentence) = match (plan.monitors(), plan.partial) {
+        (true, false) => ("monitor", "it runs in monitor mode: its actions are not performed, only counted"),
+        (true, true) => (
+            "monitor",
+            "it runs in monitor mode, its actions are not performed, only counted; and without the hooks whose functions this \
+             kernel lacks",
+        ),
+        (false, true) => ("partial", "it runs without the hooks whose functions this kernel lacks"),
+        (false, false) => ("", ""),
+    };
+    (reason, sentence.to_owned())
 }
 
 impl Reconciler {
@@ -177,10 +187,12 @@ impl Reconciler {
         add_skipped(&mut statuses, wanted.skipped);
         let waiting = self.waiting_for_programs();
         for (key, plan) in self.engine.running() {
-            let (reason, sentence) = how_it_runs(plan, waiting.get(key));
+            let (reason, sentence) = not_done(plan, waiting.get(key));
             statuses.entry(key.clone()).or_insert((PolicyState::Running, reason, sentence));
         }
-        listed(statuses, &wanted.generations, &self.engine.kernel_memory())
+        let running = self.engine.running().iter();
+        let partial = running.filter(|(_, plan)| plan.partial).map(|(key, _)| key).collect();
+        listed(statuses, &wanted.generations, &self.engine.kernel_memory(), &partial)
     }
 
     /// Publishes where programs are attached, and what policies wait for.
@@ -190,7 +202,7 @@ impl Reconciler {
         for status in published.policies.iter_mut().filter(|status| status.state == PolicyState::Running) {
             let key = PolicyKey { namespace: status.namespace.clone(), name: status.name.clone() };
             let Some(plan) = self.engine.running().get(&key) else { continue };
-            let (reason, sentence) = how_it_runs(plan, waiting.get(&key));
+            let (reason, sentence) = not_done(plan, waiting.get(&key));
             (status.reason, status.sentence) = (reason.into(), sentence);
         }
         published.user_programs = self.at_user_programs();

@@ -2,7 +2,7 @@
 //! for each policy and for itself.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -134,7 +134,7 @@ fn statuses(reason: &Unsupported, wanted: Wanted) -> Vec<PolicyStatus> {
         states.insert(key, (PolicyState::Refused, refusal.code, refusal.sentence));
     }
     policies::add_skipped(&mut states, wanted.skipped);
-    policies::listed(states, &wanted.generations, &BTreeMap::new())
+    policies::listed(states, &wanted.generations, &BTreeMap::new(), &BTreeSet::new())
 }
 
 impl metrics::Source for Refused {
@@ -167,6 +167,7 @@ mod tests {
             namespace: None,
             scope: gatewatch_policy::plan::Scope::default(),
             hooks: Vec::new(),
+            partial: false,
         };
         let wanted = Wanted {
             plans: [(key("runs"), plan)].into(),

@@ -190,6 +190,7 @@ mod tests {
             sentence: sentence.to_owned(),
             generation: Some(4),
             kernel_memory_bytes: None,
+            partial: false,
         };
         let all = status(
             "h".to_owned(),

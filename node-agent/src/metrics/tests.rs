@@ -51,6 +51,7 @@ fn policy(name: &str, state: PolicyState, reason: &'static str) -> PolicyStatus 
         sentence: String::new(),
         generation: None,
         kernel_memory_bytes: None,
+        partial: false,
     }
 }
 
@@ -63,8 +64,9 @@ fn the_counter_is_as_people_know_it() {
         ..Snapshot::default()
     });
     let at = text.find("# HELP tetragon_policy_events_total").unwrap();
+    let end = text.find("# HELP tetragon_tracingpolicy_loaded").unwrap();
     assert_eq!(
-        &text[at..],
+        &text[at..end],
         r#"# HELP tetragon_policy_events_total Policy events calls observed.
 # TYPE tetragon_policy_events_total counter
 tetragon_policy_events_total{binary="/usr/bin/sudo",hook="kprobe:__x64_sys_execve",namespace="",pod="",policy="sudo-invocations",workload=""} 1
@@ -130,6 +132,36 @@ fn own_metrics() {
 }
 
 #[test]
+fn policies_are_counted_by_the_states_that_tetragon_has() {
+    let running = policy("a", PolicyState::Running, "");
+    let text = render(Snapshot {
+        policies: vec![
+            running.clone(),
+            PolicyStatus { partial: true, ..running.clone() },
+            PolicyStatus { namespace: Some("test".to_owned()), ..running },
+            policy("b", PolicyState::Refused, "GW201"),
+            // What runs as it was before has an error all the same.
+            PolicyStatus { partial: true, ..policy("c", PolicyState::Failed, "load") },
+            policy("d", PolicyState::Skipped, "nodeSelector"),
+        ],
+        ..Snapshot::default()
+    });
+    let at = text.find("# HELP tetragon_tracingpolicy_loaded").unwrap();
+    assert_eq!(
+        &text[at..],
+        r#"# HELP tetragon_tracingpolicy_loaded The number of loaded tracing policy by state.
+# TYPE tetragon_tracingpolicy_loaded gauge
+tetragon_tracingpolicy_loaded{state="disabled"} 0
+tetragon_tracingpolicy_loaded{state="enabled"} 2
+tetragon_tracingpolicy_loaded{state="error"} 0
+tetragon_tracingpolicy_loaded{state="load_error"} 2
+tetragon_tracingpolicy_loaded{state="partially_enabled"} 1
+tetragon_tracingpolicy_loaded{state="skipped"} 1
+"#
+    );
+}
+
+#[test]
 fn hostile_names_stay_on_their_line() {
     let evil = binary_label(b"/tmp/x\"} 9\nfake_total{a=\"b\\ \xff\x1b");
     let text =
@@ -168,7 +200,7 @@ fn helps_need_no_escape() {
 fn labels_are_sorted() {
     for metric in METRICS {
         assert!(metric.labels.is_sorted(), "{}", metric.name);
-        assert!(metric.name.starts_with("gatewatch_") || metric.name == EVENTS.name);
+        assert!(metric.name.starts_with("gatewatch_") || [EVENTS.name, LOADED.name].contains(&metric.name));
         assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
     }
 }
@@ -178,4 +210,5 @@ fn an_idle_agent_has_its_own_metrics() {
     let text = render(Snapshot::default());
     assert_eq!(lines(&text, "tetragon_policy_events_total"), [""; 0]);
     assert_eq!(lines(&text, "gatewatch_policies").len(), 4);
+    assert_eq!(lines(&text, "tetragon_tracingpolicy_loaded").len(), 6);
 }

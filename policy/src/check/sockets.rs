@@ -42,7 +42,8 @@ fn return_arg_action(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
         },
     };
     let message = format!(
-        "`returnArgAction: {action}` has no effect; only `TrackSock` and `UntrackSock` act on a return value"
+        "`returnArgAction: {action}` is ignored, as by {}; only `TrackSock` and `UntrackSock` act on a return value",
+        Versions::up_to(STRICT.before()),
     );
     let diagnostic = Diagnostic::new(&NO_EFFECT, at.clone(), message)
         .severity(Severity::Warning)

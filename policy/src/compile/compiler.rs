@@ -29,6 +29,8 @@ pub(super) struct Compiler<'a> {
     pub(super) diagnostics: Vec<Diagnostic>,
     /// How many searches are left.
     searches: usize,
+    /// Whether a hook is left out because the kernel lacks its function, and the policy says to ignore that.
+    pub(super) partial: bool,
     /// Set while a hook is compiled for one function of a list.
     pub(super) listed: Option<Listed>,
 }
@@ -44,7 +46,7 @@ pub(super) struct Listed {
 
 impl<'a> Compiler<'a> {
     pub(super) const fn new(environment: Environment<'a>, searches: usize) -> Self {
-        Self { environment, diagnostics: Vec::new(), searches, listed: None }
+        Self { environment, diagnostics: Vec::new(), searches, partial: false, listed: None }
     }
 
     pub(super) fn report(&mut self, diagnostic: Diagnostic) {

@@ -138,6 +138,7 @@ impl Compiler<'_> {
         }
         if hook.ignore_failure {
             // The policy says itself that some kernels lack the function.
+            self.partial = true;
             diagnostic = diagnostic.severity(Severity::Note);
         }
         self.report(diagnostic);

@@ -1,5 +1,6 @@
 //! What compiles, to what, and the findings on what doesn't; on the shipped profiles.
 
+mod documented;
 mod sections;
 mod uprobes;
 
@@ -97,9 +98,11 @@ fn names_become_symbols() {
         diagnostics.iter().all(|d| d.code.id == "GW201" && d.severity == Severity::Note),
         "{diagnostics:?}"
     );
-    let hooks = plan.unwrap().hooks;
-    let [hook] = hooks.as_slice() else { panic!("{hooks:?}") };
+    let plan = plan.unwrap();
+    assert!(plan.partial);
+    let [hook] = plan.hooks.as_slice() else { panic!("{:?}", plan.hooks) };
     assert_eq!(hook.origin.to_string(), "spec.kprobes[1]");
+    assert!(!on("6.12", &optional).0.unwrap().partial, "this kernel has the function");
 }
 
 #[test]

@@ -151,6 +151,7 @@ mod tests {
             namespace: namespace.map(str::to_owned),
             scope: Scope::default(),
             hooks: vec![HookPlan { point, origin, args: Vec::new(), selectors }],
+            partial: false,
         }
     }
 

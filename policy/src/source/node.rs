@@ -1,6 +1,6 @@
 //! Values and their positions.
 
-use crate::diagnostic::Step;
+use crate::diagnostic::{FieldPath, Step};
 
 /// A stretch of the text, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,6 +127,30 @@ impl Node {
         match step {
             Step::Field(name) => self.get(name),
             Step::Index(i) => self.items().get(*i),
+        }
+    }
+
+    /// The value at a path.
+    pub(crate) fn at(&self, path: &FieldPath) -> Option<&Self> {
+        path.0.iter().try_fold(self, |node, step| node.step(step))
+    }
+
+    /// The same, to change it.
+    pub(crate) fn at_mut(&mut self, path: &FieldPath) -> Option<&mut Self> {
+        path.0.iter().try_fold(self, |node, step| match step {
+            Step::Field(name) => node.entry_mut(name).map(|entry| &mut entry.value),
+            Step::Index(i) => match &mut node.value {
+                Value::Seq(items) => items.get_mut(*i),
+                _ => None,
+            },
+        })
+    }
+
+    /// The member of an object, to change it or its name.
+    pub(crate) fn entry_mut(&mut self, key: &str) -> Option<&mut Entry> {
+        match &mut self.value {
+            Value::Map(entries) => entries.iter_mut().find(|entry| entry.key == key),
+            _ => None,
         }
     }
 

@@ -155,6 +155,7 @@ fn agree_once(
             namespace: None,
             scope: Scope { host: true, pods: None },
             hooks: vec![draw(runner, hooks)],
+            partial: false,
         })
         .collect();
     let failed = kernel.apply(plans.clone());

@@ -24,8 +24,10 @@ pub(super) fn malformed_and_unknown() {
         "  - call: __sys_setgid\n    syscall: false\n    selectors:\n    - matchArgs: [{index: 0, operator: Equal, \
          values: [\"1\"]}]",
     );
-    // One of its two hooks is good: it must not count either.
-    let half = policy("half", &format!("{GOOD}\n  - call: no_such_function_anywhere\n    syscall: false"));
+    // One of its two hooks is good: it must not count either, unless it says itself that the other one may be missing.
+    let missing = format!("{GOOD}\n  - call: no_such_function_anywhere\n    syscall: false");
+    let half = policy("half", &missing);
+    let part = policy("part", &format!("{missing}\n    ignore: {{callNotFound: true}}"));
     let agent = Agent::start(
         &[
             ("a-malformed.yaml", "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: [\n"),
@@ -34,15 +36,25 @@ pub(super) fn malformed_and_unknown() {
             ("d-undeclared.yaml", &undeclared),
             ("e-half.yaml", &half),
             ("f-good.yaml", &policy("good", GOOD)),
+            ("g-part.yaml", &part),
         ],
         &pod::list(&[]),
     );
     calls::setgid(0, 100);
     let (text, log) = (agent.metrics(), agent.log());
     assert_eq!(sum(&text, EVENTS, &[("policy", "good")]), 100, "{text}\n{log}");
-    assert_eq!(sum(&text, EVENTS, &[]), 100, "{text}");
-    assert_eq!(sum(&text, "gatewatch_policies", &[("state", "running")]), 1, "{text}");
+    assert_eq!(sum(&text, EVENTS, &[("policy", "part")]), 100, "{text}\n{log}");
+    assert_eq!(sum(&text, EVENTS, &[]), 200, "{text}");
+    assert_eq!(sum(&text, "gatewatch_policies", &[("state", "running")]), 2, "{text}");
     assert_eq!(sum(&text, "gatewatch_policies", &[("state", "refused")]), 4, "{text}");
+    assert_eq!(
+        sum(&text, "gatewatch_policy_info", &[("policy", "part"), ("reason", "partial")]),
+        1,
+        "{text}"
+    );
+    for (state, policies) in [("enabled", 1), ("partially_enabled", 1), ("load_error", 4), ("skipped", 0)] {
+        assert_eq!(sum(&text, "tetragon_tracingpolicy_loaded", &[("state", state)]), policies, "{text}");
+    }
     for (line, words) in [
         ("a-malformed.yaml:", &["GW001"][..]),
         ("b-unknown.yaml:", &["GW201", "__sys_setgidd", "did you mean", "`__sys_setgid`"]),

@@ -24,7 +24,8 @@ fn counts(policies: &[String], make: impl FnOnce(), expected: &[(&str, u64)]) {
     }
 }
 
-/// `FileType` and `NotFileType`, on files and on paths.
+/// `FileType` and `NotFileType`, on files and on paths. A pipe has no place in the tree: its path is a slash and the kernel's
+/// name for it, which is empty.
 pub(super) fn types_of_files() {
     let this = this().display().to_string();
     let writes = |filter: &str| {
@@ -44,6 +45,18 @@ pub(super) fn types_of_files() {
     };
     let policies = [
         policy("pipes", &writes("{index: 0, operator: FileType, values: [pipe]}")),
+        policy(
+            "pipes-below-root",
+            &writes(
+                "{index: 0, operator: FileType, values: [pipe]}, {index: 0, operator: Prefix, values: [/]}",
+            ),
+        ),
+        policy(
+            "pipes-not-below-etc",
+            &writes(
+                "{index: 0, operator: FileType, values: [pipe]}, {index: 0, operator: NotPrefix, values: [/etc/]}",
+            ),
+        ),
         policy("devices", &writes(&format!("{null}, {{index: 0, operator: FileType, values: [chr, blk]}}"))),
         policy("regular", &writes(&format!("{null}, {{index: 0, operator: FileType, values: [reg, dir]}}"))),
         policy(
@@ -72,8 +85,16 @@ pub(super) fn types_of_files() {
             fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("a mode");
         }
     };
-    let expected =
-        [("pipes", 7), ("devices", 11), ("regular", 0), ("not-regular", 11), ("folders", 5), ("files", 3)];
+    let expected = [
+        ("pipes", 7),
+        ("pipes-below-root", 7),
+        ("pipes-not-below-etc", 7),
+        ("devices", 11),
+        ("regular", 0),
+        ("not-regular", 11),
+        ("folders", 5),
+        ("files", 3),
+    ];
     counts(&policies, make, &expected);
 }
 
