@@ -112,6 +112,10 @@ pub mod consts {
     pub const INT_DESCENDS: u32 = 9;
     /// Something of a `struct sk_buff *` argument (`SOCK_PROTOCOL` or `SOCK_FAMILY`).
     pub const INT_SKB: u32 = 10;
+    /// The capability set that an argument points to.
+    pub const INT_CAPS_ARG: u32 = 11;
+    /// The capabilities that are in the set that an argument points to, and not in that of the argument `IntSlot::part`.
+    pub const INT_CAPS_GAINED: u32 = 12;
 
     /// A number, as the function's prototype has it.
     pub const VALUE_NUMBER: u32 = 0;

@@ -5,9 +5,10 @@ use gatewatch_abi::{
     IntSlot, Layout,
     consts::{
         CAPS_EFFECTIVE, CAPS_PERMITTED, FILE_TYPE_SHIFT, FORK_LEVELS, INT_ARG, INT_CAPABILITIES,
-        INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE, INT_NS_PID, INT_PID, INT_RETURN, INT_SKB, INT_SOCK,
-        NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN,
-        NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT, TYPE_OF_FILE, VALUE_POINTER,
+        INT_CAPS_ARG, INT_CAPS_GAINED, INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE, INT_NS_PID, INT_PID,
+        INT_RETURN, INT_SKB, INT_SOCK, NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN,
+        NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT,
+        TYPE_OF_FILE, VALUE_POINTER,
     },
 };
 
@@ -61,6 +62,10 @@ pub fn value<C: Context, S: Shaped>(ctx: C, slot: &'static IntSlot) -> Option<u6
         INT_SOCK => socket(ctx.arg(frozen!(slot.arg)), part),
         INT_SKB if S::SHAPE.rare => packet(ctx.arg_as_number(frozen!(slot.arg)), part),
         INT_FILE_TYPE if S::SHAPE.rare => file_type(ctx.arg(frozen!(slot.arg)), part),
+        INT_CAPS_ARG if S::SHAPE.rare => capability_set(ctx.arg_as_number(frozen!(slot.arg))),
+        INT_CAPS_GAINED if S::SHAPE.rare => {
+            gained(ctx.arg_as_number(part), ctx.arg_as_number(frozen!(slot.arg)))
+        }
         INT_DESCENDS if S::SHAPE.rare => {
             let pair = |i: usize| frozen!(slot.values[i]) | frozen!(slot.values[i + 1]) << 32;
             Some(u64::from(descends(part, pair(0), pair(2))))
@@ -224,6 +229,20 @@ fn capabilities(part: u32) -> u64 {
         _ => offset!(cred_cap_inheritable),
     };
     memory::read(cred + member)
+}
+
+/// The capability set at an address. `None`: there is none.
+#[inline(never)]
+fn capability_set(address: u64) -> Option<u64> {
+    memory::try_read(address)
+}
+
+/// The capabilities that the second set has and the first one has not. `None`: one of the sets can't be read.
+#[inline(never)]
+fn gained(old: u64, new: u64) -> Option<u64> {
+    let old: u64 = memory::try_read(old)?;
+    let new: u64 = memory::try_read(new)?;
+    Some(new & !old)
 }
 
 /// A part of a socket. Ports exist for IPv4 and IPv6 only.

@@ -6,6 +6,7 @@
 
 mod answers;
 mod arguments;
+mod capabilities;
 mod compiler;
 mod enums;
 mod filters;
@@ -30,7 +31,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},
     history::LAST_WITH_DESCRIPTORS,
-    model::{Action, ActionKind, Hook, Kind, Policy, Section, Selector},
+    model::{Action, ActionKind, Hook, Kind, Operator, Policy, Section, Selector},
     plan::{ActionPlan, HookPlan, HookPoint, Plan, Scope, SelectorPlan},
 };
 
@@ -158,6 +159,10 @@ impl Compiler<'_> {
         self.capabilities(selector, path, &mut filters);
         for (i, filter) in selector.match_args.iter().enumerate() {
             let path = path.field("matchArgs").index(i);
+            if filter.operator == Operator::CapabilitiesGained {
+                filters.extend(self.capabilities_gained(hook, arguments, filter, &path));
+                continue;
+            }
             if let Some(argument) = self.declared(hook, arguments, filter, &path) {
                 filters.extend(self.argument_filter(argument, filter, &path));
                 self.enum_numbers(arguments, argument.index, filter, &path);

@@ -170,6 +170,15 @@ pub enum Field {
     Namespace(NamespaceKind),
     /// One of the process's capability sets, a bit for each capability.
     Capabilities(CapabilitySet),
+    /// The capability set that an argument points to.
+    CapabilityArg(u8),
+    /// The capabilities that one argument's set has and another one's has not.
+    CapabilitiesGained {
+        /// Index of the argument with the set before.
+        old: u8,
+        /// Index of the argument with the set after.
+        new: u8,
+    },
 }
 
 /// What must hold for a field.

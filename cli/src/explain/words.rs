@@ -43,6 +43,11 @@ pub(super) fn conditions(selector: &Selector, subject: &Subject<'_>) -> Vec<Stri
         found.push(format!("the path of the parent's program {}", binaries(filter)));
     }
     for filter in &selector.match_args {
+        if let (Operator::CapabilitiesGained, [old, new]) = (filter.operator, filter.args.as_slice()) {
+            let name = |position| argument(&ArgFilter { args: vec![position], ..filter.clone() }, subject);
+            found.push(format!("{} has a capability that {} has not", name(*new), name(*old)));
+            continue;
+        }
         found.push(format!("{} {}", argument(filter, subject), values(filter.operator, &filter.values)));
     }
     for filter in &selector.match_data {
@@ -217,7 +222,18 @@ mod tests {
 
     #[test]
     fn conditions_are_what_the_filter_compares() {
+        let sets = "[{index: 1, type: cap_permitted}, {index: 3, type: kernel_cap_t}]";
+        assert_eq!(
+            condition(sets, "{operator: CapabilitiesGained, args: [0, 1]}"),
+            ["argument 3 has a capability that argument 1 has not"]
+        );
         for (ty, operator, values, expected) in [
+            (
+                "kernel_cap_t",
+                "Mask",
+                "['CAP_BPF,CAP_SYSLOG']",
+                "argument 3 shares a bit with CAP_BPF,CAP_SYSLOG",
+            ),
             ("int", "Equal", "['5']", "argument 3 is 5"),
             ("int", "GT", "['5']", "argument 3 is greater than 5"),
             ("int", "LT", "['5']", "argument 3 is less than 5"),

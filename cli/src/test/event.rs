@@ -131,6 +131,11 @@ impl<'a> TestEvent<'a> {
             Field::Namespace(kind) => {
                 number(self.namespaces.get(&kind).copied(), &format!("`process.namespaces.{kind}`"))
             }
+            Field::CapabilityArg(i) => Ok(self.capability_argument(i)?.map(Value::Int)),
+            Field::CapabilitiesGained { old, new } => {
+                let sets = self.capability_argument(old)?.zip(self.capability_argument(new)?);
+                Ok(sets.map(|(old, new)| Value::Int(new & !old)))
+            }
             Field::Capabilities(set) => {
                 number(self.capabilities.get(&set).copied(), &format!("`process.capabilities.{set}`"))
             }
@@ -144,6 +149,21 @@ impl<'a> TestEvent<'a> {
             Some(value) => Ok(Some(value)),
             None => bail!("`args[{index}]`"),
         }
+    }
+
+    /// An argument that is a set of capabilities: their names in a list, or their bits as a number.
+    fn capability_argument(&self, index: u8) -> Result<Option<i128>> {
+        let what = || format!("`args[{index}]` as a list of capabilities");
+        let set = match self.argument(index)? {
+            None => return Ok(None),
+            Some(Json::Array(names)) => names
+                .iter()
+                .try_fold(0, |set, name| Some(set | 1_u64 << constants::capability(name.as_str()?).ok()?)),
+            Some(Json::Number(bits)) => bits.as_u64(),
+            Some(Json::String(text)) => constants::capabilities(text).ok(),
+            Some(_) => None,
+        };
+        set.map(|set| Some(i128::from(set))).with_context(what)
     }
 
     fn member(&self, index: u8, name: &str, read: impl Fn(&str) -> Option<Value>) -> Result<Option<Value>> {

@@ -188,10 +188,8 @@ impl Compiler<'_> {
             | (Expected::Any, _)
             | (Expected::Int(64), Kind::Pointer(_))
             | (Expected::Chars, Kind::Pointer(Pointee::Char | Pointee::Void)) => None,
-            (Expected::Struct(name), Kind::Pointer(Pointee::Struct(real))) => {
-                // 7.x has a type of its own for addresses of any size.
-                let same = name == real || (name == "sockaddr" && real == "sockaddr_unsized");
-                (!same).then_some(Severity::Error)
+            (Expected::Struct(names), Kind::Pointer(Pointee::Struct(real))) => {
+                (!names.contains(&real.as_str())).then_some(Severity::Error)
             }
             (Expected::Struct(_) | Expected::Chars | Expected::Int(_), _) => Some(Severity::Error),
         };

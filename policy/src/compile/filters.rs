@@ -43,6 +43,9 @@ impl Compiler<'_> {
             Readable::Text(field) => self.text_test(filter, path).map(|test| Filter { field, test }),
             Readable::Sock(index) => self.sock_filter(index, filter, path),
             Readable::Packet(index) => self.packet_filter(index, argument, filter, path),
+            Readable::Capabilities(index) => self
+                .capability_test(filter, path)
+                .map(|test| Filter { field: Field::CapabilityArg(index), test }),
             Readable::Empty => self.text_test(filter, path).map(|test| of_nothing(&test)),
             Readable::Opaque => {
                 self.not_read(argument, filter, path);
@@ -83,6 +86,7 @@ impl Compiler<'_> {
                 "SAddr, DAddr, SPort, DPort and their Not forms, SPortPriv, DPortPriv and their Not forms, Protocol, \
                  Family, State"
             }
+            Readable::Capabilities(_) => "Equal, NotEqual, GT, LT, Mask, CapabilitiesGained",
             Readable::Opaque => return,
         };
         self.report(
@@ -103,7 +107,6 @@ impl Compiler<'_> {
             self.not_run(path.field("values"), "`list:` as a value of an integer argument");
             return None;
         }
-        let (min, max) = values::bounds(bits, signed);
         let single = |text: &str| values::integer_of(text, bits, signed).map(|v| (v, v));
         let either = |text: &str| {
             if text.contains(':') { values::range_of(text, bits, signed) } else { single(text) }
@@ -117,19 +120,11 @@ impl Compiler<'_> {
             Operator::NotInMap | Operator::NotInRange => {
                 (true, self.values(filter, path, &codes::BAD_NUMBER, either)?)
             }
-            Operator::Gt => {
-                let values = self.values(filter, path, &codes::BAD_NUMBER, single)?;
-                (
-                    false,
-                    values.into_iter().map(|(v, _)| (v + 1, max)).filter(|(low, high)| low <= high).collect(),
-                )
-            }
-            Operator::Lt => {
-                let values = self.values(filter, path, &codes::BAD_NUMBER, single)?;
-                (
-                    false,
-                    values.into_iter().map(|(v, _)| (min, v - 1)).filter(|(low, high)| low <= high).collect(),
-                )
+            Operator::Gt | Operator::Lt => {
+                let values = self.values(filter, path, &codes::BAD_NUMBER, |text| {
+                    values::integer_of(text, bits, signed)
+                })?;
+                (false, beyond(&values, filter.operator == Operator::Gt, values::bounds(bits, signed)))
             }
             Operator::Mask => {
                 // A mask is bits, whatever the sign of the type.
@@ -324,7 +319,7 @@ impl Compiler<'_> {
         (good.len() == values.len()).then_some(good)
     }
 
-    fn some_values(&mut self, values: &[String], path: &FieldPath) -> bool {
+    pub(super) fn some_values(&mut self, values: &[String], path: &FieldPath) -> bool {
         if values.is_empty() {
             self.report(Diagnostic::new(
                 &codes::NO_VALUES,
@@ -345,8 +340,14 @@ fn of_nothing(test: &Test) -> Filter {
     constant(evaluate::test(test, Some(&Value::Text(Vec::new()))))
 }
 
+/// The values that are greater than one of these, or less, within the bounds of their type.
+pub(super) fn beyond(values: &[i128], greater: bool, (min, max): (i128, i128)) -> Vec<(i128, i128)> {
+    let ranges = values.iter().map(|value| if greater { (value + 1, max) } else { (min, value - 1) });
+    ranges.filter(|(low, high)| low <= high).collect()
+}
+
 /// A filter that always holds, or never.
-const fn constant(holds: bool) -> Filter {
+pub(super) const fn constant(holds: bool) -> Filter {
     Filter { field: Field::Pid, test: Test::Int { negated: holds, ranges: Vec::new() } }
 }
 

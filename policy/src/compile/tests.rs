@@ -1,5 +1,6 @@
 //! What compiles, to what, and the findings on what doesn't; on the shipped profiles.
 
+mod capabilities;
 mod sections;
 
 use std::collections::BTreeMap;

@@ -158,7 +158,7 @@ fn of_record(arg: &Arg, index: u8, field: &RecordField, user: bool) -> Option<Re
         (FieldKind::Pointer, ty) if ty != ArgType::Auto => match expected(ty) {
             Expected::Int(64) => pointed(arg),
             Expected::Int(_) => return None,
-            Expected::Struct(name) if names_other(&field.ty, name) => return None,
+            Expected::Struct(names) if names_other(&field.ty, names) => return None,
             _ => pointed(arg),
         },
         (FieldKind::DataLoc, ArgType::Auto | ArgType::DataLoc | ArgType::String) => {
@@ -170,10 +170,10 @@ fn of_record(arg: &Arg, index: u8, field: &RecordField, user: bool) -> Option<Re
     })
 }
 
-/// Whether a field is a pointer to another structure than this. A pointer without one (`void *`) may be to this.
-fn names_other(field: &str, name: &str) -> bool {
+/// Whether a field is a pointer to another structure than these. A pointer without one (`void *`) may be to one of them.
+fn names_other(field: &str, names: &[&str]) -> bool {
     let of = field.trim_start_matches("const ").trim_end_matches('*').trim_end();
-    of.strip_prefix("struct ").is_some_and(|of| of != name)
+    of.strip_prefix("struct ").is_some_and(|of| !names.contains(&of))
 }
 
 /// The fields, for a help.

@@ -5,11 +5,11 @@ use gatewatch_abi::{
     ExactKey, IntSlot,
     consts::{
         CAPS_EFFECTIVE, CAPS_INHERITABLE, CAPS_PERMITTED, DIRECT_VALUES, INLINE_VALUES, INT_ARG,
-        INT_CAPABILITIES, INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE, INT_NONE, INT_NS_PID, INT_PID,
-        INT_RETURN, INT_SKB, INT_SLOTS, INT_SOCK, NO_ROW, NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID,
-        NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY,
-        SOCK_PROTOCOL, SOCK_SPORT, SOCK_STATE, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TABLE_MASK,
-        TABLE_RANGE, TYPE_OF_FILE, TYPE_OF_PATH,
+        INT_CAPABILITIES, INT_CAPS_ARG, INT_CAPS_GAINED, INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE,
+        INT_NONE, INT_NS_PID, INT_PID, INT_RETURN, INT_SKB, INT_SLOTS, INT_SOCK, NO_ROW, NS_CGROUP, NS_IPC,
+        NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS,
+        SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT, SOCK_STATE, TABLE_DIRECT, TABLE_HASH,
+        TABLE_INLINE, TABLE_MASK, TABLE_RANGE, TYPE_OF_FILE, TYPE_OF_PATH,
     },
     row_name,
 };
@@ -231,6 +231,8 @@ pub(super) fn source(field: Field) -> IntSlot {
         Field::NamespacePid => unsigned(INT_NS_PID, 0, 0, 32),
         Field::Namespace(kind) => unsigned(INT_NAMESPACE, 0, namespace(kind), 32),
         Field::Capabilities(set) => unsigned(INT_CAPABILITIES, 0, capabilities(set), 64),
+        Field::CapabilityArg(arg) => unsigned(INT_CAPS_ARG, arg, 0, 64),
+        Field::CapabilitiesGained { old, new } => unsigned(INT_CAPS_GAINED, new, u32::from(old), 64),
         Field::FileType(arg) => unsigned(INT_FILE_TYPE, arg, TYPE_OF_FILE, 8),
         Field::PathType(arg) => unsigned(INT_FILE_TYPE, arg, TYPE_OF_PATH, 8),
         Field::Descends { namespaced, pids } => {

@@ -1,5 +1,6 @@
 //! The BPF programs against the reference evaluator: generated plans and events, run through both.
 
+mod capabilities;
 mod file_types;
 mod paths;
 mod sockets;
@@ -23,6 +24,7 @@ use proptest::{
 };
 
 pub(super) use self::{
+    capabilities::capability_sets,
     file_types::file_types,
     paths::{dentries, paths},
     sockets::{packets, sockets},

@@ -77,6 +77,55 @@ pub(super) fn types_of_files() {
     counts(&policies, make, &expected);
 }
 
+/// Sets of capabilities that are arguments, and `CapabilitiesGained`.
+pub(super) fn capability_sets() {
+    const CHOWN_AND_KILL: u64 = 1 << 0 | 1 << 5;
+    const NET_RAW: u64 = 1 << 13;
+    const SYSLOG: u64 = 1 << 34;
+    let this = this().display().to_string();
+    let capset = |name: &str, filter: &str| {
+        let hook = format!(
+            "  - call: security_capset\n    syscall: false\n    args: [{{index: 2, type: cap_effective}}, {{index: 3, type: \
+             cap_inheritable}}, {{index: 4, type: kernel_cap_t}}]\n    selectors:\n    - matchBinaries: [{{operator: In, values: \
+             [\"{this}\"]}}]\n      matchArgs: [{filter}]"
+        );
+        policy(name, &hook)
+    };
+    let policies = [
+        capset("equal", "{index: 2, operator: Equal, values: [\"CAP_CHOWN,CAP_KILL\", \"0x2000\"]}"),
+        capset("not-equal", "{index: 2, operator: NotEqual, values: [\"CAP_CHOWN,CAP_KILL\"]}"),
+        capset("shares", "{index: 3, operator: Mask, values: [CAP_KILL, CAP_SYSLOG]}"),
+        capset("greater", "{index: 3, operator: GT, values: [CAP_SYSLOG]}"),
+        capset("less", "{index: 3, operator: LT, values: [CAP_SYSLOG]}"),
+        capset("raised", "{operator: CapabilitiesGained, args: [0, 1]}"),
+        capset("lowered", "{operator: CapabilitiesGained, args: [1, 0]}"),
+        capset("beyond-permitted", "{operator: CapabilitiesGained, args: [2, 1]}"),
+    ];
+    let make = || {
+        for _ in 0..7 {
+            crate::calls::capset(CHOWN_AND_KILL, NET_RAW);
+        }
+        for _ in 0..11 {
+            crate::calls::capset(NET_RAW, NET_RAW | SYSLOG);
+        }
+        for _ in 0..13 {
+            crate::calls::capset(CHOWN_AND_KILL, CHOWN_AND_KILL);
+        }
+        crate::calls::capset_root();
+    };
+    let expected = [
+        ("equal", 7 + 11 + 13),
+        ("not-equal", 11 + 1),
+        ("shares", 11 + 13),
+        ("greater", 11),
+        ("less", 7 + 13 + 1),
+        ("raised", 7 + 11),
+        ("lowered", 7 + 1),
+        ("beyond-permitted", 0),
+    ];
+    counts(&policies, make, &expected);
+}
+
 /// `args` of a filter are positions in the hook's list.
 pub(super) fn positions() {
     let folder = tempfile::tempdir_in("/tmp").expect("a folder");
