@@ -106,6 +106,8 @@ layout! {
     skb_network_header = "sk_buff", "network_header", required;
     /// 16 bits since 5.6 (before, a bit field).
     sock_protocol = "sock", "sk_protocol", required;
+    /// A `struct sock *`. Profiles of earlier versions don't have it, and nothing that reads a profile does without them.
+    socket_sk = "socket", "sk", optional;
     cgroup_kn = "cgroup", "kn", required;
     cgroup_root = "cgroup", "root", required;
     /// 0 for the hierarchy of cgroup v2, see `cgroup_setup_root` in `kernel/cgroup/cgroup.c`.

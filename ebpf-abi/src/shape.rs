@@ -6,8 +6,8 @@ use crate::{
     IntSlot, MatcherConfig, TextSlot,
     consts::{
         ADDR_NONE, ADDR_SLOTS, INT_ARG, INT_CAPS_ARG, INT_CAPS_GAINED, INT_DESCENDS, INT_FILE_TYPE, INT_NONE,
-        INT_RETURN, INT_SKB, INT_SLOTS, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TEXT_HAS_POSTFIX, TEXT_NONE,
-        TEXT_SLOTS,
+        INT_RETURN, INT_SKB, INT_SLOTS, INT_SOCKADDR, INT_SOCKET, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE,
+        TEXT_HAS_POSTFIX, TEXT_NONE, TEXT_SLOTS,
     },
     is_path,
 };
@@ -19,8 +19,8 @@ pub struct Shape {
     pub ints: usize,
     /// Whether integers are arguments and results that are looked up value by value.
     pub plain: bool,
-    /// Whether integers are supported that few policies match: types of files, ancestors, parts of packets, and sets of
-    /// capabilities that are arguments.
+    /// Whether integers are supported that few policies match: types of files, ancestors, parts of packets, sets of
+    /// capabilities that are arguments, sockets behind a `struct socket`, and their addresses in a `struct sockaddr`.
     pub rare: bool,
     /// String slots.
     pub texts: usize,
@@ -56,9 +56,9 @@ impl Shape {
                 && matches!(slot.table, TABLE_INLINE | TABLE_HASH | TABLE_DIRECT)
         };
         let is_beginning = |slot: &TextSlot| is_path(slot.source) && slot.tables & TEXT_HAS_POSTFIX == 0;
-        let is_rare = |slot: &IntSlot| {
-            matches!(slot.source, INT_FILE_TYPE | INT_DESCENDS | INT_SKB | INT_CAPS_ARG | INT_CAPS_GAINED)
-        };
+        let rare =
+            [INT_FILE_TYPE, INT_DESCENDS, INT_SKB, INT_CAPS_ARG, INT_CAPS_GAINED, INT_SOCKET, INT_SOCKADDR];
+        let is_rare = |slot: &IntSlot| rare.contains(&slot.source);
         ints().count() <= self.ints
             && (self.rare || !ints().any(is_rare))
             && (!self.plain || ints().all(is_plain))
@@ -74,8 +74,8 @@ mod tests {
     use crate::{
         IntSlot, MatcherConfig, TextSlot,
         consts::{
-            INT_ARG, INT_CAPS_ARG, INT_CAPS_GAINED, INT_FILE_TYPE, INT_NAMESPACE, TABLE_HASH, TABLE_MASK,
-            TABLE_RANGE, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL,
+            INT_ARG, INT_CAPS_ARG, INT_CAPS_GAINED, INT_FILE_TYPE, INT_NAMESPACE, INT_SOCKADDR, INT_SOCKET,
+            TABLE_HASH, TABLE_MASK, TABLE_RANGE, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL,
         },
     };
 
@@ -110,6 +110,8 @@ mod tests {
             (int(INT_NAMESPACE, TABLE_HASH), true, false),
             (int(INT_FILE_TYPE, TABLE_HASH), false, false),
             (int(INT_CAPS_ARG, TABLE_MASK), false, false),
+            (int(INT_SOCKET, TABLE_HASH), false, false),
+            (int(INT_SOCKADDR, TABLE_HASH), false, false),
             (int(INT_CAPS_GAINED, TABLE_HASH), false, false),
             (text(TEXT_FILE, TEXT_HAS_PREFIX), false, true),
             (text(TEXT_FILE, TEXT_HAS_PREFIX | TEXT_HAS_POSTFIX), false, false),

@@ -1,4 +1,4 @@
-//! Where a kernel function finds its arguments: the only file that knows the processor.
+//! Where a kernel function finds its arguments, and whose memory an address is: the only file that knows the processor.
 
 /// Offsets in `struct pt_regs` of the six argument registers of a C function, and of the result's register.
 #[cfg(not(bpf_target_arch = "aarch64"))]
@@ -70,4 +70,19 @@ pub mod regs {
     pub const IA32_ARG4: usize = ARG4;
     /// Argument 5 of it.
     pub const IA32_ARG5: usize = ARG5;
+}
+
+/// Whether an address is of the program's memory, and not of the kernel's, which is the upper half.
+#[cfg(not(bpf_target_arch = "aarch64"))]
+#[inline(always)]
+pub fn is_of_program(address: u64) -> bool {
+    address >> 63 == 0
+}
+
+/// Whether an address is of the program's memory, and not of the kernel's. The upper byte may be a tag, so this is the bit
+/// below it.
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+pub fn is_of_program(address: u64) -> bool {
+    address >> 55 & 1 == 0
 }

@@ -6,18 +6,19 @@ use gatewatch_abi::{
     consts::{
         CAPS_EFFECTIVE, CAPS_PERMITTED, FILE_TYPE_SHIFT, FORK_LEVELS, INT_ARG, INT_CAPABILITIES,
         INT_CAPS_ARG, INT_CAPS_GAINED, INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE, INT_NS_PID, INT_PID,
-        INT_RETURN, INT_SKB, INT_SOCK, NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN,
-        NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT,
-        TYPE_OF_FILE, VALUE_POINTER,
+        INT_RETURN, INT_SKB, INT_SOCK, INT_SOCKADDR, INT_SOCKET, NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID,
+        NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY,
+        SOCK_PROTOCOL, SOCK_SPORT, TYPE_OF_FILE, VALUE_POINTER,
     },
 };
 
 use crate::{
-    context::{Context, syscall_arg},
+    context::{Context, any_arg, syscall_arg},
     frozen,
     globals::{CONFIG, LAYOUT},
     memory, offset,
     shape::Shaped,
+    sockaddr,
 };
 
 /// `AF_INET`, include/linux/socket.h.
@@ -62,6 +63,8 @@ pub fn value<C: Context, S: Shaped>(ctx: C, slot: &'static IntSlot) -> Option<u6
         INT_SOCK => socket(ctx.arg(frozen!(slot.arg)), part),
         INT_SKB if S::SHAPE.rare => packet(ctx.arg_as_number(frozen!(slot.arg)), part),
         INT_FILE_TYPE if S::SHAPE.rare => file_type(ctx.arg(frozen!(slot.arg)), part),
+        INT_SOCKET if S::SHAPE.rare => socket(sock_of(ctx.arg_as_number(frozen!(slot.arg))), part),
+        INT_SOCKADDR if S::SHAPE.rare => sockaddr::number(any_arg(ctx, frozen!(slot.arg)), part),
         INT_CAPS_ARG if S::SHAPE.rare => capability_set(ctx.arg_as_number(frozen!(slot.arg))),
         INT_CAPS_GAINED if S::SHAPE.rare => {
             gained(ctx.arg_as_number(part), ctx.arg_as_number(frozen!(slot.arg)))
@@ -263,6 +266,12 @@ fn socket(sock: u64, part: u32) -> Option<u64> {
     }
 }
 
+/// The `struct sock` of a `struct socket`; 0 where there is none.
+#[inline(always)]
+pub fn sock_of(socket: u64) -> u64 {
+    memory::read(socket + offset!(socket_sk))
+}
+
 /// An address of a socket, IPv4 as `::ffff:a.b.c.d`. `None`: it is neither IPv4 nor IPv6.
 #[inline(always)]
 pub fn address(sock: u64, source: bool) -> Option<[u8; 16]> {
@@ -272,8 +281,7 @@ pub fn address(sock: u64, source: bool) -> Option<[u8; 16]> {
     match memory::read::<u16>(sock + offset!(sock_family)) {
         AF_INET => {
             let member = if source { offset!(sock_rcv_saddr) } else { offset!(sock_daddr) };
-            let v4: [u8; 4] = memory::read(sock + member);
-            Some([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3]])
+            Some(mapped(memory::read(sock + member)))
         }
         AF_INET6 => {
             let member =
@@ -282,6 +290,12 @@ pub fn address(sock: u64, source: bool) -> Option<[u8; 16]> {
         }
         _ => None,
     }
+}
+
+/// An IPv4 address as one of IPv6: `::ffff:a.b.c.d`.
+#[inline(always)]
+pub fn mapped(v4: [u8; 4]) -> [u8; 16] {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3]]
 }
 
 /// What the IP header of a packet says. `None`: the header is of another protocol.
@@ -302,10 +316,7 @@ fn packet(skb: u64, part: u32) -> Option<u64> {
 pub fn packet_address(skb: u64, source: bool) -> Option<[u8; 16]> {
     let header = ip_header(skb);
     match version(header) {
-        4 => {
-            let v4: [u8; 4] = memory::read(header + if source { V4_SOURCE } else { V4_SOURCE + 4 });
-            Some([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3]])
-        }
+        4 => Some(mapped(memory::read(header + if source { V4_SOURCE } else { V4_SOURCE + 4 }))),
         6 => Some(memory::read(header + if source { V6_SOURCE } else { V6_SOURCE + 16 })),
         _ => None,
     }

@@ -26,5 +26,6 @@ pub mod scratch;
 pub mod shape;
 pub mod shared;
 pub mod shares;
+pub mod sockaddr;
 pub mod task;
 pub mod text;

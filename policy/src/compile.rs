@@ -17,6 +17,7 @@ mod lsm;
 mod monitored;
 mod point;
 mod process;
+mod sockets;
 mod syscall;
 #[cfg(test)]
 mod tests;

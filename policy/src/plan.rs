@@ -144,6 +144,21 @@ pub enum Field {
     Family(u8),
     /// `TCP_*` state.
     State(u8),
+    /// A part of the socket of a `struct socket *` argument.
+    Socket {
+        /// Index of the argument.
+        index: u8,
+        /// Which part.
+        part: SocketPart,
+    },
+    /// A part of a `struct sockaddr *` argument, in the kernel's memory or in the program's: its address and its port, which
+    /// count as those of a source, or its family.
+    Sockaddr {
+        /// Index of the argument.
+        index: u8,
+        /// Which part.
+        part: SocketPart,
+    },
     /// Source address in the IP header of a `struct sk_buff *` argument.
     PacketSource(u8),
     /// Destination address there.
@@ -179,6 +194,42 @@ pub enum Field {
         /// Index of the argument with the set after.
         new: u8,
     },
+}
+
+/// A part of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SocketPart {
+    /// Source address.
+    SourceAddress,
+    /// Destination address.
+    DestinationAddress,
+    /// Source port.
+    SourcePort,
+    /// Destination port.
+    DestinationPort,
+    /// `IPPROTO_*`.
+    Protocol,
+    /// `AF_*`.
+    Family,
+    /// `TCP_*` state.
+    State,
+}
+
+impl Field {
+    /// Whether its value is an address.
+    pub const fn is_address(self) -> bool {
+        use SocketPart::{DestinationAddress, SourceAddress};
+        match self {
+            Self::SourceAddress(_)
+            | Self::DestinationAddress(_)
+            | Self::PacketSource(_)
+            | Self::PacketDestination(_) => true,
+            Self::Socket { part, .. } | Self::Sockaddr { part, .. } => {
+                matches!(part, SourceAddress | DestinationAddress)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// What must hold for a field.

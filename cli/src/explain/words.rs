@@ -124,6 +124,10 @@ fn argument(filter: &ArgFilter, subject: &Subject<'_>) -> String {
         .filter(|param| !param.ty.to_string().contains("pt_regs") && !param.name.is_empty())
         .map_or_else(|| format!("argument {index}"), |param| format!("`{}`", param.name));
     match (property(filter.operator), declared.map(|arg| arg.ty)) {
+        // It has one end alone.
+        (Some(property), Some(ArgType::Sockaddr)) => {
+            format!("the {} of {name}", property.trim_start_matches("source "))
+        }
         (Some(property), _) => format!("the {property} of {name}"),
         (None, Some(ArgType::File | ArgType::Path | ArgType::Dentry | ArgType::LinuxBinprm)) => {
             format!("the path of {name}")
@@ -243,6 +247,9 @@ mod tests {
             ("path", "NotFileType", "[reg]", "the file type of argument 3 is not reg"),
             ("sock", "DAddr", "[10.0.0.0/8]", "the destination address of argument 3 is in 10.0.0.0/8"),
             ("sock", "NotSPortPriv", "[]", "the source port of argument 3 is not below 1024"),
+            ("socket", "DPort", "['443']", "the destination port of argument 3 is 443"),
+            ("sockaddr", "SAddr", "[10.0.0.0/8]", "the address of argument 3 is in 10.0.0.0/8"),
+            ("sockaddr", "NotSPort", "['443']", "the port of argument 3 is not 443"),
             ("sockaddr", "Family", "[AF_INET]", "the address family of argument 3 is AF_INET"),
         ] {
             let operator = if operator == "NotSPortPriv" { Operator::NotSPortPriv.name() } else { operator };

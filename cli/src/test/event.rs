@@ -8,7 +8,7 @@ use gatewatch_policy::{
     compile::Environment,
     evaluate::{Event, Value},
     model::{CapabilitySet, NamespaceKind},
-    plan::Field,
+    plan::{Field, SocketPart},
     scope::Scope,
     values::{HOST_NAMESPACE, constants, integer},
 };
@@ -111,17 +111,18 @@ impl<'a> TestEvent<'a> {
                 let one = ancestors.iter().chain([&own]).any(|pid| pids.contains(pid));
                 Ok(Some(Value::Int(i128::from(one))))
             }
-            Field::SourceAddress(i) | Field::PacketSource(i) => self.member(i, "saddr", address),
-            Field::DestinationAddress(i) | Field::PacketDestination(i) => self.member(i, "daddr", address),
-            Field::SourcePort(i) => self.member(i, "sport", |text| named(text, |_| None)),
-            Field::DestinationPort(i) => self.member(i, "dport", |text| named(text, |_| None)),
-            Field::Protocol(i) | Field::PacketProtocol(i) => {
-                self.member(i, "protocol", |text| named(text, |n| constants::protocol(n).ok()))
+            Field::SourceAddress(i) | Field::PacketSource(i) => {
+                self.socket_part(i, SocketPart::SourceAddress)
             }
-            Field::Family(i) | Field::PacketFamily(i) => {
-                self.member(i, "family", |text| named(text, |n| constants::family(n).ok()))
+            Field::DestinationAddress(i) | Field::PacketDestination(i) => {
+                self.socket_part(i, SocketPart::DestinationAddress)
             }
-            Field::State(i) => self.member(i, "state", |text| named(text, |n| constants::tcp_state(n).ok())),
+            Field::SourcePort(i) => self.socket_part(i, SocketPart::SourcePort),
+            Field::DestinationPort(i) => self.socket_part(i, SocketPart::DestinationPort),
+            Field::Protocol(i) | Field::PacketProtocol(i) => self.socket_part(i, SocketPart::Protocol),
+            Field::Family(i) | Field::PacketFamily(i) => self.socket_part(i, SocketPart::Family),
+            Field::State(i) => self.socket_part(i, SocketPart::State),
+            Field::Socket { index, part } | Field::Sockaddr { index, part } => self.socket_part(index, part),
             Field::Binary => match &process.binary {
                 Some(path) => Ok(Some(Value::Text(path.clone().into_bytes()))),
                 None => bail!("`process.binary`"),
@@ -164,6 +165,25 @@ impl<'a> TestEvent<'a> {
             Some(_) => None,
         };
         set.map(|set| Some(i128::from(set))).with_context(what)
+    }
+
+    fn socket_part(&self, index: u8, part: SocketPart) -> Result<Option<Value>> {
+        let port = |text: &str| named(text, |_| None);
+        match part {
+            SocketPart::SourceAddress => self.member(index, "saddr", address),
+            SocketPart::DestinationAddress => self.member(index, "daddr", address),
+            SocketPart::SourcePort => self.member(index, "sport", port),
+            SocketPart::DestinationPort => self.member(index, "dport", port),
+            SocketPart::Protocol => {
+                self.member(index, "protocol", |text| named(text, |n| constants::protocol(n).ok()))
+            }
+            SocketPart::Family => {
+                self.member(index, "family", |text| named(text, |n| constants::family(n).ok()))
+            }
+            SocketPart::State => {
+                self.member(index, "state", |text| named(text, |n| constants::tcp_state(n).ok()))
+            }
+        }
     }
 
     fn member(&self, index: u8, name: &str, read: impl Fn(&str) -> Option<Value>) -> Result<Option<Value>> {

@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod sections;
+mod sockets;
 
 use std::collections::BTreeMap;
 

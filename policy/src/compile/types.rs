@@ -104,6 +104,10 @@ pub(super) enum Readable {
     Text(Field),
     /// A socket: argument index.
     Sock(u8),
+    /// A `struct socket *`: argument index.
+    Socket(u8),
+    /// A `struct sockaddr *`: argument index.
+    Address(u8),
     /// A packet: argument index.
     Packet(u8),
     /// A set of capabilities: argument index.
@@ -151,6 +155,9 @@ pub(super) fn readable(arg: &Arg, index: u8, syscall: bool) -> Readable {
         ArgType::LinuxBinprm => Readable::Text(Field::Binprm(index)),
         ArgType::Dentry => Readable::Text(Field::Dentry(index)),
         ArgType::Sock => Readable::Sock(index),
+        ArgType::Sockaddr => Readable::Address(index),
+        // No system call has a pointer to the kernel's own structures.
+        ArgType::Socket if !syscall => Readable::Socket(index),
         ArgType::Skb => Readable::Packet(index),
         // No system call has a pointer to the kernel's own sets.
         ArgType::KernelCapT | ArgType::CapInheritable | ArgType::CapPermitted | ArgType::CapEffective

@@ -6,10 +6,11 @@ use gatewatch_abi::{
     consts::{
         CAPS_EFFECTIVE, CAPS_INHERITABLE, CAPS_PERMITTED, DIRECT_VALUES, INLINE_VALUES, INT_ARG,
         INT_CAPABILITIES, INT_CAPS_ARG, INT_CAPS_GAINED, INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE,
-        INT_NONE, INT_NS_PID, INT_PID, INT_RETURN, INT_SKB, INT_SLOTS, INT_SOCK, NO_ROW, NS_CGROUP, NS_IPC,
-        NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS,
-        SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT, SOCK_STATE, TABLE_DIRECT, TABLE_HASH,
-        TABLE_INLINE, TABLE_MASK, TABLE_RANGE, TYPE_OF_FILE, TYPE_OF_PATH,
+        INT_NONE, INT_NS_PID, INT_PID, INT_RETURN, INT_SKB, INT_SLOTS, INT_SOCK, INT_SOCKADDR, INT_SOCKET,
+        NO_ROW, NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME,
+        NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT,
+        SOCK_STATE, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TABLE_MASK, TABLE_RANGE, TYPE_OF_FILE,
+        TYPE_OF_PATH,
     },
     row_name,
 };
@@ -21,7 +22,7 @@ use super::{
 use crate::{
     evaluate::{self, Value},
     model::{CapabilitySet, NamespaceKind},
-    plan::{Field, Test},
+    plan::{Field, SocketPart, Test},
 };
 
 impl<'a> Builder<'a> {
@@ -225,6 +226,14 @@ pub(super) fn source(field: Field) -> IntSlot {
         Field::Protocol(arg) => unsigned(INT_SOCK, arg, SOCK_PROTOCOL, 16),
         Field::Family(arg) => unsigned(INT_SOCK, arg, SOCK_FAMILY, 16),
         Field::State(arg) => unsigned(INT_SOCK, arg, SOCK_STATE, 8),
+        Field::Socket { index, part } => match socket_part(part) {
+            Some((part, bits)) => unsigned(INT_SOCKET, index, part, bits),
+            None => unsigned(INT_NONE, 0, 0, 64),
+        },
+        Field::Sockaddr { index, part } => match socket_part(part) {
+            Some((part, bits)) => unsigned(INT_SOCKADDR, index, part, bits),
+            None => unsigned(INT_NONE, 0, 0, 64),
+        },
         Field::PacketProtocol(arg) => unsigned(INT_SKB, arg, SOCK_PROTOCOL, 8),
         Field::PacketFamily(arg) => unsigned(INT_SKB, arg, SOCK_FAMILY, 16),
         Field::Pid => unsigned(INT_PID, 0, 0, 32),
@@ -255,6 +264,18 @@ pub(super) fn source(field: Field) -> IntSlot {
         | Field::PacketDestination(_)
         | Field::Binary => unsigned(INT_NONE, 0, 0, 64),
     }
+}
+
+/// The number of a part that is an integer, and its bits.
+const fn socket_part(part: SocketPart) -> Option<(u32, u32)> {
+    Some(match part {
+        SocketPart::SourcePort => (SOCK_SPORT, 16),
+        SocketPart::DestinationPort => (SOCK_DPORT, 16),
+        SocketPart::Protocol => (SOCK_PROTOCOL, 16),
+        SocketPart::Family => (SOCK_FAMILY, 16),
+        SocketPart::State => (SOCK_STATE, 8),
+        SocketPart::SourceAddress | SocketPart::DestinationAddress => return None,
+    })
 }
 
 const fn namespace(kind: NamespaceKind) -> u32 {

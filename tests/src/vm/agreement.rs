@@ -27,7 +27,7 @@ pub(super) use self::{
     capabilities::capability_sets,
     file_types::file_types,
     paths::{dentries, paths},
-    sockets::{packets, sockets},
+    sockets::{packets, socket_arguments, sockets},
 };
 use super::this;
 use crate::{
