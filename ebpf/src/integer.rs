@@ -16,15 +16,12 @@ use crate::{
     context::{Context, any_arg, syscall_arg},
     frozen,
     globals::{CONFIG, LAYOUT},
+    internet::{AF_INET, AF_INET6, mapped},
     memory, offset,
     shape::Shaped,
     sockaddr,
 };
 
-/// `AF_INET`, include/linux/socket.h.
-pub const AF_INET: u16 = 2;
-/// `AF_INET6`.
-pub const AF_INET6: u16 = 10;
 /// Offsets in a `struct iphdr`, include/uapi/linux/ip.h. The destination follows the source.
 const V4_PROTOCOL: u64 = 9;
 const V4_SOURCE: u64 = 12;
@@ -290,12 +287,6 @@ pub fn address(sock: u64, source: bool) -> Option<[u8; 16]> {
         }
         _ => None,
     }
-}
-
-/// An IPv4 address as one of IPv6: `::ffff:a.b.c.d`.
-#[inline(always)]
-pub fn mapped(v4: [u8; 4]) -> [u8; 16] {
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3]]
 }
 
 /// What the IP header of a packet says. `None`: the header is of another protocol.

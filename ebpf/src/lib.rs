@@ -15,6 +15,7 @@ pub mod context;
 pub mod counting;
 pub mod globals;
 pub mod integer;
+pub mod internet;
 pub mod matcher;
 pub mod memory;
 pub mod object;

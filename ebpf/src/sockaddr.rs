@@ -8,7 +8,7 @@ use gatewatch_abi::consts::{SOCK_FAMILY, STAT_STRINGS_UNREADABLE};
 
 use crate::{
     arch::is_of_program,
-    integer::{AF_INET, AF_INET6, mapped},
+    internet::{AF_INET, AF_INET6, mapped},
     shared::note,
 };
 
@@ -23,10 +23,10 @@ type Head = [u16; 2];
 /// The port or the family. `None`: there is no such value.
 #[inline(never)]
 pub fn number(sockaddr: u64, part: u32) -> Option<u64> {
-    let [family, port]: Head = read(sockaddr)?;
+    let [family, number]: Head = read(sockaddr)?;
     match (part, family) {
         (SOCK_FAMILY, _) => Some(u64::from(family)),
-        (_, AF_INET | AF_INET6) => Some(u64::from(u16::from_be(port))),
+        (_, AF_INET | AF_INET6) => Some(u64::from(u16::from_be(number))),
         _ => None,
     }
 }

@@ -168,12 +168,12 @@ impl<'a> TestEvent<'a> {
     }
 
     fn socket_part(&self, index: u8, part: SocketPart) -> Result<Option<Value>> {
-        let port = |text: &str| named(text, |_| None);
+        let number = |text: &str| named(text, |_| None);
         match part {
             SocketPart::SourceAddress => self.member(index, "saddr", address),
             SocketPart::DestinationAddress => self.member(index, "daddr", address),
-            SocketPart::SourcePort => self.member(index, "sport", port),
-            SocketPart::DestinationPort => self.member(index, "dport", port),
+            SocketPart::SourcePort => self.member(index, "sport", number),
+            SocketPart::DestinationPort => self.member(index, "dport", number),
             SocketPart::Protocol => {
                 self.member(index, "protocol", |text| named(text, |n| constants::protocol(n).ok()))
             }
