@@ -56,6 +56,9 @@ layout! {
     task_pid = "task_struct", "pid", required;
     task_group_leader = "task_struct", "group_leader", required;
     task_real_parent = "task_struct", "real_parent", required;
+    /// x86: 32 bits.
+    task_thread_status = "task_struct", "thread_info.status", optional;
+    task_thread_flags = "task_struct", "thread_info.flags", optional;
     task_mm = "task_struct", "mm", required;
     task_fs = "task_struct", "fs", required;
     task_cred = "task_struct", "cred", required;

@@ -120,6 +120,11 @@ pub mod consts {
     pub const INT_SOCKET: u32 = 13;
     /// `SOCK_SPORT` or `SOCK_FAMILY` of a `struct sockaddr *` argument, in the memory of the kernel or of the program.
     pub const INT_SOCKADDR: u32 = 14;
+    /// An argument that is the number of a system call, with [`SYSCALL_BY_32_BITS`] where a program makes it as 32-bit
+    /// programs do.
+    pub const INT_SYSCALL: u32 = 15;
+    /// See [`INT_SYSCALL`]. The numbers of both kinds of calls differ.
+    pub const SYSCALL_BY_32_BITS: u64 = 1 << 31;
 
     /// A number, as the function's prototype has it.
     pub const VALUE_NUMBER: u32 = 0;

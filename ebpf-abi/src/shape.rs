@@ -6,8 +6,8 @@ use crate::{
     IntSlot, MatcherConfig, TextSlot,
     consts::{
         ADDR_NONE, ADDR_SLOTS, INT_ARG, INT_CAPS_ARG, INT_CAPS_GAINED, INT_DESCENDS, INT_FILE_TYPE, INT_NONE,
-        INT_RETURN, INT_SKB, INT_SLOTS, INT_SOCKADDR, INT_SOCKET, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE,
-        TEXT_HAS_POSTFIX, TEXT_NONE, TEXT_SLOTS,
+        INT_RETURN, INT_SKB, INT_SLOTS, INT_SOCKADDR, INT_SOCKET, INT_SYSCALL, TABLE_DIRECT, TABLE_HASH,
+        TABLE_INLINE, TEXT_HAS_POSTFIX, TEXT_NONE, TEXT_SLOTS,
     },
     is_path,
 };
@@ -20,7 +20,7 @@ pub struct Shape {
     /// Whether integers are arguments and results that are looked up value by value.
     pub plain: bool,
     /// Whether integers are supported that few policies match: types of files, ancestors, parts of packets, sets of
-    /// capabilities that are arguments, sockets behind a `struct socket`, and their addresses in a `struct sockaddr`.
+    /// capabilities that are arguments, sockets behind a `struct socket`, addresses in a `struct sockaddr`, and numbers of system calls.
     pub rare: bool,
     /// String slots.
     pub texts: usize,
@@ -56,8 +56,16 @@ impl Shape {
                 && matches!(slot.table, TABLE_INLINE | TABLE_HASH | TABLE_DIRECT)
         };
         let is_beginning = |slot: &TextSlot| is_path(slot.source) && slot.tables & TEXT_HAS_POSTFIX == 0;
-        let rare =
-            [INT_FILE_TYPE, INT_DESCENDS, INT_SKB, INT_CAPS_ARG, INT_CAPS_GAINED, INT_SOCKET, INT_SOCKADDR];
+        let rare = [
+            INT_FILE_TYPE,
+            INT_DESCENDS,
+            INT_SKB,
+            INT_CAPS_ARG,
+            INT_CAPS_GAINED,
+            INT_SOCKET,
+            INT_SOCKADDR,
+            INT_SYSCALL,
+        ];
         let is_rare = |slot: &IntSlot| rare.contains(&slot.source);
         ints().count() <= self.ints
             && (self.rare || !ints().any(is_rare))

@@ -6,13 +6,14 @@ use gatewatch_abi::{
     consts::{
         CAPS_EFFECTIVE, CAPS_PERMITTED, FILE_TYPE_SHIFT, FORK_LEVELS, INT_ARG, INT_CAPABILITIES,
         INT_CAPS_ARG, INT_CAPS_GAINED, INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE, INT_NS_PID, INT_PID,
-        INT_RETURN, INT_SKB, INT_SOCK, INT_SOCKADDR, INT_SOCKET, NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID,
-        NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY,
-        SOCK_PROTOCOL, SOCK_SPORT, TYPE_OF_FILE, VALUE_POINTER,
+        INT_RETURN, INT_SKB, INT_SOCK, INT_SOCKADDR, INT_SOCKET, INT_SYSCALL, NS_CGROUP, NS_IPC, NS_MNT,
+        NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT,
+        SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT, SYSCALL_BY_32_BITS, TYPE_OF_FILE, VALUE_POINTER,
     },
 };
 
 use crate::{
+    arch::calls_by_32_bits,
     context::{Context, any_arg, syscall_arg},
     frozen,
     globals::{CONFIG, LAYOUT},
@@ -62,6 +63,7 @@ pub fn value<C: Context, S: Shaped>(ctx: C, slot: &'static IntSlot) -> Option<u6
         INT_FILE_TYPE if S::SHAPE.rare => file_type(ctx.arg(frozen!(slot.arg)), part),
         INT_SOCKET if S::SHAPE.rare => socket(sock_of(ctx.arg_as_number(frozen!(slot.arg))), part),
         INT_SOCKADDR if S::SHAPE.rare => sockaddr::number(any_arg(ctx, frozen!(slot.arg)), part),
+        INT_SYSCALL if S::SHAPE.rare => Some(syscall(ctx.arg_as_number(frozen!(slot.arg)))),
         INT_CAPS_ARG if S::SHAPE.rare => capability_set(ctx.arg_as_number(frozen!(slot.arg))),
         INT_CAPS_GAINED if S::SHAPE.rare => {
             gained(ctx.arg_as_number(part), ctx.arg_as_number(frozen!(slot.arg)))
@@ -229,6 +231,14 @@ fn capabilities(part: u32) -> u64 {
         _ => offset!(cred_cap_inheritable),
     };
     memory::read(cred + member)
+}
+
+/// The number of a system call, with the bit that tells the two kinds of calls apart.
+#[inline(never)]
+fn syscall(number: u64) -> u64 {
+    // SAFETY: no preconditions.
+    let task = unsafe { bpf_get_current_task() } as u64;
+    if calls_by_32_bits(task) { number | SYSCALL_BY_32_BITS } else { number }
 }
 
 /// The capability set at an address. `None`: there is none.

@@ -19,6 +19,7 @@ mod point;
 mod process;
 mod sockets;
 mod syscall;
+mod syscall_numbers;
 #[cfg(test)]
 mod tests;
 mod tracepoint;
@@ -58,12 +59,12 @@ pub fn compile_without_hints(
     compile_with(policy, environment, 0)
 }
 
-fn compile_with(
-    policy: &Policy,
-    environment: Environment<'_>,
+fn compile_with<'a>(
+    policy: &'a Policy,
+    environment: Environment<'a>,
     searches: usize,
 ) -> (Option<Plan>, Vec<Diagnostic>) {
-    let mut compiler = Compiler::new(environment, searches);
+    let mut compiler = Compiler::new(environment, searches, &policy.spec.lists);
     let plan = compiler.policy(policy);
     let failed = compiler.diagnostics.iter().any(Diagnostic::stops_gatewatch);
     (if failed { None } else { Some(plan) }, compiler.diagnostics)

@@ -105,6 +105,9 @@ pub enum Field {
         /// Whether it is signed.
         signed: bool,
     },
+    /// An argument that is the number of a system call, with [`SYSCALL_BY_32_BITS`](gatewatch_abi::consts::SYSCALL_BY_32_BITS)
+    /// where the program makes it as 32-bit programs do.
+    Syscall(u8),
     /// The function's result.
     Return {
         /// 8, 16, 32 or 64.

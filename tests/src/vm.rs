@@ -147,6 +147,8 @@ pub const ALL: &[Test] = &[
     every("restart::numbers_go_on", restart::numbers_go_on, PINNED),
     complete("scrapes::while_policies_change", scrapes::while_policies_change),
     every("sections::tracepoints", sections::tracepoints, STRUCTURES),
+    every("sections::syscall_numbers", sections::syscall_numbers, STRUCTURES),
+    every("agreement::syscall_numbers", agreement::syscall_numbers, STRUCTURES),
     every("sections::lsm_hooks", sections::lsm_hooks, "the version decides whether BPF LSM is active"),
     every("sections::interrupted", sections::interrupted, ATTACHMENT),
     every("shipped::host_policies", shipped::host_policies, FUNCTIONS),

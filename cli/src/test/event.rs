@@ -78,6 +78,10 @@ impl<'a> TestEvent<'a> {
                 let (value, what) = (self.argument(index)?, format!("`args[{index}]` as a number"));
                 value.map(|value| whole(value, bits, signed).with_context(|| what)).transpose()
             }
+            Field::Syscall(index) => {
+                let (value, what) = (self.argument(index)?, format!("`args[{index}]` as a number"));
+                value.map(|value| whole(value, 64, false).with_context(|| what)).transpose()
+            }
             Field::Return { bits, signed } => match &self.case.result {
                 Some(value) => whole(value, bits, signed).context("`return` as a number").map(Some),
                 None => bail!("`return`"),

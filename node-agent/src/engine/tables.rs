@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use gatewatch_abi::consts::{
     ADDR_NONE, INT_ARG, INT_CAPS_ARG, INT_CAPS_GAINED, INT_FILE_TYPE, INT_RETURN, INT_SKB, INT_SOCK,
-    INT_SOCKADDR, INT_SOCKET, MOUNT_OF_ROOT, TEXT_BINARY, TEXT_DENTRY, TEXT_FILE, TEXT_NONE, TEXT_PATH,
-    TYPED_ARG, TYPED_TASK, VALUE_NUMBER, VALUE_POINTER,
+    INT_SOCKADDR, INT_SOCKET, INT_SYSCALL, MOUNT_OF_ROOT, TEXT_BINARY, TEXT_DENTRY, TEXT_FILE, TEXT_NONE,
+    TEXT_PATH, TYPED_ARG, TYPED_TASK, VALUE_NUMBER, VALUE_POINTER,
 };
 use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, RecordField, version};
 use gatewatch_policy::{
@@ -97,6 +97,7 @@ fn by_offset(tables: &mut Tables, fields: &[RecordField]) {
             INT_SOCK,
             INT_SOCKET,
             INT_SOCKADDR,
+            INT_SYSCALL,
             INT_SKB,
             INT_FILE_TYPE,
             INT_CAPS_ARG,

@@ -7,6 +7,7 @@ use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, Syscall};
 use super::{
     compiler::Compiler,
     syscall::portable,
+    syscall_numbers::has_syscall_number,
     types::{Expected, Readable, expected, integer, readable, written},
 };
 use crate::{
@@ -143,6 +144,9 @@ impl Compiler<'_> {
             let mut readable = readable(arg, index, point.is_syscall());
             if let Some(param) = param {
                 readable = readable.narrowed(&param.ty);
+            }
+            if has_syscall_number(point, arg) {
+                readable = Readable::Syscall(index);
             }
             arguments.args.push(Declared {
                 index: arg.index,

@@ -45,6 +45,9 @@ impl Compiler<'_> {
             Readable::Socket(index) => self.socket_filter(index, filter, path),
             Readable::Address(index) => self.address_filter(index, filter, path),
             Readable::Packet(index) => self.packet_filter(index, argument, filter, path),
+            Readable::Syscall(index) => {
+                self.syscall_test(filter, path).map(|test| Filter { field: Field::Syscall(index), test })
+            }
             Readable::Capabilities(index) => self
                 .capability_test(filter, path)
                 .map(|test| Filter { field: Field::CapabilityArg(index), test }),
@@ -89,6 +92,7 @@ impl Compiler<'_> {
                 "SAddr, DAddr, SPort, DPort and their Not forms, SPortPriv, DPortPriv and their Not forms, Protocol, \
                  Family, State"
             }
+            Readable::Syscall(_) => "Equal, NotEqual, InMap, NotInMap",
             Readable::Capabilities(_) => "Equal, NotEqual, GT, LT, Mask, CapabilitiesGained",
             Readable::Opaque => return,
         };

@@ -3,6 +3,7 @@
 mod capabilities;
 mod sections;
 mod sockets;
+mod syscall_numbers;
 
 use std::collections::BTreeMap;
 

@@ -7,6 +7,7 @@ use gatewatch_kernel::{Attach, FieldKind, Function, RecordField};
 use super::{
     arguments::{Arguments, Declared, filtered, misread},
     compiler::Compiler,
+    syscall_numbers::is_syscall_number,
     types::{Expected, Readable, expected, integer, readable},
 };
 use crate::{
@@ -108,7 +109,11 @@ impl Compiler<'_> {
                 );
                 continue;
             };
-            let readable = of_record(arg, index, field, subsystem == SYSCALLS);
+            let readable = if is_syscall_number(subsystem, field, arg) {
+                Some(Readable::Syscall(index))
+            } else {
+                of_record(arg, index, field, subsystem == SYSCALLS)
+            };
             if readable.is_none() {
                 let (severity, consequence) = misread(filtered.contains(&position));
                 self.report(

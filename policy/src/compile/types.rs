@@ -110,6 +110,8 @@ pub(super) enum Readable {
     Address(u8),
     /// A packet: argument index.
     Packet(u8),
+    /// The number of a system call: argument index.
+    Syscall(u8),
     /// A set of capabilities: argument index.
     Capabilities(u8),
     /// A buffer without a length: always empty.

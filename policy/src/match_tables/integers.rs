@@ -7,7 +7,7 @@ use gatewatch_abi::{
         CAPS_EFFECTIVE, CAPS_INHERITABLE, CAPS_PERMITTED, DIRECT_VALUES, INLINE_VALUES, INT_ARG,
         INT_CAPABILITIES, INT_CAPS_ARG, INT_CAPS_GAINED, INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE,
         INT_NONE, INT_NS_PID, INT_PID, INT_RETURN, INT_SKB, INT_SLOTS, INT_SOCK, INT_SOCKADDR, INT_SOCKET,
-        NO_ROW, NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME,
+        INT_SYSCALL, NO_ROW, NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME,
         NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT,
         SOCK_STATE, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TABLE_MASK, TABLE_RANGE, TYPE_OF_FILE,
         TYPE_OF_PATH,
@@ -226,6 +226,7 @@ pub(super) fn source(field: Field) -> IntSlot {
         Field::Protocol(arg) => unsigned(INT_SOCK, arg, SOCK_PROTOCOL, 16),
         Field::Family(arg) => unsigned(INT_SOCK, arg, SOCK_FAMILY, 16),
         Field::State(arg) => unsigned(INT_SOCK, arg, SOCK_STATE, 8),
+        Field::Syscall(arg) => unsigned(INT_SYSCALL, arg, 0, 64),
         Field::Socket { index, part } => match socket_part(part) {
             Some((part, bits)) => unsigned(INT_SOCKET, index, part, bits),
             None => unsigned(INT_NONE, 0, 0, 64),

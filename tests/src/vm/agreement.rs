@@ -4,6 +4,7 @@ mod capabilities;
 mod file_types;
 mod paths;
 mod sockets;
+mod syscall_numbers;
 
 use std::{
     cell::RefCell,
@@ -28,6 +29,7 @@ pub(super) use self::{
     file_types::file_types,
     paths::{dentries, paths},
     sockets::{packets, socket_arguments, sockets},
+    syscall_numbers::syscall_numbers,
 };
 use super::this;
 use crate::{
