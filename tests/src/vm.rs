@@ -112,6 +112,7 @@ pub const ALL: &[Test] = &[
     every("language::types_of_files", language::types_of_files, STRUCTURES),
     every("language::capability_sets", language::capability_sets, STRUCTURES),
     every("language::socket_arguments", language::socket_arguments, STRUCTURES),
+    every("language::capabilities_of_a_namespace", language::capabilities_of_a_namespace, STRUCTURES),
     complete("language::positions", language::positions),
     complete("language::process_ids", language::process_ids),
     complete("language::monitor_mode", language::monitor_mode),

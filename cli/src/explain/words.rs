@@ -70,7 +70,9 @@ pub(super) fn conditions(selector: &Selector, subject: &Subject<'_>) -> Vec<Stri
     for filter in &selector.match_capabilities {
         let set = filter.set.name().to_lowercase();
         let negated = if filter.operator == Operator::NotIn { "none" } else { "one" };
-        found.push(format!("{negated} of {} is in its {set} capabilities", either(&filter.values)));
+        let outside =
+            if filter.is_namespace_capability { ", and its user namespace is not the host's" } else { "" };
+        found.push(format!("{negated} of {} is in its {set} capabilities{outside}", either(&filter.values)));
     }
     for (present, what) in [
         (

@@ -203,6 +203,28 @@ pub(super) fn socket_arguments() {
     counts(&policies, make, &expected);
 }
 
+/// Capabilities that count outside of the host's user namespace alone.
+pub(super) fn capabilities_of_a_namespace() {
+    let this = this().display().to_string();
+    let hook = |name: &str, operator: &str, value: &str| {
+        let filter = format!(
+            "matchCapabilities: [{{operator: {operator}, values: [{value}], isNamespaceCapability: true}}]\n      matchBinaries: \
+             [{{operator: In, values: [\"{this}\"]}}]"
+        );
+        policy(name, &format!("{SETUID}\n    selectors:\n    - {filter}"))
+    };
+    let policies = [hook("has", "In", "CAP_SYS_ADMIN"), hook("has-not", "NotIn", "CAP_SYS_ADMIN")];
+    let make = || {
+        crate::calls::setuid_root(10);
+        let script = format!(
+            "unshare --user --map-root-user {this} {CALLS} setuid 100; unshare --user --map-root-user setpriv --bounding-set \
+             -sys_admin {this} {CALLS} setuid 1000"
+        );
+        assert!(Command::new("sh").args(["-c", &script]).status().expect("a shell").success());
+    };
+    counts(&policies, make, &[("has", 100), ("has-not", 1_000)]);
+}
+
 /// `args` of a filter are positions in the hook's list.
 pub(super) fn positions() {
     let folder = tempfile::tempdir_in("/tmp").expect("a folder");

@@ -1,7 +1,10 @@
 //! Sets of capabilities that are arguments.
 
-use super::{reported, test_of, whole};
-use crate::plan::{Field, Test};
+use super::{on, reported, test_of, whole};
+use crate::{
+    model::{CapabilitySet, NamespaceKind},
+    plan::{Field, Filter, Test},
+};
 
 /// A filter on `security_capset`, whose last three arguments are sets.
 fn capset(filter: &str) -> String {
@@ -58,6 +61,29 @@ fn mistakes_with_sets() {
     }
     let number = capset("{index: 2, operator: Mask, values: ['1']}").replace("cap_effective", "uint64");
     assert_eq!(reported(&number), [""; 0], "the address");
+}
+
+#[test]
+fn of_a_namespace_it_is_another_than_the_host_s() {
+    let selector = |operator: &str| {
+        format!(
+            "  - call: __sys_setuid\n    syscall: false\n    selectors:\n    - matchCapabilities: [{{operator: {operator}, values: \
+             [CAP_KILL], isNamespaceCapability: true}}]"
+        )
+    };
+    for (operator, negated) in [("In", false), ("NotIn", true)] {
+        let (plan, found) = on("6.12", &selector(operator));
+        let filters = plan.unwrap_or_else(|| panic!("{found:?}")).hooks.remove(0).selectors.remove(0).filters;
+        let outside = Filter {
+            field: Field::Namespace(NamespaceKind::User),
+            test: Test::Int { negated: true, ranges: vec![(4_026_531_837, 4_026_531_837)] },
+        };
+        let set = Filter {
+            field: Field::Capabilities(CapabilitySet::Effective),
+            test: Test::Mask { negated, mask: 1 << 5 },
+        };
+        assert_eq!(filters, [outside, set], "{operator}");
+    }
 }
 
 #[test]
