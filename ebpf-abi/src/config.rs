@@ -24,9 +24,9 @@ use crate::{
 pub struct IntSlot {
     /// `INT_*`: where the value comes from.
     pub source: u32,
-    /// Index of the argument, for `INT_ARG`, `INT_SOCK` and `INT_FILE_TYPE`.
+    /// Index of the argument, of what comes from one.
     pub arg: u32,
-    /// `NS_*`, `CAPS_*`, `SOCK_*` or `TYPE_OF_*`.
+    /// `NS_*`, `CAPS_*`, `SOCK_*` or `TYPE_OF_*`. For `INT_CAPS_GAINED` the index of another argument.
     pub part: u32,
     /// Bits of the value, 8 to 64.
     pub bits: u32,

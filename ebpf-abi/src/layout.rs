@@ -56,6 +56,9 @@ layout! {
     task_pid = "task_struct", "pid", required;
     task_group_leader = "task_struct", "group_leader", required;
     task_real_parent = "task_struct", "real_parent", required;
+    /// x86: 32 bits.
+    task_thread_status = "task_struct", "thread_info.status", optional;
+    task_thread_flags = "task_struct", "thread_info.flags", optional;
     task_mm = "task_struct", "mm", required;
     task_fs = "task_struct", "fs", required;
     task_cred = "task_struct", "cred", required;
@@ -106,6 +109,8 @@ layout! {
     skb_network_header = "sk_buff", "network_header", required;
     /// 16 bits since 5.6 (before, a bit field).
     sock_protocol = "sock", "sk_protocol", required;
+    /// A `struct sock *`. Profiles of earlier versions don't have it, and nothing that reads a profile does without them.
+    socket_sk = "socket", "sk", optional;
     cgroup_kn = "cgroup", "kn", required;
     cgroup_root = "cgroup", "root", required;
     /// 0 for the hierarchy of cgroup v2, see `cgroup_setup_root` in `kernel/cgroup/cgroup.c`.

@@ -112,6 +112,19 @@ pub mod consts {
     pub const INT_DESCENDS: u32 = 9;
     /// Something of a `struct sk_buff *` argument (`SOCK_PROTOCOL` or `SOCK_FAMILY`).
     pub const INT_SKB: u32 = 10;
+    /// The capability set that an argument points to.
+    pub const INT_CAPS_ARG: u32 = 11;
+    /// The capabilities that are in the set that an argument points to, and not in that of the argument `IntSlot::part`.
+    pub const INT_CAPS_GAINED: u32 = 12;
+    /// A part of the socket of a `struct socket *` argument; `IntSlot::part` is one of `SOCK_*`.
+    pub const INT_SOCKET: u32 = 13;
+    /// `SOCK_SPORT` or `SOCK_FAMILY` of a `struct sockaddr *` argument, in the memory of the kernel or of the program.
+    pub const INT_SOCKADDR: u32 = 14;
+    /// An argument that is the number of a system call, with [`SYSCALL_BY_32_BITS`] where a program makes it as 32-bit
+    /// programs do.
+    pub const INT_SYSCALL: u32 = 15;
+    /// See [`INT_SYSCALL`]. The numbers of both kinds of calls differ.
+    pub const SYSCALL_BY_32_BITS: u64 = 1 << 31;
 
     /// A number, as the function's prototype has it.
     pub const VALUE_NUMBER: u32 = 0;
@@ -240,6 +253,12 @@ pub mod consts {
     pub const ADDR_SKB_SOURCE: u32 = 3;
     /// Destination address of a `struct sk_buff *` argument.
     pub const ADDR_SKB_DESTINATION: u32 = 4;
+    /// Source address of the socket of a `struct socket *` argument.
+    pub const ADDR_SOCKET_SOURCE: u32 = 5;
+    /// Destination address of the socket of a `struct socket *` argument.
+    pub const ADDR_SOCKET_DESTINATION: u32 = 6;
+    /// The address in a `struct sockaddr *` argument.
+    pub const ADDR_SOCKADDR: u32 = 7;
 
     /// `STATS`: a process that `PROCESSES` had no room for.
     pub const STAT_PROCESSES_FULL: u32 = 0;
@@ -254,7 +273,8 @@ pub mod consts {
     /// `STATS`: a count that even the overflow counter of its hook could not take.
     pub const STAT_LOST: u32 = 5;
 
-    /// `STATS`: a string argument in memory that was not there to be read (a page that isn't loaded yet).
+    /// `STATS`: a string or a socket's address in the program's memory that was not there to be read (a page that isn't
+    /// loaded yet).
     pub const STAT_STRINGS_UNREADABLE: u32 = 6;
     /// `STATS`: a pod that `PODS` had no room for.
     pub const STAT_PODS_FULL: u32 = 7;

@@ -5,8 +5,9 @@
 use crate::{
     IntSlot, MatcherConfig, TextSlot,
     consts::{
-        ADDR_NONE, ADDR_SLOTS, INT_ARG, INT_DESCENDS, INT_FILE_TYPE, INT_NONE, INT_RETURN, INT_SKB,
-        INT_SLOTS, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TEXT_HAS_POSTFIX, TEXT_NONE, TEXT_SLOTS,
+        ADDR_NONE, ADDR_SLOTS, INT_ARG, INT_CAPS_ARG, INT_CAPS_GAINED, INT_DESCENDS, INT_FILE_TYPE, INT_NONE,
+        INT_RETURN, INT_SKB, INT_SLOTS, INT_SOCKADDR, INT_SOCKET, INT_SYSCALL, TABLE_DIRECT, TABLE_HASH,
+        TABLE_INLINE, TEXT_HAS_POSTFIX, TEXT_NONE, TEXT_SLOTS,
     },
     is_path,
 };
@@ -18,7 +19,8 @@ pub struct Shape {
     pub ints: usize,
     /// Whether integers are arguments and results that are looked up value by value.
     pub plain: bool,
-    /// Whether integers are supported that few policies match: types of files, ancestors, and parts of packets.
+    /// Whether integers are supported that few policies match: types of files, ancestors, parts of packets, sets of
+    /// capabilities that are arguments, sockets behind a `struct socket`, addresses in a `struct sockaddr`, and numbers of system calls.
     pub rare: bool,
     /// String slots.
     pub texts: usize,
@@ -54,7 +56,17 @@ impl Shape {
                 && matches!(slot.table, TABLE_INLINE | TABLE_HASH | TABLE_DIRECT)
         };
         let is_beginning = |slot: &TextSlot| is_path(slot.source) && slot.tables & TEXT_HAS_POSTFIX == 0;
-        let is_rare = |slot: &IntSlot| matches!(slot.source, INT_FILE_TYPE | INT_DESCENDS | INT_SKB);
+        let rare = [
+            INT_FILE_TYPE,
+            INT_DESCENDS,
+            INT_SKB,
+            INT_CAPS_ARG,
+            INT_CAPS_GAINED,
+            INT_SOCKET,
+            INT_SOCKADDR,
+            INT_SYSCALL,
+        ];
+        let is_rare = |slot: &IntSlot| rare.contains(&slot.source);
         ints().count() <= self.ints
             && (self.rare || !ints().any(is_rare))
             && (!self.plain || ints().all(is_plain))
@@ -70,8 +82,8 @@ mod tests {
     use crate::{
         IntSlot, MatcherConfig, TextSlot,
         consts::{
-            INT_ARG, INT_FILE_TYPE, INT_NAMESPACE, TABLE_HASH, TABLE_MASK, TABLE_RANGE, TEXT_FILE,
-            TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL,
+            INT_ARG, INT_CAPS_ARG, INT_CAPS_GAINED, INT_FILE_TYPE, INT_NAMESPACE, INT_SOCKADDR, INT_SOCKET,
+            TABLE_HASH, TABLE_MASK, TABLE_RANGE, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL,
         },
     };
 
@@ -105,6 +117,10 @@ mod tests {
             (int(INT_ARG, TABLE_RANGE), true, false),
             (int(INT_NAMESPACE, TABLE_HASH), true, false),
             (int(INT_FILE_TYPE, TABLE_HASH), false, false),
+            (int(INT_CAPS_ARG, TABLE_MASK), false, false),
+            (int(INT_SOCKET, TABLE_HASH), false, false),
+            (int(INT_SOCKADDR, TABLE_HASH), false, false),
+            (int(INT_CAPS_GAINED, TABLE_HASH), false, false),
             (text(TEXT_FILE, TEXT_HAS_PREFIX), false, true),
             (text(TEXT_FILE, TEXT_HAS_PREFIX | TEXT_HAS_POSTFIX), false, false),
             (text(TEXT_KERNEL, TEXT_HAS_PREFIX), false, false),

@@ -1,4 +1,7 @@
-//! Where a kernel function finds its arguments: the only file that knows the processor.
+//! Where a kernel function finds its arguments, and whose memory an address is, and which programs make a call: the
+//! only file that knows the processor.
+
+use crate::{memory, offset};
 
 /// Offsets in `struct pt_regs` of the six argument registers of a C function, and of the result's register.
 #[cfg(not(bpf_target_arch = "aarch64"))]
@@ -70,4 +73,34 @@ pub mod regs {
     pub const IA32_ARG4: usize = ARG4;
     /// Argument 5 of it.
     pub const IA32_ARG5: usize = ARG5;
+}
+
+/// Whether a task is in a system call that it made as 32-bit programs do: `TS_COMPAT` in the status of the thread,
+/// `arch/x86/include/asm/thread_info.h`.
+#[cfg(not(bpf_target_arch = "aarch64"))]
+#[inline(always)]
+pub fn calls_by_32_bits(task: u64) -> bool {
+    memory::read::<u32>(task + offset!(task_thread_status)) & 2 != 0
+}
+
+/// Whether a task runs a 32-bit program: `TIF_32BIT`, `arch/arm64/include/asm/thread_info.h`.
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+pub fn calls_by_32_bits(task: u64) -> bool {
+    memory::read::<u64>(task + offset!(task_thread_flags)) >> 22 & 1 != 0
+}
+
+/// Whether an address is of the program's memory, and not of the kernel's, which is the upper half.
+#[cfg(not(bpf_target_arch = "aarch64"))]
+#[inline(always)]
+pub fn is_of_program(address: u64) -> bool {
+    address >> 63 == 0
+}
+
+/// Whether an address is of the program's memory, and not of the kernel's. The upper byte may be a tag, so this is the bit
+/// below it.
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+pub fn is_of_program(address: u64) -> bool {
+    address >> 55 & 1 == 0
 }

@@ -183,6 +183,12 @@ impl Context for Record {
     }
 }
 
+/// Argument `index` as a number, of a system call or of another point.
+#[inline(always)]
+pub fn any_arg<C: Context>(ctx: C, index: u32) -> u64 {
+    if frozen!(CONFIG.syscall) != 0 { syscall_arg(ctx, index) } else { ctx.arg_as_number(index) }
+}
+
 /// Argument `index` of a system call, whose entry function gets the caller's registers as its only argument.
 #[inline(always)]
 pub fn syscall_arg<C: Context>(ctx: C, index: u32) -> u64 {

@@ -5,24 +5,24 @@ use gatewatch_abi::{
     IntSlot, Layout,
     consts::{
         CAPS_EFFECTIVE, CAPS_PERMITTED, FILE_TYPE_SHIFT, FORK_LEVELS, INT_ARG, INT_CAPABILITIES,
-        INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE, INT_NS_PID, INT_PID, INT_RETURN, INT_SKB, INT_SOCK,
-        NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN,
-        NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT, TYPE_OF_FILE, VALUE_POINTER,
+        INT_CAPS_ARG, INT_CAPS_GAINED, INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE, INT_NS_PID, INT_PID,
+        INT_RETURN, INT_SKB, INT_SOCK, INT_SOCKADDR, INT_SOCKET, INT_SYSCALL, NS_CGROUP, NS_IPC, NS_MNT,
+        NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT,
+        SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT, SYSCALL_BY_32_BITS, TYPE_OF_FILE, VALUE_POINTER,
     },
 };
 
 use crate::{
-    context::{Context, syscall_arg},
+    arch::calls_by_32_bits,
+    context::{Context, any_arg, syscall_arg},
     frozen,
     globals::{CONFIG, LAYOUT},
+    internet::{AF_INET, AF_INET6, mapped},
     memory, offset,
     shape::Shaped,
+    sockaddr,
 };
 
-/// `AF_INET`, include/linux/socket.h.
-pub const AF_INET: u16 = 2;
-/// `AF_INET6`.
-pub const AF_INET6: u16 = 10;
 /// Offsets in a `struct iphdr`, include/uapi/linux/ip.h. The destination follows the source.
 const V4_PROTOCOL: u64 = 9;
 const V4_SOURCE: u64 = 12;
@@ -61,6 +61,13 @@ pub fn value<C: Context, S: Shaped>(ctx: C, slot: &'static IntSlot) -> Option<u6
         INT_SOCK => socket(ctx.arg(frozen!(slot.arg)), part),
         INT_SKB if S::SHAPE.rare => packet(ctx.arg_as_number(frozen!(slot.arg)), part),
         INT_FILE_TYPE if S::SHAPE.rare => file_type(ctx.arg(frozen!(slot.arg)), part),
+        INT_SOCKET if S::SHAPE.rare => socket(sock_of(ctx.arg_as_number(frozen!(slot.arg))), part),
+        INT_SOCKADDR if S::SHAPE.rare => sockaddr::number(any_arg(ctx, frozen!(slot.arg)), part),
+        INT_SYSCALL if S::SHAPE.rare => Some(syscall(ctx.arg_as_number(frozen!(slot.arg)))),
+        INT_CAPS_ARG if S::SHAPE.rare => capability_set(ctx.arg_as_number(frozen!(slot.arg))),
+        INT_CAPS_GAINED if S::SHAPE.rare => {
+            gained(ctx.arg_as_number(part), ctx.arg_as_number(frozen!(slot.arg)))
+        }
         INT_DESCENDS if S::SHAPE.rare => {
             let pair = |i: usize| frozen!(slot.values[i]) | frozen!(slot.values[i + 1]) << 32;
             Some(u64::from(descends(part, pair(0), pair(2))))
@@ -226,6 +233,28 @@ fn capabilities(part: u32) -> u64 {
     memory::read(cred + member)
 }
 
+/// The number of a system call, with the bit that tells the two kinds of calls apart.
+#[inline(never)]
+fn syscall(number: u64) -> u64 {
+    // SAFETY: no preconditions.
+    let task = unsafe { bpf_get_current_task() } as u64;
+    if calls_by_32_bits(task) { number | SYSCALL_BY_32_BITS } else { number }
+}
+
+/// The capability set at an address. `None`: there is none.
+#[inline(never)]
+fn capability_set(address: u64) -> Option<u64> {
+    memory::try_read(address)
+}
+
+/// The capabilities that the second set has and the first one has not. `None`: one of the sets can't be read.
+#[inline(never)]
+fn gained(old: u64, new: u64) -> Option<u64> {
+    let old: u64 = memory::try_read(old)?;
+    let new: u64 = memory::try_read(new)?;
+    Some(new & !old)
+}
+
 /// A part of a socket. Ports exist for IPv4 and IPv6 only.
 #[inline(never)]
 fn socket(sock: u64, part: u32) -> Option<u64> {
@@ -244,6 +273,12 @@ fn socket(sock: u64, part: u32) -> Option<u64> {
     }
 }
 
+/// The `struct sock` of a `struct socket`; 0 where there is none.
+#[inline(always)]
+pub fn sock_of(socket: u64) -> u64 {
+    memory::read(socket + offset!(socket_sk))
+}
+
 /// An address of a socket, IPv4 as `::ffff:a.b.c.d`. `None`: it is neither IPv4 nor IPv6.
 #[inline(always)]
 pub fn address(sock: u64, source: bool) -> Option<[u8; 16]> {
@@ -253,8 +288,7 @@ pub fn address(sock: u64, source: bool) -> Option<[u8; 16]> {
     match memory::read::<u16>(sock + offset!(sock_family)) {
         AF_INET => {
             let member = if source { offset!(sock_rcv_saddr) } else { offset!(sock_daddr) };
-            let v4: [u8; 4] = memory::read(sock + member);
-            Some([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3]])
+            Some(mapped(memory::read(sock + member)))
         }
         AF_INET6 => {
             let member =
@@ -283,10 +317,7 @@ fn packet(skb: u64, part: u32) -> Option<u64> {
 pub fn packet_address(skb: u64, source: bool) -> Option<[u8; 16]> {
     let header = ip_header(skb);
     match version(header) {
-        4 => {
-            let v4: [u8; 4] = memory::read(header + if source { V4_SOURCE } else { V4_SOURCE + 4 });
-            Some([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3]])
-        }
+        4 => Some(mapped(memory::read(header + if source { V4_SOURCE } else { V4_SOURCE + 4 }))),
         6 => Some(memory::read(header + if source { V6_SOURCE } else { V6_SOURCE + 16 })),
         _ => None,
     }

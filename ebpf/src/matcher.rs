@@ -10,14 +10,14 @@ use aya_ebpf::{
 use gatewatch_abi::{
     AddrKey, ExactKey, IntSlot, Step, Task, TextKey, TextSlot,
     consts::{
-        ADDR_NONE, ADDR_SKB_DESTINATION, ADDR_SKB_SOURCE, ADDR_SOCK_SOURCE, INLINE_VALUES, INT_NONE, NO_ROW,
-        POINTS_ONE, STAT_LOST, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TABLE_MASK, TEXT_HAS_POSTFIX,
-        TEXT_HAS_PREFIX, TEXT_NONE,
+        ADDR_NONE, ADDR_SKB_DESTINATION, ADDR_SKB_SOURCE, ADDR_SOCK_SOURCE, ADDR_SOCKADDR,
+        ADDR_SOCKET_DESTINATION, ADDR_SOCKET_SOURCE, INLINE_VALUES, INT_NONE, NO_ROW, POINTS_ONE, STAT_LOST,
+        TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TABLE_MASK, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_NONE,
     },
 };
 
 use crate::{
-    context::Context,
+    context::{Context, any_arg},
     frozen,
     globals::CONFIG,
     integer,
@@ -26,7 +26,7 @@ use crate::{
     scratch::with_scratch,
     shape::Shaped,
     shared::note,
-    task, text,
+    sockaddr, task, text,
 };
 
 /// Break points of integer ranges: a value, and the row of the values from it to the next one. Values are ordered
@@ -230,10 +230,18 @@ fn address<C: Context, R: Rows, const I: usize>(ctx: C, rows: &mut R) -> bool {
     let source = frozen!(CONFIG.addrs[I].source);
     let default = frozen!(CONFIG.addrs[I].default_row);
     let arg = frozen!(CONFIG.addrs[I].arg);
-    let address = if matches!(source, ADDR_SKB_SOURCE | ADDR_SKB_DESTINATION) {
-        integer::packet_address(ctx.arg_as_number(arg), source == ADDR_SKB_SOURCE)
-    } else {
-        integer::address(ctx.arg(arg), source == ADDR_SOCK_SOURCE)
+    let address = match source {
+        ADDR_SKB_SOURCE | ADDR_SKB_DESTINATION => {
+            integer::packet_address(ctx.arg_as_number(arg), source == ADDR_SKB_SOURCE)
+        }
+        ADDR_SOCKADDR => sockaddr::address(any_arg(ctx, arg)),
+        _ => {
+            let sock = match source {
+                ADDR_SOCKET_SOURCE | ADDR_SOCKET_DESTINATION => integer::sock_of(ctx.arg_as_number(arg)),
+                _ => ctx.arg(arg),
+            };
+            integer::address(sock, matches!(source, ADDR_SOCK_SOURCE | ADDR_SOCKET_SOURCE))
+        }
     };
     let row = match address {
         Some(address) => network_row(&address, I as u32, default),

@@ -29,6 +29,18 @@ pub fn read<T: Copy>(address: u64) -> T {
     }
 }
 
+/// The value at a kernel address; `None` where it can't be read. For values of which zeros are one like any other.
+#[inline(always)]
+pub fn try_read<T: Copy>(address: u64) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the helper checks the address, and writes zeros where it can't read.
+    unsafe {
+        let result =
+            bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
+        if result == 0 { Some(value.assume_init()) } else { None }
+    }
+}
+
 /// Adds to a number that others add to at the same time. 2^64 - 1 takes one away.
 ///
 /// # Safety

@@ -27,6 +27,7 @@ mod layout;
 mod record;
 mod release;
 mod shipped;
+mod syscall_numbers;
 
 pub use arch::Arch;
 pub use btf::{BtfError, KernelTypes};
@@ -38,3 +39,4 @@ pub use profile::{
 };
 pub use record::{FieldKind, RecordField};
 pub use release::version;
+pub use syscall_numbers::syscall_numbers;

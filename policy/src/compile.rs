@@ -6,6 +6,7 @@
 
 mod answers;
 mod arguments;
+mod capabilities;
 mod compiler;
 mod enums;
 mod filters;
@@ -16,7 +17,9 @@ mod lsm;
 mod monitored;
 mod point;
 mod process;
+mod sockets;
 mod syscall;
+mod syscall_numbers;
 #[cfg(test)]
 mod tests;
 mod tracepoint;
@@ -33,7 +36,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},
     history::LAST_WITH_DESCRIPTORS,
-    model::{Action, ActionKind, Hook, Kind, Policy, Section, Selector, Target},
+    model::{Action, ActionKind, Hook, Kind, Operator, Policy, Section, Selector, Target},
     plan::{ActionPlan, HookPlan, HookPoint, Plan, Scope, SelectorPlan},
 };
 
@@ -61,12 +64,12 @@ pub fn compile_without_hints(
     compile_with(policy, environment, 0)
 }
 
-fn compile_with(
-    policy: &Policy,
-    environment: Environment<'_>,
+fn compile_with<'a>(
+    policy: &'a Policy,
+    environment: Environment<'a>,
     searches: usize,
 ) -> (Option<Plan>, Vec<Diagnostic>) {
-    let mut compiler = Compiler::new(environment, searches);
+    let mut compiler = Compiler::new(environment, searches, &policy.spec.lists);
     let plan = compiler.policy(policy);
     let failed = compiler.diagnostics.iter().any(Diagnostic::stops_gatewatch);
     (if failed { None } else { Some(plan) }, compiler.diagnostics)
@@ -177,6 +180,10 @@ impl Compiler<'_> {
         self.capabilities(selector, path, &mut filters);
         for (i, filter) in selector.match_args.iter().enumerate() {
             let path = path.field("matchArgs").index(i);
+            if filter.operator == Operator::CapabilitiesGained {
+                filters.extend(self.capabilities_gained(hook, arguments, filter, &path));
+                continue;
+            }
             if let Some(argument) = self.declared(hook, arguments, filter, &path) {
                 filters.extend(self.argument_filter(argument, filter, &path));
                 self.enum_numbers(arguments, argument.index, filter, &path);

@@ -89,14 +89,7 @@ pub(crate) fn argument(ty: ArgType, filter: &ArgFilter, path: &FieldPath, found:
         found.push(Diagnostic::new(&OVER_LIMIT, list.index(FILE_TYPES_MAX), message));
     }
     if operator == Operator::CapabilitiesGained && filter.args.len() != 2 {
-        found.push(
-            Diagnostic::new(
-                &UNDECLARED_ARG,
-                path.clone(),
-                "`CapabilitiesGained` requires two arguments; every node rejects the policy",
-            )
-            .help("write `args: [NEW, OLD]` with the positions in `args` of two capability sets"),
-        );
+        found.push(two_sets(path));
     }
     for (i, value) in filter.values.iter().enumerate() {
         if let Some((code, problem)) = bad_value(class, operator, value) {
@@ -110,6 +103,24 @@ pub(crate) fn argument(ty: ArgType, filter: &ArgFilter, path: &FieldPath, found:
         {
             found.push(host_bits(value, &written, list.index(i)));
         }
+    }
+}
+
+/// The finding on `CapabilitiesGained` with another number of arguments than two.
+pub(crate) fn two_sets(path: &FieldPath) -> Diagnostic {
+    Diagnostic::new(
+        &UNDECLARED_ARG,
+        path.clone(),
+        "`CapabilitiesGained` requires two arguments; every node rejects the policy",
+    )
+    .help("write `args: [OLD, NEW]` with the positions in `args` of two capability sets")
+}
+
+/// The code of a set of capabilities that can't be read.
+pub(crate) const fn capability_code(error: &ValueError) -> &'static Code {
+    match error {
+        ValueError::Unknown { .. } => &UNKNOWN_CONSTANT,
+        _ => &BAD_NUMBER,
     }
 }
 
@@ -181,6 +192,12 @@ fn bad_value(class: Class, operator: Operator, value: &str) -> Option<(&'static 
         read.err().map(|error| (code, Problem::Unreadable(error)))
     }
     match operator {
+        Operator::Equal | Operator::NotEqual | Operator::Gt | Operator::Lt | Operator::Mask
+            if class == Class::Capabilities =>
+        {
+            let error = constants::capabilities(value).err()?;
+            Some((capability_code(&error), Problem::Unreadable(error)))
+        }
         Operator::SAddr | Operator::DAddr | Operator::NotSAddr | Operator::NotDAddr => {
             reason(&BAD_ADDRESS, address::network(value))
         }
@@ -194,14 +211,9 @@ fn bad_value(class: Class, operator: Operator, value: &str) -> Option<(&'static 
         Operator::InRange | Operator::NotInRange => reason(&BAD_NUMBER, values::range(value)),
         Operator::InMap | Operator::NotInMap if List::named_in(value).is_some() => None,
         Operator::InMap | Operator::NotInMap => reason(&BAD_NUMBER, values::integer_or_range(value)),
-        Operator::Gt | Operator::Lt | Operator::Mask if class != Class::Capabilities => {
-            reason(&BAD_NUMBER, values::integer(value))
-        }
+        Operator::Gt | Operator::Lt | Operator::Mask => reason(&BAD_NUMBER, values::integer(value)),
         Operator::Equal | Operator::NotEqual => match class {
             Class::Int { bits, signed } => reason(&BAD_NUMBER, values::integer_of(value, bits, signed)),
-            Class::Capabilities if value.starts_with("CAP_") => value
-                .split(',')
-                .find_map(|name| reason(&UNKNOWN_CONSTANT, constants::capability(name.trim()))),
             Class::Text | Class::Path | Class::UnixSocket => {
                 bad_text(operator, value).map(|reason| (&BAD_TEXT, Problem::Useless(reason)))
             }

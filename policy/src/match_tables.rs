@@ -87,10 +87,7 @@ pub fn build(
             | Field::RecordString(_) => {
                 builder.text(field)?;
             }
-            Field::SourceAddress(_)
-            | Field::DestinationAddress(_)
-            | Field::PacketSource(_)
-            | Field::PacketDestination(_) => builder.address(field)?,
+            field if field.is_address() => builder.address(field)?,
             _ => builder.integer(field)?,
         }
     }

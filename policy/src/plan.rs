@@ -107,6 +107,9 @@ pub enum Field {
         /// Whether it is signed.
         signed: bool,
     },
+    /// An argument that is the number of a system call, with [`SYSCALL_BY_32_BITS`](gatewatch_abi::consts::SYSCALL_BY_32_BITS)
+    /// where the program makes it as 32-bit programs do.
+    Syscall(u8),
     /// The function's result.
     Return {
         /// 8, 16, 32 or 64.
@@ -146,6 +149,21 @@ pub enum Field {
     Family(u8),
     /// `TCP_*` state.
     State(u8),
+    /// A part of the socket of a `struct socket *` argument.
+    Socket {
+        /// Index of the argument.
+        index: u8,
+        /// Which part.
+        part: SocketPart,
+    },
+    /// A part of a `struct sockaddr *` argument, in the kernel's memory or in the program's: its address and its port, which
+    /// count as those of a source, or its family.
+    Sockaddr {
+        /// Index of the argument.
+        index: u8,
+        /// Which part.
+        part: SocketPart,
+    },
     /// Source address in the IP header of a `struct sk_buff *` argument.
     PacketSource(u8),
     /// Destination address there.
@@ -172,6 +190,51 @@ pub enum Field {
     Namespace(NamespaceKind),
     /// One of the process's capability sets, a bit for each capability.
     Capabilities(CapabilitySet),
+    /// The capability set that an argument points to.
+    CapabilityArg(u8),
+    /// The capabilities that one argument's set has and another one's has not.
+    CapabilitiesGained {
+        /// Index of the argument with the set before.
+        old: u8,
+        /// Index of the argument with the set after.
+        new: u8,
+    },
+}
+
+/// A part of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SocketPart {
+    /// Source address.
+    SourceAddress,
+    /// Destination address.
+    DestinationAddress,
+    /// Source port.
+    SourcePort,
+    /// Destination port.
+    DestinationPort,
+    /// `IPPROTO_*`.
+    Protocol,
+    /// `AF_*`.
+    Family,
+    /// `TCP_*` state.
+    State,
+}
+
+impl Field {
+    /// Whether its value is an address.
+    pub const fn is_address(self) -> bool {
+        use SocketPart::{DestinationAddress, SourceAddress};
+        match self {
+            Self::SourceAddress(_)
+            | Self::DestinationAddress(_)
+            | Self::PacketSource(_)
+            | Self::PacketDestination(_) => true,
+            Self::Socket { part, .. } | Self::Sockaddr { part, .. } => {
+                matches!(part, SourceAddress | DestinationAddress)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// What must hold for a field.

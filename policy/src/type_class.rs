@@ -112,7 +112,7 @@ impl Class {
                 matches!(operator, O::Equal | O::NotEqual | O::Prefix | O::NotPrefix | O::Family)
             }
             Self::Capabilities => {
-                matches!(operator, O::Equal | O::NotEqual | O::Mask | O::CapabilitiesGained)
+                matches!(operator, O::Equal | O::NotEqual | O::Gt | O::Lt | O::Mask | O::CapabilitiesGained)
             }
             Self::Syscall => matches!(operator, O::Equal | O::NotEqual | O::InMap | O::NotInMap),
         }
@@ -143,7 +143,7 @@ impl Class {
             }
             Self::Address => "use one of SAddr, NotSAddr, SPort, NotSPort, SPortPriv, NotSportPriv, Family",
             Self::UnixSocket => "use one of Equal, NotEqual, Prefix, NotPrefix, Family",
-            Self::Capabilities => "use one of Equal, NotEqual, Mask, CapabilitiesGained",
+            Self::Capabilities => "use one of Equal, NotEqual, GT, LT, Mask, CapabilitiesGained",
             Self::Syscall => "use InMap or NotInMap with `list:NAME`",
             Self::Opaque | Self::Any => {
                 "no filter works on this type: filter on another argument or on `data`"

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::thread::{Gid, Uid, set_thread_gid, set_thread_uid};
+use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid, set_thread_gid, set_thread_uid};
 
 /// `setgid(id)`, `times` times, by this thread; that of the thread stays what it was last.
 pub fn setgid(id: u32, times: u64) {
@@ -129,6 +129,21 @@ pub fn fork_setuid(times: u64) {
         let ended = rustix::process::wait(rustix::process::WaitOptions::empty()).expect("a child");
         assert!(ended.is_some_and(|(_, status)| status.exit_status() == Some(0)));
     }
+}
+
+/// `capset` of this thread: these sets, and the permitted one as it is. Both must be within that.
+pub fn capset(effective: u64, inheritable: u64) {
+    let permitted = rustix::thread::capabilities(None).expect("the sets of this thread").permitted;
+    let set = CapabilitySet::from_bits_retain;
+    let sets = CapabilitySets { effective: set(effective), permitted, inheritable: set(inheritable) };
+    rustix::thread::set_capabilities(None, sets).expect("capset");
+}
+
+/// `capset` of this thread: all that it may have is effective, and nothing inheritable. Returns what is effective.
+pub fn capset_root() -> u64 {
+    let permitted = rustix::thread::capabilities(None).expect("the sets of this thread").permitted.bits();
+    capset(permitted, 0);
+    permitted
 }
 
 /// Reads one byte of a file, `times` times: one `security_file_permission` each.

@@ -43,6 +43,11 @@ pub(super) fn conditions(selector: &Selector, subject: &Subject<'_>) -> Vec<Stri
         found.push(format!("the path of the parent's program {}", binaries(filter)));
     }
     for filter in &selector.match_args {
+        if let (Operator::CapabilitiesGained, [old, new]) = (filter.operator, filter.args.as_slice()) {
+            let name = |position| argument(&ArgFilter { args: vec![position], ..filter.clone() }, subject);
+            found.push(format!("{} has a capability that {} has not", name(*new), name(*old)));
+            continue;
+        }
         found.push(format!("{} {}", argument(filter, subject), values(filter.operator, &filter.values)));
     }
     for filter in &selector.match_data {
@@ -65,7 +70,9 @@ pub(super) fn conditions(selector: &Selector, subject: &Subject<'_>) -> Vec<Stri
     for filter in &selector.match_capabilities {
         let set = filter.set.name().to_lowercase();
         let negated = if filter.operator == Operator::NotIn { "none" } else { "one" };
-        found.push(format!("{negated} of {} is in its {set} capabilities", either(&filter.values)));
+        let outside =
+            if filter.is_namespace_capability { ", and its user namespace is not the host's" } else { "" };
+        found.push(format!("{negated} of {} is in its {set} capabilities{outside}", either(&filter.values)));
     }
     for (present, what) in [
         (
@@ -119,6 +126,10 @@ fn argument(filter: &ArgFilter, subject: &Subject<'_>) -> String {
         .filter(|param| !param.ty.to_string().contains("pt_regs") && !param.name.is_empty())
         .map_or_else(|| format!("argument {index}"), |param| format!("`{}`", param.name));
     match (property(filter.operator), declared.map(|arg| arg.ty)) {
+        // It has one end alone.
+        (Some(property), Some(ArgType::Sockaddr)) => {
+            format!("the {} of {name}", property.trim_start_matches("source "))
+        }
         (Some(property), _) => format!("the {property} of {name}"),
         (None, Some(ArgType::File | ArgType::Path | ArgType::Dentry | ArgType::LinuxBinprm)) => {
             format!("the path of {name}")
@@ -217,7 +228,18 @@ mod tests {
 
     #[test]
     fn conditions_are_what_the_filter_compares() {
+        let sets = "[{index: 1, type: cap_permitted}, {index: 3, type: kernel_cap_t}]";
+        assert_eq!(
+            condition(sets, "{operator: CapabilitiesGained, args: [0, 1]}"),
+            ["argument 3 has a capability that argument 1 has not"]
+        );
         for (ty, operator, values, expected) in [
+            (
+                "kernel_cap_t",
+                "Mask",
+                "['CAP_BPF,CAP_SYSLOG']",
+                "argument 3 shares a bit with CAP_BPF,CAP_SYSLOG",
+            ),
             ("int", "Equal", "['5']", "argument 3 is 5"),
             ("int", "GT", "['5']", "argument 3 is greater than 5"),
             ("int", "LT", "['5']", "argument 3 is less than 5"),
@@ -227,6 +249,9 @@ mod tests {
             ("path", "NotFileType", "[reg]", "the file type of argument 3 is not reg"),
             ("sock", "DAddr", "[10.0.0.0/8]", "the destination address of argument 3 is in 10.0.0.0/8"),
             ("sock", "NotSPortPriv", "[]", "the source port of argument 3 is not below 1024"),
+            ("socket", "DPort", "['443']", "the destination port of argument 3 is 443"),
+            ("sockaddr", "SAddr", "[10.0.0.0/8]", "the address of argument 3 is in 10.0.0.0/8"),
+            ("sockaddr", "NotSPort", "['443']", "the port of argument 3 is not 443"),
             ("sockaddr", "Family", "[AF_INET]", "the address family of argument 3 is AF_INET"),
         ] {
             let operator = if operator == "NotSPortPriv" { Operator::NotSPortPriv.name() } else { operator };

@@ -8,7 +8,7 @@ use gatewatch_policy::{
     compile::Environment,
     evaluate::{Event, Value},
     model::{CapabilitySet, NamespaceKind},
-    plan::Field,
+    plan::{Field, SocketPart},
     scope::Scope,
     values::{HOST_NAMESPACE, constants, integer},
 };
@@ -78,6 +78,10 @@ impl<'a> TestEvent<'a> {
                 let (value, what) = (self.argument(index)?, format!("`args[{index}]` as a number"));
                 value.map(|value| whole(value, bits, signed).with_context(|| what)).transpose()
             }
+            Field::Syscall(index) => {
+                let (value, what) = (self.argument(index)?, format!("`args[{index}]` as a number"));
+                value.map(|value| whole(value, 64, false).with_context(|| what)).transpose()
+            }
             Field::Return { bits, signed } => match &self.case.result {
                 Some(value) => whole(value, bits, signed).context("`return` as a number").map(Some),
                 None => bail!("`return`"),
@@ -111,17 +115,18 @@ impl<'a> TestEvent<'a> {
                 let one = ancestors.iter().chain([&own]).any(|pid| pids.contains(pid));
                 Ok(Some(Value::Int(i128::from(one))))
             }
-            Field::SourceAddress(i) | Field::PacketSource(i) => self.member(i, "saddr", address),
-            Field::DestinationAddress(i) | Field::PacketDestination(i) => self.member(i, "daddr", address),
-            Field::SourcePort(i) => self.member(i, "sport", |text| named(text, |_| None)),
-            Field::DestinationPort(i) => self.member(i, "dport", |text| named(text, |_| None)),
-            Field::Protocol(i) | Field::PacketProtocol(i) => {
-                self.member(i, "protocol", |text| named(text, |n| constants::protocol(n).ok()))
+            Field::SourceAddress(i) | Field::PacketSource(i) => {
+                self.socket_part(i, SocketPart::SourceAddress)
             }
-            Field::Family(i) | Field::PacketFamily(i) => {
-                self.member(i, "family", |text| named(text, |n| constants::family(n).ok()))
+            Field::DestinationAddress(i) | Field::PacketDestination(i) => {
+                self.socket_part(i, SocketPart::DestinationAddress)
             }
-            Field::State(i) => self.member(i, "state", |text| named(text, |n| constants::tcp_state(n).ok())),
+            Field::SourcePort(i) => self.socket_part(i, SocketPart::SourcePort),
+            Field::DestinationPort(i) => self.socket_part(i, SocketPart::DestinationPort),
+            Field::Protocol(i) | Field::PacketProtocol(i) => self.socket_part(i, SocketPart::Protocol),
+            Field::Family(i) | Field::PacketFamily(i) => self.socket_part(i, SocketPart::Family),
+            Field::State(i) => self.socket_part(i, SocketPart::State),
+            Field::Socket { index, part } | Field::Sockaddr { index, part } => self.socket_part(index, part),
             Field::Binary => match &process.binary {
                 Some(path) => Ok(Some(Value::Text(path.clone().into_bytes()))),
                 None => bail!("`process.binary`"),
@@ -130,6 +135,11 @@ impl<'a> TestEvent<'a> {
             Field::NamespacePid => number(process.namespace_pid.map(i128::from), "`process.namespacePid`"),
             Field::Namespace(kind) => {
                 number(self.namespaces.get(&kind).copied(), &format!("`process.namespaces.{kind}`"))
+            }
+            Field::CapabilityArg(i) => Ok(self.capability_argument(i)?.map(Value::Int)),
+            Field::CapabilitiesGained { old, new } => {
+                let sets = self.capability_argument(old)?.zip(self.capability_argument(new)?);
+                Ok(sets.map(|(old, new)| Value::Int(new & !old)))
             }
             Field::Capabilities(set) => {
                 number(self.capabilities.get(&set).copied(), &format!("`process.capabilities.{set}`"))
@@ -143,6 +153,40 @@ impl<'a> TestEvent<'a> {
             Some(Json::Null) => Ok(None),
             Some(value) => Ok(Some(value)),
             None => bail!("`args[{index}]`"),
+        }
+    }
+
+    /// An argument that is a set of capabilities: their names in a list, or their bits as a number.
+    fn capability_argument(&self, index: u8) -> Result<Option<i128>> {
+        let what = || format!("`args[{index}]` as a list of capabilities");
+        let set = match self.argument(index)? {
+            None => return Ok(None),
+            Some(Json::Array(names)) => names
+                .iter()
+                .try_fold(0, |set, name| Some(set | 1_u64 << constants::capability(name.as_str()?).ok()?)),
+            Some(Json::Number(bits)) => bits.as_u64(),
+            Some(Json::String(text)) => constants::capabilities(text).ok(),
+            Some(_) => None,
+        };
+        set.map(|set| Some(i128::from(set))).with_context(what)
+    }
+
+    fn socket_part(&self, index: u8, part: SocketPart) -> Result<Option<Value>> {
+        let number = |text: &str| named(text, |_| None);
+        match part {
+            SocketPart::SourceAddress => self.member(index, "saddr", address),
+            SocketPart::DestinationAddress => self.member(index, "daddr", address),
+            SocketPart::SourcePort => self.member(index, "sport", number),
+            SocketPart::DestinationPort => self.member(index, "dport", number),
+            SocketPart::Protocol => {
+                self.member(index, "protocol", |text| named(text, |n| constants::protocol(n).ok()))
+            }
+            SocketPart::Family => {
+                self.member(index, "family", |text| named(text, |n| constants::family(n).ok()))
+            }
+            SocketPart::State => {
+                self.member(index, "state", |text| named(text, |n| constants::tcp_state(n).ok()))
+            }
         }
     }
 

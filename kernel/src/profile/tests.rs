@@ -25,6 +25,17 @@ fn every_shipped_profile_is_read() {
     assert!(Profile::shipped("4.19").is_none());
 }
 
+/// An earlier version did not save the fields that it did not read.
+#[test]
+fn a_profile_of_an_earlier_version_is_read() {
+    let mut earlier = shipped("6.12");
+    let Types::Saved(saved) = &mut earlier.types else { panic!("a saved profile") };
+    saved.fields.retain(|(name, _)| &**name != "socket.sk");
+    let layout = Profile::from_bytes(&earlier.to_bytes_at(1).unwrap()).unwrap().layout().unwrap();
+    assert_eq!(layout.socket_sk, Layout::ABSENT);
+    assert_eq!(Layout { socket_sk: 24, ..layout }, shipped("6.12").layout().unwrap());
+}
+
 #[test]
 fn a_saved_profile_answers_as_a_live_one() {
     for kernel in KERNELS {

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use gatewatch_abi::consts::{
-    ADDR_NONE, INT_ARG, INT_FILE_TYPE, INT_RETURN, INT_SKB, INT_SOCK, MOUNT_OF_ROOT, TEXT_BINARY,
-    TEXT_DENTRY, TEXT_FILE, TEXT_NONE, TEXT_PATH, TYPED_ARG, TYPED_TASK, VALUE_NUMBER, VALUE_POINTER,
+    ADDR_NONE, INT_ARG, INT_CAPS_ARG, INT_CAPS_GAINED, INT_FILE_TYPE, INT_RETURN, INT_SKB, INT_SOCK,
+    INT_SOCKADDR, INT_SOCKET, INT_SYSCALL, MOUNT_OF_ROOT, TEXT_BINARY, TEXT_DENTRY, TEXT_FILE, TEXT_NONE,
+    TEXT_PATH, TYPED_ARG, TYPED_TASK, VALUE_NUMBER, VALUE_POINTER,
 };
 use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, RecordField, version};
 use gatewatch_policy::{
@@ -91,8 +92,22 @@ fn by_offset(tables: &mut Tables, fields: &[RecordField]) {
     let offset = |arg: &mut u32| *arg = fields.get(*arg as usize).map_or(0, |field| field.offset);
     let config = &mut tables.config;
     for slot in &mut config.ints {
-        if matches!(slot.source, INT_ARG | INT_SOCK | INT_SKB | INT_FILE_TYPE) {
+        let sources = [
+            INT_ARG,
+            INT_SOCK,
+            INT_SOCKET,
+            INT_SOCKADDR,
+            INT_SYSCALL,
+            INT_SKB,
+            INT_FILE_TYPE,
+            INT_CAPS_ARG,
+            INT_CAPS_GAINED,
+        ];
+        if sources.contains(&slot.source) {
             offset(&mut slot.arg);
+        }
+        if slot.source == INT_CAPS_GAINED {
+            offset(&mut slot.part);
         }
     }
     for slot in &mut config.texts {

@@ -7,6 +7,7 @@ use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, Syscall};
 use super::{
     compiler::Compiler,
     syscall::portable,
+    syscall_numbers::has_syscall_number,
     types::{Expected, Readable, expected, integer, readable, written},
 };
 use crate::{
@@ -156,6 +157,9 @@ impl Compiler<'_> {
             if let Some(param) = param {
                 readable = readable.narrowed(&param.ty);
             }
+            if has_syscall_number(point, arg) {
+                readable = Readable::Syscall(index);
+            }
             arguments.args.push(Declared {
                 index: arg.index,
                 position: i,
@@ -200,10 +204,8 @@ impl Compiler<'_> {
             | (Expected::Any, _)
             | (Expected::Int(64), Kind::Pointer(_))
             | (Expected::Chars, Kind::Pointer(Pointee::Char | Pointee::Void)) => None,
-            (Expected::Struct(name), Kind::Pointer(Pointee::Struct(real))) => {
-                // 7.x has a type of its own for addresses of any size.
-                let same = name == real || (name == "sockaddr" && real == "sockaddr_unsized");
-                (!same).then_some(Severity::Error)
+            (Expected::Struct(names), Kind::Pointer(Pointee::Struct(real))) => {
+                (!names.contains(&real.as_str())).then_some(Severity::Error)
             }
             (Expected::Struct(_) | Expected::Chars | Expected::Int(_), _) => Some(Severity::Error),
         };

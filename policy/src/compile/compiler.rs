@@ -7,7 +7,7 @@ use gatewatch_kernel::Profile;
 use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},
-    model::NamespaceKind,
+    model::{List, NamespaceKind},
     nearest,
 };
 
@@ -26,6 +26,8 @@ pub(super) const SEARCHES: usize = 32;
 
 pub(super) struct Compiler<'a> {
     pub(super) environment: Environment<'a>,
+    /// The policy's lists, which values name.
+    pub(super) lists: &'a [List],
     pub(super) diagnostics: Vec<Diagnostic>,
     /// How many searches are left.
     searches: usize,
@@ -45,8 +47,8 @@ pub(super) struct Listed {
 }
 
 impl<'a> Compiler<'a> {
-    pub(super) const fn new(environment: Environment<'a>, searches: usize) -> Self {
-        Self { environment, diagnostics: Vec::new(), searches, partial: false, listed: None }
+    pub(super) const fn new(environment: Environment<'a>, searches: usize, lists: &'a [List]) -> Self {
+        Self { environment, lists, diagnostics: Vec::new(), searches, partial: false, listed: None }
     }
 
     pub(super) fn report(&mut self, diagnostic: Diagnostic) {

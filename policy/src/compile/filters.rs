@@ -9,8 +9,8 @@ use crate::{
     evaluate::{self, Value},
     filter_rules,
     model::{ArgFilter, Operator},
-    plan::{Field, Filter, Network, Test, TextOp},
-    values::{self, ValueError, address, constants},
+    plan::{Field, Filter, Test, TextOp},
+    values::{self, ValueError, constants},
 };
 
 impl Compiler<'_> {
@@ -42,7 +42,15 @@ impl Compiler<'_> {
             }
             Readable::Text(field) => self.text_test(filter, path).map(|test| Filter { field, test }),
             Readable::Sock(index) => self.sock_filter(index, filter, path),
+            Readable::Socket(index) => self.socket_filter(index, filter, path),
+            Readable::Address(index) => self.address_filter(index, filter, path),
             Readable::Packet(index) => self.packet_filter(index, argument, filter, path),
+            Readable::Syscall(index) => {
+                self.syscall_test(filter, path).map(|test| Filter { field: Field::Syscall(index), test })
+            }
+            Readable::Capabilities(index) => self
+                .capability_test(filter, path)
+                .map(|test| Filter { field: Field::CapabilityArg(index), test }),
             Readable::Empty => self.text_test(filter, path).map(|test| of_nothing(&test)),
             Readable::Opaque => {
                 self.not_read(argument, filter, path);
@@ -79,10 +87,13 @@ impl Compiler<'_> {
                 "Equal, NotEqual, Prefix, NotPrefix, Postfix, NotPostfix, FileType, NotFileType"
             }
             Readable::Text(_) | Readable::Empty => "Equal, NotEqual, Prefix, NotPrefix, Postfix, NotPostfix",
-            Readable::Sock(_) | Readable::Packet(_) => {
+            Readable::Address(_) => "SAddr, NotSAddr, SPort, NotSPort, SPortPriv, NotSportPriv, Family",
+            Readable::Sock(_) | Readable::Socket(_) | Readable::Packet(_) => {
                 "SAddr, DAddr, SPort, DPort and their Not forms, SPortPriv, DPortPriv and their Not forms, Protocol, \
                  Family, State"
             }
+            Readable::Syscall(_) => "Equal, NotEqual, InMap, NotInMap",
+            Readable::Capabilities(_) => "Equal, NotEqual, GT, LT, Mask, CapabilitiesGained",
             Readable::Opaque => return,
         };
         self.report(
@@ -103,7 +114,6 @@ impl Compiler<'_> {
             self.not_run(path.field("values"), "`list:` as a value of an integer argument");
             return None;
         }
-        let (min, max) = values::bounds(bits, signed);
         let single = |text: &str| values::integer_of(text, bits, signed).map(|v| (v, v));
         let either = |text: &str| {
             if text.contains(':') { values::range_of(text, bits, signed) } else { single(text) }
@@ -117,19 +127,11 @@ impl Compiler<'_> {
             Operator::NotInMap | Operator::NotInRange => {
                 (true, self.values(filter, path, &codes::BAD_NUMBER, either)?)
             }
-            Operator::Gt => {
-                let values = self.values(filter, path, &codes::BAD_NUMBER, single)?;
-                (
-                    false,
-                    values.into_iter().map(|(v, _)| (v + 1, max)).filter(|(low, high)| low <= high).collect(),
-                )
-            }
-            Operator::Lt => {
-                let values = self.values(filter, path, &codes::BAD_NUMBER, single)?;
-                (
-                    false,
-                    values.into_iter().map(|(v, _)| (min, v - 1)).filter(|(low, high)| low <= high).collect(),
-                )
+            Operator::Gt | Operator::Lt => {
+                let values = self.values(filter, path, &codes::BAD_NUMBER, |text| {
+                    values::integer_of(text, bits, signed)
+                })?;
+                (false, beyond(&values, filter.operator == Operator::Gt, values::bounds(bits, signed)))
             }
             Operator::Mask => {
                 // A mask is bits, whatever the sign of the type.
@@ -205,91 +207,6 @@ impl Compiler<'_> {
         good.then(|| values.iter().map(|value| value.clone().into_bytes()).collect())
     }
 
-    fn sock_filter(&mut self, index: u8, filter: &ArgFilter, path: &FieldPath) -> Option<Filter> {
-        let operator = filter.operator;
-        let number = |result: Result<u32, ValueError>| result.map(|v| (i128::from(v), i128::from(v)));
-        let int = |field, negated, ranges| {
-            Some(Filter { field, test: Test::Int { negated, ranges: crate::values::merge(ranges) } })
-        };
-        match operator {
-            Operator::SAddr | Operator::NotSAddr | Operator::DAddr | Operator::NotDAddr => {
-                let networks = self.networks(filter, path)?;
-                let negated = matches!(operator, Operator::NotSAddr | Operator::NotDAddr);
-                let field = match operator {
-                    Operator::SAddr | Operator::NotSAddr => Field::SourceAddress(index),
-                    _ => Field::DestinationAddress(index),
-                };
-                Some(Filter { field, test: Test::Address { negated, networks } })
-            }
-            Operator::SPort | Operator::NotSPort | Operator::DPort | Operator::NotDPort => {
-                let ports = |text: &str| values::ports(text).map(|(a, b)| (i128::from(a), i128::from(b)));
-                let ranges = self.values(filter, path, &codes::BAD_NUMBER, ports)?;
-                let negated = matches!(operator, Operator::NotSPort | Operator::NotDPort);
-                let source = matches!(operator, Operator::SPort | Operator::NotSPort);
-                int(port(index, source), negated, ranges)
-            }
-            Operator::SPortPriv | Operator::NotSPortPriv | Operator::DPortPriv | Operator::NotDPortPriv => {
-                if !filter.values.is_empty() {
-                    self.report(Diagnostic::new(
-                        &codes::NO_VALUES,
-                        path.field("values"),
-                        format!("`{operator}` takes no values: it means ports 0 to 1023"),
-                    ));
-                    return None;
-                }
-                let negated = matches!(operator, Operator::NotSPortPriv | Operator::NotDPortPriv);
-                let source = matches!(operator, Operator::SPortPriv | Operator::NotSPortPriv);
-                int(port(index, source), negated, vec![(0, 1023)])
-            }
-            Operator::Protocol => {
-                let read = |text: &str| number(constants::protocol(text));
-                int(Field::Protocol(index), false, self.values(filter, path, &codes::UNKNOWN_CONSTANT, read)?)
-            }
-            Operator::Family => {
-                let read = |text: &str| number(constants::family(text));
-                int(Field::Family(index), false, self.values(filter, path, &codes::UNKNOWN_CONSTANT, read)?)
-            }
-            Operator::State => {
-                let read = |text: &str| number(constants::tcp_state(text));
-                int(Field::State(index), false, self.values(filter, path, &codes::UNKNOWN_CONSTANT, read)?)
-            }
-            _ => None,
-        }
-    }
-
-    /// A filter on the IP header of a packet.
-    fn packet_filter(
-        &mut self,
-        index: u8,
-        argument: Declared,
-        filter: &ArgFilter,
-        path: &FieldPath,
-    ) -> Option<Filter> {
-        let mut of_socket = self.sock_filter(index, filter, path)?;
-        of_socket.field = match of_socket.field {
-            Field::SourceAddress(index) => Field::PacketSource(index),
-            Field::DestinationAddress(index) => Field::PacketDestination(index),
-            Field::Protocol(index) => Field::PacketProtocol(index),
-            Field::Family(index) => Field::PacketFamily(index),
-            _ => {
-                let what = format!("`{}` on type `{}`", filter.operator, argument.ty);
-                self.not_run(path.field("operator"), &what);
-                return None;
-            }
-        };
-        Some(of_socket)
-    }
-
-    fn networks(&mut self, filter: &ArgFilter, path: &FieldPath) -> Option<Vec<Network>> {
-        let written = self.values(filter, path, &codes::BAD_ADDRESS, address::network)?;
-        for (i, (written, text)) in written.iter().zip(&filter.values).enumerate() {
-            if written.host_bits {
-                self.report(filter_rules::host_bits(text, written, path.field("values").index(i)));
-            }
-        }
-        Some(written.iter().flat_map(address::Written::networks).collect())
-    }
-
     /// Reads every value, and reports each that can't be read.
     pub(super) fn values<T>(
         &mut self,
@@ -324,7 +241,7 @@ impl Compiler<'_> {
         (good.len() == values.len()).then_some(good)
     }
 
-    fn some_values(&mut self, values: &[String], path: &FieldPath) -> bool {
+    pub(super) fn some_values(&mut self, values: &[String], path: &FieldPath) -> bool {
         if values.is_empty() {
             self.report(Diagnostic::new(
                 &codes::NO_VALUES,
@@ -345,11 +262,13 @@ fn of_nothing(test: &Test) -> Filter {
     constant(evaluate::test(test, Some(&Value::Text(Vec::new()))))
 }
 
-/// A filter that always holds, or never.
-const fn constant(holds: bool) -> Filter {
-    Filter { field: Field::Pid, test: Test::Int { negated: holds, ranges: Vec::new() } }
+/// The values that are greater than one of these, or less, within the bounds of their type.
+pub(super) fn beyond(values: &[i128], greater: bool, (min, max): (i128, i128)) -> Vec<(i128, i128)> {
+    let ranges = values.iter().map(|value| if greater { (value + 1, max) } else { (min, value - 1) });
+    ranges.filter(|(low, high)| low <= high).collect()
 }
 
-fn port(index: u8, source: bool) -> Field {
-    if source { Field::SourcePort(index) } else { Field::DestinationPort(index) }
+/// A filter that always holds, or never.
+pub(super) const fn constant(holds: bool) -> Filter {
+    Filter { field: Field::Pid, test: Test::Int { negated: holds, ranges: Vec::new() } }
 }

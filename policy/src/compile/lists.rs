@@ -250,6 +250,16 @@ impl Compiler<'_> {
         found.into_iter().take(MAX_POINTS + 1).map(listing).collect()
     }
 
+    /// The system call of one value of a list of the type `syscalls`, and whether it is one of 32-bit programs.
+    pub(super) fn syscall_of_list(
+        &mut self,
+        value: &str,
+        number: usize,
+        values: &FieldPath,
+    ) -> Option<(String, bool)> {
+        self.syscall_of(value, number, values).map(|listing| (listing.call, listing.compat))
+    }
+
     /// The system call of one value of a list of the type `syscalls`.
     fn syscall_of(&mut self, value: &str, number: usize, values: &FieldPath) -> Option<Listing> {
         let arch = self.environment.kernel.arch;

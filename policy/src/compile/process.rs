@@ -6,7 +6,7 @@ use super::compiler::Compiler;
 use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},
-    model::{Operator, PidFilter, Selector},
+    model::{NamespaceKind, Operator, PidFilter, Selector},
     plan::{Field, Filter, Test, TextOp},
     values::{self, NamespaceValue, constants},
 };
@@ -142,7 +142,7 @@ impl Compiler<'_> {
             let path = path.field("matchCapabilities").index(i);
             let Some(negated) = self.membership(filter.operator, &path) else { continue };
             if filter.is_namespace_capability {
-                self.not_run(path.field("isNamespaceCapability"), "`isNamespaceCapability`");
+                filters.extend(self.in_another_user_namespace(&path));
             }
             let read =
                 self.read_values(&filter.values, &path, &codes::UNKNOWN_CONSTANT, constants::capability);
@@ -154,6 +154,23 @@ impl Compiler<'_> {
                 });
             }
         }
+    }
+
+    /// `isNamespaceCapability`: in the host's user namespace the filter does not match, whatever its operator
+    /// (`bpf/process/pfilter.h`).
+    fn in_another_user_namespace(&mut self, path: &FieldPath) -> Option<Filter> {
+        let kind = NamespaceKind::User;
+        let Some(host) = self.environment.host_namespaces.get(&kind).copied() else {
+            self.report(Diagnostic::new(
+                &codes::UNKNOWN_CONSTANT,
+                path.field("isNamespaceCapability"),
+                format!("this kernel has no namespaces of kind `{kind}`"),
+            ));
+            return None;
+        };
+        let host = i128::from(host);
+        let test = Test::Int { negated: true, ranges: vec![(host, host)] };
+        Some(Filter { field: Field::Namespace(kind), test })
     }
 
     /// Whether the filter is negated: `In` or `NotIn`.

@@ -1,7 +1,10 @@
 //! What compiles, to what, and the findings on what doesn't; on the shipped profiles.
 
+mod capabilities;
 mod documented;
 mod sections;
+mod sockets;
+mod syscall_numbers;
 mod uprobes;
 
 use std::collections::BTreeMap;
@@ -30,9 +33,9 @@ fn on(kernel: &str, kprobes: &str) -> (Option<Plan>, Vec<Diagnostic>) {
 
 pub(in crate::compile) fn whole(kernel: &str, text: &str) -> (Option<Plan>, Vec<Diagnostic>) {
     let profile = Profile::shipped(kernel).unwrap();
-    let host: BTreeMap<NamespaceKind, u32> = [(NamespaceKind::Net, 4_026_531_840)].into();
-    let documents = parse(text);
-    let (policy, diagnostics) = read(&documents[0]);
+    let host: BTreeMap<NamespaceKind, u32> =
+        [(NamespaceKind::Net, 4_026_531_840), (NamespaceKind::User, 4_026_531_837)].into();
+    let (policy, diagnostics) = read(&parse(text)[0]);
     assert!(!diagnostics.iter().any(Diagnostic::is_error), "{diagnostics:?}");
     compile(&policy.unwrap(), Environment { kernel: &profile, host_namespaces: &host })
 }

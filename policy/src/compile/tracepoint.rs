@@ -7,6 +7,7 @@ use gatewatch_kernel::{Attach, FieldKind, Function, RecordField};
 use super::{
     arguments::{Arguments, Declared, filtered, misread},
     compiler::Compiler,
+    syscall_numbers::is_syscall_number,
     types::{Expected, Readable, expected, integer, readable},
 };
 use crate::{
@@ -108,7 +109,11 @@ impl Compiler<'_> {
                 );
                 continue;
             };
-            let readable = of_record(arg, index, field, subsystem == SYSCALLS);
+            let readable = if is_syscall_number(subsystem, field, arg) {
+                Some(Readable::Syscall(index))
+            } else {
+                of_record(arg, index, field, subsystem == SYSCALLS)
+            };
             if readable.is_none() {
                 let (severity, consequence) = misread(filtered.contains(&position));
                 self.report(
@@ -158,7 +163,7 @@ fn of_record(arg: &Arg, index: u8, field: &RecordField, user: bool) -> Option<Re
         (FieldKind::Pointer, ty) if ty != ArgType::Auto => match expected(ty) {
             Expected::Int(64) => pointed(arg),
             Expected::Int(_) => return None,
-            Expected::Struct(name) if names_other(&field.ty, name) => return None,
+            Expected::Struct(names) if names_other(&field.ty, names) => return None,
             _ => pointed(arg),
         },
         (FieldKind::DataLoc, ArgType::Auto | ArgType::DataLoc | ArgType::String) => {
@@ -170,10 +175,10 @@ fn of_record(arg: &Arg, index: u8, field: &RecordField, user: bool) -> Option<Re
     })
 }
 
-/// Whether a field is a pointer to another structure than this. A pointer without one (`void *`) may be to this.
-fn names_other(field: &str, name: &str) -> bool {
+/// Whether a field is a pointer to another structure than these. A pointer without one (`void *`) may be to one of them.
+fn names_other(field: &str, names: &[&str]) -> bool {
     let of = field.trim_start_matches("const ").trim_end_matches('*').trim_end();
-    of.strip_prefix("struct ").is_some_and(|of| of != name)
+    of.strip_prefix("struct ").is_some_and(|of| !names.contains(&of))
 }
 
 /// The fields, for a help.

@@ -26,6 +26,8 @@ pub(super) fn written(real: &CType) -> Option<ArgType> {
             "linux_binprm" => ArgType::LinuxBinprm,
             "sock" => ArgType::Sock,
             "socket" => ArgType::Socket,
+            "sockaddr" | "sockaddr_unsized" => ArgType::Sockaddr,
+            "kernel_cap_struct" | "kernel_cap_t" => ArgType::KernelCapT,
             "sk_buff" => ArgType::Skb,
             "cred" => ArgType::Cred,
             "module" => ArgType::Module,
@@ -39,27 +41,33 @@ pub(super) fn written(real: &CType) -> Option<ArgType> {
 pub(super) enum Expected {
     Any,
     Int(u8),
-    Struct(&'static str),
+    /// A pointer to a structure that has one of these names.
+    Struct(&'static [&'static str]),
     Chars,
 }
 
 /// What a declared type needs.
 pub(super) fn expected(ty: ArgType) -> Expected {
     match ty {
-        ArgType::File => Expected::Struct("file"),
-        ArgType::Path => Expected::Struct("path"),
-        ArgType::Dentry => Expected::Struct("dentry"),
-        ArgType::LinuxBinprm => Expected::Struct("linux_binprm"),
-        ArgType::Sock => Expected::Struct("sock"),
-        ArgType::Socket => Expected::Struct("socket"),
-        ArgType::Skb => Expected::Struct("sk_buff"),
-        ArgType::Sockaddr | ArgType::SockaddrUn => Expected::Struct("sockaddr"),
-        ArgType::Cred => Expected::Struct("cred"),
-        ArgType::UserNamespace => Expected::Struct("user_namespace"),
-        ArgType::Module => Expected::Struct("module"),
-        ArgType::Filename => Expected::Struct("filename"),
-        ArgType::Kiocb => Expected::Struct("kiocb"),
-        ArgType::LoadInfo => Expected::Struct("load_info"),
+        ArgType::File => Expected::Struct(&["file"]),
+        ArgType::Path => Expected::Struct(&["path"]),
+        ArgType::Dentry => Expected::Struct(&["dentry"]),
+        ArgType::LinuxBinprm => Expected::Struct(&["linux_binprm"]),
+        ArgType::Sock => Expected::Struct(&["sock"]),
+        ArgType::Socket => Expected::Struct(&["socket"]),
+        ArgType::Skb => Expected::Struct(&["sk_buff"]),
+        // 7.x has a type of its own for addresses of any size.
+        ArgType::Sockaddr | ArgType::SockaddrUn => Expected::Struct(&["sockaddr", "sockaddr_unsized"]),
+        // Since 6.3 the structure has no name but that of its typedef.
+        ArgType::KernelCapT | ArgType::CapInheritable | ArgType::CapPermitted | ArgType::CapEffective => {
+            Expected::Struct(&["kernel_cap_struct", "kernel_cap_t"])
+        }
+        ArgType::Cred => Expected::Struct(&["cred"]),
+        ArgType::UserNamespace => Expected::Struct(&["user_namespace"]),
+        ArgType::Module => Expected::Struct(&["module"]),
+        ArgType::Filename => Expected::Struct(&["filename"]),
+        ArgType::Kiocb => Expected::Struct(&["kiocb"]),
+        ArgType::LoadInfo => Expected::Struct(&["load_info"]),
         ArgType::String => Expected::Chars,
         _ => integer(ty).map_or(Expected::Any, |(bits, _)| Expected::Int(bits)),
     }
@@ -96,8 +104,16 @@ pub(super) enum Readable {
     Text(Field),
     /// A socket: argument index.
     Sock(u8),
+    /// A `struct socket *`: argument index.
+    Socket(u8),
+    /// A `struct sockaddr *`: argument index.
+    Address(u8),
     /// A packet: argument index.
     Packet(u8),
+    /// The number of a system call: argument index.
+    Syscall(u8),
+    /// A set of capabilities: argument index.
+    Capabilities(u8),
     /// A buffer without a length: always empty.
     Empty,
     /// A type that filters don't look into.
@@ -141,7 +157,16 @@ pub(super) fn readable(arg: &Arg, index: u8, syscall: bool) -> Readable {
         ArgType::LinuxBinprm => Readable::Text(Field::Binprm(index)),
         ArgType::Dentry => Readable::Text(Field::Dentry(index)),
         ArgType::Sock => Readable::Sock(index),
+        ArgType::Sockaddr => Readable::Address(index),
+        // No system call has a pointer to the kernel's own structures.
+        ArgType::Socket if !syscall => Readable::Socket(index),
         ArgType::Skb => Readable::Packet(index),
+        // No system call has a pointer to the kernel's own sets.
+        ArgType::KernelCapT | ArgType::CapInheritable | ArgType::CapPermitted | ArgType::CapEffective
+            if !syscall =>
+        {
+            Readable::Capabilities(index)
+        }
         _ => Readable::Opaque,
     }
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},
-    model::{Arg, Hook, Target},
+    model::{Arg, ArgType, Hook, Target},
     plan::{HookPlan, HookPoint, ProgramAddress, When},
 };
 
@@ -111,7 +111,10 @@ impl Compiler<'_> {
 
     /// Checks the type of an argument of a user program's function.
     pub(super) fn of_user_program(&mut self, arg: &Arg, by_filter: bool, path: &FieldPath) {
-        let Expected::Struct(name) = expected(arg.ty) else { return };
+        // An address is read in the memory of whoever has it.
+        let (Expected::Struct([name, ..]), false) = (expected(arg.ty), arg.ty == ArgType::Sockaddr) else {
+            return;
+        };
         let (severity, consequence) = misread(by_filter);
         self.report(
             Diagnostic::new(
@@ -123,7 +126,7 @@ impl Compiler<'_> {
                 ),
             )
             .severity(severity)
-            .help("use an integer type, or `string`"),
+            .help("use an integer type, `string`, or `sockaddr`"),
         );
     }
 }

@@ -2,14 +2,17 @@
 
 use gatewatch_abi::{
     AddrSlot,
-    consts::{ADDR_SKB_DESTINATION, ADDR_SKB_SOURCE, ADDR_SOCK_DESTINATION, ADDR_SOCK_SOURCE},
+    consts::{
+        ADDR_SKB_DESTINATION, ADDR_SKB_SOURCE, ADDR_SOCK_DESTINATION, ADDR_SOCK_SOURCE, ADDR_SOCKADDR,
+        ADDR_SOCKET_DESTINATION, ADDR_SOCKET_SOURCE,
+    },
 };
 
 use super::{
     builder::{Builder, negated},
     excess::Excess,
 };
-use crate::plan::{Field, Network, Test};
+use crate::plan::{Field, Network, SocketPart, Test};
 
 /// Whether a test holds for an address of which `found` is the narrowest network that fits.
 fn holds(test: &Test, found: Option<&Network>) -> bool {
@@ -36,6 +39,9 @@ impl Builder<'_> {
             Field::DestinationAddress(arg) => (ADDR_SOCK_DESTINATION, arg),
             Field::PacketSource(arg) => (ADDR_SKB_SOURCE, arg),
             Field::PacketDestination(arg) => (ADDR_SKB_DESTINATION, arg),
+            Field::Socket { index, part: SocketPart::SourceAddress } => (ADDR_SOCKET_SOURCE, index),
+            Field::Socket { index, part: SocketPart::DestinationAddress } => (ADDR_SOCKET_DESTINATION, index),
+            Field::Sockaddr { index, part: SocketPart::SourceAddress } => (ADDR_SOCKADDR, index),
             _ => return Ok(()),
         };
         let default_row = self.intern(|s| Self::tests(s, field).all(|test| holds(test, None)));

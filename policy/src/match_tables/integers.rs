@@ -5,11 +5,12 @@ use gatewatch_abi::{
     ExactKey, IntSlot,
     consts::{
         CAPS_EFFECTIVE, CAPS_INHERITABLE, CAPS_PERMITTED, DIRECT_VALUES, INLINE_VALUES, INT_ARG,
-        INT_CAPABILITIES, INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE, INT_NONE, INT_NS_PID, INT_PID,
-        INT_RETURN, INT_SKB, INT_SLOTS, INT_SOCK, NO_ROW, NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID,
-        NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY,
-        SOCK_PROTOCOL, SOCK_SPORT, SOCK_STATE, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TABLE_MASK,
-        TABLE_RANGE, TYPE_OF_FILE, TYPE_OF_PATH,
+        INT_CAPABILITIES, INT_CAPS_ARG, INT_CAPS_GAINED, INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE,
+        INT_NONE, INT_NS_PID, INT_PID, INT_RETURN, INT_SKB, INT_SLOTS, INT_SOCK, INT_SOCKADDR, INT_SOCKET,
+        INT_SYSCALL, NO_ROW, NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME,
+        NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT,
+        SOCK_STATE, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TABLE_MASK, TABLE_RANGE, TYPE_OF_FILE,
+        TYPE_OF_PATH,
     },
     row_name,
 };
@@ -21,7 +22,7 @@ use super::{
 use crate::{
     evaluate::{self, Value},
     model::{CapabilitySet, NamespaceKind},
-    plan::{Field, Test},
+    plan::{Field, SocketPart, Test},
 };
 
 impl<'a> Builder<'a> {
@@ -225,12 +226,23 @@ pub(super) fn source(field: Field) -> IntSlot {
         Field::Protocol(arg) => unsigned(INT_SOCK, arg, SOCK_PROTOCOL, 16),
         Field::Family(arg) => unsigned(INT_SOCK, arg, SOCK_FAMILY, 16),
         Field::State(arg) => unsigned(INT_SOCK, arg, SOCK_STATE, 8),
+        Field::Syscall(arg) => unsigned(INT_SYSCALL, arg, 0, 64),
+        Field::Socket { index, part } => match socket_part(part) {
+            Some((part, bits)) => unsigned(INT_SOCKET, index, part, bits),
+            None => unsigned(INT_NONE, 0, 0, 64),
+        },
+        Field::Sockaddr { index, part } => match socket_part(part) {
+            Some((part, bits)) => unsigned(INT_SOCKADDR, index, part, bits),
+            None => unsigned(INT_NONE, 0, 0, 64),
+        },
         Field::PacketProtocol(arg) => unsigned(INT_SKB, arg, SOCK_PROTOCOL, 8),
         Field::PacketFamily(arg) => unsigned(INT_SKB, arg, SOCK_FAMILY, 16),
         Field::Pid => unsigned(INT_PID, 0, 0, 32),
         Field::NamespacePid => unsigned(INT_NS_PID, 0, 0, 32),
         Field::Namespace(kind) => unsigned(INT_NAMESPACE, 0, namespace(kind), 32),
         Field::Capabilities(set) => unsigned(INT_CAPABILITIES, 0, capabilities(set), 64),
+        Field::CapabilityArg(arg) => unsigned(INT_CAPS_ARG, arg, 0, 64),
+        Field::CapabilitiesGained { old, new } => unsigned(INT_CAPS_GAINED, new, u32::from(old), 64),
         Field::FileType(arg) => unsigned(INT_FILE_TYPE, arg, TYPE_OF_FILE, 8),
         Field::PathType(arg) => unsigned(INT_FILE_TYPE, arg, TYPE_OF_PATH, 8),
         Field::Descends { namespaced, pids } => {
@@ -253,6 +265,18 @@ pub(super) fn source(field: Field) -> IntSlot {
         | Field::PacketDestination(_)
         | Field::Binary => unsigned(INT_NONE, 0, 0, 64),
     }
+}
+
+/// The number of a part that is an integer, and its bits.
+const fn socket_part(part: SocketPart) -> Option<(u32, u32)> {
+    Some(match part {
+        SocketPart::SourcePort => (SOCK_SPORT, 16),
+        SocketPart::DestinationPort => (SOCK_DPORT, 16),
+        SocketPart::Protocol => (SOCK_PROTOCOL, 16),
+        SocketPart::Family => (SOCK_FAMILY, 16),
+        SocketPart::State => (SOCK_STATE, 8),
+        SocketPart::SourceAddress | SocketPart::DestinationAddress => return None,
+    })
 }
 
 const fn namespace(kind: NamespaceKind) -> u32 {

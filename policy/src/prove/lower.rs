@@ -185,20 +185,15 @@ fn integer(filter: &ArgFilter, bits: u8, signed: bool) -> Option<IntSet> {
     })
 }
 
-/// `Equal`, `NotEqual` and `Mask` on a `kernel_cap_t`: numbers, or names joined by commas.
+/// A filter on a `kernel_cap_t`: numbers, or names joined by commas.
 fn capability_set(filter: &ArgFilter) -> Option<IntSet> {
     let everything = IntSet::all(0, u64::MAX.into(), false);
-    let bits = |text: &str| -> Result<i128, ValueError> {
-        if !text.starts_with("CAP_") {
-            return values::integer_of(text, 64, false);
-        }
-        let mut names = text.split(',').map(|name| constants::capability(name.trim()));
-        names.try_fold(0, |bits, name| Ok(bits | 1_i128 << name?))
-    };
-    let read = all(&filter.values, bits)?;
+    let read = all(&filter.values, |text| constants::capabilities(text).map(i128::from))?;
     Some(match filter.operator {
         Operator::Equal => everything.within(read.into_iter().map(|v| (v, v)).collect()),
         Operator::NotEqual => everything.outside(read.into_iter().map(|v| (v, v)).collect()),
+        Operator::Gt => everything.within(read.into_iter().map(|v| (v + 1, u64::MAX.into())).collect()),
+        Operator::Lt => everything.within(read.into_iter().map(|v| (0, v - 1)).collect()),
         Operator::Mask => {
             let mask = read.into_iter().fold(0, |all, mask| all | mask);
             everything.sharing(u64::try_from(mask).unwrap_or_default())

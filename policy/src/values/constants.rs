@@ -218,6 +218,15 @@ pub fn capability(text: &str) -> Result<u32, ValueError> {
     named(CAPABILITIES, "capability", text)
 }
 
+/// Reads a set of capabilities, a bit for each: names joined by commas, or the bits as a number.
+pub fn capabilities(text: &str) -> Result<u64, ValueError> {
+    if text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+') {
+        let bits = super::integer_of(text, 64, false)?;
+        return u64::try_from(bits).map_err(|_| ValueError::Huge(text.to_owned()));
+    }
+    text.split(',').try_fold(0, |set, name| Ok(set | 1 << capability(name.trim())?))
+}
+
 /// Reads an address family: `AF_*` or its number (16 bits, as `sk_family` is).
 pub fn family(text: &str) -> Result<u32, ValueError> {
     named_or_number(FAMILIES, "address family", text, 16)
@@ -264,6 +273,12 @@ mod tests {
     #[test]
     fn names_and_numbers() {
         assert_eq!(capability("CAP_SYS_ADMIN"), Ok(21));
+        assert_eq!(capabilities("CAP_CHOWN,CAP_KILL"), Ok(0x21));
+        assert_eq!(capabilities("CAP_CHOWN, CAP_CHECKPOINT_RESTORE"), Ok(1 << 40 | 1));
+        assert_eq!(capabilities("0xffffffffffffffff"), Ok(u64::MAX));
+        for wrong in ["CAP_CHOWN,", "SYS_ADMIN", "", "-1", "CAP_CHOWN,5"] {
+            assert!(capabilities(wrong).is_err(), "{wrong}");
+        }
         assert_eq!(family("AF_INET6"), Ok(10));
         assert_eq!(family("2"), Ok(2));
         assert_eq!(protocol("IPPROTO_UDP"), Ok(17));

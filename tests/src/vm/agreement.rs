@@ -1,8 +1,10 @@
 //! The BPF programs against the reference evaluator: generated plans and events, run through both.
 
+mod capabilities;
 mod file_types;
 mod paths;
 mod sockets;
+mod syscall_numbers;
 
 use std::{
     cell::RefCell,
@@ -23,9 +25,11 @@ use proptest::{
 };
 
 pub(super) use self::{
+    capabilities::capability_sets,
     file_types::file_types,
     paths::{dentries, paths},
-    sockets::{packets, sockets},
+    sockets::{packets, socket_arguments, sockets},
+    syscall_numbers::syscall_numbers,
 };
 use super::this;
 use crate::{

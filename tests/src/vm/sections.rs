@@ -82,6 +82,43 @@ pub(super) fn tracepoints() {
     assert_eq!(counts, [120, 25, 3, 3, 3], "{}\n{}", agent.metrics(), agent.log());
 }
 
+/// The numbers of system calls, of both kinds of programs, by lists and alone.
+pub(super) fn syscall_numbers() {
+    let this = this().display().to_string();
+    let of = |name: &str, index: u32, more: &str, filter: &str| {
+        let hook = format!(
+            "{{subsystem: raw_syscalls, event: sys_enter, {more}args: [{{index: {index}, type: syscall64}}], selectors: \
+             [{{matchBinaries: [{{operator: In, values: ['{this}']}}], matchArgs: [{{index: {index}, {filter}}}]}}]}}"
+        );
+        let lists = "lists: [{name: ids, type: syscalls, values: [sys_setgid, i386/sys_setuid]}, {name: native, type: syscalls, \
+                     values: [sys_setuid]}]";
+        on("tracepoints", name, &hook).replace("spec:\n", &format!("spec:\n  {lists}\n"))
+    };
+    let policies = [
+        of("list", 4, "", "operator: InMap, values: ['list:ids']"),
+        of("raw-list", 1, "raw: true, ", "operator: InMap, values: ['list:ids']"),
+        of("native", 4, "", "operator: InMap, values: ['list:native']"),
+        // The number of setuid32 for 32-bit programs: without its bit, it is another call of 64-bit programs.
+        of("without-bit", 4, "", "operator: Equal, values: ['213']"),
+        of("with-bit", 1, "raw: true, ", "operator: Equal, values: ['0x800000d5']"),
+    ];
+    let agent = Agent::start(&[("p.yaml", &policies.concat())], &pod::list(&[]));
+    make("setgid", "40");
+    crate::calls::setuid_root(25);
+    crate::calls::setuid_by_32_bits(0, 30);
+    let by_32_bits = if cfg!(target_arch = "x86_64") { 30 } else { 0 };
+    let counted = |policy| agent.events(&[("policy", policy), ("hook", "tracepoint:raw_syscalls/sys_enter")]);
+    let counts = [
+        counted("list"),
+        counted("raw-list"),
+        counted("native"),
+        counted("without-bit"),
+        counted("with-bit"),
+    ];
+    let expected = [40 + by_32_bits, 40 + by_32_bits, 25, 0, by_32_bits];
+    assert_eq!(counts, expected, "{}\n{}", agent.metrics(), agent.log());
+}
+
 /// LSM hooks count where the kernel calls programs on them, and only observe. Elsewhere the policy fails with the reason.
 pub(super) fn lsm_hooks() {
     let file = "/tmp/lsm-hook";

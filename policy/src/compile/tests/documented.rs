@@ -65,8 +65,9 @@ fn every_type_is_in_the_column_that_it_belongs_to() {
         let ty = ArgType::from_name(word).unwrap();
         // With a length: a buffer without one is empty.
         let arg = Arg { ty, size_arg_index: 1, ..Arg::default() };
-        // Fields of records can have these two.
-        readable(&arg, 0, false) != Readable::Opaque || matches!(ty, ArgType::Auto | ArgType::DataLoc)
+        // Fields of records can have these.
+        let of_records = matches!(ty, ArgType::Auto | ArgType::DataLoc | ArgType::Syscall64);
+        readable(&arg, 0, false) != Readable::Opaque || of_records
     };
     assert_eq!(wrong("types in filters", &words("args", "type"), runs), [""; 0]);
 }
@@ -95,8 +96,15 @@ fn every_operator_is_in_the_column_that_it_belongs_to() {
         let (policy, _) = read(&parse(&text)[0]);
         compile(&policy.unwrap(), environment).0.is_some()
     };
+    let on_two_sets = |operator: &str| {
+        format!(
+            "  - call: security_capset\n    syscall: false\n    args: [{{index: 2, type: cap_effective}}, {{index: 3, type: \
+             cap_inheritable}}]\n    selectors: [{{matchArgs: [{{operator: {operator}, args: [0, 1]}}]}}]"
+        )
+    };
     let runs = |operator: &str| {
-        arguments
+        is_planned(&on_two_sets(operator))
+            || arguments
             .iter()
             .any(|(call, ty)| values.iter().any(|values| is_planned(&filter(call, ty, operator, values))))
     };

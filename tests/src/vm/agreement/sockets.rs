@@ -5,11 +5,12 @@ use std::{
     process::Command,
 };
 
+use gatewatch_kernel::host::{Depth, host_to};
 use gatewatch_policy::{
     evaluate::Value,
-    plan::{Field, Filter, Network, Test},
+    plan::{Field, Filter, Network, SocketPart, Test},
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::{Made, POLICIES, agree, draw, hook};
 use crate::calls;
@@ -51,6 +52,84 @@ fn network(addresses: &[IpAddr]) -> impl Strategy<Value = Network> + 'static {
 
 fn one(field: Field, negated: bool, value: i128) -> Filter {
     Filter { field, test: Test::Int { negated, ranges: vec![(value, value)] } }
+}
+
+fn in_networks(addresses: &[IpAddr], field: Field) -> impl Strategy<Value = Filter> + 'static {
+    (any::<bool>(), proptest::collection::vec(network(addresses), 1..4))
+        .prop_map(move |(negated, networks)| Filter { field, test: Test::Address { negated, networks } })
+}
+
+fn is(field: Field, values: Vec<i128>) -> impl Strategy<Value = Filter> {
+    (any::<bool>(), proptest::sample::select(values))
+        .prop_map(move |(negated, value)| one(field, negated, value))
+}
+
+const fn socket(part: SocketPart) -> Field {
+    Field::Socket { index: 0, part }
+}
+
+const fn sockaddr(part: SocketPart) -> Field {
+    Field::Sockaddr { index: 1, part }
+}
+
+/// Connects a UDP socket twice: the second time, the socket has the first address as its destination.
+fn connect_twice(runner: &mut TestRunner, addresses: &[IpAddr]) -> [Made; 2] {
+    let is_v4 = draw(runner, &any::<bool>());
+    let addresses: Vec<IpAddr> = addresses.iter().copied().filter(|ip| ip.is_ipv4() == is_v4).collect();
+    let address = || proptest::sample::select(addresses.clone());
+    let (from, own) = draw(runner, &(address(), 40_000_u16..40_005));
+    let (first, second) = draw(runner, &((address(), 1_u16..6), (address(), 1_u16..6)));
+    let udp = UdpSocket::bind((from, own)).expect("a socket");
+    let none: IpAddr = if is_v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    [((none, 0), first, 7), (first, second, 1)].map(|(before, to, state)| {
+        udp.connect(to).expect("connected");
+        let number = |number| Value::Int(i128::from(number));
+        let family = number(if is_v4 { 2 } else { 10 });
+        Made::of([
+            (socket(SocketPart::SourceAddress), Value::Address(bytes(&from))),
+            (socket(SocketPart::SourcePort), number(own)),
+            (socket(SocketPart::DestinationAddress), Value::Address(bytes(&before.0))),
+            (socket(SocketPart::DestinationPort), number(before.1)),
+            (socket(SocketPart::Protocol), number(17)),
+            (socket(SocketPart::Family), family.clone()),
+            (socket(SocketPart::State), number(state)),
+            (sockaddr(SocketPart::SourceAddress), Value::Address(bytes(&to.0))),
+            (sockaddr(SocketPart::SourcePort), number(to.1)),
+            (sockaddr(SocketPart::Family), family),
+        ])
+    })
+}
+
+/// Sockets behind a `struct socket`, and addresses in the memory of the kernel and of the program.
+pub(in crate::vm) fn socket_arguments() {
+    let addresses = addresses();
+    let events =
+        |runner: &mut TestRunner| (0..40).flat_map(|_| connect_twice(runner, &addresses)).collect::<Vec<_>>();
+    let of_socket = prop_oneof![
+        2 => in_networks(&addresses, socket(SocketPart::SourceAddress)),
+        2 => in_networks(&addresses, socket(SocketPart::DestinationAddress)),
+        1 => is(socket(SocketPart::SourcePort), (40_000..40_005).collect()),
+        1 => is(socket(SocketPart::DestinationPort), (0..6).collect()),
+        1 => is(socket(SocketPart::Protocol), vec![6, 17]),
+        1 => is(socket(SocketPart::Family), vec![2, 10]),
+        1 => is(socket(SocketPart::State), vec![1, 7]),
+    ];
+    agree("socket", hook("security_socket_connect", false, false, of_socket), POLICIES, events);
+    let of_address = || {
+        prop_oneof![
+            3 => in_networks(&addresses, sockaddr(SocketPart::SourceAddress)),
+            1 => is(sockaddr(SocketPart::SourcePort), (0..6).collect()),
+            1 => is(sockaddr(SocketPart::Family), vec![1, 2, 10]),
+        ]
+    };
+    agree(
+        "sockaddr of the kernel",
+        hook("security_socket_connect", false, false, of_address()),
+        POLICIES,
+        events,
+    );
+    let symbol = host_to(Depth::Attach).expect("a kernel").profile.syscall_symbol("sys_connect");
+    agree("sockaddr of the program", hook(&symbol, true, false, of_address()), POLICIES, events);
 }
 
 /// The IP headers of datagrams.
