@@ -105,8 +105,8 @@ fn every_operator_is_in_the_column_that_it_belongs_to() {
     let runs = |operator: &str| {
         is_planned(&on_two_sets(operator))
             || arguments
-            .iter()
-            .any(|(call, ty)| values.iter().any(|values| is_planned(&filter(call, ty, operator, values))))
+                .iter()
+                .any(|(call, ty)| values.iter().any(|values| is_planned(&filter(call, ty, operator, values))))
     };
     assert_eq!(wrong("`matchArgs`", &words("matchArgs", "operator"), runs), [""; 0]);
 }
