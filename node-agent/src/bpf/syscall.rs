@@ -75,7 +75,7 @@ pub(super) fn load_for_multi(
     name: &str,
     program: &Program,
     function: &Function,
-    links: bpf_attach_type,
+    link_type: bpf_attach_type,
     types: Option<BorrowedFd<'_>>,
     log: &mut [u8],
 ) -> io::Result<OwnedFd> {
@@ -84,7 +84,7 @@ pub(super) fn load_for_multi(
     // SAFETY: all fields are numbers.
     let load = unsafe { &mut attr.__bindgen_anon_3 };
     load.prog_type = bpf_prog_type::BPF_PROG_TYPE_KPROBE as u32;
-    load.expected_attach_type = links as u32;
+    load.expected_attach_type = link_type as u32;
     // The last byte stays 0.
     let kept = load.prog_name.len() - 1;
     for (place, byte) in load.prog_name[..kept].iter_mut().zip(name.bytes()) {

@@ -40,7 +40,7 @@ const INODES: &str = "INODES";
 /// Where perf says how its uprobes are made.
 const DEVICE: &str = "/sys/bus/event_source/devices/uprobe";
 
-/// `PERF_EVENT_IOC_ENABLE` and `PERF_EVENT_IOC_SET_BPF`, include/uapi/linux/perf_event.h.
+/// `PERF_EVENT_IOC_ENABLE` and `PERF_EVENT_IOC_SET_BPF`, `include/uapi/linux/perf_event.h`.
 const ENABLE: libc::Ioctl = 0x2400;
 const SET_BPF: libc::Ioctl = 0x4004_2408;
 

@@ -110,16 +110,9 @@ struct Bounded<'a> {
 
 impl Bounded<'_> {
     fn take(self, size: u64) -> Result<(), ()> {
-        match self.left.get().checked_sub(size) {
-            Some(left) => {
-                self.left.set(left);
-                Ok(())
-            }
-            None => {
-                self.left.set(0);
-                Err(())
-            }
-        }
+        let left = self.left.get().checked_sub(size);
+        self.left.set(left.unwrap_or_default());
+        left.map(drop).ok_or(())
     }
 }
 
@@ -176,7 +169,7 @@ mod tests {
         assert_eq!(gatewatch_place_to_find(1), 2);
         let offset = offset_of(own(), &symbol("gatewatch_place_to_find")).unwrap();
         let bytes = fs::read("/proc/self/exe").unwrap();
-        let code = gatewatch_place_to_find as *const () as *const u8;
+        let code = (gatewatch_place_to_find as *const ()).cast::<u8>();
         // SAFETY: a function has a byte at least.
         #[allow(unsafe_code, reason = "what is in the file is compared with what runs")]
         let first = unsafe { *code };

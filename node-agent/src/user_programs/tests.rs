@@ -32,7 +32,7 @@ fn states(programs: &UserPrograms, root: Root) -> Vec<&State> {
 fn searching(silent: Root) -> Searching {
     Arc::new(move |search| {
         if search.root == silent {
-            sleep(Duration::from_secs(3_600));
+            sleep(Duration::from_hours(1));
         }
         let path = if search.root.is_some() { "/a" } else { "/host" };
         Found { populated: true, states: [(lane(path), State::Attached)].into(), ..Found::default() }

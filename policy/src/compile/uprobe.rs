@@ -35,10 +35,11 @@ impl Compiler<'_> {
             self.arguments_on_return(hook, &path);
         }
         let good = self.program_path(file, &path.field("path"));
-        let symbols = symbols.iter().enumerate().filter_map(|(i, symbol)| {
-            self.program_symbol(symbol, &path.field("symbols").index(i))
-                .then(|| ProgramAddress::Symbol(symbol.clone()))
-        });
+        let symbols = symbols
+            .iter()
+            .enumerate()
+            .filter(|(i, symbol)| self.program_symbol(symbol, &path.field("symbols").index(*i)))
+            .map(|(_, symbol)| ProgramAddress::Symbol(symbol.clone()));
         let mut places: Vec<ProgramAddress> = symbols
             .chain(offsets.iter().map(|offset| ProgramAddress::Offset(*offset)))
             .chain(addrs.iter().map(|address| ProgramAddress::Address(*address)))

@@ -79,7 +79,7 @@ fn digest(cursor: &Cursor<'_>) -> String {
             .help("write `ALGORITHM:HEXADECIMAL`, for example `sha256:9f86d0…`"),
         );
     }
-    text.to_owned()
+    text.clone()
 }
 
 /// An entry of `usdts`.
