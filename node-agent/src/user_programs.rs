@@ -4,7 +4,8 @@
 //! Each container is searched when a policy begins to select it, again soon after, since its processes come later, and then
 //! every [`AGAIN`]: a file can appear, and an upgrade replaces it. The containers' file systems can be anything, also one that
 //! never answers. So a thread of its own searches, and if it doesn't come back it is left alone and replaced, and the container
-//! that held it is not searched again. That costs the others [`PATIENCE`] once.
+//! that held it is not searched until that thread has ended. Places whose search is slow are searched less often, so that the
+//! others wait for them no more than a part of the time.
 
 mod attach;
 mod root;
@@ -13,7 +14,11 @@ mod symbols;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -21,8 +26,8 @@ use aya::programs::ProgramFd;
 use gatewatch_policy::plan::{HookPoint, ProgramAddress, When};
 
 use self::{
-    attach::{Attached, Found, Root, Search, State, Target},
-    root::{FileId, Place},
+    attach::{Attached, Failure, Found, Root, Search, State, Target},
+    root::Place,
 };
 use crate::bpf::{Lane, Uprobes};
 
@@ -32,8 +37,12 @@ const SOON: Duration = Duration::from_millis(250);
 const NEW: Duration = Duration::from_secs(1);
 /// How often a place is searched.
 const AGAIN: Duration = Duration::from_secs(10);
-/// How long a search may take.
+/// How long one step of a search may take, and all of it.
 const PATIENCE: Duration = Duration::from_secs(10);
+const WHOLE: Duration = Duration::from_mins(1);
+/// A place whose search took longer than this is searched again after a longer time.
+const SLOW: Duration = Duration::from_secs(1);
+const AFTER_SLOW: Duration = Duration::from_mins(1);
 /// How many searches may be left alone, each with its thread.
 const STUCK: usize = 256;
 
@@ -68,7 +77,8 @@ pub struct UserPrograms {
     places: BTreeMap<Root, Known>,
     lanes: BTreeMap<Lane, Lookup>,
     worker: Option<Worker>,
-    stuck: usize,
+    /// The threads that were left alone, as long as they are there.
+    left: Vec<Weak<AtomicU64>>,
     /// Whether places were removed since the last step.
     fewer: bool,
 }
@@ -80,9 +90,9 @@ struct Known {
     due: Instant,
     pause: Duration,
     states: BTreeMap<Lane, State>,
-    failed: BTreeMap<Lane, (FileId, String)>,
-    /// A search of it did not come back.
-    stuck: bool,
+    failed: BTreeMap<Lane, Failure>,
+    /// The thread whose search of it did not come back.
+    stuck: Weak<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -94,14 +104,25 @@ struct Lookup {
 }
 
 /// Searches a place.
-type Searching = Arc<dyn Fn(&Search) -> Found + Send + Sync>;
+type Searching = Arc<dyn Fn(&Search, &AtomicU64) -> Found + Send + Sync>;
 
 /// A thread that searches one place at a time.
 struct Worker {
     searches: mpsc::Sender<Search>,
     found: mpsc::Receiver<Found>,
-    /// What it searches, and since when.
-    busy: Option<(Root, Instant)>,
+    /// What it searches.
+    busy: Option<Busy>,
+    /// Steps that it has made. It holds this as long as it is there.
+    progress: Weak<AtomicU64>,
+}
+
+/// A search that continues.
+struct Busy {
+    root: Root,
+    begin: Instant,
+    /// Since when it has made so many steps.
+    since: Instant,
+    steps: u64,
 }
 
 impl UserPrograms {
@@ -137,7 +158,7 @@ impl UserPrograms {
                 pause: SOON,
                 states: BTreeMap::new(),
                 failed: BTreeMap::new(),
-                stuck: false,
+                stuck: Weak::new(),
             });
             if !lanes.is_subset(&known.lanes) {
                 (known.due, known.pause) = (now, SOON);
@@ -157,8 +178,16 @@ impl UserPrograms {
                 && self.places.get(&root).is_some_and(|known| known.lanes.contains(lane))
         };
         let gone = self.attached.lock().unwrap_or_else(PoisonError::into_inner).retain(is_wanted);
-        // Not under the lock: it waits for the kernel.
-        drop(gone);
+        if gone.is_empty() {
+            return;
+        }
+        // The kernel waits for every process that runs the file, and one of them may wait for a file system that never answers.
+        let end = std::thread::Builder::new().name("end-of-uprobes".to_owned()).spawn(move || drop(gone));
+        if let Err(error) = end {
+            tracing::error!(
+                "cannot start a thread to remove uprobes: {error}; they were removed by this one"
+            );
+        }
     }
 
     /// Takes what was found, and has the next places searched. `folder_of` gives the folder of a container's cgroup. True: something has
@@ -170,7 +199,8 @@ impl UserPrograms {
         now: Instant,
     ) -> bool {
         let (uprobes, attached) = (Arc::clone(uprobes), Arc::clone(&self.attached));
-        let searching: Searching = Arc::new(move |search| search.take(&uprobes, &attached));
+        let searching: Searching =
+            Arc::new(move |search, progress| search.take(&uprobes, &attached, progress));
         self.advance(&searching, folder_of, now)
     }
 
@@ -182,7 +212,7 @@ impl UserPrograms {
     ) -> bool {
         let mut changed = self.collect(now) | std::mem::take(&mut self.fewer);
         while self.worker.as_ref().is_none_or(|worker| worker.busy.is_none()) {
-            let due = |known: &Known| known.due <= now && !known.stuck;
+            let due = |known: &Known| known.due <= now && known.stuck.strong_count() == 0;
             let Some((root, known)) =
                 self.places.iter_mut().filter(|(_, known)| due(known)).min_by_key(|(_, known)| known.due)
             else {
@@ -213,7 +243,8 @@ impl UserPrograms {
 
     /// Has a place searched.
     fn begin(&mut self, search: Search, searching: &Searching, now: Instant) -> bool {
-        if self.worker.is_none() && self.stuck < STUCK {
+        self.left.retain(|thread| thread.strong_count() > 0);
+        if self.worker.is_none() && self.left.len() < STUCK {
             self.worker = Worker::start(Arc::clone(searching));
         }
         let root = search.root;
@@ -225,7 +256,8 @@ impl UserPrograms {
             self.worker = None;
             return false;
         }
-        worker.busy = Some((root, now));
+        let steps = worker.steps();
+        worker.busy = Some(Busy { root, begin: now, since: now, steps });
         // Most searches take no time.
         self.collect(now)
     }
@@ -233,23 +265,34 @@ impl UserPrograms {
     /// Takes what the worker has found.
     fn collect(&mut self, now: Instant) -> bool {
         let Some(worker) = &mut self.worker else { return false };
-        let Some((root, since)) = worker.busy else { return false };
+        let steps = worker.steps();
+        let Some(busy) = &mut worker.busy else { return false };
+        if busy.steps != steps {
+            (busy.steps, busy.since) = (steps, now);
+        }
+        let (root, begin) = (busy.root, busy.begin);
+        let waits = now.duration_since(busy.since) <= PATIENCE && now.duration_since(begin) <= WHOLE;
         match worker.found.recv_timeout(Duration::from_millis(5)) {
             Ok(found) => {
                 worker.busy = None;
+                if now.duration_since(begin) > SLOW
+                    && let Some(known) = self.places.get_mut(&root)
+                {
+                    // Others come first.
+                    known.due = now + AFTER_SLOW;
+                }
                 self.take(root, found)
             }
-            Err(mpsc::RecvTimeoutError::Timeout) if now.duration_since(since) <= PATIENCE => false,
-            Err(error) => {
+            Err(mpsc::RecvTimeoutError::Timeout) if waits => false,
+            Err(_) => {
                 // Its thread ends when its search does.
+                let thread = worker.progress.clone();
                 self.worker = None;
-                if matches!(error, mpsc::RecvTimeoutError::Timeout) {
-                    self.stuck += 1;
-                    if let Some(known) = self.places.get_mut(&root) {
-                        known.stuck = true;
-                    }
+                if let Some(known) = self.places.get_mut(&root) {
+                    known.stuck = thread.clone();
                 }
-                self.fail(root, "its file system does not answer, so it is not searched again");
+                self.left.push(thread);
+                self.fail(root, "its file system does not answer, so it is not searched until it does");
                 true
             }
         }
@@ -284,6 +327,19 @@ impl UserPrograms {
         known.states = known.lanes.iter().map(|lane| (lane.clone(), State::Failed(why.to_owned()))).collect();
     }
 
+    /// The places at which lanes are attached, or can't be: which place, and whether it is attached.
+    pub fn places(&self) -> impl Iterator<Item = (&Lane, Option<u64>, bool)> {
+        let all = self
+            .places
+            .iter()
+            .flat_map(|(root, known)| known.states.iter().map(move |(lane, state)| (lane, *root, state)));
+        all.filter_map(|(lane, root, state)| match state {
+            State::Attached => Some((lane, root, true)),
+            State::Failed(_) => Some((lane, root, false)),
+            State::Absent => None,
+        })
+    }
+
     /// Where each lane is attached.
     pub fn summaries(&self) -> HashMap<Lane, Summary> {
         let mut summaries: HashMap<Lane, Summary> =
@@ -307,20 +363,26 @@ impl Worker {
     fn start(searching: Searching) -> Option<Self> {
         let (searches, to_do) = mpsc::channel::<Search>();
         let (done, found) = mpsc::channel();
+        let steps = Arc::new(AtomicU64::new(0));
+        let progress = Arc::downgrade(&steps);
         let work = move || {
             while let Ok(search) = to_do.recv() {
-                if done.send(searching(&search)).is_err() {
+                if done.send(searching(&search, &steps)).is_err() {
                     break;
                 }
             }
         };
         match std::thread::Builder::new().name("user-programs".to_owned()).spawn(work) {
-            Ok(_) => Some(Self { searches, found, busy: None }),
+            Ok(_) => Some(Self { searches, found, busy: None, progress }),
             Err(error) => {
-                tracing::error!("cannot start the thread that looks for programs: {error}");
+                tracing::error!("cannot start the thread that searches for programs: {error}");
                 None
             }
         }
+    }
+
+    fn steps(&self) -> u64 {
+        self.progress.upgrade().map_or(0, |steps| steps.load(Ordering::Relaxed))
     }
 }
 

@@ -5,11 +5,20 @@
 #![allow(missing_docs, reason = "aya's macros drop the documentation of programs")]
 
 use aya_ebpf::{
-    helpers::bpf_get_current_pid_tgid,
+    bindings::bpf_pidns_info,
+    helpers::generated::bpf_get_ns_current_pid_tgid,
     macros::{kprobe, map},
     maps::HashMap,
     programs::ProbeContext,
 };
+
+/// The device of the agent's pid namespace: the agent knows the numbers of its threads there. It writes both before the program
+/// is loaded.
+#[unsafe(no_mangle)]
+static NAMESPACE_DEVICE: u64 = 0;
+/// Its inode.
+#[unsafe(no_mangle)]
+static NAMESPACE_INODE: u64 = 0;
 
 /// By thread: the address of the inode that its last uprobe was registered at. The agent makes the entries.
 #[map]
@@ -19,8 +28,18 @@ static INODES: HashMap<u32, u64> = HashMap::with_max_entries(1_024, 0);
 /// its address, while a uprobe is registered at it.
 #[kprobe]
 pub fn uprobe_registered(ctx: ProbeContext) -> u32 {
-    let thread = bpf_get_current_pid_tgid() as u32;
-    let Some(place) = INODES.get_ptr_mut(thread) else { return 0 };
+    let mut thread = bpf_pidns_info { pid: 0, tgid: 0 };
+    let length = core::mem::size_of::<bpf_pidns_info>() as u32;
+    // SAFETY: read as the agent has written them; the helper writes into a local variable of this length.
+    let result = unsafe {
+        let device = (&raw const NAMESPACE_DEVICE).read_volatile();
+        let inode = (&raw const NAMESPACE_INODE).read_volatile();
+        bpf_get_ns_current_pid_tgid(device, inode, &raw mut thread, length)
+    };
+    if result != 0 {
+        return 0;
+    }
+    let Some(place) = INODES.get_ptr_mut(thread.pid) else { return 0 };
     let Some(inode) = ctx.arg::<u64>(0) else { return 0 };
     // SAFETY: a map's value, that this thread alone writes.
     unsafe { *place = inode };

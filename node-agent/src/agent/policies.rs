@@ -230,20 +230,30 @@ impl Reconciler {
 
     /// Where programs are attached, by hook and policy.
     fn at_user_programs(&self) -> Vec<AtPrograms> {
-        let mut all: BTreeMap<(String, PolicyKey), AtPrograms> = BTreeMap::new();
-        for (lane, summary) in self.user_programs.summaries() {
-            let hook = lane.point.label();
+        // Several lanes can have one label: entry and return, and hooks with different fields.
+        let mut all: BTreeMap<(String, &PolicyKey), BTreeMap<Option<u64>, bool>> = BTreeMap::new();
+        for lane in self.user_programs.summaries().into_keys() {
             for key in self.engine.policies_in(&lane) {
-                let at = all.entry((hook.clone(), key.clone())).or_insert_with(|| AtPrograms {
-                    hook: hook.clone(),
-                    policy: key.name.clone(),
-                    ..AtPrograms::default()
-                });
-                at.attached += summary.attached;
-                at.failed += summary.failed;
+                all.entry((lane.point.label(), key)).or_default();
             }
         }
-        all.into_values().collect()
+        for (lane, place, is_attached) in self.user_programs.places() {
+            for key in self.engine.policies_in(lane) {
+                let places = all.entry((lane.point.label(), key)).or_default();
+                *places.entry(place).or_insert(true) &= is_attached;
+            }
+        }
+        all.into_iter()
+            .map(|((hook, key), places)| {
+                let attached = places.values().filter(|is_attached| **is_attached).count();
+                AtPrograms {
+                    hook,
+                    policy: key.name.clone(),
+                    attached: u64::try_from(attached).unwrap_or(u64::MAX),
+                    failed: u64::try_from(places.len() - attached).unwrap_or(u64::MAX),
+                }
+            })
+            .collect()
     }
 
     /// What to add where a policy's last version that worked runs on.

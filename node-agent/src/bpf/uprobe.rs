@@ -10,7 +10,10 @@ use std::{
     ffi::{CStr, CString},
     fs, io,
     mem::zeroed,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+    os::{
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     path::Path,
     sync::{Mutex, PoisonError},
 };
@@ -32,8 +35,9 @@ use super::{
     multi, objects, syscall,
 };
 
-/// The function of the kernel at which all uprobes are registered.
+/// The function of the kernel at which all uprobes are registered; from 6.6 to 6.11, links are by the second one.
 const REGISTER: &str = "uprobe_register";
+const REGISTER_WITH_COUNTER: &str = "uprobe_register_refctr";
 /// The program at that function, and its map.
 const PROGRAM: &str = "uprobe_registered";
 const INODES: &str = "INODES";
@@ -96,29 +100,33 @@ impl Uprobes {
     /// Prepares this node for uprobes.
     pub(super) fn load(loader: &mut Loader, btf: &Btf) -> Result<Self, LoadError> {
         let device = Device::read(Path::new(DEVICE)).map_err(LoadError::NoUprobes)?;
-        let way = if has_links(btf) {
-            Way::Links(multi::load_empty(REGISTER, bpf_attach_type::BPF_TRACE_UPROBE_MULTI)?)
+        let has_function = |name| btf.id_by_type_name_kind(name, BtfKind::Func).is_ok();
+        let (way, register) = if has_links(btf) {
+            let empty = multi::load_empty(REGISTER, bpf_attach_type::BPF_TRACE_UPROBE_MULTI)?;
+            let with_counter = has_function(REGISTER_WITH_COUNTER);
+            (Way::Links(empty), if with_counter { REGISTER_WITH_COUNTER } else { REGISTER })
         } else {
-            Way::Perf(device)
+            (Way::Perf(device), REGISTER)
         };
-        let mut ebpf = loader.load("uprobes", objects::built(objects::UPROBE)?, &With::default())?;
+        let namespace = fs::metadata("/proc/self/ns/pid").map_err(LoadError::NoUprobes)?;
+        let (device, inode) = (namespace.dev().to_ne_bytes(), namespace.ino().to_ne_bytes());
+        let globals: &[(_, &[u8])] = &[("NAMESPACE_DEVICE", &device), ("NAMESPACE_INODE", &inode)];
+        let with = With { globals, ..With::default() };
+        let mut ebpf = loader.load("uprobes", objects::built(objects::UPROBE)?, &with)?;
         let inodes = take(&mut ebpf, INODES)?;
-        let failed = |source| LoadError::Program { program: PROGRAM, target: REGISTER.to_owned(), source };
+        let failed = |source| LoadError::Program { program: PROGRAM, target: register.to_owned(), source };
         let program = ebpf.program_mut(PROGRAM).ok_or(LoadError::Missing(PROGRAM))?;
         let program = <&mut KProbe>::try_from(program).map_err(failed)?;
         program.load().map_err(failed)?;
-        program.attach(REGISTER, 0).map_err(failed)?;
+        program.attach(register, 0).map_err(failed)?;
         Ok(Self { way, inodes: Mutex::new(inodes), _ebpf: Mutex::new(ebpf) })
     }
 
     /// Makes a uprobe at an offset of a file, which may be open as a path alone. No program runs there yet. It can take as long
     /// as the file system does.
     pub fn register(&self, file: BorrowedFd<'_>, offset: u64, on_return: bool) -> io::Result<Uprobe> {
-        let thread = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
-        let inodes = || self.inodes.lock().unwrap_or_else(PoisonError::into_inner);
-        inodes().insert(thread, 0, 0).map_err(io::Error::other)?;
         let path = path_of(file)?;
-        let hold = match &self.way {
+        let (hold, inode) = self.observed(|| match &self.way {
             Way::Perf(device) => match device.open(&path, offset, on_return) {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(io::Error::new(
                     error.kind(),
@@ -129,29 +137,22 @@ impl Uprobes {
             Way::Links(empty) => {
                 syscall::attach_by_uprobe_multi(empty.as_fd(), &path, offset, on_return).map(Hold::Link)
             }
-        };
-        let inode = {
-            let mut inodes = inodes();
-            let inode = inodes.get(&thread, 0);
-            let _ = inodes.remove(&thread);
-            inode.map_err(io::Error::other)
-        };
-        let hold = hold?;
-        match inode? {
-            0 => Err(io::Error::other("the kernel did not say at which file the uprobe is")),
-            inode => Ok(Uprobe { hold, offset, on_return, inode }),
-        }
+        })?;
+        Ok(Uprobe { hold, offset, on_return, inode })
     }
-}
 
-impl Uprobe {
-    /// Runs a program here, which was loaded for uprobes. `file` is that which this was [registered](Uprobes::register) at. It
-    /// can take as long as the file system does.
-    pub fn run(&mut self, file: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
-        let Hold::Event(event) = &self.hold else {
+    /// Runs a program at a uprobe, which was loaded for uprobes. `file` is that which this was [registered](Self::register)
+    /// at. It can take as long as the file system does.
+    pub fn run(&self, uprobe: &mut Uprobe, file: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+        let Hold::Event(event) = &uprobe.hold else {
             let path = path_of(file)?;
-            let link = syscall::attach_by_uprobe_multi(program, &path, self.offset, self.on_return)?;
-            self.hold = Hold::Link(link);
+            let attach = || syscall::attach_by_uprobe_multi(program, &path, uprobe.offset, uprobe.on_return);
+            let (link, inode) = self.observed(attach)?;
+            // On an overlay file system a file becomes another one when it is written to for the first time.
+            if inode != uprobe.inode {
+                return Err(io::Error::other("the file was replaced meanwhile"));
+            }
+            uprobe.hold = Hold::Link(link);
             return Ok(());
         };
         let event = event.as_raw_fd();
@@ -159,6 +160,24 @@ impl Uprobe {
         let results =
             unsafe { [libc::ioctl(event, SET_BPF, program.as_raw_fd()), libc::ioctl(event, ENABLE, 0)] };
         if results.contains(&-1) { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Does what makes a uprobe, and says at which inode it is.
+    fn observed<T>(&self, make: impl FnOnce() -> io::Result<T>) -> io::Result<(T, u64)> {
+        let thread = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+        let inodes = || self.inodes.lock().unwrap_or_else(PoisonError::into_inner);
+        inodes().insert(thread, 0, 0).map_err(io::Error::other)?;
+        let result = make();
+        let inode = {
+            let mut inodes = inodes();
+            let inode = inodes.get(&thread, 0);
+            let _ = inodes.remove(&thread);
+            inode.map_err(io::Error::other)
+        };
+        match (result?, inode?) {
+            (_, 0) => Err(io::Error::other("the kernel did not say at which file the uprobe is")),
+            found => Ok(found),
+        }
     }
 }
 

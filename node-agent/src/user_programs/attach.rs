@@ -3,7 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     os::fd::{AsFd as _, OwnedFd},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use aya::programs::ProgramFd;
@@ -18,6 +22,9 @@ use crate::bpf::{Lane, Uprobe, Uprobes};
 /// How many files of one path have uprobes for one place at a time: the last ones. A file that is replaced is still run by the
 /// processes that have started before.
 const FILES_EACH: usize = 4;
+
+/// After which time it is tried again to attach at a file.
+const RETRY: Duration = Duration::from_mins(1);
 
 /// Names a place: `None` is the host, else it is the id of a cgroup.
 pub(super) type Root = Option<u64>;
@@ -69,6 +76,17 @@ impl Attached {
         gone
     }
 
+    /// Removes the uprobes of all lanes at an inode that was written to since. Its instructions may be others: as long as there
+    /// is one, the kernel continues with those that it has read when it placed the breakpoint.
+    fn outdated(&mut self, root: Root, file: FileId, inode: u64) -> Vec<Uprobe> {
+        let is_outdated = |known: &mut AtFile| {
+            let versions = known.users.get(&root).filter(|_| known.uprobe.inode == inode);
+            versions.is_some_and(|versions| versions.iter().any(|known| known.is_other_version_of(file)))
+        };
+        let all = self.0.values_mut().flat_map(|files| files.extract_if(.., is_outdated));
+        all.map(|file| file.uprobe).collect()
+    }
+
     fn knows(&self, lane: &Lane, root: Root, file: FileId) -> bool {
         let mut files = self.0.get(lane).into_iter().flatten();
         files.any(|known| known.users.get(&root).is_some_and(|files| files.contains(&file)))
@@ -110,8 +128,16 @@ pub(super) struct Search {
     /// Whether its processes may not have their files yet.
     pub(super) new: bool,
     pub(super) targets: Vec<Target>,
-    /// Files at which a lane could not be attached, and why: they are not read again.
-    pub(super) failed: BTreeMap<Lane, (FileId, String)>,
+    /// Files at which a lane could not be attached: they are not read again soon.
+    pub(super) failed: BTreeMap<Lane, Failure>,
+}
+
+/// A file at which a lane could not be attached.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    file: FileId,
+    why: String,
+    since: Instant,
 }
 
 /// The result of a search.
@@ -121,12 +147,13 @@ pub(super) struct Found {
     pub(super) populated: bool,
     pub(super) states: BTreeMap<Lane, State>,
     /// As in [`Search`].
-    pub(super) failed: BTreeMap<Lane, (FileId, String)>,
+    pub(super) failed: BTreeMap<Lane, Failure>,
 }
 
 impl Search {
     /// Searches, and attaches what is new. It can take as long as the file systems of the place do.
-    pub(super) fn take(&self, uprobes: &Uprobes, attached: &Mutex<Attached>) -> Found {
+    /// `progress` grows with each of its steps.
+    pub(super) fn take(&self, uprobes: &Uprobes, attached: &Mutex<Attached>, progress: &AtomicU64) -> Found {
         let mut found = Found::default();
         let root = match root::open(&self.place, self.new) {
             Ok(Some(root)) => root,
@@ -145,6 +172,7 @@ impl Search {
         for target in &self.targets {
             let state = self.target(target, &root, uprobes, attached, &mut found);
             found.states.insert(target.lane.clone(), state);
+            progress.fetch_add(1, Ordering::Relaxed);
         }
         found
     }
@@ -168,18 +196,17 @@ impl Search {
         if attached().knows(&target.lane, self.root, id) {
             return State::Attached;
         }
-        let before = self.failed.get(&target.lane).filter(|(file, _)| *file == id);
-        let result = match before {
-            Some((_, why)) => Err(why.clone()),
-            None => self.attach(target, (id, &file), uprobes, &attached),
+        let before = self.failed.get(&target.lane);
+        let failure = match before.filter(|failure| failure.file == id && failure.since.elapsed() < RETRY) {
+            Some(failure) => failure.clone(),
+            None => match self.attach(target, (id, &file), uprobes, &attached) {
+                Ok(()) => return State::Attached,
+                Err(why) => Failure { file: id, why, since: Instant::now() },
+            },
         };
-        match result {
-            Ok(()) => State::Attached,
-            Err(why) => {
-                found.failed.insert(target.lane.clone(), (id, why.clone()));
-                State::Failed(why)
-            }
-        }
+        let state = State::Failed(failure.why.clone());
+        found.failed.insert(target.lane.clone(), failure);
+        state
     }
 
     fn attach<'a>(
@@ -191,16 +218,24 @@ impl Search {
     ) -> Result<(), String> {
         let content = symbols::reopen(file.as_fd()).map_err(|error| format!("it cannot be read: {error}"))?;
         let offset = symbols::offset_of(content, &target.at).map_err(|problem| problem.to_string())?;
-        let mut uprobe = uprobes
-            .register(file.as_fd(), offset, target.when == When::Return)
-            .map_err(|error| format!("the kernel cannot place a uprobe at offset {offset:#x}: {error}"))?;
+        let register = || {
+            uprobes
+                .register(file.as_fd(), offset, target.when == When::Return)
+                .map_err(|error| format!("the kernel cannot place a uprobe at offset {offset:#x}: {error}"))
+        };
+        let mut uprobe = register()?;
+        let outdated = attached().outdated(self.root, id, uprobe.inode);
+        if !outdated.is_empty() {
+            drop((outdated, uprobe));
+            uprobe = register()?;
+        }
         // Nothing that takes time is done under the lock: it waits for the kernel, which may wait for the file system.
         let shared = |uprobe: &Uprobe| attached().shares(&target.lane, self.root, id, uprobe);
         if shared(&uprobe) {
             return Ok(());
         }
-        uprobe
-            .run(file.as_fd(), target.program.as_fd())
+        uprobes
+            .run(&mut uprobe, file.as_fd(), target.program.as_fd())
             .map_err(|error| format!("the kernel rejects the program: {error}"))?;
         // A search that was given up can have come back meanwhile.
         if shared(&uprobe) {

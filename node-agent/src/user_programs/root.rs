@@ -6,16 +6,31 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
 
 /// Cgroups below one that are searched for a process.
 const NESTED: usize = 64;
 
-/// A file, for as long as its file system is mounted.
+/// A file as it was at one time, for as long as its file system is mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct FileId {
     device: u64,
     inode: u64,
+    /// When it was changed last, in seconds and nanoseconds. No program can set this time.
+    changed: (i128, i128),
+}
+
+impl FileId {
+    fn of(stat: &Stat) -> Self {
+        // Their types differ between architectures.
+        let changed = (stat.st_ctime.into(), stat.st_ctime_nsec.into());
+        Self { device: stat.st_dev, inode: stat.st_ino, changed }
+    }
+
+    /// Whether the other one is this file at another time.
+    pub(super) fn is_other_version_of(self, other: Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode) && self.changed != other.changed
+    }
 }
 
 /// Whose files they are.
@@ -63,7 +78,7 @@ pub(super) fn file(root: &OwnedFd, path: &str) -> io::Result<(FileId, OwnedFd)> 
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(io::Error::other("it is not a regular file"));
     }
-    Ok((FileId { device: stat.st_dev, inode: stat.st_ino }, file))
+    Ok((FileId::of(&stat), file))
 }
 
 /// The first process of a cgroup, or of one below it, and the folder of the cgroup that it is in.

@@ -1,15 +1,23 @@
 //! From a place in a program to an offset in its file. The file can be one of an attacker: what is read of it is bounded.
 
-use std::{cell::Cell, fs::File, io};
+use std::{
+    cell::Cell,
+    fs::File,
+    io,
+    os::fd::{AsRawFd as _, BorrowedFd},
+};
 
 use gatewatch_policy::{compile::SymbolName, plan::ProgramAddress};
 use object::{
     Object as _, ObjectSegment as _, ObjectSymbol as _, ReadCache, ReadRef, SegmentFlags, SymbolFlags,
     elf::{PF_X, STB_LOCAL, STT_FUNC},
 };
+use rustix::fs::{CWD, Mode, OFlags, openat};
 
 /// The most bytes that are read of a file: the largest symbol tables of the programs in use are a few dozen mebibytes.
 const MOST: u64 = 96 << 20;
+/// Bytes that are kept with each string that was read, about.
+const KEPT_WITH_TEXT: u64 = 64;
 
 /// Why a program has no such place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -132,15 +140,18 @@ impl<'a> ReadRef<'a> for Bounded<'a> {
     }
 
     fn read_bytes_at_until(self, range: std::ops::Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
-        self.take(1)?;
-        self.cache.read_bytes_at_until(range, delimiter)
+        // No more than 4 KiB at once, which the cache keeps for each beginning.
+        let text = self.cache.read_bytes_at_until(range, delimiter)?;
+        self.take(KEPT_WITH_TEXT + u64::try_from(text.len()).map_err(drop)?)?;
+        Ok(text)
     }
 }
 
-/// Opens a file to read it, by a descriptor that is open as a path alone.
-pub(super) fn reopen(file: std::os::fd::BorrowedFd<'_>) -> io::Result<File> {
-    use std::os::fd::AsRawFd as _;
-    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+/// Opens a file to read it, by a descriptor that is open as a path alone. It doesn't wait until a program gives up a lease.
+pub(super) fn reopen(file: BorrowedFd<'_>) -> io::Result<File> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(openat(CWD, path, flags, Mode::empty())?.into())
 }
 
 #[cfg(test)]
