@@ -112,13 +112,13 @@ spec:
     selectors: [{matchArgs: [{index: 0, operator: InRange, values: ['1:5']}]}]
 ";
 
-/// Gatewatch's agent runs no uprobes.
+/// Gatewatch's agent does not support `refCtrOffsets` yet.
 const FOR_TETRAGON: &str = "
 apiVersion: cilium.io/v1alpha1
 kind: TracingPolicy
 metadata: {name: uprobe}
 spec:
-  uprobes: [{path: /bin/sh, symbols: [main], message: shell}]
+  uprobes: [{path: /bin/sh, symbols: [main], refCtrOffsets: [8], message: shell}]
 ";
 
 /// The same two policies in front of Gatewatch, of Tetragon, and of an old Tetragon.
