@@ -20,7 +20,7 @@ const V6_ADDRESS: u64 = 8;
 /// Family and port, the latter in network byte order.
 type Head = [u16; 2];
 
-/// The port or the family. `None`: there is no such value.
+/// The port or the family. `None`: the address cannot be read, or has no port.
 #[inline(never)]
 pub fn number(sockaddr: u64, part: u32) -> Option<u64> {
     let [family, number]: Head = read(sockaddr)?;

@@ -8,7 +8,7 @@ use gatewatch_abi::consts::FORK_PIDS;
 
 use crate::{
     diagnostic::FieldPath,
-    model::{ArgType, CapabilitySet, NamespaceKind},
+    model::{ArgType, CapabilitySet, NamespaceKind, Operator},
 };
 
 pub use crate::{
@@ -218,6 +218,32 @@ pub enum SocketPart {
     Family,
     /// `TCP_*` state.
     State,
+}
+
+impl SocketPart {
+    /// The part that an operator compares, if it compares one.
+    pub(crate) const fn of(operator: Operator) -> Option<Self> {
+        use Operator as O;
+        Some(match operator {
+            O::SAddr | O::NotSAddr => Self::SourceAddress,
+            O::DAddr | O::NotDAddr => Self::DestinationAddress,
+            O::SPort | O::NotSPort | O::SPortPriv | O::NotSPortPriv => Self::SourcePort,
+            O::DPort | O::NotDPort | O::DPortPriv | O::NotDPortPriv => Self::DestinationPort,
+            O::Protocol => Self::Protocol,
+            O::Family => Self::Family,
+            O::State => Self::State,
+            _ => return None,
+        })
+    }
+
+    /// Whether an operator on a part holds where the other operator on it doesn't.
+    pub(crate) const fn is_negated(operator: Operator) -> bool {
+        use Operator as O;
+        matches!(
+            operator,
+            O::NotSAddr | O::NotDAddr | O::NotSPort | O::NotDPort | O::NotSPortPriv | O::NotDPortPriv
+        )
+    }
 }
 
 impl Field {

@@ -44,7 +44,7 @@ pub(super) struct Target {
 pub(super) enum State {
     /// The program runs at the file.
     Attached,
-    /// There is no such file, or no process yet that could see it.
+    /// The place has no such file, or no process yet.
     Absent,
     /// It can't be attached there.
     Failed(String),

@@ -42,8 +42,8 @@ pub(super) enum Place {
     Cgroup(PathBuf),
 }
 
-/// Opens the root folder that a place's processes have. `None`: there is no process yet; or it has the host's files and the
-/// place is `new`, so that it will be one of the container runtime, which has yet to get the container's.
+/// Opens the root folder of a place's processes. `None`: the place has no process yet, or it is `new` and its process has the
+/// host's root. Such a process is the container runtime's, before it changes to the container's root.
 pub(super) fn open(place: &Place, new: bool) -> io::Result<Option<OwnedFd>> {
     match place {
         Place::Host => root_of(1).map(Some),

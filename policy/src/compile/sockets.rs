@@ -45,7 +45,7 @@ impl Compiler<'_> {
         path: &FieldPath,
     ) -> Option<Filter> {
         use SocketPart::{Family, SourceAddress, SourcePort};
-        if !matches!(part(filter.operator)?, SourceAddress | SourcePort | Family) {
+        if !matches!(SocketPart::of(filter.operator)?, SourceAddress | SourcePort | Family) {
             return None;
         }
         let (part, test) = self.socket_test(filter, path)?;
@@ -78,12 +78,12 @@ impl Compiler<'_> {
     /// The part of a socket that an operator reads, and what must hold for it.
     fn socket_test(&mut self, filter: &ArgFilter, path: &FieldPath) -> Option<(SocketPart, Test)> {
         let operator = filter.operator;
-        let part = part(operator)?;
+        let part = SocketPart::of(operator)?;
         let number = |result: Result<u32, ValueError>| result.map(|v| (i128::from(v), i128::from(v)));
         let ranges = match operator {
             Operator::SAddr | Operator::NotSAddr | Operator::DAddr | Operator::NotDAddr => {
                 let networks = self.networks(filter, path)?;
-                return Some((part, Test::Address { negated: is_negated(operator), networks }));
+                return Some((part, Test::Address { negated: SocketPart::is_negated(operator), networks }));
             }
             Operator::SPort | Operator::NotSPort | Operator::DPort | Operator::NotDPort => {
                 let ports = |text: &str| values::ports(text).map(|(a, b)| (i128::from(a), i128::from(b)));
@@ -111,7 +111,7 @@ impl Compiler<'_> {
                 return None;
             }
         };
-        Some((part, Test::Int { negated: is_negated(operator), ranges: values::merge(ranges) }))
+        Some((part, Test::Int { negated: SocketPart::is_negated(operator), ranges: values::merge(ranges) }))
     }
 
     fn networks(&mut self, filter: &ArgFilter, path: &FieldPath) -> Option<Vec<Network>> {
@@ -123,27 +123,4 @@ impl Compiler<'_> {
         }
         Some(written.iter().flat_map(address::Written::networks).collect())
     }
-}
-
-/// The part of a socket that an operator reads, if it reads one.
-const fn part(operator: Operator) -> Option<SocketPart> {
-    use Operator as O;
-    Some(match operator {
-        O::SAddr | O::NotSAddr => SocketPart::SourceAddress,
-        O::DAddr | O::NotDAddr => SocketPart::DestinationAddress,
-        O::SPort | O::NotSPort | O::SPortPriv | O::NotSPortPriv => SocketPart::SourcePort,
-        O::DPort | O::NotDPort | O::DPortPriv | O::NotDPortPriv => SocketPart::DestinationPort,
-        O::Protocol => SocketPart::Protocol,
-        O::Family => SocketPart::Family,
-        O::State => SocketPart::State,
-        _ => return None,
-    })
-}
-
-const fn is_negated(operator: Operator) -> bool {
-    use Operator as O;
-    matches!(
-        operator,
-        O::NotSAddr | O::NotDAddr | O::NotSPort | O::NotDPort | O::NotSPortPriv | O::NotDPortPriv
-    )
 }

@@ -5,6 +5,7 @@ use crate::{
     diagnostic::FieldPath,
     labels::Subject,
     model::{CapabilitySet, NamespaceKind},
+    plan::SocketPart,
 };
 
 /// One condition of a selector.
@@ -62,18 +63,6 @@ pub enum Aspect {
     Whole,
     /// Type of a file.
     FileType,
-    /// Addresses of a socket.
-    SourceAddress,
-    /// The other end's.
-    DestinationAddress,
-    /// Ports of a socket.
-    SourcePort,
-    /// The other end's.
-    DestinationPort,
-    /// `IPPROTO_*`.
-    Protocol,
-    /// `AF_*`.
-    Family,
-    /// `TCP_*`.
-    State,
+    /// A part of a socket.
+    Socket(SocketPart),
 }

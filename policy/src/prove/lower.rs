@@ -18,6 +18,7 @@ use crate::{
         ArgFilter, ArgType, BinaryFilter, CapabilityFilter, Hook, LabelOperator, LabelSelector,
         NamespaceFilter, Operator, PidFilter, Selector, WorkloadFilter,
     },
+    plan::SocketPart,
     type_class::{Class, class},
     values::{self, NamespaceValue, ValueError, address, constants},
 };
@@ -223,20 +224,8 @@ fn text(operator: Operator, values: &[String]) -> Option<Set> {
 fn socket(filter: &ArgFilter) -> Option<(Aspect, Set)> {
     use Operator as O;
     let operator = filter.operator;
-    let aspect = match operator {
-        O::SAddr | O::NotSAddr => Aspect::SourceAddress,
-        O::DAddr | O::NotDAddr => Aspect::DestinationAddress,
-        O::SPort | O::NotSPort | O::SPortPriv | O::NotSPortPriv => Aspect::SourcePort,
-        O::DPort | O::NotDPort | O::DPortPriv | O::NotDPortPriv => Aspect::DestinationPort,
-        O::Protocol => Aspect::Protocol,
-        O::Family => Aspect::Family,
-        O::State => Aspect::State,
-        _ => return None,
-    };
-    let negated = matches!(
-        operator,
-        O::NotSAddr | O::NotDAddr | O::NotSPort | O::NotDPort | O::NotSPortPriv | O::NotDPortPriv
-    );
+    let aspect = Aspect::Socket(SocketPart::of(operator)?);
+    let negated = SocketPart::is_negated(operator);
     let texts = &filter.values;
     let set = match operator {
         O::SAddr | O::NotSAddr | O::DAddr | O::NotDAddr => {
