@@ -12,8 +12,8 @@
 use crate::{
     BitAction,
     consts::{
-        ADDR_SLOTS, FOLLOW_SLOTS, INLINE_VALUES, INT_SLOTS, TEXT_BINPRM, TEXT_DENTRY, TEXT_FILE, TEXT_PATH,
-        TEXT_SLOTS,
+        ADDR_SLOTS, FOLLOW_SLOTS, INLINE_VALUES, INT_SLOTS, TEXT_BINPRM, TEXT_DENTRY, TEXT_DESCRIPTOR,
+        TEXT_FILE, TEXT_PATH, TEXT_SLOTS,
     },
 };
 
@@ -82,14 +82,14 @@ pub struct TextSlot {
     pub longest_end: u32,
     /// Of a `struct dentry *`: index of the `struct path *` argument that is in the same mount, or `MOUNT_OF_ROOT`.
     pub mount_arg: u32,
-    /// Always 0.
-    pub pad: u32,
+    /// Of a `struct sockaddr_un *`: index of the argument that has its length in bytes, or `LENGTH_UNKNOWN`.
+    pub len_arg: u32,
 }
 
 /// Whether a [`TextSlot::source`] is a file or a path, which the BPF programs put together itself, from a slash on.
 #[inline]
 pub const fn is_path(source: u32) -> bool {
-    matches!(source, TEXT_FILE | TEXT_PATH | TEXT_BINPRM | TEXT_DENTRY)
+    matches!(source, TEXT_FILE | TEXT_PATH | TEXT_BINPRM | TEXT_DENTRY | TEXT_DESCRIPTOR)
 }
 
 /// An address that is matched.

@@ -109,6 +109,15 @@ layout! {
     skb_network_header = "sk_buff", "network_header", required;
     /// 16 bits since 5.6 (before, a bit field).
     sock_protocol = "sock", "sk_protocol", required;
+    /// A `struct files_struct *`. It and what follows here is needed by the agent alone, which reads the running kernel's
+    /// BTF: profiles of earlier versions do without.
+    task_files = "task_struct", "files", optional;
+    files_fdt = "files_struct", "fdt", optional;
+    fdt_max_fds = "fdtable", "max_fds", optional;
+    /// A `struct file **`.
+    fdt_fd = "fdtable", "fd", optional;
+    /// An array of characters.
+    net_device_name = "net_device", "name", optional;
     /// A `struct sock *`. Profiles of earlier versions don't have it, and nothing that reads a profile does without them.
     socket_sk = "socket", "sk", optional;
     cgroup_kn = "cgroup", "kn", required;

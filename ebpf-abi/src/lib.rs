@@ -110,7 +110,7 @@ pub mod consts {
     /// 1 where the process or an ancestor has one of the ids in `IntSlot::values`, else 0; `IntSlot::part` is not 0 where
     /// they are ids in the process's own pid namespace. Such a slot has another table than `TABLE_INLINE`.
     pub const INT_DESCENDS: u32 = 9;
-    /// Something of a `struct sk_buff *` argument (`SOCK_PROTOCOL` or `SOCK_FAMILY`).
+    /// Something of the headers of a `struct sk_buff *` argument; `IntSlot::part` is one of `SOCK_*`, and not `SOCK_STATE`.
     pub const INT_SKB: u32 = 10;
     /// The capability set that an argument points to.
     pub const INT_CAPS_ARG: u32 = 11;
@@ -152,6 +152,8 @@ pub mod consts {
     pub const TYPE_OF_FILE: u32 = 0;
     /// Of the file of a `struct path *` argument.
     pub const TYPE_OF_PATH: u32 = 1;
+    /// Of the open file that an argument is the descriptor of.
+    pub const TYPE_OF_DESCRIPTOR: u32 = 2;
     /// Where the type begins in `i_mode` (`S_IFMT` of `include/uapi/linux/stat.h`).
     pub const FILE_TYPE_SHIFT: u32 = 12;
     /// Ids that one slot of `INT_DESCENDS` compares.
@@ -227,6 +229,15 @@ pub mod consts {
     pub const TEXT_DENTRY: u32 = 7;
     /// A string in a tracepoint's record. The field has its place: an offset in the low 16 bits.
     pub const TEXT_RECORD: u32 = 8;
+    /// Path of the open file that an argument is the descriptor of.
+    pub const TEXT_DESCRIPTOR: u32 = 9;
+    /// The name in a `struct sockaddr_un *` argument, in the memory of the kernel or of the program.
+    pub const TEXT_UNIX: u32 = 10;
+    /// The name of a `struct net_device *` argument.
+    pub const TEXT_DEVICE: u32 = 11;
+
+    /// `TextSlot::len_arg`: no argument has the length of the socket's address.
+    pub const LENGTH_UNKNOWN: u32 = u32::MAX;
 
     /// `TextSlot::mount_arg`: the directory entry is in the mount that the process's root is in.
     pub const MOUNT_OF_ROOT: u32 = u32::MAX;

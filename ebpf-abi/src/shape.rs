@@ -7,7 +7,7 @@ use crate::{
     consts::{
         ADDR_NONE, ADDR_SLOTS, INT_ARG, INT_CAPS_ARG, INT_CAPS_GAINED, INT_DESCENDS, INT_FILE_TYPE, INT_NONE,
         INT_RETURN, INT_SKB, INT_SLOTS, INT_SOCKADDR, INT_SOCKET, INT_SYSCALL, TABLE_DIRECT, TABLE_HASH,
-        TABLE_INLINE, TEXT_HAS_POSTFIX, TEXT_NONE, TEXT_SLOTS,
+        TABLE_INLINE, TEXT_DESCRIPTOR, TEXT_HAS_POSTFIX, TEXT_NONE, TEXT_SLOTS,
     },
     is_path,
 };
@@ -55,7 +55,9 @@ impl Shape {
             matches!(slot.source, INT_ARG | INT_RETURN)
                 && matches!(slot.table, TABLE_INLINE | TABLE_HASH | TABLE_DIRECT)
         };
-        let is_beginning = |slot: &TextSlot| is_path(slot.source) && slot.tables & TEXT_HAS_POSTFIX == 0;
+        let is_beginning = |slot: &TextSlot| {
+            is_path(slot.source) && slot.source != TEXT_DESCRIPTOR && slot.tables & TEXT_HAS_POSTFIX == 0
+        };
         let rare = [
             INT_FILE_TYPE,
             INT_DESCENDS,
@@ -83,7 +85,8 @@ mod tests {
         IntSlot, MatcherConfig, TextSlot,
         consts::{
             INT_ARG, INT_CAPS_ARG, INT_CAPS_GAINED, INT_FILE_TYPE, INT_NAMESPACE, INT_SOCKADDR, INT_SOCKET,
-            TABLE_HASH, TABLE_MASK, TABLE_RANGE, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL,
+            TABLE_HASH, TABLE_MASK, TABLE_RANGE, TEXT_DESCRIPTOR, TEXT_FILE, TEXT_HAS_POSTFIX,
+            TEXT_HAS_PREFIX, TEXT_KERNEL,
         },
     };
 
@@ -124,6 +127,7 @@ mod tests {
             (text(TEXT_FILE, TEXT_HAS_PREFIX), false, true),
             (text(TEXT_FILE, TEXT_HAS_PREFIX | TEXT_HAS_POSTFIX), false, false),
             (text(TEXT_KERNEL, TEXT_HAS_PREFIX), false, false),
+            (text(TEXT_DESCRIPTOR, TEXT_HAS_PREFIX), false, false),
         ] {
             assert_eq!(Shape::INTEGERS.can_do(&config), integers, "{config:?}");
             assert_eq!(Shape::PATHS.can_do(&config), paths, "{config:?}");

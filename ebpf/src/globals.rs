@@ -45,7 +45,7 @@ pub static CONFIG: MatcherConfig = MatcherConfig {
         longest: 0,
         longest_end: 0,
         mount_arg: 0,
-        pad: 0,
+        len_arg: 0,
     }; 3],
     addrs: [AddrSlot { source: 0, arg: 0, default_row: 0, pad: 0 }; 2],
 };

@@ -8,27 +8,22 @@ use gatewatch_abi::{
         INT_CAPS_ARG, INT_CAPS_GAINED, INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE, INT_NS_PID, INT_PID,
         INT_RETURN, INT_SKB, INT_SOCK, INT_SOCKADDR, INT_SOCKET, INT_SYSCALL, NS_CGROUP, NS_IPC, NS_MNT,
         NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT,
-        SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT, SYSCALL_BY_32_BITS, TYPE_OF_FILE, VALUE_POINTER,
+        SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT, SYSCALL_BY_32_BITS, TYPE_OF_DESCRIPTOR, TYPE_OF_FILE,
+        VALUE_POINTER,
     },
 };
 
 use crate::{
     arch::calls_by_32_bits,
     context::{Context, any_arg, syscall_arg},
-    frozen,
+    descriptor, frozen,
     globals::{CONFIG, LAYOUT},
     internet::{AF_INET, AF_INET6, mapped},
-    memory, offset,
+    memory, offset, packet,
     shape::Shaped,
     sockaddr,
 };
 
-/// Offsets in a `struct iphdr`, include/uapi/linux/ip.h. The destination follows the source.
-const V4_PROTOCOL: u64 = 9;
-const V4_SOURCE: u64 = 12;
-/// Offsets in a `struct ipv6hdr`, include/uapi/linux/ipv6.h.
-const V6_NEXT_HEADER: u64 = 6;
-const V6_SOURCE: u64 = 8;
 /// `sizeof(struct upid)`: an `int` and a pointer, include/linux/pid.h.
 const UPID_SIZE: u64 = 16;
 
@@ -59,7 +54,10 @@ pub fn value<C: Context, S: Shaped>(ctx: C, slot: &'static IntSlot) -> Option<u6
         INT_NAMESPACE => Some(namespace(part)),
         INT_CAPABILITIES => Some(capabilities(part)),
         INT_SOCK => socket(ctx.arg(frozen!(slot.arg)), part),
-        INT_SKB if S::SHAPE.rare => packet(ctx.arg_as_number(frozen!(slot.arg)), part),
+        INT_SKB if S::SHAPE.rare => packet::number(ctx.arg_as_number(frozen!(slot.arg)), part),
+        INT_FILE_TYPE if S::SHAPE.rare && part == TYPE_OF_DESCRIPTOR => {
+            file_type(descriptor::file(any_arg(ctx, frozen!(slot.arg))), TYPE_OF_FILE)
+        }
         INT_FILE_TYPE if S::SHAPE.rare => file_type(ctx.arg(frozen!(slot.arg)), part),
         INT_SOCKET if S::SHAPE.rare => socket(sock_of(ctx.arg_as_number(frozen!(slot.arg))), part),
         INT_SOCKADDR if S::SHAPE.rare => sockaddr::number(any_arg(ctx, frozen!(slot.arg)), part),
@@ -297,41 +295,4 @@ pub fn address(sock: u64, source: bool) -> Option<[u8; 16]> {
         }
         _ => None,
     }
-}
-
-/// What the IP header of a packet says. `None`: the header is of another protocol.
-#[inline(never)]
-fn packet(skb: u64, part: u32) -> Option<u64> {
-    let header = ip_header(skb);
-    match (version(header), part) {
-        (4, SOCK_PROTOCOL) => Some(u64::from(memory::read::<u8>(header + V4_PROTOCOL))),
-        (6, SOCK_PROTOCOL) => Some(u64::from(memory::read::<u8>(header + V6_NEXT_HEADER))),
-        (4, _) => Some(u64::from(AF_INET)),
-        (6, _) => Some(u64::from(AF_INET6)),
-        _ => None,
-    }
-}
-
-/// An address in the IP header of a packet, as [`address`] gives it.
-#[inline(always)]
-pub fn packet_address(skb: u64, source: bool) -> Option<[u8; 16]> {
-    let header = ip_header(skb);
-    match version(header) {
-        4 => Some(mapped(memory::read(header + if source { V4_SOURCE } else { V4_SOURCE + 4 }))),
-        6 => Some(memory::read(header + if source { V6_SOURCE } else { V6_SOURCE + 16 })),
-        _ => None,
-    }
-}
-
-/// The address of a packet's network header.
-#[inline(always)]
-fn ip_header(skb: u64) -> u64 {
-    let head: u64 = memory::read(skb + offset!(skb_head));
-    head + u64::from(memory::read::<u16>(skb + offset!(skb_network_header)))
-}
-
-/// The first four bits of an IP header.
-#[inline(always)]
-fn version(header: u64) -> u8 {
-    memory::read::<u8>(header) >> 4
 }

@@ -13,12 +13,14 @@
 pub mod arch;
 pub mod context;
 pub mod counting;
+mod descriptor;
 pub mod globals;
 pub mod integer;
 pub mod internet;
 pub mod matcher;
 pub mod memory;
 pub mod object;
+pub mod packet;
 pub mod path;
 pub mod points;
 pub mod program;

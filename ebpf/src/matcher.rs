@@ -20,7 +20,7 @@ use crate::{
     context::{Context, any_arg},
     frozen,
     globals::CONFIG,
-    integer,
+    integer, packet,
     points::{DIRECT, EXACT},
     rows::{ADDRESS, BINARY, FOLLOW, POSTFIXES, PREFIXES, Rows},
     scratch::with_scratch,
@@ -232,7 +232,7 @@ fn address<C: Context, R: Rows, const I: usize>(ctx: C, rows: &mut R) -> bool {
     let arg = frozen!(CONFIG.addrs[I].arg);
     let address = match source {
         ADDR_SKB_SOURCE | ADDR_SKB_DESTINATION => {
-            integer::packet_address(ctx.arg_as_number(arg), source == ADDR_SKB_SOURCE)
+            packet::address(ctx.arg_as_number(arg), source == ADDR_SKB_SOURCE)
         }
         ADDR_SOCKADDR => sockaddr::address(any_arg(ctx, arg)),
         _ => {

@@ -14,22 +14,23 @@ use aya_ebpf::{
 use gatewatch_abi::{
     Step, TextKey, TextSlot,
     consts::{
-        BINARY_PATH_BYTES, MOUNT_OF_ROOT, PATH_BYTES, POSTFIX_BYTES, STAT_STRINGS_UNREADABLE, TEXT_BINARY,
-        TEXT_BINPRM, TEXT_BYTES, TEXT_DENTRY, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_KERNEL, TEXT_RECORD,
-        TEXT_USER, TYPED_NOT, TYPED_TASK,
+        BINARY_PATH_BYTES, LENGTH_UNKNOWN, MOUNT_OF_ROOT, PATH_BYTES, POSTFIX_BYTES, STAT_STRINGS_UNREADABLE,
+        TEXT_BINARY, TEXT_BINPRM, TEXT_BYTES, TEXT_DENTRY, TEXT_DESCRIPTOR, TEXT_DEVICE, TEXT_FILE,
+        TEXT_HAS_POSTFIX, TEXT_KERNEL, TEXT_RECORD, TEXT_UNIX, TEXT_USER, TYPED_NOT, TYPED_TASK,
     },
     is_path,
 };
 
 use crate::{
-    context::{Context, syscall_arg},
-    frozen,
+    context::{Context, any_arg, syscall_arg},
+    descriptor, frozen,
     globals::{CONFIG, LAYOUT},
     memory::{self, masked},
     offset, path,
     scratch::{Buffer, LONGEST},
     shape::Shaped,
     shared::{BINARIES, note},
+    sockaddr,
 };
 
 /// A trie of strings' ends.
@@ -74,7 +75,11 @@ pub fn fetch<C: Context, S: Shaped>(
         } else {
             ctx.arg(index)
         };
-        let arg = if C::RECORD && source == TEXT_RECORD { ctx.record() + (arg & 0xffff) } else { arg };
+        let arg = match source {
+            TEXT_RECORD if C::RECORD => ctx.record() + (arg & 0xffff),
+            TEXT_DESCRIPTOR if !S::SHAPE.beginnings => descriptor::file(arg),
+            _ => arg,
+        };
         if arg == 0 {
             return None;
         }
@@ -83,8 +88,16 @@ pub fn fetch<C: Context, S: Shaped>(
             TEXT_KERNEL | TEXT_USER | TEXT_RECORD if !S::SHAPE.beginnings => {
                 return copy(arg, source == TEXT_USER, buffer);
             }
+            TEXT_UNIX if !S::SHAPE.beginnings => {
+                let beside = frozen!(slot.len_arg);
+                let length = if beside == LENGTH_UNKNOWN { u32::MAX } else { any_arg(ctx, beside) as u32 };
+                return sockaddr::name(arg, length, buffer);
+            }
+            TEXT_DEVICE if !S::SHAPE.beginnings => {
+                return copy(arg + offset!(net_device_name), false, buffer);
+            }
             TEXT_DENTRY => 0,
-            TEXT_FILE | TEXT_BINARY => arg + offset!(file_path),
+            TEXT_FILE | TEXT_DESCRIPTOR | TEXT_BINARY => arg + offset!(file_path),
             TEXT_BINPRM => memory::read::<u64>(arg + offset!(binprm_file)) + offset!(file_path),
             _ => arg,
         };

@@ -84,7 +84,10 @@ pub fn build(
             | Field::Binprm(_)
             | Field::KernelString(_)
             | Field::UserString(_)
-            | Field::RecordString(_) => {
+            | Field::RecordString(_)
+            | Field::Descriptor(_)
+            | Field::UnixName { .. }
+            | Field::DeviceName(_) => {
                 builder.text(field)?;
             }
             field if field.is_address() => builder.address(field)?,

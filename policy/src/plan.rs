@@ -133,6 +133,19 @@ pub enum Field {
     KernelString(u8),
     /// A string argument in user memory.
     UserString(u8),
+    /// Path of the open file that an argument is the descriptor of.
+    Descriptor(u8),
+    /// Type of that file.
+    DescriptorType(u8),
+    /// The name of a Unix socket in a `struct sockaddr *` argument, in the memory of the kernel or of the program.
+    UnixName {
+        /// Index of the argument.
+        index: u8,
+        /// Index of the argument that has the address's length.
+        length: Option<u8>,
+    },
+    /// The name of a `struct net_device *` argument.
+    DeviceName(u8),
     /// A string in a tracepoint's record, whose place is in this field.
     RecordString(u8),
     /// Source address of a `struct sock *` argument.
@@ -168,8 +181,12 @@ pub enum Field {
     PacketSource(u8),
     /// Destination address there.
     PacketDestination(u8),
-    /// `IPPROTO_*` there; of IPv6, the type of what follows the header.
+    /// `IPPROTO_*` of what the packet carries; of IPv6, behind the extension headers.
     PacketProtocol(u8),
+    /// Source port in the header behind it, of TCP and of protocols with ports at the same place.
+    PacketSourcePort(u8),
+    /// Destination port there.
+    PacketDestinationPort(u8),
     /// `AF_INET` or `AF_INET6`, by the header's version.
     PacketFamily(u8),
     /// The path of the calling process's program.

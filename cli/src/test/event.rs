@@ -92,7 +92,10 @@ impl<'a> TestEvent<'a> {
             | Field::Binprm(i)
             | Field::KernelString(i)
             | Field::UserString(i)
-            | Field::RecordString(i) => match self.argument(i)? {
+            | Field::RecordString(i)
+            | Field::Descriptor(i)
+            | Field::UnixName { index: i, .. }
+            | Field::DeviceName(i) => match self.argument(i)? {
                 Some(Json::String(text)) => Ok(Some(Value::Text(text.clone().into_bytes()))),
                 // A file with its type.
                 Some(Json::Object(file)) if file.contains_key("type") => Ok(file
@@ -102,9 +105,11 @@ impl<'a> TestEvent<'a> {
                 Some(_) => bail!("`args[{i}]` as a string"),
                 None => Ok(None),
             },
-            Field::FileType(i) | Field::PathType(i) => self.member(i, "type", |text| {
-                Some(Value::Int(i128::from(constants::file_type_number(text).ok()?)))
-            }),
+            Field::FileType(i) | Field::PathType(i) | Field::DescriptorType(i) => {
+                self.member(i, "type", |text| {
+                    Some(Value::Int(i128::from(constants::file_type_number(text).ok()?)))
+                })
+            }
             Field::Descends { namespaced, pids } => {
                 let (own, ancestors, what) = if namespaced {
                     (process.namespace_pid, &process.ancestor_namespace_pids, "`process.namespacePid`")
@@ -121,8 +126,10 @@ impl<'a> TestEvent<'a> {
             Field::DestinationAddress(i) | Field::PacketDestination(i) => {
                 self.socket_part(i, SocketPart::DestinationAddress)
             }
-            Field::SourcePort(i) => self.socket_part(i, SocketPart::SourcePort),
-            Field::DestinationPort(i) => self.socket_part(i, SocketPart::DestinationPort),
+            Field::SourcePort(i) | Field::PacketSourcePort(i) => self.socket_part(i, SocketPart::SourcePort),
+            Field::DestinationPort(i) | Field::PacketDestinationPort(i) => {
+                self.socket_part(i, SocketPart::DestinationPort)
+            }
             Field::Protocol(i) | Field::PacketProtocol(i) => self.socket_part(i, SocketPart::Protocol),
             Field::Family(i) | Field::PacketFamily(i) => self.socket_part(i, SocketPart::Family),
             Field::State(i) => self.socket_part(i, SocketPart::State),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use gatewatch_abi::consts::{
     ADDR_NONE, INT_ARG, INT_CAPS_ARG, INT_CAPS_GAINED, INT_FILE_TYPE, INT_RETURN, INT_SKB, INT_SOCK,
-    INT_SOCKADDR, INT_SOCKET, INT_SYSCALL, MOUNT_OF_ROOT, TEXT_BINARY, TEXT_DENTRY, TEXT_FILE, TEXT_NONE,
-    TEXT_PATH, TYPED_ARG, TYPED_TASK, VALUE_NUMBER, VALUE_POINTER,
+    INT_SOCKADDR, INT_SOCKET, INT_SYSCALL, LENGTH_UNKNOWN, MOUNT_OF_ROOT, TEXT_BINARY, TEXT_DENTRY,
+    TEXT_FILE, TEXT_NONE, TEXT_PATH, TEXT_UNIX, TYPED_ARG, TYPED_TASK, VALUE_NUMBER, VALUE_POINTER,
 };
 use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, RecordField, version};
 use gatewatch_policy::{
@@ -113,6 +113,9 @@ fn by_offset(tables: &mut Tables, fields: &[RecordField]) {
     for slot in &mut config.texts {
         if !matches!(slot.source, TEXT_NONE | TEXT_BINARY) {
             offset(&mut slot.arg);
+        }
+        if slot.source == TEXT_UNIX && slot.len_arg != LENGTH_UNKNOWN {
+            offset(&mut slot.len_arg);
         }
     }
     for slot in config.addrs.iter_mut().filter(|slot| slot.source != ADDR_NONE) {

@@ -4,7 +4,7 @@ use super::located::{LocatedHook, LocatedPolicy};
 use crate::{
     codes::{ARG_FIELD, ARG_INDEX, DUPLICATE_ARG, NO_EFFECT, OVER_LIMIT, UNTYPED_ARG},
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
-    model::{Arg, ArgType, Section, Selector},
+    model::{Arg, ArgType, Hook, Section, Selector},
     target::Targets,
 };
 
@@ -33,20 +33,25 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
             let before = &hook.args[..i];
             let same = |other: &&Arg| (other.index, &other.resolve) == (arg.index, &arg.resolve);
             if let Some(first) = before.iter().take(64).find(same) {
-                found.push(
+                let diagnostic = if is_filtered_by_index(hook, arg.index) {
                     Diagnostic::new(
                         &DUPLICATE_ARG,
                         path.field("index"),
                         format!("argument {} is declared twice, so a filter on it is ambiguous", arg.index),
                     )
-                    .help("keep one of the two declarations")
-                    .fix(Fix {
-                        title: "remove this declaration".to_owned(),
-                        path: path.clone(),
-                        edit: Edit::Remove,
-                        safe: first == arg,
-                    }),
-                );
+                } else {
+                    let message = format!(
+                        "argument {} is declared twice; no filter reads it by `index`, so the count is right",
+                        arg.index
+                    );
+                    Diagnostic::new(&DUPLICATE_ARG, path.field("index"), message).severity(Severity::Warning)
+                };
+                found.push(diagnostic.help("keep one of the two declarations").fix(Fix {
+                    title: "remove this declaration".to_owned(),
+                    path: path.clone(),
+                    edit: Edit::Remove,
+                    safe: first == arg,
+                }));
             }
             index(place, arg, &path, found);
         }
@@ -88,6 +93,12 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
             );
         }
     }
+}
+
+/// Whether a filter names an argument by its index, and not by its position in `args`.
+fn is_filtered_by_index(hook: &Hook, index: u32) -> bool {
+    let mut filters = hook.selectors.iter().flat_map(|selector| &selector.match_args);
+    filters.any(|filter| filter.args.is_empty() && filter.index == index)
 }
 
 /// Filters by an index that several entries of `args` have. They are evaluated on the first of them.

@@ -157,6 +157,12 @@ impl Compiler<'_> {
             if let Some(param) = param {
                 readable = readable.narrowed(&param.ty);
             }
+            if let Readable::Unix(..) = readable {
+                let beside = params.and_then(|params| params.get(arg.index as usize + 1));
+                let is_length =
+                    beside.is_some_and(|param| matches!(param.ty.kind, Kind::Int { bits: 32, .. }));
+                readable = Readable::Unix(index, is_length.then_some(index + 1));
+            }
             if has_syscall_number(point, arg) {
                 readable = Readable::Syscall(index);
             }

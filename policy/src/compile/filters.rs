@@ -36,6 +36,9 @@ impl Compiler<'_> {
             Readable::Text(Field::Path(index)) if is_file_type(filter) => {
                 self.file_type(Field::PathType(index), filter, path)
             }
+            Readable::Text(Field::Descriptor(index)) if is_file_type(filter) => {
+                self.file_type(Field::DescriptorType(index), filter, path)
+            }
             Readable::Text(Field::Dentry(_)) if is_file_type(filter) => {
                 self.not_run(path.field("operator"), &format!("`{}` on type `dentry`", filter.operator));
                 None
@@ -44,7 +47,8 @@ impl Compiler<'_> {
             Readable::Sock(index) => self.sock_filter(index, filter, path),
             Readable::Socket(index) => self.socket_filter(index, filter, path),
             Readable::Address(index) => self.address_filter(index, filter, path),
-            Readable::Packet(index) => self.packet_filter(index, argument, filter, path),
+            Readable::Unix(index, length) => self.unix_filter(index, length, filter, path),
+            Readable::Packet(index) => self.packet_filter(index, filter, path),
             Readable::Syscall(index) => {
                 self.syscall_test(filter, path).map(|test| Filter { field: Field::Syscall(index), test })
             }
@@ -83,12 +87,16 @@ impl Compiler<'_> {
     fn wrong_operator(&mut self, argument: Declared, filter: &ArgFilter, path: &FieldPath) {
         let allowed = match argument.readable {
             Readable::Int { .. } => "Equal, NotEqual, GT, LT, Mask, InMap, NotInMap, InRange, NotInRange",
-            Readable::Text(Field::File(_) | Field::Path(_)) => {
+            Readable::Text(Field::File(_) | Field::Path(_) | Field::Descriptor(_)) => {
                 "Equal, NotEqual, Prefix, NotPrefix, Postfix, NotPostfix, FileType, NotFileType"
             }
             Readable::Text(_) | Readable::Empty => "Equal, NotEqual, Prefix, NotPrefix, Postfix, NotPostfix",
+            Readable::Unix(..) => "Equal, NotEqual, Prefix, NotPrefix, Postfix, NotPostfix, Family",
             Readable::Address(_) => "SAddr, NotSAddr, SPort, NotSPort, SPortPriv, NotSportPriv, Family",
-            Readable::Sock(_) | Readable::Socket(_) | Readable::Packet(_) => {
+            Readable::Packet(_) => {
+                "SAddr, DAddr, SPort, DPort and their Not forms, SPortPriv, DPortPriv and their Not forms, Protocol, Family"
+            }
+            Readable::Sock(_) | Readable::Socket(_) => {
                 "SAddr, DAddr, SPort, DPort and their Not forms, SPortPriv, DPortPriv and their Not forms, Protocol, \
                  Family, State"
             }
@@ -156,7 +164,7 @@ impl Compiler<'_> {
         Some(Filter { field, test: Test::Int { negated, ranges } })
     }
 
-    fn text_test(&mut self, filter: &ArgFilter, path: &FieldPath) -> Option<Test> {
+    pub(super) fn text_test(&mut self, filter: &ArgFilter, path: &FieldPath) -> Option<Test> {
         let (negated, op) = match filter.operator {
             Operator::Equal => (false, TextOp::Equal),
             Operator::NotEqual => (true, TextOp::Equal),

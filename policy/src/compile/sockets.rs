@@ -1,6 +1,6 @@
 //! Filters on sockets, on packets and on the addresses of sockets.
 
-use super::{arguments::Declared, compiler::Compiler};
+use super::compiler::Compiler;
 use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},
@@ -52,11 +52,25 @@ impl Compiler<'_> {
         Some(Filter { field: Field::Sockaddr { index, part }, test })
     }
 
-    /// A filter on the IP header of a packet.
+    /// A filter on a `struct sockaddr_un *`.
+    pub(super) fn unix_filter(
+        &mut self,
+        index: u8,
+        length: Option<u8>,
+        filter: &ArgFilter,
+        path: &FieldPath,
+    ) -> Option<Filter> {
+        if filter.operator == Operator::Family {
+            return self.address_filter(index, filter, path);
+        }
+        let test = self.text_test(filter, path)?;
+        Some(Filter { field: Field::UnixName { index, length }, test })
+    }
+
+    /// A filter on the headers of a packet.
     pub(super) fn packet_filter(
         &mut self,
         index: u8,
-        argument: Declared,
         filter: &ArgFilter,
         path: &FieldPath,
     ) -> Option<Filter> {
@@ -66,11 +80,10 @@ impl Compiler<'_> {
             SocketPart::DestinationAddress => Field::PacketDestination(index),
             SocketPart::Protocol => Field::PacketProtocol(index),
             SocketPart::Family => Field::PacketFamily(index),
-            SocketPart::SourcePort | SocketPart::DestinationPort | SocketPart::State => {
-                let what = format!("`{}` on type `{}`", filter.operator, argument.ty);
-                self.not_run(path.field("operator"), &what);
-                return None;
-            }
+            SocketPart::SourcePort => Field::PacketSourcePort(index),
+            SocketPart::DestinationPort => Field::PacketDestinationPort(index),
+            // A packet has no state.
+            SocketPart::State => return None,
         };
         Some(Filter { field, test })
     }

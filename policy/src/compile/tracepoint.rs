@@ -13,7 +13,7 @@ use super::{
 use crate::{
     codes,
     diagnostic::{Diagnostic, Edit, FieldPath},
-    model::{Arg, ArgType, Hook},
+    model::{Arg, ArgFilter, ArgType, Hook, List},
     nearest::nearest,
     plan::{Field, HookPoint},
 };
@@ -109,10 +109,19 @@ impl Compiler<'_> {
                 );
                 continue;
             };
-            let readable = if is_syscall_number(subsystem, field, arg) {
+            let readable = if is_syscall_number(subsystem, field, arg, names_list(hook, position)) {
                 Some(Readable::Syscall(index))
             } else {
                 of_record(arg, index, field, subsystem == SYSCALLS)
+            };
+            let readable = match readable {
+                // System calls with the address of a socket have its length behind it.
+                Some(Readable::Unix(..)) => {
+                    let beside = fields.get(arg.index as usize + 1);
+                    let is_length = beside.is_some_and(|field| field.name.ends_with("len"));
+                    Some(Readable::Unix(index, is_length.then_some(index + 1)))
+                }
+                readable => readable,
             };
             if readable.is_none() {
                 let (severity, consequence) = misread(filtered.contains(&position));
@@ -157,6 +166,13 @@ fn of_record(arg: &Arg, index: u8, field: &RecordField, user: bool) -> Option<Re
         }
         // System calls' records have every argument as eight bytes, pointers too.
         (FieldKind::Int { bits: 64, .. }, ty) if integer(ty).is_none() => pointed(arg),
+        // The first of several.
+        (FieldKind::Array, ty)
+            if element_bits(field).is_some() && element_bits(field) == integer(ty).map(|(bits, _)| bits) =>
+        {
+            let (bits, signed) = integer(ty)?;
+            Readable::Int { field: Field::Arg { index, bits, signed }, bits, signed }
+        }
         (FieldKind::Pointer, ArgType::Auto) if field.ty.contains("char") => {
             pointed(&Arg { ty: ArgType::String, ..arg.clone() })
         }
@@ -173,6 +189,26 @@ fn of_record(arg: &Arg, index: u8, field: &RecordField, user: bool) -> Option<Re
         | (FieldKind::Array | FieldKind::Other, ArgType::Auto | ArgType::ConstBuf) => Readable::Opaque,
         _ => return None,
     })
+}
+
+/// Bits of an element of an array: `unsigned long[6]` of 48 bytes.
+fn element_bits(field: &RecordField) -> Option<u8> {
+    let (_, count) = field.ty.strip_suffix(']')?.rsplit_once('[')?;
+    let count: u32 = count.parse().ok().filter(|count| *count > 0)?;
+    u8::try_from(field.size * 8 / count).ok()
+}
+
+/// Whether a filter on an argument, by its position in `args`, has the name of a list among its values.
+fn names_list(hook: &Hook, position: usize) -> bool {
+    let filters = hook.selectors.iter().flat_map(|selector| &selector.match_args);
+    let of_it = |filter: &ArgFilter| {
+        let arg = hook.filtered_arg(filter);
+        arg.is_some_and(|arg| hook.args.get(position).is_some_and(|other| std::ptr::eq(other, arg)))
+    };
+    filters
+        .filter(|filter| of_it(filter))
+        .flat_map(|filter| &filter.values)
+        .any(|value| List::named_in(value).is_some())
 }
 
 /// Whether a field is a pointer to another structure than these. A pointer without one (`void *`) may be to one of them.

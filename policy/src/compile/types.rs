@@ -29,6 +29,7 @@ pub(super) fn written(real: &CType) -> Option<ArgType> {
             "sockaddr" | "sockaddr_unsized" => ArgType::Sockaddr,
             "kernel_cap_struct" | "kernel_cap_t" => ArgType::KernelCapT,
             "sk_buff" => ArgType::Skb,
+            "net_device" => ArgType::NetDevice,
             "cred" => ArgType::Cred,
             "module" => ArgType::Module,
             _ => return None,
@@ -63,6 +64,8 @@ pub(super) fn expected(ty: ArgType) -> Expected {
             Expected::Struct(&["kernel_cap_struct", "kernel_cap_t"])
         }
         ArgType::Cred => Expected::Struct(&["cred"]),
+        ArgType::NetDevice => Expected::Struct(&["net_device"]),
+        ArgType::Fd => Expected::Int(32),
         ArgType::UserNamespace => Expected::Struct(&["user_namespace"]),
         ArgType::Module => Expected::Struct(&["module"]),
         ArgType::Filename => Expected::Struct(&["filename"]),
@@ -108,6 +111,8 @@ pub(super) enum Readable {
     Socket(u8),
     /// A `struct sockaddr *`: argument index.
     Address(u8),
+    /// A `struct sockaddr_un *`: argument index, and that of the address's length.
+    Unix(u8, Option<u8>),
     /// A packet: argument index.
     Packet(u8),
     /// The number of a system call: argument index.
@@ -158,6 +163,10 @@ pub(super) fn readable(arg: &Arg, index: u8, syscall: bool) -> Readable {
         ArgType::Dentry => Readable::Text(Field::Dentry(index)),
         ArgType::Sock => Readable::Sock(index),
         ArgType::Sockaddr => Readable::Address(index),
+        ArgType::SockaddrUn => Readable::Unix(index, None),
+        ArgType::Fd => Readable::Text(Field::Descriptor(index)),
+        // No system call has a pointer to the kernel's own structures.
+        ArgType::NetDevice if !syscall => Readable::Text(Field::DeviceName(index)),
         // No system call has a pointer to the kernel's own structures.
         ArgType::Socket if !syscall => Readable::Socket(index),
         ArgType::Skb => Readable::Packet(index),

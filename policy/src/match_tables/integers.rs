@@ -9,8 +9,8 @@ use gatewatch_abi::{
         INT_NONE, INT_NS_PID, INT_PID, INT_RETURN, INT_SKB, INT_SLOTS, INT_SOCK, INT_SOCKADDR, INT_SOCKET,
         INT_SYSCALL, NO_ROW, NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME,
         NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT,
-        SOCK_STATE, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TABLE_MASK, TABLE_RANGE, TYPE_OF_FILE,
-        TYPE_OF_PATH,
+        SOCK_STATE, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TABLE_MASK, TABLE_RANGE, TYPE_OF_DESCRIPTOR,
+        TYPE_OF_FILE, TYPE_OF_PATH,
     },
     row_name,
 };
@@ -236,6 +236,8 @@ pub(super) fn source(field: Field) -> IntSlot {
             None => unsigned(INT_NONE, 0, 0, 64),
         },
         Field::PacketProtocol(arg) => unsigned(INT_SKB, arg, SOCK_PROTOCOL, 8),
+        Field::PacketSourcePort(arg) => unsigned(INT_SKB, arg, SOCK_SPORT, 16),
+        Field::PacketDestinationPort(arg) => unsigned(INT_SKB, arg, SOCK_DPORT, 16),
         Field::PacketFamily(arg) => unsigned(INT_SKB, arg, SOCK_FAMILY, 16),
         Field::Pid => unsigned(INT_PID, 0, 0, 32),
         Field::NamespacePid => unsigned(INT_NS_PID, 0, 0, 32),
@@ -244,6 +246,7 @@ pub(super) fn source(field: Field) -> IntSlot {
         Field::CapabilityArg(arg) => unsigned(INT_CAPS_ARG, arg, 0, 64),
         Field::CapabilitiesGained { old, new } => unsigned(INT_CAPS_GAINED, new, u32::from(old), 64),
         Field::FileType(arg) => unsigned(INT_FILE_TYPE, arg, TYPE_OF_FILE, 8),
+        Field::DescriptorType(arg) => unsigned(INT_FILE_TYPE, arg, TYPE_OF_DESCRIPTOR, 8),
         Field::PathType(arg) => unsigned(INT_FILE_TYPE, arg, TYPE_OF_PATH, 8),
         Field::Descends { namespaced, pids } => {
             let mut slot = unsigned(INT_DESCENDS, 0, u32::from(namespaced), 1);
@@ -259,6 +262,9 @@ pub(super) fn source(field: Field) -> IntSlot {
         | Field::KernelString(_)
         | Field::UserString(_)
         | Field::RecordString(_)
+        | Field::Descriptor(_)
+        | Field::UnixName { .. }
+        | Field::DeviceName(_)
         | Field::SourceAddress(_)
         | Field::DestinationAddress(_)
         | Field::PacketSource(_)

@@ -5,8 +5,9 @@
 use gatewatch_abi::{
     TextSlot,
     consts::{
-        MOUNT_OF_ROOT, POSTFIX_BYTES, TEXT_BINARY, TEXT_BINPRM, TEXT_BYTES, TEXT_DENTRY, TEXT_FILE,
-        TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL, TEXT_NONE, TEXT_PATH, TEXT_RECORD, TEXT_USER,
+        LENGTH_UNKNOWN, MOUNT_OF_ROOT, POSTFIX_BYTES, TEXT_BINARY, TEXT_BINPRM, TEXT_BYTES, TEXT_DENTRY,
+        TEXT_DESCRIPTOR, TEXT_DEVICE, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL, TEXT_NONE,
+        TEXT_PATH, TEXT_RECORD, TEXT_UNIX, TEXT_USER,
     },
     is_path,
 };
@@ -124,8 +125,15 @@ fn source(field: Field) -> TextSlot {
         Field::KernelString(arg) => (TEXT_KERNEL, arg),
         Field::UserString(arg) => (TEXT_USER, arg),
         Field::RecordString(arg) => (TEXT_RECORD, arg),
+        Field::Descriptor(arg) => (TEXT_DESCRIPTOR, arg),
+        Field::UnixName { index, .. } => (TEXT_UNIX, index),
+        Field::DeviceName(arg) => (TEXT_DEVICE, arg),
         Field::Binary => (TEXT_BINARY, 0),
         _ => (TEXT_NONE, 0),
     };
-    TextSlot { source, arg: u32::from(arg), mount_arg: MOUNT_OF_ROOT, ..TextSlot::default() }
+    let len_arg = match field {
+        Field::UnixName { length: Some(arg), .. } => u32::from(arg),
+        _ => LENGTH_UNKNOWN,
+    };
+    TextSlot { source, arg: u32::from(arg), mount_arg: MOUNT_OF_ROOT, len_arg, ..TextSlot::default() }
 }

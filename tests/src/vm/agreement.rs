@@ -1,10 +1,13 @@
 //! The BPF programs against the reference evaluator: generated plans and events, run through both.
 
 mod capabilities;
+mod descriptors;
 mod file_types;
+mod packets;
 mod paths;
 mod sockets;
 mod syscall_numbers;
+mod unix_names;
 
 use std::{
     cell::RefCell,
@@ -26,10 +29,13 @@ use proptest::{
 
 pub(super) use self::{
     capabilities::capability_sets,
+    descriptors::descriptors,
     file_types::file_types,
+    packets::{fragments, packets},
     paths::{dentries, paths},
-    sockets::{packets, socket_arguments, sockets},
+    sockets::{socket_arguments, sockets},
     syscall_numbers::syscall_numbers,
+    unix_names::unix_names,
 };
 use super::this;
 use crate::{

@@ -39,6 +39,17 @@ fn fields_of_records() {
         // Each argument of a system call has eight bytes there: of a number, the lower ones.
         (of(open, 7, "int", "Mask", "1"), Field::Arg { index: 7, bits: 32, signed: true }),
         (of("subsystem: skb, event: kfree_skb", 4, "skb", "Family", "AF_INET"), Field::PacketFamily(4)),
+        (of("subsystem: skb, event: kfree_skb", 4, "skb", "NotDPort", "53"), Field::PacketDestinationPort(4)),
+        (of("subsystem: syscalls, event: sys_enter_write", 5, "fd", "Prefix", "/x"), Field::Descriptor(5)),
+        (
+            of("subsystem: syscalls, event: sys_enter_connect", 6, "sockaddr_un", "Prefix", "/x"),
+            Field::UnixName { index: 6, length: Some(7) },
+        ),
+        // The first of six.
+        (
+            of("subsystem: raw_syscalls, event: sys_enter", 5, "int64", "Equal", "-1"),
+            Field::Arg { index: 5, bits: 64, signed: true },
+        ),
     ] {
         assert_eq!(field(&hook), expected, "{hook}");
     }
@@ -59,6 +70,10 @@ fn mistakes_in_tracepoints() {
         (
             "{subsystem: sched, event: sched_process_exec, args: [{index: 9, type: int}]}",
             format!("GW204 {hook}.args[0].index"),
+        ),
+        (
+            "{subsystem: raw_syscalls, event: sys_enter, args: [{index: 5, type: int}]}",
+            format!("GW205 {hook}.args[0].type"),
         ),
         (
             "{subsystem: sched, event: sched_process_exec, args: [{index: 5, type: file}]}",

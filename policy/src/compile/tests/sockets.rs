@@ -47,6 +47,30 @@ fn an_address_has_one_end() {
 }
 
 #[test]
+fn names_of_unix_sockets_and_devices() {
+    let unix = |operator: &str, values: &str| {
+        connect(&format!("{{index: 1, operator: {operator}, values: {values}}}"))
+            .replace("sockaddr}", "sockaddr_un}")
+    };
+    // The function has the length of the address behind it.
+    let name = Field::UnixName { index: 1, length: Some(2) };
+    for operator in ["Equal", "NotEqual", "Prefix", "NotPrefix"] {
+        assert_eq!(test_of(&unix(operator, "[/run/x]")).0, name, "{operator}");
+    }
+    let family = Field::Sockaddr { index: 1, part: SocketPart::Family };
+    assert_eq!(test_of(&unix("Family", "[AF_UNIX]")).0, family);
+    assert_eq!(reported(&unix("SPort", "['1']")), [format!("GW301 {AT}.operator")]);
+    let device = "  - call: dev_hard_start_xmit\n    syscall: false\n    args: [{index: 1, type: net_device}]\n    selectors:\n    - \
+                  matchArgs: [{index: 1, operator: Equal, values: [lo]}]";
+    assert_eq!(test_of(device).0, Field::DeviceName(1));
+    let wrong = device.replace("index: 1, type", "index: 0, type").replace("{index: 1, op", "{index: 0, op");
+    assert_eq!(reported(&wrong), ["GW205 spec.kprobes[0].args[0].type"]);
+    let open = "  - call: sys_write\n    args: [{index: 0, type: fd}]\n    selectors:\n    - matchArgs: [{index: 0, operator: \
+                FileType, values: [reg]}]";
+    assert_eq!(test_of(open).0, Field::DescriptorType(0));
+}
+
+#[test]
 fn every_kernel_has_the_types() {
     let policy =
         "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: p}\nspec:\n  kprobes:\n";

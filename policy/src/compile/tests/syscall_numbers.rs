@@ -53,6 +53,19 @@ fn numbers_have_the_bit_of_their_table() {
 }
 
 #[test]
+fn an_integer_with_a_list_is_the_number() {
+    for ty in ["uint64", "int64"] {
+        let hook = RECORD.replace("syscall64", ty);
+        let (filter, found) = on("6.12", &hook, "{index: 4, operator: InMap, values: ['list:ids']}");
+        let (field, _) = filter.unwrap_or_else(|| panic!("{ty}: {found:?}"));
+        assert_eq!((field, found.len()), (Field::Syscall(4), 0), "{ty}: {found:?}");
+        // Without one it is what is declared.
+        let (filter, _) = on("6.12", &hook, "{index: 4, operator: InMap, values: ['59']}");
+        assert!(matches!(filter, Some((Field::Arg { index: 4, bits: 64, .. }, _))), "{ty}: {filter:?}");
+    }
+}
+
+#[test]
 fn mistakes_with_numbers_and_lists() {
     let at = "spec.tracepoints[0].selectors[0].matchArgs[0]";
     for (filter, expected) in [

@@ -16,7 +16,7 @@ use super::{Made, POLICIES, agree, draw, hook};
 use crate::calls;
 
 /// Addresses of this machine.
-fn addresses() -> Vec<IpAddr> {
+pub(super) fn addresses() -> Vec<IpAddr> {
     let status = Command::new("sh")
         .arg("-c")
         .arg("for a in 192.0.2.1 192.0.2.200; do ip address replace $a/32 dev lo; done; for a in 2001:db8::1 2001:db8:1::1; do ip -6 address replace $a/128 dev lo nodad; done")
@@ -34,7 +34,7 @@ fn addresses() -> Vec<IpAddr> {
     ]
 }
 
-fn bytes(address: &IpAddr) -> [u8; 16] {
+pub(super) fn bytes(address: &IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         IpAddr::V6(v6) => v6.octets(),
@@ -42,7 +42,7 @@ fn bytes(address: &IpAddr) -> [u8; 16] {
 }
 
 /// Networks that have one of the addresses.
-fn network(addresses: &[IpAddr]) -> impl Strategy<Value = Network> + 'static {
+pub(super) fn network(addresses: &[IpAddr]) -> impl Strategy<Value = Network> + 'static {
     let known: Vec<[u8; 16]> = addresses.iter().map(bytes).collect();
     (proptest::sample::select(known), 0_u8..=128).prop_map(|(address, prefix)| {
         let kept = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
@@ -50,7 +50,7 @@ fn network(addresses: &[IpAddr]) -> impl Strategy<Value = Network> + 'static {
     })
 }
 
-fn one(field: Field, negated: bool, value: i128) -> Filter {
+pub(super) fn one(field: Field, negated: bool, value: i128) -> Filter {
     Filter { field, test: Test::Int { negated, ranges: vec![(value, value)] } }
 }
 
@@ -130,33 +130,6 @@ pub(in crate::vm) fn socket_arguments() {
     );
     let symbol = host_to(Depth::Attach).expect("a kernel").profile.syscall_symbol("sys_connect");
     agree("sockaddr of the program", hook(&symbol, true, false, of_address()), POLICIES, events);
-}
-
-/// The IP headers of datagrams.
-pub(in crate::vm) fn packets() {
-    let addresses: Vec<IpAddr> = addresses().into_iter().filter(IpAddr::is_ipv4).collect();
-    let filter = prop_oneof![
-        3 => (any::<bool>(), proptest::collection::vec(network(&addresses), 1..4)).prop_map(|(negated, networks)| Filter {
-            field: Field::PacketDestination(1),
-            test: Test::Address { negated, networks },
-        }),
-        1 => (any::<bool>(), prop_oneof![Just(2_i128), Just(10)]).prop_map(|(negated, family)| one(Field::PacketFamily(1), negated, family)),
-        1 => (any::<bool>(), prop_oneof![Just(6_i128), Just(17)]).prop_map(|(negated, protocol)| one(Field::PacketProtocol(1), negated, protocol)),
-    ];
-    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
-    agree("skb", hook("ip_send_skb", false, false, filter), POLICIES, |runner| {
-        (0..80)
-            .map(|_| {
-                let address = draw(runner, &proptest::sample::select(addresses.clone()));
-                socket.send_to(b"x", (address, 9)).expect("sent");
-                Made::of([
-                    (Field::PacketDestination(1), Value::Address(bytes(&address))),
-                    (Field::PacketFamily(1), Value::Int(2)),
-                    (Field::PacketProtocol(1), Value::Int(17)),
-                ])
-            })
-            .collect()
-    });
 }
 
 /// Addresses of both families, ports, family, protocol.
