@@ -146,7 +146,8 @@ const OVER_SHARE: Metric = gauge(
 );
 const GAP: Metric = counter(
     "gatewatch_gap_seconds_total",
-    "Time in which nothing was counted for a hook because no agent ran and the kernel could not keep the hook.",
+    "Time in which nothing was counted for a hook: no agent ran and the kernel could not keep the hook, or the hook got another \
+     program because its list changed.",
     &["hook", "policy"],
 );
 const UPROBE_PLACES: Metric = gauge(

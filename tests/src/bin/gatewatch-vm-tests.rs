@@ -21,7 +21,7 @@ const FIRST: &str = "--first=";
 const VERSION_DEPENDENT: &str = "--version-dependent";
 
 /// How many of the slowest tests are listed at the end.
-const LISTED: usize = 100;
+const LISTED: usize = 15;
 
 /// What each test took, for the list at the end.
 type Times = Arc<Mutex<Vec<(Duration, &'static str)>>>;
