@@ -97,7 +97,7 @@ impl Engine {
     /// here on the numbers of the kernel mean what the new [`view`](Self::view) says. Policies that stay the same count
     /// without a gap.
     ///
-    /// Gives what must be loaded instead if the kernel refuses a part.
+    /// Gives what must be loaded instead if the kernel rejects a part.
     pub fn commit(
         &mut self,
         change: Change,

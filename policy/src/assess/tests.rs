@@ -194,7 +194,7 @@ fn a_plan_is_there_where_gatewatch_has_no_error() {
     };
     let tetragon = Target::Tetragon(Version::NEWEST);
     for target in [Target::Gatewatch, tetragon] {
-        assert!(planned("kprobes: [{call: sys_dup, message: a}]", target), "only Tetragon refuses it");
+        assert!(planned("kprobes: [{call: sys_dup, message: a}]", target), "only Tetragon rejects it");
         assert!(!planned("kprobes: [{call: sys_dup, message: ok}], loader: true", target));
         assert!(!planned("kprobes: [{call: sys_dup, message: ok, tag: a}]", target));
     }

@@ -153,10 +153,10 @@ fn unloadable(cluster: &mut Cluster, programs: &cluster::Programs) -> Result<()>
             &patch,
         ])
     };
-    let refused = cluster.kubectl().apply(UNLOADABLE);
+    let rejected = cluster.kubectl().apply(UNLOADABLE);
     ensure!(
-        refused.as_ref().is_err_and(|error| format!("{error:#}").contains("GW201")),
-        "not refused: {refused:?}"
+        rejected.as_ref().is_err_and(|error| format!("{error:#}").contains("GW201")),
+        "not rejected: {rejected:?}"
     );
     modes("modes: {GW201: warn}")?;
     until("the gate lets the policy pass", || Ok(cluster.kubectl().apply(UNLOADABLE).is_ok()))?;
