@@ -6,8 +6,8 @@
 //! | [`NodeTracing`] | `gatewatch.dev/v1alpha1` | the agent of the node | webhook, users |
 //! | [`PolicyCoverage`] | `gatewatch.dev/v1alpha1` | the webhook's leader | users |
 //!
-//! The kinds of `cilium.io` are Tetragon's. The schema admits what Tetragon's own definitions admit, refuses what they
-//! refuse, and the types read everything that they admit. A cluster that already has these definitions keeps them.
+//! The kinds of `cilium.io` are Tetragon's. The schema admits what Tetragon's own definitions admit, rejects what they
+//! reject, and the types read everything that they admit. A cluster that already has these definitions keeps them.
 //!
 //! The schema checks little of a policy's meaning. `gatewatch-policy` does that. It reads policies from text or JSON
 //! itself, so that it can report the position of a mistake and the name of an unknown field. The types of this crate

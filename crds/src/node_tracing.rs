@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Maximum number of characters in a reason. A reason is one sentence; the API server refuses a longer one.
+/// Maximum number of characters in a reason. A reason is one sentence; the API server rejects a longer one.
 pub const MAX_REASON: u32 = 512;
 
 /// Maximum number of policies in one [`NodeTracing`]. With reasons of usual length this is less than half of etcd's

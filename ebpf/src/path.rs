@@ -47,7 +47,7 @@ pub fn walk_from(place: Place, buffer: Buffer) -> bool {
 /// The same for another task, from the root of its mount namespace on.
 ///
 /// The state of the loop is in the buffer and is read back volatile. With the state in registers the verifier
-/// would follow every combination of values through all turns of the loop, and refuse the program.
+/// would follow every combination of values through all turns of the loop, and reject the program.
 #[inline(always)]
 pub fn walk_of(task: u64, place: Place, buffer: Buffer) -> bool {
     let scratch = buffer.as_ptr();

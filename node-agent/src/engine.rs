@@ -128,6 +128,8 @@ pub struct Engine {
     has_unused: bool,
     /// Milliseconds in which nothing counted for a policy's hooks of one label.
     gaps: HashMap<InPolicy<String>, u64>,
+    /// The numbers of hooks whose programs were stopped for a change, and since when.
+    stopped: HashMap<u32, Instant>,
     /// The lanes that policies of an earlier agent had hooks in, until policies are applied for the first time.
     before: HashSet<InPolicy<Lane>>,
     /// Whether there was an earlier agent whose numbers are continued.
@@ -151,6 +153,7 @@ impl Engine {
             installed: BTreeMap::new(),
             has_unused: true,
             gaps: HashMap::new(),
+            stopped: HashMap::new(),
             before: HashSet::new(),
             restored: false,
             applied: false,

@@ -27,7 +27,7 @@ pub trait Source: Send + Sync {
     /// other requests. It never waits for a program to be loaded.
     fn snapshot(&self) -> Snapshot;
 
-    /// Whether the policies that existed at the start are loaded, refused or failed; if not, the reason. Cheap.
+    /// Whether the policies that existed at the start are loaded, rejected or failed; if not, the reason. Cheap.
     fn ready(&self) -> Result<(), String>;
 }
 
@@ -103,7 +103,7 @@ const EVENTS: Metric = counter(
 );
 const POLICIES: Metric = gauge(
     "gatewatch_policies",
-    "Policies by state: running, refused (invalid), failed (not loadable) or skipped (for other nodes).",
+    "Policies by state: running, rejected (invalid), failed (not loadable) or skipped (for other nodes).",
     &["state"],
 );
 // Tetragon's as well.
@@ -146,7 +146,8 @@ const OVER_SHARE: Metric = gauge(
 );
 const GAP: Metric = counter(
     "gatewatch_gap_seconds_total",
-    "Time in which nothing was counted for a hook because no agent ran and the kernel could not keep the hook.",
+    "Time in which nothing was counted for a hook: no agent ran and the kernel could not keep the hook, or the hook got another \
+     program because its list changed.",
     &["hook", "policy"],
 );
 const UPROBE_PLACES: Metric = gauge(

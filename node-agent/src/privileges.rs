@@ -79,7 +79,7 @@ fn reservations(effective: CapabilitySet) -> Vec<&'static str> {
     let all = [
         (
             CapabilitySet::SYS_PTRACE,
-            "missing CAP_SYS_PTRACE: the namespaces of the host are unknown, so policies with `host_ns` are refused, and events \
+            "missing CAP_SYS_PTRACE: the namespaces of the host are unknown, so policies with `host_ns` are rejected, and events \
              of the container runtime seem to be those of programs of the pod",
         ),
         (

@@ -20,6 +20,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use self::{
     follows::FormErrors,
     merge::{KernelFindings, merge},
+    placeholders::Placeholders,
 };
 use crate::{
     check::check,
@@ -127,6 +128,8 @@ pub struct Checked {
     found: Vec<Diagnostic>,
     /// Where its form is wrong.
     form_errors: FormErrors,
+    /// The values that a template engine should have replaced.
+    placeholders: Placeholders,
     /// What some versions of Tetragon don't have.
     uses: Vec<Use>,
 }
@@ -149,15 +152,16 @@ impl Checked {
         let mut judged = written.restore(check(&policy, &expanded));
         judged.extend(empty_selector::check(object.node()));
         found.extend(judged.into_iter().filter(|diagnostic| !form_errors.explains(diagnostic)));
+        let placeholders = Placeholders::of(object.node());
         for diagnostic in &mut found {
-            placeholders::explain(diagnostic, object.node());
+            placeholders.explain(diagnostic);
         }
         let Expanded { policy: expanded, moved, .. } = expanded;
         let policy = match expanded {
             Cow::Owned(expanded) => expanded,
             Cow::Borrowed(_) => policy,
         };
-        Ok(Self { policy, moved, written, found, form_errors, uses })
+        Ok(Self { policy, moved, written, found, form_errors, placeholders, uses })
     }
 
     /// The second half: everything that is to be reported, without places in the text. The schema is not applied, as the
@@ -250,7 +254,9 @@ impl Checked {
                 answered.extend(answers.map(|answers| (answers, findings.len(), plans.len())));
                 let (plan, found) = compile(policy, environment);
                 let found = self.written.restore(self.moved.restore(found));
-                let found = found.into_iter().filter_map(|d| against.selection.apply(d)).collect();
+                let mut found: Vec<Diagnostic> =
+                    found.into_iter().filter_map(|d| against.selection.apply(d)).collect();
+                found.iter_mut().for_each(|diagnostic| self.placeholders.explain(diagnostic));
                 (found, plan.map(Arc::new))
             });
             plans.push(plan);

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use crate::{
     codes::BAD_MACRO,
     diagnostic::{Diagnostic, FieldPath, Fix, Step},
-    model::{ArgFilter, BinaryFilter, Policy, Section, Selector},
+    model::{ArgFilter, BinaryFilter, Policy, Section, Selector, with_selector_fields},
 };
 
 /// The most bytes that macros can add to a policy. A macro can be large, and a policy can use it in thousands of selectors.
@@ -113,7 +113,7 @@ impl Moved {
 /// Adds the fields of a macro that the selector does not have, and returns their names.
 fn add(used: &Selector, selector: &mut Selector) -> Vec<&'static str> {
     let mut added = Vec::new();
-    macro_rules! fields {
+    macro_rules! take {
         ($($field:ident $name:literal),* $(,)?) => {$(
             if !used.$field.is_empty() && selector.$field.is_empty() {
                 selector.$field.clone_from(&used.$field);
@@ -121,21 +121,7 @@ fn add(used: &Selector, selector: &mut Selector) -> Vec<&'static str> {
             }
         )*};
     }
-    fields! {
-        match_args "matchArgs",
-        match_data "matchData",
-        match_return_args "matchReturnArgs",
-        match_binaries "matchBinaries",
-        match_parent_binaries "matchParentBinaries",
-        match_pids "matchPIDs",
-        match_namespaces "matchNamespaces",
-        match_capabilities "matchCapabilities",
-        match_namespace_changes "matchNamespaceChanges",
-        match_capability_changes "matchCapabilityChanges",
-        match_workloads "matchWorkloads",
-        match_actions "matchActions",
-        match_return_actions "matchReturnActions",
-    }
+    with_selector_fields!(take);
     if selector.label.is_none() {
         selector.label.clone_from(&used.label);
     }

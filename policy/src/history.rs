@@ -4,7 +4,7 @@
 use crate::{
     codes::NOT_IN_VERSION,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Step},
-    model::{ActionKind, ArgType, Operator},
+    model::{ActionKind, ArgType, Operator, Section},
     source::{Node, Value},
     target::{Targets, Version, Versions},
 };
@@ -69,7 +69,9 @@ pub struct Use {
 /// The last release that followed file descriptors.
 pub(crate) const LAST_WITH_DESCRIPTORS: Version = Version::new(1, 7);
 
-const CALLS: &[&str] = &["kprobes", "fentries", "uprobes"];
+const CALLS: &[&str] = &[Section::Kprobes.name(), Section::Fentries.name(), Section::Uprobes.name()];
+const TRACEPOINTS: &[&str] = &[Section::Tracepoints.name()];
+const UPROBES: &[&str] = &[Section::Uprobes.name()];
 const FILTERS: &[&str] = &["matchArgs", "matchData", "matchReturnArgs"];
 const PROGRAMS: &[&str] = &["matchBinaries", "matchParentBinaries"];
 const ACTIONS: &[&str] = &["matchActions", "matchReturnActions"];
@@ -102,7 +104,7 @@ const fn renamed(of: &'static [&'static str], what: What, new: &'static str, cha
 
 /// Every such part, from the history of Tetragon's `CustomResourceDefinition`.
 static PARTS: &[Part] = &[
-    field(2, &["spec"], "lsmhooks"),
+    field(2, &["spec"], Section::LsmHooks.name()),
     field(2, PROGRAMS, "followChildren"),
     operator(2, PROGRAMS, Operator::Postfix),
     operator(2, PROGRAMS, Operator::NotPostfix),
@@ -116,12 +118,12 @@ static PARTS: &[Part] = &[
     field(5, FILTERS, "args"),
     operator(5, FILTERS, Operator::CapabilitiesGained),
     field(5, CALLS, "ignore"),
-    field(5, &["tracepoints"], "raw"),
-    field(5, &["uprobes"], "offsets"),
-    field(5, &["uprobes"], "refCtrOffsets"),
-    field(6, &["spec"], "usdts"),
-    field(6, &["uprobes"], "addrs"),
-    field(6, &["kprobes", "fentries"], "data"),
+    field(5, TRACEPOINTS, "raw"),
+    field(5, UPROBES, "offsets"),
+    field(5, UPROBES, "refCtrOffsets"),
+    field(6, &["spec"], Section::Usdts.name()),
+    field(6, UPROBES, "addrs"),
+    field(6, &[Section::Kprobes.name(), Section::Fentries.name()], "data"),
     field(6, ARGS, "source"),
     field(6, ARGS, "btfType"),
     field(6, &["selectors"], "matchData"),
@@ -130,15 +132,15 @@ static PARTS: &[Part] = &[
     operator(6, FILTERS, Operator::NotInRange),
     ty(6, ArgType::BpfProg),
     action(6, ActionKind::Set),
-    field(7, &["spec"], "fentries"),
+    field(7, &["spec"], Section::Fentries.name()),
     field(7, &["spec"], "hostSelector"),
     field(7, &["spec"], "selectorsMacros"),
     field(7, &["selectors"], "macros"),
     field(7, &["selectors"], "matchParentBinaries"),
-    field(7, &["uprobes"], "btfPath"),
-    field(7, &["uprobes"], "data"),
-    field(7, &["uprobes"], "return"),
-    field(7, &["uprobes"], "returnArg"),
+    field(7, UPROBES, "btfPath"),
+    field(7, UPROBES, "data"),
+    field(7, UPROBES, "return"),
+    field(7, UPROBES, "returnArg"),
     operator(7, FILTERS, Operator::CelExpr),
     operator(7, FILTERS, Operator::FileType),
     operator(7, FILTERS, Operator::NotFileType),
@@ -148,7 +150,7 @@ static PARTS: &[Part] = &[
     field(8, &["spec"], "nodeSelector"),
     field(8, &["selectors"], "label"),
     field(8, &["selectors"], "matchWorkloads"),
-    field(8, &["uprobes"], "binaryDigests"),
+    field(8, UPROBES, "binaryDigests"),
     field(8, ARGS, "btfTypeModule"),
     field(8, ACTIONS, "argNewSymbol"),
     field(8, ACTIONS, "argNewAddr"),
@@ -162,7 +164,7 @@ static PARTS: &[Part] = &[
     renamed(&["killers"], What::Field("syscalls"), "calls", Change::Name),
     renamed(ACTIONS, What::Word("action", "NotifyKiller"), ActionKind::NotifyEnforcer.name(), Change::Name),
     renamed(ACTIONS, What::Field("stackTrace"), "kernelStackTrace", Change::Name),
-    renamed(&["uprobes"], What::Field("symbol"), "symbols", Change::List),
+    renamed(UPROBES, What::Field("symbol"), "symbols", Change::List),
 ];
 
 impl Part {

@@ -354,3 +354,26 @@ impl Selector {
             })
     }
 }
+
+/// Calls a macro with the lists of a selector: each field with its name in the language. What macros of a policy can add is
+/// decided by it.
+macro_rules! with_selector_fields {
+    ($each:ident) => {
+        $each! {
+            match_args "matchArgs",
+            match_data "matchData",
+            match_return_args "matchReturnArgs",
+            match_binaries "matchBinaries",
+            match_parent_binaries "matchParentBinaries",
+            match_pids "matchPIDs",
+            match_namespaces "matchNamespaces",
+            match_capabilities "matchCapabilities",
+            match_namespace_changes "matchNamespaceChanges",
+            match_capability_changes "matchCapabilityChanges",
+            match_workloads "matchWorkloads",
+            match_actions "matchActions",
+            match_return_actions "matchReturnActions",
+        }
+    };
+}
+pub(crate) use with_selector_fields;

@@ -3,7 +3,7 @@
 
 use crate::{
     labels::namespace_help,
-    model::{LabelOperator, Operator},
+    model::{ActionKind, ArgType, LabelOperator, NamespaceKind, Operator},
 };
 
 /// The word of the language that has the same meaning as one that isn't.
@@ -80,30 +80,40 @@ fn operator(folded: &str, numbers: bool, has: &dyn Fn(&str) -> bool) -> Option<S
     let (labels, args) = (has(LabelOperator::DoesNotExist.name()), has(Operator::InMap.name()));
     let synonym = match folded {
         "in" | "oneof" | "anyof" if args && numbers => {
-            word("InMap", "one of several numbers; for strings it is `Equal`")
+            word(Operator::InMap.name(), "one of several numbers; for strings it is `Equal`")
         }
         "in" | "oneof" | "anyof" if args => {
-            word("Equal", "one of several strings; for numbers it is `InMap`")
+            word(Operator::Equal.name(), "one of several strings; for numbers it is `InMap`")
         }
         "notin" | "noneof" if args && numbers => {
-            word("NotInMap", "none of several numbers; for strings it is `NotEqual`")
+            word(Operator::NotInMap.name(), "none of several numbers; for strings it is `NotEqual`")
         }
         "notin" | "noneof" if args => {
-            word("NotEqual", "none of several strings; for numbers it is `NotInMap`")
+            word(Operator::NotEqual.name(), "none of several strings; for numbers it is `NotInMap`")
         }
-        "eq" | "equal" | "equals" | "is" | "=" | "==" if args => word("Equal", ""),
-        "eq" | "equal" | "equals" | "is" | "=" | "==" | "inmap" => word("In", ""),
-        "ne" | "neq" | "notequal" | "notequals" | "isnot" | "!=" if args => word("NotEqual", ""),
-        "ne" | "neq" | "notequal" | "notequals" | "isnot" | "!=" | "notinmap" => word("NotIn", ""),
+        "eq" | "equal" | "equals" | "is" | "=" | "==" if args => word(Operator::Equal.name(), ""),
+        "eq" | "equal" | "equals" | "is" | "=" | "==" | "inmap" => word(Operator::In.name(), ""),
+        "ne" | "neq" | "notequal" | "notequals" | "isnot" | "!=" if args => {
+            word(Operator::NotEqual.name(), "")
+        }
+        "ne" | "neq" | "notequal" | "notequals" | "isnot" | "!=" | "notinmap" => {
+            word(Operator::NotIn.name(), "")
+        }
         "notexists" | "notexist" | "doesnotexists" | "absent" | "missing" if labels => {
-            word("DoesNotExist", "")
+            word(LabelOperator::DoesNotExist.name(), "")
         }
-        "startswith" | "beginswith" | "hasprefix" | "starts" | "begins" => word("Prefix", ""),
-        "notstartswith" | "doesnotstartwith" | "notbeginswith" | "nothasprefix" => word("NotPrefix", ""),
-        "endswith" | "hassuffix" | "suffix" | "ends" => word("Postfix", ""),
-        "notendswith" | "doesnotendwith" | "notsuffix" | "nothassuffix" => word("NotPostfix", ""),
-        "contains" | "includes" | "substr" | "has" if args => word("SubString", ""),
-        "icontains" | "containsignorecase" | "substringignorecase" if args => word("SubStringIgnCase", ""),
+        "startswith" | "beginswith" | "hasprefix" | "starts" | "begins" => word(Operator::Prefix.name(), ""),
+        "notstartswith" | "doesnotstartwith" | "notbeginswith" | "nothasprefix" => {
+            word(Operator::NotPrefix.name(), "")
+        }
+        "endswith" | "hassuffix" | "suffix" | "ends" => word(Operator::Postfix.name(), ""),
+        "notendswith" | "doesnotendwith" | "notsuffix" | "nothassuffix" => {
+            word(Operator::NotPostfix.name(), "")
+        }
+        "contains" | "includes" | "substr" | "has" if args => word(Operator::SubString.name(), ""),
+        "icontains" | "containsignorecase" | "substringignorecase" if args => {
+            word(Operator::SubStringIgnCase.name(), "")
+        }
         "notcontains" | "doesnotcontain" | "notsubstring" if args => none(
             "no operator excludes a part of a string: write a selector with `SubString` and the action `NoPost` before this one",
         ),
@@ -119,17 +129,17 @@ fn operator(folded: &str, numbers: bool, has: &dyn Fn(&str) -> bool) -> Option<S
                 "no operator takes patterns: write the fixed parts with `Prefix` or `Postfix`"
             })
         }
-        ">" | "greater" | "morethan" | "above" if args => word("GT", ""),
-        "<" | "less" | "below" if args => word("LT", ""),
+        ">" | "greater" | "morethan" | "above" if args => word(Operator::Gt.name(), ""),
+        "<" | "less" | "below" if args => word(Operator::Lt.name(), ""),
         ">=" | "gte" | "ge" | "greaterorequal" | "greaterthanorequal" | "atleast" if args => {
             none("write `GT` with the number before it, or `InRange` with `min:max`")
         }
         "<=" | "lte" | "le" | "lessorequal" | "lessthanorequal" | "atmost" if args => {
             none("write `LT` with the number after it, or `InRange` with `min:max`")
         }
-        "between" | "range" if args => word("InRange", "the value is `min:max`"),
-        "notbetween" | "notrange" if args => word("NotInRange", "the value is `min:max`"),
-        "&" | "bitmask" | "bitand" | "hasbits" | "anybit" if args => word("Mask", ""),
+        "between" | "range" if args => word(Operator::InRange.name(), "the value is `min:max`"),
+        "notbetween" | "notrange" if args => word(Operator::NotInRange.name(), "the value is `min:max`"),
+        "&" | "bitmask" | "bitand" | "hasbits" | "anybit" if args => word(Operator::Mask.name(), ""),
         "cidr" | "ip" | "addr" | "address" | "network" | "subnet" if args => {
             none("write `SAddr` for the source or `DAddr` for the destination")
         }
@@ -141,22 +151,25 @@ fn operator(folded: &str, numbers: bool, has: &dyn Fn(&str) -> bool) -> Option<S
 
 fn action(folded: &str) -> Option<Synonym> {
     let synonym = match folded {
-        "kill" | "terminate" | "killprocess" => word("Sigkill", ""),
-        "sigterm" | "term" => word("Signal", "with `argSig: 15`"),
-        "sigstop" | "stop" | "pause" => word("Signal", "with `argSig: 19`"),
-        "block" | "deny" | "drop" | "reject" | "prevent" | "forbid" => {
-            word("Override", "with `argError: -1`, the call fails with \"operation not permitted\"")
+        "kill" | "terminate" | "killprocess" => word(ActionKind::Sigkill.name(), ""),
+        "sigterm" | "term" => word(ActionKind::Signal.name(), "with `argSig: 15`"),
+        "sigstop" | "stop" | "pause" => word(ActionKind::Signal.name(), "with `argSig: 19`"),
+        "block" | "deny" | "drop" | "reject" | "prevent" | "forbid" => word(
+            ActionKind::Override.name(),
+            "with `argError: -1`, the call fails with \"operation not permitted\"",
+        ),
+        "log" | "alert" | "audit" | "report" | "event" | "observe" | "count" => {
+            word(ActionKind::Post.name(), "")
         }
-        "log" | "alert" | "audit" | "report" | "event" | "observe" | "count" => word("Post", ""),
         "ignore" | "skip" | "none" | "allow" | "nothing" | "silence" => {
-            word("NoPost", "a match isn't reported, and later selectors don't see it")
+            word(ActionKind::NoPost.name(), "a match isn't reported, and later selectors don't see it")
         }
-        "notifykiller" => word("NotifyEnforcer", "its name since Tetragon 1.1"),
+        "notifykiller" => word(ActionKind::NotifyEnforcer.name(), "its name since Tetragon 1.1"),
         "followfd" | "unfollowfd" | "copyfd" => none(
             "Tetragon 1.8 removed it: declare the argument with `type: fd` instead, without hooks that follow descriptors",
         ),
-        "url" | "http" | "webhook" => word("GetUrl", ""),
-        "dns" | "resolve" => word("DnsLookup", ""),
+        "url" | "http" | "webhook" => word(ActionKind::GetUrl.name(), ""),
+        "dns" | "resolve" => word(ActionKind::DnsLookup.name(), ""),
         _ => return None,
     };
     Some(synonym)
@@ -165,33 +178,41 @@ fn action(folded: &str) -> Option<Synonym> {
 fn ty(folded: &str) -> Option<Synonym> {
     let bare = folded.trim_start_matches("const").trim_start_matches("struct");
     let synonym = match bare {
-        "integer" | "i32" | "s32" | "signed" | "signedint" | "pidt" | "number" | "int32t" => word("int", ""),
+        "integer" | "i32" | "s32" | "signed" | "signedint" | "pidt" | "number" | "int32t" => {
+            word(ArgType::Int.name(), "")
+        }
         "u32" | "uint" | "unsigned" | "unsignedint" | "uidt" | "gidt" | "uint32t" | "kuidt" | "kgidt" => {
-            word("uint32", "")
+            word(ArgType::Uint32.name(), "")
         }
-        "u64" | "unsignedlong" | "unsignedlonglong" | "uint64t" => word("uint64", ""),
-        "i64" | "s64" | "longlong" | "int64t" | "loff" | "lofft" | "offt" | "ssizet" => word("int64", ""),
-        "u16" | "unsignedshort" | "ushort" | "uint16t" | "umode" | "umodet" | "modet" => word("uint16", ""),
-        "i16" | "s16" | "short" | "int16t" => word("int16", ""),
-        "u8" | "byte" | "uchar" | "unsignedchar" | "uint8t" | "bool" | "boolean" => word("uint8", ""),
-        "i8" | "s8" | "int8t" => word("int8", ""),
-        "str" | "text" | "cstring" | "char" | "charptr" | "comm" => word("string", ""),
+        "u64" | "unsignedlong" | "unsignedlonglong" | "uint64t" => word(ArgType::Uint64.name(), ""),
+        "i64" | "s64" | "longlong" | "int64t" | "loff" | "lofft" | "offt" | "ssizet" => {
+            word(ArgType::Int64.name(), "")
+        }
+        "u16" | "unsignedshort" | "ushort" | "uint16t" | "umode" | "umodet" | "modet" => {
+            word(ArgType::Uint16.name(), "")
+        }
+        "i16" | "s16" | "short" | "int16t" => word(ArgType::Int16.name(), ""),
+        "u8" | "byte" | "uchar" | "unsignedchar" | "uint8t" | "bool" | "boolean" => {
+            word(ArgType::Uint8.name(), "")
+        }
+        "i8" | "s8" | "int8t" => word(ArgType::Int8.name(), ""),
+        "str" | "text" | "cstring" | "char" | "charptr" | "comm" => word(ArgType::String.name(), ""),
         "buf" | "buffer" | "bytes" | "void" | "charbuffer" => {
-            word("char_buf", "with `sizeArgIndex`, which says how long it is")
+            word(ArgType::CharBuf.name(), "with `sizeArgIndex`, which says how long it is")
         }
-        "skbuff" | "packet" => word("skb", ""),
-        "bprm" | "binprm" | "linuxbinprm" => word("linux_binprm", ""),
-        "cap" | "caps" => word("capability", ""),
-        "userns" => word("user_namespace", ""),
-        "filedescriptor" => word("fd", ""),
-        "file" => word("file", ""),
-        "path" => word("path", ""),
-        "dentry" => word("dentry", ""),
-        "sock" => word("sock", ""),
-        "socket" => word("socket", ""),
-        "sockaddr" => word("sockaddr", ""),
-        "cred" => word("cred", ""),
-        "module" => word("module", ""),
+        "skbuff" | "packet" => word(ArgType::Skb.name(), ""),
+        "bprm" | "binprm" | "linuxbinprm" => word(ArgType::LinuxBinprm.name(), ""),
+        "cap" | "caps" => word(ArgType::Capability.name(), ""),
+        "userns" => word(ArgType::UserNamespace.name(), ""),
+        "filedescriptor" => word(ArgType::Fd.name(), ""),
+        "file" => word(ArgType::File.name(), ""),
+        "path" => word(ArgType::Path.name(), ""),
+        "dentry" => word(ArgType::Dentry.name(), ""),
+        "sock" => word(ArgType::Sock.name(), ""),
+        "socket" => word(ArgType::Socket.name(), ""),
+        "sockaddr" => word(ArgType::Sockaddr.name(), ""),
+        "cred" => word(ArgType::Cred.name(), ""),
+        "module" => word(ArgType::Module.name(), ""),
         _ => return None,
     };
     Some(synonym)
@@ -199,10 +220,10 @@ fn ty(folded: &str) -> Option<Synonym> {
 
 fn namespace(folded: &str) -> Option<Synonym> {
     let synonym = match folded {
-        "mount" | "mounts" | "fs" => word("Mnt", ""),
-        "network" => word("Net", ""),
-        "process" | "pidns" => word("Pid", ""),
-        "hostname" => word("Uts", ""),
+        "mount" | "mounts" | "fs" => word(NamespaceKind::Mnt.name(), ""),
+        "network" => word(NamespaceKind::Net.name(), ""),
+        "process" | "pidns" => word(NamespaceKind::Pid.name(), ""),
+        "hostname" => word(NamespaceKind::Uts.name(), ""),
         "kube" | "k8s" | "kubernetes" | "namespace" | "pod" => none(&namespace_help("NAME")),
         _ => return None,
     };
@@ -212,7 +233,6 @@ fn namespace(folded: &str) -> Option<Synonym> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ArgType, NamespaceKind};
 
     fn word_of(kind: WordKind, text: &str, words: &[&'static str]) -> Option<&'static str> {
         synonym(kind, text, words).and_then(|synonym| synonym.word)

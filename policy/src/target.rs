@@ -151,7 +151,7 @@ pub struct Targets {
 
 impl Targets {
     /// Gatewatch's agent and every release of Tetragon: the policy is wrong whichever program runs it, or the API
-    /// server refuses it.
+    /// server rejects it.
     pub const BOTH: Self = Self::both(Versions::ALL);
     /// Gatewatch's agent alone.
     pub const GATEWATCH: Self = Self { gatewatch: true, tetragon: None };

@@ -120,7 +120,7 @@ impl Class {
 
     /// Whether Tetragon's BPF programs pass every call for this combination, since they have no case for it.
     pub(crate) const fn always_matches(self, operator: Operator) -> bool {
-        // `Equal` is refused on types that aren't known to be strings.
+        // `Equal` is rejected on types that aren't known to be strings.
         let part = is_text(operator) && !matches!(operator, Operator::Equal | Operator::NotEqual);
         matches!(self, Self::Opaque | Self::Capabilities) && part
             || matches!(self, Self::Int { .. })

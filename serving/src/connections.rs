@@ -2,7 +2,7 @@
 //!
 //! A connection is *busy* from the head of a request to its answer, else *idle*. Idle ones are closed first: those that
 //! have never sent a request, then those that have; of either kind the one that has been idle longest. If all are busy, the
-//! new connection is refused, or, with [`fair`](crate::Limits::fair), takes the place of one of the peer that has most.
+//! new one is rejected, or, with [`fair`](crate::Limits::fair), takes the place of one of the peer that has most.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -50,7 +50,7 @@ pub struct Limits {
     /// Open connections of one IP address.
     pub per_peer: usize,
     /// If all connections are busy, whether a new one takes the place of one of the peer that has most, rather than being
-    /// refused. For servers whose requests can be repeated.
+    /// rejected. For servers whose requests can be repeated.
     pub fair: bool,
     /// Time for a TLS handshake.
     pub handshake: Duration,

@@ -91,7 +91,7 @@ pub struct Serve {
     /// The registration needs a rule for that kind
     #[arg(long = "template", value_name = "KIND.GROUP=PATH")]
     pub templates: Vec<Template>,
-    /// Time between SIGTERM and refusing connections, for the cluster to remove this replica from its endpoints
+    /// Time between SIGTERM and rejecting connections, for the cluster to remove this replica from its endpoints
     #[arg(long, value_parser = duration, default_value = "5s")]
     pub drain: Duration,
     /// Format of log lines

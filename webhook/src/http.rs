@@ -31,7 +31,7 @@ pub const LIMITS: Limits = Limits {
     connections: 512,
     // API servers may reach the webhook through one proxy (konnectivity).
     per_peer: 384,
-    // A review that is cut off is an object that the API server refuses.
+    // A review that is cut off is an object that the API server rejects.
     fair: false,
     handshake: Duration::from_secs(5),
     // Go's HTTP client, and so the API server, closes a connection that was idle for 90 s. If the webhook closed it

@@ -163,7 +163,7 @@ impl Metrics {
                 "Nodes whose kernel is unknown; policies are not checked for them.",
             )?,
             modes_rejected: gauge(
-                "gatewatch_modes_refused",
+                "gatewatch_modes_rejected",
                 "1 while the ConfigMap of modes is invalid and the previous modes stay in force.",
             )?,
             leader: gauge("gatewatch_leader", "Whether this replica writes PolicyCoverage and Events.")?,

@@ -55,7 +55,7 @@ async fn sync_once(
     }
     profiles.retain(|hash, _| wanted.contains_key(hash));
     let mut complete = true;
-    // A URL that is refused now may be allowed after the node or the pod has its address, which is a change.
+    // A URL that is rejected now may be allowed after the node or the pod has its address, which is a change.
     for (hash, endpoints) in wanted.into_iter().filter(|(_, endpoints)| !endpoints.is_empty()) {
         if profiles.contains_key(&hash) {
             continue;

@@ -32,7 +32,7 @@ pub struct Subject<'a> {
     pub namespace: Option<&'a str>,
     /// The modes in force.
     pub modes: &'a Modes,
-    /// Folder of the pages about diagnostics; a refusal ends with it.
+    /// Folder of the pages about diagnostics; a rejection ends with it.
     pub docs: &'a str,
 }
 

@@ -157,6 +157,10 @@ fn of_list(hook: &Hook, list: &str, plans: &[&HookPlan]) -> String {
     const NAMED: usize = 5;
     let when = if hook.on_return { "returns from" } else { "calls to" };
     let names: Vec<&str> = plans.iter().filter_map(|plan| plan.point.symbol()).collect();
+    // The policy runs on no kernel, so the functions are unknown.
+    if names.is_empty() {
+        return format!("{when} the functions in list `{list}`");
+    }
     let shown = match names.len() {
         0..=NAMED => names.join(", "),
         _ => format!("{}, …", names[..NAMED].join(", ")),

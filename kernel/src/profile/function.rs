@@ -39,7 +39,7 @@ pub enum Attach {
 /// The reason why a function cannot be probed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Obstacle {
-    /// It was built without a place for a probe (`notrace`, or in assembly), and the kernel refuses kprobes there
+    /// It was built without a place for a probe (`notrace`, or in assembly), and the kernel rejects kprobes there
     /// (`within_notrace_func` in `kernel/trace/trace_kprobe.c`).
     NotTraceable,
     /// It is on the kernel's list of functions in which a kprobe would be fatal (`NOKPROBE_SYMBOL`).

@@ -36,7 +36,7 @@ use crate::{
     sources::Change,
 };
 
-/// For how long after the last entry that was refused a pod counts as one that has no share left.
+/// For how long after the last entry that it did not get a pod counts as one that has no share left.
 const OVER_SHARE_FOR: Duration = Duration::from_mins(5);
 
 /// The labels of a hook, see [`Hook::labels`](crate::series::Hook::labels).
@@ -51,7 +51,7 @@ pub struct Retention {
     pub remembered: Duration,
 }
 
-/// Entries that a pod was refused, and since when there were no more.
+/// Entries that a pod did not get, and since when there were no more.
 #[derive(Clone, Copy, Debug, Default)]
 struct OverShareSince {
     refused: [u64; SHARED_TABLES],
@@ -366,7 +366,7 @@ impl Ledger {
         }
     }
 
-    /// The pods that were refused an entry lately.
+    /// The pods that did not get an entry lately.
     fn over_share(&mut self, refused: &[(u64, [u64; SHARED_TABLES])], now: Instant) -> Vec<OverShare> {
         self.over_share.retain(|pod, _| refused.iter().any(|(known, _)| known == pod));
         let mut over = Vec::new();

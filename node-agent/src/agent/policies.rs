@@ -180,9 +180,9 @@ impl Reconciler {
         }
         for (key, refusal) in wanted.refused {
             let still = self.still(&key);
-            tracing::error!("policy {key} is refused ({}){still}", refusal.code);
+            tracing::error!("policy {key} is rejected ({}){still}", refusal.code);
             let sentence = format!("{}{still}", refusal.sentence);
-            statuses.insert(key, (PolicyState::Refused, refusal.code, sentence));
+            statuses.insert(key, (PolicyState::Rejected, refusal.code, sentence));
         }
         add_skipped(&mut statuses, wanted.skipped);
         let waiting = self.waiting_for_programs();

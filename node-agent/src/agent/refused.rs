@@ -43,7 +43,7 @@ pub struct Reader {
     node_labels: Option<BTreeMap<String, String>>,
 }
 
-/// Refuses all policies of these sources for one reason.
+/// Runs none of the policies of these sources, for one reason.
 pub fn refuse(
     reason: Unsupported,
     profile: Profile,
@@ -131,7 +131,7 @@ fn statuses(reason: &Unsupported, wanted: Wanted) -> Vec<PolicyStatus> {
         states.insert(key, (PolicyState::Failed, reason.word(), reason.to_string()));
     }
     for (key, refusal) in wanted.refused {
-        states.insert(key, (PolicyState::Refused, refusal.code, refusal.sentence));
+        states.insert(key, (PolicyState::Rejected, refusal.code, refusal.sentence));
     }
     policies::add_skipped(&mut states, wanted.skipped);
     policies::listed(states, &wanted.generations, &BTreeMap::new(), &BTreeSet::new())

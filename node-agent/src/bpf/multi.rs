@@ -18,7 +18,7 @@ use aya_obj::{Object, VerifierLog, generated::bpf_attach_type};
 
 use super::{LoadError, objects, syscall};
 
-/// Room for what the verifier says of a program that it refuses; the end is kept where it says more.
+/// Room for what the verifier says of a program that it rejects; the end is kept where it says more.
 const LOG: usize = 1 << 16;
 
 /// Loads the program `name` of an object for links of one of these types. `ebpf`: the same object, with its maps in the kernel.

@@ -58,7 +58,7 @@ impl Drop for RealtimeGuard {
     }
 }
 
-/// Sets how this thread is scheduled; false if the kernel refuses.
+/// Sets how this thread is scheduled; false if the kernel rejects it.
 #[allow(unsafe_code, reason = "no maintained crate sets a thread's policy without touching its nice value")]
 fn schedule(policy: i32, priority: i32) -> bool {
     // SAFETY: all zeros is a value of this plain structure, which has more fields in some C libraries.

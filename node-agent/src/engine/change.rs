@@ -97,13 +97,14 @@ impl Engine {
     /// here on the numbers of the kernel mean what the new [`view`](Self::view) says. Policies that stay the same count
     /// without a gap.
     ///
-    /// Gives what must be loaded instead if the kernel refuses a part.
+    /// Gives what must be loaded instead if the kernel rejects a part.
     pub fn commit(
         &mut self,
         change: Change,
         now: Instant,
     ) -> Result<BTreeMap<PolicyKey, Failure>, Candidates> {
         let Change { mut candidates, lanes, prepared } = change;
+        self.note_stopped(&lanes);
         // A hook that joins many others, or leaves them, must not be counted by both programs.
         if let Err(error) = self.bpf.pause(|lane| lanes.contains_key(lane)) {
             tracing::warn!(%error, "cannot stop programs that are to be removed; until they are, events may be counted twice");
@@ -115,8 +116,40 @@ impl Engine {
             return Err(candidates);
         }
         self.rename(candidates.plans, &lanes, now);
+        self.note_moved(&lanes);
         self.applied = true;
         Ok(candidates.failed)
+    }
+
+    /// Notes the hooks whose lanes end with a change: from now on they do not count.
+    fn note_stopped(&mut self, lanes: &BTreeMap<Lane, Vec<Member>>) {
+        let now = Instant::now();
+        let ended = self.installed.iter().filter(|(lane, _)| !lanes.contains_key(lane));
+        for (id, _) in ended.flat_map(|(_, installed)| &installed.members).flat_map(Member::points) {
+            // After a change that failed it is stopped still.
+            self.stopped.entry(id).or_insert(now);
+        }
+    }
+
+    /// Adds to the gaps how long hooks did not count that are in another lane now. The kernel waits for a grace period when
+    /// a tail call gets another program, so this is tens of milliseconds.
+    fn note_moved(&mut self, lanes: &BTreeMap<Lane, Vec<Member>>) {
+        let stopped = std::mem::take(&mut self.stopped);
+        let mut gaps: BTreeMap<_, u64> = BTreeMap::new();
+        for member in lanes.values().flatten() {
+            for (id, point) in member.points() {
+                if let Some(since) = stopped.get(&id) {
+                    // Rounded up, so that no gap is 0.
+                    let gap =
+                        u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+                    let known = gaps.entry(member.policy.at(point.label())).or_default();
+                    *known = gap.max(*known);
+                }
+            }
+        }
+        for (label, gap) in gaps {
+            *self.gaps.entry(label).or_default() += gap;
+        }
     }
 
     /// Removes from the kernel what no policy uses after a [`commit`](Self::commit), but for counts.

@@ -162,7 +162,7 @@ fn status(hash: String, policies: &[PolicyStatus]) -> NodeTracingStatus {
             reason: (!policy.sentence.is_empty()).then(|| policy.sentence.clone()),
             state: match policy.state {
                 metrics::PolicyState::Running => PolicyState::Loaded,
-                metrics::PolicyState::Refused | metrics::PolicyState::Failed => PolicyState::Failed,
+                metrics::PolicyState::Rejected | metrics::PolicyState::Failed => PolicyState::Failed,
                 metrics::PolicyState::Skipped => PolicyState::Skipped,
             },
         })
@@ -195,7 +195,7 @@ mod tests {
         let all = status(
             "h".to_owned(),
             &[
-                policy("refused", metrics::PolicyState::Refused, "no such function"),
+                policy("refused", metrics::PolicyState::Rejected, "no such function"),
                 policy("runs", metrics::PolicyState::Running, ""),
                 policy("elsewhere", metrics::PolicyState::Skipped, "not for this node"),
             ],

@@ -92,7 +92,7 @@ fn sentence(error: &watcher::Error) -> String {
     text
 }
 
-/// The status with which the API server refused something.
+/// The status with which the API server rejected something.
 fn status(error: &watcher::Error) -> Option<u16> {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))

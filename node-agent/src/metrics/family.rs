@@ -34,7 +34,7 @@ pub(super) const fn gauge(name: &'static str, help: &'static str, labels: &'stat
     Metric { name, help, kind: Kind::Gauge, labels }
 }
 
-/// A metric that is being written down, with `N` labels. Each set of labels is there once, as Prometheus refuses a scrape
+/// A metric that is being written down, with `N` labels. Each set of labels is there once, as Prometheus rejects a scrape
 /// in which one comes twice.
 pub(super) struct Family<'a, const N: usize> {
     metric: &'static Metric,

@@ -49,7 +49,7 @@ impl PolicyStatus {
         match self.state {
             PolicyState::Running if self.partial => "partially_enabled",
             PolicyState::Running => "enabled",
-            PolicyState::Refused | PolicyState::Failed => "load_error",
+            PolicyState::Rejected | PolicyState::Failed => "load_error",
             PolicyState::Skipped => "skipped",
         }
     }
@@ -61,7 +61,7 @@ pub enum PolicyState {
     /// The kernel counts for it.
     Running,
     /// It is invalid, or needs a feature that this kernel or version doesn't have.
-    Refused,
+    Rejected,
     /// It is valid, but could not be loaded.
     Failed,
     /// It is for other nodes.
@@ -69,13 +69,13 @@ pub enum PolicyState {
 }
 
 impl PolicyState {
-    pub(super) const ALL: [Self; 4] = [Self::Running, Self::Refused, Self::Failed, Self::Skipped];
+    pub(super) const ALL: [Self; 4] = [Self::Running, Self::Rejected, Self::Failed, Self::Skipped];
 
     /// The value in labels.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
-            Self::Refused => "refused",
+            Self::Rejected => "rejected",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
         }

@@ -82,7 +82,10 @@ fn own_metrics() {
         policies: vec![
             policy("a", PolicyState::Running, ""),
             PolicyStatus { kernel_memory_bytes: Some(4096), ..policy("b", PolicyState::Running, "") },
-            PolicyStatus { namespace: Some("test".to_owned()), ..policy("b", PolicyState::Refused, "GW201") },
+            PolicyStatus {
+                namespace: Some("test".to_owned()),
+                ..policy("b", PolicyState::Rejected, "GW201")
+            },
         ],
         overflow: vec![hook("a", 0), hook("b", 7)],
         missed: vec![hook("a", 2)],
@@ -97,10 +100,10 @@ fn own_metrics() {
     });
     for line in [
         r#"gatewatch_policies{state="running"} 2"#,
-        r#"gatewatch_policies{state="refused"} 1"#,
+        r#"gatewatch_policies{state="rejected"} 1"#,
         r#"gatewatch_policies{state="failed"} 0"#,
         r#"gatewatch_policy_info{namespace="",policy="a",reason="",state="running"} 1"#,
-        r#"gatewatch_policy_info{namespace="test",policy="b",reason="GW201",state="refused"} 1"#,
+        r#"gatewatch_policy_info{namespace="test",policy="b",reason="GW201",state="rejected"} 1"#,
         r#"gatewatch_policy_kernel_memory_bytes{namespace="",policy="b"} 4096"#,
         r#"gatewatch_events_overflow_total{hook="kprobe:f",policy="a"} 0"#,
         r#"gatewatch_events_overflow_total{hook="kprobe:f",policy="b"} 7"#,
@@ -139,7 +142,7 @@ fn policies_are_counted_by_the_states_that_tetragon_has() {
             running.clone(),
             PolicyStatus { partial: true, ..running.clone() },
             PolicyStatus { namespace: Some("test".to_owned()), ..running },
-            policy("b", PolicyState::Refused, "GW201"),
+            policy("b", PolicyState::Rejected, "GW201"),
             // What runs as it was before has an error all the same.
             PolicyStatus { partial: true, ..policy("c", PolicyState::Failed, "load") },
             policy("d", PolicyState::Skipped, "nodeSelector"),
@@ -177,7 +180,7 @@ fn hostile_names_stay_on_their_line() {
 
 #[test]
 fn no_series_twice() {
-    let twice = policy("a", PolicyState::Refused, "GW001");
+    let twice = policy("a", PolicyState::Rejected, "GW001");
     let text = render(Snapshot {
         samples: [sample("/a", "", 1), sample("/a", "", 2)].into_iter().collect(),
         policies: vec![twice.clone(), twice],
@@ -188,7 +191,7 @@ fn no_series_twice() {
     let distinct: HashSet<_> = series.iter().map(|(labels, _)| labels).collect();
     assert_eq!(series.len(), distinct.len(), "{text}");
     assert!(lines(&text, "tetragon_policy_events_total")[0].ends_with("} 3"));
-    assert!(lines(&text, "gatewatch_policies{state=\"refused\"}")[0].ends_with("} 2"));
+    assert!(lines(&text, "gatewatch_policies{state=\"rejected\"}")[0].ends_with("} 2"));
 }
 
 #[test]

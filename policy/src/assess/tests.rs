@@ -194,7 +194,7 @@ fn a_plan_is_there_where_gatewatch_has_no_error() {
     };
     let tetragon = Target::Tetragon(Version::NEWEST);
     for target in [Target::Gatewatch, tetragon] {
-        assert!(planned("kprobes: [{call: sys_dup, message: a}]", target), "only Tetragon refuses it");
+        assert!(planned("kprobes: [{call: sys_dup, message: a}]", target), "only Tetragon rejects it");
         assert!(!planned("kprobes: [{call: sys_dup, message: ok}], loader: true", target));
         assert!(!planned("kprobes: [{call: sys_dup, message: ok, tag: a}]", target));
     }
@@ -238,6 +238,40 @@ fn placeholders_are_named_wherever_a_value_is_wrong() {
     ] {
         assert_eq!(help(spec), Some(crate::placeholder::help(expected)), "{spec}");
     }
+}
+
+#[test]
+fn a_placeholder_is_named_where_a_kernel_lacks_what_it_names() {
+    let kernel = gatewatch_kernel::Profile::shipped("6.12").unwrap();
+    let environment = Environment { kernel: &kernel, host_namespaces: &BTreeMap::new() };
+    let kernels = [Kernel { name: "6.12", environment, nodes: None }];
+    let selection = Selection::default();
+    let against = Against { kernels: &kernels, ..Against::new(&selection) };
+    for (spec, expected) in [
+        ("kprobes: [{call: '{{ .call }}', message: ok}]", "{{ .call }}"),
+        ("kprobes: [{call: '__x64_$CALL', syscall: false, message: ok}]", "$CALL"),
+        ("tracepoints: [{subsystem: sched, event: '<event>', message: ok}]", "<event>"),
+        ("lsmhooks: [{hook: '%s', message: ok}]", "%s"),
+    ] {
+        let text = policy(spec);
+        let document = &parse(&text)[0];
+        let whole = assess(document, &against).findings.into_iter().map(|found| found.diagnostic);
+        // As the gate does: what depends on the object alone is kept, and the kernels are asked later.
+        let later = Checked::of(document).unwrap().assess(&against).0;
+        for found in [whole.collect::<Vec<_>>(), later] {
+            let wrong: Vec<&Diagnostic> = found.iter().filter(|found| found.is_error()).collect();
+            assert_eq!(wrong.len(), 1, "{spec}: {wrong:?}");
+            assert_eq!(wrong[0].help, Some(crate::placeholder::help(expected)), "{spec}");
+            assert!(wrong[0].fix.is_none(), "{spec}");
+        }
+    }
+}
+
+#[test]
+fn an_argument_declared_twice_is_reported_once() {
+    let spec = "kprobes: [{call: sys_openat, message: ok, args: [{index: 1, type: string}, {index: 1, type: uint64}], selectors: \
+                [{matchArgs: [{index: 1, operator: Equal, values: [a]}]}]}]";
+    assert_eq!(for_target(spec, "gatewatch"), [("GW212", Severity::Error)]);
 }
 
 #[test]

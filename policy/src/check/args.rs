@@ -108,8 +108,8 @@ fn ambiguous(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
         for (i, filter) in selector.match_args.iter().enumerate().filter(|(_, f)| f.args.is_empty()) {
             let mut named = args.iter().take(64).enumerate().filter(|(_, arg)| arg.index == filter.index);
             let (Some((first, arg)), Some((second, other))) = (named.next(), named.next()) else { continue };
-            // The same argument twice is reported above.
-            if (&arg.resolve, arg.ty) == (&other.resolve, other.ty) {
+            // The same argument twice is reported as an error of its declarations.
+            if arg.resolve == other.resolve {
                 continue;
             }
             let path = path.field("matchArgs").index(i).field("index");

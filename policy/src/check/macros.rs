@@ -4,7 +4,7 @@ use super::located::{LocatedHook, LocatedPolicy};
 use crate::{
     codes::BAD_MACRO,
     diagnostic::{Diagnostic, Edit, Step},
-    model::{Policy, Selector},
+    model::{Policy, Selector, with_selector_fields},
     nearest::nearest,
     target::Targets,
 };
@@ -88,21 +88,11 @@ fn shared(a: &Selector, b: &Selector) -> Vec<&'static str> {
         .collect()
 }
 
-fn fields(s: &Selector) -> [(&'static str, bool); 12] {
-    [
-        ("matchArgs", !s.match_args.is_empty()),
-        ("matchData", !s.match_data.is_empty()),
-        ("matchReturnArgs", !s.match_return_args.is_empty()),
-        ("matchBinaries", !s.match_binaries.is_empty()),
-        ("matchParentBinaries", !s.match_parent_binaries.is_empty()),
-        ("matchPIDs", !s.match_pids.is_empty()),
-        ("matchNamespaces", !s.match_namespaces.is_empty()),
-        ("matchCapabilities", !s.match_capabilities.is_empty()),
-        ("matchNamespaceChanges", !s.match_namespace_changes.is_empty()),
-        ("matchCapabilityChanges", !s.match_capability_changes.is_empty()),
-        ("matchActions", !s.match_actions.is_empty()),
-        ("matchReturnActions", !s.match_return_actions.is_empty()),
-    ]
+fn fields(selector: &Selector) -> Vec<(&'static str, bool)> {
+    macro_rules! all {
+        ($($field:ident $name:literal),* $(,)?) => { vec![$(($name, !selector.$field.is_empty())),*] };
+    }
+    with_selector_fields!(all)
 }
 
 #[cfg(test)]
@@ -124,6 +114,9 @@ mod tests {
         assert_eq!(with(m, both), ["GW016 spec.kprobes[0].selectors[0].macros[0]"]);
         assert_eq!(with(m, "macros: [m, m]"), ["GW016 spec.kprobes[0].selectors[0].macros[1]"]);
         assert_eq!(with("m: {macros: [q]}", "macros: [m]"), ["GW016 spec.selectorsMacros.m.macros"]);
+        let actions = "m: {matchActions: [{action: Post}]}";
+        let both = "macros: [m], matchActions: [{action: NoPost}]";
+        assert_eq!(with(actions, both), ["GW016 spec.kprobes[0].selectors[0].macros[0]"]);
         let workloads = "m: {matchWorkloads: {podSelector: {}}}";
         assert_eq!(with(workloads, "macros: [m]"), ["GW016 spec.selectorsMacros.m.matchWorkloads"]);
     }

@@ -41,8 +41,8 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
 /// The kernel gives paths from the root, so nothing begins with or is a relative one.
 fn relative(operator: Operator, values: &[String], path: &FieldPath, found: &mut Vec<Diagnostic>) {
     let (effect, postfix) = match operator {
-        Operator::Equal | Operator::Prefix => ("never matches", "Postfix"),
-        Operator::NotEqual | Operator::NotPrefix => ("always holds", "NotPostfix"),
+        Operator::Equal | Operator::Prefix => ("never matches", Operator::Postfix),
+        Operator::NotEqual | Operator::NotPrefix => ("always holds", Operator::NotPostfix),
         _ => return,
     };
     for (i, value) in values.iter().enumerate() {

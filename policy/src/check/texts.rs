@@ -43,7 +43,7 @@ fn directory(policy: &Policy, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Two to 256 bytes; fewer are refused by every node, more are cut.
+/// Two to 256 bytes; fewer are rejected by every node, more are cut.
 fn message(message: Option<&str>, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     let at = || path.field("message");
     match message.map_or(0, str::len) {

@@ -246,7 +246,7 @@ impl Compiler<'_> {
         }
         let listing =
             |name: &str| Listing { call: name.to_owned(), syscall: None, compat: false, value: None };
-        // More than that are refused.
+        // More than that are rejected.
         found.into_iter().take(MAX_POINTS + 1).map(listing).collect()
     }
 

@@ -148,7 +148,7 @@ proptest! {
             .collect();
         let all = vec![true; hooks.len()];
         let odd: Vec<bool> = (0..hooks.len()).map(|i| i % 2 == 1).collect();
-        // Several masks on one argument in one selector take a slot each: more than there are is refused.
+        // Several masks on one argument in one selector take a slot each: more than there are is rejected.
         let tables = match build(&point(), &list, &[all, odd.clone()], 3) {
             Ok(tables) => tables,
             Err(excess) => {

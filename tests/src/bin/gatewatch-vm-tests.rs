@@ -2,7 +2,11 @@
 //!
 //! They run one after the other: every test has the BPF programs to itself.
 
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use gatewatch_tests::{
     pod::Container,
@@ -15,6 +19,12 @@ const FIRST: &str = "--first=";
 
 /// Ignores the tests that do not depend on the kernel's version. `--include-ignored` runs them all the same.
 const VERSION_DEPENDENT: &str = "--version-dependent";
+
+/// How many of the slowest tests are listed at the end.
+const LISTED: usize = 15;
+
+/// What each test took, for the list at the end.
+type Times = Arc<Mutex<Vec<(Duration, &'static str)>>>;
 
 fn main() -> ExitCode {
     Container::enter();
@@ -37,14 +47,32 @@ fn main() -> ExitCode {
     let version_dependent = words.len() < all_words;
     let mut arguments = Arguments::from_iter(words);
     arguments.test_threads = Some(1);
+    let times = Times::default();
     let trials = vm::ALL[begin..].iter().map(|test| {
         let run = test.run;
+        let times = Arc::clone(&times);
         let ignored = version_dependent && test.kernels == Kernels::Complete;
         Trial::test(test.name, move || {
+            let began = Instant::now();
             run();
+            let time = (began.elapsed(), test.name);
+            times.lock().unwrap_or_else(PoisonError::into_inner).push(time);
             Ok(())
         })
         .with_ignored_flag(ignored)
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let code = libtest_mimic::run(&arguments, trials.collect()).exit_code();
+    list_slowest(&times);
+    code
+}
+
+/// Says where the suite's time goes.
+fn list_slowest(times: &Times) {
+    let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
+    times.sort_unstable_by(|one, other| other.cmp(one));
+    let total: Duration = times.iter().map(|(time, _)| *time).sum();
+    println!("slowest of {} tests, which took {:.1} s together:", times.len(), total.as_secs_f64());
+    for (time, name) in times.iter().take(LISTED) {
+        println!("{:8.1} s  {name}", time.as_secs_f64());
+    }
 }

@@ -43,7 +43,7 @@ fn started() -> Agent {
     agent
 }
 
-/// sudo, set*id, user namespaces, kernel modules.
+/// sudo, set*id, user namespaces, kernel modules, and other ways to do the same.
 pub(super) fn host_policies() {
     let agent = started();
     for _ in 0..3 {
@@ -77,9 +77,11 @@ pub(super) fn host_policies() {
     assert_eq!(count(modules, "/usr/bin/kmod", "kprobe:security_kernel_read_file"), 2, "{text}");
     assert_eq!(count(modules, "/usr/bin/kmod", "kprobe:do_init_module"), 2, "{text}");
     assert_eq!(count(modules, "/usr/bin/kmod", "kprobe:free_module"), 2, "{text}");
+    // With the same agent: on an emulated processor, its start takes longer than all that follows.
+    evasions::of_host(&agent);
 }
 
-/// Files and connections of the pod that is selected, and none of the one that isn't.
+/// Files and connections of the pod that is selected, and none of the one that isn't; then other ways to do the same.
 pub(super) fn application_policies() {
     let agent = started();
     shell("ip address replace 198.51.100.7/32 dev lo; ip -6 address replace 2001:db8::7/128 dev lo nodad");
@@ -121,7 +123,7 @@ pub(super) fn application_policies() {
     assert!(count(files, "/usr/bin/cat", "kprobe:security_file_permission") >= 2, "{text}");
     assert_eq!(sum(&text, EVENTS, &[("pod", "xwing")]), 0, "{text}");
     assert_eq!(sum(&text, "gatewatch_attribution_pending_events", &[]), 0, "{text}");
-    fs::write("/tmp/metrics", text).expect("kept for looking at");
+    evasions::of_pod(&agent);
 }
 
 /// Events of a pod that becomes known only later, when its cgroup is gone already.

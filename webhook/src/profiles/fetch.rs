@@ -24,7 +24,7 @@ pub enum FetchError {
     #[error("invalid agent URL {0:?}: expected http://ADDRESS:PORT/profile")]
     Url(String),
     /// The URL has another machine's address.
-    #[error("refused agent URL {0:?}: its host is not an address of the node or of the agent's pod on it")]
+    #[error("rejected agent URL {0:?}: its host is not an address of the node or of the agent's pod on it")]
     Address(String),
     /// The connection failed.
     #[error("cannot reach {url}: {reason}")]

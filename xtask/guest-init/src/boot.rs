@@ -55,7 +55,7 @@ const DEV_LINKS: &[(&str, &str)] =
 
 /// Puts a bind mount of the initramfs over itself and moves into it.
 ///
-/// The initramfs is the mount that has no parent, and `pivot_root(2)`, which container runtimes use, refuses to leave
+/// The initramfs is the mount that has no parent, and `pivot_root(2)`, which container runtimes use, does not leave
 /// such a root.
 pub(crate) fn make_root_a_mount() -> Result<(), BootError> {
     const STAGING: &str = "/.root";

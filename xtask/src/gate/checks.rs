@@ -41,7 +41,7 @@ const CHECKS: &[Check] = &[
     ("deleting a policy names the pods that it no longer covers", coverage::delete_policy),
     ("a namespace that requires coverage rejects pods that no policy selects", coverage::required),
     ("coverage is an object that people can read", coverage::object),
-    ("requests without the secret of the registration are refused", attacks::secret),
+    ("requests without the secret of the registration are rejected", attacks::secret),
     ("hints to authors of a namespace name no other namespace", attacks::hints),
     ("a nodeSelector that selects no node is a warning", attacks::no_node),
     ("the state of a policy is what live agents report of this boot", attacks::true_state),
@@ -50,7 +50,7 @@ const CHECKS: &[Check] = &[
         attacks::one_failing_object,
     ),
     ("profiles are fetched from the node's own addresses alone", attacks::profile_address),
-    ("modes are reloaded, and a bad table is refused", answers::modes),
+    ("modes are reloaded, and a bad table is rejected", answers::modes),
     ("policies are checked for the kernels of the nodes", kernels::preflight),
     ("an object that can't be read stops no watch", kernels::unreadable),
     ("leadership ends at its deadline while the API server stalls", attacks::stalled),
@@ -214,7 +214,7 @@ impl Said {
         for part in parts {
             ensure!(self.text.contains(part), "expected {part:?} in: {}", self.text);
         }
-        ensure!(self.ok == ok, "expected {}: {}", if ok { "success" } else { "a refusal" }, self.text);
+        ensure!(self.ok == ok, "expected {}: {}", if ok { "success" } else { "a rejection" }, self.text);
         Ok(())
     }
 }

@@ -81,7 +81,7 @@ fn post(port: u16, path: &str, body: &Value) -> Result<Value> {
     stream.read_to_string(&mut text).context("etcd's answer breaks off")?;
     let (head, body) = text.split_once("\r\n\r\n").context("etcd gives no HTTP answer")?;
     if head.split(' ').nth(1) != Some("200") {
-        bail!("etcd refuses {path}: {body}");
+        bail!("etcd rejects {path}: {body}");
     }
     serde_json::from_str(body).context("etcd's answer is not JSON")
 }

@@ -1,5 +1,6 @@
 //! The suite `cluster`: Gatewatch, installed by its chart, on a real Kubernetes cluster.
 
+mod agents;
 mod endurance;
 mod outages;
 mod pods;
@@ -35,6 +36,8 @@ const TESTS: &[(&str, Test)] = &[
     ("labels of running pods are followed", pods::relabelled),
     ("pods that live for a moment are counted whole, each under its name", pods::short_lived),
     ("a policy that cannot load is reported, and the others run", unloadable),
+    ("the agent sees its own folder of the BPF file system alone", agents::mounts),
+    ("what is reported of a node is by an agent that is there", agents::reports),
     ("counts continue when the agent is replaced, and when it is killed", outages::agent),
     ("counting and scraping continue while the API server is away", outages::api_server),
     ("an uninstalled chart leaves nothing that blocks, and nothing in the kernel", uninstall),
@@ -150,10 +153,10 @@ fn unloadable(cluster: &mut Cluster, programs: &cluster::Programs) -> Result<()>
             &patch,
         ])
     };
-    let refused = cluster.kubectl().apply(UNLOADABLE);
+    let rejected = cluster.kubectl().apply(UNLOADABLE);
     ensure!(
-        refused.as_ref().is_err_and(|error| format!("{error:#}").contains("GW201")),
-        "not refused: {refused:?}"
+        rejected.as_ref().is_err_and(|error| format!("{error:#}").contains("GW201")),
+        "not rejected: {rejected:?}"
     );
     modes("modes: {GW201: warn}")?;
     until("the gate lets the policy pass", || Ok(cluster.kubectl().apply(UNLOADABLE).is_ok()))?;

@@ -7,6 +7,7 @@ mod features;
 mod imports;
 mod markdown;
 mod modules;
+mod names;
 mod prose;
 mod style;
 mod words;
@@ -67,6 +68,11 @@ const PARTS: &[Part] = &[
         find: |tree| Ok(links(tree)),
     },
     Part { name: "columns", about: "Markdown is wrapped", find: |tree| Ok(columns(tree)) },
+    Part {
+        name: "names",
+        about: "names of the policy language are written out in its tables alone",
+        find: |tree| Ok(names(tree)),
+    },
     Part { name: "words", about: "texts use the terms of the field", find: |tree| Ok(words(tree)) },
 ];
 
@@ -160,6 +166,11 @@ fn links(tree: &Tree) -> Vec<String> {
 fn columns(tree: &Tree) -> Vec<String> {
     let files = tree.chosen().filter(|(name, _)| is_markdown(name));
     files.flat_map(|(name, text)| markdown::unwrapped(name, text)).collect()
+}
+
+fn names(tree: &Tree) -> Vec<String> {
+    let names = names::names(|file| tree.texts.get(file).map(String::as_str));
+    tree.chosen().flat_map(|(file, text)| names::faults(file, text, &names)).collect()
 }
 
 fn words(tree: &Tree) -> Vec<String> {

@@ -72,7 +72,7 @@ pub(super) fn duplicate_key(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// Codes of a policy that is right, and that the agent doesn't run yet: it is refused for that alone, offline as here.
+/// Codes of a policy that is right, and that the agent doesn't run yet: it is rejected for that alone, offline as here.
 const NOT_RUN: &str = "GW009";
 /// The diagnostic that the API server prevents: it sets the namespace of an object that has none before it calls the webhook.
 const PREVENTED: &str = "GW105";
@@ -98,7 +98,7 @@ fn dry_run(stage: &Stage, manifest: &str) -> Result<Said> {
     stage.kubectl(&["apply", "--dry-run=server", "-f", "-"], manifest)
 }
 
-/// Tetragon refuses it for its message of one byte, and no release before 1.6 has its operator.
+/// Tetragon rejects it for its message of one byte, and no release before 1.6 has its operator.
 const FOR_GATEWATCH: &str = "
 apiVersion: cilium.io/v1alpha1
 kind: TracingPolicy
@@ -146,7 +146,7 @@ pub(super) fn corpus(stage: &mut Stage) -> Result<()> {
 }
 
 fn corpus_for_both(stage: &Stage) -> Result<()> {
-    // A policy of a namespace that isn't there is refused for that alone.
+    // A policy of a namespace that isn't there is rejected for that alone.
     stage.must(&["create", "namespace", "shop"], "")?;
     let mut policies = Vec::new();
     for folder in ["good", "warn", "bad"] {
@@ -233,14 +233,14 @@ pub(super) fn modes(stage: &mut Stage) -> Result<()> {
     stage.eventually("off says nothing", |stage| all(stage, &|ok, text| ok && !text.contains("GW106")))?;
     stage
         .must(&["apply", "-f", "-"], &modes_map("modes: {GW106: off}\nnamespaces: {modes: {GW1xx: deny}}"))?;
-    stage.eventually("deny refuses in the namespace", |stage| {
+    stage.eventually("deny rejects in the namespace", |stage| {
         all(stage, &|ok, text| !ok && text.contains("GW106"))
     })?;
 
     stage.must(&["apply", "-f", "-"], &modes_map("modes: {GW106: perhaps}"))?;
     let path = r"jsonpath={.metadata.annotations.gatewatch\.dev/modes}";
     let annotation = ["-n", "gatewatch", "get", "configmap", "gatewatch-modes", "-o", path];
-    stage.eventually("a bad table is refused on the ConfigMap", |stage| {
+    stage.eventually("a bad table is rejected on the ConfigMap", |stage| {
         Ok(stage.must(&annotation, "")?.contains("invalid mode \"perhaps\""))
     })?;
     ensure!(

@@ -29,8 +29,8 @@ pub(super) fn secret(stage: &mut Stage) -> Result<()> {
     let url = stage.must(&["get", CONFIGURATION, "gatewatch", "-o", path], "")?;
     let (base, secret) = url.rsplit_once('/').context("the registered URL has no path")?;
     ensure!(base.ends_with("/validate/policies") && secret.len() == 64, "the registered URL is {url}");
-    let refused = || sum(stage, "gatewatch_admission_bad_requests_total", &[("reason", "secret")]);
-    let before = refused()?;
+    let rejected = || sum(stage, "gatewatch_admission_bad_requests_total", &[("reason", "secret")]);
+    let before = rejected()?;
     let other = "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\nmetadata: {name: \
                  without-secret}\nwebhooks:\n- {name: policies.example.com, admissionReviewVersions: [v1], sideEffects: \
                  None, failurePolicy: Fail, clientConfig: {url: \"URL\", caBundle: BUNDLE}, rules: [{apiGroups: \
@@ -39,7 +39,7 @@ pub(super) fn secret(stage: &mut Stage) -> Result<()> {
     let bundle = stage.must(&["get", CONFIGURATION, "gatewatch", "-o", bundle], "")?;
     for wrong in [base.to_owned(), format!("{base}/{}", "0".repeat(64))] {
         stage.must(&["apply", "-f", "-"], &other.replace("URL", &wrong).replace("BUNDLE", &bundle))?;
-        stage.eventually("a request without the secret is refused", |stage| {
+        stage.eventually("a request without the secret is rejected", |stage| {
             let said = stage.kubectl(
                 &["create", "--dry-run=server", "-f", "-"],
                 &policy("without-secret", "app: secret"),
@@ -48,7 +48,7 @@ pub(super) fn secret(stage: &mut Stage) -> Result<()> {
         })?;
     }
     stage.must(&["delete", CONFIGURATION, "without-secret"], "")?;
-    ensure!(refused()? >= before + 2.0, "refused requests are not counted");
+    ensure!(rejected()? >= before + 2.0, "rejected requests are not counted");
     Ok(())
 }
 
@@ -79,7 +79,7 @@ pub(super) fn coverage(stage: &mut Stage) -> Result<()> {
     // One API server stays at one replica, as the chart's Service arranges it.
     let balancer = stage.plane.balancer.as_ref().context("there is no balancer")?;
     balancer.set_sticky(true);
-    stage.eventually("a deletion of all policies is refused for the last one", |stage| {
+    stage.eventually("a deletion of all policies is rejected for the last one", |stage| {
         let said = stage.kubectl(&["delete", "--wait=false", "tracingpolicies", "--all"], "")?;
         Ok(!said.ok && said.text.contains("GW115"))
     })?;
@@ -186,31 +186,31 @@ pub(super) fn stalled(stage: &mut Stage) -> Result<()> {
 /// An object that cannot be written keeps no other from being written.
 pub(super) fn one_failing_object(stage: &mut Stage) -> Result<()> {
     let refuse = "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicy\nmetadata: {name: \
-                  refuse}\nspec:\n  failurePolicy: Fail\n  matchConstraints: {resourceRules: [{apiGroups: \
+                  reject}\nspec:\n  failurePolicy: Fail\n  matchConstraints: {resourceRules: [{apiGroups: \
                   [gatewatch.dev], apiVersions: ['*'], operations: ['*'], resources: ['*']}]}\n  validations: \
-                  [{expression: \"request.name != 'a-refused'\"}]\n---\napiVersion: \
+                  [{expression: \"request.name != 'a-rejected'\"}]\n---\napiVersion: \
                   admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicyBinding\nmetadata: {name: \
-                  refuse}\nspec: {policyName: refuse, validationActions: [Deny]}\n";
+                  reject}\nspec: {policyName: reject, validationActions: [Deny]}\n";
     stage.must(&["apply", "-f", "-"], refuse)?;
-    let probe = "apiVersion: gatewatch.dev/v1alpha1\nkind: PolicyCoverage\nmetadata: {name: a-refused}\nspec: {kind: \
-                 TracingPolicy, name: a-refused}\n";
-    stage.eventually("the object is refused", |stage| {
+    let probe = "apiVersion: gatewatch.dev/v1alpha1\nkind: PolicyCoverage\nmetadata: {name: a-rejected}\nspec: {kind: \
+                 TracingPolicy, name: a-rejected}\n";
+    stage.eventually("the object is rejected", |stage| {
         Ok(!stage.kubectl(&["create", "--dry-run=server", "-f", "-"], probe)?.ok)
     })?;
-    let both = [policy("a-refused", "app: a"), policy("b-written", "app: b")].concat();
+    let both = [policy("a-rejected", "app: a"), policy("b-written", "app: b")].concat();
     stage.must(&["apply", "-f", "-"], &both)?;
     stage.eventually("the other object is written", |stage| {
         Ok(stage.kubectl(&["get", "policycoverage", "b-written"], "")?.ok)
     })?;
-    ensure!(!stage.kubectl(&["get", "policycoverage", "a-refused"], "")?.ok, "nothing was refused");
+    ensure!(!stage.kubectl(&["get", "policycoverage", "a-rejected"], "")?.ok, "nothing was rejected");
     stage.eventually("failures are counted", |stage| {
         Ok(sum(stage, "gatewatch_status_write_errors", &[])? >= 1.0)
     })?;
-    stage.must(&["delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "refuse"], "")?;
+    stage.must(&["delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "reject"], "")?;
     stage.eventually("it is written later", |stage| {
-        Ok(stage.kubectl(&["get", "policycoverage", "a-refused"], "")?.ok)
+        Ok(stage.kubectl(&["get", "policycoverage", "a-rejected"], "")?.ok)
     })?;
-    stage.must(&["delete", "tracingpolicy", "a-refused", "b-written"], "").map(drop)
+    stage.must(&["delete", "tracingpolicy", "a-rejected", "b-written"], "").map(drop)
 }
 
 /// A report cannot make the webhook call another machine.

@@ -136,7 +136,7 @@ pub(super) fn required(stage: &mut Stage) -> Result<()> {
 /// A node's agent says that it can't load a policy.
 fn node_fails(stage: &mut Stage) -> Result<()> {
     let agent = Agent::start(stage, "unable")?;
-    agent.report(stage, BOOT, &[("external-http-call", "Failed", "the verifier refuses it")])?;
+    agent.report(stage, BOOT, &[("external-http-call", "Failed", "the verifier rejects it")])?;
     stage.eventually("an Event on the policy names the node and its reason", |stage| {
         let of = [
             "get",
@@ -146,7 +146,7 @@ fn node_fails(stage: &mut Stage) -> Result<()> {
             "reason=NodeFailed,involvedObject.name=external-http-call",
         ];
         let said = stage.must(&of, "")?;
-        Ok(said.contains("unable") && said.contains("the verifier refuses it"))
+        Ok(said.contains("unable") && said.contains("the verifier rejects it"))
     })?;
     agent.end(stage)
 }

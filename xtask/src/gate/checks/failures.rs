@@ -79,7 +79,7 @@ pub(super) fn history_is_gone(stage: &mut Stage) -> Result<()> {
     stage.eventually("later changes are seen", |stage| all(stage, "team: rememberd", false))
 }
 
-/// All replicas gone: policies are refused, pods are not; the rules about labels hold without the webhook; and taking
+/// All replicas gone: policies are rejected, pods are not; the rules about labels hold without the webhook; and taking
 /// the registration away opens the gate.
 pub(super) fn away(stage: &mut Stage) -> Result<()> {
     for replica in &mut stage.plane.replicas {
@@ -103,7 +103,7 @@ pub(super) fn away(stage: &mut Stage) -> Result<()> {
         ("{key: 'A/b/c', operator: Exists}", "GW101"),
         ("{key: app, operator: In, values: ['a b']}", "GW102"),
     ] {
-        stage.eventually(&format!("{bad} is refused without the webhook"), |stage| {
+        stage.eventually(&format!("{bad} is rejected without the webhook"), |stage| {
             let said = stage.kubectl(&["apply", "--dry-run=server", "-f", "-"], &expression(bad))?;
             ensure!(!said.ok && said.text.contains(code), "{}", said.text);
             Ok(true)

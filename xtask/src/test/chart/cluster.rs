@@ -32,7 +32,7 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
     settings(tests, programs, &kubectl);
     tests.holds("the Prometheus operator's kinds take what the chart makes", monitors(programs, &kubectl));
     pod_security(tests, programs, &kubectl)?;
-    tests.holds("the API server itself refuses wrong labels", admission_policy(programs, &kubectl));
+    tests.holds("the API server itself rejects wrong labels", admission_policy(programs, &kubectl));
     // The control plane ends with this process's hold on it: in good order it would take ten seconds.
     rights(tests, programs, &kubectl)
 }

@@ -89,7 +89,7 @@ pub(super) const OTHERS: &[&str] = &[
     "webhook.certificates.source=cert-manager",
 ];
 
-/// Values that the schema must refuse.
+/// Values that the schema must reject.
 const REFUSED: &[&str] = &[
     "agent.prot=2112",
     "agent.port=70000",
@@ -123,7 +123,7 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) {
         let is_accepted = template(programs, "1.36.0", &[setting]).is_ok();
         Ok(is_accepted.then(|| format!("the schema takes {setting}")).into_iter().collect())
     });
-    tests.all("the schema refuses what is wrong", accepted);
+    tests.all("the schema rejects what is wrong", accepted);
     tests.holds("the gate in front of Tetragon has nothing of the agent", in_front_of_tetragon(programs));
     tests.holds("the NetworkPolicy admits the scraper only", scraper_only(programs));
     tests.holds(

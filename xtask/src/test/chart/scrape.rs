@@ -57,7 +57,7 @@ impl<'a> Scene<'a> {
         Ok(scene)
     }
 
-    /// Has it admit, warn and refuse for a while.
+    /// Has it admit, warn and reject for a while.
     pub(super) fn ask(&self) -> Result<()> {
         let kubectl: Kubectl = self.plane.kubectl();
         kubectl.apply(&policy("payments", "team: payments"))?;

@@ -52,6 +52,13 @@ const RULES: &[Rule] = &[
     rule(&["kernel half", "user half"], "BPF programs, agent"),
     rule(&["out of sight", "in sight"], "no longer selected, selected by"),
     rule(&["spoilt", "spoiled"], "corrupted, invalid"),
+    Rule {
+        words: &["refuse", "refuses", "refused", "refusing", "refusal", "refusals"],
+        instead: "reject, rejection",
+        // As operating systems say it, of connections.
+        but_after: &["connection", "connections"],
+        but_before: &["connection", "connections"],
+    },
 ];
 
 /// Openers of a clause that is the subject of its sentence.

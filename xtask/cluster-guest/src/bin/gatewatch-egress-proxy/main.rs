@@ -102,10 +102,10 @@ async fn pass(stream: TcpStream, acceptor: TlsAcceptor) -> Result<()> {
     let head = timeout(PATIENCE, read_head(&mut client)).await.context("the request took too long")??;
     let destination = match request::destination(&head) {
         Ok(destination) => destination,
-        Err(refusal) => {
-            client.write_all(format!("HTTP/1.1 {refusal}\r\n\r\n").as_bytes()).await?;
+        Err(rejection) => {
+            client.write_all(format!("HTTP/1.1 {rejection}\r\n\r\n").as_bytes()).await?;
             client.shutdown().await?;
-            bail!("{refusal}");
+            bail!("{rejection}");
         }
     };
     let connected = timeout(PATIENCE, TcpStream::connect(destination)).await;
