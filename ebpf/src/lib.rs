@@ -13,6 +13,7 @@
 pub mod arch;
 pub mod context;
 pub mod counting;
+pub mod enforce;
 pub mod globals;
 pub mod integer;
 pub mod internet;

@@ -23,7 +23,7 @@ use std::{
 
 use gatewatch_abi::{
     SHARED_TABLES,
-    consts::{OVERFLOW, UNKNOWN},
+    consts::{ENFORCED, OVERFLOW, UNKNOWN},
 };
 
 use crate::{
@@ -32,7 +32,7 @@ use crate::{
     cgroup::{self, Level, PodCgroups},
     engine::View,
     metrics::{MapFill, OverShare, Snapshot},
-    series::{Count, HookTotals, InPolicy, Series, SeriesLimits},
+    series::{Count, HookTotals, InPolicy, Outcomes, Series, SeriesLimits},
     sources::Change,
 };
 
@@ -67,6 +67,7 @@ pub(super) struct Ledger {
     series: Series,
     overflow: HookTotals<u32>,
     unattributed: HookTotals<u32>,
+    outcomes: Outcomes,
     missed: HookTotals<InPolicy<Lane>>,
     /// By the number under which the kernel counts a lane's, 0 for what is there without any.
     unknown: HookTotals<(u32, InPolicy<Lane>)>,
@@ -98,6 +99,7 @@ impl Ledger {
             series: Series::new(retention.series),
             overflow: HookTotals::default(),
             unattributed: HookTotals::default(),
+            outcomes: Outcomes::default(),
             missed: HookTotals::default(),
             unknown: HookTotals::default(),
             gaps: HookTotals::default(),
@@ -133,7 +135,8 @@ impl Ledger {
         let without_cgroup =
             |of| all.iter().filter(move |(key, _)| key.cgroup == OVERFLOW && key.binary == of);
         let (overflow, unknown) = (without_cgroup(OVERFLOW), without_cgroup(UNKNOWN));
-        let counts = || all.iter().filter(|(key, _)| key.cgroup != OVERFLOW);
+        let of_actions = all.iter().filter(|(key, _)| key.cgroup == ENFORCED);
+        let counts = || all.iter().filter(|(key, _)| key.cgroup != OVERFLOW && key.cgroup != ENFORCED);
         let mut paths: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
         for (key, _) in counts() {
             if !self.series.knows_binary(key.binary) {
@@ -154,6 +157,8 @@ impl Ledger {
         let by_number = hooks.iter().map(|(id, hook)| (*id, hook.labels()));
         self.overflow.fold(overflow.map(|(key, value)| (key.hook, *value)), by_number.clone());
         self.unattributed.fold(self.series.unattributed(), by_number);
+        let outcomes = of_actions.map(|(key, value)| (key.hook, key.binary, *value));
+        self.outcomes.fold(outcomes, hooks, &self.view.indexes);
         // Each policy missed what a lane's program missed once, however many hooks it has in that lane.
         let by_lane: BTreeMap<_, _> =
             hooks.iter().map(|(id, hook)| (self.view.in_lane(*id, hook), hook.labels())).collect();
@@ -227,7 +232,10 @@ impl Ledger {
                     self.attribution.delete_pod(&uid, now);
                     continue;
                 }
-                Change::Policies { .. } | Change::PoliciesGone(_) | Change::NodeLabels(_) => continue,
+                Change::Policies { .. }
+                | Change::PoliciesGone(_)
+                | Change::NodeLabels(_)
+                | Change::Enforcement(_) => continue,
             }
             self.unassigned = true;
         }
@@ -355,6 +363,7 @@ impl Ledger {
             samples: self.series.samples(now),
             overflow: self.overflow.samples(),
             unattributed: self.unattributed.samples(),
+            outcomes: self.outcomes.samples(),
             missed: self.missed.samples(),
             unknown_processes: self.unknown.samples(),
             over_share,
