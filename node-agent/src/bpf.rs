@@ -216,38 +216,6 @@ impl BpfPrograms {
         )
     }
 
-    /// Writes what the policies of a lane's hooks may do, by the hooks' numbers, into the matcher in use.
-    pub fn set_modes(
-        &mut self,
-        lane: &Lane,
-        tables: &Tables,
-        mode: impl Fn(u32) -> Mode,
-    ) -> Result<(), LoadError> {
-        let _realtime = self.node.interruptible.realtime_guard();
-        let enforced = enforcement::enforced(&mut self.shared.counts, lane, tables, mode)?;
-        match self.functions.get_mut(lane) {
-            Some(function) => function.set_enforced(enforced),
-            None => Err(LoadError::NotAttached(lane.to_string())),
-        }
-    }
-
-    /// Puts in force what all policies of the node may do, unless somebody holds it to less. Gives what is in force.
-    pub fn configure_enforcement(&mut self, mode: Mode) -> Result<Mode, LoadError> {
-        let _realtime = self.node.interruptible.realtime_guard();
-        self.shared.switch.configure(mode)
-    }
-
-    /// Why programs on LSM hooks are never called on this node.
-    pub fn no_lsm(&self) -> Option<&'static str> {
-        self.node.no_lsm
-    }
-
-    /// Marks the programs at these paths as services of the node, where the host runs them, and what they have started.
-    pub fn spare_services(&mut self, paths: &[Vec<u8>]) -> Result<(), LoadError> {
-        let _realtime = self.node.interruptible.realtime_guard();
-        self.shared.spare_services(paths, self.hash_key, &mut self.tracker)
-    }
-
     /// Frees memory that only loading programs needs, if none was loaded since the last call, and the places of removed
     /// counts. To be called now and then.
     pub fn rest(&mut self) -> Result<(), LoadError> {

@@ -4,11 +4,15 @@
 //! or of the cluster's ConfigMap, and a label of the node. The strictest one holds. The kernel has a switch for the node and
 //! one for each selector, so none of them needs a program to be loaded again.
 
+mod hold;
+
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use gatewatch_abi::consts::{MODE_ENFORCE, MODE_MONITOR, MODE_OFF};
 
 use crate::policy_key::PolicyKey;
+
+pub use self::hold::{CannotHold, Hold};
 
 /// The label of a node that restricts it.
 pub const NODE_LABEL: &str = "gatewatch.dev/enforcement";

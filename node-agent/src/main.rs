@@ -22,7 +22,7 @@ use gatewatch_agent::{
     bpf::{
         self, AttachTypes, BpfPrograms, Interruptible, Node, Processes, cgroup_steps, hierarchy, why_no_lsm,
     },
-    enforcement::{Mode, Restrictions},
+    enforcement::{Hold, Mode, Restrictions},
     engine::Engine,
     http, kubernetes, metrics, policy_dir, privileges,
     profile::{self, SavedProfile},
@@ -171,37 +171,11 @@ fn clean_up(pins: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The mode to which enforcement is held.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Hold {
-    /// No action is performed or counted
-    Off,
-    /// Actions are counted only
-    Monitor,
-    /// As it is configured
-    Configured,
-}
-
-/// Holds enforcement to a mode.
-fn hold(pins: &Path, hold: Hold) -> Result<()> {
-    privileges::check()?;
-    let mode = match hold {
-        Hold::Off => Some(Mode::Off),
-        Hold::Monitor => Some(Mode::Monitor),
-        Hold::Configured => None,
-    };
-    match bpf::hold_enforcement(pins, mode)? {
-        Some(in_force) => {
-            println!("enforcement on this node: {in_force}");
-            Ok(())
-        }
-        None => bail!("no agent has run on this node since it started: {} has no maps", pins.display()),
-    }
-}
-
 fn run(arguments: Arguments) -> Result<()> {
     if let Some(mode) = arguments.enforcement_now {
-        return hold(&arguments.bpf_dir, mode);
+        privileges::check()?;
+        println!("enforcement on this node: {}", mode.apply(&arguments.bpf_dir)?);
+        return Ok(());
     }
     if arguments.print_profile {
         return Ok(profile::print()?);

@@ -5,7 +5,15 @@ use std::collections::BTreeMap;
 use gatewatch_policy::plan::{HookPoint, Plan};
 
 use super::{Published, Reconciler};
-use crate::{enforcement::Mode, metrics::PolicyState, node_services, policy_key::PolicyKey};
+use crate::{
+    enforcement::Mode,
+    metrics::{PolicyState, PolicyStatus},
+    node_services,
+    policy_key::PolicyKey,
+};
+
+/// The reason of a policy whose programs somebody has removed.
+const NOT_ENFORCING: &str = "not-enforcing";
 
 impl Reconciler {
     /// Puts the restrictions in force. Before all of them are known nothing is changed: an earlier agent's stay in force, and
@@ -44,6 +52,22 @@ impl Reconciler {
         self.engine.modes().get(key).map(|mode| node.min(*mode))
     }
 
+    /// Asks the kernel whether the programs that enforce are still there, and publishes the policies of those that are not as
+    /// failed.
+    pub(super) fn verify(&mut self) {
+        let found = self.engine.not_enforcing();
+        for (key, reason) in found.iter().filter(|(key, _)| !self.not_enforcing.contains_key(*key)) {
+            tracing::error!(
+                "policy {key} does not enforce any more: {reason}; somebody has removed or replaced the agent's programs; \
+                 restart the agent to attach them again"
+            );
+        }
+        if found != self.not_enforcing {
+            self.not_enforcing = found;
+            self.publish_modes();
+        }
+    }
+
     /// Publishes the modes of the policies.
     fn publish_modes(&self) {
         let mut published = Published::clone(&self.agent.published.load());
@@ -69,11 +93,21 @@ impl Reconciler {
     }
 
     /// Sets the reasons and modes of policies that run.
-    pub(super) fn describe_running(&self, policies: &mut [crate::metrics::PolicyStatus]) {
+    pub(super) fn describe_running(&self, policies: &mut [PolicyStatus]) {
         let waiting = self.waiting_for_programs();
-        for status in policies.iter_mut().filter(|status| status.state == PolicyState::Running) {
+        let described = |status: &&mut PolicyStatus| {
+            status.state == PolicyState::Running || status.reason == NOT_ENFORCING
+        };
+        for status in policies.iter_mut().filter(described) {
             let key = PolicyKey { namespace: status.namespace.clone(), name: status.name.clone() };
             let Some(plan) = self.engine.running().get(&key) else { continue };
+            if let Some(reason) = self.not_enforcing.get(&key) {
+                status.state = PolicyState::Failed;
+                (status.reason, status.sentence) =
+                    (NOT_ENFORCING.into(), format!("it does not enforce any more: {reason}"));
+                continue;
+            }
+            status.state = PolicyState::Running;
             status.enforcement = self.mode_of(&key);
             let (reason, sentence) = not_done(plan, waiting.get(&key), status.enforcement);
             (status.reason, status.sentence) = (reason.into(), sentence);

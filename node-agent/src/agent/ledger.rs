@@ -12,6 +12,7 @@
 //! A cgroup that a scrape learns of gets its owner here at once. The engine assigns its policy set later: until then all
 //! policies count in it, and the fold drops the counts of those that don't select it.
 
+mod over_share;
 mod saved;
 
 use std::{
@@ -21,23 +22,18 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use gatewatch_abi::{
-    SHARED_TABLES,
-    consts::{ENFORCED, OVERFLOW, UNKNOWN},
-};
+use gatewatch_abi::consts::{ENFORCED, OVERFLOW, UNKNOWN};
 
+use self::over_share::OverShareSince;
 use crate::{
     attribution::{Attribution, Forgotten, Owner, POD_GRACE},
-    bpf::{Lane, LoadError, Reader, TABLES},
+    bpf::{Lane, LoadError, Reader},
     cgroup::{self, Level, PodCgroups},
     engine::View,
-    metrics::{MapFill, OverShare, Snapshot},
+    metrics::{MapFill, Snapshot},
     series::{Count, HookTotals, InPolicy, Outcomes, Series, SeriesLimits},
     sources::Change,
 };
-
-/// For how long after the last entry that was refused a pod counts as one that has no share left.
-const OVER_SHARE_FOR: Duration = Duration::from_mins(5);
 
 /// The labels of a hook, see [`Hook::labels`](crate::series::Hook::labels).
 type Labels = (Arc<str>, Arc<str>);
@@ -49,13 +45,6 @@ pub struct Retention {
     pub series: SeriesLimits,
     /// How long cgroups and pods are remembered after their deletion.
     pub remembered: Duration,
-}
-
-/// Entries that a pod was refused, and since when there were no more.
-#[derive(Clone, Copy, Debug, Default)]
-struct OverShareSince {
-    refused: [u64; SHARED_TABLES],
-    since: [Option<Instant>; SHARED_TABLES],
 }
 
 /// See the module's documentation.
@@ -373,32 +362,6 @@ impl Ledger {
             left_out: usage.left_out,
             ..Snapshot::default()
         }
-    }
-
-    /// The pods that were refused an entry lately.
-    fn over_share(&mut self, refused: &[(u64, [u64; SHARED_TABLES])], now: Instant) -> Vec<OverShare> {
-        self.over_share.retain(|pod, _| refused.iter().any(|(known, _)| known == pod));
-        let mut over = Vec::new();
-        for (pod, numbers) in refused {
-            let owner = self.attribution.owner_of_id(*pod, now);
-            let (namespace, name) = match &owner {
-                Owner::Container { pod, .. } => (pod.namespace.clone(), pod.name.clone()),
-                Owner::Unlisted { uid } => (String::new(), uid.to_string()),
-                Owner::Pending | Owner::Host => Default::default(),
-            };
-            let known = self.over_share.entry(*pod).or_default();
-            for (table, number) in numbers.iter().enumerate() {
-                if *number != known.refused[table] {
-                    known.refused[table] = *number;
-                    known.since[table] = Some(now);
-                }
-                if known.since[table].is_some_and(|since| now.duration_since(since) < OVER_SHARE_FOR) {
-                    let (namespace, pod) = (namespace.clone(), name.clone());
-                    over.push(OverShare { namespace, pod, table: TABLES[table] });
-                }
-            }
-        }
-        over
     }
 
     /// The cgroups that exist, for what was restored.

@@ -22,6 +22,7 @@ use crate::{
     engine::Engine,
     policies::Library,
     policy_dir::DirError,
+    policy_key::PolicyKey,
     sources::{Change, Source},
     user_programs::UserPrograms,
 };
@@ -54,6 +55,8 @@ pub struct Reconciler {
     pub(super) restrictions: Restrictions,
     /// What all policies of the node may do, once that is known.
     pub(super) in_force: Option<Mode>,
+    /// Policies whose programs are no longer there, and why.
+    pub(super) not_enforcing: BTreeMap<PolicyKey, String>,
 }
 
 impl Reconciler {
@@ -75,6 +78,7 @@ impl Reconciler {
             user_programs: UserPrograms::default(),
             restrictions,
             in_force: None,
+            not_enforcing: BTreeMap::new(),
         };
         // Where there is no policy, that has to be applied as well.
         reconciler.waiting.changed(Instant::now());
@@ -99,6 +103,8 @@ impl Reconciler {
                 let mut ledger = self.agent.ledger();
                 ledger.fold(now);
                 ledger.save_new_events();
+                drop(ledger);
+                self.verify();
             }
             std::thread::sleep(self.pause());
         }

@@ -14,12 +14,12 @@ use gatewatch_abi::{
     Enforced,
     consts::{
         ACTION_HARMLESS, ENFORCEMENT_CONFIGURED, ENFORCEMENT_HELD, ENFORCEMENT_IN_FORCE, ENFORCING_ACTIONS,
-        OUTCOME_DONE, OUTCOME_MONITOR, OUTCOMES, WORD_BITS,
+        FOLLOW_AGENT, OUTCOME_DONE, OUTCOME_MONITOR, OUTCOMES, WORD_BITS,
     },
 };
 use gatewatch_policy::match_tables::Tables;
 
-use super::{Lane, LoadError, counts::Counts, maps::take};
+use super::{BpfPrograms, Lane, LoadError, counts::Counts, maps::take};
 use crate::enforcement::Mode;
 
 const NAME: &str = "ENFORCEMENT";
@@ -88,6 +88,55 @@ pub fn hold(root: &Path, mode: Option<Mode>) -> Result<Option<Mode>, LoadError> 
         in_force = Some(Switch { map }.hold(mode)?);
     }
     Ok(in_force)
+}
+
+impl BpfPrograms {
+    /// Writes what the policies of a lane's hooks may do, by the hooks' numbers, into the matcher in use.
+    pub fn set_modes(
+        &mut self,
+        lane: &Lane,
+        tables: &Tables,
+        mode: impl Fn(u32) -> Mode,
+    ) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        let enforced = enforced(&mut self.shared.counts, lane, tables, mode)?;
+        match self.functions.get_mut(lane) {
+            Some(function) => function.set_enforced(enforced),
+            None => Err(LoadError::NotAttached(lane.to_string())),
+        }
+    }
+
+    /// Puts in force what all policies of the node may do, unless somebody holds it to less. Gives what is in force.
+    pub fn configure_enforcement(&mut self, mode: Mode) -> Result<Mode, LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.shared.switch.configure(mode)
+    }
+
+    /// Why programs on LSM hooks are never called on this node.
+    pub fn no_lsm(&self) -> Option<&'static str> {
+        self.node.no_lsm
+    }
+
+    /// Marks the programs at these paths as services of the node, where the host runs them, and what they have started.
+    pub fn spare_services(&mut self, paths: &[Vec<u8>]) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.shared.spare_services(paths, self.hash_key, &mut self.tracker)
+    }
+
+    /// Why a lane's program does not enforce although it is said to: somebody has removed or replaced what was attached.
+    pub fn not_enforcing(&self, lane: &Lane) -> Option<String> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        match self.functions.get(lane) {
+            Some(function) => function.verify().err(),
+            None => Some("no program is attached".to_owned()),
+        }
+    }
+
+    /// No longer spares the process that this is in: for benches, which make the calls that they measure themselves.
+    pub fn spare_no_agent(&mut self) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.shared.unmark(FOLLOW_AGENT)
+    }
 }
 
 /// What each bit of a lane's matcher may do, by the mode of its hook. Creates the places of outcomes.

@@ -3,6 +3,7 @@
 mod matcher;
 mod program;
 mod tables;
+mod verify;
 
 use std::{
     fs,
@@ -46,6 +47,9 @@ const SLOT: &str = "MATCHER";
 
 /// Name under which that map is pinned. Like the map's own name, it is the same for agents of every version.
 const SLOT_PIN: &str = "matcher";
+
+/// Name of the link.
+const LINK_PIN: &str = "link";
 
 /// Name of the map that holds the globals of the program on a function.
 const GLOBALS: &str = ".bss";
@@ -168,7 +172,7 @@ impl Function {
         let link = program.attach(&symbols, folder.is_some())?;
         let hold = match folder {
             Some(folder) => {
-                link.pin(&folder.join("link"))?;
+                link.pin(&folder.join(LINK_PIN))?;
                 Hold::Kept(folder)
             }
             None => Hold::Ours(link, Box::new(program)),
@@ -214,7 +218,7 @@ impl Function {
         let symbol = target(point, by)?;
         let failed = |source| LoadError::Program { program: by.name(), target: symbol.clone(), source };
         // It is the name that keeps the link, not the descriptor.
-        PinnedLink::from_pin(folder.join("link"))
+        PinnedLink::from_pin(folder.join(LINK_PIN))
             .map_err(|source| LoadError::Link { symbol: symbol.clone(), source })?;
         let program =
             ProgramInfo::from_pin(folder.join("program")).and_then(|info| info.fd()).map_err(failed)?;

@@ -215,6 +215,19 @@ impl Shared {
         self.forget_tasks()
     }
 
+    /// Takes a bit from all processes.
+    pub(super) fn unmark(&mut self, bit: u64) -> Result<(), LoadError> {
+        for id in self.processes.all_keys()? {
+            if let Ok(mut process) = self.processes.get(&id, 0)
+                && process.follow & bit != 0
+            {
+                process.follow &= !bit;
+                let _ = self.processes.insert(id, process, EXIST);
+            }
+        }
+        self.forget_tasks()
+    }
+
     /// The policy sets of cgroups, as an earlier agent has set them.
     pub(super) fn cgroup_policy_sets(&self) -> Result<Vec<(u64, u32)>, LoadError> {
         let mut policy_sets = Vec::new();
