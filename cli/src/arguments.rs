@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use gatewatch_coverage::templates::{Template, Templates};
 use gatewatch_policy::target::Target;
 
-use crate::top::Top;
+use crate::{enforcement::Enforcement, top::Top};
 
 /// Check `TracingPolicy` objects and workloads before you apply them to a cluster
 #[derive(Debug, Parser)]
@@ -46,6 +46,8 @@ pub(crate) enum Command {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Show what policies may do in a cluster, or switch their actions off and on
+    Enforcement(Enforcement),
     /// Show live counts of agents by policy, workload or binary
     Top(Top),
     /// Print a completion script for a shell

@@ -1,6 +1,7 @@
 //! `gatewatch explain`: the meaning of a code, or a policy in plain words.
 
 mod caveats;
+mod enforcement;
 mod hooks;
 mod policy;
 mod words;

@@ -23,7 +23,8 @@ pub use config::{AddrSlot, FollowSlot, IntSlot, MatcherConfig, TextSlot, is_path
 pub use hash::{HOST_PROGRAM, binary_id, binary_ids, mix, named};
 pub use layout::Layout;
 pub use maps::{
-    AddrKey, Binary, BitAction, CountKey, CountPlace, ExactKey, Process, Running, Step, Task, TextKey,
+    AddrKey, Binary, BitAction, CountKey, CountPlace, Enforced, ExactKey, Process, Running, Step, Task,
+    TextKey, outcome_code, outcome_of_code,
 };
 pub use row::{row_first, row_last, row_name, row_number};
 pub use shape::Shape;
@@ -66,8 +67,9 @@ pub mod consts {
     pub const FOLLOW_SLOTS: usize = 4;
     /// Matchers of one hook point. Each costs every event of the function about as much as an empty program.
     pub const MAX_LANES: u8 = 8;
-    /// `followChildren` sets of one node: a process has a bit for each.
-    pub const MAX_FOLLOW_SETS: usize = u64::BITS as usize;
+    /// `followChildren` sets of one node: a process has a bit for each. The other bits are [`FOLLOW_SERVICE`] and
+    /// [`FOLLOW_AGENT`].
+    pub const MAX_FOLLOW_SETS: usize = u64::BITS as usize - 2;
     /// Values that an integer slot compares without a map.
     pub const INLINE_VALUES: usize = 4;
 
@@ -289,16 +291,73 @@ pub mod consts {
     pub const STAT_STRINGS_UNREADABLE: u32 = 6;
     /// `STATS`: a pod that `PODS` had no room for.
     pub const STAT_PODS_FULL: u32 = 7;
+    /// `STATS`: a signal that the kernel did not send: to a thread of its own, or to a process that ends already.
+    pub const STAT_SIGNALS_FAILED: u32 = 8;
+    /// Number of statistics.
+    pub const STATS: u32 = 9;
 
     /// [`CountKey::cgroup`](crate::CountKey) and `binary` of a hook's overflow counter, which the agent
     /// creates with the hook. As `binary` beside a cgroup: events of programs that the pod has no share left for.
     pub const OVERFLOW: u64 = u64::MAX;
+    /// [`CountKey::cgroup`](crate::CountKey) of the outcomes of a selector's actions. The agent creates them with the hook;
+    /// `binary` is [`outcome_code`](crate::outcome_code).
+    pub const ENFORCED: u64 = u64::MAX - 1;
     /// [`CountKey::binary`](crate::CountKey) beside a cgroup of [`OVERFLOW`]: events of processes that `PROCESSES` doesn't
     /// have, at a point whose policies ask for programs.
     pub const UNKNOWN: u64 = 0;
 
     /// `BitAction::flags`: the selector's action counts (it is not `NoPost`).
     pub const ACTION_COUNT: u32 = 1;
+    /// `BitAction::flags`: the call is to return an error, the one at [`ACTION_ERROR_SHIFT`]. Without an error there, this is
+    /// counted as in monitor mode, because the hook point cannot return one.
+    pub const ACTION_OVERRIDE: u32 = 4;
+    /// Where the signal begins that is sent to the process, 8 bits; 0: none.
+    pub const ACTION_SIGNAL_SHIFT: u32 = 8;
+    /// Where the error begins that the call is to return: an `i16`, which is negative.
+    pub const ACTION_ERROR_SHIFT: u32 = 16;
+    /// Flags up to this one only count or report.
+    pub const ACTION_HARMLESS: u32 = 3;
+
+    /// `ENFORCEMENT` and [`Enforced::mode`](crate::Enforced): no action is performed, nor is it counted that it would be.
+    pub const MODE_OFF: u32 = 0;
+    /// No action is performed; it is counted that it would be.
+    pub const MODE_MONITOR: u32 = 1;
+    /// Actions are performed.
+    pub const MODE_ENFORCE: u32 = 2;
+
+    /// Index in `ENFORCEMENT` of the mode that the BPF programs read.
+    pub const ENFORCEMENT_IN_FORCE: u32 = 0;
+    /// Index of the mode that a person has held the node to, and 1; 0: none.
+    pub const ENFORCEMENT_HELD: u32 = 1;
+    /// Index of the mode that the agent is configured to.
+    pub const ENFORCEMENT_CONFIGURED: u32 = 2;
+
+    /// Outcome of an action: performed.
+    pub const OUTCOME_DONE: u32 = 0;
+    /// Not performed, because of a mode, or because the hook point cannot.
+    pub const OUTCOME_MONITOR: u32 = 1;
+    /// Not performed, because the pod of the cgroup isn't known yet.
+    pub const OUTCOME_PENDING: u32 = 2;
+    /// Not performed on the agent itself.
+    pub const OUTCOME_AGENT: u32 = 3;
+    /// Not performed on a service of the node, such as kubelet or the container runtime, or on a process that it made.
+    pub const OUTCOME_SERVICE: u32 = 4;
+    /// Not performed on the container runtime while it sets up a container, in the pod's cgroup.
+    pub const OUTCOME_SETUP: u32 = 5;
+    /// Not performed on the first process of the host.
+    pub const OUTCOME_INIT: u32 = 6;
+    /// Not performed on a process of the host of which it isn't known what it runs.
+    pub const OUTCOME_UNKNOWN: u32 = 7;
+    /// Outcomes of one action.
+    pub const OUTCOMES: u32 = 8;
+    /// Actions that have outcomes: a signal, then an override.
+    pub const ENFORCING_ACTIONS: u32 = 2;
+
+    /// A bit of [`Process::follow`](crate::Process): the process is a service of the node, or a descendant of one. It means
+    /// nothing in a pod's cgroup, nor for what isn't a program of the host.
+    pub const FOLLOW_SERVICE: u64 = 1 << 63;
+    /// The same: the process is the agent.
+    pub const FOLLOW_AGENT: u64 = 1 << 62;
 }
 
 /// Numbers the meaning of everything that outlives an agent in pinned maps, what the agents themselves write there

@@ -1,6 +1,6 @@
 //! Keys and values of the maps.
 
-use crate::consts::{BINARY_PATH_BYTES, TEXT_BYTES};
+use crate::consts::{BINARY_PATH_BYTES, ENFORCING_ACTIONS, MODE_OFF, OUTCOMES, TEXT_BYTES};
 
 /// Key of `COUNTS`. Its values contain *places*: indices of `VALUES`, which holds the numbers. The place of a task's last
 /// event is remembered, see [`Task`].
@@ -158,14 +158,46 @@ pub struct BitAction {
     pub siblings: u64,
     /// The policy hook to count for.
     pub hook: u32,
-    /// `ACTION_*`.
+    /// `ACTION_*`, a signal and an error.
     pub flags: u32,
+}
+
+/// Value of `ENFORCED`, one for each bit of the bitmaps: how the actions of a selector are performed, and where their
+/// outcomes are counted.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enforced {
+    /// `MODE_*`: that of the selector's policy.
+    pub mode: u32,
+    /// Not 0: the container runtime is spared while it sets up a container.
+    pub spares_setup: u32,
+    /// The index in `VALUES` of each outcome of the signal, and then of the override.
+    pub places: [u32; (OUTCOMES * ENFORCING_ACTIONS) as usize],
+}
+
+impl Enforced {
+    /// Nothing is performed and nothing is counted.
+    pub const NONE: Self =
+        Self { mode: MODE_OFF, spares_setup: 0, places: [u32::MAX; (OUTCOMES * ENFORCING_ACTIONS) as usize] };
+}
+
+/// [`CountKey::binary`] of an outcome. `at` is its index in [`Enforced::places`].
+pub const fn outcome_code(selector: u32, at: u32) -> u64 {
+    (selector as u64) << 32 | at as u64
+}
+
+/// The selector and the index of a code.
+#[allow(clippy::cast_possible_truncation, reason = "both halves are 32 bits")]
+pub const fn outcome_of_code(code: u64) -> (u32, u32) {
+    ((code >> 32) as u32, code as u32)
 }
 
 #[cfg(feature = "user")]
 mod user {
     #![allow(unsafe_code, reason = "aya::Pod is unsafe to implement")]
-    use super::{AddrKey, Binary, BitAction, CountKey, CountPlace, ExactKey, Process, Step, Task, TextKey};
+    use super::{
+        AddrKey, Binary, BitAction, CountKey, CountPlace, Enforced, ExactKey, Process, Step, Task, TextKey,
+    };
 
     macro_rules! pod {
         ($($type:ty),*) => {$(
@@ -173,7 +205,7 @@ mod user {
             unsafe impl aya::Pod for $type {}
         )*};
     }
-    pod!(AddrKey, Binary, BitAction, CountKey, CountPlace, ExactKey, Process, Step, Task, TextKey);
+    pod!(AddrKey, Binary, BitAction, CountKey, CountPlace, Enforced, ExactKey, Process, Step, Task, TextKey);
 }
 
 const _: () = assert!(size_of::<CountKey>() == 24);
@@ -186,3 +218,4 @@ const _: () = assert!(size_of::<ExactKey>() == 16);
 const _: () = assert!(size_of::<TextKey>() == 256);
 const _: () = assert!(size_of::<AddrKey>() == 20);
 const _: () = assert!(size_of::<BitAction>() == 16);
+const _: () = assert!(size_of::<Enforced>() == 72);

@@ -11,7 +11,7 @@ use gatewatch_abi::{
 
 use crate::{
     context::Context,
-    frozen,
+    enforce, frozen,
     globals::CONFIG,
     points,
     shared::{BINARIES, COUNTS, FREE, NOEXIST, TASKS, VALUES, note},
@@ -23,13 +23,18 @@ use crate::{
 static ACTIONS: Array<BitAction> = Array::with_max_entries(64, 0);
 
 /// Counts each bit of a word that is left, once for each policy hook: the first selector takes the event. `APART`: for the
-/// verifier's sake, see [`increment_apart`].
+/// verifier's sake, see [`increment_apart`]. Adds what the selectors want to `wanted`, see [`enforce`].
 ///
 /// # Safety
 ///
 /// `task` is a map's value, or on the stack.
 #[inline(never)]
-unsafe fn count<C: Context, const APART: bool>(mut bits: u64, first: u32, task: *mut Task) {
+unsafe fn count<C: Context, const APART: bool>(
+    mut bits: u64,
+    first: u32,
+    task: *mut Task,
+    mut wanted: u64,
+) -> u64 {
     // No more turns than there are bits: the verifier goes through all.
     for turn in 0..64 {
         if turn >= frozen!(CONFIG.bits) || bits == 0 {
@@ -39,6 +44,8 @@ unsafe fn count<C: Context, const APART: bool>(mut bits: u64, first: u32, task: 
         bits &= bits - 1;
         let Some(action) = ACTIONS.get(first + bit) else { continue };
         bits &= !action.siblings;
+        // SAFETY: the caller's promise.
+        wanted = unsafe { enforce::wanted(wanted, action.flags, first + bit, task) };
         if action.flags & ACTION_COUNT != 0 {
             // SAFETY: the caller's promise.
             let Some(hook) = (unsafe { number_at::<C>(action.hook, task) }) else { continue };
@@ -55,23 +62,30 @@ unsafe fn count<C: Context, const APART: bool>(mut bits: u64, first: u32, task: 
             }
         }
     }
+    wanted
 }
 
-/// Counts a word of what is left. Most events leave one bit, which needs no loop.
+/// Counts a word of what is left. Most events leave one bit, which needs no loop. Adds what the selectors want to `wanted`.
 ///
 /// # Safety
 ///
 /// `task` is a map's value, or on the stack.
 #[inline(always)]
-pub unsafe fn count_word<C: Context, const APART: bool>(bits: u64, first: u32, task: *mut Task) {
-    let (hook, flags) = if frozen!(CONFIG.bits) == 1 {
-        (frozen!(CONFIG.only.hook), frozen!(CONFIG.only.flags))
+pub unsafe fn count_word<C: Context, const APART: bool>(
+    bits: u64,
+    first: u32,
+    task: *mut Task,
+    wanted: u64,
+) -> u64 {
+    let (bit, hook, flags) = if frozen!(CONFIG.bits) == 1 {
+        (0, frozen!(CONFIG.only.hook), frozen!(CONFIG.only.flags))
     } else if bits.is_power_of_two() {
-        let Some(action) = ACTIONS.get(first + lowest(bits)) else { return };
-        (action.hook, action.flags)
+        let bit = first + lowest(bits);
+        let Some(action) = ACTIONS.get(bit) else { return wanted };
+        (bit, action.hook, action.flags)
     } else {
         // SAFETY: the caller's promise.
-        return unsafe { count::<C, APART>(bits, first, task) };
+        return unsafe { count::<C, APART>(bits, first, task, wanted) };
     };
     if flags & ACTION_COUNT != 0 {
         // SAFETY: the caller's promise.
@@ -81,6 +95,8 @@ pub unsafe fn count_word<C: Context, const APART: bool>(bits: u64, first: u32, t
             }
         }
     }
+    // SAFETY: the caller's promise.
+    unsafe { enforce::wanted(wanted, flags, bit, task) }
 }
 
 /// The number of a hook at the event's point, which `event` has written into `task` if there are several.
@@ -192,7 +208,7 @@ unsafe fn increment(task: *mut Task, hook: u32) {
 
 /// Adds one to the count at a place.
 #[inline(always)]
-fn add(place: u32) {
+pub fn add(place: u32) {
     match VALUES.get_ptr_mut(place) {
         // SAFETY: this CPU's own slot.
         Some(value) => unsafe { *value += 1 },

@@ -14,6 +14,7 @@ pub mod arch;
 pub mod context;
 pub mod counting;
 mod descriptor;
+pub mod enforce;
 pub mod globals;
 pub mod integer;
 pub mod internet;

@@ -18,7 +18,7 @@ use gatewatch_abi::{
 
 use crate::{
     context::{Context, any_arg},
-    frozen,
+    enforce, frozen,
     globals::CONFIG,
     integer, packet,
     points::{DIRECT, EXACT},
@@ -47,37 +47,46 @@ static POSTFIX: LpmTrie<TextKey, u32> = LpmTrie::with_max_entries(1, 0);
 static ADDRESSES: LpmTrie<AddrKey, u32> = LpmTrie::with_max_entries(1, 0);
 
 /// Matches one event and counts it for every policy that selects it. `C` is the way of attaching, `R` keeps the rows, and
-/// `S` names the fields that can be read.
+/// `S` names the fields that can be read. Returns the verdict: 0 allows the call, an error number is what it is to return.
 #[inline(always)]
-pub fn event<C: Context, R: Rows, S: Shaped>(ctx: C) {
+pub fn event<C: Context, R: Rows, S: Shaped>(ctx: C) -> i32 {
+    enforce::perform(matched::<C, R, S>(ctx))
+}
+
+/// Matches one event and counts it. Gives what its selectors want beside that, in the form of `BitAction::flags`.
+#[inline(always)]
+fn matched<C: Context, R: Rows, S: Shaped>(ctx: C) -> u64 {
     let mut rows = MaybeUninit::uninit();
     let rows = R::begin(&mut rows);
     // What costs least first: most events end at an argument.
     if !ints::<C, R, S>(ctx, rows) {
-        return;
+        return 0;
     }
     let mut own = MaybeUninit::<Task>::uninit();
-    let Some(point) = ctx.point() else { return note(STAT_LOST) };
-    let Some(task) = task::current(own.as_mut_ptr(), point) else { return };
+    let Some(point) = ctx.point() else {
+        note(STAT_LOST);
+        return 0;
+    };
+    let Some(task) = task::current(own.as_mut_ptr(), point) else { return 0 };
     if C::SEVERAL && frozen!(CONFIG.points) != POINTS_ONE {
         // SAFETY: `task` is a map's value or on the stack.
         unsafe { core::ptr::write_volatile(&raw mut (*task).point, point) }
     }
     // SAFETY: `task` is a map's value or on the stack.
     if !rows.policy_set(unsafe { (*task).policy_set }) {
-        return;
+        return 0;
     }
     if frozen!(CONFIG.binary) != 0 {
         // SAFETY: as above; a u32 that is copied at once.
         let row = unsafe { BINARY_ROWS.get((*task).binary) }.copied().unwrap_or(frozen!(CONFIG.binary_row));
         if !rows.and(BINARY, row) {
-            return;
+            return 0;
         }
     }
     // SAFETY: as above.
     let (binary, sets) = unsafe { ((*task).binary, (*task).follow) };
     if !follow_sets(sets, rows) {
-        return;
+        return 0;
     }
     let addresses_are_wanted = S::SHAPE.addrs > 0 && frozen!(CONFIG.addrs[0].source) != ADDR_NONE;
     let strings_are_wanted = S::SHAPE.texts > 0 && frozen!(CONFIG.texts[0].source) != TEXT_NONE;
@@ -87,6 +96,8 @@ pub fn event<C: Context, R: Rows, S: Shaped>(ctx: C) {
     } else if rows.any() && addresses::<C, R, S>(ctx, rows) && strings::<C, R, S>(ctx, binary, rows) {
         // SAFETY: as above.
         unsafe { rows.count::<C, true>(task) }
+    } else {
+        0
     }
 }
 

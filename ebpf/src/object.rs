@@ -35,22 +35,21 @@ macro_rules! events {
         /// A tracepoint, with its record.
         #[tracepoint]
         pub fn match_tracepoint(ctx: TracePointContext) -> u32 {
-            event::<_, $width, Everything>(Record(ctx.as_ptr()));
+            let _ = event::<_, $width, Everything>(Record(ctx.as_ptr()));
             0
         }
 
         /// A raw tracepoint.
         #[raw_tracepoint]
         pub fn match_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
-            event::<_, $width, Everything>(RawArguments(ctx.as_ptr()));
+            let _ = event::<_, $width, Everything>(RawArguments(ctx.as_ptr()));
             0
         }
 
-        /// An LSM hook. 0 allows.
+        /// An LSM hook, which returns the verdict.
         #[lsm]
         pub fn match_lsm(ctx: LsmContext) -> i32 {
-            event::<_, $width, Everything>(Arguments(ctx.as_ptr()));
-            0
+            event::<_, $width, Everything>(Arguments(ctx.as_ptr()))
         }
 
         $crate::object!();
@@ -76,21 +75,21 @@ macro_rules! matcher {
         /// Entry by kprobe, and return by kretprobe: the kernel makes no difference between the two programs.
         #[kprobe]
         pub fn match_kprobe(ctx: ProbeContext) -> u32 {
-            event::<_, $width, $shape>(Registers(ctx.as_ptr()));
+            let _ = event::<_, $width, $shape>(Registers(ctx.as_ptr()));
             0
         }
 
         /// Entry, by fentry.
         #[fentry]
         pub fn match_fentry(ctx: FEntryContext) -> i32 {
-            event::<_, $width, $shape>(Arguments(ctx.as_ptr()));
+            let _ = event::<_, $width, $shape>(Arguments(ctx.as_ptr()));
             0
         }
 
         /// Return, by fexit.
         #[fexit]
         pub fn match_fexit(ctx: FExitContext) -> i32 {
-            event::<_, $width, $shape>(Arguments(ctx.as_ptr()));
+            let _ = event::<_, $width, $shape>(Arguments(ctx.as_ptr()));
             0
         }
 

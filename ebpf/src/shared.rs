@@ -47,7 +47,12 @@ pub static CGROUPS: HashMap<u64, u32> = HashMap::pinned(16_384, 0);
 
 /// What had to be left out: counted here, exported by the agent.
 #[map]
-pub static STATS: PerCpuArray<u64> = PerCpuArray::pinned(8, 0);
+pub static STATS: PerCpuArray<u64> = PerCpuArray::pinned(consts::STATS, 0);
+
+/// `MODE_*`: what all policies of the node may do, at `ENFORCEMENT_IN_FORCE`. One write changes it for all of them, with or
+/// without an agent. It is `MODE_OFF` until an agent writes it.
+#[map]
+pub static ENFORCEMENT: Array<u32> = Array::pinned(3, 0);
 
 /// Adds one to a statistic.
 #[inline(always)]

@@ -9,6 +9,7 @@
 //! On a node on which no policy can run there are neither of them: see [`refused`].
 
 mod debounce;
+mod enforcement;
 mod host;
 mod ledger;
 mod policies;
@@ -29,6 +30,7 @@ use self::ledger::Ledger;
 use crate::{
     bpf::Reader,
     cgroup::PodCgroups,
+    enforcement::{Mode, Restrictions},
     engine::Engine,
     metrics::{self, AtPrograms, PolicyStatus, Snapshot},
     policy_dir::DirError,
@@ -57,6 +59,8 @@ struct Published {
     user_programs: Vec<AtPrograms>,
     hash: String,
     source_problems: u64,
+    /// What all policies of the node may do; `None` until that is known.
+    enforcement: Option<Mode>,
     /// Whether policies were applied since the start.
     ready: bool,
 }
@@ -68,7 +72,7 @@ pub fn start(
     reader: Reader,
     sources: Vec<Box<dyn Source>>,
     host_namespaces: BTreeMap<NamespaceKind, u32>,
-    retention: Retention,
+    (retention, restrictions): (Retention, Restrictions),
 ) -> Result<(Arc<Agent>, Reconciler), DirError> {
     let ledger = Ledger::new(reader, engine.view(), host::cgroup_root(), retention, Instant::now());
     let agent = Arc::new(Agent {
@@ -77,7 +81,7 @@ pub fn start(
         policies: watch::Sender::new(PolicySet::default()),
     });
     set_pods(&mut engine, agent.ledger().pod_cgroups());
-    let reconciler = Reconciler::new(Arc::clone(&agent), engine, sources, host_namespaces)?;
+    let reconciler = Reconciler::new(Arc::clone(&agent), engine, sources, host_namespaces, restrictions)?;
     Ok((agent, reconciler))
 }
 
@@ -130,6 +134,7 @@ impl metrics::Source for Agent {
             user_programs: published.user_programs.clone(),
             policy_set_hash: published.hash.clone(),
             source_problems: published.source_problems,
+            enforcement: published.enforcement,
             ..counted
         }
     }

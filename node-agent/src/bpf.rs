@@ -9,6 +9,7 @@ mod batch;
 mod blob;
 mod bpffs;
 mod counts;
+mod enforcement;
 pub mod error;
 mod fdinfo;
 mod function;
@@ -56,6 +57,7 @@ use self::{
 };
 pub use self::{
     bpffs::cleanup,
+    enforcement::hold as hold_enforcement,
     error::LoadError,
     fdinfo::Missed,
     function::Prepared,
@@ -70,7 +72,7 @@ pub use self::{
     stub::cgroup_steps,
     uprobe::{Uprobe, Uprobes},
 };
-use crate::cgroup::PodCgroups;
+use crate::{cgroup::PodCgroups, enforcement::Mode};
 
 /// Everything that we have in the kernel.
 pub struct BpfPrograms {
@@ -176,15 +178,17 @@ impl BpfPrograms {
     }
 
     /// Loads a matcher for a lane of these points, and attaches to their functions if that isn't done yet. Counts nothing
-    /// before [`install`](Self::install).
+    /// before [`install`](Self::install). `mode`: what the policy of a hook may do, by the hook's number.
     pub fn prepare(
         &mut self,
         lane: &Lane,
         points: &[HookPoint],
         tables: &Tables,
+        mode: impl Fn(u32) -> Mode,
     ) -> Result<Prepared, LoadError> {
         let mut tables = tables.clone();
         let realtime = self.node.interruptible.realtime_guard();
+        let enforced = enforcement::enforced(&mut self.shared.counts, lane, &tables, mode)?;
         for (set, slot) in tables.follow.iter().zip(&mut tables.config.follow) {
             slot.mask = self.shared.follow_set(set, self.hash_key, &mut self.tracker)?;
         }
@@ -203,7 +207,13 @@ impl BpfPrograms {
             return Err(LoadError::NotAttached(lane.to_string()));
         };
         function.number(points, &mut tables)?;
-        function.prepare(&self.node, &self.pins, (&mut self.loader, self.types.get()?), self.hash_key, tables)
+        function.prepare(
+            &self.node,
+            &self.pins,
+            (&mut self.loader, self.types.get()?),
+            self.hash_key,
+            (tables, enforced),
+        )
     }
 
     /// Frees memory that only loading programs needs, if none was loaded since the last call, and the places of removed

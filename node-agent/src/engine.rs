@@ -12,6 +12,7 @@
 mod change;
 mod lanes;
 mod members;
+mod modes;
 mod numbers;
 mod policy_sets;
 mod saved;
@@ -32,6 +33,7 @@ use gatewatch_policy::{
 use self::{members::points, numbers::Numbers};
 use crate::{
     bpf::{Attached, BpfPrograms, Lane, LoadError, Prepared},
+    enforcement::Restrictions,
     policy_key::PolicyKey,
     series::{Hook, Hooks, InPolicy},
 };
@@ -55,6 +57,8 @@ struct Member {
     id: u32,
     policy: PolicyKey,
     plan: HookPlan,
+    /// Whether its policy only monitors.
+    monitor_mode: bool,
     /// The numbers of the other points, in the order of the points.
     more: Vec<(u32, HookPoint)>,
 }
@@ -94,6 +98,8 @@ pub struct View {
     pub by_program: Arc<HashSet<InPolicy<Lane>>>,
     /// The lanes of the hooks that aren't in the first one of their points, by the same numbers as `hooks`.
     lanes: Arc<HashMap<u32, Lane>>,
+    /// The numbers of hooks in their sections.
+    pub indexes: Arc<HashMap<u32, u32>>,
     /// Whether the numbers have a meaning: that of the agent before, or our own.
     pub named: bool,
 }
@@ -134,6 +140,8 @@ pub struct Engine {
     before: HashSet<InPolicy<Lane>>,
     /// Whether there was an earlier agent whose numbers are continued.
     restored: bool,
+    /// What restricts policies beside their own options.
+    restrictions: Restrictions,
     /// Whether policies were applied. Before that, the policy sets of cgroups stay as an earlier agent has set them.
     applied: bool,
 }
@@ -156,6 +164,7 @@ impl Engine {
             stopped: HashMap::new(),
             before: HashSet::new(),
             restored: false,
+            restrictions: Restrictions::default(),
             applied: false,
         };
         engine.restore()?;
@@ -176,6 +185,7 @@ impl Engine {
             attached: self.bpf.attached(),
             by_program: Arc::new(self.by_program()),
             lanes: Arc::new(self.other_lanes()),
+            indexes: Arc::new(self.indexes()),
             named: self.applied || !self.hooks.is_empty(),
         }
     }
@@ -240,7 +250,7 @@ impl Engine {
             }
             let program = self
                 .bpf
-                .prepare(lane, &points(members), &tables)
+                .prepare(lane, &points(members), &tables, self.modes_of(members))
                 .map_err(|error| (lane.clone(), error.into()))?;
             prepared.push((lane.clone(), program, tables));
         }
@@ -267,6 +277,10 @@ impl Engine {
                 installed.members.clone_from(members);
             }
         }
+        // The mode of a policy may be all that has changed of it.
+        if let Err(error) = self.write_modes() {
+            tracing::error!(%error, "cannot write into the kernel which policies may enforce");
+        }
         Ok(())
     }
 
@@ -291,10 +305,10 @@ impl Engine {
             let more = by_policy.iter().take(tried);
             let members: Vec<Member> =
                 base.iter().chain(more.flat_map(|(_, members)| members)).cloned().collect();
-            let loaded = self
-                .tables(lane, &members)
-                .map_err(Failure::from)
-                .and_then(|tables| self.bpf.prepare(lane, &points(&members), &tables).map_err(Failure::from));
+            let loaded = self.tables(lane, &members).map_err(Failure::from).and_then(|tables| {
+                let modes = self.modes_of(&members);
+                self.bpf.prepare(lane, &points(&members), &tables, modes).map_err(Failure::from)
+            });
             match loaded {
                 Ok(_) => least = tried + 1,
                 Err(failure) => {

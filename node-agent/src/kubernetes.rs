@@ -4,6 +4,7 @@
 //! server is away, what it said last stays in force: counting and scraping need no answer of it.
 
 mod claims;
+mod enforcement;
 mod installation;
 mod node;
 mod owners;
@@ -20,6 +21,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
+pub use self::enforcement::ConfigMapName;
 pub use self::installation::{Installation, NotAnInstallation, Watched, watch_installation};
 pub use self::queue::{Objects, Queue};
 pub use self::status::{Node as StatusNode, write as write_status};
@@ -64,12 +66,13 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> 
     Ok(Client::try_from(config)?)
 }
 
-/// Watches policies, the pods of a node and the node itself, until it is dropped.
-pub async fn run(client: Client, node: String, queue: Queue) {
+/// Watches policies, the pods of a node, the node itself and the `ConfigMap` of enforcement, until it is dropped.
+pub async fn run(client: Client, node: String, queue: Queue, enforcement: Option<ConfigMapName>) {
     tokio::join!(
         policies::watch_cluster(client.clone(), queue.clone()),
         policies::watch_namespaced(client.clone(), queue.clone()),
         pods::watch(client.clone(), node.clone(), queue.clone()),
+        enforcement::watch(client.clone(), enforcement, queue.clone()),
         node::watch(client, node, queue),
     );
 }

@@ -22,11 +22,12 @@ use gatewatch_agent::{
     bpf::{
         self, AttachTypes, BpfPrograms, Interruptible, Node, Processes, cgroup_steps, hierarchy, why_no_lsm,
     },
+    enforcement::{Hold, Mode, Restrictions},
     engine::Engine,
     http, kubernetes, metrics, policy_dir, privileges,
     profile::{self, SavedProfile},
     series::SeriesLimits,
-    sources::{Files, Source},
+    sources::{EnforcementFile, Files, Source},
     unsupported::{self, Unsupported},
 };
 use gatewatch_kernel::{
@@ -91,6 +92,20 @@ struct Arguments {
     /// Seconds for which deleted pods and cgroups are remembered
     #[arg(long, value_name = "SECONDS", default_value_t = REMEMBERED.as_secs(), hide = true)]
     remember: u64,
+    /// What policies may do on this node at most: off, monitor (count what would be done) or enforce
+    #[arg(long, value_name = "MODE", default_value_t = Mode::Enforce)]
+    enforcement: Mode,
+    /// Read what policies may do from this file too: lines such as `enforcement: monitor` and `policy_NAME: off`; changes
+    /// apply within a second
+    #[arg(long, value_name = "FILE")]
+    enforcement_file: Option<PathBuf>,
+    /// Read it from this `ConfigMap` too; changes apply within a second
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    enforcement_config: Option<kubernetes::ConfigMapName>,
+    /// Hold all policies of this node to off or monitor at once, whether an agent runs or not, then exit; `configured` lifts
+    /// that
+    #[arg(long, value_name = "MODE")]
+    enforcement_now: Option<Hold>,
     /// Remove all pinned programs, maps and counts, then exit
     #[arg(long)]
     cleanup: bool,
@@ -157,6 +172,11 @@ fn clean_up(pins: &Path) -> Result<()> {
 }
 
 fn run(arguments: Arguments) -> Result<()> {
+    if let Some(mode) = arguments.enforcement_now {
+        privileges::check()?;
+        println!("enforcement on this node: {}", mode.apply(&arguments.bpf_dir)?);
+        return Ok(());
+    }
     if arguments.print_profile {
         return Ok(profile::print()?);
     }
@@ -186,6 +206,9 @@ fn run(arguments: Arguments) -> Result<()> {
         }
         sources.push(Box::new(Files::new(directory, arguments.pods)));
     }
+    if let Some(file) = arguments.enforcement_file {
+        sources.push(Box::new(EnforcementFile::new(file)));
+    }
     let supported = unsupported::check_user_namespace();
     if supported.is_ok() {
         check_privileges()?;
@@ -200,6 +223,7 @@ fn run(arguments: Arguments) -> Result<()> {
         max_pods: arguments.max_pods,
         max_processes: arguments.max_processes,
         remembered: Duration::from_secs(arguments.remember),
+        enforcement: arguments.enforcement,
     };
     let pins = arguments.bpf_dir;
     let started = match supported.and_then(|()| unsupported::check(features.kprobes)) {
@@ -214,6 +238,7 @@ fn run(arguments: Arguments) -> Result<()> {
         std::thread::spawn(move || run(&stop))
     };
     let (host_ip, port) = (arguments.host_ip, arguments.metrics_address.port());
+    let enforcement_config = arguments.enforcement_config;
     let installation = arguments.installation.zip(client.clone());
     let watched = installation.map(|(installation, client)| {
         let _context = runtime.enter();
@@ -222,7 +247,12 @@ fn run(arguments: Arguments) -> Result<()> {
     let served = runtime.block_on(async move {
         let profile = Arc::new(OnceLock::new());
         if let (Some(cluster), Some(client)) = (cluster, client) {
-            tokio::spawn(kubernetes::run(client.clone(), cluster.node.clone(), cluster.queue));
+            tokio::spawn(kubernetes::run(
+                client.clone(),
+                cluster.node.clone(),
+                cluster.queue,
+                enforcement_config,
+            ));
             let endpoint =
                 host_ip.map(|address| format!("http://{}/profile", SocketAddr::new(address, port)));
             tokio::spawn(state(client, cluster.node, release, features, endpoint, policies, profile.clone()));
@@ -246,6 +276,7 @@ struct Limits {
     max_pods: u32,
     max_processes: Option<u32>,
     remembered: Duration,
+    enforcement: Mode,
 }
 
 /// An agent that was started.
@@ -281,7 +312,9 @@ fn count(
     let (programs, reader) = BpfPrograms::load(node)?;
     let engine = Engine::new(programs, kernel.profile)?;
     let retention = Retention { series: limits.series, remembered: limits.remembered };
-    let (agent, reconciler) = agent::start(engine, reader, sources, host_namespaces(), retention)?;
+    let restrictions = Restrictions { own: limits.enforcement, ..Restrictions::default() };
+    let (agent, reconciler) =
+        agent::start(engine, reader, sources, host_namespaces(), (retention, restrictions))?;
     Ok(Started { policies: agent.policies(), source: agent, run: Box::new(move |stop| reconciler.run(stop)) })
 }
 

@@ -3,6 +3,7 @@
 //! Nothing is counted here: each scrape takes a [`Snapshot`] from the [`Source`] and writes it as text. The one number that
 //! is added is how long that took.
 
+mod enforcement;
 mod events;
 mod family;
 mod places;
@@ -11,7 +12,10 @@ mod status;
 use std::{collections::HashSet, time::Instant};
 
 use self::family::{Family, Kind, Metric, counter, gauge};
-use crate::series::{HookSample, LastEvent, Samples};
+use crate::{
+    enforcement::Mode,
+    series::{HookSample, LastEvent, OutcomeSample, Samples},
+};
 
 pub use self::{
     places::AtPrograms,
@@ -42,6 +46,10 @@ pub struct Snapshot {
     pub overflow: Vec<HookSample>,
     /// Matched events that were dropped because their pod never became known.
     pub unattributed: Vec<HookSample>,
+    /// Outcomes of actions.
+    pub outcomes: Vec<OutcomeSample>,
+    /// What all policies of the node may do; `None` until that is known.
+    pub enforcement: Option<Mode>,
     /// Calls for which the kernel did not run the program.
     pub missed: Vec<HookSample>,
     /// Matched or unmatched events of processes whose program isn't known, at points where a policy asks for it.
@@ -100,6 +108,24 @@ const EVENTS: Metric = counter(
     "tetragon_policy_events_total",
     "Policy events calls observed.",
     &["binary", "hook", "namespace", "pod", "policy", "workload"],
+);
+// Name, help and labels are Tetragon's.
+const ACTIONS: Metric = counter(
+    "tetragon_tracingpolicy_selector_actions_total",
+    "Number of actions executed by selector.",
+    &["action", "hook", "hook_index", "policy", "policy_namespace", "selector_index", "selector_label"],
+);
+const SPARED: Metric = counter(
+    "gatewatch_enforcement_spared_total",
+    "Times that a policy's actions were not performed although it enforces, by reason: pending (the pod is not known yet), \
+     agent, node-service, container-setup, init or unknown-process.",
+    &["hook", "policy", "policy_namespace", "reason"],
+);
+const ENFORCEMENT: Metric = gauge(
+    "gatewatch_enforcement_mode",
+    "Mode in force on this node: 1 for off, monitor or enforce, for each policy with actions that can be performed, and with an \
+     empty policy for the node.",
+    &["mode", "policy", "policy_namespace"],
 );
 const POLICIES: Metric = gauge(
     "gatewatch_policies",
@@ -199,8 +225,11 @@ const SCRAPE_DURATION: Metric = gauge(
     &[],
 );
 
-const METRICS: [&Metric; 22] = [
+const METRICS: [&Metric; 25] = [
     &EVENTS,
+    &ACTIONS,
+    &SPARED,
+    &ENFORCEMENT,
     &LOADED,
     &LAST_EVENT,
     &POLICIES,
@@ -252,6 +281,8 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
         policies,
         overflow,
         unattributed,
+        outcomes,
+        enforcement: node_mode,
         missed,
         unknown_processes,
         over_share,
@@ -288,6 +319,8 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
     // Sorted by name: a test compares.
     single(&PENDING, number(*pending_events), text);
     named(&BUILD_INFO, env!("CARGO_PKG_VERSION"), text);
+    enforcement::write_modes(&ENFORCEMENT, *node_mode, policies, text);
+    enforcement::write_spared(&SPARED, outcomes, text);
     per_hook(&MISSED, missed, 1.0, text);
     per_hook(&OVERFLOW, overflow, 1.0, text);
     per_hook(&UNATTRIBUTED, unattributed, 1.0, text);
@@ -347,6 +380,7 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
     places::write(&UPROBE_PLACES, user_programs, text);
     events::write(&EVENTS, samples, text);
     status::write_loaded(&LOADED, policies, text);
+    enforcement::write_outcomes(&ACTIONS, outcomes, text);
     std::mem::take(text)
 }
 

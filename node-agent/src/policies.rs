@@ -253,6 +253,7 @@ mod tests {
             scope: Scope::default(),
             hooks: Vec::new(),
             partial: false,
+            monitor_mode: false,
         };
         let refusal = Refusal { code: "GW201", sentence: "no such function".to_owned() };
         Found {

@@ -9,6 +9,7 @@ mod fold;
 mod hook;
 mod label;
 mod names;
+mod outcomes;
 mod samples;
 mod saved;
 mod totals;
@@ -32,6 +33,7 @@ use crate::attribution::{Attribution, CgroupKey, Forgotten};
 pub use self::{
     hook::{Hook, InPolicy},
     label::binary_label,
+    outcomes::{Outcome, OutcomeSample, Outcomes},
     samples::{Labels, LastEvent, Row, Sample, Samples},
     saved::{SavedSeries, SavingSeries},
     totals::{HookSample, HookTotals, SavedTotals},

@@ -3,12 +3,14 @@
 //! The agent asks its sources several times a second what has changed. A source that can't reach what it reads says
 //! nothing new, and what it said last stays in force.
 
+mod enforcement_file;
 mod files;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use crate::{pods::Pod, policy_dir::DirError};
+use crate::{enforcement::Settings, pods::Pod, policy_dir::DirError};
 
+pub use enforcement_file::EnforcementFile;
 pub use files::Files;
 
 /// Where a policy is from.
@@ -59,6 +61,8 @@ pub enum Change {
     PodGone(String),
     /// The labels of this node; `None`: the agent may not read them.
     NodeLabels(Option<BTreeMap<String, String>>),
+    /// What policies may do, by a file or the cluster's ConfigMap.
+    Enforcement(Settings),
 }
 
 /// Gives changes.

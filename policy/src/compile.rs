@@ -4,6 +4,7 @@
 //! Meaning that Tetragon leaves undefined (entries that are silently dropped, filters that are always true) is an
 //! error here. A part that the agent doesn't run yet is reported as [`NOT_RUN_HERE`](codes::NOT_RUN_HERE).
 
+mod actions;
 mod answers;
 mod arguments;
 mod capabilities;
@@ -14,7 +15,6 @@ mod function;
 mod limits;
 mod lists;
 mod lsm;
-mod monitored;
 mod point;
 mod process;
 mod sockets;
@@ -33,10 +33,8 @@ use self::{
     lists::Lists,
 };
 use crate::{
-    codes,
     diagnostic::{Diagnostic, FieldPath},
-    history::LAST_WITH_DESCRIPTORS,
-    model::{Action, ActionKind, Hook, Kind, Operator, Policy, Section, Selector, Target},
+    model::{ActionKind, Hook, Kind, Operator, Policy, Section, Selector, Target},
     plan::{ActionPlan, HookPlan, HookPoint, Plan, Scope, SelectorPlan},
 };
 
@@ -99,7 +97,7 @@ impl Compiler<'_> {
                 }
             }
         }
-        self.monitored(policy, &root);
+        self.report_unperformed(policy);
         self.check_limits(&hooks);
         Plan {
             name: policy.name.clone(),
@@ -110,6 +108,7 @@ impl Compiler<'_> {
             scope: Scope::of(policy),
             hooks,
             partial: self.partial,
+            monitor_mode: policy.monitors(),
         }
     }
 
@@ -144,7 +143,8 @@ impl Compiler<'_> {
         }
         let mut selectors = Vec::new();
         for (i, selector) in hook.selectors.iter().enumerate() {
-            selectors.push(self.selector(selector, hook, &arguments, &path.field("selectors").index(i)));
+            let path = path.field("selectors").index(i);
+            selectors.push(self.selector(selector, hook, (&point, &arguments), &path));
         }
         if selectors.is_empty() {
             selectors.push(SelectorPlan { filters: Vec::new(), actions: ActionPlan::COUNT });
@@ -157,7 +157,7 @@ impl Compiler<'_> {
         &mut self,
         selector: &Selector,
         hook: &Hook,
-        arguments: &arguments::Arguments<'_>,
+        (point, arguments): (&HookPoint, &arguments::Arguments<'_>),
         path: &FieldPath,
     ) -> SelectorPlan {
         for (name, present) in [
@@ -195,47 +195,7 @@ impl Compiler<'_> {
                 filters.extend(self.argument_filter(result, filter, &path));
             }
         }
-        let actions = self.actions(&selector.match_actions, &path.field("matchActions"));
-        let on_return = self.actions(&selector.match_return_actions, &path.field("matchReturnActions"));
-        let monitored = actions.monitored || on_return.monitored;
-        SelectorPlan { filters, actions: ActionPlan { monitored, ..actions } }
-    }
-
-    /// What is done with an event.
-    fn actions(&mut self, actions: &[Action], path: &FieldPath) -> ActionPlan {
-        // Tetragon posts an event unless an action says otherwise (`do_actions`, bpf/process/generic_calls.h).
-        let mut plan = if actions.iter().any(|action| action.kind == Some(ActionKind::NoPost)) {
-            ActionPlan::NONE
-        } else {
-            ActionPlan::COUNT
-        };
-        for (i, action) in actions.iter().enumerate() {
-            let path = path.index(i);
-            match action.kind {
-                Some(ActionKind::Post) => {
-                    for name in action.fields.keys() {
-                        self.report(Diagnostic::new(
-                            &codes::NO_EFFECT,
-                            path.field(name),
-                            format!("`{name}` affects only events; the kernel counts every match regardless"),
-                        ));
-                    }
-                }
-                Some(ActionKind::NoPost) => {}
-                // Nothing is done to the process: `monitored` says so.
-                Some(other) if other.is_monitored() => plan.monitored = true,
-                // They followed file descriptors for arguments of type `fd`, and changed nothing else.
-                Some(other) if other.is_removed() => self.report(Diagnostic::new(
-                    &codes::NOT_PERFORMED,
-                    path.field("action"),
-                    format!(
-                        "`{other}` is ignored: Tetragon {LAST_WITH_DESCRIPTORS} was the last version that followed file descriptors; matches are counted"
-                    ),
-                )),
-                Some(other) => self.not_run(path.field("action"), &format!("the action `{other}`")),
-                None => self.not_run(path.field("action"), "this action"),
-            }
-        }
-        plan
+        let actions = self.selector_actions(selector, point, path);
+        SelectorPlan { filters, actions }
     }
 }

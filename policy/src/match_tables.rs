@@ -24,14 +24,17 @@ mod texts;
 
 use gatewatch_abi::{
     BitAction,
-    consts::{ACTION_COUNT, MAX_SELECTORS, SYSCALL_32_BIT, SYSCALL_NATIVE, SYSCALL_NOT, WORD_BITS},
+    consts::{
+        ACTION_COUNT, ACTION_ERROR_SHIFT, ACTION_HARMLESS, ACTION_OVERRIDE, ACTION_SIGNAL_SHIFT,
+        MAX_SELECTORS, SYSCALL_32_BIT, SYSCALL_NATIVE, SYSCALL_NOT, WORD_BITS,
+    },
 };
 
 use self::{
     builder::{Builder, Numbered},
     rows::Rows,
 };
-use crate::plan::{Field, HookPlan, HookPoint};
+use crate::plan::{ActionPlan, Field, HookPlan, HookPoint};
 
 pub use builder::policy_set_rows;
 pub use excess::Excess;
@@ -74,6 +77,8 @@ pub fn build(
         true => SYSCALL_NATIVE,
     };
     builder.tables.config.params = params;
+    let enforces = builder.tables.actions.iter().any(|action| action.flags > ACTION_HARMLESS);
+    builder.tables.config.enforces = u32::from(enforces);
     builder.policy_sets(policy_sets);
     for field in builder.fields() {
         match field {
@@ -111,6 +116,18 @@ pub fn policy_set_row(hooks: &[Hook<'_>], policy_set: &[bool]) -> Result<Vec<u64
     Ok(row)
 }
 
+/// The actions of a selector, as the BPF programs have them.
+fn flags(actions: ActionPlan) -> u32 {
+    let mut flags = if actions.count { ACTION_COUNT } else { 0 };
+    if actions.overrides {
+        flags |= ACTION_OVERRIDE;
+    }
+    let error = u16::from_ne_bytes(actions.error.unwrap_or(0).to_ne_bytes());
+    flags
+        | u32::from(actions.signal.unwrap_or(0)) << ACTION_SIGNAL_SHIFT
+        | u32::from(error) << ACTION_ERROR_SHIFT
+}
+
 /// Numbers the selectors. Those of one hook are neighbours in one word, in their order, so that the lowest bit is
 /// the one that takes the event.
 fn number<'a>(hooks: &[Hook<'a>]) -> Result<(Vec<Numbered<'a>>, Vec<BitAction>), Excess> {
@@ -128,8 +145,7 @@ fn number<'a>(hooks: &[Hook<'a>]) -> Result<(Vec<Numbered<'a>>, Vec<BitAction>),
         }
         let siblings = (0..count).fold(0, |mask, i| mask | 1 << (first % WORD_BITS + i));
         for (selector, bit) in hook.plan.selectors.iter().zip(first..) {
-            let flags = if selector.actions.count { ACTION_COUNT } else { 0 };
-            actions.push(BitAction { siblings, hook: hook.id, flags });
+            actions.push(BitAction { siblings, hook: hook.id, flags: flags(selector.actions) });
             let tests = selector.filters.iter().map(|filter| (filter.field, &filter.test)).collect();
             numbered.push(Numbered { bit, policy: hook.policy, tests });
         }

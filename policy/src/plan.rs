@@ -29,9 +29,16 @@ pub struct Plan {
     pub hooks: Vec<HookPlan>,
     /// Whether hooks are left out because this kernel lacks their functions, and the policy says to ignore that.
     pub partial: bool,
+    /// Whether it only monitors, by its option `policy-mode`.
+    pub monitor_mode: bool,
 }
 
 impl Plan {
+    /// Whether it has actions that can be performed.
+    pub fn enforces(&self) -> bool {
+        self.hooks.iter().any(HookPlan::enforces)
+    }
+
     /// Whether it has actions that are not performed.
     pub fn monitors(&self) -> bool {
         let mut selectors = self.hooks.iter().flat_map(|hook| &hook.selectors);
@@ -50,6 +57,18 @@ pub struct HookPlan {
     pub args: Vec<ArgPlan>,
     /// In the order of the policy; the first that matches takes the event.
     pub selectors: Vec<SelectorPlan>,
+}
+
+impl HookPlan {
+    /// Whether a selector has actions that can be performed.
+    pub fn enforces(&self) -> bool {
+        self.selectors.iter().any(|selector| selector.actions.enforces())
+    }
+
+    /// Whether a selector makes the call return an error.
+    pub fn overrides(&self) -> bool {
+        self.selectors.iter().any(|selector| selector.actions.error.is_some())
+    }
 }
 
 /// One argument that a hook declares.
@@ -77,14 +96,42 @@ pub struct ActionPlan {
     pub count: bool,
     /// Whether the selector has actions that are not performed: what they would be done to is counted.
     pub monitored: bool,
+    /// The signal that is sent to the process (`Sigkill` and `Signal`), 1 to 64.
+    pub signal: Option<u8>,
+    /// Whether it has `Override`.
+    pub overrides: bool,
+    /// The error that the call returns because of that, -1 to -4095. `None` if the hook point cannot return one.
+    pub error: Option<i16>,
 }
 
 impl ActionPlan {
     /// It is counted: what a selector without actions does.
-    pub const COUNT: Self = Self { count: true, monitored: false };
+    pub const COUNT: Self = Self { count: true, ..Self::NONE };
     /// It is taken from later selectors, and nothing else.
-    pub const NONE: Self = Self { count: false, monitored: false };
+    pub const NONE: Self =
+        Self { count: false, monitored: false, signal: None, overrides: false, error: None };
+
+    /// Whether it has actions that can be performed.
+    pub const fn enforces(&self) -> bool {
+        self.signal.is_some() || self.error.is_some()
+    }
+
+    /// Whether it has a signal or an override, performed or only counted.
+    pub const fn acts(&self) -> bool {
+        self.signal.is_some() || self.overrides
+    }
+
+    /// What is done for an event that both take, see [`evaluate`](crate::evaluate): the first error, and one signal, SIGKILL
+    /// before any other.
+    #[must_use]
+    pub fn stricter(self, other: Self) -> Self {
+        let signal = if other.signal == Some(SIGKILL) { other.signal } else { self.signal.or(other.signal) };
+        Self { signal, error: self.error.or(other.error), ..self }
+    }
 }
+
+/// The number of SIGKILL (`include/uapi/asm-generic/signal.h`).
+pub const SIGKILL: u8 = 9;
 
 /// One condition on one field of an event.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use gatewatch_abi::Sizes;
+use gatewatch_abi::{Sizes, consts::ENFORCED};
 use gatewatch_agent::{
     agent::host_namespaces,
     attribution::Attribution,
@@ -178,7 +178,8 @@ impl Kernel {
     pub fn counts(&self) -> BTreeMap<String, u64> {
         let mut by_policy = BTreeMap::new();
         let hooks = self.engine.view().hooks;
-        for (key, value) in self.reader.counts().expect("counts") {
+        let all = self.reader.counts().expect("counts");
+        for (key, value) in all.into_iter().filter(|(key, _)| key.cgroup != ENFORCED) {
             if let Some(hook) = hooks.get(&key.hook) {
                 *by_policy.entry(hook.policy.to_string()).or_default() += value;
             }

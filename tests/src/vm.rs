@@ -2,6 +2,7 @@
 
 mod agreement;
 pub mod endurance;
+mod enforcement;
 mod errors;
 mod exact;
 mod hostile;
@@ -84,6 +85,16 @@ pub const ALL: &[Test] = &[
     every("agreement::file_types", agreement::file_types, STRUCTURES),
     every("agreement::capability_sets", agreement::capability_sets, STRUCTURES),
     complete("endurance::everything_at_random", endurance::everything_at_random),
+    every("enforcement::signals", enforcement::signals, ATTACHMENT),
+    every("enforcement::overrides", enforcement::overrides, "the version decides whether BPF LSM is active"),
+    every("enforcement::without_a_gap", enforcement::without_a_gap, PINNED),
+    every("enforcement::two_policies", enforcement::two_policies, ATTACHMENT),
+    every("enforcement::pending", enforcement::pending, STRUCTURES),
+    every("enforcement::spared", enforcement::spared, STRUCTURES),
+    every("enforcement::whole_node", enforcement::whole_node, STRUCTURES),
+    every("enforcement::settings", enforcement::settings, ATTACHMENT),
+    complete("enforcement::one_policy", enforcement::one_policy),
+    every("enforcement::by_hand", enforcement::by_hand, PINNED),
     every("errors::malformed_and_unknown", errors::malformed_and_unknown, FUNCTIONS),
     complete("errors::mistake_while_running", errors::mistake_while_running),
     complete("errors::occupied_port", errors::occupied_port),
@@ -206,6 +217,15 @@ pub fn helper() -> Option<ExitCode> {
             shipped::runtime::make(words);
             Some(ExitCode::SUCCESS)
         }
+        [_, CALLS, "forbidden", words @ ..] => {
+            enforcement::make(words);
+            Some(ExitCode::SUCCESS)
+        }
+        [_, CALLS, "forbidden-when", file, times] => {
+            nodes::wait(file, &[]);
+            enforcement::make(&["forks", "7", times]);
+            Some(ExitCode::SUCCESS)
+        }
         [_, CALLS, "setuid-when", file, times, cgroup @ ..] => {
             nodes::wait(file, cgroup);
             crate::calls::setuid_root(times.parse().expect("a number"));
@@ -277,6 +297,11 @@ pub fn policy(name: &str, hook: &str) -> String {
     format!(
         "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: {name}\nspec:\n  kprobes:\n{hook}\n---\n"
     )
+}
+
+/// The same policy in monitor mode.
+fn monitoring(policy: &str) -> String {
+    policy.replace("spec:\n", "spec:\n  options: [{name: policy-mode, value: monitor}]\n")
 }
 
 /// Two processes that call `setuid(0)` flat out. They end with this: a test that fails leaves none behind.

@@ -43,6 +43,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 
 {{- define "gatewatch.agent" -}}{{ include "gatewatch.fullname" . }}-agent{{- end }}
 {{- define "gatewatch.webhook" -}}{{ include "gatewatch.fullname" . }}-webhook{{- end }}
+{{- define "gatewatch.enforcement" -}}{{ include "gatewatch.fullname" . }}-enforcement{{- end }}
 {{- define "gatewatch.modes" -}}{{ include "gatewatch.fullname" . }}-modes{{- end }}
 {{- define "gatewatch.certificate" -}}{{ include "gatewatch.webhook" . }}-tls{{- end }}
 

@@ -16,6 +16,7 @@ use gatewatch_policy::{
 
 use super::{
     caveats::caveats,
+    enforcement::stops,
     hooks::hooks_with_origins,
     words::{self, Subject},
 };
@@ -70,6 +71,13 @@ pub(crate) fn explain(checked: &Checked, indexed: &IndexedPolicy, file: &str, ke
     }
     for error in &why {
         let _ = writeln!(text, "    - {}", error.message);
+    }
+    let stops = stops(policy);
+    if !stops.is_empty() {
+        text.push_str("\nWhat it stops:\n");
+    }
+    for sentence in stops {
+        let _ = writeln!(text, "  - {sentence}");
     }
     text.push_str("\nWhat it does not catch:\n");
     for caveat in caveats(policy, &indexed.scope, !fails.is_empty()) {

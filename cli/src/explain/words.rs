@@ -101,8 +101,19 @@ pub(super) fn actions(selector: &Selector) -> Vec<String> {
             ActionKind::NoPost => {
                 Some("these events are not counted, and later selectors are not evaluated".to_owned())
             }
+            ActionKind::Sigkill => {
+                Some("kills the process: the call in flight still ends, and no further one begins".to_owned())
+            }
+            ActionKind::Signal => Some(format!(
+                "sends signal {} to the process: the call in flight still ends",
+                action.fields.get("argSig").map_or("0", String::as_str)
+            )),
+            ActionKind::Override => Some(format!(
+                "the call returns the error {} instead, where the kernel can do that",
+                action.fields.get("argError").map_or("0", String::as_str)
+            )),
             other if other.is_monitored() => {
-                Some(format!("monitor mode: counts what `{other}` would affect, and does not perform it"))
+                Some(format!("counts what `{other}` would affect, and does not perform it"))
             }
             other if other.is_removed() => Some(format!("`{other}` is ignored")),
             other => Some(format!("also performs `{other}`")),

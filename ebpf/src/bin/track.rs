@@ -10,14 +10,19 @@
 use aya_ebpf::{
     EbpfContext as _,
     bindings::BPF_F_NO_PREALLOC,
-    helpers::generated::{bpf_probe_read_kernel_str, bpf_seq_write},
+    helpers::{
+        bpf_get_current_pid_tgid,
+        generated::{bpf_probe_read_kernel_str, bpf_seq_write},
+    },
     macros::{btf_tracepoint, map},
     maps::HashMap,
     programs::BtfTracePointContext,
 };
 use gatewatch_abi::{
     Binary, HOST_PROGRAM, Process, Running, SHARE_OF_HOST, SHARE_PROGRAMS, Share,
-    consts::{PLACES, STAT_BINARIES_FULL, STAT_CGROUPS_FULL, STAT_PODS_FULL, STAT_PROCESSES_FULL},
+    consts::{
+        FOLLOW_AGENT, PLACES, STAT_BINARIES_FULL, STAT_CGROUPS_FULL, STAT_PODS_FULL, STAT_PROCESSES_FULL,
+    },
 };
 use gatewatch_ebpf::{
     memory, offset, program,
@@ -183,6 +188,13 @@ pub unsafe extern "C" fn track_running(ctx: *const [*const u64; 2]) -> i32 {
             None => return 0,
         },
     };
+    // This runs for the one who reads the iterator, which is the agent.
+    if id == (bpf_get_current_pid_tgid() >> 32) as u32 && process.follow & FOLLOW_AGENT == 0 {
+        let marked = Process { follow: process.follow | FOLLOW_AGENT, ..process };
+        if PROCESSES.insert(id, marked, 0).is_err() {
+            note(STAT_PROCESSES_FULL);
+        }
+    }
     if task != leader && known.is_some() {
         return 0;
     }

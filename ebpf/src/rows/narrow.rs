@@ -77,12 +77,14 @@ impl<const WORDS: usize> Rows for Narrow<WORDS> {
     }
 
     #[inline(always)]
-    unsafe fn count<C: Context, const ALL: bool>(&self, task: *mut Task) {
+    unsafe fn count<C: Context, const ALL: bool>(&self, task: *mut Task) -> u64 {
+        let mut wanted = 0;
         for w in 0..WORDS {
             if WORDS == 1 || self.0[w] != 0 {
                 // SAFETY: the caller's promise.
-                unsafe { count_word::<C, false>(self.0[w], w as u32 * 64, task) }
+                wanted = unsafe { count_word::<C, false>(self.0[w], w as u32 * 64, task, wanted) };
             }
         }
+        wanted
     }
 }

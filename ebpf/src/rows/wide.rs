@@ -186,7 +186,8 @@ impl Rows for Wide {
     }
 
     #[inline(always)]
-    unsafe fn count<C: Context, const ALL: bool>(&self, task: *mut Task) {
+    unsafe fn count<C: Context, const ALL: bool>(&self, task: *mut Task) -> u64 {
+        let mut wanted = 0;
         let mut w = self.first;
         for _ in 0..MAX_WORDS {
             if w > self.last {
@@ -195,9 +196,10 @@ impl Rows for Wide {
             let left = if ALL { self.left_of_all_apart(w) } else { self.left(w).unwrap_or(0) };
             if left != 0 {
                 // SAFETY: the caller's promise.
-                unsafe { count_word::<C, true>(left, w * 64, task) }
+                wanted = unsafe { count_word::<C, true>(left, w * 64, task, wanted) };
             }
             w += 1;
         }
+        wanted
     }
 }

@@ -12,6 +12,7 @@
 //! A cgroup that a scrape learns of gets its owner here at once. The engine assigns its policy set later: until then all
 //! policies count in it, and the fold drops the counts of those that don't select it.
 
+mod over_share;
 mod saved;
 
 use std::{
@@ -21,23 +22,18 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use gatewatch_abi::{
-    SHARED_TABLES,
-    consts::{OVERFLOW, UNKNOWN},
-};
+use gatewatch_abi::consts::{ENFORCED, OVERFLOW, UNKNOWN};
 
+use self::over_share::OverShareSince;
 use crate::{
     attribution::{Attribution, Forgotten, Owner, POD_GRACE},
-    bpf::{Lane, LoadError, Reader, TABLES},
+    bpf::{Lane, LoadError, Reader},
     cgroup::{self, Level, PodCgroups},
     engine::View,
-    metrics::{MapFill, OverShare, Snapshot},
-    series::{Count, HookTotals, InPolicy, Series, SeriesLimits},
+    metrics::{MapFill, Snapshot},
+    series::{Count, HookTotals, InPolicy, Outcomes, Series, SeriesLimits},
     sources::Change,
 };
-
-/// For how long after the last entry that it did not get a pod counts as one that has no share left.
-const OVER_SHARE_FOR: Duration = Duration::from_mins(5);
 
 /// The labels of a hook, see [`Hook::labels`](crate::series::Hook::labels).
 type Labels = (Arc<str>, Arc<str>);
@@ -51,13 +47,6 @@ pub struct Retention {
     pub remembered: Duration,
 }
 
-/// Entries that a pod did not get, and since when there were no more.
-#[derive(Clone, Copy, Debug, Default)]
-struct OverShareSince {
-    refused: [u64; SHARED_TABLES],
-    since: [Option<Instant>; SHARED_TABLES],
-}
-
 /// See the module's documentation.
 pub(super) struct Ledger {
     pub(super) reader: Reader,
@@ -67,6 +56,7 @@ pub(super) struct Ledger {
     series: Series,
     overflow: HookTotals<u32>,
     unattributed: HookTotals<u32>,
+    outcomes: Outcomes,
     missed: HookTotals<InPolicy<Lane>>,
     /// By the number under which the kernel counts a lane's, 0 for what is there without any.
     unknown: HookTotals<(u32, InPolicy<Lane>)>,
@@ -98,6 +88,7 @@ impl Ledger {
             series: Series::new(retention.series),
             overflow: HookTotals::default(),
             unattributed: HookTotals::default(),
+            outcomes: Outcomes::default(),
             missed: HookTotals::default(),
             unknown: HookTotals::default(),
             gaps: HookTotals::default(),
@@ -133,7 +124,8 @@ impl Ledger {
         let without_cgroup =
             |of| all.iter().filter(move |(key, _)| key.cgroup == OVERFLOW && key.binary == of);
         let (overflow, unknown) = (without_cgroup(OVERFLOW), without_cgroup(UNKNOWN));
-        let counts = || all.iter().filter(|(key, _)| key.cgroup != OVERFLOW);
+        let of_actions = all.iter().filter(|(key, _)| key.cgroup == ENFORCED);
+        let counts = || all.iter().filter(|(key, _)| key.cgroup != OVERFLOW && key.cgroup != ENFORCED);
         let mut paths: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
         for (key, _) in counts() {
             if !self.series.knows_binary(key.binary) {
@@ -154,6 +146,8 @@ impl Ledger {
         let by_number = hooks.iter().map(|(id, hook)| (*id, hook.labels()));
         self.overflow.fold(overflow.map(|(key, value)| (key.hook, *value)), by_number.clone());
         self.unattributed.fold(self.series.unattributed(), by_number);
+        let outcomes = of_actions.map(|(key, value)| (key.hook, key.binary, *value));
+        self.outcomes.fold(outcomes, hooks, &self.view.indexes);
         // Each policy missed what a lane's program missed once, however many hooks it has in that lane.
         let by_lane: BTreeMap<_, _> =
             hooks.iter().map(|(id, hook)| (self.view.in_lane(*id, hook), hook.labels())).collect();
@@ -227,7 +221,10 @@ impl Ledger {
                     self.attribution.delete_pod(&uid, now);
                     continue;
                 }
-                Change::Policies { .. } | Change::PoliciesGone(_) | Change::NodeLabels(_) => continue,
+                Change::Policies { .. }
+                | Change::PoliciesGone(_)
+                | Change::NodeLabels(_)
+                | Change::Enforcement(_) => continue,
             }
             self.unassigned = true;
         }
@@ -355,6 +352,7 @@ impl Ledger {
             samples: self.series.samples(now),
             overflow: self.overflow.samples(),
             unattributed: self.unattributed.samples(),
+            outcomes: self.outcomes.samples(),
             missed: self.missed.samples(),
             unknown_processes: self.unknown.samples(),
             over_share,
@@ -364,32 +362,6 @@ impl Ledger {
             left_out: usage.left_out,
             ..Snapshot::default()
         }
-    }
-
-    /// The pods that did not get an entry lately.
-    fn over_share(&mut self, refused: &[(u64, [u64; SHARED_TABLES])], now: Instant) -> Vec<OverShare> {
-        self.over_share.retain(|pod, _| refused.iter().any(|(known, _)| known == pod));
-        let mut over = Vec::new();
-        for (pod, numbers) in refused {
-            let owner = self.attribution.owner_of_id(*pod, now);
-            let (namespace, name) = match &owner {
-                Owner::Container { pod, .. } => (pod.namespace.clone(), pod.name.clone()),
-                Owner::Unlisted { uid } => (String::new(), uid.to_string()),
-                Owner::Pending | Owner::Host => Default::default(),
-            };
-            let known = self.over_share.entry(*pod).or_default();
-            for (table, number) in numbers.iter().enumerate() {
-                if *number != known.refused[table] {
-                    known.refused[table] = *number;
-                    known.since[table] = Some(now);
-                }
-                if known.since[table].is_some_and(|since| now.duration_since(since) < OVER_SHARE_FOR) {
-                    let (namespace, pod) = (namespace.clone(), name.clone());
-                    over.push(OverShare { namespace, pod, table: TABLES[table] });
-                }
-            }
-        }
-        over
     }
 
     /// The cgroups that exist, for what was restored.

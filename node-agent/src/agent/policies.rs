@@ -8,7 +8,7 @@ use std::{
 
 use gatewatch_policy::{compile::Environment, diagnostic::Severity, plan::Plan};
 
-use super::{Published, Reconciler};
+use super::{Published, Reconciler, enforcement::only_count_overrides};
 use crate::{
     engine::{Candidates, Failure},
     metrics::{AtPrograms, PolicyState, PolicyStatus},
@@ -77,29 +77,11 @@ pub(super) fn listed(
             reason: reason.into(),
             sentence,
             partial: partial.contains(&key),
+            enforcement: None,
             name: key.name,
             namespace: key.namespace,
         })
         .collect()
-}
-
-/// What of a running policy isn't done, as a word and as a sentence; both are empty where all of it runs. `waiting`: why it is
-/// attached to no file of a program that it names.
-fn not_done(plan: &Plan, waiting: Option<&String>) -> (&'static str, String) {
-    if let Some(why) = waiting {
-        return ("waiting", why.clone());
-    }
-    let (reason, sentence) = match (plan.monitors(), plan.partial) {
-        (true, false) => ("monitor", "it runs in monitor mode: its actions are not performed, only counted"),
-        (true, true) => (
-            "monitor",
-            "it runs in monitor mode, its actions are not performed, only counted; and without the hooks whose functions this \
-             kernel lacks",
-        ),
-        (false, true) => ("partial", "it runs without the hooks whose functions this kernel lacks"),
-        (false, false) => ("", ""),
-    };
-    (reason, sentence.to_owned())
 }
 
 impl Reconciler {
@@ -115,6 +97,7 @@ impl Reconciler {
         for message in &wanted.messages {
             tracing::error!("{message}");
         }
+        self.count_what_cannot_be_overridden(&mut wanted.plans);
         let first = !self.engine.applied();
         let failed = self.replace(std::mem::take(&mut wanted.plans));
         let owners = self.agent.ledger().owners(Instant::now());
@@ -137,8 +120,21 @@ impl Reconciler {
             policies: self.statuses(wanted, failed),
             hash: self.library.hash(),
             source_problems,
+            enforcement: self.in_force,
             ready: true,
         });
+    }
+
+    /// Where programs on LSM hooks are never called, overrides of `security_*` functions are only counted, and that is said.
+    fn count_what_cannot_be_overridden(&self, plans: &mut BTreeMap<PolicyKey, Plan>) {
+        let Some(reason) = self.engine.bpf().no_lsm() else { return };
+        for (key, plan) in plans {
+            if only_count_overrides(plan) {
+                tracing::error!(
+                    "policy {key}: `Override` is not performed on this node ({reason}); the calls are counted and allowed"
+                );
+            }
+        }
     }
 
     /// Loads what these plans need, then puts it in the place of what runs. Gives those that can't be loaded.
@@ -185,32 +181,26 @@ impl Reconciler {
             statuses.insert(key, (PolicyState::Rejected, refusal.code, sentence));
         }
         add_skipped(&mut statuses, wanted.skipped);
-        let waiting = self.waiting_for_programs();
-        for (key, plan) in self.engine.running() {
-            let (reason, sentence) = not_done(plan, waiting.get(key));
-            statuses.entry(key.clone()).or_insert((PolicyState::Running, reason, sentence));
+        for key in self.engine.running().keys() {
+            statuses.entry(key.clone()).or_insert((PolicyState::Running, "", String::new()));
         }
         let running = self.engine.running().iter();
         let partial = running.filter(|(_, plan)| plan.partial).map(|(key, _)| key).collect();
-        listed(statuses, &wanted.generations, &self.engine.kernel_memory(), &partial)
+        let mut listed = listed(statuses, &wanted.generations, &self.engine.kernel_memory(), &partial);
+        self.describe_running(&mut listed);
+        listed
     }
 
     /// Publishes where programs are attached, and what policies wait for.
     pub(super) fn publish_user_programs(&self) {
-        let waiting = self.waiting_for_programs();
         let mut published = Published::clone(&self.agent.published.load());
-        for status in published.policies.iter_mut().filter(|status| status.state == PolicyState::Running) {
-            let key = PolicyKey { namespace: status.namespace.clone(), name: status.name.clone() };
-            let Some(plan) = self.engine.running().get(&key) else { continue };
-            let (reason, sentence) = not_done(plan, waiting.get(&key));
-            (status.reason, status.sentence) = (reason.into(), sentence);
-        }
+        self.describe_running(&mut published.policies);
         published.user_programs = self.at_user_programs();
         self.agent.publish(published);
     }
 
     /// The policies with a hook at a program that is attached nowhere, and why.
-    fn waiting_for_programs(&self) -> BTreeMap<PolicyKey, String> {
+    pub(super) fn waiting_for_programs(&self) -> BTreeMap<PolicyKey, String> {
         let mut waiting = BTreeMap::new();
         for (lane, summary) in self.user_programs.summaries() {
             if summary.attached > 0 {

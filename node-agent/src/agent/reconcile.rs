@@ -18,9 +18,11 @@ use gatewatch_policy::model::NamespaceKind;
 use super::{Agent, Published, debounce::Debounce, set_pods};
 use crate::{
     attribution::Owner,
+    enforcement::{Mode, Restrictions},
     engine::Engine,
     policies::Library,
     policy_dir::DirError,
+    policy_key::PolicyKey,
     sources::{Change, Source},
     user_programs::UserPrograms,
 };
@@ -49,6 +51,12 @@ pub struct Reconciler {
     /// `None`: not to be known.
     pub(super) node_labels: Option<BTreeMap<String, String>>,
     pub(super) user_programs: UserPrograms,
+    /// What restricts enforcement.
+    pub(super) restrictions: Restrictions,
+    /// What all policies of the node may do, once that is known.
+    pub(super) in_force: Option<Mode>,
+    /// Policies whose programs are no longer there, and why.
+    pub(super) not_enforcing: BTreeMap<PolicyKey, String>,
 }
 
 impl Reconciler {
@@ -57,6 +65,7 @@ impl Reconciler {
         engine: Engine,
         sources: Vec<Box<dyn Source>>,
         host_namespaces: BTreeMap<NamespaceKind, u32>,
+        restrictions: Restrictions,
     ) -> Result<Self, DirError> {
         let mut reconciler = Self {
             agent,
@@ -67,6 +76,9 @@ impl Reconciler {
             host_namespaces,
             node_labels: Some(BTreeMap::new()),
             user_programs: UserPrograms::default(),
+            restrictions,
+            in_force: None,
+            not_enforcing: BTreeMap::new(),
         };
         // Where there is no policy, that has to be applied as well.
         reconciler.waiting.changed(Instant::now());
@@ -76,6 +88,7 @@ impl Reconciler {
 
     /// Keeps everything up to date until `stop` is set.
     pub fn run(mut self, stop: &AtomicBool) {
+        self.spare_services();
         let mut folded = Instant::now();
         let mut tidied = folded;
         let tidy_every = TIDY_EVERY.min(self.agent.ledger().remembered());
@@ -90,6 +103,8 @@ impl Reconciler {
                 let mut ledger = self.agent.ledger();
                 ledger.fold(now);
                 ledger.save_new_events();
+                drop(ledger);
+                self.verify();
             }
             std::thread::sleep(self.pause());
         }
@@ -102,6 +117,7 @@ impl Reconciler {
         if let Err(error) = self.poll(now) {
             tracing::error!("{error}; the policies stay as they are");
         }
+        self.restrict();
         if self.is_due(now) {
             self.apply();
             self.waiting.applied();
@@ -134,7 +150,7 @@ impl Reconciler {
         due && self.is_complete()
     }
 
-    fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         self.sources.iter().all(|source| source.complete())
     }
 
@@ -155,7 +171,11 @@ impl Reconciler {
                     Change::Policies { origin, text, generation } => self.read(origin, &text, generation),
                     Change::PoliciesGone(origin) => self.library.remove(&origin),
                     Change::NodeLabels(labels) if self.node_labels == labels => continue,
-                    Change::NodeLabels(labels) => self.node_labels = labels,
+                    Change::NodeLabels(labels) => self.set_node_labels(labels),
+                    Change::Enforcement(settings) => {
+                        self.restrictions.settings = Some(settings);
+                        continue;
+                    }
                     change @ (Change::Pods(_) | Change::Pod(_) | Change::PodGone(_)) => {
                         pods.push(change);
                         continue;
@@ -216,6 +236,7 @@ impl Reconciler {
             tracing::warn!(%error, "cannot give pods back the entries of tables that they no longer have");
         }
         drop(ledger);
+        self.spare_services();
         if let Err(error) = self.engine.bpf_mut().rest() {
             tracing::error!(%error, "cannot free the places of removed counts");
         }

@@ -105,7 +105,9 @@ impl Reader {
                     }
                     Change::PoliciesGone(origin) => self.library.remove(&origin),
                     Change::NodeLabels(labels) => self.node_labels = labels,
-                    Change::Pods(_) | Change::Pod(_) | Change::PodGone(_) => continue,
+                    Change::Pods(_) | Change::Pod(_) | Change::PodGone(_) | Change::Enforcement(_) => {
+                        continue;
+                    }
                 }
                 changed = true;
             }
@@ -168,6 +170,7 @@ mod tests {
             scope: gatewatch_policy::plan::Scope::default(),
             hooks: Vec::new(),
             partial: false,
+            monitor_mode: false,
         };
         let wanted = Wanted {
             plans: [(key("runs"), plan)].into(),

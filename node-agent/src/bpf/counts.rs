@@ -14,7 +14,11 @@ use aya::{
     maps::{MapData, MapError, PerCpuArray, PerCpuValues, Queue},
     util::nr_cpus,
 };
-use gatewatch_abi::{CountKey, CountPlace, consts::OVERFLOW};
+use gatewatch_abi::{
+    CountKey, CountPlace,
+    consts::{ENFORCED, OVERFLOW},
+    outcome_code,
+};
 
 use super::{
     LoadError,
@@ -91,6 +95,13 @@ impl Counts {
     /// The hook's overflow counter.
     pub(super) fn add_hook(&mut self, hook: u32) -> Result<(), LoadError> {
         self.add(CountKey { cgroup: OVERFLOW, binary: OVERFLOW, hook, pad: 0 }).map(drop)
+    }
+
+    /// The place of an outcome of a selector's actions, see [`Enforced`](gatewatch_abi::Enforced).
+    pub(super) fn outcome(&mut self, hook: u32, selector: u32, at: u32) -> Result<u32, LoadError> {
+        let key = CountKey { cgroup: ENFORCED, binary: outcome_code(selector, at), hook, pad: 0 };
+        self.add(key)?;
+        self.places.get(&key, 0).map(|at| at.place).map_err(failed("COUNTS"))
     }
 
     /// Makes entries until there is no room.

@@ -120,7 +120,7 @@ pub enum LoadError {
     )]
     NoAddress(String),
     /// No more sets can be followed.
-    #[error("policies follow the children of more than 64 different program sets")]
+    #[error("policies follow the children of more than 62 different program sets")]
     FollowSets,
     /// No random numbers.
     #[error("the kernel provides no random numbers: {0}")]

@@ -3,6 +3,7 @@
 mod matcher;
 mod program;
 mod tables;
+mod verify;
 
 use std::{
     fs,
@@ -16,11 +17,13 @@ use aya::{
     programs::{ProgramFd, ProgramInfo, links::PinnedLink},
 };
 use gatewatch_abi::{
+    Enforced,
     consts::{POINTS_BY_ADDRESS, POINTS_BY_COOKIE, UNWATCHED},
     unwatched_slot,
 };
 use gatewatch_policy::{
     match_tables::Tables,
+    model::SECURITY_PREFIX,
     plan::{HookPoint, When},
 };
 
@@ -44,6 +47,9 @@ const SLOT: &str = "MATCHER";
 
 /// Name under which that map is pinned. Like the map's own name, it is the same for agents of every version.
 const SLOT_PIN: &str = "matcher";
+
+/// Name of the link.
+const LINK_PIN: &str = "link";
 
 /// Name of the map that holds the globals of the program on a function.
 const GLOBALS: &str = ".bss";
@@ -95,6 +101,12 @@ impl Function {
             }
             return Self::attach_by(by, node, stub, pins, (loader, btf), (lane, points));
         }
+        if Lane::is_overriding(lane.number) {
+            if let Some(reason) = node.no_lsm {
+                return Err(LoadError::NoLsm { hook: lane.point.name().to_owned(), reason });
+            }
+            return Self::attach_by(AttachType::Lsm, node, stub, pins, (loader, btf), (lane, points));
+        }
         let when = lane.point.when();
         let one = lane.many.is_none();
         let cheaper = [
@@ -135,8 +147,8 @@ impl Function {
         (loader, btf): (&mut Loader, &Btf),
         (lane, points): (&Lane, &[HookPoint]),
     ) -> Result<Self, LoadError> {
-        let symbol = &target(&lane.point)?;
-        let targets = points.iter().map(target).collect::<Result<Vec<_>, _>>()?;
+        let symbol = &target(&lane.point, by)?;
+        let targets = points.iter().map(|point| target(point, by)).collect::<Result<Vec<_>, _>>()?;
         let symbols: Vec<&str> = targets.iter().map(String::as_str).collect();
         // Loading an object writes its globals, which are a map too.
         let realtime = node.interruptible.realtime_guard();
@@ -160,7 +172,7 @@ impl Function {
         let link = program.attach(&symbols, folder.is_some())?;
         let hold = match folder {
             Some(folder) => {
-                link.pin(&folder.join("link"))?;
+                link.pin(&folder.join(LINK_PIN))?;
                 Hold::Kept(folder)
             }
             None => Hold::Ours(link, Box::new(program)),
@@ -203,10 +215,10 @@ impl Function {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let (lane, by) = hook_name::parse(&name).ok_or(LoadError::Missing("a hook of this name"))?;
         let point = &lane.point;
-        let symbol = target(point)?;
+        let symbol = target(point, by)?;
         let failed = |source| LoadError::Program { program: by.name(), target: symbol.clone(), source };
         // It is the name that keeps the link, not the descriptor.
-        PinnedLink::from_pin(folder.join("link"))
+        PinnedLink::from_pin(folder.join(LINK_PIN))
             .map_err(|source| LoadError::Link { symbol: symbol.clone(), source })?;
         let program =
             ProgramInfo::from_pin(folder.join("program")).and_then(|info| info.fd()).map_err(failed)?;
@@ -255,9 +267,17 @@ impl Function {
         pins: &Pins,
         load: (&mut Loader, &Btf),
         hash_key: u64,
-        tables: Tables,
+        tables: (Tables, Vec<Enforced>),
     ) -> Result<Prepared, LoadError> {
         Prepared::load(node, pins, load, (&self.symbol, self.by), hash_key, tables)
+    }
+
+    /// Writes what the bits of the matcher in use may do.
+    pub(super) fn set_enforced(&mut self, enforced: Vec<Enforced>) -> Result<(), LoadError> {
+        match &mut self.matcher {
+            Some(matcher) => matcher.set_enforced(enforced),
+            None => Err(LoadError::NotAttached(self.symbol.clone())),
+        }
     }
 
     /// Adds to the tables how the matcher finds out at which of these points it is.
@@ -349,8 +369,12 @@ fn only_way(point: &HookPoint, btf: &Btf) -> Option<AttachType> {
 }
 
 /// What a program is attached to, by the name that attaching takes.
-fn target(point: &HookPoint) -> Result<String, LoadError> {
+fn target(point: &HookPoint, by: AttachType) -> Result<String, LoadError> {
     Ok(match point {
+        // The LSM hook that the function calls.
+        HookPoint::Function { symbol, .. } if by == AttachType::Lsm => {
+            symbol.strip_prefix(SECURITY_PREFIX).unwrap_or(symbol).to_owned()
+        }
         HookPoint::Function { symbol, .. } | HookPoint::Syscall { symbol, .. } => symbol.clone(),
         HookPoint::Tracepoint { subsystem, event } => format!("{subsystem}/{event}"),
         HookPoint::RawTracepoint { event, .. } => event.clone(),

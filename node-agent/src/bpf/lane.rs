@@ -47,6 +47,17 @@ impl Lane {
         Self { point, number, many: None }
     }
 
+    /// A lane of one point whose program can make the function return an error: it is attached to the LSM hook of the
+    /// function. `number` counts these lanes alone.
+    pub fn overriding(point: HookPoint, number: u8) -> Self {
+        Self::numbered(point, MAX_LANES + number)
+    }
+
+    /// Whether a number is that of such a lane.
+    pub const fn is_overriding(number: u8) -> bool {
+        number >= MAX_LANES
+    }
+
     /// A lane of many points, which are in order.
     pub fn of_many(points: &[HookPoint], number: u8) -> Option<Self> {
         Some(Self { point: points.first()?.clone(), number, many: Some(fingerprint(&points)) })
@@ -60,7 +71,7 @@ impl Lane {
 
     /// Splits a name that [`suffix`](Self::suffix) was appended to: into the rest, the number, and what `many` is.
     pub(super) fn split(name: &str) -> (&str, u8, Option<u64>) {
-        let number = |text: &str| text.parse().ok().filter(|number| (1..MAX_LANES).contains(number));
+        let number = |text: &str| text.parse().ok().filter(|number| (1..2 * MAX_LANES).contains(number));
         let many = |text: &str| u64::from_str_radix(text.strip_prefix(MANY)?, 16).ok();
         let last = |name| str::rsplit_once(name, '~');
         let (name, number) =
@@ -98,6 +109,8 @@ impl fmt::Display for Lane {
         }
         match self.number {
             0 => Ok(()),
+            MAX_LANES => f.write_str(" by LSM"),
+            number if Self::is_overriding(number) => write!(f, " by LSM, lane {}", number - MAX_LANES),
             number => write!(f, " lane {number}"),
         }
     }
@@ -116,12 +129,13 @@ mod tests {
         assert_eq!(serde_json::to_string(&first).unwrap(), serde_json::to_string(&point).unwrap());
         let many = Lane { many: Some(7), ..first.clone() };
         let other = Lane { number: 2, ..many.clone() };
-        for lane in [first, Lane::numbered(point, 3), many, other] {
+        let overriding = Lane::overriding(point.clone(), 0);
+        for lane in [first, Lane::numbered(point, 3), many, other, overriding] {
             let text = serde_json::to_string(&lane).unwrap();
             assert_eq!(serde_json::from_str::<Lane>(&text).unwrap(), lane, "{text}");
             let name = format!("function~entry~f~fentry{}", lane.suffix());
             assert_eq!(Lane::split(&name), ("function~entry~f~fentry", lane.number, lane.many));
         }
-        assert_eq!(Lane::split("x~fentry~8"), ("x~fentry~8", 0, None), "there is no such lane");
+        assert_eq!(Lane::split("x~fentry~16"), ("x~fentry~16", 0, None), "there is no such lane");
     }
 }

@@ -6,12 +6,16 @@ use aya::{
     Ebpf,
     maps::{Array, MapData},
 };
-use gatewatch_abi::{CountKey, Hierarchy, Process, Sizes, binary_ids, consts::GENERATIONS};
+use gatewatch_abi::{
+    CountKey, Hierarchy, Process, Sizes, binary_ids,
+    consts::{FOLLOW_AGENT, FOLLOW_SERVICE, GENERATIONS, MAX_FOLLOW_SETS},
+};
 
 use super::{
     LoadError,
     batch::Table,
     counts::Counts,
+    enforcement::Switch,
     maps::{ignore_missing, take},
     processes,
     programs::Programs,
@@ -39,6 +43,9 @@ pub(super) struct Shared {
     follow: Table<u64, u64>,
     /// The sets that are followed; a set's place is its bit. An empty one is a bit that is free.
     sets: Vec<Vec<Vec<u8>>>,
+    /// The programs of the node's services.
+    services: HashSet<Vec<u8>>,
+    pub(super) switch: Switch,
 }
 
 /// The pods that exist, by the cgroups below this mount.
@@ -66,6 +73,8 @@ impl Shared {
             cgroups: Table::take(ebpf, "CGROUPS")?,
             follow: Table::take(ebpf, "FOLLOW")?,
             sets: Vec::new(),
+            services: HashSet::new(),
+            switch: Switch::take(ebpf)?,
         };
         // Its release of places may not have come to this.
         shared.forget_tasks()?;
@@ -156,7 +165,7 @@ impl Shared {
         }
         let bit = match self.sets.iter().position(Vec::is_empty) {
             Some(free) => free,
-            None if self.sets.len() < 64 => {
+            None if self.sets.len() < MAX_FOLLOW_SETS => {
                 self.sets.push(Vec::new());
                 self.sets.len() - 1
             }
@@ -177,6 +186,46 @@ impl Shared {
         }
         self.forget_tasks()?;
         Ok(mask)
+    }
+
+    /// Marks the programs at these paths as services of the node, where the host runs them, and what they have started.
+    pub(super) fn spare_services(
+        &mut self,
+        paths: &[Vec<u8>],
+        hash_key: u64,
+        tracker: &mut Tracker,
+    ) -> Result<(), LoadError> {
+        let new: Vec<&Vec<u8>> = paths.iter().filter(|path| !self.services.contains(*path)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        // A container has no program under the second id.
+        let programs: Vec<u64> = new.iter().map(|path| binary_ids(hash_key, path)[1]).collect();
+        for &id in &programs {
+            let masks = self.follow.get(&id, 0).unwrap_or(0) | FOLLOW_SERVICE;
+            self.follow.insert(id, masks, 0).map_err(|source| LoadError::Map { map: "FOLLOW", source })?;
+        }
+        for id in processes::descendants(&tracker.running()?, &programs) {
+            if let Ok(mut process) = self.processes.get(&id, 0) {
+                process.follow |= FOLLOW_SERVICE;
+                let _ = self.processes.insert(id, process, EXIST);
+            }
+        }
+        self.services.extend(new.into_iter().cloned());
+        self.forget_tasks()
+    }
+
+    /// Takes a bit from all processes.
+    pub(super) fn unmark(&mut self, bit: u64) -> Result<(), LoadError> {
+        for id in self.processes.all_keys()? {
+            if let Ok(mut process) = self.processes.get(&id, 0)
+                && process.follow & bit != 0
+            {
+                process.follow &= !bit;
+                let _ = self.processes.insert(id, process, EXIST);
+            }
+        }
+        self.forget_tasks()
     }
 
     /// The policy sets of cgroups, as an earlier agent has set them.
@@ -211,7 +260,7 @@ impl Shared {
     /// Takes the bits that belong to no set from programs and processes.
     pub(super) fn clear_free_bits(&mut self) -> Result<(), LoadError> {
         let set_bits = self.sets.iter().enumerate().filter(|(_, set)| !set.is_empty());
-        let known = set_bits.fold(0_u64, |known, (bit, _)| known | 1 << bit);
+        let known = set_bits.fold(FOLLOW_SERVICE | FOLLOW_AGENT, |known, (bit, _)| known | 1 << bit);
         for id in self.follow.all_keys()? {
             let masks = self.follow.get(&id, 0).unwrap_or(0);
             if masks & !known != 0 {

@@ -158,6 +158,40 @@ pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     unsafe { call(bpf_cmd::BPF_OBJ_PIN, &mut attr) }.map(drop)
 }
 
+/// The object of this name in the bpf file system.
+pub(super) fn pinned(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    let mut attr = nothing();
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    // SAFETY: the path ends with a 0.
+    unsafe { call_for_fd(bpf_cmd::BPF_OBJ_GET, &mut attr) }
+}
+
+/// What the kernel says of a program or a link first: its type, its id, and of a link the id of its program (`struct
+/// bpf_prog_info` and `struct bpf_link_info`, include/uapi/linux/bpf.h).
+pub(super) fn info(object: BorrowedFd<'_>) -> io::Result<[u32; 3]> {
+    let mut numbers = [0_u32; 3];
+    let mut attr = nothing();
+    attr.info.bpf_fd = raw(object);
+    attr.info.info_len = length(size_of_val(&numbers));
+    attr.info.info = numbers.as_mut_ptr() as u64;
+    // SAFETY: there is room for as many bytes as is said.
+    unsafe { call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
+    Ok(numbers)
+}
+
+/// A value of a map with keys and values of four bytes. Of a program array it is the program's id.
+pub(super) fn lookup_number(map: BorrowedFd<'_>, key: u32) -> io::Result<u32> {
+    let mut value = 0_u32;
+    let mut attr = nothing();
+    attr.__bindgen_anon_2.map_fd = raw(map);
+    attr.__bindgen_anon_2.key = &raw const key as u64;
+    attr.__bindgen_anon_2.__bindgen_anon_1.value = &raw mut value as u64;
+    // SAFETY: the caller's map has keys and values of four bytes, and both are here until the call has returned.
+    unsafe { call(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr) }?;
+    Ok(value)
+}
+
 /// Where the reading of a map stands: a number of a bucket, or a key of an array, each of four bytes.
 pub(super) type Place = [u8; 8];
 

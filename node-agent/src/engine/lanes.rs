@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatewatch_abi::consts::MAX_FOLLOW_SETS;
+use gatewatch_abi::consts::{MAX_FOLLOW_SETS, MAX_LANES};
 use gatewatch_policy::{
     lanes::{self, Candidate},
     match_tables::Excess,
@@ -36,7 +36,11 @@ impl Engine {
     pub(super) fn place(&self, members: Members) -> Result<BTreeMap<Lane, Vec<Member>>, (PolicyKey, Excess)> {
         let mut placed: BTreeMap<Lane, Vec<Member>> = BTreeMap::new();
         for (point, members) in members.single {
-            self.place_at(&point, members, |number| Lane::numbered(point.clone(), number), &mut placed)?;
+            let by_lsm = matches!(point, HookPoint::Function { .. });
+            let (overriding, others): (Vec<_>, Vec<_>) =
+                members.into_iter().partition(|member| by_lsm && member.plan.overrides());
+            self.place_at(&point, others, |number| Lane::numbered(point.clone(), number), &mut placed)?;
+            self.place_at(&point, overriding, |number| Lane::overriding(point.clone(), number), &mut placed)?;
         }
         for (points, members) in members.many {
             let Some(first) = points.first() else { continue };
@@ -56,11 +60,15 @@ impl Engine {
         lane: impl Fn(u8) -> Lane,
         placed: &mut BTreeMap<Lane, Vec<Member>>,
     ) -> Result<(), (PolicyKey, Excess)> {
+        let overrides = lane(0).number >= MAX_LANES;
         let candidates: Vec<Candidate<'_>> = members
             .iter()
             .map(|member| {
                 let of = member.policy.at(point.clone());
                 let (lane, same) = self.numbers.placed(member.id, &of, &member.plan);
+                // A lane of the other kind is none.
+                let own = lane.filter(|number| Lane::is_overriding(*number) == overrides);
+                let lane = own.map(|number| number % MAX_LANES);
                 Candidate { plan: &member.plan, lane, same }
             })
             .collect();

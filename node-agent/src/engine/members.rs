@@ -56,6 +56,7 @@ impl Engine {
     pub(super) fn members(&mut self, wanted: &BTreeMap<PolicyKey, Plan>) -> Members {
         let mut members = Members::default();
         for (key, plan) in wanted {
+            let monitor_mode = plan.monitor_mode;
             let mut by_point: BTreeMap<&HookPoint, Vec<&HookPlan>> = BTreeMap::new();
             for hook in &plan.hooks {
                 by_point.entry(&hook.point).or_default().push(hook);
@@ -67,13 +68,15 @@ impl Engine {
             }
             let (single, many) = divide(numbered);
             for (id, hook) in single {
-                let member = Member { id, policy: key.clone(), plan: hook.clone(), more: Vec::new() };
+                let more = Vec::new();
+                let member = Member { id, policy: key.clone(), plan: hook.clone(), monitor_mode, more };
                 members.single.entry(hook.point.clone()).or_default().push(member);
             }
             for hooks in many {
                 let Some(((id, first), rest)) = hooks.split_first() else { continue };
                 let more = rest.iter().map(|(id, hook)| (*id, hook.point.clone())).collect();
-                let member = Member { id: *id, policy: key.clone(), plan: (*first).clone(), more };
+                let member =
+                    Member { id: *id, policy: key.clone(), plan: (*first).clone(), monitor_mode, more };
                 let points = member.points().map(|(_, point)| point.clone()).collect();
                 members.many.entry(points).or_default().push(member);
             }

@@ -171,7 +171,8 @@ impl Engine {
                 row,
             )?;
         } else {
-            let prepared = self.bpf.prepare(lane, &points(&members), &tables)?;
+            let modes = self.modes_of(&members);
+            let prepared = self.bpf.prepare(lane, &points(&members), &tables, modes)?;
             self.bpf.install(lane, prepared)?;
         }
         self.installed.insert(lane.clone(), Installed { members, tables });

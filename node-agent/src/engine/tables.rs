@@ -11,6 +11,7 @@ use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, RecordField, versi
 use gatewatch_policy::{
     compile::LSM_PREFIX,
     match_tables::{self, Excess, Tables},
+    model::SECURITY_PREFIX,
     plan::HookPoint,
 };
 
@@ -39,7 +40,7 @@ impl Engine {
             tables.at_points(&members.iter().map(numbers).collect::<Vec<_>>());
             return Ok(tables);
         }
-        let function = self.prototype(point);
+        let function = self.prototype(lane);
         let params = function.as_ref().and_then(|function| function.params.clone()).unwrap_or_default();
         let number = u32::try_from(params.len()).unwrap_or(0);
         let mut tables = match_tables::build(point, &hooks(members, &policies), &policy_sets, number)?;
@@ -78,9 +79,12 @@ impl Engine {
 }
 
 impl Engine {
-    /// The function whose arguments the programs at a point are given.
-    fn prototype(&self, point: &HookPoint) -> Option<Function> {
-        match point {
+    /// The function whose arguments the programs of a lane are given.
+    fn prototype(&self, lane: &Lane) -> Option<Function> {
+        match &lane.point {
+            HookPoint::Function { symbol, .. } if Lane::is_overriding(lane.number) => {
+                self.profile.function(&format!("{LSM_PREFIX}{}", symbol.strip_prefix(SECURITY_PREFIX)?))
+            }
             HookPoint::Lsm { hook } => self.profile.function(&format!("{LSM_PREFIX}{hook}")),
             point => self.profile.function(point.symbol()?),
         }

@@ -21,10 +21,13 @@ pub enum Objects {
     Pods,
     /// The node.
     Node,
+    /// The `ConfigMap` of enforcement.
+    Enforcement,
 }
 
 impl Objects {
-    const ALL: [Self; 4] = [Self::Policies, Self::NamespacedPolicies, Self::Pods, Self::Node];
+    const ALL: [Self; 5] =
+        [Self::Policies, Self::NamespacedPolicies, Self::Pods, Self::Node, Self::Enforcement];
 
     /// As people call them.
     pub fn as_str(self) -> &'static str {
@@ -33,6 +36,7 @@ impl Objects {
             Self::NamespacedPolicies => "TracingPoliciesNamespaced",
             Self::Pods => "the pods of this node",
             Self::Node => "this node",
+            Self::Enforcement => "the ConfigMap of enforcement",
         }
     }
 }
@@ -58,6 +62,11 @@ impl Queue {
     /// Everything that there is of a kind was given.
     pub fn listed(&self, objects: Objects) {
         self.inner().listed.insert(objects);
+    }
+
+    /// Whether everything that there is of a kind was given once.
+    pub fn is_listed(&self, objects: Objects) -> bool {
+        self.inner().listed.contains(&objects)
     }
 
     /// A kind can't be watched now, and why.
@@ -109,7 +118,7 @@ mod tests {
     #[test]
     fn complete_when_all_is_listed_and_taken() {
         let mut queue = Queue::default();
-        for objects in [Objects::Policies, Objects::NamespacedPolicies, Objects::Node] {
+        for objects in [Objects::Policies, Objects::NamespacedPolicies, Objects::Node, Objects::Enforcement] {
             queue.listed(objects);
         }
         assert!(!queue.complete());

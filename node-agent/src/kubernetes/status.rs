@@ -191,6 +191,7 @@ mod tests {
             generation: Some(4),
             kernel_memory_bytes: None,
             partial: false,
+            enforcement: None,
         };
         let all = status(
             "h".to_owned(),

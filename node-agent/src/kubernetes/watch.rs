@@ -13,7 +13,10 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use super::queue::{Objects, Queue};
-use crate::sources::Change;
+use crate::{
+    enforcement::{Mode, Settings},
+    sources::Change,
+};
 
 /// What is done with the objects of a kind.
 pub(super) trait Handler<K>: Send {
@@ -68,6 +71,15 @@ pub(super) async fn watch<K>(
                         queue.push(Change::NodeLabels(None));
                         queue.listed(objects);
                         queue.problem(objects, &error.to_string());
+                    }
+                    // Nothing may be enforced if it isn't known whether somebody switched it off.
+                    Some(403) if objects == Objects::Enforcement && !queue.is_listed(objects) => {
+                        queue.push(Change::Enforcement(Settings {
+                            all: Mode::Monitor,
+                            ..Settings::default()
+                        }));
+                        queue.listed(objects);
+                        queue.problem(objects, &format!("{error}; no policy enforces"));
                     }
                     // The API server has ended an old watch, and a new one begins; this is not a problem.
                     Some(410) => {}

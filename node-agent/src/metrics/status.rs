@@ -6,6 +6,7 @@ use super::{
     family::{Family, Metric},
     number,
 };
+use crate::enforcement::Mode;
 
 /// The states of `tetragon_tracingpolicy_loaded`, which are Tetragon's, so that its users' alerts continue to work. No policy is
 /// ever `disabled` here, and none is in `error`: Tetragon has that for a policy that it could not unload.
@@ -41,6 +42,8 @@ pub struct PolicyStatus {
     pub kernel_memory_bytes: Option<u64>,
     /// Whether it runs without hooks whose functions this kernel lacks, as it says itself.
     pub partial: bool,
+    /// What it may do on this node, if it runs and has actions that can be performed.
+    pub enforcement: Option<Mode>,
 }
 
 impl PolicyStatus {

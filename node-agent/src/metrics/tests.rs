@@ -52,6 +52,7 @@ fn policy(name: &str, state: PolicyState, reason: &'static str) -> PolicyStatus 
         generation: None,
         kernel_memory_bytes: None,
         partial: false,
+        enforcement: None,
     }
 }
 

@@ -317,6 +317,9 @@ fn macros_are_expanded_before_anything_is_decided() {
     assert_eq!(found.iter().filter(|found| found.starts_with("GW304")).count(), 1, "{found:?}");
     // Actions of macros are actions: Tetragon misses these.
     let (plan, found) = of("matchActions: [{action: Sigkill}]", "{macros: [m]}");
+    assert!(plan.unwrap().enforces());
+    assert!(found.iter().all(|found| !found.starts_with("GW509")), "{found:?}");
+    let (plan, found) = of("matchActions: [{action: CleanupEnforcerNotification}]", "{macros: [m]}");
     assert!(plan.unwrap().monitors());
     assert!(found.contains(&"GW509 spec.selectorsMacros.m.matchActions[0].action".to_owned()), "{found:?}");
     let (_, found) = of("matchActions: [{action: NotifyEnforcer, argError: -1}]", "{macros: [m]}");

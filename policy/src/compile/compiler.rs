@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use gatewatch_kernel::Profile;
 
+use super::actions::Unperformed;
 use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},
@@ -33,6 +34,8 @@ pub(super) struct Compiler<'a> {
     searches: usize,
     /// Whether a hook is left out because the kernel lacks its function, and the policy says to ignore that.
     pub(super) partial: bool,
+    /// The actions that are not performed, in their order.
+    pub(super) unperformed: Vec<Unperformed>,
     /// Set while a hook is compiled for one function of a list.
     pub(super) listed: Option<Listed>,
 }
@@ -48,7 +51,15 @@ pub(super) struct Listed {
 
 impl<'a> Compiler<'a> {
     pub(super) const fn new(environment: Environment<'a>, searches: usize, lists: &'a [List]) -> Self {
-        Self { environment, lists, diagnostics: Vec::new(), searches, partial: false, listed: None }
+        Self {
+            environment,
+            lists,
+            diagnostics: Vec::new(),
+            searches,
+            partial: false,
+            unperformed: Vec::new(),
+            listed: None,
+        }
     }
 
     pub(super) fn report(&mut self, diagnostic: Diagnostic) {

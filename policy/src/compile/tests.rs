@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod documented;
+mod enforcement;
 mod points;
 mod sections;
 mod sockets;
@@ -229,13 +230,20 @@ fn what_is_not_performed_is_counted_and_said_once() {
         (plan.unwrap(), said)
     };
     let at = "spec.kprobes[0].selectors[0].matchActions[0].action";
-    for (mode, expected) in [("monitor", Vec::new()), ("enforce", vec![format!("GW509 {at}")])] {
+    let system_call = "spec.kprobes[1].selectors[0].matchActions[0].action";
+    for (mode, expected) in [("monitor", Vec::new()), ("enforce", vec![format!("GW509 {system_call}")])] {
         let (plan, said) = policy(mode, "{action: Sigkill}");
         let first = plan.hooks[0].selectors[0].actions;
-        assert_eq!((first.count, first.monitored, plan.monitors()), (true, true, true));
-        assert!(!plan.hooks[0].selectors[1].actions.monitored);
+        assert_eq!((first.count, first.monitored, first.signal), (true, false, Some(9)));
+        assert!(!plan.hooks[0].selectors[1].actions.acts());
+        let second = plan.hooks[1].selectors[0].actions;
+        assert_eq!((second.monitored, second.overrides, second.error), (true, true, None));
+        assert!(plan.monitors() && plan.enforces() && plan.monitor_mode == (mode == "monitor"));
         assert_eq!(said, expected, "{mode}");
     }
+    let (plan, said) = policy("enforce", "{action: NotifyEnforcer, argError: -1}");
+    assert!(plan.hooks[0].selectors[0].actions.monitored);
+    assert_eq!(said, [format!("GW509 {at}")], "once for both");
     let (plan, _) = policy("enforce", "{action: Sigkill}, {action: NoPost}");
     assert!(!plan.hooks[0].selectors[0].actions.count);
     let (_, said) = policy("monitor", "{action: FollowFD, argFd: 0, argName: 0}");

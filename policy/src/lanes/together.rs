@@ -152,6 +152,7 @@ mod tests {
             scope: Scope::default(),
             hooks: vec![HookPlan { point, origin, args: Vec::new(), selectors }],
             partial: false,
+            monitor_mode: false,
         }
     }
 

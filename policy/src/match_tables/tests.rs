@@ -99,7 +99,7 @@ fn filter() -> impl Strategy<Value = Filter> {
 
 fn hook() -> impl Strategy<Value = HookPlan> {
     let selector = (proptest::collection::vec(filter(), 0..4), prop::bool::weighted(0.8)).prop_map(
-        |(filters, count)| SelectorPlan { filters, actions: ActionPlan { count, monitored: false } },
+        |(filters, count)| SelectorPlan { filters, actions: ActionPlan { count, ..ActionPlan::NONE } },
     );
     proptest::collection::vec(selector, 1..5).prop_map(plan)
 }

@@ -56,6 +56,11 @@ pub struct Action {
 }
 
 impl Action {
+    /// A field that is a number.
+    pub fn number(&self, field: &str) -> Option<i64> {
+        self.fields.get(field)?.parse().ok()
+    }
+
     /// Whether it does something to the process instead of reporting it.
     pub fn enforces(&self) -> bool {
         self.kind.is_some_and(ActionKind::enforces)

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use gatewatch_agent::enforcement::Restrictions;
+use gatewatch_policy::plan::Plan;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::table::{Line, Table};
@@ -212,6 +214,9 @@ fn integer(table: &mut Table) {
             }
         }
     }
+    if let [one, ..] = matched[..] {
+        enforcing(&mut added, &read, one);
+    }
     // All policies want pods, and this process is the host's.
     let mut kernel = Kernel::load();
     let plans = kernel.compile(&mask_policy("pods", READ, true));
@@ -229,6 +234,22 @@ fn integer(table: &mut Table) {
         let line = Line::new("integer: 100 policies beside one", hundred / one, "times");
         table.add(&line.budget(1.2, NOISE));
     }
+}
+
+/// What a selector's action costs beyond the count, all but the sending of the signal: nobody would be left to measure it.
+fn enforcing(added: &mut Added<'_>, read: &dyn Fn(u64), count: f64) {
+    let mut kernel = Kernel::load();
+    kernel.engine.restrict(Restrictions::default()).expect("the switch is written");
+    let policy = mask_policy("kills", READ, false)
+        .replace("spec:\n", "spec:\n  options: [{name: policy-mode, value: monitor}]\n")
+        .replace("values: [\"4\"]}]\n", "values: [\"4\"]}]\n      matchActions: [{action: Sigkill}]\n");
+    let plans = kernel.compile(&policy);
+    assert!(plans.iter().all(Plan::enforces) && kernel.apply(plans).is_empty(), "the policy loads");
+    // This process is the agent, which would be spared.
+    kernel.engine.bpf_mut().spare_no_agent().expect("processes are written");
+    let whole = added.by("1 policy that kills, in monitor mode, matches", read, None);
+    let line = Line::new("integer: an action beyond the count".to_owned(), whole - count, UNIT);
+    added.table.add(&line.budget(60.0, NOISE));
 }
 
 fn file(table: &mut Table) {

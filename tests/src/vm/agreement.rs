@@ -99,7 +99,7 @@ fn hook(
         if syscall { HookPoint::Syscall { symbol, when } } else { HookPoint::Function { symbol, when } };
     let selector =
         (proptest::collection::vec(filter, 0..4), prop::bool::weighted(0.8)).prop_map(|(filters, count)| {
-            SelectorPlan { filters, actions: ActionPlan { count, monitored: false } }
+            SelectorPlan { filters, actions: ActionPlan { count, ..ActionPlan::NONE } }
         });
     proptest::collection::vec(selector, 1..5).prop_map(move |selectors| HookPlan {
         point: point.clone(),
@@ -166,6 +166,7 @@ fn agree_once(
             scope: Scope { host: true, pods: None },
             hooks: vec![draw(runner, hooks)],
             partial: false,
+            monitor_mode: false,
         })
         .collect();
     let failed = kernel.apply(plans.clone());

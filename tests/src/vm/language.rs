@@ -310,8 +310,6 @@ pub(super) fn process_ids() {
 pub(super) fn monitor_mode() {
     let hook = "  - call: __sys_setgid\n    syscall: false\n    args: [{index: 0, type: uint32}]\n    selectors:\n    - \
                 matchArgs: [{index: 0, operator: Equal, values: [\"7\"]}]\n      matchActions: [{action: Sigkill}]";
-    let monitored = policy("monitored", hook)
-        .replace("spec:\n", "spec:\n  options: [{name: policy-mode, value: monitor}]\n");
-    let enforcing = policy("enforcing", hook);
-    counts(&[monitored, enforcing], || make("setgid", "30"), &[("monitored", 30), ("enforcing", 30)]);
+    let monitored = super::monitoring(&policy("monitored", hook));
+    counts(&[monitored], || make("setgid", "30"), &[("monitored", 30)]);
 }

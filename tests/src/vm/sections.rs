@@ -123,14 +123,14 @@ pub(super) fn syscall_numbers() {
 pub(super) fn lsm_hooks() {
     let file = "/tmp/lsm-hook";
     fs::write(file, "x").expect("written");
-    let opened = on(
+    let opened = super::monitoring(&on(
         "lsmhooks",
         "opened",
         &format!(
             "{{hook: file_open, args: [{{index: 0, type: file}}], selectors: [{{matchArgs: [{{index: 0, operator: Equal, values: \
              ['{file}']}}], matchActions: [{{action: Override, argError: -1}}]}}]}}"
         ),
-    );
+    ));
     let ids = on(
         "lsmhooks",
         "ids",

@@ -1,12 +1,15 @@
 //! The matcher of a function: loaded with its tables, before it is put in the place of the one before.
 
 use aya::{Btf, maps::Map};
-use gatewatch_abi::consts::{ADDR_NONE, INT_ARG, INT_SOCK, TEXT_BINARY, TEXT_NONE};
+use gatewatch_abi::{
+    Enforced,
+    consts::{ADDR_NONE, INT_ARG, INT_SOCK, TEXT_BINARY, TEXT_NONE},
+};
 use gatewatch_policy::match_tables::Tables;
 
 use super::{
     program::LoadedProgram,
-    tables::{OWN, fill, write_rows},
+    tables::{OWN, fill, write_enforced, write_rows},
 };
 use crate::bpf::{
     LoadError, Node,
@@ -22,6 +25,8 @@ pub struct Prepared {
     pub(super) program: LoadedProgram,
     words: usize,
     in_pairs: bool,
+    /// The contents of `ENFORCED`.
+    enforced: Vec<Enforced>,
 }
 
 impl Prepared {
@@ -32,7 +37,7 @@ impl Prepared {
         (loader, btf): (&mut Loader, &Btf),
         (symbol, by): (&str, AttachType),
         hash_key: u64,
-        mut tables: Tables,
+        (mut tables, enforced): (Tables, Vec<Enforced>),
     ) -> Result<Self, LoadError> {
         if by.has_no_arguments() && looks_at_arguments(&tables) {
             return Err(LoadError::ArgumentsOnReturn(symbol.to_owned()));
@@ -49,6 +54,7 @@ impl Prepared {
             ("ROWS", size(if in_pairs { 0 } else { tables.rows.len() })),
             ("PAIRS", size(if in_pairs { tables.rows.len() / 2 } else { 0 })),
             ("ACTIONS", size(tables.actions.len())),
+            ("ENFORCED", size(enforced.len())),
             ("EXACT", size(tables.exact.len())),
             ("DIRECT", size(tables.direct.len())),
             ("BREAKS", size(tables.breaks.len())),
@@ -59,15 +65,23 @@ impl Prepared {
         ];
         let mut ebpf = loader.load("matching", object, &With { globals, entries })?;
         fill(&mut ebpf, &tables, hash_key, in_pairs)?;
+        write_enforced(&mut ebpf, &[], &enforced)?;
         drop(realtime);
         let program = LoadedProgram::load((ebpf, object), by.matcher(), by, symbol, btf, pins.dir())?;
-        Ok(Self { program, words: tables.config.words as usize, in_pairs })
+        Ok(Self { program, words: tables.config.words as usize, in_pairs, enforced })
     }
 
     /// Writes one row.
     pub(super) fn set_row(&mut self, row: u32, words: &[u64]) -> Result<(), LoadError> {
         let first_word = row * u32::try_from(self.words).unwrap_or(1);
         write_rows(&mut self.program.ebpf, first_word, words, self.in_pairs)
+    }
+
+    /// Writes what its bits may do.
+    pub(super) fn set_enforced(&mut self, enforced: Vec<Enforced>) -> Result<(), LoadError> {
+        write_enforced(&mut self.program.ebpf, &self.enforced, &enforced)?;
+        self.enforced = enforced;
+        Ok(())
     }
 
     /// Bytes of the kernel's memory that it and its maps take.

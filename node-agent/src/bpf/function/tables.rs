@@ -4,16 +4,17 @@ use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, LpmTrie, lpm_trie::Key},
 };
-use gatewatch_abi::{AddrKey, BitAction, ExactKey, Step, TextKey, binary_ids, consts::TEXT_BYTES};
+use gatewatch_abi::{AddrKey, BitAction, Enforced, ExactKey, Step, TextKey, binary_ids, consts::TEXT_BYTES};
 use gatewatch_policy::match_tables::Tables;
 
 use crate::bpf::LoadError;
 
 /// Their names. The other maps of a matcher are shared.
-pub(super) const OWN: [&str; 11] = [
+pub(super) const OWN: [&str; 12] = [
     "ROWS",
     "PAIRS",
     "ACTIONS",
+    "ENFORCED",
     "EXACT",
     "DIRECT",
     "BREAKS",
@@ -65,6 +66,20 @@ pub(super) fn write_rows(
         for (index, word) in (first_word..).zip(words) {
             rows.set(index, word, 0).map_err(|source| LoadError::Map { map: "ROWS", source })?;
         }
+    }
+    Ok(())
+}
+
+/// Writes what the bits may do, where it is different from `before`.
+pub(super) fn write_enforced(
+    ebpf: &mut Ebpf,
+    before: &[Enforced],
+    now: &[Enforced],
+) -> Result<(), LoadError> {
+    let mut array = array::<Enforced>(ebpf, "ENFORCED")?;
+    let changed = (0_u32..).zip(now).filter(|(bit, enforced)| before.get(*bit as usize) != Some(*enforced));
+    for (bit, enforced) in changed {
+        array.set(bit, enforced, 0).map_err(|source| LoadError::Map { map: "ENFORCED", source })?;
     }
     Ok(())
 }
