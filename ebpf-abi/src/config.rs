@@ -143,6 +143,10 @@ pub struct MatcherConfig {
     /// `POINTS_*`: whether the program is attached to several hook points, and how it finds out which one it is at. If so,
     /// `BitAction::hook` is not the hook's number, but the index in `DIRECT` of the numbers that the hook has at these points.
     pub points: u32,
+    /// Not 0: some selector's events are recorded.
+    pub records: u32,
+    /// Always 0.
+    pub pad: u32,
     /// Where `bits` is 1: its entry of `ACTIONS`, which needn't be looked up then.
     pub only: BitAction,
     /// Integers.

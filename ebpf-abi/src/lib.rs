@@ -14,6 +14,7 @@ mod config;
 mod hash;
 mod layout;
 mod maps;
+pub mod record;
 mod row;
 mod shape;
 pub mod shares;
@@ -24,6 +25,9 @@ pub use hash::{HOST_PROGRAM, binary_id, binary_ids, mix, named};
 pub use layout::Layout;
 pub use maps::{
     AddrKey, Binary, BitAction, CountKey, CountPlace, ExactKey, Process, Running, Step, Task, TextKey,
+};
+pub use record::{
+    ArgHead, BudgetKey, RateKey, RecordArg, RecordBit, RecordExec, RecordHead, RecordHook, RecordSock, RecorderConfig,
 };
 pub use row::{row_first, row_last, row_name, row_number};
 pub use shape::Shape;
@@ -278,6 +282,10 @@ pub mod consts {
     pub const STAT_STRINGS_UNREADABLE: u32 = 6;
     /// `STATS`: a pod that `PODS` had no room for.
     pub const STAT_PODS_FULL: u32 = 7;
+    /// `STATS`: a record of a process that was made, runs a program or has ended, for which there was no room or no budget.
+    pub const STAT_PROCESS_RECORDS: u32 = 8;
+    /// Statistics.
+    pub const STATS: u32 = 9;
 
     /// [`CountKey::cgroup`](crate::CountKey) and `binary` of a hook's overflow counter, which the agent
     /// creates with the hook. As `binary` beside a cgroup: events of programs that the pod has no share left for.
@@ -288,6 +296,8 @@ pub mod consts {
 
     /// `BitAction::flags`: the selector's action counts (it is not `NoPost`).
     pub const ACTION_COUNT: u32 = 1;
+    /// `BitAction::flags`: the selector's events are recorded as well.
+    pub const ACTION_RECORD: u32 = 2;
 }
 
 /// Numbers the meaning of everything that outlives an agent in pinned maps, what the agents themselves write there

@@ -20,16 +20,17 @@ use crate::{
 
 /// What each bit does.
 #[map]
-static ACTIONS: Array<BitAction> = Array::with_max_entries(64, 0);
+pub static ACTIONS: Array<BitAction> = Array::with_max_entries(64, 0);
 
-/// Counts each bit of a word that is left, once for each policy hook: the first selector takes the event. `APART`: for the
-/// verifier's sake, see [`increment_apart`].
+/// Counts each bit of a word that is left, once for each policy hook: the first selector takes the event. Gives the flags of
+/// all selectors that took it. `APART`: for the verifier's sake, see [`increment_apart`].
 ///
 /// # Safety
 ///
 /// `task` is a map's value, or on the stack.
 #[inline(never)]
-unsafe fn count<C: Context, const APART: bool>(mut bits: u64, first: u32, task: *mut Task) {
+unsafe fn count<C: Context, const APART: bool>(mut bits: u64, first: u32, task: *mut Task) -> u32 {
+    let mut flags = 0;
     // No more turns than there are bits: the verifier goes through all.
     for turn in 0..64 {
         if turn >= frozen!(CONFIG.bits) || bits == 0 {
@@ -39,6 +40,7 @@ unsafe fn count<C: Context, const APART: bool>(mut bits: u64, first: u32, task: 
         bits &= bits - 1;
         let Some(action) = ACTIONS.get(first + bit) else { continue };
         bits &= !action.siblings;
+        flags |= action.flags;
         if action.flags & ACTION_COUNT != 0 {
             // SAFETY: the caller's promise.
             let Some(hook) = (unsafe { number_at::<C>(action.hook, task) }) else { continue };
@@ -55,19 +57,21 @@ unsafe fn count<C: Context, const APART: bool>(mut bits: u64, first: u32, task: 
             }
         }
     }
+    flags
 }
 
-/// Counts a word of what is left. Most events leave one bit, which needs no loop.
+/// Counts a word of what is left, and gives the flags of all selectors that took the event. Most events leave one bit, which
+/// needs no loop.
 ///
 /// # Safety
 ///
 /// `task` is a map's value, or on the stack.
 #[inline(always)]
-pub unsafe fn count_word<C: Context, const APART: bool>(bits: u64, first: u32, task: *mut Task) {
+pub unsafe fn count_word<C: Context, const APART: bool>(bits: u64, first: u32, task: *mut Task) -> u32 {
     let (hook, flags) = if frozen!(CONFIG.bits) == 1 {
         (frozen!(CONFIG.only.hook), frozen!(CONFIG.only.flags))
     } else if bits.is_power_of_two() {
-        let Some(action) = ACTIONS.get(first + lowest(bits)) else { return };
+        let Some(action) = ACTIONS.get(first + lowest(bits)) else { return 0 };
         (action.hook, action.flags)
     } else {
         // SAFETY: the caller's promise.
@@ -81,6 +85,7 @@ pub unsafe fn count_word<C: Context, const APART: bool>(bits: u64, first: u32, t
             }
         }
     }
+    flags
 }
 
 /// The number of a hook at the event's point, which `event` has written into `task` if there are several.

@@ -15,6 +15,8 @@ pub static CONFIG: MatcherConfig = MatcherConfig {
     remember: 0,
     bits: 0,
     points: 0,
+    records: 0,
+    pad: 0,
     only: BitAction { siblings: 0, hook: 0, flags: 0 },
     ints: [IntSlot {
         source: 0,

@@ -51,12 +51,13 @@ pub trait Rows {
     fn mask(&mut self, slot: usize, value: u64) -> bool;
     /// Whether anything is left: asked before the fields that cost much.
     fn any(&mut self) -> bool;
-    /// Counts what is left. `C` is the way of attaching. `ALL`: whether expensive fields were read.
+    /// Counts what is left, and hands it over to the recorder if it is to be recorded. `C` is the way of attaching. `ALL`:
+    /// whether expensive fields were read.
     ///
     /// # Safety
     ///
     /// `task` is a map's value, or on the stack.
-    unsafe fn count<C: Context, const ALL: bool>(&self, task: *mut Task);
+    unsafe fn count<C: Context, const ALL: bool>(&self, ctx: C, task: *mut Task);
 }
 
 /// One word of a row. There is one: who finds none goes no further, which is one way less for the verifier to follow.

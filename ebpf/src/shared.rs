@@ -47,7 +47,7 @@ pub static CGROUPS: HashMap<u64, u32> = HashMap::pinned(16_384, 0);
 
 /// What had to be left out: counted here, exported by the agent.
 #[map]
-pub static STATS: PerCpuArray<u64> = PerCpuArray::pinned(8, 0);
+pub static STATS: PerCpuArray<u64> = PerCpuArray::pinned(consts::STATS, 0);
 
 /// Adds one to a statistic.
 #[inline(always)]

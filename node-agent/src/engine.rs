@@ -14,6 +14,7 @@ mod lanes;
 mod members;
 mod numbers;
 mod policy_sets;
+mod records;
 mod saved;
 mod tables;
 
@@ -36,7 +37,10 @@ use crate::{
     series::{Hook, Hooks, InPolicy},
 };
 
-pub use self::change::{Candidates, Change};
+pub use self::{
+    change::{Candidates, Change},
+    records::{RecordedHook, RecordedHooks},
+};
 
 /// Why a policy that compiles couldn't be loaded.
 #[derive(Debug, thiserror::Error)]

@@ -274,6 +274,7 @@ fn count(
         processes: Processes::of(&kernel.profile.release, limits.max_processes),
         attach_types: if no_fentry { AttachTypes::PROBES } else { AttachTypes::choose(&kernel.features) },
         no_lsm: why_no_lsm(&kernel.features),
+        records: None,
         interruptible: Interruptible::new(&kernel.features),
         pins,
         keep: true,

@@ -37,7 +37,8 @@ use crate::{
     diagnostic::{Diagnostic, FieldPath},
     history::LAST_WITH_DESCRIPTORS,
     model::{Action, ActionKind, Hook, Kind, Operator, Policy, Section, Selector, Target},
-    plan::{ActionPlan, HookPlan, HookPoint, Plan, Scope, SelectorPlan},
+    plan::{ActionPlan, HookPlan, HookPoint, Plan, RateScope, RecordPlan, Scope, SelectorPlan},
+    values,
 };
 
 pub use answers::Answers;
@@ -49,6 +50,9 @@ pub use uprobe::SymbolName;
 /// The sections whose hooks run here.
 const RUN: [Section; 5] =
     [Section::Kprobes, Section::Fentries, Section::Tracepoints, Section::LsmHooks, Section::Uprobes];
+
+/// The fields of `Post` that limit records.
+const LIMITS: [&str; 2] = ["rateLimit", "rateLimitScope"];
 
 /// Compiles a policy. There is a plan unless there is an error that is about Gatewatch.
 pub fn compile(policy: &Policy, environment: Environment<'_>) -> (Option<Plan>, Vec<Diagnostic>) {
@@ -149,8 +153,8 @@ impl Compiler<'_> {
         if selectors.is_empty() {
             selectors.push(SelectorPlan { filters: Vec::new(), actions: ActionPlan::COUNT });
         }
-        let args = arguments.plan();
-        HookPlan { point, origin: path, args, selectors }
+        let (args, evidence) = (arguments.plan(), arguments.evidence(hook, point.has_user_pointers()));
+        HookPlan { point, origin: path, args, selectors, evidence }
     }
 
     fn selector(
@@ -213,11 +217,12 @@ impl Compiler<'_> {
             let path = path.index(i);
             match action.kind {
                 Some(ActionKind::Post) => {
-                    for name in action.fields.keys() {
+                    plan.record = plan.record.map(|record| limited(record, action));
+                    for name in action.fields.keys().filter(|name| !LIMITS.contains(&name.as_str())) {
                         self.report(Diagnostic::new(
                             &codes::NO_EFFECT,
                             path.field(name),
-                            format!("`{name}` affects only events; the kernel counts every match regardless"),
+                            format!("`{name}` is not recorded here; the event is counted and recorded without it"),
                         ));
                     }
                 }
@@ -238,4 +243,16 @@ impl Compiler<'_> {
         }
         plan
     }
+}
+
+/// How events are recorded with the limits of a `Post`. Rules report those that are not valid.
+fn limited(record: RecordPlan, action: &Action) -> RecordPlan {
+    let field = |name: &str| action.fields.get(name).filter(|text| !text.is_empty());
+    let Some(Ok(seconds)) = field("rateLimit").map(|text| values::interval(text)) else { return record };
+    let scope = match field("rateLimitScope").map(String::as_str) {
+        Some("process") => RateScope::Process,
+        Some("global") => RateScope::Global,
+        _ => RateScope::Thread,
+    };
+    RecordPlan { rate: seconds.saturating_mul(1_000_000_000), scope }
 }

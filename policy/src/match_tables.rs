@@ -14,6 +14,7 @@ mod builder;
 pub(crate) mod excess;
 mod integers;
 mod points;
+mod records;
 mod rows;
 mod simulate;
 mod steps;
@@ -24,7 +25,7 @@ mod texts;
 
 use gatewatch_abi::{
     BitAction,
-    consts::{ACTION_COUNT, MAX_SELECTORS, SYSCALL_32_BIT, SYSCALL_NATIVE, SYSCALL_NOT, WORD_BITS},
+    consts::{ACTION_COUNT, ACTION_RECORD, MAX_SELECTORS, SYSCALL_32_BIT, SYSCALL_NATIVE, SYSCALL_NOT, WORD_BITS},
 };
 
 use self::{
@@ -35,6 +36,7 @@ use crate::plan::{Field, HookPlan, HookPoint};
 
 pub use builder::policy_set_rows;
 pub use excess::Excess;
+pub use records::RESULT;
 pub use tables::Tables;
 
 /// One policy's hook at the point.
@@ -118,14 +120,13 @@ fn number<'a>(hooks: &[Hook<'a>]) -> Result<(Vec<Numbered<'a>>, Vec<BitAction>),
         if count > WORD_BITS {
             return Err(Excess::Selectors);
         }
-        let mut first = u32::try_from(actions.len()).map_err(|_| Excess::Selectors)?;
-        if first % WORD_BITS + count > WORD_BITS {
-            first = first.next_multiple_of(WORD_BITS);
-            actions.resize(first as usize, BitAction::default());
-        }
+        let first = first_bit(actions.len(), hook.plan.selectors.len());
+        actions.resize(first, BitAction::default());
+        let first = u32::try_from(first).map_err(|_| Excess::Selectors)?;
         let siblings = (0..count).fold(0, |mask, i| mask | 1 << (first % WORD_BITS + i));
         for (selector, bit) in hook.plan.selectors.iter().zip(first..) {
-            let flags = if selector.actions.count { ACTION_COUNT } else { 0 };
+            let flags = [(selector.actions.count, ACTION_COUNT), (selector.actions.record.is_some(), ACTION_RECORD)];
+            let flags = flags.iter().filter(|(is_set, _)| *is_set).fold(0, |flags, (_, flag)| flags | flag);
             actions.push(BitAction { siblings, hook: hook.id, flags });
             let tests = selector.filters.iter().map(|filter| (filter.field, &filter.test)).collect();
             numbered.push(Numbered { bit, policy: hook.policy, tests });
@@ -135,4 +136,10 @@ fn number<'a>(hooks: &[Hook<'a>]) -> Result<(Vec<Numbered<'a>>, Vec<BitAction>),
         return Err(Excess::Selectors);
     }
     Ok((numbered, actions))
+}
+
+/// The bit of a hook's first selector behind so many bits: all of a hook's are in one word.
+fn first_bit(bits: usize, selectors: usize) -> usize {
+    let word = WORD_BITS as usize;
+    if bits % word + selectors > word { bits.next_multiple_of(word) } else { bits }
 }

@@ -14,7 +14,11 @@ use aya::{
     maps::{MapData, MapError, PerCpuArray, PerCpuValues, Queue},
     util::nr_cpus,
 };
-use gatewatch_abi::{CountKey, CountPlace, consts::OVERFLOW};
+use gatewatch_abi::{
+    CountKey, CountPlace,
+    consts::OVERFLOW,
+    record::consts::{LEDGER, LEDGER_ENTRIES},
+};
 
 use super::{
     LoadError,
@@ -91,6 +95,15 @@ impl Counts {
     /// The hook's overflow counter.
     pub(super) fn add_hook(&mut self, hook: u32) -> Result<(), LoadError> {
         self.add(CountKey { cgroup: OVERFLOW, binary: OVERFLOW, hook, pad: 0 }).map(drop)
+    }
+
+    /// The entries of what becomes of a hook's records.
+    pub(super) fn add_records(&mut self, hook: u32) -> Result<(), LoadError> {
+        for entry in 0..LEDGER_ENTRIES {
+            let binary = LEDGER + u64::from(entry);
+            self.add(CountKey { cgroup: OVERFLOW, binary, hook, pad: 0 })?;
+        }
+        Ok(())
     }
 
     /// Makes entries until there is no room.

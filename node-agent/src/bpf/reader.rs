@@ -17,7 +17,7 @@ use gatewatch_abi::{
     Binary, CountKey, CountPlace, Process, SHARED_TABLES, Share,
     consts::{
         STAT_BINARIES_FULL, STAT_CGROUPS_FULL, STAT_LOST, STAT_NESTED, STAT_PATHS_CUT, STAT_PODS_FULL,
-        STAT_PROCESSES_FULL, STAT_STRINGS_UNREADABLE,
+        STAT_PROCESS_RECORDS, STAT_PROCESSES_FULL, STAT_STRINGS_UNREADABLE,
     },
 };
 
@@ -158,6 +158,7 @@ impl Reader {
                 ("nested", stat(STAT_NESTED)),
                 ("cgroups", stat(STAT_CGROUPS_FULL)),
                 ("pods", stat(STAT_PODS_FULL)),
+                ("process_records", stat(STAT_PROCESS_RECORDS)),
                 ("counts", stat(STAT_LOST)),
             ],
         }

@@ -6,6 +6,7 @@ use gatewatch_policy::match_tables::Tables;
 
 use super::{
     program::LoadedProgram,
+    recorder::Recorder,
     tables::{OWN, fill, write_rows},
 };
 use crate::bpf::{
@@ -20,6 +21,7 @@ use crate::bpf::{
 /// A matcher that is loaded.
 pub struct Prepared {
     pub(super) program: LoadedProgram,
+    recorder: Option<Recorder>,
     words: usize,
     in_pairs: bool,
 }
@@ -60,14 +62,29 @@ impl Prepared {
         let mut ebpf = loader.load("matching", object, &With { globals, entries })?;
         fill(&mut ebpf, &tables, hash_key, in_pairs)?;
         drop(realtime);
-        let program = LoadedProgram::load((ebpf, object), by.matcher(), by, symbol, btf, pins.dir())?;
-        Ok(Self { program, words: tables.config.words as usize, in_pairs })
+        let recorder = match &node.records {
+            Some(limits) if tables.config.records != 0 => {
+                Some(Recorder::load(node, limits, pins, (loader, btf), (symbol, by), &tables)?)
+            }
+            _ => None,
+        };
+        let mut program = LoadedProgram::load((ebpf, object), by.matcher(), by, symbol, btf, pins.dir())?;
+        if let Some(recorder) = &recorder {
+            let _realtime = node.interruptible.realtime_guard();
+            recorder.install(&mut program.ebpf)?;
+        }
+        Ok(Self { program, recorder, words: tables.config.words as usize, in_pairs })
     }
 
     /// Writes one row.
     pub(super) fn set_row(&mut self, row: u32, words: &[u64]) -> Result<(), LoadError> {
         let first_word = row * u32::try_from(self.words).unwrap_or(1);
         write_rows(&mut self.program.ebpf, first_word, words, self.in_pairs)
+    }
+
+    /// Number of instructions that the verifier processed for its recorder, if it has one.
+    pub(super) fn verified_for_records(&self) -> Option<u32> {
+        self.recorder.as_ref()?.verified_instructions()
     }
 
     /// Bytes of the kernel's memory that it and its maps take.
@@ -78,7 +95,7 @@ impl Prepared {
             Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data) => Some(memory_of(data.fd())),
             _ => None,
         });
-        program + maps.sum::<u64>()
+        program + maps.sum::<u64>() + self.recorder.as_ref().map_or(0, Recorder::memory)
     }
 }
 
