@@ -9,10 +9,13 @@
 pub mod argument;
 pub mod bits;
 pub mod event;
+pub mod fields;
+pub mod filter;
 pub mod hook;
 mod json;
 pub mod pod;
 pub mod process;
+pub mod redaction;
 pub mod time;
 
 pub use argument::{Argument, Value};
