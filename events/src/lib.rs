@@ -8,6 +8,7 @@
 
 pub mod argument;
 pub mod bits;
+pub mod compact;
 pub mod event;
 pub mod fields;
 pub mod filter;
