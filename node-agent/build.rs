@@ -8,7 +8,7 @@ use object::{
     elf::SHT_STRTAB,
 };
 
-const OBJECTS: [&str; 10] = [
+const OBJECTS: [&str; 11] = [
     "attach",
     "events",
     "events_wide",
@@ -17,6 +17,7 @@ const OBJECTS: [&str; 10] = [
     "matcher_integers",
     "matcher_paths",
     "matcher_wide",
+    "recorder",
     "track",
     "uprobe",
 ];

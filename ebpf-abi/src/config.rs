@@ -145,8 +145,8 @@ pub struct MatcherConfig {
     pub points: u32,
     /// Not 0: a selector does more than counting.
     pub enforces: u32,
-    /// Always 0.
-    pub pad: u32,
+    /// Not 0: some selector's events are recorded.
+    pub records: u32,
     /// Where `bits` is 1: its entry of `ACTIONS`, which needn't be looked up then.
     pub only: BitAction,
     /// Integers.

@@ -125,6 +125,32 @@ layout! {
     /// 0 for the hierarchy of cgroup v2, see `cgroup_setup_root` in `kernel/cgroup/cgroup.c`.
     cgroup_root_hierarchy = "cgroup_root", "hierarchy_id", required;
     kernfs_id = "kernfs_node", "id", required;
+    // What only records have. A profile of an earlier version lacks these.
+    /// Nanoseconds since the machine started.
+    task_start = "task_struct", "start_boottime", optional;
+    task_auid = "task_struct", "loginuid", optional;
+    task_exit_code = "task_struct", "exit_code", optional;
+    task_signal = "task_struct", "signal", optional;
+    /// Threads that have not ended: `atomic_t`.
+    signal_live = "signal_struct", "live", optional;
+    signal_group_exit_code = "signal_struct", "group_exit_code", optional;
+    /// A `struct path`.
+    fs_pwd = "fs_struct", "pwd", optional;
+    mm_arg_start = "mm_struct", "arg_start", optional;
+    mm_arg_end = "mm_struct", "arg_end", optional;
+    binprm_filename = "linux_binprm", "filename", optional;
+    cred_uid = "cred", "uid", optional;
+    cred_securebits = "cred", "securebits", optional;
+    sock_type = "sock", "sk_type", optional;
+    sock_mark = "sock", "sk_mark", optional;
+    sock_priority = "sock", "sk_priority", optional;
+    skb_len = "sk_buff", "len", optional;
+    skb_mark = "sk_buff", "mark", optional;
+    skb_priority = "sk_buff", "priority", optional;
+    skb_hash = "sk_buff", "hash", optional;
+    skb_transport_header = "sk_buff", "transport_header", optional;
+    filename_name = "filename", "name", optional;
+    kiocb_file = "kiocb", "ki_filp", optional;
 }
 
 impl Layout {

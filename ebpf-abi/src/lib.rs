@@ -14,6 +14,7 @@ mod config;
 mod hash;
 mod layout;
 mod maps;
+pub mod record;
 mod row;
 mod shape;
 pub mod shares;
@@ -25,6 +26,10 @@ pub use layout::Layout;
 pub use maps::{
     AddrKey, Binary, BitAction, CountKey, CountPlace, Enforced, ExactKey, Process, Running, Step, Task,
     TextKey, outcome_code, outcome_of_code,
+};
+pub use record::{
+    ArgHead, BudgetKey, RateKey, RecordArg, RecordBit, RecordExec, RecordHead, RecordHook, RecordSock,
+    RecorderConfig,
 };
 pub use row::{row_first, row_last, row_name, row_number};
 pub use shape::Shape;
@@ -293,8 +298,10 @@ pub mod consts {
     pub const STAT_PODS_FULL: u32 = 7;
     /// `STATS`: a signal that the kernel did not send: to a thread of its own, or to a process that ends already.
     pub const STAT_SIGNALS_FAILED: u32 = 8;
+    /// `STATS`: a record of a process that was made, runs a program or has ended, for which there was no room or no budget.
+    pub const STAT_PROCESS_RECORDS: u32 = 9;
     /// Number of statistics.
-    pub const STATS: u32 = 9;
+    pub const STATS: u32 = 10;
 
     /// [`CountKey::cgroup`](crate::CountKey) and `binary` of a hook's overflow counter, which the agent
     /// creates with the hook. As `binary` beside a cgroup: events of programs that the pod has no share left for.
@@ -308,6 +315,8 @@ pub mod consts {
 
     /// `BitAction::flags`: the selector's action counts (it is not `NoPost`).
     pub const ACTION_COUNT: u32 = 1;
+    /// `BitAction::flags`: the selector's events are recorded as well.
+    pub const ACTION_RECORD: u32 = 2;
     /// `BitAction::flags`: the call is to return an error, the one at [`ACTION_ERROR_SHIFT`]. Without an error there, this is
     /// counted as in monitor mode, because the hook point cannot return one.
     pub const ACTION_OVERRIDE: u32 = 4;

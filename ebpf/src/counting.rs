@@ -20,7 +20,7 @@ use crate::{
 
 /// What each bit does.
 #[map]
-static ACTIONS: Array<BitAction> = Array::with_max_entries(64, 0);
+pub static ACTIONS: Array<BitAction> = Array::with_max_entries(64, 0);
 
 /// Counts each bit of a word that is left, once for each policy hook: the first selector takes the event. `APART`: for the
 /// verifier's sake, see [`increment_apart`]. Adds what the selectors want to `wanted`, see [`enforce`].

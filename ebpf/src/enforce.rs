@@ -10,10 +10,10 @@ use aya_ebpf::{
 use gatewatch_abi::{
     Enforced, HOST_PROGRAM, Task,
     consts::{
-        ACTION_ERROR_SHIFT, ACTION_HARMLESS, ACTION_OVERRIDE, ACTION_SIGNAL_SHIFT, ENFORCEMENT_IN_FORCE,
-        FOLLOW_AGENT, FOLLOW_SERVICE, MODE_ENFORCE, MODE_OFF, OUTCOME_AGENT, OUTCOME_DONE, OUTCOME_INIT,
-        OUTCOME_MONITOR, OUTCOME_PENDING, OUTCOME_SERVICE, OUTCOME_SETUP, OUTCOME_UNKNOWN, OUTCOMES,
-        POLICY_SET_HOST, POLICY_SET_PENDING, STAT_LOST, STAT_SIGNALS_FAILED,
+        ACTION_ERROR_SHIFT, ACTION_HARMLESS, ACTION_OVERRIDE, ACTION_RECORD, ACTION_SIGNAL_SHIFT,
+        ENFORCEMENT_IN_FORCE, FOLLOW_AGENT, FOLLOW_SERVICE, MODE_ENFORCE, MODE_OFF, OUTCOME_AGENT,
+        OUTCOME_DONE, OUTCOME_INIT, OUTCOME_MONITOR, OUTCOME_PENDING, OUTCOME_SERVICE, OUTCOME_SETUP,
+        OUTCOME_UNKNOWN, OUTCOMES, POLICY_SET_HOST, POLICY_SET_PENDING, STAT_LOST, STAT_SIGNALS_FAILED,
     },
 };
 
@@ -45,6 +45,8 @@ const SIGKILL: u32 = 9;
 /// `task` is a map's value, or on the stack.
 #[inline(always)]
 pub unsafe fn wanted(before: u64, flags: u32, bit: u32, task: *mut Task) -> u64 {
+    let before =
+        if frozen!(CONFIG.records) != 0 { before | u64::from(flags & ACTION_RECORD) } else { before };
     if flags <= ACTION_HARMLESS || frozen!(CONFIG.enforces) == 0 {
         return before;
     }
@@ -128,11 +130,17 @@ fn stricter(mut wanted: u32, flags: u32) -> u32 {
     wanted
 }
 
+/// Whether a selector that wants an event recorded has taken it.
+#[inline(always)]
+pub fn is_recorded(wanted: u64) -> bool {
+    wanted as u32 & ACTION_RECORD != 0
+}
+
 /// Does once what all selectors want of an event. Returns the verdict: 0 allows the call, an error number is what it is to
 /// return.
 #[inline(always)]
 pub fn perform(wanted: u64) -> i32 {
-    if wanted == 0 {
+    if wanted <= u64::from(ACTION_HARMLESS) {
         return 0;
     }
     let signal = wanted as u32 >> ACTION_SIGNAL_SHIFT & 0xff;
@@ -143,12 +151,17 @@ pub fn perform(wanted: u64) -> i32 {
             note(STAT_SIGNALS_FAILED);
         }
     }
+    verdict(0_u64.wrapping_sub(wanted >> ACTION_ERROR_SHIFT))
+}
+
+/// The verdict of so much below 0.
+#[inline(always)]
+pub fn verdict(below: u64) -> i32 {
     let verdict: i64;
     // SAFETY: arithmetic on registers. Written out, since the verifier has to see that the result is an error number or 0
     // (`bpf_lsm_get_retval_range`), and of a negation it knows nothing.
     unsafe {
-        asm!("{magnitude} &= 4095", "{verdict} = 0", "{verdict} -= {magnitude}",
-            magnitude = inout(reg) 0_u64.wrapping_sub(wanted >> ACTION_ERROR_SHIFT) => _,
+        asm!("{below} &= 4095", "{verdict} = 0", "{verdict} -= {below}", below = inout(reg) below => _,
             verdict = out(reg) verdict, options(pure, nomem, nostack));
     }
     verdict as i32

@@ -16,7 +16,7 @@ pub static CONFIG: MatcherConfig = MatcherConfig {
     bits: 0,
     points: 0,
     enforces: 0,
-    pad: 0,
+    records: 0,
     only: BitAction { siblings: 0, hook: 0, flags: 0 },
     ints: [IntSlot {
         source: 0,

@@ -93,7 +93,7 @@ fn extend(raw: u64, slot: &'static IntSlot) -> u64 {
 
 /// The process's id as it sees it itself.
 #[inline(never)]
-fn ns_pid() -> u64 {
+pub fn ns_pid() -> u64 {
     // SAFETY: no preconditions.
     let task = unsafe { bpf_get_current_task() } as u64;
     let leader: u64 = memory::read(task + offset!(task_group_leader));
@@ -186,7 +186,7 @@ fn file_type(argument: u64, part: u32) -> Option<u64> {
 
 /// The inode number of one of the task's namespaces.
 #[inline(never)]
-fn namespace(part: u32) -> u64 {
+pub fn namespace(part: u32) -> u64 {
     // SAFETY: no preconditions.
     let task = unsafe { bpf_get_current_task() } as u64;
     let through_nsproxy = |member: u64, inum: u64| {

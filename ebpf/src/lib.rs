@@ -7,15 +7,18 @@
 //!   [`MatcherConfig`](gatewatch_abi::MatcherConfig) frozen
 //!   into it, which lists the fields that the policies on this function read. The verifier then knows every field of it,
 //!   and removes unused code before the program runs.
+//! * `recorder` records events that a matcher has counted, and processes. Loaded once for each lane that records, and once for
+//!   processes.
 #![no_std]
 #![feature(asm_experimental_arch)]
 
 pub mod arch;
 pub mod context;
 pub mod counting;
-mod descriptor;
+pub mod descriptor;
 pub mod enforce;
 pub mod globals;
+pub mod handover;
 pub mod integer;
 pub mod internet;
 pub mod matcher;

@@ -18,7 +18,7 @@ use gatewatch_abi::{
 
 use crate::{
     context::{Context, any_arg},
-    enforce, frozen,
+    frozen,
     globals::CONFIG,
     integer, packet,
     points::{DIRECT, EXACT},
@@ -50,12 +50,6 @@ static ADDRESSES: LpmTrie<AddrKey, u32> = LpmTrie::with_max_entries(1, 0);
 /// `S` names the fields that can be read. Returns the verdict: 0 allows the call, an error number is what it is to return.
 #[inline(always)]
 pub fn event<C: Context, R: Rows, S: Shaped>(ctx: C) -> i32 {
-    enforce::perform(matched::<C, R, S>(ctx))
-}
-
-/// Matches one event and counts it. Gives what its selectors want beside that, in the form of `BitAction::flags`.
-#[inline(always)]
-fn matched<C: Context, R: Rows, S: Shaped>(ctx: C) -> u64 {
     let mut rows = MaybeUninit::uninit();
     let rows = R::begin(&mut rows);
     // What costs least first: most events end at an argument.
@@ -92,10 +86,10 @@ fn matched<C: Context, R: Rows, S: Shaped>(ctx: C) -> u64 {
     let strings_are_wanted = S::SHAPE.texts > 0 && frozen!(CONFIG.texts[0].source) != TEXT_NONE;
     if !addresses_are_wanted && !strings_are_wanted {
         // SAFETY: as above.
-        unsafe { rows.count::<C, false>(task) }
+        unsafe { rows.count::<C, false>(ctx, task) }
     } else if rows.any() && addresses::<C, R, S>(ctx, rows) && strings::<C, R, S>(ctx, binary, rows) {
         // SAFETY: as above.
-        unsafe { rows.count::<C, true>(task) }
+        unsafe { rows.count::<C, true>(ctx, task) }
     } else {
         0
     }

@@ -51,13 +51,14 @@ pub trait Rows {
     fn mask(&mut self, slot: usize, value: u64) -> bool;
     /// Whether anything is left: asked before the fields that cost much.
     fn any(&mut self) -> bool;
-    /// Counts what is left, and gives what its selectors want beside that, see [`enforce`](crate::enforce). `C` is the way of
-    /// attaching. `ALL`: whether expensive fields were read.
+    /// Counts what is left, does what its selectors want beside that (see [`enforce`](crate::enforce)), and hands it over to the
+    /// recorder if it is to be recorded. Gives the verdict. `C` is the way of attaching. `ALL`: whether expensive fields were
+    /// read.
     ///
     /// # Safety
     ///
     /// `task` is a map's value, or on the stack.
-    unsafe fn count<C: Context, const ALL: bool>(&self, task: *mut Task) -> u64;
+    unsafe fn count<C: Context, const ALL: bool>(&self, ctx: C, task: *mut Task) -> i32;
 }
 
 /// One word of a row. There is one: who finds none goes no further, which is one way less for the verifier to follow.

@@ -34,6 +34,7 @@ use crate::{
     engine::Engine,
     metrics::{self, AtPrograms, PolicyStatus, Snapshot},
     policy_dir::DirError,
+    records,
     sources::Source,
 };
 
@@ -50,6 +51,8 @@ pub struct Agent {
     ledger: Mutex<Ledger>,
     published: ArcSwap<Published>,
     policies: watch::Sender<PolicySet>,
+    /// What the thread that reads records is told, if there is one.
+    records: Option<Arc<records::Shared>>,
 }
 
 /// What is known of the policies.
@@ -73,9 +76,14 @@ pub fn start(
     sources: Vec<Box<dyn Source>>,
     host_namespaces: BTreeMap<NamespaceKind, u32>,
     (retention, restrictions): (Retention, Restrictions),
+    records: Option<Arc<records::Shared>>,
 ) -> Result<(Arc<Agent>, Reconciler), DirError> {
-    let ledger = Ledger::new(reader, engine.view(), host::cgroup_root(), retention, Instant::now());
+    let mut ledger = Ledger::new(reader, engine.view(), host::cgroup_root(), retention, Instant::now());
+    if let Some(shared) = &records {
+        ledger.records.set(Arc::clone(shared));
+    }
     let agent = Arc::new(Agent {
+        records,
         ledger: Mutex::new(ledger),
         published: ArcSwap::default(),
         policies: watch::Sender::new(PolicySet::default()),

@@ -311,6 +311,12 @@ impl Attribution {
         named.map(move |(key, _)| (key.id, self.owner(*key, now)))
     }
 
+    /// All cgroups that exist or are remembered, each id once, with its last owner.
+    pub fn all_cgroups(&self, now: Instant) -> impl Iterator<Item = (u64, Owner)> + '_ {
+        let last = |key: &&CgroupKey| self.key(key.id) == **key;
+        self.cgroups.keys().filter(last).map(move |key| (key.id, self.owner(*key, now)))
+    }
+
     fn live(&self) -> impl Iterator<Item = (&CgroupKey, &Cgroup)> {
         self.cgroups.iter().filter(|(_, cgroup)| cgroup.removed.is_none())
     }

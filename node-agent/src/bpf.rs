@@ -25,6 +25,7 @@ mod processes;
 mod programs;
 mod reader;
 mod realtime;
+mod records;
 mod shared;
 mod shares;
 mod sizes;
@@ -49,6 +50,7 @@ use self::{
     bpffs::Pins,
     function::Function,
     loader::Loader,
+    records::ProcessRecords,
     shared::Shared,
     store::{StateKey, Store},
     stub::Stub,
@@ -67,6 +69,7 @@ pub use self::{
     objects::empty_programs,
     reader::{Attached, CgroupChanges, Reader, Usage},
     realtime::Interruptible,
+    records::{RecordLimits, Ring},
     shares::{TABLES, hierarchy},
     sizes::Processes,
     stub::cgroup_steps,
@@ -87,6 +90,8 @@ pub struct BpfPrograms {
     /// Those that an earlier agent has hooked, and that counted while there was none.
     adopted: BTreeSet<Lane>,
     alive: Option<Alive>,
+    /// What records processes, and the ring buffer, where there are records.
+    process_records: Option<ProcessRecords>,
     /// Made for the first policy that needs them.
     uprobes: Option<Arc<Uprobes>>,
     store: Store,
@@ -114,6 +119,10 @@ impl BpfPrograms {
         let store = Store::new(&pins);
         let reader = Reader::new(&shared, tracker.ebpf_mut(), node.interruptible, store.clone())?;
         drop(realtime);
+        let process_records = match node.records {
+            Some(limits) => Some(ProcessRecords::load(&node, &limits, &pins, (&mut loader, types.get()?))?),
+            None => None,
+        };
         tracker.attach(types.get()?, &pins)?;
         let stub = Stub::new(node.cgroup_steps, types.get()?)?;
         let pods = shared::existing_pods(node.cgroups.as_deref())?;
@@ -135,6 +144,7 @@ impl BpfPrograms {
             functions,
             adopted,
             alive,
+            process_records,
             uprobes: None,
             store,
             pins,
@@ -292,10 +302,21 @@ impl BpfPrograms {
         self.functions.iter().map(|(lane, function)| (lane, function.attached_by()))
     }
 
-    /// Makes the overflow counter of a hook.
+    /// Makes the overflow counter of a hook, and the entries for its records.
     pub fn add_hook(&mut self, hook: u32) -> Result<(), LoadError> {
         let _realtime = self.node.interruptible.realtime_guard();
-        self.shared.counts.add_hook(hook)
+        self.shared.counts.add_hook(hook)?;
+        if self.node.records.is_some() { self.shared.counts.add_records(hook) } else { Ok(()) }
+    }
+
+    /// Whether events are recorded.
+    pub fn has_records(&self) -> bool {
+        self.node.records.is_some()
+    }
+
+    /// The ring buffer that records are read from. Once; `None`: nothing is recorded.
+    pub fn take_ring(&mut self) -> Option<Ring> {
+        self.process_records.as_mut()?.take_ring()
     }
 
     /// Removes the counts of hooks for whose numbers `unused` is true. Nothing reads counts meanwhile, since that needs
@@ -399,11 +420,15 @@ impl BpfPrograms {
     /// Number of instructions that the verifier processed, by program.
     pub fn verified_instructions(&self) -> Vec<(String, u32)> {
         let mut all = self.tracker.verified_instructions();
+        all.extend(self.process_records.iter().flat_map(ProcessRecords::verified_instructions));
         all.extend(
             self.functions
                 .iter()
                 .filter_map(|(lane, function)| Some((lane.to_string(), function.verified_instructions()?))),
         );
+        all.extend(self.functions.iter().filter_map(|(lane, function)| {
+            Some((format!("the records of {lane}"), function.verified_for_records()?))
+        }));
         all
     }
 }

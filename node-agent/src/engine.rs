@@ -15,6 +15,7 @@ mod members;
 mod modes;
 mod numbers;
 mod policy_sets;
+mod records;
 mod saved;
 mod tables;
 
@@ -38,7 +39,10 @@ use crate::{
     series::{Hook, Hooks, InPolicy},
 };
 
-pub use self::change::{Candidates, Change};
+pub use self::{
+    change::{Candidates, Change},
+    records::{RecordedHook, RecordedHooks},
+};
 
 /// Why a policy that compiles couldn't be loaded.
 #[derive(Debug, thiserror::Error)]

@@ -35,6 +35,7 @@ pub mod policy_dir;
 pub mod policy_key;
 pub mod privileges;
 pub mod profile;
+pub mod records;
 pub mod series;
 pub mod sources;
 pub mod unsupported;

@@ -30,6 +30,7 @@ use gatewatch_agent::{
     sources::{EnforcementFile, Files, Source},
     unsupported::{self, Unsupported},
 };
+use gatewatch_export::{ExportOptions, Outputs};
 use gatewatch_kernel::{
     Profile,
     host::{Depth, Features, HostKernel, host_to},
@@ -115,7 +116,12 @@ struct Arguments {
     /// Attach by kprobe even where the cheaper fentry or fprobe would do
     #[arg(long)]
     no_fentry: bool,
+    #[command(flatten)]
+    export: ExportOptions,
 }
+
+/// How long the outputs may take to write their last records when the agent ends: a part of the pod's grace period.
+const LAST_RECORDS: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     allocator::begin();
@@ -188,6 +194,12 @@ fn run(arguments: Arguments) -> Result<()> {
         metrics: http::bind(arguments.metrics_address)?,
         probes: arguments.probe_address.map(http::bind_probes).transpose()?,
     };
+    let outputs = arguments
+        .export
+        .is_enabled()
+        .then(|| Outputs::start(&arguments.export).map(Arc::new))
+        .transpose()
+        .context("cannot export records")?;
     let cluster = Cluster::of(&arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
@@ -261,6 +273,9 @@ fn run(arguments: Arguments) -> Result<()> {
     });
     stop.store(true, Ordering::Relaxed);
     let _ = worker.join();
+    if let Some(outputs) = outputs {
+        outputs.stop(LAST_RECORDS);
+    }
     if let Some(watched) = watched
         && runtime.block_on(watched.is_removed())
     {
@@ -305,6 +320,7 @@ fn count(
         processes: Processes::of(&kernel.profile.release, limits.max_processes),
         attach_types: if no_fentry { AttachTypes::PROBES } else { AttachTypes::choose(&kernel.features) },
         no_lsm: why_no_lsm(&kernel.features),
+        records: None,
         interruptible: Interruptible::new(&kernel.features),
         pins,
         keep: true,

@@ -7,6 +7,7 @@ mod enforcement;
 mod events;
 mod family;
 mod places;
+mod records;
 mod status;
 
 use std::{collections::HashSet, time::Instant};
@@ -19,6 +20,7 @@ use crate::{
 
 pub use self::{
     places::AtPrograms,
+    records::RecordSamples,
     status::{PolicyState, PolicyStatus},
 };
 
@@ -64,6 +66,8 @@ pub struct Snapshot {
     pub maps: Vec<MapFill>,
     /// Things that the BPF programs had to leave out or cut: a word of a small fixed set, and how often.
     pub left_out: Vec<(&'static str, u64)>,
+    /// What became of records; none where nothing is recorded.
+    pub records: Option<RecordSamples>,
     /// Where programs are attached to user programs.
     pub user_programs: Vec<AtPrograms>,
     /// Hash of all policies in every state, whatever their order: the same on nodes that know the same.
@@ -225,7 +229,7 @@ const SCRAPE_DURATION: Metric = gauge(
     &[],
 );
 
-const METRICS: [&Metric; 25] = [
+const METRICS: [&Metric; 30] = [
     &EVENTS,
     &ACTIONS,
     &SPARED,
@@ -251,6 +255,11 @@ const METRICS: [&Metric; 25] = [
     &POLICY_SET,
     &UNSUPPORTED,
     &SCRAPE_DURATION,
+    &records::WRITTEN,
+    &records::NOT_WRITTEN,
+    &records::UNKNOWN,
+    &records::PROCESSES,
+    &records::WAITING,
 ];
 
 /// The rows of the table of metrics in docs/metrics.md: name, type, labels, help.
@@ -290,6 +299,7 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
         pending_events,
         maps,
         left_out,
+        records,
         user_programs,
         policy_set_hash,
         source_problems,
@@ -322,8 +332,10 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
     enforcement::write_modes(&ENFORCEMENT, *node_mode, policies, text);
     enforcement::write_spared(&SPARED, outcomes, text);
     per_hook(&MISSED, missed, 1.0, text);
+    records.iter().for_each(|records| records::write_events(records, text));
     per_hook(&OVERFLOW, overflow, 1.0, text);
     per_hook(&UNATTRIBUTED, unattributed, 1.0, text);
+    records.iter().for_each(|records| records::write_written(records, text));
     per_hook(&GAP, gap_milliseconds, 1_000.0, text);
     let mut last_events = Family::new(&LAST_EVENT);
     for LastEvent { hook, namespace, pod, policy, milliseconds } in samples.last_events() {
@@ -374,6 +386,7 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
     infos.write(text);
     memory.write(text);
     named(&POLICY_SET, policy_set_hash, text);
+    records.iter().for_each(|records| records::write_records(records, text));
     single(&SCRAPE_DURATION, took, text);
     single(&SOURCE_PROBLEMS, number(*source_problems), text);
     per_hook(&UNKNOWN_PROCESSES, unknown_processes, 1.0, text);

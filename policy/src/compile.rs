@@ -149,8 +149,8 @@ impl Compiler<'_> {
         if selectors.is_empty() {
             selectors.push(SelectorPlan { filters: Vec::new(), actions: ActionPlan::COUNT });
         }
-        let args = arguments.plan();
-        HookPlan { point, origin: path, args, selectors }
+        let (args, evidence) = (arguments.plan(), arguments.evidence(hook, point.has_user_pointers()));
+        HookPlan { point, origin: path, args, selectors, evidence }
     }
 
     fn selector(

@@ -14,6 +14,7 @@ mod builder;
 pub(crate) mod excess;
 mod integers;
 mod points;
+mod records;
 mod rows;
 mod simulate;
 mod steps;
@@ -25,8 +26,8 @@ mod texts;
 use gatewatch_abi::{
     BitAction,
     consts::{
-        ACTION_COUNT, ACTION_ERROR_SHIFT, ACTION_HARMLESS, ACTION_OVERRIDE, ACTION_SIGNAL_SHIFT,
-        MAX_SELECTORS, SYSCALL_32_BIT, SYSCALL_NATIVE, SYSCALL_NOT, WORD_BITS,
+        ACTION_COUNT, ACTION_ERROR_SHIFT, ACTION_HARMLESS, ACTION_OVERRIDE, ACTION_RECORD,
+        ACTION_SIGNAL_SHIFT, MAX_SELECTORS, SYSCALL_32_BIT, SYSCALL_NATIVE, SYSCALL_NOT, WORD_BITS,
     },
 };
 
@@ -38,6 +39,7 @@ use crate::plan::{ActionPlan, Field, HookPlan, HookPoint};
 
 pub use builder::policy_set_rows;
 pub use excess::Excess;
+pub use records::RESULT;
 pub use tables::Tables;
 
 /// One policy's hook at the point.
@@ -119,6 +121,9 @@ pub fn policy_set_row(hooks: &[Hook<'_>], policy_set: &[bool]) -> Result<Vec<u64
 /// The actions of a selector, as the BPF programs have them.
 fn flags(actions: ActionPlan) -> u32 {
     let mut flags = if actions.count { ACTION_COUNT } else { 0 };
+    if actions.record.is_some() {
+        flags |= ACTION_RECORD;
+    }
     if actions.overrides {
         flags |= ACTION_OVERRIDE;
     }
@@ -138,11 +143,9 @@ fn number<'a>(hooks: &[Hook<'a>]) -> Result<(Vec<Numbered<'a>>, Vec<BitAction>),
         if count > WORD_BITS {
             return Err(Excess::Selectors);
         }
-        let mut first = u32::try_from(actions.len()).map_err(|_| Excess::Selectors)?;
-        if first % WORD_BITS + count > WORD_BITS {
-            first = first.next_multiple_of(WORD_BITS);
-            actions.resize(first as usize, BitAction::default());
-        }
+        let first = first_bit(actions.len(), hook.plan.selectors.len());
+        actions.resize(first, BitAction::default());
+        let first = u32::try_from(first).map_err(|_| Excess::Selectors)?;
         let siblings = (0..count).fold(0, |mask, i| mask | 1 << (first % WORD_BITS + i));
         for (selector, bit) in hook.plan.selectors.iter().zip(first..) {
             actions.push(BitAction { siblings, hook: hook.id, flags: flags(selector.actions) });
@@ -154,4 +157,10 @@ fn number<'a>(hooks: &[Hook<'a>]) -> Result<(Vec<Numbered<'a>>, Vec<BitAction>),
         return Err(Excess::Selectors);
     }
     Ok((numbered, actions))
+}
+
+/// The bit of a hook's first selector behind so many bits: all of a hook's are in one word.
+fn first_bit(bits: usize, selectors: usize) -> usize {
+    let word = WORD_BITS as usize;
+    if bits % word + selectors > word { bits.next_multiple_of(word) } else { bits }
 }

@@ -57,6 +57,34 @@ pub struct HookPlan {
     pub args: Vec<ArgPlan>,
     /// In the order of the policy; the first that matches takes the event.
     pub selectors: Vec<SelectorPlan>,
+    /// What a record of its events has beside the arguments.
+    pub evidence: Evidence,
+}
+
+/// What a record of a hook's event has beside the values of its arguments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// `message` of the hook.
+    pub message: Option<String>,
+    /// `tags` of the hook.
+    pub tags: Vec<String>,
+    /// One for each of the hook's `args`.
+    pub args: Vec<ArgEvidence>,
+    /// The type of the result, if the policy declares it.
+    pub result: Option<ArgType>,
+}
+
+/// How an argument is recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArgEvidence {
+    /// `label` of the argument.
+    pub label: Option<String>,
+    /// The argument, from 0, that has the number of its bytes (`sizeArgIndex`).
+    pub size: Option<u32>,
+    /// Whether nothing can be read: this function does not have it, or the policy says how in a way that does not run here.
+    pub unread: bool,
+    /// Whether it is a pointer into the program's memory.
+    pub user: bool,
 }
 
 impl HookPlan {
@@ -102,14 +130,38 @@ pub struct ActionPlan {
     pub overrides: bool,
     /// The error that the call returns because of that, -1 to -4095. `None` if the hook point cannot return one.
     pub error: Option<i16>,
+    /// Whether it is recorded, and how often.
+    pub record: Option<RecordPlan>,
+}
+
+/// How the events that a selector takes are recorded. Its limits have no effect on counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RecordPlan {
+    /// Nanoseconds for which records that are the same are left out after one is written (`rateLimit`); 0: none is.
+    pub rate: u64,
+    /// Which records are compared for that.
+    pub scope: RateScope,
+}
+
+/// `rateLimitScope`: which records count as the same if their arguments are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RateScope {
+    /// Those of one thread.
+    #[default]
+    Thread,
+    /// Those of one process.
+    Process,
+    /// All.
+    Global,
 }
 
 impl ActionPlan {
-    /// It is counted: what a selector without actions does.
-    pub const COUNT: Self = Self { count: true, ..Self::NONE };
+    /// It is counted and recorded: what a selector without actions does.
+    pub const COUNT: Self =
+        Self { count: true, record: Some(RecordPlan { rate: 0, scope: RateScope::Thread }), ..Self::NONE };
     /// It is taken from later selectors, and nothing else.
     pub const NONE: Self =
-        Self { count: false, monitored: false, signal: None, overrides: false, error: None };
+        Self { count: false, monitored: false, signal: None, overrides: false, error: None, record: None };
 
     /// Whether it has actions that can be performed.
     pub const fn enforces(&self) -> bool {

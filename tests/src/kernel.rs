@@ -7,12 +7,17 @@ use std::{
     time::Instant,
 };
 
-use gatewatch_abi::{Sizes, consts::ENFORCED};
+use gatewatch_abi::{
+    Sizes,
+    consts::{ENFORCED, OVERFLOW},
+    record::consts::{LEDGER, LEDGER_ENTRIES},
+};
 use gatewatch_agent::{
     agent::host_namespaces,
     attribution::Attribution,
     bpf::{
-        AttachTypes, BpfPrograms, Interruptible, Node, Processes, Reader, cgroup_steps, hierarchy, why_no_lsm,
+        AttachTypes, BpfPrograms, Interruptible, Node, Processes, Reader, RecordLimits, cgroup_steps,
+        hierarchy, why_no_lsm,
     },
     cgroup,
     engine::{Candidates, Engine, Failure},
@@ -109,7 +114,16 @@ impl Kernel {
         Self::load_by(|_| way.attach_types())
     }
 
+    /// The same, which records events.
+    pub fn load_recording(way: Way, limits: RecordLimits) -> Self {
+        Self::load_as(|_| way.attach_types(), Some(limits))
+    }
+
     fn load_by(choose: impl FnOnce(&Features) -> AttachTypes) -> Self {
+        Self::load_as(choose, None)
+    }
+
+    fn load_as(choose: impl FnOnce(&Features) -> AttachTypes, records: Option<RecordLimits>) -> Self {
         let host: HostKernel = host_to(Depth::Attach).expect("a kernel with BTF");
         let node = Node {
             layout: host.profile.layout().expect("every field"),
@@ -120,6 +134,7 @@ impl Kernel {
             processes: Processes::of(&host.profile.release, None),
             attach_types: choose(&host.features),
             no_lsm: why_no_lsm(&host.features),
+            records,
             interruptible: Interruptible::new(&host.features),
             pins: pins(),
             keep: false,
@@ -174,12 +189,32 @@ impl Kernel {
             .collect()
     }
 
+    /// What became of the records of a policy, by `LEDGER_*`.
+    pub fn ledger(&self, policy: &str) -> [u64; LEDGER_ENTRIES as usize] {
+        let mut ledger = [0; LEDGER_ENTRIES as usize];
+        let hooks = self.engine.view().hooks;
+        for (key, value) in self.reader.counts().expect("counts") {
+            let entry = usize::try_from(key.binary.wrapping_sub(LEDGER)).unwrap_or(usize::MAX);
+            if key.cgroup == OVERFLOW
+                && let Some(sum) = ledger.get_mut(entry)
+                && hooks.get(&key.hook).is_some_and(|hook| &*hook.policy == policy)
+            {
+                *sum += value;
+            }
+        }
+        ledger
+    }
+
     /// What was counted, by policy.
     pub fn counts(&self) -> BTreeMap<String, u64> {
         let mut by_policy = BTreeMap::new();
         let hooks = self.engine.view().hooks;
         let all = self.reader.counts().expect("counts");
         for (key, value) in all.into_iter().filter(|(key, _)| key.cgroup != ENFORCED) {
+            // What became of records are no counts.
+            if key.cgroup == OVERFLOW && (LEDGER..LEDGER + u64::from(LEDGER_ENTRIES)).contains(&key.binary) {
+                continue;
+            }
             if let Some(hook) = hooks.get(&key.hook) {
                 *by_policy.entry(hook.policy.to_string()).or_default() += value;
             }

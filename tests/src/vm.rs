@@ -17,6 +17,7 @@ mod nodes;
 mod pods;
 mod privileges;
 mod realtime;
+mod records;
 mod restart;
 mod scrapes;
 mod sections;
@@ -155,6 +156,7 @@ pub const ALL: &[Test] = &[
     every("privileges::least", privileges::least, CAPABILITIES),
     every("privileges::user_programs", privileges::user_programs, CAPABILITIES),
     every("privileges::without_each", privileges::without_each, CAPABILITIES),
+    every("records::in_the_kernel", records::in_the_kernel, STRUCTURES),
     every("restart::killed_while_counting", restart::killed_while_counting, PINNED),
     every("restart::killed_with_kprobes", restart::killed_with_kprobes, PINNED),
     every("restart::after_an_upgrade", restart::after_an_upgrade, PINNED),

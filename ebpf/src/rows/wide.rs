@@ -12,7 +12,13 @@ use gatewatch_abi::{
 };
 
 use super::{ADDRESS, BINARY, FIELDS, FOLLOW, POSTFIXES, PREFIXES, Rows, masked, word};
-use crate::{context::Context, counting::count_word, frozen, globals::CONFIG};
+use crate::{
+    context::Context,
+    counting::count_word,
+    enforce, frozen,
+    globals::CONFIG,
+    handover::{self, NO_SLOT},
+};
 
 /// In [`Wide::names`], a mask's slot: its row is put together from the value. No row's name.
 const MASKED: u32 = NO_ROW - 1;
@@ -186,7 +192,10 @@ impl Rows for Wide {
     }
 
     #[inline(always)]
-    unsafe fn count<C: Context, const ALL: bool>(&self, task: *mut Task) -> u64 {
+    unsafe fn count<C: Context, const ALL: bool>(&self, ctx: C, task: *mut Task) -> i32 {
+        let records = frozen!(CONFIG.records) != 0;
+        // SAFETY: the caller's promise.
+        let level = if records { unsafe { handover::claim(ctx, task) } } else { NO_SLOT };
         let mut wanted = 0;
         let mut w = self.first;
         for _ in 0..MAX_WORDS {
@@ -196,10 +205,20 @@ impl Rows for Wide {
             let left = if ALL { self.left_of_all_apart(w) } else { self.left(w).unwrap_or(0) };
             if left != 0 {
                 // SAFETY: the caller's promise.
-                wanted = unsafe { count_word::<C, true>(left, w * 64, task, wanted) };
+                unsafe {
+                    wanted = count_word::<C, true>(left, w * 64, task, wanted);
+                    if records {
+                        handover::enter::<C>(level, left, w * 64, task);
+                    }
+                }
             }
             w += 1;
         }
-        wanted
+        let verdict = enforce::perform(wanted);
+        if records {
+            // SAFETY: the caller's promise.
+            unsafe { handover::hand_over(ctx, level, task, verdict) }
+        }
+        verdict
     }
 }

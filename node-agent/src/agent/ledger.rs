@@ -13,10 +13,11 @@
 //! policies count in it, and the fold drops the counts of those that don't select it.
 
 mod over_share;
+mod records;
 mod saved;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -24,7 +25,7 @@ use std::{
 
 use gatewatch_abi::consts::{ENFORCED, OVERFLOW, UNKNOWN};
 
-use self::over_share::OverShareSince;
+use self::{over_share::OverShares, records::RecordTotals};
 use crate::{
     attribution::{Attribution, Forgotten, Owner, POD_GRACE},
     bpf::{Lane, LoadError, Reader},
@@ -63,7 +64,8 @@ pub(super) struct Ledger {
     /// In milliseconds.
     gaps: HookTotals<InPolicy<String>>,
     pending: u64,
-    over_share: HashMap<u64, OverShareSince>,
+    over_share: OverShares,
+    pub(super) records: RecordTotals,
     retention: Retention,
     cgroup_root: Option<PathBuf>,
     /// Whether the kernel must learn the policy sets of cgroups again.
@@ -93,7 +95,8 @@ impl Ledger {
             unknown: HookTotals::default(),
             gaps: HookTotals::default(),
             pending: 0,
-            over_share: HashMap::new(),
+            over_share: OverShares::default(),
+            records: RecordTotals::default(),
             retention,
             cgroup_root,
             unassigned: true,
@@ -124,6 +127,7 @@ impl Ledger {
         let without_cgroup =
             |of| all.iter().filter(move |(key, _)| key.cgroup == OVERFLOW && key.binary == of);
         let (overflow, unknown) = (without_cgroup(OVERFLOW), without_cgroup(UNKNOWN));
+        self.records.fold(&all, &self.view.hooks);
         let of_actions = all.iter().filter(|(key, _)| key.cgroup == ENFORCED);
         let counts = || all.iter().filter(|(key, _)| key.cgroup != OVERFLOW && key.cgroup != ENFORCED);
         let mut paths: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
@@ -292,7 +296,12 @@ impl Ledger {
         self.attribution.cgroups(now).collect()
     }
 
-    /// The same, if there is something new in it.
+    /// The same with those that were removed lately, for records of what happened in them.
+    pub(super) fn all_owners(&self, now: Instant) -> Vec<(u64, Owner)> {
+        self.attribution.all_cgroups(now).collect()
+    }
+
+    /// [`owners`](Self::owners), if there is something new in it.
     pub(super) fn new_owners(&mut self, now: Instant) -> Option<Vec<(u64, Owner)>> {
         self.unassigned.then(|| self.owners(now))
     }
@@ -342,7 +351,7 @@ impl Ledger {
     /// The numbers for a scrape.
     pub(super) fn snapshot(&mut self, now: Instant) -> Snapshot {
         let usage = self.reader.usage();
-        let over_share = self.over_share(&usage.over_share, now);
+        let over_share = self.over_share.follow(&usage.over_share, &self.attribution, now);
         let fill = |(map, entries, capacity): &(&'static str, u64, u64)| MapFill {
             map,
             entries: *entries,
@@ -360,6 +369,7 @@ impl Ledger {
             pending_events: self.pending,
             maps: usage.maps.iter().map(fill).collect(),
             left_out: usage.left_out,
+            records: self.records.samples(),
             ..Snapshot::default()
         }
     }

@@ -111,6 +111,18 @@ impl AttachType {
         }
     }
 
+    /// The program that records what the matcher has counted.
+    pub(super) const fn recorder(self) -> &'static str {
+        match self {
+            Self::Fentry => "record_fentry",
+            Self::Fexit => "record_fexit",
+            Self::Tracepoint => "record_tracepoint",
+            Self::RawTracepoint => "record_raw_tracepoint",
+            Self::Lsm => "record_lsm",
+            _ => "record_kprobe",
+        }
+    }
+
     /// Whether this kernel can keep such a hook of so many functions when the process that made it ends. Perf's probes have
     /// links since 5.15, one for each function.
     pub(super) fn can_be_kept(self, functions: usize) -> bool {

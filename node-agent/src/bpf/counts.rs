@@ -18,6 +18,7 @@ use gatewatch_abi::{
     CountKey, CountPlace,
     consts::{ENFORCED, OVERFLOW},
     outcome_code,
+    record::consts::{LEDGER, LEDGER_ENTRIES},
 };
 
 use super::{
@@ -102,6 +103,15 @@ impl Counts {
         let key = CountKey { cgroup: ENFORCED, binary: outcome_code(selector, at), hook, pad: 0 };
         self.add(key)?;
         self.places.get(&key, 0).map(|at| at.place).map_err(failed("COUNTS"))
+    }
+
+    /// The entries of what becomes of a hook's records.
+    pub(super) fn add_records(&mut self, hook: u32) -> Result<(), LoadError> {
+        for entry in 0..LEDGER_ENTRIES {
+            let binary = LEDGER + u64::from(entry);
+            self.add(CountKey { cgroup: OVERFLOW, binary, hook, pad: 0 })?;
+        }
+        Ok(())
     }
 
     /// Makes entries until there is no room.

@@ -2,6 +2,7 @@
 
 mod matcher;
 mod program;
+mod recorder;
 mod tables;
 mod verify;
 
@@ -349,6 +350,10 @@ impl Function {
 
     pub(super) fn verified_instructions(&self) -> Option<u32> {
         self.matcher.as_ref()?.program.verified_instructions()
+    }
+
+    pub(super) fn verified_for_records(&self) -> Option<u32> {
+        self.matcher.as_ref()?.verified_for_records()
     }
 }
 

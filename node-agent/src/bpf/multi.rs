@@ -99,9 +99,11 @@ const fn data(map: &Map) -> Option<&MapData> {
         Map::Array(data)
         | Map::HashMap(data)
         | Map::LpmTrie(data)
+        | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
         | Map::ProgramArray(data)
-        | Map::Queue(data) => Some(data),
+        | Map::Queue(data)
+        | Map::RingBuf(data) => Some(data),
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use gatewatch_abi::{Hierarchy, Layout, Sizes};
 use gatewatch_kernel::host::{Features, Preemption, Support};
 
-use super::{realtime::Interruptible, sizes::Processes};
+use super::{realtime::Interruptible, records::RecordLimits, sizes::Processes};
 
 /// What the BPF programs must know of the node.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Node {
     pub no_lsm: Option<&'static str>,
     /// Whether another task can come in the middle of a system call on a map.
     pub interruptible: Interruptible,
+    /// How events are recorded; `None`: they are counted alone.
+    pub records: Option<RecordLimits>,
     /// Where the maps are pinned: a folder of its own on a bpf file system.
     pub pins: PathBuf,
     /// Whether hooks and counts outlive this process, for another one that continues with them. If not, the folder is

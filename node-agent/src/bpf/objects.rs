@@ -30,6 +30,8 @@ static MATCHER_WIDE: &[u8] = object!("matcher_wide");
 static EVENTS: &[u8] = object!("events");
 /// The same, up to 1,024 selectors.
 static EVENTS_WIDE: &[u8] = object!("events_wide");
+/// Records events and processes.
+pub(super) static RECORDER: &[u8] = object!("recorder");
 /// Follows processes and cgroups.
 pub(super) static TRACK: &[u8] = object!("track");
 

@@ -17,7 +17,7 @@ use gatewatch_abi::{
     Binary, CountKey, CountPlace, Process, SHARED_TABLES, Share,
     consts::{
         STAT_BINARIES_FULL, STAT_CGROUPS_FULL, STAT_LOST, STAT_NESTED, STAT_PATHS_CUT, STAT_PODS_FULL,
-        STAT_PROCESSES_FULL, STAT_SIGNALS_FAILED, STAT_STRINGS_UNREADABLE,
+        STAT_PROCESS_RECORDS, STAT_PROCESSES_FULL, STAT_SIGNALS_FAILED, STAT_STRINGS_UNREADABLE,
     },
 };
 
@@ -159,6 +159,7 @@ impl Reader {
                 ("cgroups", stat(STAT_CGROUPS_FULL)),
                 ("pods", stat(STAT_PODS_FULL)),
                 ("signals", stat(STAT_SIGNALS_FAILED)),
+                ("process_records", stat(STAT_PROCESS_RECORDS)),
                 ("counts", stat(STAT_LOST)),
             ],
         }

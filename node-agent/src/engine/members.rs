@@ -122,7 +122,7 @@ fn divide(hooks: Vec<Numbered<'_>>) -> (Vec<Numbered<'_>>, Vec<Vec<Numbered<'_>>
 mod tests {
     use gatewatch_policy::{
         diagnostic::FieldPath,
-        plan::{ActionPlan, SelectorPlan},
+        plan::{ActionPlan, Evidence, SelectorPlan},
     };
 
     use super::*;
@@ -132,6 +132,7 @@ mod tests {
             point: HookPoint::Function { symbol: format!("f{i:03}"), when },
             origin: FieldPath::root().field("spec").field("kprobes").index(0),
             args: Vec::new(),
+            evidence: Evidence::default(),
             selectors: vec![SelectorPlan { filters: Vec::new(), actions: ActionPlan::COUNT }],
         };
         (0..number).map(hook).collect()

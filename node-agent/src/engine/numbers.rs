@@ -230,7 +230,7 @@ mod tests {
 
     use gatewatch_policy::{
         diagnostic::FieldPath,
-        plan::{ActionPlan, Field, Filter, Scope, SelectorPlan, Test, When},
+        plan::{ActionPlan, Evidence, Field, Filter, Scope, SelectorPlan, Test, When},
     };
     use proptest::prelude::*;
 
@@ -249,6 +249,7 @@ mod tests {
             point: point().at,
             origin: FieldPath::root().field("spec").field("kprobes").index(place),
             args: Vec::new(),
+            evidence: Evidence::default(),
             selectors: vec![SelectorPlan {
                 filters: vec![Filter { field: Field::Pid, test }],
                 actions: ActionPlan::COUNT,

@@ -15,7 +15,7 @@ use gatewatch_policy::{
     plan::HookPoint,
 };
 
-use super::{Engine, Member};
+use super::{Engine, Member, records};
 use crate::{bpf::Lane, policy_key::PolicyKey};
 
 impl Engine {
@@ -35,7 +35,9 @@ impl Engine {
             // At entries by kprobe and fprobe, no matcher depends on a function's prototype.
             let numbered: Vec<Member> =
                 (0..).zip(members).map(|(id, member)| Member { id, ..member.clone() }).collect();
-            let mut tables = match_tables::build(point, &hooks(&numbered, &policies), &policy_sets, 0)?;
+            let hooks = hooks(&numbered, &policies);
+            let mut tables = match_tables::build(point, &hooks, &policy_sets, 0)?;
+            self.record(point, &hooks, &policies, &mut tables);
             let numbers = |member: &Member| member.points().map(|(id, _)| id).collect();
             tables.at_points(&members.iter().map(numbers).collect::<Vec<_>>());
             return Ok(tables);
@@ -43,11 +45,17 @@ impl Engine {
         let function = self.prototype(lane);
         let params = function.as_ref().and_then(|function| function.params.clone()).unwrap_or_default();
         let number = u32::try_from(params.len()).unwrap_or(0);
-        let mut tables = match_tables::build(point, &hooks(members, &policies), &policy_sets, number)?;
+        let hooks = hooks(members, &policies);
+        let mut tables = match_tables::build(point, &hooks, &policy_sets, number)?;
+        self.record(point, &hooks, &policies, &mut tables);
         if let HookPoint::Tracepoint { subsystem, event } = point {
-            by_offset(&mut tables, &self.profile.tracepoint(subsystem, event).unwrap_or_default());
+            let fields = self.profile.tracepoint(subsystem, event).unwrap_or_default();
+            by_offset(&mut tables, &fields);
+            records::by_offset(&mut tables, &fields);
             return Ok(tables);
         }
+        let path = params.iter().position(|param| is_typed(TEXT_PATH, param));
+        records::mounts_beside(&mut tables, path.and_then(|path| u32::try_from(path).ok()));
         let typed = if gives_typed_task(&self.profile.release) { TYPED_TASK } else { TYPED_ARG };
         for slot in &mut tables.config.texts {
             if params.get(slot.arg as usize).is_some_and(|param| is_typed(slot.source, param)) {

@@ -10,7 +10,8 @@ use crate::{
     diagnostic::{Diagnostic, FieldPath},
     history::LAST_WITH_DESCRIPTORS,
     model::{Action, ActionKind, Policy, SECURITY_PREFIX, Selector},
-    plan::{ActionPlan, HookPoint, SIGKILL, When},
+    plan::{ActionPlan, HookPoint, RateScope, RecordPlan, SIGKILL, When},
+    values,
 };
 
 /// LSM hooks that return a truth value and no error (`bool_lsm_hooks` in `kernel/bpf/bpf_lsm.c`).
@@ -47,6 +48,9 @@ const DECIDED_BY: [(&str, &str); 28] = [
     ("sys_unlink", "inode_unlink"),
     ("sys_unlinkat", "inode_unlink"),
 ];
+
+/// The fields of `Post` that limit records.
+const LIMITS: [&str; 2] = ["rateLimit", "rateLimitScope"];
 
 /// An action that this agent does not perform.
 #[derive(Debug)]
@@ -133,11 +137,12 @@ impl Compiler<'_> {
             let path = path.index(i);
             match action.kind {
                 Some(ActionKind::Post) => {
-                    for name in action.fields.keys() {
+                    plan.record = plan.record.map(|record| limited(record, action));
+                    for name in action.fields.keys().filter(|name| !LIMITS.contains(&name.as_str())) {
                         self.report(Diagnostic::new(
                             &codes::NO_EFFECT,
                             path.field(name),
-                            format!("`{name}` affects only events; the kernel counts every match regardless"),
+                            format!("`{name}` is not recorded here; the event is counted and recorded without it"),
                         ));
                     }
                 }
@@ -221,4 +226,16 @@ fn error(action: &Action) -> Option<i16> {
         1.. => Some(-1),
         error => i16::try_from(error).ok(),
     }
+}
+
+/// How events are recorded with the limits of a `Post`. Rules report those that are not valid.
+fn limited(record: RecordPlan, action: &Action) -> RecordPlan {
+    let field = |name: &str| action.fields.get(name).filter(|text| !text.is_empty());
+    let Some(Ok(seconds)) = field("rateLimit").map(|text| values::interval(text)) else { return record };
+    let scope = match field("rateLimitScope").map(String::as_str) {
+        Some("process") => RateScope::Process,
+        Some("global") => RateScope::Global,
+        _ => RateScope::Thread,
+    };
+    RecordPlan { rate: seconds.saturating_mul(1_000_000_000), scope }
 }

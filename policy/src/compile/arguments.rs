@@ -16,7 +16,7 @@ use crate::{
     filter_rules::undeclared,
     hook_point::PointKind,
     model::{ArgFilter, ArgType, Hook},
-    plan::{ArgPlan, Field, HookPoint},
+    plan::{ArgEvidence, ArgPlan, Evidence, Field, HookPoint},
 };
 
 /// Arguments that a kernel function gets in registers.
@@ -82,6 +82,25 @@ impl Arguments<'_> {
     /// The arguments as the plan has them.
     pub(super) fn plan(&self) -> Vec<ArgPlan> {
         self.args.iter().map(|declared| ArgPlan { index: declared.index, ty: declared.ty }).collect()
+    }
+
+    /// What records of the hook have beside the values of these.
+    pub(super) fn evidence(&self, hook: &Hook, user: bool) -> Evidence {
+        let of_arg = |declared: &Declared| {
+            let Some(arg) = hook.args.get(declared.position) else { return ArgEvidence::default() };
+            ArgEvidence {
+                label: arg.label.clone(),
+                size: arg.size_arg_index.checked_sub(1),
+                unread: declared.absent || arg.resolve.is_some() || arg.return_copy || arg.source.is_some(),
+                user,
+            }
+        };
+        Evidence {
+            message: hook.message.clone(),
+            tags: hook.tags.clone(),
+            args: self.args.iter().map(of_arg).collect(),
+            result: hook.return_arg.as_ref().filter(|_| hook.on_return).map(|arg| arg.ty),
+        }
     }
 }
 

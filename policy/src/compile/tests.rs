@@ -359,7 +359,7 @@ fn what_does_not_run_yet_is_refused_by_name() {
     }
     let (plan, diagnostics) = on(
         "6.12",
-        "  - call: tcp_connect\n    syscall: false\n    selectors:\n    - matchActions: [{action: Post, rateLimit: 1m}]",
+        "  - call: tcp_connect\n    syscall: false\n    selectors:\n    - matchActions: [{action: Post, kernelStackTrace: true}]",
     );
     assert!(plan.is_some() && diagnostics[0].code.id == "GW403", "{diagnostics:?}");
 }

@@ -8,7 +8,7 @@ use crate::{
     diagnostic::FieldPath,
     match_tables::{self, Excess},
     model::NamespaceKind,
-    plan::{ActionPlan, Field, Filter, HookPlan, HookPoint, SelectorPlan, Test, TextOp, When},
+    plan::{ActionPlan, Evidence, Field, Filter, HookPlan, HookPoint, SelectorPlan, Test, TextOp, When},
 };
 
 fn point() -> HookPoint {
@@ -16,7 +16,13 @@ fn point() -> HookPoint {
 }
 
 fn plan(selectors: Vec<SelectorPlan>) -> HookPlan {
-    HookPlan { point: point(), origin: FieldPath::root(), args: Vec::new(), selectors }
+    HookPlan {
+        point: point(),
+        origin: FieldPath::root(),
+        args: Vec::new(),
+        selectors,
+        evidence: Evidence::default(),
+    }
 }
 
 fn selector(filters: Vec<Filter>) -> SelectorPlan {

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
     use crate::{
         diagnostic::FieldPath,
-        plan::{ActionPlan, Field, Filter, Scope, SelectorPlan, Test, TextOp, When},
+        plan::{ActionPlan, Evidence, Field, Filter, Scope, SelectorPlan, Test, TextOp, When},
     };
 
     fn policy(namespace: Option<&str>, name: &str, filters: Vec<Filter>) -> Plan {
@@ -150,7 +150,13 @@ mod tests {
             name: name.to_owned(),
             namespace: namespace.map(str::to_owned),
             scope: Scope::default(),
-            hooks: vec![HookPlan { point, origin, args: Vec::new(), selectors }],
+            hooks: vec![HookPlan {
+                point,
+                origin,
+                args: Vec::new(),
+                selectors,
+                evidence: Evidence::default(),
+            }],
             partial: false,
             monitor_mode: false,
         }

@@ -11,8 +11,9 @@ impl Tables {
             places.push(u32::try_from(self.direct.len()).unwrap_or(u32::MAX));
             self.direct.extend(of_hook);
         }
-        for action in self.actions.iter_mut().chain([&mut self.config.only]) {
-            action.hook = places.get(action.hook as usize).copied().unwrap_or(u32::MAX);
+        let actions = self.actions.iter_mut().chain([&mut self.config.only]).map(|action| &mut action.hook);
+        for hook in actions.chain(self.record_bits.iter_mut().map(|bit| &mut bit.hook)) {
+            *hook = places.get(*hook as usize).copied().unwrap_or(u32::MAX);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The finished match tables of one kernel function.
 
-use gatewatch_abi::{BitAction, ExactKey, MatcherConfig, Step};
+use gatewatch_abi::{BitAction, ExactKey, MatcherConfig, RecordBit, RecordHook, Step};
 
 use crate::plan::{Field, Network};
 
@@ -29,6 +29,11 @@ pub struct Tables {
     pub binaries: Vec<(Vec<u8>, u32)>,
     /// The `followChildren` set of each `config.follow`.
     pub follow: Vec<Vec<Vec<u8>>>,
+    /// What is recorded of each selector, if anything is recorded: one for each bit.
+    pub record_bits: Vec<RecordBit>,
+    /// What is recorded of each hook. An argument's `offset`, `within` and `beside` are still numbers of arguments: the caller
+    /// replaces them when it is known how the hook is attached.
+    pub record_hooks: Vec<RecordHook>,
     /// The field of each integer slot in use.
     pub int_fields: Vec<Field>,
     /// The field of each string slot in use.

@@ -19,7 +19,10 @@ use std::{
 use gatewatch_policy::{
     diagnostic::FieldPath,
     evaluate::{Event, Value, Verdict, evaluate},
-    plan::{ActionPlan, Field, Filter, HookPlan, HookPoint, Plan, Scope, SelectorPlan, Test, TextOp, When},
+    plan::{
+        ActionPlan, Evidence, Field, Filter, HookPlan, HookPoint, Plan, Scope, SelectorPlan, Test, TextOp,
+        When,
+    },
 };
 use proptest::{
     prelude::*,
@@ -99,13 +102,14 @@ fn hook(
         if syscall { HookPoint::Syscall { symbol, when } } else { HookPoint::Function { symbol, when } };
     let selector =
         (proptest::collection::vec(filter, 0..4), prop::bool::weighted(0.8)).prop_map(|(filters, count)| {
-            SelectorPlan { filters, actions: ActionPlan { count, ..ActionPlan::NONE } }
+            SelectorPlan { filters, actions: if count { ActionPlan::COUNT } else { ActionPlan::NONE } }
         });
     proptest::collection::vec(selector, 1..5).prop_map(move |selectors| HookPlan {
         point: point.clone(),
         origin: FieldPath::root().field("spec").field("kprobes").index(0),
         args: Vec::new(),
         selectors,
+        evidence: Evidence::default(),
     })
 }
 

@@ -9,6 +9,7 @@ use gatewatch_policy::match_tables::Tables;
 
 use super::{
     program::LoadedProgram,
+    recorder::Recorder,
     tables::{OWN, fill, write_enforced, write_rows},
 };
 use crate::bpf::{
@@ -23,6 +24,7 @@ use crate::bpf::{
 /// A matcher that is loaded.
 pub struct Prepared {
     pub(super) program: LoadedProgram,
+    recorder: Option<Recorder>,
     words: usize,
     in_pairs: bool,
     /// The contents of `ENFORCED`.
@@ -67,8 +69,18 @@ impl Prepared {
         fill(&mut ebpf, &tables, hash_key, in_pairs)?;
         write_enforced(&mut ebpf, &[], &enforced)?;
         drop(realtime);
-        let program = LoadedProgram::load((ebpf, object), by.matcher(), by, symbol, btf, pins.dir())?;
-        Ok(Self { program, words: tables.config.words as usize, in_pairs, enforced })
+        let recorder = match &node.records {
+            Some(limits) if tables.config.records != 0 => {
+                Some(Recorder::load(node, limits, pins, (loader, btf), (symbol, by), &tables)?)
+            }
+            _ => None,
+        };
+        let mut program = LoadedProgram::load((ebpf, object), by.matcher(), by, symbol, btf, pins.dir())?;
+        if let Some(recorder) = &recorder {
+            let _realtime = node.interruptible.realtime_guard();
+            recorder.install(&mut program.ebpf)?;
+        }
+        Ok(Self { program, recorder, words: tables.config.words as usize, in_pairs, enforced })
     }
 
     /// Writes one row.
@@ -84,6 +96,11 @@ impl Prepared {
         Ok(())
     }
 
+    /// Number of instructions that the verifier processed for its recorder, if it has one.
+    pub(super) fn verified_for_records(&self) -> Option<u32> {
+        self.recorder.as_ref()?.verified_instructions()
+    }
+
     /// Bytes of the kernel's memory that it and its maps take.
     pub(super) fn memory(&self) -> u64 {
         let program = self.program.fd().map_or(0, memory_of);
@@ -92,7 +109,7 @@ impl Prepared {
             Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data) => Some(memory_of(data.fd())),
             _ => None,
         });
-        program + maps.sum::<u64>()
+        program + maps.sum::<u64>() + self.recorder.as_ref().map_or(0, Recorder::memory)
     }
 }
 
