@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use gatewatch_coverage::templates::{Template, Templates};
 use gatewatch_policy::target::Target;
 
-use crate::{enforcement::Enforcement, top::Top};
+use crate::{enforcement::Enforcement, events::Events, top::Top};
 
 /// Check `TracingPolicy` objects and workloads before you apply them to a cluster
 #[derive(Debug, Parser)]
@@ -50,6 +50,10 @@ pub(crate) enum Command {
     Enforcement(Enforcement),
     /// Show live counts of agents by policy, workload or binary
     Top(Top),
+    /// Show records of events: who did what, when, with which arguments
+    ///
+    /// Exit status: 0 when done, 2 if an input cannot be read or has lines that are not records.
+    Events(Events),
     /// Print a completion script for a shell
     Completions {
         /// The shell

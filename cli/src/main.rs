@@ -8,6 +8,7 @@ mod chunks;
 mod coverage;
 mod edits;
 mod enforcement;
+mod events;
 mod explain;
 mod fix;
 mod inputs;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Profile { output } => profile::run(output.as_deref()).map(|()| ExitCode::SUCCESS),
         Command::Enforcement(arguments) => enforcement::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Events(arguments) => events::run(&arguments, color),
         Command::Top(arguments) => top::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Explain(arguments) => explain::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => manual::completions(shell).map(|()| ExitCode::SUCCESS),

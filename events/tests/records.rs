@@ -16,6 +16,10 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 const STORED: &str = "tests/records.jsonl";
+/// What the real `tetra getevents -o json` and `-o compact` print for these records. The suite `events` runs it, and
+/// writes these files.
+const BY_TETRA: &str = "tests/records.tetra.jsonl";
+const LINES_OF_TETRA: &str = "tests/records.tetra.txt";
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -63,6 +67,67 @@ fn samples_are_valid_by_the_schema_and_read_back() {
         assert_eq!(faults(&schema, &line), Vec::<String>::new(), "{line}");
         assert_eq!(Event::parse(line.as_bytes()).unwrap(), event);
     }
+}
+
+/// Without the keys that are Gatewatch's own, which Tetragon's reader does not know.
+fn without_own_keys(value: Value, depth: usize) -> Value {
+    const IN_BODY: [&str; 4] = ["incomplete", "policy_namespace", "selector", "mode"];
+    match value {
+        Value::Object(object) => {
+            let own = |key: &str| match depth {
+                0 => key == "seq" || key == "agent_start",
+                1 => IN_BODY.contains(&key),
+                _ => key == "pod_status" || key == "digest",
+            };
+            let entries = object.into_iter().filter(|(key, _)| !own(key));
+            entries.map(|(key, value)| (key, without_own_keys(value, depth + 1))).collect()
+        }
+        Value::Array(list) => list.into_iter().map(|entry| without_own_keys(entry, depth + 1)).collect(),
+        other => other,
+    }
+}
+
+#[test]
+fn tetragons_reader_understands_every_key_and_value() {
+    let (ours, theirs) = (read(STORED), read(BY_TETRA));
+    // The last one is the notice, which ends the reader in its compact form.
+    assert_eq!(ours.lines().count(), theirs.lines().count() + 1);
+    for (ours, theirs) in ours.lines().zip(theirs.lines()) {
+        let ours = without_own_keys(serde_json::from_str(ours).unwrap(), 0);
+        assert_eq!(ours, serde_json::from_str::<Value>(theirs).unwrap());
+    }
+}
+
+#[test]
+fn compact_lines_are_like_those_of_tetragons_reader() {
+    let stacks_and_hashes = |line: &&str| !line.starts_with("   ") && !["Kernel:", "User:"].contains(line);
+    let theirs = read(LINES_OF_TETRA);
+    let theirs: Vec<&str> = theirs.lines().filter(stacks_and_hashes).collect();
+    let ours: Vec<String> =
+        samples::all().iter().map(|event| gatewatch_events::compact::Compact::of(event).line()).collect();
+    assert_eq!(ours.len(), theirs.len() + 1);
+    let mut same = 0;
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        // Tetragon marks some icons as coloured emojis, and ends some lines with a blank. Its text for functions that it
+        // does not know has no arguments.
+        let theirs = theirs.replace('\u{fe0f}', "");
+        let ours = ours.replace('\u{fe0f}', "");
+        if ours.split(' ').next() == theirs.split(' ').next() && !ours.starts_with('❓') {
+            same += 1;
+            let theirs = theirs.trim_end();
+            assert!(ours.starts_with(theirs) || !theirs.contains("tcp"), "{ours}\n{theirs}");
+        }
+    }
+    assert!(same > 20, "{same} records have the same icon");
+    let text = ours.join("\n") + "\n";
+    if std::env::var_os("GATEWATCH_WRITE_DOCS").is_some() {
+        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/records.txt"), &text).unwrap();
+    }
+    assert_eq!(
+        text,
+        read("tests/records.txt"),
+        "to accept the change, run this test with GATEWATCH_WRITE_DOCS=1"
+    );
 }
 
 #[test]

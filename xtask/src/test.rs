@@ -5,6 +5,7 @@ mod chart;
 mod cluster;
 mod counts;
 mod deny;
+mod events;
 mod suites;
 mod tidy;
 mod usage;
@@ -119,6 +120,11 @@ const BY_NAME: &[Suite] = &[
         name: "hostile-7.3",
         about: "attacks on the agent by a pod, on Debian's newest kernel; a part of vm-7.3",
         run: |context| suites::hostile(context, Kernel::V7_3),
+    },
+    Suite {
+        name: "events",
+        about: "Tetragon's own reader, GATEWATCH_TETRA, on samples of all records",
+        run: events::run,
     },
     Suite { name: "cluster", about: "on a Kubernetes cluster whose node is a VM", run: cluster::run },
     Suite {
