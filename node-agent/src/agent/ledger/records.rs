@@ -50,7 +50,7 @@ pub(super) struct SavedRecords {
 
 impl RecordTotals {
     /// Of the records that this reader reads.
-    pub(super) fn set(&mut self, shared: Arc<Shared>) {
+    pub(in crate::agent) fn set(&mut self, shared: Arc<Shared>) {
         self.shared = Some(shared);
     }
 
