@@ -15,6 +15,8 @@ pub trait Context: Copy {
     const SEVERAL: bool;
     /// Whether arguments are fields of a record, and `index` is the offset of one in bytes.
     const RECORD: bool = false;
+    /// The address of the context.
+    fn as_ptr(self) -> *mut c_void;
     /// Argument `index` of the function, as its register holds it.
     fn arg(self, index: u32) -> u64;
     /// The function's result. `params` is the number of its parameters.
@@ -70,6 +72,11 @@ impl Context for Registers {
     const SEVERAL: bool = true;
 
     #[inline(always)]
+    fn as_ptr(self) -> *mut c_void {
+        self.0
+    }
+
+    #[inline(always)]
     fn arg(self, index: u32) -> u64 {
         match index {
             0 => load!(self.0, regs::ARG0),
@@ -104,6 +111,11 @@ pub struct Arguments(pub *mut c_void);
 impl Context for Arguments {
     const TYPED: bool = true;
     const SEVERAL: bool = false;
+
+    #[inline(always)]
+    fn as_ptr(self) -> *mut c_void {
+        self.0
+    }
 
     #[inline(always)]
     fn arg(self, index: u32) -> u64 {
@@ -146,6 +158,11 @@ impl Context for RawArguments {
     const SEVERAL: bool = false;
 
     #[inline(always)]
+    fn as_ptr(self) -> *mut c_void {
+        self.0
+    }
+
+    #[inline(always)]
     fn arg(self, index: u32) -> u64 {
         Arguments(self.0).arg(index)
     }
@@ -164,6 +181,11 @@ impl Context for Record {
     const TYPED: bool = false;
     const SEVERAL: bool = false;
     const RECORD: bool = true;
+
+    #[inline(always)]
+    fn as_ptr(self) -> *mut c_void {
+        self.0
+    }
 
     /// The eight bytes at the field's offset: of a shorter field, the lower ones. By a call, since a load from the context must
     /// be as wide as the field.
