@@ -13,7 +13,7 @@ use crate::{
     BitAction,
     consts::{
         ADDR_SLOTS, FOLLOW_SLOTS, INLINE_VALUES, INT_SLOTS, TEXT_BINPRM, TEXT_DENTRY, TEXT_DESCRIPTOR,
-        TEXT_FILE, TEXT_PATH, TEXT_SLOTS,
+        TEXT_FILE, TEXT_PATH, TEXT_SLOTS, WAY_STEPS, WAY_STEPS_EACH,
     },
 };
 
@@ -84,6 +84,12 @@ pub struct TextSlot {
     pub mount_arg: u32,
     /// Of a `struct sockaddr_un *`: index of the argument that has its length in bytes, or `LENGTH_UNKNOWN`.
     pub len_arg: u32,
+    /// `FROM_*`: where the way to the string, or to what has its path, begins.
+    pub way_from: u32,
+    /// Always 0.
+    pub pad: u32,
+    /// The steps of this way.
+    pub way: [u64; WAY_STEPS / WAY_STEPS_EACH],
 }
 
 /// Whether a [`TextSlot::source`] is a file or a path, which the BPF programs put together itself, from a slash on.

@@ -133,6 +133,25 @@ pub mod consts {
     /// See [`INT_SYSCALL`]. The numbers of both kinds of calls differ.
     pub const SYSCALL_BY_32_BITS: u64 = 1 << 31;
 
+    /// A number at the end of a way, whose steps are in `IntSlot::values`. `IntSlot::arg` is where it begins (`FROM_*`), and
+    /// `IntSlot::part` the bits before it in the bytes there. Such a slot has another table than `TABLE_INLINE`.
+    pub const INT_WAY: u32 = 16;
+
+    /// `TextSlot::way_from`: there is no way, but an argument.
+    pub const FROM_NOWHERE: u32 = 0;
+    /// A way begins at an argument that is a pointer: this and the argument's index.
+    pub const FROM_ARG: u32 = 1;
+    /// At the `task_struct` of the calling process.
+    pub const FROM_TASK: u32 = 16;
+    /// At the registers (`struct pt_regs`), for a system call those of the caller.
+    pub const FROM_REGISTERS: u32 = 17;
+    /// Steps of a way. A step is the bytes to add to the address, and [`WAY_FOLLOW`]; 0 is none.
+    pub const WAY_STEPS: usize = 16;
+    /// Steps in each word.
+    pub const WAY_STEPS_EACH: usize = 4;
+    /// A step after which the pointer at the address is followed.
+    pub const WAY_FOLLOW: u64 = 1 << 15;
+
     /// A number, as the function's prototype has it.
     pub const VALUE_NUMBER: u32 = 0;
     /// A pointer, by the function's prototype. The verifier allows no arithmetic on it where it knows its type.

@@ -5,9 +5,10 @@
 use crate::{
     IntSlot, MatcherConfig, TextSlot,
     consts::{
-        ADDR_NONE, ADDR_SLOTS, INT_ARG, INT_CAPS_ARG, INT_CAPS_GAINED, INT_DESCENDS, INT_FILE_TYPE, INT_NONE,
-        INT_RETURN, INT_SKB, INT_SLOTS, INT_SOCKADDR, INT_SOCKET, INT_SYSCALL, TABLE_DIRECT, TABLE_HASH,
-        TABLE_INLINE, TEXT_DESCRIPTOR, TEXT_HAS_POSTFIX, TEXT_NONE, TEXT_SLOTS,
+        ADDR_NONE, ADDR_SLOTS, FROM_NOWHERE, INT_ARG, INT_CAPS_ARG, INT_CAPS_GAINED, INT_DESCENDS,
+        INT_FILE_TYPE, INT_NONE, INT_RETURN, INT_SKB, INT_SLOTS, INT_SOCKADDR, INT_SOCKET, INT_SYSCALL,
+        INT_WAY, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TEXT_DESCRIPTOR, TEXT_HAS_POSTFIX, TEXT_NONE,
+        TEXT_SLOTS,
     },
     is_path,
 };
@@ -20,7 +21,7 @@ pub struct Shape {
     /// Whether integers are arguments and results that are looked up value by value.
     pub plain: bool,
     /// Whether integers are supported that few policies match: types of files, ancestors, parts of packets, sets of
-    /// capabilities that are arguments, sockets behind a `struct socket`, addresses in a `struct sockaddr`, and numbers of system calls.
+    /// capabilities that are arguments, sockets behind a `struct socket`, addresses in a `struct sockaddr`, numbers of system calls, and ways.
     pub rare: bool,
     /// String slots.
     pub texts: usize,
@@ -56,7 +57,10 @@ impl Shape {
                 && matches!(slot.table, TABLE_INLINE | TABLE_HASH | TABLE_DIRECT)
         };
         let is_beginning = |slot: &TextSlot| {
-            is_path(slot.source) && slot.source != TEXT_DESCRIPTOR && slot.tables & TEXT_HAS_POSTFIX == 0
+            is_path(slot.source)
+                && slot.source != TEXT_DESCRIPTOR
+                && slot.way_from == FROM_NOWHERE
+                && slot.tables & TEXT_HAS_POSTFIX == 0
         };
         let rare = [
             INT_FILE_TYPE,
@@ -67,6 +71,7 @@ impl Shape {
             INT_SOCKET,
             INT_SOCKADDR,
             INT_SYSCALL,
+            INT_WAY,
         ];
         let is_rare = |slot: &IntSlot| rare.contains(&slot.source);
         ints().count() <= self.ints

@@ -48,6 +48,9 @@ pub static CONFIG: MatcherConfig = MatcherConfig {
         longest_end: 0,
         mount_arg: 0,
         len_arg: 0,
+        way_from: 0,
+        pad: 0,
+        way: [0; 4],
     }; 3],
     addrs: [AddrSlot { source: 0, arg: 0, default_row: 0, pad: 0 }; 2],
 };

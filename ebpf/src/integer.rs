@@ -6,10 +6,10 @@ use gatewatch_abi::{
     consts::{
         CAPS_EFFECTIVE, CAPS_PERMITTED, FILE_TYPE_SHIFT, FORK_LEVELS, INT_ARG, INT_CAPABILITIES,
         INT_CAPS_ARG, INT_CAPS_GAINED, INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE, INT_NS_PID, INT_PID,
-        INT_RETURN, INT_SKB, INT_SOCK, INT_SOCKADDR, INT_SOCKET, INT_SYSCALL, NS_CGROUP, NS_IPC, NS_MNT,
-        NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT,
-        SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT, SYSCALL_BY_32_BITS, TYPE_OF_DESCRIPTOR, TYPE_OF_FILE,
-        VALUE_POINTER,
+        INT_RETURN, INT_SKB, INT_SOCK, INT_SOCKADDR, INT_SOCKET, INT_SYSCALL, INT_WAY, NS_CGROUP, NS_IPC,
+        NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS,
+        SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT, SYSCALL_BY_32_BITS, TYPE_OF_DESCRIPTOR,
+        TYPE_OF_FILE, VALUE_POINTER,
     },
 };
 
@@ -21,7 +21,7 @@ use crate::{
     internet::{AF_INET, AF_INET6, mapped},
     memory, offset, packet,
     shape::Shaped,
-    sockaddr,
+    sockaddr, way,
 };
 
 /// `sizeof(struct upid)`: an `int` and a pointer, include/linux/pid.h.
@@ -65,6 +65,10 @@ pub fn value<C: Context, S: Shaped>(ctx: C, slot: &'static IntSlot) -> Option<u6
         INT_CAPS_ARG if S::SHAPE.rare => capability_set(ctx.arg_as_number(frozen!(slot.arg))),
         INT_CAPS_GAINED if S::SHAPE.rare => {
             gained(ctx.arg_as_number(part), ctx.arg_as_number(frozen!(slot.arg)))
+        }
+        INT_WAY if S::SHAPE.rare => {
+            let address = way::address(ctx, frozen!(slot.arg), &slot.values)?;
+            way::number(address, frozen!(slot.bits), part).map(|value| extend(value, slot))
         }
         INT_DESCENDS if S::SHAPE.rare => {
             let pair = |i: usize| frozen!(slot.values[i]) | frozen!(slot.values[i + 1]) << 32;

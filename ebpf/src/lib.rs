@@ -36,3 +36,4 @@ pub mod shares;
 pub mod sockaddr;
 pub mod task;
 pub mod text;
+mod way;

@@ -14,9 +14,10 @@ use aya_ebpf::{
 use gatewatch_abi::{
     Step, TextKey, TextSlot,
     consts::{
-        BINARY_PATH_BYTES, LENGTH_UNKNOWN, MOUNT_OF_ROOT, PATH_BYTES, POSTFIX_BYTES, STAT_STRINGS_UNREADABLE,
-        TEXT_BINARY, TEXT_BINPRM, TEXT_BYTES, TEXT_DENTRY, TEXT_DESCRIPTOR, TEXT_DEVICE, TEXT_FILE,
-        TEXT_HAS_POSTFIX, TEXT_KERNEL, TEXT_RECORD, TEXT_UNIX, TEXT_USER, TYPED_NOT, TYPED_TASK,
+        BINARY_PATH_BYTES, FROM_NOWHERE, LENGTH_UNKNOWN, MOUNT_OF_ROOT, PATH_BYTES, POSTFIX_BYTES,
+        STAT_STRINGS_UNREADABLE, TEXT_BINARY, TEXT_BINPRM, TEXT_BYTES, TEXT_DENTRY, TEXT_DESCRIPTOR,
+        TEXT_DEVICE, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_KERNEL, TEXT_RECORD, TEXT_UNIX, TEXT_USER, TYPED_NOT,
+        TYPED_TASK,
     },
     is_path,
 };
@@ -30,7 +31,7 @@ use crate::{
     scratch::{Buffer, LONGEST},
     shape::Shaped,
     shared::{BINARIES, note},
-    sockaddr,
+    sockaddr, way,
 };
 
 /// A trie of strings' ends.
@@ -63,7 +64,9 @@ pub fn fetch<C: Context, S: Shaped>(
             path::walk_typed(path, frozen!(slot.typed) == TYPED_TASK, buffer)
         }
     } else {
-        let arg = if source == TEXT_BINARY && !S::SHAPE.beginnings {
+        let arg = if frozen!(slot.way_from) != FROM_NOWHERE && !S::SHAPE.beginnings {
+            way::address(ctx, frozen!(slot.way_from), &slot.way)?
+        } else if source == TEXT_BINARY && !S::SHAPE.beginnings {
             if let Some(len) = from_binary(binary, buffer) {
                 return Some(len);
             }

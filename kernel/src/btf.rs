@@ -9,12 +9,15 @@ mod blob;
 mod members;
 mod names;
 mod print;
+mod route;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use blob::{Blob, Tag};
 
 use crate::{Param, Prototype};
+
+pub use route::{Route, RouteEnd, RouteError, RouteStep};
 
 /// The reason why bytes are not the BTF of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -30,7 +30,7 @@ mod shipped;
 mod syscall_numbers;
 
 pub use arch::Arch;
-pub use btf::{BtfError, KernelTypes};
+pub use btf::{BtfError, KernelTypes, Route, RouteEnd, RouteError, RouteStep};
 pub use ctype::{CType, Kind, Param, Pointee, Prototype};
 pub use host::{HostError, HostKernel, host, host_to};
 pub use layout::{MissingField, layout};

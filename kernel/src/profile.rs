@@ -27,7 +27,7 @@ use live::{ENUMS, Live};
 use saved::Saved;
 pub use tracepoint::COMMON_FIELDS;
 
-use crate::{Arch, MissingField, layout};
+use crate::{Arch, MissingField, Route, RouteError, layout};
 
 /// The functions, prototypes, system calls and constants of one kernel.
 ///
@@ -138,6 +138,14 @@ impl Profile {
         match &self.types {
             Types::Live(live) => live.types.offset_of(structure, path),
             Types::Saved(saved) => saved.offset_of(structure, path),
+        }
+    }
+
+    /// The way from a structure to a value, see [`KernelTypes::route`]. `None`: a saved profile has no structures.
+    pub fn route(&self, structure: &str, path: &str) -> Option<Result<Route, RouteError>> {
+        match &self.types {
+            Types::Live(live) => Some(live.types.route(structure, path)),
+            Types::Saved(_) => None,
         }
     }
 

@@ -17,6 +17,8 @@ mod lists;
 mod lsm;
 mod point;
 mod process;
+mod registers;
+mod resolve;
 mod sockets;
 mod syscall;
 mod syscall_numbers;
@@ -141,10 +143,13 @@ impl Compiler<'_> {
         if let Some(action) = action.filter(|action| ActionKind::ON_RETURN_VALUES.contains(action)) {
             self.not_run(path.field("returnArgAction"), &format!("`{action}`"));
         }
+        let data = self.data(hook, &point, &path);
         let mut selectors = Vec::new();
         for (i, selector) in hook.selectors.iter().enumerate() {
             let path = path.field("selectors").index(i);
-            selectors.push(self.selector(selector, hook, (&point, &arguments), &path));
+            let mut plan = self.selector(selector, hook, (&point, &arguments), &path);
+            plan.filters.extend(self.data_filters(selector, hook, &data, &path));
+            selectors.push(plan);
         }
         if selectors.is_empty() {
             selectors.push(SelectorPlan { filters: Vec::new(), actions: ActionPlan::COUNT });
@@ -161,7 +166,6 @@ impl Compiler<'_> {
         path: &FieldPath,
     ) -> SelectorPlan {
         for (name, present) in [
-            ("matchData", !selector.match_data.is_empty()),
             ("matchParentBinaries", !selector.match_parent_binaries.is_empty()),
             ("matchNamespaceChanges", !selector.match_namespace_changes.is_empty()),
             ("matchCapabilityChanges", !selector.match_capability_changes.is_empty()),

@@ -22,6 +22,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod ways;
 
 use gatewatch_abi::{
     BitAction,
@@ -94,6 +95,7 @@ pub fn build(
             | Field::RecordString(_)
             | Field::Descriptor(_)
             | Field::UnixName { .. }
+            | Field::WayText { .. }
             | Field::DeviceName(_) => {
                 builder.text(field)?;
             }

@@ -5,6 +5,7 @@
 //! depends on the argument's type.
 
 mod action;
+mod data_source;
 mod filter;
 mod label;
 mod list;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 pub(crate) use self::names::names;
 pub use self::{
     action::{Action, ActionKind},
+    data_source::DataSource,
     filter::{
         ArgFilter, BinaryFilter, CapabilityFilter, CapabilitySet, NamespaceFilter, NamespaceKind, Operator,
         PidFilter, WorkloadFilter,

@@ -4,7 +4,7 @@
 //! [`evaluate`](crate::evaluate) defines what a plan means; [`match_tables`](crate::match_tables) turns the plans of all
 //! policies on one function into the tables of the BPF programs.
 
-use gatewatch_abi::consts::FORK_PIDS;
+use gatewatch_abi::consts::{FORK_PIDS, WAY_STEPS};
 
 use crate::{
     diagnostic::FieldPath,
@@ -288,6 +288,24 @@ pub enum Field {
     PacketDestinationPort(u8),
     /// `AF_INET` or `AF_INET6`, by the header's version.
     PacketFamily(u8),
+    /// An integer on a way through the kernel's structures (`resolve`).
+    WayNumber {
+        /// The way.
+        way: Way,
+        /// 1 to 64.
+        bits: u8,
+        /// Whether it is signed.
+        signed: bool,
+        /// Bits before it in the bytes at the end of the way, for a bit field.
+        shift: u8,
+    },
+    /// A string or a path at the end of such a way.
+    WayText {
+        /// The way.
+        way: Way,
+        /// As what it is read.
+        read: WayRead,
+    },
     /// The path of the calling process's program.
     Binary,
     /// The process id (of the thread group) in the initial pid namespace.
@@ -315,6 +333,42 @@ pub enum Field {
         /// Index of the argument with the set after.
         new: u8,
     },
+}
+
+/// A way through the kernel's structures to a value. The compiler takes it from the kernel's types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Way {
+    /// Where it begins.
+    pub from: WayFrom,
+    /// In each step, the bytes to add to the address, and [`WAY_FOLLOW`](gatewatch_abi::consts::WAY_FOLLOW) if there is a pointer then, which is the next address.
+    /// 0 is no step.
+    pub steps: [u16; WAY_STEPS],
+}
+
+/// Where a way begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WayFrom {
+    /// At what an argument points to.
+    Argument(u8),
+    /// At the `task_struct` of the calling process.
+    Task,
+    /// At the registers of a system call's caller, or of a user program.
+    Registers,
+}
+
+/// What is at the end of a way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WayRead {
+    /// A string in the kernel's memory.
+    String,
+    /// A `struct file`.
+    File,
+    /// A `struct path`.
+    Path,
+    /// A `struct dentry`.
+    Dentry,
+    /// A `struct linux_binprm`.
+    Binprm,
 }
 
 /// A part of a socket.

@@ -79,6 +79,8 @@ pub const ALL: &[Test] = &[
     every("agreement::packets", agreement::packets, STRUCTURES),
     every("agreement::fragments", agreement::fragments, STRUCTURES),
     every("agreement::unix_names", agreement::unix_names, STRUCTURES),
+    every("agreement::of_the_process", agreement::of_the_process, STRUCTURES),
+    every("agreement::of_arguments", agreement::of_arguments, STRUCTURES),
     every("agreement::strings_and_results", agreement::strings_and_results, ATTACHMENT),
     every("agreement::sockets", agreement::sockets, STRUCTURES),
     every("agreement::socket_arguments", agreement::socket_arguments, STRUCTURES),

@@ -134,6 +134,9 @@ impl<'a> TestEvent<'a> {
             Field::Family(i) | Field::PacketFamily(i) => self.socket_part(i, SocketPart::Family),
             Field::State(i) => self.socket_part(i, SocketPart::State),
             Field::Socket { index, part } | Field::Sockaddr { index, part } => self.socket_part(index, part),
+            Field::WayNumber { .. } | Field::WayText { .. } => {
+                bail!("a value of `resolve`, which a test cannot set")
+            }
             Field::Binary => match &process.binary {
                 Some(path) => Ok(Some(Value::Text(path.clone().into_bytes()))),
                 None => bail!("`process.binary`"),

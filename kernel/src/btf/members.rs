@@ -23,7 +23,7 @@ pub struct Member {
 }
 
 /// The result of a search: bits from the start, bits of a bit field, type id.
-type Located = (u64, Option<u8>, u32);
+pub(super) type Located = (u64, Option<u8>, u32);
 
 impl KernelTypes {
     /// The byte offset of a member, by a path of names: `dentry`, `d_name.len`. Members of anonymous structures and
@@ -46,13 +46,18 @@ impl KernelTypes {
         let mut offset = 0_u64;
         let mut bits = None;
         for name in path.split('.') {
-            let (_, ty) = self.blob.resolve(id)?;
-            let mut budget = MEMBERS;
-            let found = self.search(ty, name, 0, DEPTH, &mut budget)?;
+            let found = self.member_of(id, name)?;
             offset = offset.checked_add(found.0)?;
             (bits, id) = (found.1, found.2);
         }
         Some((offset, bits, id))
+    }
+
+    /// A member of a structure by its type id.
+    pub(super) fn member_of(&self, id: u32, name: &str) -> Option<Located> {
+        let (_, ty) = self.blob.resolve(id)?;
+        let mut budget = MEMBERS;
+        self.search(ty, name, 0, DEPTH, &mut budget)
     }
 
     fn search(

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use gatewatch_abi::consts::{
-    ADDR_NONE, INT_ARG, INT_CAPS_ARG, INT_CAPS_GAINED, INT_FILE_TYPE, INT_RETURN, INT_SKB, INT_SOCK,
-    INT_SOCKADDR, INT_SOCKET, INT_SYSCALL, LENGTH_UNKNOWN, MOUNT_OF_ROOT, TEXT_BINARY, TEXT_DENTRY,
+    ADDR_NONE, FROM_NOWHERE, INT_ARG, INT_CAPS_ARG, INT_CAPS_GAINED, INT_FILE_TYPE, INT_RETURN, INT_SKB,
+    INT_SOCK, INT_SOCKADDR, INT_SOCKET, INT_SYSCALL, LENGTH_UNKNOWN, MOUNT_OF_ROOT, TEXT_BINARY, TEXT_DENTRY,
     TEXT_FILE, TEXT_NONE, TEXT_PATH, TEXT_UNIX, TYPED_ARG, TYPED_TASK, VALUE_NUMBER, VALUE_POINTER,
 };
 use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, RecordField, version};
@@ -58,6 +58,10 @@ impl Engine {
         records::mounts_beside(&mut tables, path.and_then(|path| u32::try_from(path).ok()));
         let typed = if gives_typed_task(&self.profile.release) { TYPED_TASK } else { TYPED_ARG };
         for slot in &mut tables.config.texts {
+            // What is at the end of a way has no type for the verifier.
+            if slot.way_from != FROM_NOWHERE {
+                continue;
+            }
             if params.get(slot.arg as usize).is_some_and(|param| is_typed(slot.source, param)) {
                 slot.typed = typed;
             }
@@ -123,7 +127,7 @@ fn by_offset(tables: &mut Tables, fields: &[RecordField]) {
         }
     }
     for slot in &mut config.texts {
-        if !matches!(slot.source, TEXT_NONE | TEXT_BINARY) {
+        if !matches!(slot.source, TEXT_NONE | TEXT_BINARY) && slot.way_from == FROM_NOWHERE {
             offset(&mut slot.arg);
         }
         if slot.source == TEXT_UNIX && slot.len_arg != LENGTH_UNKNOWN {

@@ -4,7 +4,7 @@ use super::located::{LocatedHook, LocatedPolicy};
 use crate::{
     codes::{ARG_FIELD, ARG_INDEX, DUPLICATE_ARG, NO_EFFECT, OVER_LIMIT, UNTYPED_ARG},
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
-    model::{Arg, ArgType, Hook, Section, Selector},
+    model::{Arg, ArgType, DataSource, Hook, Section, Selector},
     target::Targets,
 };
 
@@ -58,7 +58,8 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
         ambiguous(place, found);
         for (i, arg) in hook.data.iter().enumerate() {
             let path = place.path.field("data").index(i);
-            if let Some(source) = arg.source.as_deref().filter(|s| !matches!(*s, "current_task" | "pt_regs"))
+            if let Some(source) =
+                arg.source.as_deref().filter(|source| DataSource::from_name(source).is_none())
             {
                 found.push(
                     Diagnostic::new(

@@ -65,7 +65,8 @@ fn arguments(place: &LocatedHook<'_>, selector: &Selector, path: &FieldPath, fou
 fn data(place: &LocatedHook<'_>, selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     for (i, filter) in selector.match_data.iter().enumerate() {
         let path = path.field("matchData").index(i);
-        match place.hook.data.get(filter.index as usize) {
+        let position = filter.data_position();
+        match place.hook.data.get(position as usize) {
             Some(arg) => argument(arg.ty, filter, &path, found),
             None => found.push(Diagnostic::new(
                 &UNDECLARED_ARG,
@@ -73,7 +74,7 @@ fn data(place: &LocatedHook<'_>, selector: &Selector, path: &FieldPath, found: &
                 format!(
                     "`data` has {} entries, so there is none at position {}",
                     place.hook.data.len(),
-                    filter.index
+                    position
                 ),
             )),
         }

@@ -6,6 +6,7 @@ use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, Syscall};
 
 use super::{
     compiler::Compiler,
+    resolve::{Behind, structure},
     syscall::portable,
     syscall_numbers::has_syscall_number,
     types::{Expected, Readable, expected, integer, readable, written},
@@ -16,7 +17,7 @@ use crate::{
     filter_rules::undeclared,
     hook_point::PointKind,
     model::{ArgFilter, ArgType, Hook},
-    plan::{ArgEvidence, ArgPlan, Evidence, Field, HookPoint},
+    plan::{ArgEvidence, ArgPlan, Evidence, Field, HookPoint, WayFrom},
 };
 
 /// Arguments that a kernel function gets in registers.
@@ -181,6 +182,12 @@ impl Compiler<'_> {
                 let is_length =
                     beside.is_some_and(|param| matches!(param.ty.kind, Kind::Int { bits: 32, .. }));
                 readable = Readable::Unix(index, is_length.then_some(index + 1));
+            }
+            if arg.resolve.is_some() && !point.is_syscall() && point.kind() != PointKind::Uprobe {
+                let structure = structure(arg, param.map(|param| &param.ty));
+                let behind =
+                    Behind { from: WayFrom::Argument(index), structure, filtered: filtered.contains(&i) };
+                readable = self.resolved(arg, behind, &path);
             }
             if has_syscall_number(point, arg) {
                 readable = Readable::Syscall(index);

@@ -22,11 +22,9 @@ impl Compiler<'_> {
         let Target::Uprobe { path: file, symbols, offsets, addrs, counters, digests } = &hook.target else {
             return Vec::new();
         };
-        for (name, present) in [
-            ("refCtrOffsets", !counters.is_empty()),
-            ("binaryDigests", !digests.is_empty()),
-            ("data", !hook.data.is_empty()),
-        ] {
+        for (name, present) in
+            [("refCtrOffsets", !counters.is_empty()), ("binaryDigests", !digests.is_empty())]
+        {
             if present {
                 self.not_run(path.field(name), &format!("`{name}`"));
             }

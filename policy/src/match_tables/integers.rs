@@ -7,8 +7,8 @@ use gatewatch_abi::{
         CAPS_EFFECTIVE, CAPS_INHERITABLE, CAPS_PERMITTED, DIRECT_VALUES, INLINE_VALUES, INT_ARG,
         INT_CAPABILITIES, INT_CAPS_ARG, INT_CAPS_GAINED, INT_DESCENDS, INT_FILE_TYPE, INT_NAMESPACE,
         INT_NONE, INT_NS_PID, INT_PID, INT_RETURN, INT_SKB, INT_SLOTS, INT_SOCK, INT_SOCKADDR, INT_SOCKET,
-        INT_SYSCALL, NO_ROW, NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME,
-        NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT,
+        INT_SYSCALL, INT_WAY, NO_ROW, NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN,
+        NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, SOCK_DPORT, SOCK_FAMILY, SOCK_PROTOCOL, SOCK_SPORT,
         SOCK_STATE, TABLE_DIRECT, TABLE_HASH, TABLE_INLINE, TABLE_MASK, TABLE_RANGE, TYPE_OF_DESCRIPTOR,
         TYPE_OF_FILE, TYPE_OF_PATH,
     },
@@ -18,6 +18,7 @@ use gatewatch_abi::{
 use super::{
     builder::{Builder, Numbered, negated},
     excess::{Excess, MAX_BREAKS, MAX_VALUES},
+    ways,
 };
 use crate::{
     evaluate::{self, Value},
@@ -98,7 +99,7 @@ impl<'a> Builder<'a> {
         let others: Vec<_> = intervals.iter().filter(|(_, _, row)| *row != default).collect();
         let single = others.iter().all(|(low, high, _)| low == high);
         slot.default_row = default;
-        if single && others.len() <= INLINE_VALUES {
+        if single && others.len() <= INLINE_VALUES && slot.source != INT_WAY {
             slot.table = TABLE_INLINE;
             slot.count = u32::try_from(others.len()).unwrap_or(0);
             // The rows of inline values must be neighbours.
@@ -248,6 +249,15 @@ pub(super) fn source(field: Field) -> IntSlot {
         Field::FileType(arg) => unsigned(INT_FILE_TYPE, arg, TYPE_OF_FILE, 8),
         Field::DescriptorType(arg) => unsigned(INT_FILE_TYPE, arg, TYPE_OF_DESCRIPTOR, 8),
         Field::PathType(arg) => unsigned(INT_FILE_TYPE, arg, TYPE_OF_PATH, 8),
+        Field::WayNumber { way, bits, signed, shift } => {
+            let (from, values) = (ways::from(way.from), ways::steps(&way));
+            IntSlot {
+                arg: from,
+                signed: u32::from(signed),
+                values,
+                ..unsigned(INT_WAY, 0, u32::from(shift), u32::from(bits))
+            }
+        }
         Field::Descends { namespaced, pids } => {
             let mut slot = unsigned(INT_DESCENDS, 0, u32::from(namespaced), 1);
             for (value, pid) in slot.values.iter_mut().zip(pids) {
@@ -264,6 +274,7 @@ pub(super) fn source(field: Field) -> IntSlot {
         | Field::RecordString(_)
         | Field::Descriptor(_)
         | Field::UnixName { .. }
+        | Field::WayText { .. }
         | Field::DeviceName(_)
         | Field::SourceAddress(_)
         | Field::DestinationAddress(_)

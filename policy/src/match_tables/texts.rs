@@ -5,9 +5,9 @@
 use gatewatch_abi::{
     TextSlot,
     consts::{
-        LENGTH_UNKNOWN, MOUNT_OF_ROOT, POSTFIX_BYTES, TEXT_BINARY, TEXT_BINPRM, TEXT_BYTES, TEXT_DENTRY,
-        TEXT_DESCRIPTOR, TEXT_DEVICE, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL, TEXT_NONE,
-        TEXT_PATH, TEXT_RECORD, TEXT_UNIX, TEXT_USER,
+        FROM_NOWHERE, LENGTH_UNKNOWN, MOUNT_OF_ROOT, POSTFIX_BYTES, TEXT_BINARY, TEXT_BINPRM, TEXT_BYTES,
+        TEXT_DENTRY, TEXT_DESCRIPTOR, TEXT_DEVICE, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL,
+        TEXT_NONE, TEXT_PATH, TEXT_RECORD, TEXT_UNIX, TEXT_USER,
     },
     is_path,
 };
@@ -15,9 +15,9 @@ use gatewatch_abi::{
 use super::{
     builder::{Builder, negated},
     excess::Excess,
-    steps,
+    steps, ways,
 };
-use crate::plan::{Field, Test, TextOp};
+use crate::plan::{Field, Test, TextOp, WayRead};
 
 /// The bytes of an entry for a value.
 fn entry(op: TextOp, value: &[u8]) -> Vec<u8> {
@@ -128,6 +128,16 @@ fn source(field: Field) -> TextSlot {
         Field::Descriptor(arg) => (TEXT_DESCRIPTOR, arg),
         Field::UnixName { index, .. } => (TEXT_UNIX, index),
         Field::DeviceName(arg) => (TEXT_DEVICE, arg),
+        Field::WayText { read, .. } => {
+            let source = match read {
+                WayRead::String => TEXT_KERNEL,
+                WayRead::File => TEXT_FILE,
+                WayRead::Path => TEXT_PATH,
+                WayRead::Dentry => TEXT_DENTRY,
+                WayRead::Binprm => TEXT_BINPRM,
+            };
+            (source, 0)
+        }
         Field::Binary => (TEXT_BINARY, 0),
         _ => (TEXT_NONE, 0),
     };
@@ -135,5 +145,17 @@ fn source(field: Field) -> TextSlot {
         Field::UnixName { length: Some(arg), .. } => u32::from(arg),
         _ => LENGTH_UNKNOWN,
     };
-    TextSlot { source, arg: u32::from(arg), mount_arg: MOUNT_OF_ROOT, len_arg, ..TextSlot::default() }
+    let (way_from, way) = match field {
+        Field::WayText { way, .. } => (ways::from(way.from), ways::steps(&way)),
+        _ => (FROM_NOWHERE, [0; 4]),
+    };
+    TextSlot {
+        source,
+        arg: u32::from(arg),
+        mount_arg: MOUNT_OF_ROOT,
+        len_arg,
+        way_from,
+        way,
+        ..TextSlot::default()
+    }
 }

@@ -15,6 +15,13 @@ pub struct ArgFilter {
     pub values: Vec<String>,
 }
 
+impl ArgFilter {
+    /// The position in `data` that a filter of `matchData` names.
+    pub fn data_position(&self) -> u32 {
+        self.args.first().copied().unwrap_or(self.index)
+    }
+}
+
 /// One entry of `matchBinaries` or `matchParentBinaries`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BinaryFilter {

@@ -8,6 +8,7 @@ mod paths;
 mod sockets;
 mod syscall_numbers;
 mod unix_names;
+mod ways;
 
 use std::{
     cell::RefCell,
@@ -39,6 +40,7 @@ pub(super) use self::{
     sockets::{socket_arguments, sockets},
     syscall_numbers::syscall_numbers,
     unix_names::unix_names,
+    ways::{of_arguments, of_the_process},
 };
 use super::this;
 use crate::{
