@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use event::TestEvent;
 use file::{Case, Expected, TestFile};
 use gatewatch_coverage::{IndexedPolicy, read as objects};
@@ -89,7 +89,11 @@ struct Compiled {
 
 fn run_file(path: &Path, kernel: Option<&str>) -> Result<Vec<(String, Outcome)>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let file: TestFile = serde_saphyr::from_str(&text).with_context(|| path.display().to_string())?;
+    let file: TestFile = serde_saphyr::from_str(&text).map_err(|error| {
+        // The reader begins each message with the word that begins ours.
+        let error = error.to_string();
+        anyhow!("{}: {}", path.display(), error.strip_prefix("error: ").unwrap_or(&error))
+    })?;
     // The last one is the newest.
     let newest = || Profile::shipped_names().last().unwrap_or("host").to_owned();
     let kernel = file.kernel.clone().or_else(|| kernel.map(str::to_owned)).unwrap_or_else(newest);

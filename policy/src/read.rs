@@ -19,7 +19,7 @@ use crate::{
     model::{Kind, Policy},
     nearest::nearest,
     placeholder,
-    source::{Document, Node},
+    source::{Document, Node, Value},
 };
 
 /// The `apiVersion` of policies.
@@ -95,6 +95,8 @@ pub fn identify(root: &Node) -> Identity {
         };
     }
     match (api_version, kind) {
+        // Its objects would not be found.
+        (Some(_), Some(_)) if wrong_items(root).is_some() => Identity::Unknown,
         (Some(api_version), Some(kind)) => {
             Identity::Other { api_version: api_version.to_owned(), kind: kind.to_owned() }
         }
@@ -129,8 +131,23 @@ pub fn read_node(root: &Node, base: &FieldPath) -> (Option<Policy>, Vec<Diagnost
     }
 }
 
+/// The `items` of a list of objects, if they are something else than a list.
+fn wrong_items(root: &Node) -> Option<&Node> {
+    let is_list = root.get("kind").and_then(Node::as_str).is_some_and(|kind| kind.ends_with("List"));
+    let items = root.get("items").filter(|_| is_list)?;
+    (!matches!(items.value, Value::Seq(_) | Value::Null)).then_some(items)
+}
+
 fn nothing_known(root: &Node, base: &FieldPath) -> Diagnostic {
     let text = |key| root.get(key).and_then(Node::as_str).filter(|text| !text.is_empty());
+    if let Some(items) = wrong_items(root) {
+        let message = format!(
+            "`items` holds the objects of a list: expected a list, found {}; `kubectl` rejects it",
+            items.kind()
+        );
+        return Diagnostic::new(&NOT_A_POLICY, base.field("items"), message)
+            .help("write a dash before each object");
+    }
     if let (Some(_), Some(kind)) = (text("apiVersion"), text("kind")) {
         return unknown_kind(kind, base);
     }
@@ -139,7 +156,7 @@ fn nothing_known(root: &Node, base: &FieldPath) -> Diagnostic {
         .filter(|key| root.get(key).is_none_or(|v| v.as_str().is_none_or(str::is_empty)))
         .collect();
     let message = match root.value {
-        crate::source::Value::Map(_) => {
+        Value::Map(_) => {
             format!("not a Kubernetes object: missing `{}`", missing.join("` and `"))
         }
         _ => format!("expected a Kubernetes object, found {}", root.kind()),

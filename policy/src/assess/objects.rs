@@ -105,8 +105,10 @@ pub fn rebase(mut diagnostic: Diagnostic, base: &FieldPath) -> Diagnostic {
 mod tests {
     use super::*;
     use crate::{
+        assess::{Against, assess},
         codes::NO_HOOK,
         diagnostic::{Edit, Fix},
+        selection::Selection,
         source::parse,
     };
 
@@ -132,6 +134,26 @@ mod tests {
         let bases: Vec<String> =
             Objects::of(document).objects.iter().map(|object| object.base().to_string()).collect();
         assert_eq!(bases, ["items[0].items[0]", "items[1]"]);
+    }
+
+    #[test]
+    fn a_list_without_a_list_is_an_error() {
+        for (items, found) in [("{kind: TracingPolicy}", "a mapping"), ("x", "a string")] {
+            let document = &parse(&format!("apiVersion: v1\nkind: List\nitems: {items}\n"))[0];
+            let objects = Objects::of(document).objects;
+            assert_eq!(objects.len(), 1, "{items}");
+            let selection = Selection::default();
+            let findings = assess(objects[0].clone(), &Against::new(&selection)).findings;
+            assert_eq!(findings.len(), 1, "{findings:?}");
+            let diagnostic = &findings[0].diagnostic;
+            assert_eq!((diagnostic.code.id, diagnostic.path.to_string().as_str()), ("GW002", "items"));
+            assert!(diagnostic.is_error() && diagnostic.message.contains(found), "{diagnostic}");
+        }
+        // As `kubectl get` writes what it did not find.
+        for items in ["items: []", "items: null", "metadata: {}"] {
+            let document = &parse(&format!("apiVersion: v1\nkind: List\n{items}\n"))[0];
+            assert!(Objects::of(document).objects.is_empty(), "{items}");
+        }
     }
 
     #[test]
