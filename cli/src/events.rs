@@ -20,10 +20,10 @@ use input::{Input, Lines, Next};
 use show::Show;
 use tree::Tree;
 
-use crate::{FAILED, arguments::Color, print_message};
+use crate::{FAILED, print_message};
 
 /// Where the chart puts the socket of an agent.
-const SOCKET: &str = "/run/gatewatch/events.sock";
+const SOCKET: &str = "/run/gatewatch-export/events.sock";
 /// How long `-f` waits before it looks for more.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -66,7 +66,7 @@ pub(crate) struct Events {
     /// Begin each line with the time
     #[arg(long)]
     timestamps: bool,
-    /// Read from the socket of an agent (`--export-socket`) [default without a file: /run/gatewatch/events.sock]
+    /// Read from the socket of an agent (`--export-socket`) [default without a file: /run/gatewatch-export/events.sock]
     #[arg(long, value_name = "PATH", conflicts_with_all = ["files", "follow"])]
     socket: Option<PathBuf>,
     /// Files with records, also compressed by gzip, or - for standard input
@@ -86,20 +86,16 @@ enum Form {
     Table,
 }
 
-/// Shows records.
-pub(crate) fn run(arguments: &Events, color: Color) -> Result<ExitCode> {
+/// Shows records, with colours if `color` is set.
+pub(crate) fn run(arguments: &Events, color: bool) -> Result<ExitCode> {
     let choice = Choice::new(arguments, SystemTime::now());
     let inputs = inputs(arguments)?;
     if arguments.follow && inputs.len() > 1 {
         bail!("-f follows one file, but {} are given", inputs.len());
     }
     let mut output = BufWriter::new(io::stdout().lock());
-    let show = Show {
-        form: arguments.output,
-        explain: arguments.explain,
-        timestamps: arguments.timestamps,
-        color: color.on_stdout(),
-    };
+    let show =
+        Show { form: arguments.output, explain: arguments.explain, timestamps: arguments.timestamps, color };
     if arguments.output == Form::Table && !arguments.tree {
         show.heading(&mut output)?;
     }

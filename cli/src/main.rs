@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         Command::Coverage(arguments) => coverage::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Test(arguments) => test::run(&arguments),
         Command::Profile { output } => profile::run(output.as_deref()).map(|()| ExitCode::SUCCESS),
-        Command::Events(arguments) => events::run(&arguments, color),
+        Command::Events(arguments) => events::run(&arguments, color.on_stdout()),
         Command::Top(arguments) => top::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Explain(arguments) => explain::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => manual::completions(shell).map(|()| ExitCode::SUCCESS),

@@ -81,7 +81,7 @@ pub struct Exit {
     /// The processes.
     #[serde(flatten)]
     pub processes: Processes,
-    /// The signal that ended it, such as `SIGKILL`; empty if it ended by itself.
+    /// The signal that ended it, such as `SIGKILL`; empty if no signal did.
     #[serde(skip_serializing_if = "unset")]
     pub signal: String,
     /// The exit status.

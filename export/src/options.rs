@@ -43,7 +43,7 @@ pub struct ExportOptions {
     /// Records that each output may be behind; further ones are lost and counted
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub event_queue_size: u32,
-    /// Limit of exported records per minute; -1 is no limit, 0 exports none
+    /// Limit of exported records per minute; -1 sets no limit, 0 exports none
     #[arg(long, value_name = "NUMBER", default_value_t = -1, allow_negative_numbers = true)]
     pub export_rate_limit: i64,
     /// Export only records that match one of these filters, a JSON object per line
