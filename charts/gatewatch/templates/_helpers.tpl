@@ -67,12 +67,15 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{/* The agent's arguments for the export of records; none without an output. */}}
 {{- define "gatewatch.exportArguments" -}}
 {{- with .Values.export }}
-{{- if or .stdout .socket .exportFilename }}
+{{- if or .stdout .socket .otlp .exportFilename }}
 {{- if .stdout }}
 - --export-stdout
 {{- end }}
 {{- if .socket }}
 - --export-socket=/run/gatewatch-export/events.sock
+{{- end }}
+{{- with .otlp }}
+- {{ printf "--export-otlp=%s" . | quote }}
 {{- end }}
 {{- if .exportFilename }}
 - {{ printf "--export-filename=/var/log/gatewatch/%s" .exportFilename | quote }}

@@ -81,6 +81,8 @@ const IN_FRONT: &[&str] = &["agent.enabled=false", "webhook.target=tetragon=1.6"
 /// Records to every output.
 const EXPORT: &[&str] = &[
     "export.stdout=true",
+    "export.otlp=http://collector:4318",
+    "networkPolicy.egress.enabled=true",
     "export.socket=true",
     "export.exportFilename=events.log",
     "export.exportFileCompress=true",
@@ -103,6 +105,7 @@ pub(super) const OTHERS: &[&str] = &[
 /// Values that the schema must refuse.
 const REFUSED: &[&str] = &[
     "export.exportFilename=a/b.log",
+    "export.otlp=https://collector",
     "export.exportFilePerm=rw",
     "export.exportDenylist=x",
     "agent.prot=2112",
