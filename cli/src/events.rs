@@ -7,7 +7,7 @@ mod tree;
 
 use std::{
     io::{self, BufWriter, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, SystemTime},
 };
@@ -132,6 +132,29 @@ pub(crate) fn run(arguments: &Events, color: bool) -> Result<ExitCode> {
     Ok(faults.exit_code())
 }
 
+/// Calls `take` with each record of a file (`-`: standard input). Lines that are not records are reported; gives their
+/// number.
+pub(crate) fn records(file: &Path, mut take: impl FnMut(Event) -> Result<()>) -> Result<u64> {
+    let input = input_of(file);
+    let name = input.name();
+    let mut lines = Lines::open(input)?;
+    let mut faults = Faults::default();
+    loop {
+        match lines.next(false)? {
+            Next::Line(line) => match Event::parse(&line) {
+                Ok(event) => take(event)?,
+                Err(error) => faults.add(&name, lines.number(), &error),
+            },
+            Next::Wait => {}
+            Next::End => return Ok(faults.number),
+        }
+    }
+}
+
+fn input_of(path: &Path) -> Input {
+    if path.as_os_str() == "-" { Input::Stdin } else { Input::File(path.to_owned()) }
+}
+
 fn inputs(arguments: &Events) -> Result<Vec<Input>> {
     if let Some(path) = &arguments.socket {
         return Ok(vec![Input::Socket(path.clone())]);
@@ -142,9 +165,7 @@ fn inputs(arguments: &Events) -> Result<Vec<Input>> {
         }
         return Ok(vec![Input::Socket(SOCKET.into())]);
     }
-    let input =
-        |path: &PathBuf| if path.as_os_str() == "-" { Input::Stdin } else { Input::File(path.clone()) };
-    Ok(arguments.files.iter().map(input).collect())
+    Ok(arguments.files.iter().map(|path| input_of(path)).collect())
 }
 
 /// Lines that are no records.

@@ -15,6 +15,7 @@ mod kernels;
 mod lint;
 mod manual;
 mod profile;
+mod replay;
 mod report;
 mod survey;
 mod table;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Profile { output } => profile::run(output.as_deref()).map(|()| ExitCode::SUCCESS),
         Command::Events(arguments) => events::run(&arguments, color.on_stdout()),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Top(arguments) => top::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Explain(arguments) => explain::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => manual::completions(shell).map(|()| ExitCode::SUCCESS),

@@ -234,6 +234,21 @@ impl Event {
         })
     }
 
+    /// The label `hook` of the metrics for what was called, such as `kprobe:tcp_connect`; `None` for kinds without a policy.
+    pub fn label(&self) -> Option<String> {
+        Some(match &self.body {
+            Body::ProcessKprobe(body) => format!("kprobe:{}", body.function_name),
+            Body::ProcessTracepoint(body) => format!("tracepoint:{}/{}", body.subsys, body.event),
+            Body::ProcessLsm(body) => format!("lsm:{}", body.function_name),
+            Body::ProcessUprobe(body) if body.symbol.is_empty() => {
+                format!("uprobe:{}/+{:#x}", body.path, body.offset)
+            }
+            Body::ProcessUprobe(body) => format!("uprobe:{}/{}", body.path, body.symbol),
+            Body::ProcessUsdt(body) => format!("usdt:{}/{}", body.provider, body.name),
+            _ => return None,
+        })
+    }
+
     /// Its arguments, without the result.
     pub fn arguments(&self) -> &[Argument] {
         match &self.body {

@@ -11,8 +11,8 @@ use gatewatch_events::{
     },
     pod::SecurityContext,
     process::{
-        BinaryProperties, Capabilities, Credentials, FileProperties, InodeProperties, Namespace, Namespaces,
-        PodStatus, PrivilegesChanged, UserNamespace, UserRecord, Variable, docker, exec_id, join_arguments,
+        BinaryProperties, FileProperties, InodeProperties, Namespace, Namespaces, PodStatus,
+        PrivilegesChanged, UserRecord, Variable, docker, exec_id, join_arguments,
     },
 };
 

@@ -86,7 +86,6 @@ const EXPORT: &[&str] = &[
     "export.socket=true",
     "export.exportFilename=events.log",
     "export.exportFileCompress=true",
-    "export.exportFilePerm=640",
     "export.redaction=false",
 ];
 
