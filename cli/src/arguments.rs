@@ -54,6 +54,10 @@ pub(crate) enum Command {
     ///
     /// Exit status: 0 when done, 2 if an input cannot be read or has lines that are not records.
     Events(Events),
+    /// Show which recorded events policies would count
+    ///
+    /// Exit status: 0 when done, 2 if an input cannot be read, or if a record lacks what a policy reads.
+    Replay(Replay),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -163,9 +167,28 @@ pub(crate) struct Test {
     /// Kernel for test files that do not set one. Default: the newest shipped kernel
     #[arg(long, value_name = "FILE|host|NAME")]
     pub(crate) kernel: Option<String>,
+    /// Write a test for each event of this file of records to standard output; the other files are the policies
+    #[arg(long, value_name = "RECORDS")]
+    pub(crate) record: Option<PathBuf>,
     /// Test files
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// Kernel to compile the policies for. Default: the newest shipped kernel
+    #[arg(long, value_name = "FILE|host|NAME")]
+    pub(crate) kernel: Option<String>,
+    /// Show only the summary
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// File with records, also compressed by gzip, or - for standard input
+    #[arg(value_name = "FILE|-")]
+    pub(crate) file: PathBuf,
+    /// Files with policies
+    #[arg(required = true, value_name = "POLICY")]
+    pub(crate) policies: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ mod tree;
 
 use std::{
     io::{self, BufWriter, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, SystemTime},
 };
@@ -20,10 +20,10 @@ use input::{Input, Lines, Next};
 use show::Show;
 use tree::Tree;
 
-use crate::{FAILED, arguments::Color, print_message};
+use crate::{FAILED, print_message};
 
 /// Where the chart puts the socket of an agent.
-const SOCKET: &str = "/run/gatewatch/events.sock";
+const SOCKET: &str = "/run/gatewatch-export/events.sock";
 /// How long `-f` waits before it looks for more.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -66,7 +66,7 @@ pub(crate) struct Events {
     /// Begin each line with the time
     #[arg(long)]
     timestamps: bool,
-    /// Read from the socket of an agent (`--export-socket`) [default without a file: /run/gatewatch/events.sock]
+    /// Read from the socket of an agent (`--export-socket`) [default without a file: /run/gatewatch-export/events.sock]
     #[arg(long, value_name = "PATH", conflicts_with_all = ["files", "follow"])]
     socket: Option<PathBuf>,
     /// Files with records, also compressed by gzip, or - for standard input
@@ -86,20 +86,16 @@ enum Form {
     Table,
 }
 
-/// Shows records.
-pub(crate) fn run(arguments: &Events, color: Color) -> Result<ExitCode> {
+/// Shows records, with colours if `color` is set.
+pub(crate) fn run(arguments: &Events, color: bool) -> Result<ExitCode> {
     let choice = Choice::new(arguments, SystemTime::now());
     let inputs = inputs(arguments)?;
     if arguments.follow && inputs.len() > 1 {
         bail!("-f follows one file, but {} are given", inputs.len());
     }
     let mut output = BufWriter::new(io::stdout().lock());
-    let show = Show {
-        form: arguments.output,
-        explain: arguments.explain,
-        timestamps: arguments.timestamps,
-        color: color.on_stdout(),
-    };
+    let show =
+        Show { form: arguments.output, explain: arguments.explain, timestamps: arguments.timestamps, color };
     if arguments.output == Form::Table && !arguments.tree {
         show.heading(&mut output)?;
     }
@@ -136,6 +132,29 @@ pub(crate) fn run(arguments: &Events, color: Color) -> Result<ExitCode> {
     Ok(faults.exit_code())
 }
 
+/// Calls `take` with each record of a file (`-`: standard input). Lines that are not records are reported; gives their
+/// number.
+pub(crate) fn records(file: &Path, mut take: impl FnMut(Event) -> Result<()>) -> Result<u64> {
+    let input = input_of(file);
+    let name = input.name();
+    let mut lines = Lines::open(input)?;
+    let mut faults = Faults::default();
+    loop {
+        match lines.next(false)? {
+            Next::Line(line) => match Event::parse(&line) {
+                Ok(event) => take(event)?,
+                Err(error) => faults.add(&name, lines.number(), &error),
+            },
+            Next::Wait => {}
+            Next::End => return Ok(faults.number),
+        }
+    }
+}
+
+fn input_of(path: &Path) -> Input {
+    if path.as_os_str() == "-" { Input::Stdin } else { Input::File(path.to_owned()) }
+}
+
 fn inputs(arguments: &Events) -> Result<Vec<Input>> {
     if let Some(path) = &arguments.socket {
         return Ok(vec![Input::Socket(path.clone())]);
@@ -146,9 +165,7 @@ fn inputs(arguments: &Events) -> Result<Vec<Input>> {
         }
         return Ok(vec![Input::Socket(SOCKET.into())]);
     }
-    let input =
-        |path: &PathBuf| if path.as_os_str() == "-" { Input::Stdin } else { Input::File(path.clone()) };
-    Ok(arguments.files.iter().map(input).collect())
+    Ok(arguments.files.iter().map(|path| input_of(path)).collect())
 }
 
 /// Lines that are no records.

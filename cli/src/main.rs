@@ -16,6 +16,7 @@ mod kernels;
 mod lint;
 mod manual;
 mod profile;
+mod replay;
 mod report;
 mod survey;
 mod table;
@@ -46,7 +47,8 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Profile { output } => profile::run(output.as_deref()).map(|()| ExitCode::SUCCESS),
         Command::Enforcement(arguments) => enforcement::run(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::Events(arguments) => events::run(&arguments, color),
+        Command::Events(arguments) => events::run(&arguments, color.on_stdout()),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Top(arguments) => top::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Explain(arguments) => explain::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => manual::completions(shell).map(|()| ExitCode::SUCCESS),

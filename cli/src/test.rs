@@ -3,12 +3,13 @@
 
 mod event;
 mod file;
+mod record;
 
 use std::{
     collections::BTreeSet,
     fs,
     io::{self, BufWriter, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
@@ -27,11 +28,15 @@ use gatewatch_policy::{
     source,
     target::Target,
 };
+pub(crate) use record::Replayed;
 
 use crate::{FAILED, arguments::Test, kernels::Kernels, print_message, report::counted};
 
 /// Runs the tests of all files.
 pub(crate) fn run(arguments: &Test) -> Result<ExitCode> {
+    if let Some(records) = &arguments.record {
+        return record::write(records, &arguments.files, arguments.kernel.as_deref());
+    }
     let mut output = BufWriter::new(io::stdout().lock());
     let (mut passed, mut failed, mut broken) = (0, 0, 0);
     for path in &arguments.files {
@@ -87,6 +92,31 @@ struct Compiled {
     plan: Arc<Plan>,
 }
 
+/// Compiled policies, with the kernel that they are compiled for.
+pub(crate) struct Suite {
+    kernels: Kernels,
+    compiled: Vec<Compiled>,
+}
+
+impl Suite {
+    /// Compiles the policies of files.
+    pub(crate) fn load(files: &[PathBuf], kernel: Option<&str>) -> Result<Self> {
+        // The last one is the newest.
+        let newest = || Profile::shipped_names().last().unwrap_or("host").to_owned();
+        let kernels = Kernels::load(&[kernel.map_or_else(newest, str::to_owned)])?;
+        let mut suite = Self { kernels, compiled: Vec::new() };
+        for path in files {
+            let found = policies(path, suite.kernel()?)?;
+            suite.compiled.extend(found);
+        }
+        Ok(suite)
+    }
+
+    fn kernel(&self) -> Result<Kernel<'_>> {
+        self.kernels.iter().next().context("no kernel to test for")
+    }
+}
+
 fn run_file(path: &Path, kernel: Option<&str>) -> Result<Vec<(String, Outcome)>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let file: TestFile = serde_saphyr::from_str(&text).map_err(|error| {
@@ -94,20 +124,14 @@ fn run_file(path: &Path, kernel: Option<&str>) -> Result<Vec<(String, Outcome)>>
         let error = error.to_string();
         anyhow!("{}: {}", path.display(), error.strip_prefix("error: ").unwrap_or(&error))
     })?;
-    // The last one is the newest.
-    let newest = || Profile::shipped_names().last().unwrap_or("host").to_owned();
-    let kernel = file.kernel.clone().or_else(|| kernel.map(str::to_owned)).unwrap_or_else(newest);
-    let kernels = Kernels::load(&[kernel])?;
-    let Some(kernel) = kernels.iter().next() else { bail!("no kernel to test for") };
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut compiled = Vec::new();
-    for name in &file.policies {
-        compiled.extend(policies(&folder.join(name), kernel)?);
-    }
-    if compiled.is_empty() {
+    let files: Vec<PathBuf> = file.policies.iter().map(|name| folder.join(name)).collect();
+    let suite = Suite::load(&files, file.kernel.as_deref().or(kernel))?;
+    if suite.compiled.is_empty() {
         bail!("{}: the files in `policies` contain no policy", path.display());
     }
-    let outcome = |case: &Case| outcome(case, &compiled, kernel.environment);
+    let environment = suite.kernel()?.environment;
+    let outcome = |case: &Case| outcome(case, &suite.compiled, environment);
     Ok(file.tests.iter().map(|case| (case.name.clone(), outcome(case))).collect())
 }
 
@@ -133,11 +157,20 @@ fn policies(path: &Path, kernel: Kernel<'_>) -> Result<Vec<Compiled>> {
     Ok(found)
 }
 
-fn outcome(case: &Case, policies: &[Compiled], environment: Environment<'_>) -> Outcome {
-    let event = match TestEvent::new(case, environment) {
-        Ok(event) => event,
-        Err(error) => return Outcome::Broken(format!("{error:#}")),
-    };
+/// What policies make of an event.
+struct Decision {
+    /// The policies that count it.
+    counting: BTreeSet<String>,
+    /// Why the others do not.
+    reasons: Vec<String>,
+    /// The first field that a policy reads and the event does not have.
+    missing: Option<String>,
+    /// A policy hooks the function.
+    known: bool,
+}
+
+fn decide(case: &Case, policies: &[Compiled], environment: Environment<'_>) -> Result<Decision> {
+    let event = TestEvent::new(case, environment)?;
     let known =
         policies.iter().any(|policy| policy.plan.hooks.iter().any(|hook| is_called(hook, case, environment)));
     let mut counting = BTreeSet::new();
@@ -163,7 +196,15 @@ fn outcome(case: &Case, policies: &[Compiled], environment: Environment<'_>) -> 
             }
         }
     }
-    if let Some(missing) = event.missing() {
+    Ok(Decision { counting, reasons, missing: event.missing(), known })
+}
+
+fn outcome(case: &Case, policies: &[Compiled], environment: Environment<'_>) -> Outcome {
+    let Decision { counting, reasons, missing, known } = match decide(case, policies, environment) {
+        Ok(decision) => decision,
+        Err(error) => return Outcome::Broken(format!("{error:#}")),
+    };
+    if let Some(missing) = missing {
         return Outcome::Broken(format!("a policy reads {missing}, which the test does not set"));
     }
     if !known {

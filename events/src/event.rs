@@ -81,7 +81,7 @@ pub struct Exit {
     /// The processes.
     #[serde(flatten)]
     pub processes: Processes,
-    /// The signal that ended it, such as `SIGKILL`; empty if it ended by itself.
+    /// The signal that ended it, such as `SIGKILL`; empty if no signal did.
     #[serde(skip_serializing_if = "unset")]
     pub signal: String,
     /// The exit status.
@@ -230,6 +230,21 @@ impl Event {
             Body::ProcessUprobe(body) => &body.matched,
             Body::ProcessLsm(body) => &body.matched,
             Body::ProcessUsdt(body) => &body.matched,
+            _ => return None,
+        })
+    }
+
+    /// The label `hook` of the metrics for what was called, such as `kprobe:tcp_connect`; `None` for kinds without a policy.
+    pub fn label(&self) -> Option<String> {
+        Some(match &self.body {
+            Body::ProcessKprobe(body) => format!("kprobe:{}", body.function_name),
+            Body::ProcessTracepoint(body) => format!("tracepoint:{}/{}", body.subsys, body.event),
+            Body::ProcessLsm(body) => format!("lsm:{}", body.function_name),
+            Body::ProcessUprobe(body) if body.symbol.is_empty() => {
+                format!("uprobe:{}/+{:#x}", body.path, body.offset)
+            }
+            Body::ProcessUprobe(body) => format!("uprobe:{}/{}", body.path, body.symbol),
+            Body::ProcessUsdt(body) => format!("usdt:{}/{}", body.provider, body.name),
             _ => return None,
         })
     }

@@ -9,6 +9,7 @@ use regex::Regex;
 use thiserror::Error;
 
 use self::labels::LabelFilter;
+pub use self::parse::FIELDS;
 pub(crate) use self::parse::{kinds, pattern, snake_case};
 use crate::{
     bits::CapabilitySet,
@@ -134,7 +135,7 @@ impl Condition {
             }
             Self::Namespace(wanted) => match &process.pod {
                 Some(pod) => wanted.contains(&pod.namespace),
-                // "" is a process of the host. One whose pod is not known is no process of the host. A record of
+                // "" is a process of the host, and not one whose pod is unknown. A record of
                 // Tetragon does not tell them apart.
                 None => process.pod_status != PodStatus::Unresolved && wanted.iter().any(String::is_empty),
             },

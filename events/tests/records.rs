@@ -3,6 +3,8 @@
 
 #[path = "records/any.rs"]
 mod any;
+#[path = "records/parts.rs"]
+mod parts;
 #[path = "records/samples.rs"]
 mod samples;
 #[path = "records/values.rs"]

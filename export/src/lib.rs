@@ -8,6 +8,7 @@ pub mod file;
 pub mod ledger;
 mod limit;
 pub mod options;
+pub mod otlp;
 pub mod outputs;
 mod queue;
 mod socket;

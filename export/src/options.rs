@@ -40,10 +40,13 @@ pub struct ExportOptions {
     /// Offer records to `gatewatch events` at this unix socket, which only the agent's user can read; filters do not apply
     #[arg(long, value_name = "PATH")]
     pub export_socket: Option<PathBuf>,
+    /// Send records as logs by OTLP over HTTP to this collector, for example http://127.0.0.1:4318
+    #[arg(long, value_name = "URL")]
+    pub export_otlp: Option<String>,
     /// Records that each output may be behind; further ones are lost and counted
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub event_queue_size: u32,
-    /// Limit of exported records per minute; -1 is no limit, 0 exports none
+    /// Limit of exported records per minute; -1 sets no limit, 0 exports none
     #[arg(long, value_name = "NUMBER", default_value_t = -1, allow_negative_numbers = true)]
     pub export_rate_limit: i64,
     /// Export only records that match one of these filters, a JSON object per line
@@ -98,7 +101,10 @@ pub(crate) struct Rules {
 impl ExportOptions {
     /// Whether there is an output. Without one, no record is needed.
     pub fn is_enabled(&self) -> bool {
-        self.export_filename.is_some() || self.export_stdout || self.export_socket.is_some()
+        self.export_filename.is_some()
+            || self.export_stdout
+            || self.export_socket.is_some()
+            || self.export_otlp.is_some()
     }
 
     pub(crate) fn rules(&self) -> Result<Rules, OptionsError> {

@@ -16,6 +16,7 @@ use crate::{
     ledger::{Reason, Tally, Ticket},
     limit::RateLimit,
     options::{ExportOptions, OptionsError, Rules},
+    otlp::{self, EndpointError},
     queue::{Bounds, Counters, Line, Queue},
     socket::{Socket, SocketError},
     stream::{self, Sink, Stdout},
@@ -36,6 +37,9 @@ pub enum StartError {
     /// The socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// The endpoint of `--export-otlp`.
+    #[error("--export-otlp: {0}")]
+    Endpoint(#[from] EndpointError),
     /// A thread.
     #[error("cannot start the thread of an output: {0}")]
     Thread(#[source] io::Error),
@@ -62,7 +66,7 @@ struct Stream {
 /// The state of one output, for metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputState {
-    /// `file`, `stdout` or `socket`.
+    /// `file`, `stdout`, `otlp` or `socket`.
     pub name: &'static str,
     /// Records that it has written. A socket's count has each record once for each reader.
     pub written: u64,
@@ -94,6 +98,13 @@ impl Outputs {
         }
         if options.export_stdout {
             begin("stdout", Box::new(Stdout))?;
+        }
+        if let Some(endpoint) = &options.export_otlp {
+            let url = otlp::url(endpoint)?;
+            let (queue, counters) = (Arc::new(Queue::new(bounds)), Arc::new(Counters::default()));
+            let thread =
+                otlp::start(url, Arc::clone(&queue), Arc::clone(&counters)).map_err(StartError::Thread)?;
+            streams.push(Stream { name: "otlp", queue, counters, thread: Mutex::new(Some(thread)) });
         }
         let socket = match &options.export_socket {
             Some(path) => {

@@ -50,6 +50,13 @@ impl Counters {
         self.dropped.add(reason, 1);
     }
 
+    /// Reports that lines cannot be written for now. They are kept.
+    pub(crate) fn stalled(&self, output: &str, message: &str) {
+        if self.failure.lock().replace(message.to_owned()).as_deref() != Some(message) {
+            tracing::warn!("{output}: {message}; records wait in the queue, and are lost once it is full");
+        }
+    }
+
     /// Counts lines that could not be written. The first failure is logged.
     pub(crate) fn failed(&self, output: &str, lines: &[Line], message: &str) {
         for line in lines {
@@ -152,6 +159,11 @@ impl Queue {
     pub(crate) fn close(&self) {
         self.content.lock().closed = true;
         self.changed.notify_all();
+    }
+
+    /// Whether it takes no more lines.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.content.lock().closed
     }
 
     /// Drops what is in it.

@@ -64,3 +64,47 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 {{- $names | sortAlpha | toJson }}
 {{- end }}
+
+{{/* The agent's arguments for the export of records; none without an output. */}}
+{{- define "gatewatch.exportArguments" -}}
+{{- with .Values.export }}
+{{- if or .stdout .socket .otlp .exportFilename }}
+{{- if .stdout }}
+- --export-stdout
+{{- end }}
+{{- if .socket }}
+- --export-socket=/run/gatewatch-export/events.sock
+{{- end }}
+{{- with .otlp }}
+- {{ printf "--export-otlp=%s" . | quote }}
+{{- end }}
+{{- if .exportFilename }}
+- {{ printf "--export-filename=/var/log/gatewatch/%s" .exportFilename | quote }}
+- --export-file-perm={{ .exportFilePerm }}
+- --export-file-max-size-mb={{ int64 .exportFileMaxSizeMB }}
+- --export-file-max-backups={{ int64 .exportFileMaxBackups }}
+- --export-file-rotation-interval={{ .exportFileRotationInterval }}
+{{- if .exportFileCompress }}
+- --export-file-compress
+{{- end }}
+{{- end }}
+- --event-queue-size={{ int64 .eventQueueSize }}
+- --export-rate-limit={{ int64 .exportRateLimit }}
+{{- with .exportAllowList }}
+- {{ printf "--export-allowlist=%s" . | toJson }}
+{{- end }}
+{{- with .exportDenyList }}
+- {{ printf "--export-denylist=%s" . | toJson }}
+{{- end }}
+{{- with .fieldFilters }}
+- {{ printf "--field-filters=%s" . | toJson }}
+{{- end }}
+{{- with .redactionFilters }}
+- {{ printf "--redaction-filters=%s" . | toJson }}
+{{- end }}
+{{- if not .redaction }}
+- --no-redaction
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}

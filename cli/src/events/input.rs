@@ -41,6 +41,8 @@ pub(super) struct Lines {
     number: u64,
     /// The caller knows that nothing is there at the moment.
     announced: bool,
+    /// The file was rotated, and is read for the last time.
+    drained: bool,
 }
 
 /// What comes next.
@@ -56,7 +58,16 @@ pub(super) enum Next {
 impl Lines {
     pub(super) fn open(input: Input) -> Result<Self> {
         let (reader, inode) = open(&input)?;
-        Ok(Self { input, reader, inode, position: 0, partial: Vec::new(), number: 0, announced: false })
+        Ok(Self {
+            input,
+            reader,
+            inode,
+            position: 0,
+            partial: Vec::new(),
+            number: 0,
+            announced: false,
+            drained: false,
+        })
     }
 
     /// The number of the line that was read last.
@@ -96,6 +107,12 @@ impl Lines {
             }
             if follow && matches!(self.input, Input::File(_)) {
                 if self.rotated() {
+                    // What was written to the old file until it was renamed comes first.
+                    if !self.drained {
+                        self.drained = true;
+                        continue;
+                    }
+                    self.drained = false;
                     (self.reader, self.inode) = open(&self.input)?;
                     self.position = 0;
                     self.partial.clear();

@@ -2,26 +2,28 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A test file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct TestFile {
+pub(crate) struct TestFile {
     /// Files with policies, relative to the test file.
     pub(super) policies: Vec<PathBuf>,
     /// The kernel to compile for.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) kernel: Option<String>,
     pub(super) tests: Vec<Case>,
 }
 
 /// One event and its expected outcome.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Case {
+pub(crate) struct Case {
     pub(super) name: String,
     /// The pod of the process; absent for a host process.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pod: Option<Pod>,
     #[serde(default)]
     pub(super) process: Process,
@@ -31,15 +33,15 @@ pub(super) struct Case {
     #[serde(default)]
     pub(super) args: Vec<Value>,
     /// The result.
-    #[serde(rename = "return")]
+    #[serde(rename = "return", skip_serializing_if = "Option::is_none")]
     pub(super) result: Option<Value>,
     pub(super) counted: Expected,
 }
 
 /// The policies that must count an event.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(untagged)]
-pub(super) enum Expected {
+pub(crate) enum Expected {
     /// Any policy, or none.
     Any(bool),
     /// Only this policy.
@@ -48,9 +50,9 @@ pub(super) enum Expected {
     ByAll(Vec<String>),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Pod {
+pub(crate) struct Pod {
     #[serde(default = "default_namespace")]
     pub(super) namespace: String,
     #[serde(default)]
@@ -67,26 +69,30 @@ fn default_namespace() -> String {
     gatewatch_coverage::read::DEFAULT_NAMESPACE.to_owned()
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Process {
+pub(crate) struct Process {
     /// The path of its program.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) binary: Option<String>,
     /// The programs of its ancestors.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) ancestors: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pid: Option<u32>,
     /// In its own PID namespace.
-    #[serde(rename = "namespacePid")]
+    #[serde(rename = "namespacePid", skip_serializing_if = "Option::is_none")]
     pub(super) namespace_pid: Option<u32>,
     /// The ids of its ancestors.
-    #[serde(default, rename = "ancestorPids")]
+    #[serde(default, rename = "ancestorPids", skip_serializing_if = "Vec::is_empty")]
     pub(super) ancestor_pids: Vec<u32>,
     /// The same in its own pid namespace; 0 for one outside of it.
-    #[serde(default, rename = "ancestorNamespacePids")]
+    #[serde(default, rename = "ancestorNamespacePids", skip_serializing_if = "Vec::is_empty")]
     pub(super) ancestor_namespace_pids: Vec<u32>,
     /// By set (`Effective`, …): names.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) capabilities: Option<BTreeMap<String, Vec<String>>>,
     /// By kind (`Mnt`, …): `host_ns` or a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) namespaces: Option<BTreeMap<String, Value>>,
 }

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use super::{Condition, Filter, FilterError, Quantity, Text, Which, Whose, labels::LabelFilter};
 use crate::{bits::CapabilitySet, event::Kind, json::Name, process::PodStatus};
 
-/// The fields that can be evaluated.
-const FIELDS: &[&str] = &[
+/// The fields of filters that can be evaluated.
+pub const FIELDS: &[&str] = &[
     "ancestor_binary_regex",
     "arguments_regex",
     "binary_regex",
@@ -49,7 +49,7 @@ fn filter(object: Map<String, Value>) -> Result<Filter, String> {
         if value.is_null() {
             continue;
         }
-        // As in Tetragon, an empty list is no condition.
+        // As in Tetragon, an empty list sets no condition.
         if value.as_array().is_some_and(Vec::is_empty) {
             continue;
         }

@@ -3,8 +3,7 @@
 
 use gatewatch_events::{
     Action, Argument, Container, Event, Image, Pod, Process, Timestamp, Value,
-    argument::objects::{File, Sock, permission},
-    bits::{CapabilitySet, SecureBits},
+    argument::objects::Sock,
     event::{Body, Exec, Exit, RateLimitInfo},
     hook::{
         Incomplete, Kprobe, Loader, Lsm, Match, Mode, Processes, Selector, StackEntry, Tracepoint, Uprobe,
@@ -12,12 +11,15 @@ use gatewatch_events::{
     },
     pod::SecurityContext,
     process::{
-        BinaryProperties, Capabilities, Credentials, FileProperties, InodeProperties, Namespace, Namespaces,
-        PodStatus, PrivilegesChanged, UserNamespace, UserRecord, Variable, docker, exec_id, join_arguments,
+        BinaryProperties, FileProperties, InodeProperties, Namespace, Namespaces, PodStatus,
+        PrivilegesChanged, UserRecord, Variable, docker, exec_id, join_arguments,
     },
 };
 
-use crate::values::{map, perf_event, program, values};
+use crate::{
+    parts::{capabilities, credentials, file, namespace, text},
+    values::{map, perf_event, program, values},
+};
 
 const NODE: &str = "node-a";
 const START: i64 = 1_767_323_045_678_901_234;
@@ -91,44 +93,8 @@ fn processes() -> Processes {
     }
 }
 
-pub(crate) fn credentials() -> Credentials {
-    Credentials {
-        uid: Some(0),
-        gid: Some(0),
-        euid: Some(0),
-        egid: Some(0),
-        suid: Some(0),
-        sgid: Some(0),
-        fsuid: Some(0),
-        fsgid: Some(0),
-        securebits: SecureBits::new(0b1),
-        caps: Some(capabilities()),
-        user_ns: Some(user_namespace()),
-    }
-}
-
-pub(crate) fn capabilities() -> Capabilities {
-    Capabilities {
-        permitted: CapabilitySet::new(0x1ff_ffff_ffff),
-        effective: CapabilitySet::new(0b11),
-        inheritable: CapabilitySet::new(0),
-    }
-}
-
-pub(crate) fn user_namespace() -> UserNamespace {
-    UserNamespace { level: Some(0), uid: Some(0), gid: Some(0), ns: Some(namespace()) }
-}
-
-pub(crate) fn namespace() -> Namespace {
-    Namespace { inum: 4_026_531_837, is_host: true }
-}
-
 fn matched() -> Match {
     Match { policy_name: "evidence".to_owned(), action: Action::Post, ..Match::default() }
-}
-
-pub(crate) fn file(path: &str) -> File {
-    File { path: path.to_owned(), permission: permission(0o100_644), ..File::default() }
 }
 
 fn sock() -> Sock {
@@ -145,10 +111,6 @@ fn sock() -> Sock {
         cookie: 18_446_612_345_678_901_234,
         state: "TCP_SYN_SENT".to_owned(),
     }
-}
-
-pub(crate) fn text(text: &str) -> Value {
-    Value::String(text.to_owned())
 }
 
 fn kprobe(function: &str, values: impl IntoIterator<Item = Value>) -> Kprobe {

@@ -11,7 +11,7 @@ use gatewatch_events::{
     bits::Taints,
 };
 
-use crate::samples::{capabilities, credentials, file, namespace, text, user_namespace};
+use crate::parts::{capabilities, credentials, file, namespace, text, user_namespace};
 
 pub(crate) fn program() -> BpfProgram {
     BpfProgram {

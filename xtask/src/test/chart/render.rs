@@ -66,6 +66,7 @@ pub(super) const MATRIX: &[(&str, &[&str])] = &[
             "webhook.target={gatewatch,tetragon=1.4}",
         ],
     ),
+    ("records", EXPORT),
     ("the fallback", &["validatingAdmissionPolicy.enabled=true"]),
     ("webhooks off", &["webhook.policies.enabled=false", "webhook.workloads.enabled=false"]),
     (
@@ -76,6 +77,17 @@ pub(super) const MATRIX: &[(&str, &[&str])] = &[
 
 /// The gate alone, in front of an existing Tetragon.
 const IN_FRONT: &[&str] = &["agent.enabled=false", "webhook.target=tetragon=1.6"];
+
+/// Records to every output.
+const EXPORT: &[&str] = &[
+    "export.stdout=true",
+    "export.otlp=http://collector:4318",
+    "networkPolicy.egress.enabled=true",
+    "export.socket=true",
+    "export.exportFilename=events.log",
+    "export.exportFileCompress=true",
+    "export.redaction=false",
+];
 
 /// What needs kinds of the Prometheus operator and of cert-manager.
 pub(super) const OTHERS: &[&str] = &[
@@ -91,6 +103,10 @@ pub(super) const OTHERS: &[&str] = &[
 
 /// Values that the schema must reject.
 const REFUSED: &[&str] = &[
+    "export.exportFilename=a/b.log",
+    "export.otlp=https://collector",
+    "export.exportFilePerm=rw",
+    "export.exportDenylist=x",
     "agent.prot=2112",
     "agent.port=70000",
     "webhook.policies.failurePolicy=fail",
@@ -125,6 +141,7 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) {
     });
     tests.all("the schema rejects what is wrong", accepted);
     tests.holds("the gate in front of Tetragon has nothing of the agent", in_front_of_tetragon(programs));
+    tests.holds("records are written where the values say", records(programs));
     tests.holds("the NetworkPolicy admits the scraper only", scraper_only(programs));
     tests.holds(
         "with the kinds of others",
@@ -166,6 +183,40 @@ fn in_front_of_tetragon(programs: &Programs) -> Result<()> {
     let of_agent = ["GatewatchAgentDown", "GatewatchPolicyNotLoaded", "GatewatchPolicySetsDiffer"];
     ensure!(!alerts.iter().any(|alert| of_agent.contains(alert)), "alerts about the agent: {alerts:?}");
     ensure!(alerts.contains(&"GatewatchGateDown"), "no alerts about the gate: {alerts:?}");
+    Ok(())
+}
+
+/// The agent gets the outputs' arguments and folders if, and only if, the values have outputs.
+fn records(programs: &Programs) -> Result<()> {
+    let filters = "{\"health_check\":true}\n{\"namespace\":[\"a\"]}\n";
+    let values = tempfile::NamedTempFile::new().context("cannot create a file of values")?;
+    let text = json!({"export": {"exportDenyList": filters, "exportFilename": "events.log", "socket": true}});
+    std::fs::write(values.path(), text.to_string())?;
+    let mut command = helm(programs, "template");
+    command.args(["gatewatch", "--namespace", "gatewatch", "--kube-version", "1.36.0"]);
+    command.arg(chart::folder()).arg("--values").arg(values.path());
+    for (objects, on) in
+        [(objects(&output(&mut command)?)?, true), (template(programs, "1.36.0", &[])?, false)]
+    {
+        let pod = objects.iter().find(|object| object["kind"] == "DaemonSet").context("no DaemonSet")?;
+        let pod = &pod["spec"]["template"]["spec"];
+        let arguments: Vec<&str> =
+            pod["containers"][0]["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let deny = format!("--export-denylist={filters}");
+        for wanted in [
+            "--export-filename=/var/log/gatewatch/events.log",
+            "--export-socket=/run/gatewatch-export/events.sock",
+            deny.as_str(),
+        ] {
+            ensure!(arguments.contains(&wanted) == on, "{wanted:?} in {arguments:?}");
+        }
+        for volume in ["records", "socket"] {
+            let named =
+                |list: &Value| list.as_array().is_some_and(|list| list.iter().any(|v| v["name"] == volume));
+            ensure!(named(&pod["volumes"]) == on, "the volume {volume}");
+            ensure!(named(&pod["containers"][0]["volumeMounts"]) == on, "the mount of {volume}");
+        }
+    }
     Ok(())
 }
 
