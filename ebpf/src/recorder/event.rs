@@ -5,9 +5,7 @@ use gatewatch_abi::{
     BudgetKey, RecordBit, RecordHook,
     consts::{ACTION_RECORD, MAX_WORDS, STAT_LOST},
     mix,
-    record::consts::{
-        BUDGET, BUFFER_FULL, INTERRUPTED, RATE_LIMIT, RECORD_ARGS, RECORD_HOOK, WRITTEN,
-    },
+    record::consts::{BUDGET, BUFFER_FULL, INTERRUPTED, RATE_LIMIT, RECORD_ARGS, RECORD_HOOK, WRITTEN},
 };
 use gatewatch_ebpf::{
     frozen,

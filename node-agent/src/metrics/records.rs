@@ -23,11 +23,8 @@ pub(super) const UNKNOWN: Metric = counter(
 );
 pub(super) const PROCESSES: Metric =
     gauge("gatewatch_record_processes", "Processes in the table by which records name them.", &[]);
-pub(super) const WAITING: Metric = gauge(
-    "gatewatch_records_waiting",
-    "Records that wait until the pod of their cgroup is known.",
-    &[],
-);
+pub(super) const WAITING: Metric =
+    gauge("gatewatch_records_waiting", "Records that wait until the pod of their cgroup is known.", &[]);
 
 /// What became of records.
 #[derive(Clone, Debug, Default)]

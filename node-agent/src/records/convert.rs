@@ -105,7 +105,8 @@ impl Converter<'_> {
             args.push(argument);
         }
         let result = plan.evidence.result.map(|ty| {
-            let (argument, all) = values::argument(ty, None, record.args.get(plan.args.len()).unwrap_or(&none));
+            let (argument, all) =
+                values::argument(ty, None, record.args.get(plan.args.len()).unwrap_or(&none));
             whole &= all;
             argument
         });
@@ -280,12 +281,15 @@ fn credentials(who: &RecordExec) -> Credentials {
 /// The policy of an event.
 fn matched(known: &Known, selector: u32) -> Match {
     let (policy, plan) = (&known.hook.policy, &known.hook.plan);
-    let monitored =
-        plan.selectors.get(selector as usize).is_some_and(|selector| selector.actions.monitored);
+    let monitored = plan.selectors.get(selector as usize).is_some_and(|selector| selector.actions.monitored);
     Match {
         policy_name: policy.name.clone(),
         policy_namespace: policy.namespace.clone().unwrap_or_default(),
-        selector: Some(Selector { hook: plan.origin.to_string(), index: Some(selector), label: String::new() }),
+        selector: Some(Selector {
+            hook: plan.origin.to_string(),
+            index: Some(selector),
+            label: String::new(),
+        }),
         action: Action::Post,
         mode: monitored.then_some(Mode::Monitor),
         message: plan.evidence.message.clone().unwrap_or_default(),
@@ -343,15 +347,17 @@ fn body(
                 ..Uprobe::default()
             }))
         }
-        HookPoint::Usdt { path, provider, name } => Body::ProcessUsdt(Box::new(gatewatch_events::hook::Usdt {
-            processes,
-            path: path.clone(),
-            provider: provider.clone(),
-            name: name.clone(),
-            args,
-            matched,
-            ..Default::default()
-        })),
+        HookPoint::Usdt { path, provider, name } => {
+            Body::ProcessUsdt(Box::new(gatewatch_events::hook::Usdt {
+                processes,
+                path: path.clone(),
+                provider: provider.clone(),
+                name: name.clone(),
+                args,
+                matched,
+                ..Default::default()
+            }))
+        }
     }
 }
 
@@ -379,4 +385,3 @@ fn ending(code: u32) -> (String, u32) {
     };
     (name.to_owned(), 0)
 }
-

@@ -11,7 +11,9 @@ use gatewatch_events::{
     Argument, Value,
     argument::{
         kernel::{BpfCommand, SyscallId},
-        objects::{CapabilityValue, File, Skb, Sock, Sockaddr, SockaddrUn, TruncatedBytes, capability_digits},
+        objects::{
+            CapabilityValue, File, Skb, Sock, Sockaddr, SockaddrUn, TruncatedBytes, capability_digits,
+        },
     },
     text,
 };
@@ -82,7 +84,9 @@ fn read(ty: ArgType, raw: &RawValue<'_>) -> Option<Value> {
         ArgType::Uint32 => Value::Uint(number()? as u32),
         ArgType::Int64 => Value::Long(number()? as i64),
         ArgType::Uint64 | ArgType::SizeT | ArgType::Auto => Value::Size(number()?),
-        ArgType::String | ArgType::Filename | ArgType::DataLoc | ArgType::NetDevice => Value::String(string()),
+        ArgType::String | ArgType::Filename | ArgType::DataLoc | ArgType::NetDevice => {
+            Value::String(string())
+        }
         ArgType::CharBuf if raw.status == ARG_CUT => {
             Value::TruncatedBytes(TruncatedBytes { bytes_arg: raw.bytes.to_vec(), orig_size: raw.of })
         }
@@ -237,7 +241,8 @@ mod tests {
 
     #[test]
     fn sockets_and_addresses() {
-        let mut known = RecordSock { family: AF_INET, ty: 1, protocol: 6, destination_port: 443, ..Default::default() };
+        let mut known =
+            RecordSock { family: AF_INET, ty: 1, protocol: 6, destination_port: 443, ..Default::default() };
         known.destination[..4].copy_from_slice(&[10, 0, 0, 9]);
         let text = json(ArgType::Sock, &raw(AS_SOCK, ARG_WHOLE, bytes_of(&known)));
         for part in ["\"AF_INET\"", "SOCK_STREAM", "IPPROTO_TCP", "\"10.0.0.9\"", "\"dport\":443"] {

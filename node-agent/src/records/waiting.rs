@@ -92,7 +92,10 @@ fn incomplete(event: &mut Outgoing, what: Incomplete) {
 
 #[cfg(test)]
 mod tests {
-    use gatewatch_events::{Event, Timestamp, event::{Body, Exec}};
+    use gatewatch_events::{
+        Event, Timestamp,
+        event::{Body, Exec},
+    };
 
     use super::*;
     use crate::attribution::Owner;

@@ -57,7 +57,8 @@ impl RecordTotals {
     /// Adds what is new, from all that is in the kernel's map of counts.
     pub(super) fn fold(&mut self, counts: &[(CountKey, u64)], hooks: &Hooks) {
         let Some(shared) = &self.shared else { return };
-        let labels: Vec<(u32, Labels)> = hooks.iter().map(|(number, hook)| (*number, hook.labels())).collect();
+        let labels: Vec<(u32, Labels)> =
+            hooks.iter().map(|(number, hook)| (*number, hook.labels())).collect();
         for ((entry, _), totals) in IN_KERNEL.iter().zip(&mut self.in_kernel) {
             let of = |key: &CountKey| {
                 key.cgroup == gatewatch_abi::consts::OVERFLOW && key.binary == LEDGER + u64::from(*entry)
@@ -82,7 +83,10 @@ impl RecordTotals {
         let in_agent = Reason::ALL.into_iter().map(Reason::name).zip(&self.in_agent);
         Some(RecordSamples {
             written: self.written.samples(),
-            not_written: in_kernel.chain(in_agent).map(|(reason, totals)| (reason, totals.samples())).collect(),
+            not_written: in_kernel
+                .chain(in_agent)
+                .map(|(reason, totals)| (reason, totals.samples()))
+                .collect(),
             unknown: shared.unknown.load(Ordering::Relaxed),
             processes: shared.processes.load(Ordering::Relaxed),
             waiting: shared.waiting.load(Ordering::Relaxed),

@@ -19,20 +19,20 @@ use super::{Image, Origin, TICK};
 
 /// A process that was found.
 #[derive(Debug)]
-pub struct Found {
+pub(in crate::records) struct Found {
     /// When it was made, in ticks of the clock.
-    pub ticks: u64,
+    pub(in crate::records) ticks: u64,
     /// Its parent.
-    pub parent: u32,
+    pub(in crate::records) parent: u32,
     /// What it runs. Its parent is still to be set.
-    pub image: Image,
+    pub(in crate::records) image: Image,
 }
 
 /// Bytes of a command line that are kept, as of one that the kernel reports.
 const COMMAND_LINE: usize = 4_095;
 
 /// All processes, parents before their children where their ids say so. `cgroups` is where the hierarchy is mounted.
-pub fn running(cgroups: Option<&Path>) -> Vec<Found> {
+pub(in crate::records) fn running(cgroups: Option<&Path>) -> Vec<Found> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let mut found: Vec<Found> = ids.filter_map(|id| read(id, cgroups)).collect();
@@ -139,7 +139,10 @@ mod tests {
     #[test]
     fn users_and_capabilities() {
         let mut who = RecordExec::default();
-        parse_status("Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nNSpid:\t900\t3\nCapEff:\t00000000a80425fb\n", &mut who);
+        parse_status(
+            "Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nNSpid:\t900\t3\nCapEff:\t00000000a80425fb\n",
+            &mut who,
+        );
         assert_eq!(who.ids, [1, 5, 3, 7, 2, 6, 4, 8]);
         assert_eq!((who.ns_pid, who.effective), (3, 0xa804_25fb));
         assert_eq!(inode(b"uts:[4026531838]"), Some(4_026_531_838));
