@@ -80,7 +80,7 @@ pub fn start(
 ) -> Result<(Arc<Agent>, Reconciler), DirError> {
     let mut ledger = Ledger::new(reader, engine.view(), host::cgroup_root(), retention, Instant::now());
     if let Some(shared) = &records {
-        ledger.records.set(Arc::clone(shared));
+        ledger.account_for(Arc::clone(shared));
     }
     let agent = Arc::new(Agent {
         records,

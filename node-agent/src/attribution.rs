@@ -311,10 +311,9 @@ impl Attribution {
         named.map(move |(key, _)| (key.id, self.owner(*key, now)))
     }
 
-    /// All cgroups that exist or are remembered, each id once, with its last owner.
+    /// All cgroups that exist or are remembered, with their owners; of an id the last one comes last.
     pub fn all_cgroups(&self, now: Instant) -> impl Iterator<Item = (u64, Owner)> + '_ {
-        let last = |key: &&CgroupKey| self.key(key.id) == **key;
-        self.cgroups.keys().filter(last).map(move |key| (key.id, self.owner(*key, now)))
+        self.cgroups.keys().map(move |key| (key.id, self.owner(*key, now)))
     }
 
     fn live(&self) -> impl Iterator<Item = (&CgroupKey, &Cgroup)> {

@@ -11,9 +11,11 @@ mod catalog;
 mod clock;
 mod convert;
 mod decode;
+mod options;
 mod owners;
 mod processes;
 mod reader;
+mod recording;
 mod values;
 mod waiting;
 
@@ -21,6 +23,8 @@ pub use self::{
     catalog::Catalog,
     convert::Node,
     decode::{RawValue, Record, decode},
+    options::RecordOptions,
     owners::Owners,
     reader::{Reader, Shared},
+    recording::Recording,
 };

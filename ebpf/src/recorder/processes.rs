@@ -20,13 +20,10 @@ use crate::{
     values,
 };
 
-/// The budget of processes stands beside those of policies, and no policy has this number.
-const PROCESSES: u64 = 0;
-
 /// Claims a space for a record of the current process, and sends it, unless `fill` finds that there is nothing to record.
 #[inline(always)]
 fn with_record(kind: u32, fill: impl FnOnce(u32, *mut Space)) {
-    let budget = BudgetKey { policy: PROCESSES, pod: space::record_pod() };
+    let budget = BudgetKey { policy: limits::PROCESSES, pod: space::record_pod() };
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     if !limits::has(&budget, now) {

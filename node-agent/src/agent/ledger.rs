@@ -32,6 +32,7 @@ use crate::{
     cgroup::{self, Level, PodCgroups},
     engine::View,
     metrics::{MapFill, Snapshot},
+    records::Shared,
     series::{Count, HookTotals, InPolicy, Outcomes, Series, SeriesLimits},
     sources::Change,
 };
@@ -65,7 +66,7 @@ pub(super) struct Ledger {
     gaps: HookTotals<InPolicy<String>>,
     pending: u64,
     over_share: OverShares,
-    pub(super) records: RecordTotals,
+    records: RecordTotals,
     retention: Retention,
     cgroup_root: Option<PathBuf>,
     /// Whether the kernel must learn the policy sets of cgroups again.
@@ -108,6 +109,11 @@ impl Ledger {
         // labels of that time. Both may have changed since.
         ledger.fold(now);
         ledger
+    }
+
+    /// Accounts for the records that this reader reads.
+    pub(super) fn account_for(&mut self, shared: Arc<Shared>) {
+        self.records.set(shared);
     }
 
     /// Adds what the kernel has counted since the last call to the series, by the policies and labels of now. Before

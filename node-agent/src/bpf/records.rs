@@ -13,7 +13,7 @@ use aya::{
 use gatewatch_abi::{RecorderConfig, record::consts::RING_BYTES};
 
 use super::{
-    LoadError, Node,
+    BpfPrograms, LoadError, Node,
     bpffs::{self, Pins},
     loader::{Loader, With},
     maps::take,
@@ -129,6 +129,18 @@ impl ProcessRecords {
                 Some((name.to_owned(), program.info().ok()?.verified_instruction_count()?))
             })
             .collect()
+    }
+}
+
+impl BpfPrograms {
+    /// Whether events are recorded.
+    pub fn has_records(&self) -> bool {
+        self.node.records.is_some()
+    }
+
+    /// The ring buffer that records are read from. Once; `None`: nothing is recorded.
+    pub fn take_ring(&mut self) -> Option<Ring> {
+        self.process_records.as_mut()?.take_ring()
     }
 }
 

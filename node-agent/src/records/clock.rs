@@ -10,7 +10,7 @@ const MEASURED_EVERY: Duration = Duration::from_secs(10);
 
 /// Converts nanoseconds since the machine started.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub(super) struct Clock {
     /// Nanoseconds from 1970 to the start.
     offset: i64,
     measured: Instant,
@@ -18,7 +18,7 @@ pub struct Clock {
 
 impl Clock {
     /// The clock as it is now.
-    pub fn now() -> Self {
+    pub(super) fn now() -> Self {
         let nanoseconds = |clock| {
             let Timespec { tv_sec, tv_nsec } = clock_gettime(clock);
             tv_sec * 1_000_000_000 + tv_nsec
@@ -31,14 +31,14 @@ impl Clock {
     }
 
     /// Measures again where that was long ago.
-    pub fn follow(&mut self, now: Instant) {
+    pub(super) fn follow(&mut self, now: Instant) {
         if now.saturating_duration_since(self.measured) >= MEASURED_EVERY {
             *self = Self::now();
         }
     }
 
     /// The time of day of a time of the kernel's.
-    pub fn time(&self, boot: u64) -> Timestamp {
+    pub(super) fn time(&self, boot: u64) -> Timestamp {
         Timestamp(self.offset.saturating_add_unsigned(boot))
     }
 }

@@ -1,6 +1,6 @@
 //! The owners of cgroups, as records need them: an immutable value that the reconciler publishes when it changes.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use gatewatch_events::{
     Container, Image, Pod,
@@ -70,6 +70,3 @@ impl Owners {
         }));
     }
 }
-
-/// Owners that can be replaced while they are read.
-pub type PublishedOwners = Arc<arc_swap::ArcSwap<Owners>>;

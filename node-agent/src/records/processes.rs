@@ -17,7 +17,7 @@ use std::{
 
 use gatewatch_abi::RecordExec;
 
-pub use self::running::{Found, running};
+pub(super) use self::running::{Found, running};
 
 /// For how long a process is kept after its end.
 const KEPT: Duration = Duration::from_secs(10);
@@ -32,32 +32,32 @@ pub(super) const TICK: u64 = 10_000_000;
 
 /// What a process runs or ran.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Image {
+pub(super) struct Image {
     /// The process.
-    pub pid: u32,
+    pub(super) pid: u32,
     /// When the program was executed, or the process made if it has executed none: nanoseconds since the machine started.
-    pub since: u64,
+    pub(super) since: u64,
     /// The path as the caller gave it.
-    pub binary: Arc<[u8]>,
+    pub(super) binary: Arc<[u8]>,
     /// All words of its command line, each ended by a NUL.
-    pub command_line: Arc<[u8]>,
+    pub(super) command_line: Arc<[u8]>,
     /// The working directory at that time; empty if it is not known.
-    pub cwd: Arc<[u8]>,
+    pub(super) cwd: Arc<[u8]>,
     /// The id of the cgroup at that time.
-    pub cgroup: u64,
+    pub(super) cgroup: u64,
     /// Who it was.
-    pub who: Option<RecordExec>,
+    pub(super) who: Option<RecordExec>,
     /// How it came to be.
-    pub origin: Origin,
+    pub(super) origin: Origin,
     /// Whether `command_line` is cut.
-    pub cut: bool,
+    pub(super) cut: bool,
     /// The image that made or preceded it.
-    pub parent: Option<Arc<Image>>,
+    pub(super) parent: Option<Arc<Image>>,
 }
 
 /// How an image came to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Origin {
+pub(super) enum Origin {
     /// It was found running.
     #[default]
     Found,
@@ -96,7 +96,7 @@ struct Entry {
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub struct Processes {
+pub(super) struct Processes {
     known: HashMap<u32, Entry>,
     ended: VecDeque<(Instant, u32, u64)>,
     bytes: usize,
@@ -104,30 +104,30 @@ pub struct Processes {
 
 /// A program that a process executes.
 #[derive(Debug)]
-pub struct Executed<'a> {
+pub(super) struct Executed<'a> {
     /// The process.
-    pub pid: u32,
+    pub(super) pid: u32,
     /// When it was made.
-    pub start: u64,
+    pub(super) start: u64,
     /// When this happens.
-    pub time: u64,
+    pub(super) time: u64,
     /// The cgroup.
-    pub cgroup: u64,
+    pub(super) cgroup: u64,
     /// Who it is.
-    pub who: RecordExec,
+    pub(super) who: RecordExec,
     /// The path.
-    pub binary: &'a [u8],
+    pub(super) binary: &'a [u8],
     /// The working directory.
-    pub cwd: &'a [u8],
+    pub(super) cwd: &'a [u8],
     /// The command line.
-    pub command_line: &'a [u8],
+    pub(super) command_line: &'a [u8],
     /// Whether that is cut.
-    pub cut: bool,
+    pub(super) cut: bool,
 }
 
 impl Processes {
     /// Enters a process that was running before the agent, unless the kernel has reported it already.
-    pub fn found(&mut self, found: Found) {
+    pub(super) fn found(&mut self, found: Found) {
         let Found { ticks, parent, mut image } = found;
         if self.known.contains_key(&image.pid) {
             return;
@@ -137,7 +137,7 @@ impl Processes {
     }
 
     /// A process has made another one.
-    pub fn forked(
+    pub(super) fn forked(
         &mut self,
         (parent, parent_start): (u32, u64),
         (child, start): (u32, u64),
@@ -159,7 +159,7 @@ impl Processes {
     }
 
     /// A process executes a program.
-    pub fn executed(&mut self, executed: &Executed<'_>) -> Arc<Image> {
+    pub(super) fn executed(&mut self, executed: &Executed<'_>) -> Arc<Image> {
         let before = self.get(executed.pid, executed.start);
         let (origin, parent) = match &before {
             // Its own image was its parent's.
@@ -184,7 +184,7 @@ impl Processes {
     }
 
     /// The last thread of a process has ended. `None`: it has ended before, or is not known.
-    pub fn exited(&mut self, pid: u32, start: u64, now: Instant) -> Option<Arc<Image>> {
+    pub(super) fn exited(&mut self, pid: u32, start: u64, now: Instant) -> Option<Arc<Image>> {
         let entry = self.known.get_mut(&pid).filter(|entry| entry.start.is(start) && !entry.ended)?;
         entry.ended = true;
         self.ended.push_back((now, pid, start));
@@ -192,12 +192,12 @@ impl Processes {
     }
 
     /// What a process runs.
-    pub fn get(&self, pid: u32, start: u64) -> Option<Arc<Image>> {
+    pub(super) fn get(&self, pid: u32, start: u64) -> Option<Arc<Image>> {
         self.known.get(&pid).filter(|entry| entry.start.is(start)).map(|entry| Arc::clone(&entry.image))
     }
 
     /// Forgets processes that ended some time ago.
-    pub fn forget(&mut self, now: Instant) {
+    pub(super) fn forget(&mut self, now: Instant) {
         while let Some((at, pid, start)) = self.ended.front().copied() {
             if now.saturating_duration_since(at) < KEPT {
                 break;
@@ -210,7 +210,7 @@ impl Processes {
     }
 
     /// Processes that are known, and bytes of their texts.
-    pub fn size(&self) -> (usize, usize) {
+    pub(super) fn size(&self) -> (usize, usize) {
         (self.known.len(), self.bytes)
     }
 

@@ -77,12 +77,16 @@ impl Reader {
     pub fn new(
         ring: Ring,
         shared: Arc<Shared>,
-        node: Node,
+        mut node: Node,
         outputs: Arc<Outputs>,
         cgroups: Option<&std::path::Path>,
     ) -> Self {
         let mut processes = Processes::default();
         for found in running(cgroups) {
+            // The first process has the host's namespaces.
+            if let (1, Some(who)) = (found.image.pid, found.image.who) {
+                node.namespaces = who.namespaces;
+            }
             processes.found(found);
         }
         let started = Timestamp(

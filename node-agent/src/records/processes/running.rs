@@ -19,20 +19,20 @@ use super::{Image, Origin, TICK};
 
 /// A process that was found.
 #[derive(Debug)]
-pub struct Found {
+pub(in crate::records) struct Found {
     /// When it was made, in ticks of the clock.
-    pub ticks: u64,
+    pub(in crate::records) ticks: u64,
     /// Its parent.
-    pub parent: u32,
+    pub(in crate::records) parent: u32,
     /// What it runs. Its parent is still to be set.
-    pub image: Image,
+    pub(in crate::records) image: Image,
 }
 
 /// Bytes of a command line that are kept, as of one that the kernel reports.
 const COMMAND_LINE: usize = 4_095;
 
 /// All processes, parents before their children where their ids say so. `cgroups` is where the hierarchy is mounted.
-pub fn running(cgroups: Option<&Path>) -> Vec<Found> {
+pub(in crate::records) fn running(cgroups: Option<&Path>) -> Vec<Found> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let mut found: Vec<Found> = ids.filter_map(|id| read(id, cgroups)).collect();
