@@ -256,7 +256,9 @@ impl Checked {
                 let found = self.written.restore(self.moved.restore(found));
                 let mut found: Vec<Diagnostic> =
                     found.into_iter().filter_map(|d| against.selection.apply(d)).collect();
-                found.iter_mut().for_each(|diagnostic| self.placeholders.explain(diagnostic));
+                for diagnostic in &mut found {
+                    self.placeholders.explain(diagnostic);
+                }
                 (found, plan.map(Arc::new))
             });
             plans.push(plan);

@@ -53,9 +53,9 @@ fn main() -> ExitCode {
         let times = Arc::clone(&times);
         let ignored = version_dependent && test.kernels == Kernels::Complete;
         Trial::test(test.name, move || {
-            let began = Instant::now();
+            let start = Instant::now();
             run();
-            let time = (began.elapsed(), test.name);
+            let time = (start.elapsed(), test.name);
             times.lock().unwrap_or_else(PoisonError::into_inner).push(time);
             Ok(())
         })

@@ -2,6 +2,8 @@
 //!
 //! A name that is compared as text stays behind when the language changes, and the compiler does not notice.
 
+use super::style;
+
 /// The tables: `names!` in these files.
 const TABLES: &[&str] =
     &["policy/src/model/section.rs", "policy/src/model/action.rs", "policy/src/model/filter.rs"];
@@ -29,7 +31,7 @@ pub(super) fn names<'a>(text_of: impl Fn(&str) -> Option<&'a str>) -> Vec<&'a st
 
 /// The names that a source writes out, tests aside.
 pub(super) fn faults(file: &str, text: &str, names: &[&str]) -> Vec<String> {
-    let is_source = SOURCES.iter().any(|folder| file.starts_with(folder)) && file.ends_with(".rs");
+    let is_source = SOURCES.iter().any(|folder| file.starts_with(folder)) && style::is_source(file);
     let is_test = file.ends_with("tests.rs") || file.contains("/tests/") || file.ends_with("testing.rs");
     if !is_source || is_test || ALLOWED.iter().any(|allowed| file.starts_with(allowed)) {
         return Vec::new();
