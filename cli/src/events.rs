@@ -29,6 +29,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// What `gatewatch events` is asked for.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "a flag of the command line each")]
 pub(crate) struct Events {
     /// Form of the output
     #[arg(long, short, value_enum, default_value_t)]
@@ -97,7 +98,7 @@ pub(crate) fn run(arguments: &Events, color: bool) -> Result<ExitCode> {
     let show =
         Show { form: arguments.output, explain: arguments.explain, timestamps: arguments.timestamps, color };
     if arguments.output == Form::Table && !arguments.tree {
-        show.heading(&mut output)?;
+        Show::heading(&mut output)?;
     }
     let mut tree = arguments.tree.then(Tree::default);
     let mut faults = Faults::default();
@@ -126,7 +127,7 @@ pub(crate) fn run(arguments: &Events, color: bool) -> Result<ExitCode> {
         }
     }
     if let Some(tree) = tree {
-        tree.print(&show, &mut output)?;
+        tree.print(show, &mut output)?;
     }
     output.flush()?;
     Ok(faults.exit_code())

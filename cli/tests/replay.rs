@@ -1,4 +1,5 @@
 //! `gatewatch replay` and `gatewatch test --record` on the samples of `gatewatch-events`.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not tests to clippy")]
 
 use std::{
     fs,

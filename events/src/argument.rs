@@ -39,17 +39,6 @@ impl Argument {
     pub fn labelled(self, label: &str) -> Self {
         Self { label: label.to_owned(), ..self }
     }
-
-    /// Its text, if it is a string or a path: the values that redaction changes.
-    pub fn text_mut(&mut self) -> Option<&mut String> {
-        Some(match self.value.as_mut()? {
-            Value::String(text) => text,
-            Value::File(file) | Value::Path(file) => &mut file.path,
-            Value::LinuxBinprm(file) => &mut file.path,
-            Value::SockaddrUn(address) => &mut address.path,
-            _ => return None,
-        })
-    }
 }
 
 /// A value by its type in the policy. Each variant is one key (`int_arg`, …), and appears even if it is 0 or empty.

@@ -124,7 +124,10 @@ fn what(event: &Event) -> (&'static str, String, String) {
             ("🔒", own("LSM"), join([quoted(&hook.function_name).into_owned(), values(&hook.args)]))
         }
         Body::ProcessLoader(loader) => {
-            let id: String = loader.buildid.iter().map(|byte| format!("{byte:02x}")).collect();
+            let id = loader.buildid.iter().fold(String::new(), |mut id, byte| {
+                let _ = write!(id, "{byte:02x}");
+                id
+            });
             ("🧬", own("loader"), join([id, quoted(&loader.path).into_owned()]))
         }
         Body::ProcessThrottle(throttle) => {

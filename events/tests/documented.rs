@@ -1,4 +1,5 @@
 //! The pages about records say what the code does.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not tests to clippy")]
 
 use std::{fs, path::Path};
 

@@ -1,5 +1,6 @@
 //! The JSON of records: samples of every kind and every type of argument, compared with a stored file that the suite
 //! `events` gives to Tetragon's reader; the JSON schema; and properties for any values.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not tests to clippy")]
 
 #[path = "records/any.rs"]
 mod any;

@@ -40,7 +40,7 @@ pub struct ExportOptions {
     /// Offer records to `gatewatch events` at this unix socket, which only the agent's user can read; filters do not apply
     #[arg(long, value_name = "PATH")]
     pub export_socket: Option<PathBuf>,
-    /// Send records as logs by OTLP over HTTP to this collector, for example http://127.0.0.1:4318
+    /// Send records as logs by OTLP over HTTP to this collector, for example `http://127.0.0.1:4318`
     #[arg(long, value_name = "URL")]
     pub export_otlp: Option<String>,
     /// Records that each output may be behind; further ones are lost and counted

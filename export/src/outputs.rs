@@ -215,15 +215,15 @@ impl Outputs {
     fn some_fields(&self, event: &Event) -> Option<Arc<[u8]>> {
         let mut value = serde_json::to_value(event).ok()?;
         self.rules.fields.apply(event.kind(), value.as_object_mut()?);
-        line(serde_json::to_vec(&value).ok()?)
+        Some(line(serde_json::to_vec(&value).ok()?))
     }
 }
 
 fn text(event: &Event) -> Option<Arc<[u8]>> {
-    line(event.to_line().ok()?)
+    Some(line(event.to_line().ok()?))
 }
 
-fn line(mut text: Vec<u8>) -> Option<Arc<[u8]>> {
+fn line(mut text: Vec<u8>) -> Arc<[u8]> {
     text.push(b'\n');
-    Some(text.into())
+    text.into()
 }

@@ -61,7 +61,7 @@ const MAX_READERS: usize = 8;
 const READER: Bounds = Bounds { lines: 10_000, bytes: 2 << 20 };
 const TICK: Duration = Duration::from_secs(1);
 /// A reader that takes nothing for so long is disconnected.
-const STALLED: Duration = Duration::from_secs(60);
+const STALLED: Duration = Duration::from_mins(1);
 
 type Readers = Arc<Mutex<Vec<Arc<Queue>>>>;
 

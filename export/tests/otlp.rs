@@ -1,4 +1,5 @@
 //! OTLP: a receiver gets every record once, also if it is away for a while.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not tests to clippy")]
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -11,7 +12,7 @@ use std::{
 use clap::Parser;
 use gatewatch_events::{
     Action, Container, Event, Image, Pod, Timestamp,
-    event::{Body, Exec},
+    event::Body,
     hook::{Kprobe, Match},
 };
 use gatewatch_export::{ExportOptions, Outputs, Reason, Tally};
@@ -29,7 +30,7 @@ fn start(endpoint: &str) -> Outputs {
 }
 
 /// A collector that answers its requests with these statuses, one after the other, and then with 200.
-fn receive(listener: TcpListener, mut statuses: Vec<u16>, taken: Sender<Value>) {
+fn receive(listener: &TcpListener, mut statuses: Vec<u16>, taken: &Sender<Value>) {
     for stream in listener.incoming() {
         let mut stream = BufReader::new(stream.unwrap());
         loop {
@@ -84,7 +85,7 @@ fn event(seq: u64) -> Event {
         ..Pod::default()
     }));
     let mut event = Event::new(Body::ProcessKprobe(Box::new(body)), Timestamp(1_700_000_000_000_000_001));
-    event.node_name = "node-a".to_owned();
+    "node-a".clone_into(&mut event.node_name);
     event.seq = seq;
     event
 }
@@ -115,7 +116,7 @@ fn a_receiver_that_was_away_gets_every_record_once() {
         outputs.send(event(seq), &tally);
     }
     let failing = || outputs.states()[0].failure.clone();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while failing().is_none() {
         assert!(Instant::now() < deadline, "no failure is reported");
         thread::sleep(Duration::from_millis(10));
@@ -124,10 +125,10 @@ fn a_receiver_that_was_away_gets_every_record_once() {
     assert_eq!(tally.written(), 0);
     let listener = TcpListener::bind(&address).unwrap();
     let (sender, taken) = std::sync::mpsc::channel();
-    thread::spawn(move || receive(listener, vec![503, 429], sender));
+    thread::spawn(move || receive(&listener, vec![503, 429], &sender));
     let mut got = Vec::new();
     while got.len() < 20 {
-        got.extend(numbers(&taken.recv_timeout(Duration::from_secs(60)).unwrap()));
+        got.extend(numbers(&taken.recv_timeout(Duration::from_mins(1)).unwrap()));
     }
     assert_eq!(got, (1..=20).collect::<Vec<_>>());
     outputs.stop(Duration::from_secs(30));
@@ -141,10 +142,10 @@ fn logs_follow_the_conventions() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let outputs = start(&listener.local_addr().unwrap().to_string());
     let (sender, taken) = std::sync::mpsc::channel();
-    thread::spawn(move || receive(listener, Vec::new(), sender));
+    thread::spawn(move || receive(&listener, Vec::new(), &sender));
     let tally = Arc::new(Tally::default());
     outputs.send(event(7), &tally);
-    let request = taken.recv_timeout(Duration::from_secs(60)).unwrap();
+    let request = taken.recv_timeout(Duration::from_mins(1)).unwrap();
     let logs = &request["resourceLogs"][0];
     for (key, expected) in [
         ("service.name", "gatewatch"),
@@ -165,9 +166,9 @@ fn logs_follow_the_conventions() {
     let body = &record["body"]["kvlistValue"]["values"];
     assert_eq!(attribute(body, "node_name")["stringValue"], "node-a");
     // Another process has a log of its own resource.
-    let exec = Event::new(Body::ProcessExec(Box::new(Exec::default())), Timestamp(1));
+    let exec = Event::new(Body::ProcessExec(Box::default()), Timestamp(1));
     outputs.send(exec, &tally);
-    let request = taken.recv_timeout(Duration::from_secs(60)).unwrap();
+    let request = taken.recv_timeout(Duration::from_mins(1)).unwrap();
     assert_eq!(request["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0]["severityText"], "INFO");
     outputs.stop(Duration::from_secs(30));
 }
@@ -178,10 +179,10 @@ fn a_refusal_and_a_receiver_that_stays_away_are_counted() {
     let address = listener.local_addr().unwrap().to_string();
     let outputs = start(&address);
     let (sender, _taken) = std::sync::mpsc::channel();
-    thread::spawn(move || receive(listener, vec![400], sender));
+    thread::spawn(move || receive(&listener, vec![400], &sender));
     let tally = Arc::new(Tally::default());
     outputs.send(event(1), &tally);
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while tally.not_written(Reason::OutputFailed) == 0 {
         assert!(Instant::now() < deadline, "the refusal is not counted");
         thread::sleep(Duration::from_millis(10));

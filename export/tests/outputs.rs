@@ -1,4 +1,5 @@
 //! Outputs from outside: what is sent arrives, and what does not is counted.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not tests to clippy")]
 
 use std::{
     fs,
@@ -32,7 +33,7 @@ fn start(arguments: &[&str]) -> Outputs {
 fn event(pid: u32, padding: usize) -> Event {
     let mut body = Kprobe { function_name: "tcp_connect".to_owned(), ..Kprobe::default() };
     body.processes.process.pid = Some(pid);
-    body.processes.process.arguments = "--token abc".to_owned();
+    "--token abc".clone_into(&mut body.processes.process.arguments);
     body.args = vec![Argument::new(Value::String("x".repeat(padding)))];
     Event::new(Body::ProcessKprobe(Box::new(body)), Timestamp(1))
 }
@@ -43,7 +44,7 @@ fn pids(text: &str) -> Vec<u32> {
 }
 
 fn wait(what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !done() {
         assert!(Instant::now() < deadline, "{what} did not happen within a minute");
         std::thread::sleep(Duration::from_millis(10));
@@ -72,7 +73,7 @@ fn a_file_has_every_record_in_order_and_redacted() {
     for pid in 0..1000 {
         outputs.send(event(pid, 0), &tally);
     }
-    outputs.stop(Duration::from_secs(60));
+    outputs.stop(Duration::from_mins(1));
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(pids(&text), (0..1000).collect::<Vec<_>>());
     assert_eq!((tally.written(), settled(&tally)), (1000, 1000));
@@ -101,7 +102,7 @@ fn filters_and_limits_are_counted_apart() {
     for pid in 0..10 {
         outputs.send(event(pid, 0), &tally);
     }
-    outputs.stop(Duration::from_secs(60));
+    outputs.stop(Duration::from_mins(1));
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(pids(&text), [0, 3, 4, 5, 6]);
     assert!(text.starts_with(r#"{"process_kprobe":{"process":{"pid":0}},"time""#), "{text}");
@@ -140,7 +141,7 @@ fn a_reader_that_stops_reading_delays_nobody() {
     }
     assert!(begin.elapsed() < Duration::from_secs(30));
     wait("the file's end", || state(&outputs, "file").queued == 0);
-    outputs.stop(Duration::from_secs(60));
+    outputs.stop(Duration::from_mins(1));
     let text = reader.join().unwrap();
     let (mut read, mut lost) = (0, 0);
     for line in text.lines() {
@@ -194,7 +195,7 @@ fn a_slow_reader_learns_what_it_lost() {
         settled(&tally) == tally.written() + lost + tally.not_written(Reason::NoReader)
             && tally.not_written(Reason::NoReader) > 1
     });
-    outputs.stop(Duration::from_secs(60));
+    outputs.stop(Duration::from_mins(1));
 }
 
 #[test]
@@ -205,10 +206,10 @@ fn two_agents_do_not_share_a_socket() {
     let first = start(&arguments);
     let error = Outputs::start(&options(&arguments)).unwrap_err().to_string();
     assert!(error.contains("in use by another agent"), "{error}");
-    first.stop(Duration::from_secs(60));
+    first.stop(Duration::from_mins(1));
     // A killed agent leaves its socket.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    start(&arguments).stop(Duration::from_secs(60));
+    start(&arguments).stop(Duration::from_mins(1));
     fs::write(&path, "").unwrap();
     let error = Outputs::start(&options(&arguments)).unwrap_err().to_string();
     assert!(error.contains("is not a socket"), "{error}");
@@ -277,7 +278,7 @@ fn a_full_file_system_loses_only_what_does_not_fit() {
     assert_eq!(tally.not_written(Reason::OutputFailed), full);
     assert_eq!(state(&outputs, "file").failure, None);
     assert_eq!(pids(&fs::read_to_string(&path).unwrap()), [201]);
-    outputs.stop(Duration::from_secs(60));
+    outputs.stop(Duration::from_mins(1));
 }
 
 #[test]

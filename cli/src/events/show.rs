@@ -27,7 +27,7 @@ const DIM: &str = "2";
 
 impl Show {
     /// The heading of the table.
-    pub(super) fn heading(self, output: &mut impl Write) -> io::Result<()> {
+    pub(super) fn heading(output: &mut impl Write) -> io::Result<()> {
         writeln!(output, "{:<24} {:<16} {:<32} {:<20} EVENT", "TIME", "TYPE", "POD OR NODE", "POLICY")
     }
 

@@ -56,7 +56,7 @@ impl Tree {
     }
 
     /// Prints the processes with chosen records, and their ancestors.
-    pub(super) fn print(mut self, show: &Show, output: &mut impl Write) -> io::Result<()> {
+    pub(super) fn print(mut self, show: Show, output: &mut impl Write) -> io::Result<()> {
         self.mark_ancestors();
         let mut children: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         let mut roots = Vec::new();

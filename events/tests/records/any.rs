@@ -32,7 +32,7 @@ impl Source<'_> {
     }
 
     fn small(&mut self) -> u32 {
-        self.number() as u32
+        u32::try_from(self.number() & u64::from(u32::MAX)).unwrap_or_default()
     }
 
     fn bytes(&mut self) -> Vec<u8> {
@@ -64,7 +64,7 @@ impl Source<'_> {
     }
 
     fn time(&mut self) -> Timestamp {
-        Timestamp(self.number() as i64 & i64::MAX)
+        Timestamp(self.number().cast_signed() & i64::MAX)
     }
 
     fn process(&mut self) -> Process {

@@ -135,14 +135,17 @@ pub(crate) fn all() -> Vec<Event> {
     );
     bodies.extend(others());
     let event = |(index, body)| {
-        let mut event = Event::new(body, Timestamp(START + 1_000_000_000 + index as i64 * 1_000));
-        event.node_name = NODE.to_owned();
+        let mut event = Event::new(
+            body,
+            Timestamp(START + 1_000_000_000 + i64::try_from(index).unwrap_or_default() * 1_000),
+        );
+        NODE.clone_into(&mut event.node_name);
         event.seq = index as u64 + 1;
         event.agent_start = Some(Timestamp(1_767_320_000_000_000_000));
         event
     };
     let mut events: Vec<Event> = bodies.into_iter().enumerate().map(event).collect();
-    events[0].cluster_name = "prod".to_owned();
+    "prod".clone_into(&mut events[0].cluster_name);
     events[0].node_labels = [("zone".to_owned(), "a".to_owned())].into();
     // `tetra -o compact` ends at this one.
     events.push(Event {
@@ -207,7 +210,7 @@ fn full() -> Body {
         module: module.to_owned(),
     };
     let mut body = kprobe("tcp_connect", [Value::Sock(Box::new(sock()))]);
-    body.args[0].label = "connection".to_owned();
+    "connection".clone_into(&mut body.args[0].label);
     body.return_value = Some(Argument::new(Value::Int(0)));
     body.data = vec![Argument::new(Value::Uint(0))];
     body.matched = Match {
