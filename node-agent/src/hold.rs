@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Mode;
-use crate::bpf::{self, LoadError};
+use crate::{
+    bpf::{self, LoadError},
+    enforcement::Mode,
+};
 
 /// The mode to which enforcement is held.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
