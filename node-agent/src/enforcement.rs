@@ -1,7 +1,7 @@
 //! Modes of enforcement: what policies may do on this node, and who says so.
 //!
 //! Four things restrict a policy: its own option `policy-mode`, the mode of the agent's command line, the settings of a file
-//! or of the cluster's ConfigMap, and a label of the node. The strictest one holds. The kernel has a switch for the node and
+//! or of the cluster's `ConfigMap`, and a label of the node. The strictest one holds. The kernel has a switch for the node and
 //! one for each selector, so none of them needs a program to be loaded again.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
@@ -77,7 +77,7 @@ impl FromStr for Mode {
     }
 }
 
-/// Settings of a file, or of the cluster's ConfigMap.
+/// Settings of a file, or of the cluster's `ConfigMap`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// For all policies.
@@ -149,7 +149,7 @@ fn policy_of(name: &str) -> PolicyKey {
 pub struct Restrictions {
     /// Of the command line.
     pub own: Mode,
-    /// Of a file or the ConfigMap. `None`: they aren't known yet.
+    /// Of a file or the `ConfigMap`. `None`: they aren't known yet.
     pub settings: Option<Settings>,
     /// Of the node's label.
     pub label: Mode,

@@ -32,6 +32,7 @@ pub enum CannotHold {
 impl Hold {
     /// Holds it, whether an agent runs or not. `pins`: the directory of agents on the bpf file system. Gives what is in force
     /// then.
+    #[allow(clippy::result_large_err, reason = "an error here ends the program")]
     pub fn apply(self, pins: &Path) -> Result<Mode, CannotHold> {
         let mode = match self {
             Self::Off => Some(Mode::Off),
