@@ -1,9 +1,10 @@
-//! `gatewatch enforcement`: what policies may do in a cluster, by the ConfigMap that all agents follow.
+//! `gatewatch enforcement`: what policies may do in a cluster, by the `ConfigMap` that all agents follow.
 //!
 //! It is read and written by kubectl, so that the user's contexts, plugins and rights apply.
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     io::{self, Write as _},
     process::Command,
 };
@@ -13,7 +14,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use serde_json::json;
 
-/// The label of the ConfigMap that the chart creates.
+/// The label of the `ConfigMap` that the chart creates.
 const LABEL: &str = "gatewatch.dev/enforcement-config=true";
 /// The key that holds for all policies.
 const ALL: &str = "enforcement";
@@ -128,7 +129,7 @@ fn show(found: &ConfigMap) -> Result<()> {
     let mut text = format!("all policies: {all}\n");
     for (key, mode) in &found.data {
         if let Some(name) = key.strip_prefix("policy_") {
-            text.push_str(&format!("policy {}: {mode}\n", name.replacen('_', "/", 1)));
+            let _ = writeln!(text, "policy {}: {mode}", name.replacen('_', "/", 1));
         }
     }
     print(&text)

@@ -14,7 +14,7 @@ use crate::{
     enforce, frozen,
     globals::CONFIG,
     points,
-    shared::{BINARIES, COUNTS, FREE, NOEXIST, TASKS, VALUES, note},
+    shared::{BINARIES, COUNTS, FREE, NOEXIST, TASKS, add, note},
     shares::{self, pod_of_current},
 };
 
@@ -203,16 +203,6 @@ unsafe fn increment(task: *mut Task, hook: u32) {
         } else {
             add(place);
         }
-    }
-}
-
-/// Adds one to the count at a place.
-#[inline(always)]
-pub fn add(place: u32) {
-    match VALUES.get_ptr_mut(place) {
-        // SAFETY: this CPU's own slot.
-        Some(value) => unsafe { *value += 1 },
-        None => note(STAT_LOST),
     }
 }
 

@@ -18,10 +18,9 @@ use gatewatch_abi::{
 };
 
 use crate::{
-    counting::add,
     frozen,
     globals::CONFIG,
-    shared::{ENFORCEMENT, note},
+    shared::{ENFORCEMENT, add, note},
 };
 
 /// How the actions of each bit are performed.

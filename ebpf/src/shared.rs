@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use gatewatch_abi::{
     Binary, CountKey, CountPlace, Process, Task,
-    consts::{self, PLACES},
+    consts::{self, PLACES, STAT_LOST},
 };
 
 /// `BPF_NOEXIST`, include/uapi/linux/bpf.h.
@@ -60,5 +60,15 @@ pub fn note(stat: u32) {
     if let Some(value) = STATS.get_ptr_mut(stat) {
         // SAFETY: this CPU's own slot.
         unsafe { *value += 1 }
+    }
+}
+
+/// Adds one to the count at a place.
+#[inline(always)]
+pub fn add(place: u32) {
+    match VALUES.get_ptr_mut(place) {
+        // SAFETY: this CPU's own slot.
+        Some(value) => unsafe { *value += 1 },
+        None => note(STAT_LOST),
     }
 }

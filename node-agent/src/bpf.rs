@@ -15,6 +15,7 @@ mod fdinfo;
 mod follow;
 mod function;
 mod hook_name;
+mod inspect;
 mod key;
 mod lane;
 mod loader;
@@ -43,7 +44,6 @@ use std::{
     sync::Arc,
 };
 
-use aya::programs::ProgramFd;
 use gatewatch_policy::{hook_point::PointKind, match_tables::Tables, plan::HookPoint};
 
 use self::{
@@ -362,41 +362,26 @@ impl BpfPrograms {
         self.shared.cgroup_policy_sets()
     }
 
-    /// The attached programs.
-    pub fn attached(&self) -> Vec<Attached> {
-        self.functions
-            .iter()
-            .map(|(lane, function)| Attached { lane: lane.clone(), program: function.program() })
-            .collect()
+    /// The sets of programs whose children are followed, in the order of their bits.
+    pub fn follow_sets(&self) -> &[Vec<Vec<u8>>] {
+        self.shared.follow_sets()
     }
 
-    /// What makes uprobes, once a matcher was prepared for one.
-    pub fn uprobes(&self) -> Option<&Arc<Uprobes>> {
-        self.uprobes.as_ref()
+    /// Gives sets free that no matcher uses; true where there were any, which are to be written down and then
+    /// [cleared](Self::clear_free_follow_sets).
+    pub fn free_follow_sets(&mut self, used: impl Fn(&Vec<Vec<u8>>) -> bool) -> bool {
+        self.shared.free_follow_sets(used)
     }
 
-    /// The program that is attached in a lane.
-    pub fn program(&self, lane: &Lane) -> Option<Arc<ProgramFd>> {
-        self.functions.get(lane).map(Function::program)
+    /// Takes what is left of sets that were given free out of the maps.
+    pub fn clear_free_follow_sets(&mut self) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.shared.clear_free_bits()
     }
 
-    /// Bytes of the kernel's memory that a function's programs and maps take.
-    pub fn memory(&self, lane: &Lane) -> u64 {
-        self.functions.get(lane).map_or(0, Function::memory)
-    }
-
-    /// Number of instructions that the verifier processed, by program.
-    pub fn verified_instructions(&self) -> Vec<(String, u32)> {
-        let mut all = self.tracker.verified_instructions();
-        all.extend(self.process_records.iter().flat_map(ProcessRecords::verified_instructions));
-        all.extend(
-            self.functions
-                .iter()
-                .filter_map(|(lane, function)| Some((lane.to_string(), function.verified_instructions()?))),
-        );
-        all.extend(self.functions.iter().filter_map(|(lane, function)| {
-            Some((format!("the records of {lane}"), function.verified_for_records()?))
-        }));
-        all
+    /// Continues with the sets of an earlier agent.
+    pub fn restore_follow_sets(&mut self, sets: Vec<Vec<Vec<u8>>>) -> Result<(), LoadError> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.shared.restore_follow_sets(sets)
     }
 }

@@ -1,18 +1,14 @@
 //! Modes of enforcement: what policies may do on this node, and who says so.
 //!
 //! Four things restrict a policy: its own option `policy-mode`, the mode of the agent's command line, the settings of a file
-//! or of the cluster's ConfigMap, and a label of the node. The strictest one holds. The kernel has a switch for the node and
+//! or of the cluster's `ConfigMap`, and a label of the node. The strictest one holds. The kernel has a switch for the node and
 //! one for each selector, so none of them needs a program to be loaded again.
-
-mod hold;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use gatewatch_abi::consts::{MODE_ENFORCE, MODE_MONITOR, MODE_OFF};
 
 use crate::policy_key::PolicyKey;
-
-pub use self::hold::{CannotHold, Hold};
 
 /// The label of a node that restricts it.
 pub const NODE_LABEL: &str = "gatewatch.dev/enforcement";
@@ -67,7 +63,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// A word that is no mode.
+/// An invalid word.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid enforcement mode {0:?}: expected off, monitor or enforce")]
 pub struct NotAMode(String);
@@ -81,7 +77,7 @@ impl FromStr for Mode {
     }
 }
 
-/// Settings of a file, or of the cluster's ConfigMap.
+/// Settings of a file, or of the cluster's `ConfigMap`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// For all policies.
@@ -93,7 +89,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads keys and values. A value that is no mode is taken for `monitor`: whoever wrote it wanted a restriction, and no
+    /// Reads keys and values. An invalid value is taken for `monitor`: whoever wrote it wanted a restriction, and no
     /// process is to be stopped in doubt.
     pub fn read(data: &BTreeMap<String, String>) -> Self {
         let mut settings = Self::default();
@@ -153,7 +149,7 @@ fn policy_of(name: &str) -> PolicyKey {
 pub struct Restrictions {
     /// Of the command line.
     pub own: Mode,
-    /// Of a file or the ConfigMap. `None`: they aren't known yet.
+    /// Of a file or the `ConfigMap`. `None`: they aren't known yet.
     pub settings: Option<Settings>,
     /// Of the node's label.
     pub label: Mode,

@@ -10,7 +10,7 @@
 //! * [`kubernetes`]: the API server as such a source, and as the place where the node's state is written
 //! * [`policies`], [`policy_key`]: policies as plans, and their names
 //! * [`bpf`], [`engine`]: the programs and maps in the kernel, kept in step with the policies
-//! * [`enforcement`], [`node_services`]: what policies may do, and which processes are spared
+//! * [`enforcement`], [`hold`], [`node_services`]: what policies may do, and which processes are spared
 //! * [`profile`]: what this kernel offers, for the gate
 //! * [`privileges`]: what the process must be allowed to do
 //! * [`user_programs`]: the files of user programs, for uprobes
@@ -25,6 +25,7 @@ pub mod cgroup;
 pub mod enforcement;
 pub mod engine;
 mod fingerprint;
+pub mod hold;
 pub mod http;
 pub mod kubernetes;
 pub mod metrics;

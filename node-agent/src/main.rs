@@ -22,8 +22,9 @@ use gatewatch_agent::{
     bpf::{
         self, AttachTypes, BpfPrograms, Interruptible, Node, Processes, cgroup_steps, hierarchy, why_no_lsm,
     },
-    enforcement::{Hold, Mode, Restrictions},
+    enforcement::{Mode, Restrictions},
     engine::Engine,
+    hold::Hold,
     http, kubernetes, metrics, policy_dir, privileges,
     profile::{self, SavedProfile},
     records::{self, RecordOptions, Recording},

@@ -284,6 +284,7 @@ fn number(value: u64) -> f64 {
 }
 
 /// The text. `took` is how long it took to take the snapshot, in seconds.
+#[allow(clippy::too_many_lines, reason = "one step for each metric, in their order")]
 fn write(snapshot: &Snapshot, took: f64) -> String {
     let Snapshot {
         samples,

@@ -61,7 +61,7 @@ pub enum Change {
     PodGone(String),
     /// The labels of this node; `None`: the agent may not read them.
     NodeLabels(Option<BTreeMap<String, String>>),
-    /// What policies may do, by a file or the cluster's ConfigMap.
+    /// What policies may do, by a file or the cluster's `ConfigMap`.
     Enforcement(Settings),
 }
 

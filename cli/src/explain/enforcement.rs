@@ -1,6 +1,6 @@
 //! What a policy stops, and what it does not.
 
-use gatewatch_policy::model::{ActionKind, Policy, SECURITY_PREFIX, SYSCALL_PREFIX, Target};
+use gatewatch_policy::model::{ActionKind, Policy, SECURITY_PREFIX, SYSCALL_PREFIX, Selector, Target};
 
 use super::hooks::hooks;
 
@@ -13,7 +13,7 @@ pub(super) fn stops(policy: &Policy) -> Vec<String> {
         }
     };
     for hook in hooks(policy) {
-        let kinds = hook.selectors.iter().flat_map(|selector| selector.actions());
+        let kinds = hook.selectors.iter().flat_map(Selector::actions);
         for kind in kinds.filter_map(|(_, _, action)| action.kind) {
             match kind {
                 ActionKind::Sigkill | ActionKind::Signal => {

@@ -12,7 +12,7 @@ use crate::{
     policy_key::PolicyKey,
 };
 
-/// The reason of a policy whose programs somebody has removed.
+/// The reason of a policy whose programs were removed.
 const NOT_ENFORCING: &str = "not-enforcing";
 
 impl Reconciler {
@@ -58,7 +58,7 @@ impl Reconciler {
         let found = self.engine.not_enforcing();
         for (key, reason) in found.iter().filter(|(key, _)| !self.not_enforcing.contains_key(*key)) {
             tracing::error!(
-                "policy {key} does not enforce any more: {reason}; somebody has removed or replaced the agent's programs; \
+                "policy {key} does not enforce any more: {reason}; another program has removed or replaced the agent's programs; \
                  restart the agent to attach them again"
             );
         }

@@ -1,7 +1,7 @@
 //! The kernel's switch of enforcement, and where the outcomes of actions are counted.
 //!
 //! The switch is a map of three numbers. The BPF programs read the first one alone, which is the stricter one of the two
-//! others: what the agent is configured to, and what somebody has held it to by `--enforcement-now`. So the switch works
+//! others: what the agent is configured to, and what a person has held it to by `--enforcement-now`. So the switch works
 //! whether an agent runs or not, and no agent undoes what a person did.
 
 use std::{fs, path::Path};
@@ -42,7 +42,7 @@ impl Switch {
         self.map.set(index, value, 0).map_err(|source| LoadError::Map { map: NAME, source })
     }
 
-    /// What somebody has held it to.
+    /// What a person has held it to.
     fn held(&self) -> Result<Option<Mode>, LoadError> {
         Ok(self.get(ENFORCEMENT_HELD)?.checked_sub(1).map(Mode::of_number))
     }
@@ -106,7 +106,7 @@ impl BpfPrograms {
         }
     }
 
-    /// Puts in force what all policies of the node may do, unless somebody holds it to less. Gives what is in force.
+    /// Puts in force what all policies of the node may do, unless a person holds it to less. Gives what is in force.
     pub fn configure_enforcement(&mut self, mode: Mode) -> Result<Mode, LoadError> {
         let _realtime = self.node.interruptible.realtime_guard();
         self.shared.switch.configure(mode)
@@ -123,7 +123,7 @@ impl BpfPrograms {
         self.shared.spare_services(paths, self.hash_key, &mut self.tracker)
     }
 
-    /// Why a lane's program does not enforce although it is said to: somebody has removed or replaced what was attached.
+    /// Why a lane's program does not enforce although it is said to: what was attached has been removed or replaced.
     pub fn not_enforcing(&self, lane: &Lane) -> Option<String> {
         let _realtime = self.node.interruptible.realtime_guard();
         match self.functions.get(lane) {

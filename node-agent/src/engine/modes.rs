@@ -11,7 +11,7 @@ use crate::{
 
 impl Engine {
     /// Puts restrictions in force, for the node and for its policies. Gives the mode of the node that is in force, which is a
-    /// stricter one if somebody holds it to that.
+    /// stricter one if a person holds it to that.
     pub fn restrict(&mut self, restrictions: Restrictions) -> Result<Mode, LoadError> {
         // The switch of the node first: it is one write.
         let in_force = self.bpf.configure_enforcement(restrictions.node())?;

@@ -72,7 +72,7 @@ pub(super) async fn watch<K>(
                         queue.listed(objects);
                         queue.problem(objects, &error.to_string());
                     }
-                    // Nothing may be enforced if it isn't known whether somebody switched it off.
+                    // Nothing may be enforced if it isn't known whether it is switched off.
                     Some(403) if objects == Objects::Enforcement && !queue.is_listed(objects) => {
                         queue.push(Change::Enforcement(Settings {
                             all: Mode::Monitor,

@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 
 use gatewatch_kernel::{CType, Kind, Profile};
 
-use super::{compiler::Compiler, lsm::LSM_PREFIX, syscall::portable};
+use super::{
+    compiler::{Compiler, Unperformed},
+    lsm::LSM_PREFIX,
+    syscall::portable,
+};
 use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},
@@ -52,15 +56,6 @@ const DECIDED_BY: [(&str, &str); 28] = [
 /// The fields of `Post` that limit records.
 const LIMITS: [&str; 2] = ["rateLimit", "rateLimitScope"];
 
-/// An action that this agent does not perform.
-#[derive(Debug)]
-pub(super) struct Unperformed {
-    kind: ActionKind,
-    path: FieldPath,
-    /// What to write instead.
-    help: Option<String>,
-}
-
 /// Whether a program at this point can make the call return an error; if not, what can be written instead, where there is
 /// something.
 fn can_return_errors(kernel: &Profile, point: &HookPoint) -> Result<(), Option<String>> {
@@ -93,9 +88,7 @@ fn can_return_errors(kernel: &Profile, point: &HookPoint) -> Result<(), Option<S
         }
         HookPoint::Syscall { symbol, .. } => {
             let name = portable(symbol);
-            let name = name
-                .strip_prefix(kernel.arch.syscall_prefix())
-                .map_or(name.to_owned(), |rest| format!("sys_{rest}"));
+            let name = name.strip_prefix(kernel.arch.syscall_prefix()).unwrap_or(name);
             Err(Some(match DECIDED_BY.iter().find(|(call, _)| *call == name) {
                 Some((_, hook)) => format!(
                     "use an entry of `lsmhooks` with `hook: {hook}`, which decides about `{name}`; it also sees calls by io_uring \

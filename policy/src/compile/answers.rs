@@ -3,7 +3,7 @@
 use gatewatch_kernel::{Facts, Profile};
 
 use super::{compiler::Environment, lsm::LSM_PREFIX, syscall::is_syscall_name};
-use crate::model::{ActionKind, Hook, List, Policy, SECURITY_PREFIX, Target};
+use crate::model::{ActionKind, Hook, List, Policy, SECURITY_PREFIX, Selector, Target};
 
 /// What a policy asks of one kernel, and the answers.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ fn hooked<'a>(policy: &Policy, kernel: &'a Profile) -> Option<Vec<Facts<'a>>> {
         };
         all.push(known(hook, facts).filter(Facts::may_be_probed)?);
         // Whether an override is performed depends on the LSM hook of the same name.
-        let actions = hook.selectors.iter().flat_map(|selector| selector.actions());
+        let actions = hook.selectors.iter().flat_map(Selector::actions);
         if actions.into_iter().any(|(_, _, action)| action.kind == Some(ActionKind::Override))
             && let Some(name) = call.strip_prefix(SECURITY_PREFIX)
         {

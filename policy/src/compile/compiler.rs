@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use gatewatch_kernel::Profile;
 
-use super::actions::Unperformed;
 use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},
-    model::{List, NamespaceKind},
+    model::{ActionKind, List, NamespaceKind},
     nearest,
 };
 
@@ -38,6 +37,15 @@ pub(super) struct Compiler<'a> {
     pub(super) unperformed: Vec<Unperformed>,
     /// Set while a hook is compiled for one function of a list.
     pub(super) listed: Option<Listed>,
+}
+
+/// An action that this agent does not perform.
+#[derive(Debug)]
+pub(super) struct Unperformed {
+    pub(super) kind: ActionKind,
+    pub(super) path: FieldPath,
+    /// What to write instead.
+    pub(super) help: Option<String>,
 }
 
 /// A function of a list.

@@ -180,6 +180,7 @@ pub(super) fn overrides() {
             "{}",
             case.agent.log()
         );
+        drop(case);
         let lsm = Case::start(&[("p.yaml", &refuses("hook"))], &[]);
         assert_eq!(lsm.agent.sum("gatewatch_policies", &[("state", "failed")]), 1, "{}", lsm.told());
         return;

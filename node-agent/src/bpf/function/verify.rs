@@ -12,12 +12,12 @@ impl Function {
         let id = |object: BorrowedFd<'_>| {
             syscall::info(object).map(|[_, id, _]| id).map_err(|error| error.to_string())
         };
-        // What ends with the agent nobody else can take away.
+        // Only the agent has what ends with it.
         let Hold::Kept(folder) = &self.hold else { return Ok(()) };
         let attached = id(self.program.as_fd())?;
         let path = folder.join(LINK_PIN);
         let link = syscall::pinned(&path)
-            .map_err(|error| format!("the link {} is gone ({error})", path.display()))?;
+            .map_err(|error| format!("the link {} no longer exists ({error})", path.display()))?;
         let [_, _, program] = syscall::info(link.as_fd()).map_err(|error| error.to_string())?;
         if program != attached {
             return Err(format!("the link {} has another program", path.display()));
@@ -27,7 +27,7 @@ impl Function {
             matcher.program.fd().map_err(|error| error.to_string()).and_then(|fd| id(fd.as_fd()))?;
         let path = folder.join(SLOT_PIN);
         let slot = syscall::pinned(&path)
-            .map_err(|error| format!("the map {} is gone ({error})", path.display()))?;
+            .map_err(|error| format!("the map {} no longer exists ({error})", path.display()))?;
         match syscall::lookup_number(slot.as_fd(), 0) {
             Ok(installed) if installed == expected => Ok(()),
             Ok(_) => Err("another matcher is installed".to_owned()),

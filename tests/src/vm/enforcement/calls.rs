@@ -23,7 +23,7 @@ pub(super) fn times() -> u64 {
 }
 
 /// What became of calls.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Made {
     /// Forbidden, and refused; or its process was killed.
     pub(super) refused: u64,

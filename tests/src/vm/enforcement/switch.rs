@@ -44,10 +44,11 @@ pub(in super::super) fn settings() {
     assert!(case.enforces(&words), "{}", case.told());
     let kind = if has_lsm() { "override" } else { "signal" };
     for (mode, enforces) in [("off", false), ("enforce", true), ("monitor", false), ("enforce", true)] {
-        let before = case.actions("p", &format!("monitor_{kind}"));
         let begun = Instant::now();
         fs::write(&file, format!("enforcement: {mode}\n")).expect("written");
         std::thread::sleep(WITHIN.saturating_sub(begun.elapsed()));
+        // Counted from now on: in the mode before, the load was counted otherwise.
+        let before = case.actions("p", &format!("monitor_{kind}"));
         assert_eq!(case.enforces(&words), enforces, "{mode}\n{}", case.told());
         let in_force =
             |policy| case.agent.sum("gatewatch_enforcement_mode", &[("mode", mode), ("policy", policy)]);

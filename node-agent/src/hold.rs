@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Mode;
-use crate::bpf::{self, LoadError};
+use crate::{
+    bpf::{self, LoadError},
+    enforcement::Mode,
+};
 
 /// The mode to which enforcement is held.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -30,6 +32,7 @@ pub enum CannotHold {
 impl Hold {
     /// Holds it, whether an agent runs or not. `pins`: the directory of agents on the bpf file system. Gives what is in force
     /// then.
+    #[allow(clippy::result_large_err, reason = "an error here ends the program")]
     pub fn apply(self, pins: &Path) -> Result<Mode, CannotHold> {
         let mode = match self {
             Self::Off => Some(Mode::Off),
