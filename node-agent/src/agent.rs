@@ -51,7 +51,7 @@ pub struct Agent {
     ledger: Mutex<Ledger>,
     published: ArcSwap<Published>,
     policies: watch::Sender<PolicySet>,
-    /// What the thread that reads records is told, if there is one.
+    /// What the thread that reads records needs to know, if there is one.
     records: Option<Arc<records::Shared>>,
 }
 

@@ -27,6 +27,7 @@ mod processes;
 mod programs;
 mod reader;
 mod realtime;
+mod record_limits;
 mod records;
 mod shared;
 mod shares;
@@ -70,7 +71,8 @@ pub use self::{
     objects::empty_programs,
     reader::{Attached, CgroupChanges, Reader, Usage},
     realtime::Interruptible,
-    records::{RecordLimits, Ring},
+    record_limits::RecordLimits,
+    records::Ring,
     shares::{TABLES, hierarchy},
     sizes::Processes,
     stub::cgroup_steps,

@@ -9,6 +9,7 @@
 #![allow(missing_docs, reason = "aya's macros drop the documentation of programs")]
 
 mod event;
+mod hooks;
 mod limits;
 mod processes;
 mod sockets;

@@ -1,7 +1,6 @@
 //! Records of processes: made, running another program, ended.
 
-use aya_ebpf::helpers::bpf_get_current_task;
-use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
+use aya_ebpf::helpers::{bpf_get_current_task, generated::bpf_ktime_get_boot_ns};
 use gatewatch_abi::{
     BudgetKey, Layout, RecordExec,
     consts::{

@@ -24,7 +24,7 @@ use gatewatch_ebpf::{
 };
 
 use crate::{
-    event::RECORD_HOOKS,
+    hooks::RECORD_HOOKS,
     sockets,
     space::{self, Space},
 };

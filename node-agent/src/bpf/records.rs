@@ -2,6 +2,7 @@
 
 use std::{
     os::fd::{AsFd, BorrowedFd},
+    path::Path,
     time::Duration,
 };
 
@@ -10,7 +11,6 @@ use aya::{
     maps::{MapData, RingBuf},
     programs::BtfTracePoint,
 };
-use gatewatch_abi::{RecorderConfig, record::consts::RING_BYTES};
 
 use super::{
     BpfPrograms, LoadError, Node,
@@ -18,6 +18,7 @@ use super::{
     loader::{Loader, With},
     maps::take,
     objects,
+    record_limits::RecordLimits,
 };
 
 /// Program and tracepoint.
@@ -43,30 +44,6 @@ pub(super) const SHARED_ENTRIES: [(&str, u32); 10] = [
     ("ADDRESSES", 1),
     ("RECORDER", 1),
 ];
-
-/// How much is recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecordLimits {
-    /// Bytes of the ring buffer: a power of two, and whole pages.
-    pub ring_bytes: u32,
-    /// Records a second of one policy and one pod.
-    pub per_second: u32,
-    /// Records of one policy and one pod at once, after a pause.
-    pub burst: u32,
-}
-
-impl Default for RecordLimits {
-    fn default() -> Self {
-        Self { ring_bytes: RING_BYTES, per_second: 100, burst: 1_000 }
-    }
-}
-
-impl RecordLimits {
-    pub(super) fn config(&self) -> RecorderConfig {
-        let step = 1_000_000_000 / u64::from(self.per_second.max(1));
-        RecorderConfig { budget_step: step, budget_burst: step * u64::from(self.burst.saturating_sub(1)) }
-    }
-}
 
 /// The programs that record processes.
 pub(super) struct ProcessRecords {
@@ -136,6 +113,11 @@ impl BpfPrograms {
     /// Whether events are recorded.
     pub fn has_records(&self) -> bool {
         self.node.records.is_some()
+    }
+
+    /// Where the cgroup v2 hierarchy is mounted, if it is.
+    pub fn cgroups(&self) -> Option<&Path> {
+        self.node.cgroups.as_deref()
     }
 
     /// The ring buffer that records are read from. Once; `None`: nothing is recorded.

@@ -57,7 +57,7 @@ pub(super) struct Converter<'a> {
 }
 
 impl Converter<'_> {
-    /// The event of a record about a process, if there is one: that a process was made is no event.
+    /// The event of a record about a process, if there is one: a process that was made has none.
     pub(super) fn process(&mut self, record: &Record<'_>, now: Instant) -> Option<Draft> {
         let head = &record.head;
         match head.kind {

@@ -30,7 +30,7 @@ use crate::bpf::Ring;
 const IDLE: Duration = Duration::from_millis(500);
 /// The same while records wait for something.
 const BUSY: Duration = Duration::from_millis(50);
-/// Records that are read without looking at anything else.
+/// Records that are read before anything else is done.
 const AT_ONCE: usize = 1_024;
 /// Records of hooks that aren't known yet.
 const UNKNOWN: usize = 4_096;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gatewatch_export::Outputs;
 
 use super::{Node, Reader, Shared};
-use crate::{agent::cgroup_root, bpf::RecordLimits, engine::Engine};
+use crate::{bpf::RecordLimits, engine::Engine};
 
 /// How events are recorded.
 pub struct Recording {
@@ -21,7 +21,7 @@ impl Recording {
     /// What reads the records of this engine, if there are any.
     pub fn reader(self, engine: &mut Engine, shared: Option<&Arc<Shared>>) -> Option<Reader> {
         let ring = engine.bpf_mut().take_ring()?;
-        let cgroups = cgroup_root();
-        Some(Reader::new(ring, Arc::clone(shared?), self.node, self.outputs?, cgroups.as_deref()))
+        let cgroups = engine.bpf().cgroups();
+        Some(Reader::new(ring, Arc::clone(shared?), self.node, self.outputs?, cgroups))
     }
 }

@@ -102,7 +102,7 @@ impl RecordTotals {
         }
     }
 
-    /// Continues where an earlier agent stopped. The kernel's numbers go on, the agent's own begin at 0.
+    /// Continues where an earlier agent stopped. The kernel's numbers continue, the agent's own begin at 0.
     pub(super) fn restore(&mut self, saved: SavedRecords) {
         let begun = |saved: SavedTotals<u32>| SavedTotals { last: Vec::new(), ..saved };
         self.written.restore(begun(saved.written));

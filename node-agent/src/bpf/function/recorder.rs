@@ -18,7 +18,8 @@ use crate::bpf::{
     fdinfo::memory_of,
     loader::{Loader, With},
     objects,
-    records::{RecordLimits, SHARED_ENTRIES, registers},
+    record_limits::RecordLimits,
+    records::{SHARED_ENTRIES, registers},
 };
 
 /// Name of the map of a matcher that holds the recorder.

@@ -88,7 +88,7 @@ pub(in crate::vm) fn a_line_for_each_event() {
     let process = &body["process"];
     assert_eq!(process["binary"], this().display().to_string());
     assert_eq!(process["arguments"], format!("{CALLS} setuid 3"));
-    assert_eq!((&process["pod_status"], &process["flags"]), (&"host".into(), &"execve clone".into()));
+    assert_eq!((&process["pod_status"], &process["flags"]), (&"host".into(), &"execve clone rootcwd".into()));
     assert_eq!(body["parent"]["pid"], std::process::id());
     assert_eq!(process["parent_exec_id"], body["parent"]["exec_id"]);
     // The same process in the record of its program.
