@@ -102,7 +102,7 @@ pub struct RecordHead {
     pub more: u64,
     /// How many arguments follow.
     pub args: u32,
-    /// `RECORD_FLAG_*`.
+    /// What was done to the process for all policies together, as in [`BitAction::flags`](crate::BitAction).
     pub flags: u32,
 }
 

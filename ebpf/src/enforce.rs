@@ -150,12 +150,13 @@ pub fn perform(wanted: u64) -> i32 {
             note(STAT_SIGNALS_FAILED);
         }
     }
-    verdict(0_u64.wrapping_sub(wanted >> ACTION_ERROR_SHIFT))
+    verdict(wanted)
 }
 
-/// The verdict of so much below 0.
+/// The verdict of what is done.
 #[inline(always)]
-pub fn verdict(below: u64) -> i32 {
+pub fn verdict(done: u64) -> i32 {
+    let below = 0_u64.wrapping_sub(done >> ACTION_ERROR_SHIFT);
     let verdict: i64;
     // SAFETY: arithmetic on registers. Written out, since the verifier has to see that the result is an error number or 0
     // (`bpf_lsm_get_retval_range`), and of a negation it knows nothing.

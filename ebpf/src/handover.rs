@@ -50,8 +50,8 @@ pub struct Slot {
     pub cgroup: u64,
     /// The index of the hook point.
     pub point: u32,
-    /// What the program returns, as so much below 0.
-    pub below: u32,
+    /// What was done to the process, as in `BitAction::flags`. Its error is the verdict that the program returns.
+    pub done: u32,
     /// The selectors that match.
     pub words: [u64; MAX_WORDS],
 }
@@ -123,10 +123,10 @@ pub unsafe fn enter<C: Context>(level: u32, bits: u64, first: u32, task: *mut Ta
 ///
 /// As [`claim`].
 #[inline(always)]
-pub unsafe fn hand_over<C: Context>(ctx: C, level: u32, task: *mut Task, verdict: i32) {
+pub unsafe fn hand_over<C: Context>(ctx: C, level: u32, task: *mut Task, done: u64) {
     let Some(slot) = RECORD_SLOTS.get_ptr_mut(level) else { return };
     // SAFETY: a map's value, which is ours.
-    unsafe { ptr::write_volatile(&raw mut (*slot).below, 0_u32.wrapping_sub(verdict as u32)) }
+    unsafe { ptr::write_volatile(&raw mut (*slot).done, done as u32 & !ACTION_RECORD) }
     // SAFETY: the program in the map is of the same type, for the same function.
     unsafe { RECORDER.tail_call(&Raw(ctx.as_ptr()), 0) };
     // SAFETY: the caller's promise.

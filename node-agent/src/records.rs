@@ -7,6 +7,7 @@
 //! * [`Reader`] is the thread that does all of it;
 //! * [`Catalog`] has the meaning of hooks' numbers, and what became of their records.
 
+mod actions;
 mod catalog;
 mod clock;
 mod convert;

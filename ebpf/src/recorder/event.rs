@@ -96,6 +96,7 @@ fn attempt(level: u32, bit: u32, slot: u32, hook: u32) -> u32 {
         let head = space::begin(space, RECORD_HOOK, (*slot).cgroup, budget.pod);
         (*head).hook = hook;
         (*head).selector = what.selector;
+        (*head).flags = (*slot).done;
         (*head).args = of.count;
     }
     for i in 0..RECORD_ARGS as u32 {

@@ -31,15 +31,15 @@ use gatewatch_ebpf::{enforce, handover, memory};
 #[unsafe(no_mangle)]
 static RECORDER_CONFIG: RecorderConfig = RecorderConfig { budget_step: 0, budget_burst: 0 };
 
-/// Records the event with this context. Gives the verdict, as so much below 0.
+/// Records the event with this context. Gives what was done to its process, as in `BitAction::flags`.
 #[inline(always)]
 fn record(ctx: &impl EbpfContext) -> u64 {
     let level = handover::find(ctx.as_ptr() as u64);
     let Some(slot) = handover::slot(level) else { return 0 };
     // SAFETY: a map's value, which is ours until all is recorded.
-    let below = unsafe { core::ptr::read_volatile(&raw const (*slot).below) };
+    let done = unsafe { core::ptr::read_volatile(&raw const (*slot).done) };
     event::all(level);
-    u64::from(below)
+    u64::from(done)
 }
 
 #[kprobe]

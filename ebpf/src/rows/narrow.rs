@@ -94,7 +94,7 @@ impl<const WORDS: usize> Rows for Narrow<WORDS> {
                 for w in 0..WORDS {
                     handover::enter::<C>(level, self.0[w], w as u32 * 64, task);
                 }
-                handover::hand_over(ctx, level, task, verdict);
+                handover::hand_over(ctx, level, task, wanted);
             }
         }
         verdict

@@ -217,7 +217,7 @@ impl Rows for Wide {
         let verdict = enforce::perform(wanted);
         if records {
             // SAFETY: the caller's promise.
-            unsafe { handover::hand_over(ctx, level, task, verdict) }
+            unsafe { handover::hand_over(ctx, level, task, wanted) }
         }
         verdict
     }

@@ -1,6 +1,6 @@
 //! Keeps what policies may do in step with everything that restricts it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use gatewatch_policy::plan::{HookPoint, Plan};
 
@@ -43,6 +43,7 @@ impl Reconciler {
         if self.in_force != Some(in_force) || self.engine.modes() != before {
             self.in_force = Some(in_force);
             self.publish_modes();
+            self.publish_hooks(Instant::now());
         }
     }
 

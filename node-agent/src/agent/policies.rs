@@ -157,10 +157,7 @@ impl Reconciler {
             ledger.settle(now);
             let committed = self.engine.commit(change, now);
             ledger.view = self.engine.view();
-            if let Some(records) = &self.agent.records {
-                let hooks = self.engine.recorded_hooks();
-                records.catalog.store(Arc::new(records.catalog.load().with(hooks, now)));
-            }
+            self.publish_hooks(now);
             match committed {
                 Ok(failed) => break failed,
                 Err(rest) => candidates = rest,
@@ -173,6 +170,14 @@ impl Reconciler {
         // After that has saved which numbers have a meaning: the next agent must not expect counts that are removed.
         self.engine.remove_unused(&mut self.agent.ledger().reader);
         failed
+    }
+
+    /// Says what records are about, to the thread that reads them.
+    pub(super) fn publish_hooks(&self, now: Instant) {
+        if let Some(records) = &self.agent.records {
+            let hooks = self.engine.recorded_hooks();
+            records.catalog.store(Arc::new(records.catalog.load().with(hooks, now)));
+        }
     }
 
     /// The state of each policy, sorted by name.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aya::programs::ProgramFd;
 
-use super::{Attached, BpfPrograms, Lane, Uprobes, function::Function};
+use super::{Attached, BpfPrograms, Lane, Uprobes, function::Function, records::ProcessRecords};
 
 impl BpfPrograms {
     /// The attached programs.
@@ -39,6 +39,9 @@ impl BpfPrograms {
                 .iter()
                 .filter_map(|(lane, function)| Some((lane.to_string(), function.verified_instructions()?))),
         );
+        all.extend(self.functions.iter().filter_map(|(lane, function)| {
+            Some((format!("the records of {lane}"), function.verified_for_records()?))
+        }));
         all
     }
 }

@@ -30,7 +30,7 @@ impl Engine {
         enforcing.map(|(key, plan)| (key.clone(), self.mode(key, plan.monitor_mode))).collect()
     }
 
-    fn mode(&self, key: &PolicyKey, monitor_mode: bool) -> Mode {
+    pub(super) fn mode(&self, key: &PolicyKey, monitor_mode: bool) -> Mode {
         let own = if monitor_mode { Mode::Monitor } else { Mode::Enforce };
         own.min(self.restrictions.policy(key))
     }

@@ -11,7 +11,7 @@ use gatewatch_policy::{
 };
 
 use super::{Engine, Member, members::points};
-use crate::{fingerprint::fingerprint, policy_key::PolicyKey};
+use crate::{enforcement::Mode, fingerprint::fingerprint, policy_key::PolicyKey};
 
 /// A policy's hook at a point, as records of it need it.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +22,8 @@ pub struct RecordedHook {
     pub point: HookPoint,
     /// The hook. Its arguments have the types that are read: none is `auto` whose type is known.
     pub plan: Arc<HookPlan>,
+    /// What the policy may do to processes, apart from the mode of the node.
+    pub mode: Mode,
 }
 
 /// The hooks whose events are recorded, by their numbers.
@@ -58,7 +60,8 @@ impl Engine {
                 let plan = Arc::new(self.typed(member));
                 for ((id, _), point) in member.points().zip(&points) {
                     let (policy, plan) = (member.policy.clone(), Arc::clone(&plan));
-                    hooks.insert(id, RecordedHook { policy, point: point.clone(), plan });
+                    let mode = self.mode(&policy, member.monitor_mode);
+                    hooks.insert(id, RecordedHook { policy, point: point.clone(), plan, mode });
                 }
             }
         }

@@ -10,7 +10,7 @@ use gatewatch_events::{
     Action, Argument, Event, Process,
     bits::{CapabilitySet, SecureBits},
     event::{Body, Exec, Exit},
-    hook::{Incomplete, Kprobe, Lsm, Match, Mode, Processes as OfEvent, Selector, Tracepoint, Uprobe},
+    hook::{Incomplete, Kprobe, Lsm, Match, Processes as OfEvent, Tracepoint, Uprobe},
     process::{Capabilities, Credentials, Namespace, Namespaces, exec_id, join_arguments},
     text,
 };
@@ -18,6 +18,7 @@ use gatewatch_policy::plan::{HookPoint, ProgramAddress};
 
 use super::{
     RawValue, Record,
+    actions::matched,
     catalog::Known,
     clock::Clock,
     processes::{Executed, Image, Origin, Processes},
@@ -113,7 +114,7 @@ impl Converter<'_> {
         if !whole {
             processes.incomplete.push(Incomplete::Arguments);
         }
-        let body = body(point, processes, (args, result), matched(known, head.selector));
+        let body = body(point, processes, (args, result), matched(known, head.selector, head.flags));
         self.draft(head, body, image.as_ref())
     }
 
@@ -275,25 +276,6 @@ fn credentials(who: &RecordExec) -> Credentials {
         fsgid,
         securebits: SecureBits::new(who.securebits.into()),
         ..Credentials::default()
-    }
-}
-
-/// The policy of an event.
-fn matched(known: &Known, selector: u32) -> Match {
-    let (policy, plan) = (&known.hook.policy, &known.hook.plan);
-    let monitored = plan.selectors.get(selector as usize).is_some_and(|selector| selector.actions.monitored);
-    Match {
-        policy_name: policy.name.clone(),
-        policy_namespace: policy.namespace.clone().unwrap_or_default(),
-        selector: Some(Selector {
-            hook: plan.origin.to_string(),
-            index: Some(selector),
-            label: String::new(),
-        }),
-        action: Action::Post,
-        mode: monitored.then_some(Mode::Monitor),
-        message: plan.evidence.message.clone().unwrap_or_default(),
-        tags: plan.evidence.tags.clone(),
     }
 }
 

@@ -337,7 +337,7 @@ mod tests {
         }
         let mut length = 0;
         let mut next = table.get(9, 10);
-        while let Some(image) = next {
+        while let Some(image) = next.clone() {
             length += 1;
             next.clone_from(&image.parent);
         }
