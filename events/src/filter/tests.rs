@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    event::{Body, Exec},
+    event::Body,
     hook::{Kprobe, Match},
     pod::{Container, Pod},
     process::Capabilities,
@@ -112,7 +112,7 @@ fn deny_wins_and_nothing_is_everything() {
     let event = in_pod();
     assert!(Filters::parse("", " \n").unwrap().pass(&event));
     assert!(!Filters::parse(r#"{"pid":[42]}"#, r#"{"namespace":["web"]}"#).unwrap().pass(&event));
-    let exec = Event::new(Body::ProcessExec(Box::new(Exec::default())), Timestamp(0));
+    let exec = Event::new(Body::ProcessExec(Box::default()), Timestamp(0));
     assert!(!allows(r#"{"policy_names":["net"]}"#, &exec));
 }
 

@@ -34,7 +34,7 @@ fn content(folder: &TempDir) -> Vec<(String, String)> {
             let path = entry.unwrap().path();
             let mut bytes = fs::read(&path).unwrap();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if name.ends_with(".gz") {
+            if path.extension().is_some_and(|extension| extension == "gz") {
                 let mut text = Vec::new();
                 GzDecoder::new(&bytes[..]).read_to_end(&mut text).unwrap();
                 bytes = text;
