@@ -52,7 +52,7 @@ pub struct Cluster {
     shipped: Shipped,
     modes: ArcSwap<Modes>,
     /// Whether the `ConfigMap` of modes is invalid, so that the previous modes stay in force.
-    pub modes_rejected: AtomicBool,
+    pub modes_refused: AtomicBool,
     health: BTreeMap<Cache, Health>,
     /// Whether this replica holds the Lease.
     pub leadership: Leadership,
@@ -83,7 +83,7 @@ impl Default for Cluster {
             kernels: ArcSwap::new(kernels),
             shipped,
             modes: ArcSwap::default(),
-            modes_rejected: AtomicBool::new(false),
+            modes_refused: AtomicBool::new(false),
             health: Cache::ALL.into_iter().map(|cache| (cache, Health::default())).collect(),
             leadership: Leadership::default(),
             status_write_failures: AtomicU64::new(0),

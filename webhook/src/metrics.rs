@@ -43,7 +43,7 @@ pub struct Metrics {
     pods_without_required_coverage: IntGauge,
     kernels: IntGaugeVec,
     kernels_unknown: IntGauge,
-    modes_rejected: IntGauge,
+    modes_refused: IntGauge,
     leader: IntGauge,
     status_write_failures: IntGauge,
     unchecked: IntCounterVec,
@@ -162,8 +162,8 @@ impl Metrics {
                 "gatewatch_preflight_nodes_unknown",
                 "Nodes whose kernel is unknown; policies are not checked for them.",
             )?,
-            modes_rejected: gauge(
-                "gatewatch_modes_rejected",
+            modes_refused: gauge(
+                "gatewatch_modes_refused",
                 "1 while the ConfigMap of modes is invalid and the previous modes stay in force.",
             )?,
             leader: gauge("gatewatch_leader", "Whether this replica writes PolicyCoverage and Events.")?,
@@ -268,7 +268,7 @@ impl Metrics {
             self.kernels.with_label_values(&[kernel.release.as_str(), source]).add(count(kernel.nodes()));
         }
         self.kernels_unknown.set(count(kernels.unknown()));
-        self.modes_rejected.set(i64::from(self.cluster.modes_rejected.load(Ordering::Relaxed)));
+        self.modes_refused.set(i64::from(self.cluster.modes_refused.load(Ordering::Relaxed)));
         let failures = self.cluster.status_write_failures.load(Ordering::Relaxed);
         self.status_write_failures.set(number(failures));
         self.leader.set(i64::from(self.cluster.leadership.holds()));

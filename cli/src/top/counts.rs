@@ -67,7 +67,7 @@ tetragon_policy_events_total{binary="/usr/bin/cat",hook="kprobe:security_file_pe
 tetragon_policy_events_total{binary="/usr/bin/cat",hook="kprobe:security_mmap_file",namespace="test",pod="a-2",policy="files",workload="a"} 3
 gatewatch_events_overflow_total{hook="h",policy="files"} 5
 gatewatch_policies{state="running"} 4
-gatewatch_policies{state="rejected"} 1
+gatewatch_policies{state="refused"} 1
 gatewatch_policies{state="failed"} 0
 "#;
 

@@ -78,7 +78,7 @@ impl PolicyState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
-            Self::Rejected => "rejected",
+            Self::Rejected => "refused",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
         }

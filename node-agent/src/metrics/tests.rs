@@ -101,10 +101,10 @@ fn own_metrics() {
     });
     for line in [
         r#"gatewatch_policies{state="running"} 2"#,
-        r#"gatewatch_policies{state="rejected"} 1"#,
+        r#"gatewatch_policies{state="refused"} 1"#,
         r#"gatewatch_policies{state="failed"} 0"#,
         r#"gatewatch_policy_info{namespace="",policy="a",reason="",state="running"} 1"#,
-        r#"gatewatch_policy_info{namespace="test",policy="b",reason="GW201",state="rejected"} 1"#,
+        r#"gatewatch_policy_info{namespace="test",policy="b",reason="GW201",state="refused"} 1"#,
         r#"gatewatch_policy_kernel_memory_bytes{namespace="",policy="b"} 4096"#,
         r#"gatewatch_events_overflow_total{hook="kprobe:f",policy="a"} 0"#,
         r#"gatewatch_events_overflow_total{hook="kprobe:f",policy="b"} 7"#,
@@ -192,7 +192,7 @@ fn no_series_twice() {
     let distinct: HashSet<_> = series.iter().map(|(labels, _)| labels).collect();
     assert_eq!(series.len(), distinct.len(), "{text}");
     assert!(lines(&text, "tetragon_policy_events_total")[0].ends_with("} 3"));
-    assert!(lines(&text, "gatewatch_policies{state=\"rejected\"}")[0].ends_with("} 2"));
+    assert!(lines(&text, "gatewatch_policies{state=\"refused\"}")[0].ends_with("} 2"));
 }
 
 #[test]

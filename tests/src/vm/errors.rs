@@ -46,7 +46,7 @@ pub(super) fn malformed_and_unknown() {
     assert_eq!(sum(&text, EVENTS, &[("policy", "part")]), 100, "{text}\n{log}");
     assert_eq!(sum(&text, EVENTS, &[]), 200, "{text}");
     assert_eq!(sum(&text, "gatewatch_policies", &[("state", "running")]), 2, "{text}");
-    assert_eq!(sum(&text, "gatewatch_policies", &[("state", "rejected")]), 4, "{text}");
+    assert_eq!(sum(&text, "gatewatch_policies", &[("state", "refused")]), 4, "{text}");
     assert_eq!(
         sum(&text, "gatewatch_policy_info", &[("policy", "part"), ("reason", "partial")]),
         1,
@@ -79,7 +79,7 @@ pub(super) fn mistake_while_running() {
     let file = agent.policies.join("p.yaml");
     fs::write(&file, policy("gid", "  - call: __sys_setgidd\n    syscall: false")).expect("written");
     assert!(
-        agent.wait(|text| sum(text, "gatewatch_policies", &[("state", "rejected")]) == 1),
+        agent.wait(|text| sum(text, "gatewatch_policies", &[("state", "refused")]) == 1),
         "{}",
         agent.log()
     );
@@ -91,7 +91,7 @@ pub(super) fn mistake_while_running() {
     );
     fs::write(&file, policy("gid", &narrower)).expect("written");
     assert!(
-        agent.wait(|text| sum(text, "gatewatch_policies", &[("state", "rejected")]) == 0),
+        agent.wait(|text| sum(text, "gatewatch_policies", &[("state", "refused")]) == 0),
         "{}",
         agent.log()
     );

@@ -58,7 +58,7 @@ pub async fn watch(client: Client, namespace: String, name: String, cluster: Arc
 fn apply(map: Option<&ConfigMap>, cluster: &Cluster) -> Result<(), ModesError> {
     let text = map.and_then(|map| map.data.as_ref()?.get(DATA_KEY)).map_or("", String::as_str);
     let parsed = Modes::parse(text);
-    cluster.modes_rejected.store(parsed.is_err(), Ordering::Relaxed);
+    cluster.modes_refused.store(parsed.is_err(), Ordering::Relaxed);
     match parsed {
         Ok(modes) => {
             if modes != *cluster.modes() {
