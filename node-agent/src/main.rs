@@ -29,6 +29,7 @@ use gatewatch_agent::{
     sources::{Files, Source},
     unsupported::{self, Unsupported},
 };
+use gatewatch_export::{ExportOptions, Outputs};
 use gatewatch_kernel::{
     Profile,
     host::{Depth, Features, HostKernel, host_to},
@@ -100,7 +101,12 @@ struct Arguments {
     /// Attach by kprobe even where the cheaper fentry or fprobe would do
     #[arg(long)]
     no_fentry: bool,
+    #[command(flatten)]
+    export: ExportOptions,
 }
+
+/// How long the outputs may take to write their last records when the agent ends: a part of the pod's grace period.
+const LAST_RECORDS: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     allocator::begin();
@@ -168,6 +174,12 @@ fn run(arguments: Arguments) -> Result<()> {
         metrics: http::bind(arguments.metrics_address)?,
         probes: arguments.probe_address.map(http::bind_probes).transpose()?,
     };
+    let outputs = arguments
+        .export
+        .is_enabled()
+        .then(|| Outputs::start(&arguments.export).map(Arc::new))
+        .transpose()
+        .context("cannot export records")?;
     let cluster = Cluster::of(&arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
@@ -231,6 +243,9 @@ fn run(arguments: Arguments) -> Result<()> {
     });
     stop.store(true, Ordering::Relaxed);
     let _ = worker.join();
+    if let Some(outputs) = outputs {
+        outputs.stop(LAST_RECORDS);
+    }
     if let Some(watched) = watched
         && runtime.block_on(watched.is_removed())
     {
