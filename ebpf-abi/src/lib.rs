@@ -27,7 +27,8 @@ pub use maps::{
     AddrKey, Binary, BitAction, CountKey, CountPlace, ExactKey, Process, Running, Step, Task, TextKey,
 };
 pub use record::{
-    ArgHead, BudgetKey, RateKey, RecordArg, RecordBit, RecordExec, RecordHead, RecordHook, RecordSock, RecorderConfig,
+    ArgHead, BudgetKey, RateKey, RecordArg, RecordBit, RecordExec, RecordHead, RecordHook, RecordSock,
+    RecorderConfig,
 };
 pub use row::{row_first, row_last, row_name, row_number};
 pub use shape::Shape;

@@ -32,6 +32,7 @@ use crate::{
     engine::Engine,
     metrics::{self, AtPrograms, PolicyStatus, Snapshot},
     policy_dir::DirError,
+    records,
     sources::Source,
 };
 
@@ -48,6 +49,8 @@ pub struct Agent {
     ledger: Mutex<Ledger>,
     published: ArcSwap<Published>,
     policies: watch::Sender<PolicySet>,
+    /// What the thread that reads records needs to know, if there is one.
+    records: Option<Arc<records::Shared>>,
 }
 
 /// What is known of the policies.
@@ -69,9 +72,14 @@ pub fn start(
     sources: Vec<Box<dyn Source>>,
     host_namespaces: BTreeMap<NamespaceKind, u32>,
     retention: Retention,
+    records: Option<Arc<records::Shared>>,
 ) -> Result<(Arc<Agent>, Reconciler), DirError> {
-    let ledger = Ledger::new(reader, engine.view(), host::cgroup_root(), retention, Instant::now());
+    let mut ledger = Ledger::new(reader, engine.view(), host::cgroup_root(), retention, Instant::now());
+    if let Some(shared) = &records {
+        ledger.account_for(Arc::clone(shared));
+    }
     let agent = Arc::new(Agent {
+        records,
         ledger: Mutex::new(ledger),
         published: ArcSwap::default(),
         policies: watch::Sender::new(PolicySet::default()),

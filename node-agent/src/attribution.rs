@@ -311,6 +311,11 @@ impl Attribution {
         named.map(move |(key, _)| (key.id, self.owner(*key, now)))
     }
 
+    /// All cgroups that exist or are remembered, with their owners; of an id the last one comes last.
+    pub fn all_cgroups(&self, now: Instant) -> impl Iterator<Item = (u64, Owner)> + '_ {
+        self.cgroups.keys().map(move |key| (key.id, self.owner(*key, now)))
+    }
+
     fn live(&self) -> impl Iterator<Item = (&CgroupKey, &Cgroup)> {
         self.cgroups.iter().filter(|(_, cgroup)| cgroup.removed.is_none())
     }

@@ -11,6 +11,7 @@ mod bpffs;
 mod counts;
 pub mod error;
 mod fdinfo;
+mod follow;
 mod function;
 mod hook_name;
 mod key;
@@ -24,6 +25,7 @@ mod processes;
 mod programs;
 mod reader;
 mod realtime;
+mod record_limits;
 mod records;
 mod shared;
 mod shares;
@@ -67,7 +69,8 @@ pub use self::{
     objects::empty_programs,
     reader::{Attached, CgroupChanges, Reader, Usage},
     realtime::Interruptible,
-    records::{RecordLimits, Ring},
+    record_limits::RecordLimits,
+    records::Ring,
     shares::{TABLES, hierarchy},
     sizes::Processes,
     stub::cgroup_steps,
@@ -118,9 +121,7 @@ impl BpfPrograms {
         let reader = Reader::new(&shared, tracker.ebpf_mut(), node.interruptible, store.clone())?;
         drop(realtime);
         let process_records = match node.records {
-            Some(limits) => {
-                Some(ProcessRecords::load(&node, &limits, &pins, (&mut loader, types.get()?))?)
-            },
+            Some(limits) => Some(ProcessRecords::load(&node, &limits, &pins, (&mut loader, types.get()?))?),
             None => None,
         };
         tracker.attach(types.get()?, &pins)?;
@@ -301,16 +302,6 @@ impl BpfPrograms {
         if self.node.records.is_some() { self.shared.counts.add_records(hook) } else { Ok(()) }
     }
 
-    /// Whether events are recorded.
-    pub fn has_records(&self) -> bool {
-        self.node.records.is_some()
-    }
-
-    /// The ring buffer that records are read from. Once; `None`: nothing is recorded.
-    pub fn take_ring(&mut self) -> Option<Ring> {
-        self.process_records.as_mut()?.take_ring()
-    }
-
     /// Removes the counts of hooks for whose numbers `unused` is true. Nothing reads counts meanwhile, since that needs
     /// the reader.
     pub fn remove_hooks(
@@ -361,29 +352,6 @@ impl BpfPrograms {
     pub fn cgroup_policy_sets(&self) -> Result<Vec<(u64, u32)>, LoadError> {
         let _realtime = self.node.interruptible.realtime_guard();
         self.shared.cgroup_policy_sets()
-    }
-
-    /// The sets of programs whose children are followed, in the order of their bits.
-    pub fn follow_sets(&self) -> &[Vec<Vec<u8>>] {
-        self.shared.follow_sets()
-    }
-
-    /// Gives sets free that no matcher uses; true where there were any, which are to be written down and then
-    /// [cleared](Self::clear_free_follow_sets).
-    pub fn free_follow_sets(&mut self, used: impl Fn(&Vec<Vec<u8>>) -> bool) -> bool {
-        self.shared.free_follow_sets(used)
-    }
-
-    /// Takes what is left of sets that were given free out of the maps.
-    pub fn clear_free_follow_sets(&mut self) -> Result<(), LoadError> {
-        let _realtime = self.node.interruptible.realtime_guard();
-        self.shared.clear_free_bits()
-    }
-
-    /// Continues with the sets of an earlier agent.
-    pub fn restore_follow_sets(&mut self, sets: Vec<Vec<Vec<u8>>>) -> Result<(), LoadError> {
-        let _realtime = self.node.interruptible.realtime_guard();
-        self.shared.restore_follow_sets(sets)
     }
 
     /// The attached programs.

@@ -25,6 +25,7 @@ use gatewatch_agent::{
     engine::Engine,
     http, kubernetes, metrics, policy_dir, privileges,
     profile::{self, SavedProfile},
+    records::{self, RecordOptions, Recording},
     series::SeriesLimits,
     sources::{Files, Source},
     unsupported::{self, Unsupported},
@@ -101,6 +102,8 @@ struct Arguments {
     /// Attach by kprobe even where the cheaper fentry or fprobe would do
     #[arg(long)]
     no_fentry: bool,
+    #[command(flatten)]
+    records: RecordOptions,
     #[command(flatten)]
     export: ExportOptions,
 }
@@ -213,9 +216,14 @@ fn run(arguments: Arguments) -> Result<()> {
         max_processes: arguments.max_processes,
         remembered: Duration::from_secs(arguments.remember),
     };
+    let recording = Recording {
+        limits: arguments.records.limits(outputs.is_some()),
+        node: arguments.records.node(arguments.node_name.as_deref()),
+        outputs: outputs.clone(),
+    };
     let pins = arguments.bpf_dir;
     let started = match supported.and_then(|()| unsupported::check(features.kprobes)) {
-        Ok(()) => count(kernel, sources, &limits, pins.clone(), arguments.no_fentry)?,
+        Ok(()) => count(kernel, sources, (&limits, recording), pins.clone(), arguments.no_fentry)?,
         Err(reason) => refuse(reason, kernel.profile, sources),
     };
     let Started { source, policies, run } = started;
@@ -275,7 +283,7 @@ struct Started {
 fn count(
     kernel: HostKernel,
     sources: Vec<Box<dyn Source>>,
-    limits: &Limits,
+    (limits, recording): (&Limits, Recording),
     pins: PathBuf,
     no_fentry: bool,
 ) -> Result<Started> {
@@ -289,16 +297,29 @@ fn count(
         processes: Processes::of(&kernel.profile.release, limits.max_processes),
         attach_types: if no_fentry { AttachTypes::PROBES } else { AttachTypes::choose(&kernel.features) },
         no_lsm: why_no_lsm(&kernel.features),
-        records: None,
+        records: recording.limits,
         interruptible: Interruptible::new(&kernel.features),
         pins,
         keep: true,
     };
-    let (programs, reader) = BpfPrograms::load(node)?;
-    let engine = Engine::new(programs, kernel.profile)?;
+    let (programs, counts) = BpfPrograms::load(node)?;
+    let mut engine = Engine::new(programs, kernel.profile)?;
+    let shared = engine.bpf().has_records().then(Arc::<records::Shared>::default);
+    let reader = recording.reader(&mut engine, shared.as_ref());
     let retention = Retention { series: limits.series, remembered: limits.remembered };
-    let (agent, reconciler) = agent::start(engine, reader, sources, host_namespaces(), retention)?;
-    Ok(Started { policies: agent.policies(), source: agent, run: Box::new(move |stop| reconciler.run(stop)) })
+    let (agent, reconciler) = agent::start(engine, counts, sources, host_namespaces(), retention, shared)?;
+    let run = move |stop: &AtomicBool| {
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            if let Some(reader) = reader {
+                scope.spawn(|| reader.run(&ended));
+            }
+            reconciler.run(stop);
+            // With the engine, what records has ended, too: what the buffer has now is the last of it.
+            ended.store(true, Ordering::Relaxed);
+        });
+    };
+    Ok(Started { policies: agent.policies(), source: agent, run: Box::new(run) })
 }
 
 /// Loads nothing, and reports the reason.

@@ -6,6 +6,7 @@
 mod events;
 mod family;
 mod places;
+mod records;
 mod status;
 
 use std::{collections::HashSet, time::Instant};
@@ -15,6 +16,7 @@ use crate::series::{HookSample, LastEvent, Samples};
 
 pub use self::{
     places::AtPrograms,
+    records::RecordSamples,
     status::{PolicyState, PolicyStatus},
 };
 
@@ -56,6 +58,8 @@ pub struct Snapshot {
     pub maps: Vec<MapFill>,
     /// Things that the BPF programs had to leave out or cut: a word of a small fixed set, and how often.
     pub left_out: Vec<(&'static str, u64)>,
+    /// What became of records; none where nothing is recorded.
+    pub records: Option<RecordSamples>,
     /// Where programs are attached to user programs.
     pub user_programs: Vec<AtPrograms>,
     /// Hash of all policies in every state, whatever their order: the same on nodes that know the same.
@@ -198,7 +202,7 @@ const SCRAPE_DURATION: Metric = gauge(
     &[],
 );
 
-const METRICS: [&Metric; 22] = [
+const METRICS: [&Metric; 27] = [
     &EVENTS,
     &LOADED,
     &LAST_EVENT,
@@ -221,6 +225,11 @@ const METRICS: [&Metric; 22] = [
     &POLICY_SET,
     &UNSUPPORTED,
     &SCRAPE_DURATION,
+    &records::WRITTEN,
+    &records::NOT_WRITTEN,
+    &records::UNKNOWN,
+    &records::PROCESSES,
+    &records::WAITING,
 ];
 
 /// The rows of the table of metrics in docs/metrics.md: name, type, labels, help.
@@ -258,6 +267,7 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
         pending_events,
         maps,
         left_out,
+        records,
         user_programs,
         policy_set_hash,
         source_problems,
@@ -288,8 +298,10 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
     single(&PENDING, number(*pending_events), text);
     named(&BUILD_INFO, env!("CARGO_PKG_VERSION"), text);
     per_hook(&MISSED, missed, 1.0, text);
+    records.iter().for_each(|records| records::write_events(records, text));
     per_hook(&OVERFLOW, overflow, 1.0, text);
     per_hook(&UNATTRIBUTED, unattributed, 1.0, text);
+    records.iter().for_each(|records| records::write_written(records, text));
     per_hook(&GAP, gap_milliseconds, 1_000.0, text);
     let mut last_events = Family::new(&LAST_EVENT);
     for LastEvent { hook, namespace, pod, policy, milliseconds } in samples.last_events() {
@@ -340,6 +352,7 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
     infos.write(text);
     memory.write(text);
     named(&POLICY_SET, policy_set_hash, text);
+    records.iter().for_each(|records| records::write_records(records, text));
     single(&SCRAPE_DURATION, took, text);
     single(&SOURCE_PROBLEMS, number(*source_problems), text);
     per_hook(&UNKNOWN_PROCESSES, unknown_processes, 1.0, text);

@@ -25,7 +25,9 @@ mod texts;
 
 use gatewatch_abi::{
     BitAction,
-    consts::{ACTION_COUNT, ACTION_RECORD, MAX_SELECTORS, SYSCALL_32_BIT, SYSCALL_NATIVE, SYSCALL_NOT, WORD_BITS},
+    consts::{
+        ACTION_COUNT, ACTION_RECORD, MAX_SELECTORS, SYSCALL_32_BIT, SYSCALL_NATIVE, SYSCALL_NOT, WORD_BITS,
+    },
 };
 
 use self::{
@@ -125,7 +127,8 @@ fn number<'a>(hooks: &[Hook<'a>]) -> Result<(Vec<Numbered<'a>>, Vec<BitAction>),
         let first = u32::try_from(first).map_err(|_| Excess::Selectors)?;
         let siblings = (0..count).fold(0, |mask, i| mask | 1 << (first % WORD_BITS + i));
         for (selector, bit) in hook.plan.selectors.iter().zip(first..) {
-            let flags = [(selector.actions.count, ACTION_COUNT), (selector.actions.record.is_some(), ACTION_RECORD)];
+            let flags =
+                [(selector.actions.count, ACTION_COUNT), (selector.actions.record.is_some(), ACTION_RECORD)];
             let flags = flags.iter().filter(|(is_set, _)| *is_set).fold(0, |flags, (_, flag)| flags | flag);
             actions.push(BitAction { siblings, hook: hook.id, flags });
             let tests = selector.filters.iter().map(|filter| (filter.field, &filter.test)).collect();

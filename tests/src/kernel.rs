@@ -16,7 +16,8 @@ use gatewatch_agent::{
     agent::host_namespaces,
     attribution::Attribution,
     bpf::{
-        AttachTypes, BpfPrograms, Interruptible, Node, Processes, Reader, RecordLimits, cgroup_steps, hierarchy, why_no_lsm,
+        AttachTypes, BpfPrograms, Interruptible, Node, Processes, Reader, RecordLimits, cgroup_steps,
+        hierarchy, why_no_lsm,
     },
     cgroup,
     engine::{Candidates, Engine, Failure},

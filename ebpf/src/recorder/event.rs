@@ -1,13 +1,11 @@
 //! Records of events that policies have matched.
 
-use aya_ebpf::{helpers::generated::bpf_ktime_get_boot_ns, macros::map, maps::Array};
+use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use gatewatch_abi::{
-    BudgetKey, RecordBit, RecordHook,
+    BudgetKey,
     consts::{ACTION_RECORD, MAX_WORDS, STAT_LOST},
     mix,
-    record::consts::{
-        BUDGET, BUFFER_FULL, INTERRUPTED, RATE_LIMIT, RECORD_ARGS, RECORD_HOOK, WRITTEN,
-    },
+    record::consts::{BUDGET, BUFFER_FULL, INTERRUPTED, RATE_LIMIT, RECORD_ARGS, RECORD_HOOK, WRITTEN},
 };
 use gatewatch_ebpf::{
     frozen,
@@ -18,17 +16,11 @@ use gatewatch_ebpf::{
 };
 
 use crate::{
+    hooks::{RECORD_BITS, RECORD_HOOKS},
     limits,
     space::{self, HEAD, NO_SPACE, Space},
     values,
 };
-
-/// What is recorded of each selector.
-#[map]
-static RECORD_BITS: Array<RecordBit> = Array::with_max_entries(1, 0);
-/// What is recorded of each hook.
-#[map]
-pub static RECORD_HOOKS: Array<RecordHook> = Array::with_max_entries(1, 0);
 
 /// Bytes of an argument that `rateLimit` compares, as Tetragon does (`rate_limit`, bpf/process/basic.h there).
 const COMPARED: u64 = 40;

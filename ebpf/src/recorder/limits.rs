@@ -9,6 +9,9 @@ use gatewatch_ebpf::{frozen, memory};
 
 use crate::RECORDER_CONFIG;
 
+/// The budget of processes stands beside those of policies, and no policy has this number.
+pub const PROCESSES: u64 = 0;
+
 /// How much of each budget is used, as the time until which it would be by the rate alone (the "virtual scheduling algorithm",
 /// ITU-T I.371). A budget that was forgotten is whole again. A pod has an entry for each policy, however much it does.
 #[map]
@@ -26,10 +29,17 @@ pub fn has(key: &BudgetKey, now: u64) -> bool {
     used <= now + frozen!(RECORDER_CONFIG.budget_burst)
 }
 
+/// Nanoseconds in which a budget grows by one record. That of processes, which is of no policy, grows faster.
+#[inline(always)]
+fn step(key: &BudgetKey) -> u64 {
+    let step = frozen!(RECORDER_CONFIG.budget_step);
+    if key.policy == PROCESSES { step / 10 } else { step }
+}
+
 /// Takes a record from the budget. Processors that do this at the same time may take a record more than there is.
 #[inline(always)]
 pub fn take(key: &BudgetKey, now: u64) {
-    let step = frozen!(RECORDER_CONFIG.budget_step);
+    let step = step(key);
     match RECORD_BUDGETS.get_ptr_mut(key) {
         // SAFETY: a map's value.
         Some(used) => unsafe {

@@ -9,6 +9,7 @@
 #![allow(missing_docs, reason = "aya's macros drop the documentation of programs")]
 
 mod event;
+mod hooks;
 mod limits;
 mod processes;
 mod sockets;
@@ -24,7 +25,7 @@ use aya_ebpf::{
     },
 };
 use gatewatch_abi::RecorderConfig;
-use gatewatch_ebpf::handover;
+use gatewatch_ebpf::{handover, memory};
 
 /// See [`RecorderConfig`].
 #[unsafe(no_mangle)]
@@ -75,24 +76,31 @@ pub fn record_lsm(ctx: LsmContext) -> i32 {
     0
 }
 
+/// An argument as a number: the verifier knows the type of the pointer, and passes only numbers to functions that it checks
+/// once.
+#[inline(always)]
+fn number(ctx: &BtfTracePointContext, index: u64) -> u64 {
+    memory::read(ctx.as_ptr() as u64 + 8 * index)
+}
+
 /// A new task: `TP_PROTO(struct task_struct *parent, struct task_struct *child)`.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn record_fork(ctx: BtfTracePointContext) -> i32 {
-    processes::fork(ctx.arg(0), ctx.arg(1));
+    processes::fork(number(&ctx, 0), number(&ctx, 1));
     0
 }
 
 /// A process runs another program: `TP_PROTO(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn record_exec(ctx: BtfTracePointContext) -> i32 {
-    processes::exec(ctx.arg(2));
+    processes::exec(number(&ctx, 2));
     0
 }
 
 /// A task ends: `TP_PROTO(struct task_struct *p)`.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn record_exit(ctx: BtfTracePointContext) -> i32 {
-    processes::exit(ctx.arg(0));
+    processes::exit(number(&ctx, 0));
     0
 }
 

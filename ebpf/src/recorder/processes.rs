@@ -1,18 +1,17 @@
 //! Records of processes: made, running another program, ended.
 
-use aya_ebpf::helpers::bpf_get_current_task;
+use aya_ebpf::helpers::{bpf_get_current_task, generated::bpf_ktime_get_boot_ns};
 use gatewatch_abi::{
     BudgetKey, Layout, RecordExec,
-    consts::{NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN, NS_USER, NS_UTS, STAT_PROCESS_RECORDS},
-    record::consts::{ARG_UNREADABLE, AS_BYTES, AS_PATH, AS_STRING, NAMESPACES, RECORD_EXEC, RECORD_EXIT, RECORD_FORK},
+    consts::{
+        NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN,
+        NS_USER, NS_UTS, STAT_PROCESS_RECORDS,
+    },
+    record::consts::{
+        ARG_UNREADABLE, AS_BYTES, AS_PATH, AS_STRING, NAMESPACES, RECORD_EXEC, RECORD_EXIT, RECORD_FORK,
+    },
 };
-use gatewatch_ebpf::{
-    frozen,
-    globals::LAYOUT,
-    integer, memory, offset, path,
-    shared::note,
-};
-use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
+use gatewatch_ebpf::{frozen, globals::LAYOUT, integer, memory, offset, path, shared::note};
 
 use crate::{
     limits,
@@ -20,13 +19,10 @@ use crate::{
     values,
 };
 
-/// The budget of processes stands beside those of policies, and no policy has this number.
-const PROCESSES: u64 = 0;
-
 /// Claims a space for a record of the current process, and sends it, unless `fill` finds that there is nothing to record.
 #[inline(always)]
 fn with_record(kind: u32, fill: impl FnOnce(u32, *mut Space)) {
-    let budget = BudgetKey { policy: PROCESSES, pod: space::record_pod() };
+    let budget = BudgetKey { policy: limits::PROCESSES, pod: space::record_pod() };
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     if !limits::has(&budget, now) {

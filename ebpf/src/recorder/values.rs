@@ -10,8 +10,8 @@ use gatewatch_abi::{
     consts::SYSCALL_BY_32_BITS,
     record::consts::{
         ARG_CUT, ARG_NO_BUFFER, ARG_UNREADABLE, ARG_WHOLE, AS_BINPRM, AS_BYTES, AS_DENTRY, AS_FD, AS_FILE,
-        AS_FILENAME, AS_KIOCB, AS_NOTHING, AS_NUMBER, AS_PATH, AS_POINTED, AS_RECORD_STRING, AS_SKB,
-        AS_SOCK, AS_SOCKADDR, AS_SOCKET, AS_STRING, AS_SYSCALL, DIRECT, RECORD_ARGS, VALUE_BYTES,
+        AS_FILENAME, AS_KIOCB, AS_NOTHING, AS_NUMBER, AS_PATH, AS_POINTED, AS_RECORD_STRING, AS_SKB, AS_SOCK,
+        AS_SOCKADDR, AS_SOCKET, AS_STRING, AS_SYSCALL, DIRECT, RECORD_ARGS, VALUE_BYTES,
     },
 };
 use gatewatch_ebpf::{
@@ -23,7 +23,7 @@ use gatewatch_ebpf::{
 };
 
 use crate::{
-    event::RECORD_HOOKS,
+    hooks::RECORD_HOOKS,
     sockets,
     space::{self, Space},
 };

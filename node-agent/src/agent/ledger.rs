@@ -12,32 +12,30 @@
 //! A cgroup that a scrape learns of gets its owner here at once. The engine assigns its policy set later: until then all
 //! policies count in it, and the fold drops the counts of those that don't select it.
 
+mod over_share;
+mod records;
 mod saved;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use gatewatch_abi::{
-    SHARED_TABLES,
-    consts::{OVERFLOW, UNKNOWN},
-};
+use gatewatch_abi::consts::{OVERFLOW, UNKNOWN};
 
+use self::{over_share::OverShares, records::RecordTotals};
 use crate::{
     attribution::{Attribution, Forgotten, Owner, POD_GRACE},
-    bpf::{Lane, LoadError, Reader, TABLES},
+    bpf::{Lane, LoadError, Reader},
     cgroup::{self, Level, PodCgroups},
     engine::View,
-    metrics::{MapFill, OverShare, Snapshot},
+    metrics::{MapFill, Snapshot},
+    records::Shared,
     series::{Count, HookTotals, InPolicy, Series, SeriesLimits},
     sources::Change,
 };
-
-/// For how long after the last entry that was refused a pod counts as one that has no share left.
-const OVER_SHARE_FOR: Duration = Duration::from_mins(5);
 
 /// The labels of a hook, see [`Hook::labels`](crate::series::Hook::labels).
 type Labels = (Arc<str>, Arc<str>);
@@ -49,13 +47,6 @@ pub struct Retention {
     pub series: SeriesLimits,
     /// How long cgroups and pods are remembered after their deletion.
     pub remembered: Duration,
-}
-
-/// Entries that a pod was refused, and since when there were no more.
-#[derive(Clone, Copy, Debug, Default)]
-struct OverShareSince {
-    refused: [u64; SHARED_TABLES],
-    since: [Option<Instant>; SHARED_TABLES],
 }
 
 /// See the module's documentation.
@@ -73,7 +64,8 @@ pub(super) struct Ledger {
     /// In milliseconds.
     gaps: HookTotals<InPolicy<String>>,
     pending: u64,
-    over_share: HashMap<u64, OverShareSince>,
+    over_share: OverShares,
+    records: RecordTotals,
     retention: Retention,
     cgroup_root: Option<PathBuf>,
     /// Whether the kernel must learn the policy sets of cgroups again.
@@ -102,7 +94,8 @@ impl Ledger {
             unknown: HookTotals::default(),
             gaps: HookTotals::default(),
             pending: 0,
-            over_share: HashMap::new(),
+            over_share: OverShares::default(),
+            records: RecordTotals::default(),
             retention,
             cgroup_root,
             unassigned: true,
@@ -114,6 +107,11 @@ impl Ledger {
         // labels of that time. Both may have changed since.
         ledger.fold(now);
         ledger
+    }
+
+    /// Accounts for the records that this reader reads.
+    pub(super) fn account_for(&mut self, shared: Arc<Shared>) {
+        self.records.set(shared);
     }
 
     /// Adds what the kernel has counted since the last call to the series, by the policies and labels of now. Before
@@ -133,6 +131,7 @@ impl Ledger {
         let without_cgroup =
             |of| all.iter().filter(move |(key, _)| key.cgroup == OVERFLOW && key.binary == of);
         let (overflow, unknown) = (without_cgroup(OVERFLOW), without_cgroup(UNKNOWN));
+        self.records.fold(&all, &self.view.hooks);
         let counts = || all.iter().filter(|(key, _)| key.cgroup != OVERFLOW);
         let mut paths: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
         for (key, _) in counts() {
@@ -295,7 +294,12 @@ impl Ledger {
         self.attribution.cgroups(now).collect()
     }
 
-    /// The same, if there is something new in it.
+    /// The same with those that were removed lately, for records of what happened in them.
+    pub(super) fn all_owners(&self, now: Instant) -> Vec<(u64, Owner)> {
+        self.attribution.all_cgroups(now).collect()
+    }
+
+    /// [`owners`](Self::owners), if there is something new in it.
     pub(super) fn new_owners(&mut self, now: Instant) -> Option<Vec<(u64, Owner)>> {
         self.unassigned.then(|| self.owners(now))
     }
@@ -345,7 +349,7 @@ impl Ledger {
     /// The numbers for a scrape.
     pub(super) fn snapshot(&mut self, now: Instant) -> Snapshot {
         let usage = self.reader.usage();
-        let over_share = self.over_share(&usage.over_share, now);
+        let over_share = self.over_share.follow(&usage.over_share, &self.attribution, now);
         let fill = |(map, entries, capacity): &(&'static str, u64, u64)| MapFill {
             map,
             entries: *entries,
@@ -362,34 +366,9 @@ impl Ledger {
             pending_events: self.pending,
             maps: usage.maps.iter().map(fill).collect(),
             left_out: usage.left_out,
+            records: self.records.samples(),
             ..Snapshot::default()
         }
-    }
-
-    /// The pods that were refused an entry lately.
-    fn over_share(&mut self, refused: &[(u64, [u64; SHARED_TABLES])], now: Instant) -> Vec<OverShare> {
-        self.over_share.retain(|pod, _| refused.iter().any(|(known, _)| known == pod));
-        let mut over = Vec::new();
-        for (pod, numbers) in refused {
-            let owner = self.attribution.owner_of_id(*pod, now);
-            let (namespace, name) = match &owner {
-                Owner::Container { pod, .. } => (pod.namespace.clone(), pod.name.clone()),
-                Owner::Unlisted { uid } => (String::new(), uid.to_string()),
-                Owner::Pending | Owner::Host => Default::default(),
-            };
-            let known = self.over_share.entry(*pod).or_default();
-            for (table, number) in numbers.iter().enumerate() {
-                if *number != known.refused[table] {
-                    known.refused[table] = *number;
-                    known.since[table] = Some(now);
-                }
-                if known.since[table].is_some_and(|since| now.duration_since(since) < OVER_SHARE_FOR) {
-                    let (namespace, pod) = (namespace.clone(), name.clone());
-                    over.push(OverShare { namespace, pod, table: TABLES[table] });
-                }
-            }
-        }
-        over
     }
 
     /// The cgroups that exist, for what was restored.

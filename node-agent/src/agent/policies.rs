@@ -117,7 +117,13 @@ impl Reconciler {
         }
         let first = !self.engine.applied();
         let failed = self.replace(std::mem::take(&mut wanted.plans));
-        let owners = self.agent.ledger().owners(Instant::now());
+        let now = Instant::now();
+        let mut ledger = self.agent.ledger();
+        let owners = ledger.owners(now);
+        if let Some(records) = &self.agent.records {
+            records.owners.store(Arc::new(ledger.all_owners(now).into_iter().collect()));
+        }
+        drop(ledger);
         self.assign_policy_sets(owners);
         self.agent.ledger().save();
         if first {
@@ -155,6 +161,10 @@ impl Reconciler {
             ledger.settle(now);
             let committed = self.engine.commit(change, now);
             ledger.view = self.engine.view();
+            if let Some(records) = &self.agent.records {
+                let hooks = self.engine.recorded_hooks();
+                records.catalog.store(Arc::new(records.catalog.load().with(hooks, now)));
+            }
             match committed {
                 Ok(failed) => break failed,
                 Err(rest) => candidates = rest,

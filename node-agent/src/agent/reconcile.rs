@@ -114,6 +114,10 @@ impl Reconciler {
         }
         let owners = ledger.new_owners(now);
         let pods = owners.is_some().then(|| ledger.pod_cgroups());
+        // For records, which wait until it is known whose they are.
+        if let Some(records) = self.agent.records.as_ref().filter(|_| owners.is_some()) {
+            records.owners.store(Arc::new(ledger.all_owners(now).into_iter().collect()));
+        }
         drop(ledger);
         if let Some(pods) = pods {
             set_pods(&mut self.engine, pods);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use gatewatch_abi::{Hierarchy, Layout, Sizes};
 use gatewatch_kernel::host::{Features, Preemption, Support};
 
-use super::{realtime::Interruptible, records::RecordLimits, sizes::Processes};
+use super::{realtime::Interruptible, record_limits::RecordLimits, sizes::Processes};
 
 /// What the BPF programs must know of the node.
 #[derive(Clone, Debug)]

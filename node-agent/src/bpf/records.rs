@@ -2,6 +2,7 @@
 
 use std::{
     os::fd::{AsFd, BorrowedFd},
+    path::Path,
     time::Duration,
 };
 
@@ -10,14 +11,14 @@ use aya::{
     maps::{MapData, RingBuf},
     programs::BtfTracePoint,
 };
-use gatewatch_abi::{RecorderConfig, record::consts::RING_BYTES};
 
 use super::{
-    LoadError, Node,
+    BpfPrograms, LoadError, Node,
     bpffs::{self, Pins},
     loader::{Loader, With},
     maps::take,
     objects,
+    record_limits::RecordLimits,
 };
 
 /// Program and tracepoint.
@@ -44,30 +45,6 @@ pub(super) const SHARED_ENTRIES: [(&str, u32); 10] = [
     ("RECORDER", 1),
 ];
 
-/// How much is recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecordLimits {
-    /// Bytes of the ring buffer: a power of two, and whole pages.
-    pub ring_bytes: u32,
-    /// Records a second of one policy and one pod.
-    pub per_second: u32,
-    /// Records of one policy and one pod at once, after a pause.
-    pub burst: u32,
-}
-
-impl Default for RecordLimits {
-    fn default() -> Self {
-        Self { ring_bytes: RING_BYTES, per_second: 100, burst: 1_000 }
-    }
-}
-
-impl RecordLimits {
-    pub(super) fn config(&self) -> RecorderConfig {
-        let step = 1_000_000_000 / u64::from(self.per_second.max(1));
-        RecorderConfig { budget_step: step, budget_burst: step * u64::from(self.burst.saturating_sub(1)) }
-    }
-}
-
 /// The programs that record processes.
 pub(super) struct ProcessRecords {
     ebpf: Ebpf,
@@ -87,10 +64,8 @@ impl ProcessRecords {
             bpffs::remove_all(&path).map_err(|source| LoadError::Pins { path, source })?;
         }
         let config = limits.config();
-        let globals: &[(_, &[u8])] = &[
-            ("LAYOUT", bytemuck::bytes_of(&node.layout)),
-            ("RECORDER_CONFIG", bytemuck::bytes_of(&config)),
-        ];
+        let globals: &[(_, &[u8])] =
+            &[("LAYOUT", bytemuck::bytes_of(&node.layout)), ("RECORDER_CONFIG", bytemuck::bytes_of(&config))];
         let entries = [
             ("RECORD_BITS", 1),
             ("RECORD_HOOKS", 1),
@@ -131,6 +106,23 @@ impl ProcessRecords {
                 Some((name.to_owned(), program.info().ok()?.verified_instruction_count()?))
             })
             .collect()
+    }
+}
+
+impl BpfPrograms {
+    /// Whether events are recorded.
+    pub fn has_records(&self) -> bool {
+        self.node.records.is_some()
+    }
+
+    /// Where the cgroup v2 hierarchy is mounted, if it is.
+    pub fn cgroups(&self) -> Option<&Path> {
+        self.node.cgroups.as_deref()
+    }
+
+    /// The ring buffer that records are read from. Once; `None`: nothing is recorded.
+    pub fn take_ring(&mut self) -> Option<Ring> {
+        self.process_records.as_mut()?.take_ring()
     }
 }
 

@@ -38,7 +38,7 @@ impl Engine {
     ) {
         let any = || hooks.iter().flat_map(|hook| &hook.plan.selectors).any(|it| it.actions.record.is_some());
         if self.bpf.has_records() && any() {
-            // Not 0, which is no policy.
+            // Not 0, which stands for processes.
             let of = |hook: &match_tables::Hook<'_>| policies.get(hook.policy).map_or(1, fingerprint) | 1;
             tables.record(point, hooks, of);
         } else {
@@ -65,7 +65,7 @@ impl Engine {
         hooks
     }
 
-    /// A hook with the types that the fields of a tracepoint have by themselves.
+    /// A hook with the types of a tracepoint's own fields.
     fn typed(&self, member: &Member) -> HookPlan {
         let mut plan = member.plan.clone();
         if let HookPoint::Tracepoint { subsystem, event } = &plan.point {

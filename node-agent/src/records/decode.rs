@@ -80,7 +80,8 @@ mod tests {
         let head = RecordHead { kind: RECORD_HOOK, hook: 7, args: 2, ..RecordHead::default() };
         let string = ArgHead { class: AS_STRING as u16, status: ARG_WHOLE, len: 3, of: 3 };
         let number = ArgHead { class: AS_NUMBER as u16, status: ARG_WHOLE, len: 8, of: 8 };
-        let bytes = [bytes_of(&head), bytes_of(&string), b"abc\0\0\0\0\0", bytes_of(&number), &9_u64.to_le_bytes()];
+        let bytes =
+            [bytes_of(&head), bytes_of(&string), b"abc\0\0\0\0\0", bytes_of(&number), &9_u64.to_le_bytes()];
         let bytes = bytes.concat();
         let record = decode(&bytes).unwrap();
         assert_eq!(record.head.hook, 7);

@@ -16,7 +16,13 @@ fn point() -> HookPoint {
 }
 
 fn plan(selectors: Vec<SelectorPlan>) -> HookPlan {
-    HookPlan { point: point(), origin: FieldPath::root(), args: Vec::new(), selectors, evidence: Evidence::default() }
+    HookPlan {
+        point: point(),
+        origin: FieldPath::root(),
+        args: Vec::new(),
+        selectors,
+        evidence: Evidence::default(),
+    }
 }
 
 fn selector(filters: Vec<Filter>) -> SelectorPlan {

@@ -150,7 +150,13 @@ mod tests {
             name: name.to_owned(),
             namespace: namespace.map(str::to_owned),
             scope: Scope::default(),
-            hooks: vec![HookPlan { point, origin, args: Vec::new(), selectors, evidence: Evidence::default() }],
+            hooks: vec![HookPlan {
+                point,
+                origin,
+                args: Vec::new(),
+                selectors,
+                evidence: Evidence::default(),
+            }],
             partial: false,
         }
     }

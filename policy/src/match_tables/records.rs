@@ -68,9 +68,12 @@ fn of_hook(point: &HookPoint, hook: &Hook<'_>, policy: u64) -> RecordHook {
     let mut record = RecordHook { policy, ..RecordHook::default() };
     let evidence = &hook.plan.evidence;
     let none = ArgEvidence::default();
-    let args = hook.plan.args.iter().enumerate().map(|(i, arg)| {
-        of_arg(point, arg, evidence.args.get(i).unwrap_or(&none))
-    });
+    let args = hook
+        .plan
+        .args
+        .iter()
+        .enumerate()
+        .map(|(i, arg)| of_arg(point, arg, evidence.args.get(i).unwrap_or(&none)));
     let result = evidence.result.map(|ty| {
         let arg = of_arg(point, &ArgPlan { index: RESULT, ty }, &none);
         // The entry's registers are a call's arguments; its result is the function's own.

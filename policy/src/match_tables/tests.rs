@@ -8,7 +8,9 @@ use super::{Excess, Hook, build};
 use crate::{
     diagnostic::FieldPath,
     evaluate::{Event, Value, Verdict, evaluate},
-    plan::{ActionPlan, Evidence, Field, Filter, HookPlan, HookPoint, Network, SelectorPlan, Test, TextOp, When},
+    plan::{
+        ActionPlan, Evidence, Field, Filter, HookPlan, HookPoint, Network, SelectorPlan, Test, TextOp, When,
+    },
 };
 
 #[derive(Clone, Debug)]
@@ -99,7 +101,10 @@ fn filter() -> impl Strategy<Value = Filter> {
 
 fn hook() -> impl Strategy<Value = HookPlan> {
     let selector = (proptest::collection::vec(filter(), 0..4), prop::bool::weighted(0.8)).prop_map(
-        |(filters, count)| SelectorPlan { filters, actions: if count { ActionPlan::COUNT } else { ActionPlan::NONE } },
+        |(filters, count)| SelectorPlan {
+            filters,
+            actions: if count { ActionPlan::COUNT } else { ActionPlan::NONE },
+        },
     );
     proptest::collection::vec(selector, 1..5).prop_map(plan)
 }
@@ -109,7 +114,13 @@ fn point() -> HookPoint {
 }
 
 fn plan(selectors: Vec<SelectorPlan>) -> HookPlan {
-    HookPlan { point: point(), origin: FieldPath::root(), args: Vec::new(), selectors, evidence: Evidence::default() }
+    HookPlan {
+        point: point(),
+        origin: FieldPath::root(),
+        args: Vec::new(),
+        selectors,
+        evidence: Evidence::default(),
+    }
 }
 
 fn sample() -> impl Strategy<Value = Sample> {

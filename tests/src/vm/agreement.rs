@@ -16,7 +16,10 @@ use std::{
 use gatewatch_policy::{
     diagnostic::FieldPath,
     evaluate::{Event, Value, Verdict, evaluate},
-    plan::{ActionPlan, Evidence, Field, Filter, HookPlan, HookPoint, Plan, Scope, SelectorPlan, Test, TextOp, When},
+    plan::{
+        ActionPlan, Evidence, Field, Filter, HookPlan, HookPoint, Plan, Scope, SelectorPlan, Test, TextOp,
+        When,
+    },
 };
 use proptest::{
     prelude::*,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::Ledger;
+use super::{Ledger, records::SavedRecords};
 use crate::{
     attribution::SavedAttribution,
     bpf::{Lane, LoadError},
@@ -21,6 +21,7 @@ struct Saving<'a> {
     missed: SavedTotals<InPolicy<Lane>>,
     gaps: SavedTotals<InPolicy<String>>,
     unknown: SavedTotals<(u32, InPolicy<Lane>)>,
+    records: SavedRecords,
 }
 
 /// As it is read.
@@ -34,6 +35,7 @@ struct Saved {
     missed: SavedTotals<InPolicy<Lane>>,
     gaps: SavedTotals<InPolicy<String>>,
     unknown: SavedTotals<(u32, InPolicy<Lane>)>,
+    records: SavedRecords,
 }
 
 impl Ledger {
@@ -57,6 +59,7 @@ impl Ledger {
             missed: self.missed.save(),
             gaps: self.gaps.save(),
             unknown: self.unknown.save(),
+            records: self.records.save(),
         };
         let bytes = serde_json::to_vec(&saved).map_err(LoadError::SavedState)?;
         self.reader.save(&bytes)?;
@@ -83,6 +86,7 @@ impl Ledger {
         self.unknown.restore(saved.unknown);
         self.missed.restore(saved.missed);
         self.gaps.restore(saved.gaps);
+        self.records.restore(saved.records);
         if let Some(exist) = self.existing() {
             self.attribution.only_cgroups(|id| exist.contains(&id), now);
         }

@@ -4,7 +4,10 @@ use aya::{
     Btf, Ebpf,
     maps::{Map, ProgramArray},
 };
-use gatewatch_abi::{RecordArg, RecordBit, RecordHook, record::consts::{AS_NOTHING, DIRECT}};
+use gatewatch_abi::{
+    RecordArg, RecordBit, RecordHook,
+    record::consts::{AS_NOTHING, DIRECT},
+};
 use gatewatch_policy::match_tables::{RESULT, Tables};
 
 use super::{program::LoadedProgram, tables::array};
@@ -15,7 +18,8 @@ use crate::bpf::{
     fdinfo::memory_of,
     loader::{Loader, With},
     objects,
-    records::{RecordLimits, SHARED_ENTRIES, registers},
+    record_limits::RecordLimits,
+    records::{SHARED_ENTRIES, registers},
 };
 
 /// Name of the map of a matcher that holds the recorder.
@@ -144,7 +148,8 @@ mod tests {
 
     #[test]
     fn arguments_are_where_the_program_is_given_them() {
-        let number = RecordArg { class: AS_NUMBER, offset: 2, within: DIRECT, beside: DIRECT, ..Default::default() };
+        let number =
+            RecordArg { class: AS_NUMBER, offset: 2, within: DIRECT, beside: DIRECT, ..Default::default() };
         assert_eq!(placed(with(number), AttachType::Fentry, 3).args[0].offset, 16);
         assert_eq!(placed(with(number), AttachType::Kprobe, 3).args[0].offset, registers::argument(2));
         let lost = placed(with(number), AttachType::Kretprobe, 3).args[0];
@@ -156,8 +161,7 @@ mod tests {
 
     #[test]
     fn a_system_call_has_its_arguments_in_the_callers_registers() {
-        let bytes =
-            RecordArg { class: AS_BYTES, offset: 1, within: 1, half: 0, beside: 2, user: 1 };
+        let bytes = RecordArg { class: AS_BYTES, offset: 1, within: 1, half: 0, beside: 2, user: 1 };
         let by_fentry = placed(with(bytes), AttachType::Fentry, 1).args[0];
         assert_eq!(by_fentry.offset, 0);
         assert_eq!(by_fentry.within, registers::of_syscall(1, false));

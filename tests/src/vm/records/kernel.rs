@@ -9,9 +9,7 @@ use std::{
 
 use gatewatch_abi::{
     RecordSock,
-    record::consts::{
-        ARG_CUT, RECORD_EXEC, RECORD_EXIT, RECORD_FORK, RECORD_HOOK, WRITTEN,
-    },
+    record::consts::{ARG_CUT, RECORD_EXEC, RECORD_EXIT, RECORD_FORK, RECORD_HOOK, WRITTEN},
 };
 use gatewatch_agent::{
     bpf::{RecordLimits, Ring},
@@ -210,12 +208,14 @@ fn values(kernel: &Kernel, ring: &mut Ring) {
     drop(std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connected"));
     let seen = all(kernel, ring);
 
-    let numbers: Vec<u64> = of(&seen, "number").iter().map(|seen| seen.values[0].number() & 0xffff_ffff).collect();
+    let numbers: Vec<u64> =
+        of(&seen, "number").iter().map(|seen| seen.values[0].number() & 0xffff_ffff).collect();
     assert_eq!(numbers, [7, 7, 0], "{seen:?}");
     assert!(of(&seen, "number").iter().all(|seen| seen.selector == 1));
     assert_eq!(kernel.ledger("number")[WRITTEN as usize], 3);
     assert_eq!(kernel.counts()["number"], 3);
-    let results: Vec<u64> = of(&seen, "result").iter().map(|seen| seen.values[0].number() & 0xffff_ffff).collect();
+    let results: Vec<u64> =
+        of(&seen, "result").iter().map(|seen| seen.values[0].number() & 0xffff_ffff).collect();
     assert_eq!(results, [0; 5]);
 
     for policy in ["string", "tracepoint"] {
@@ -242,13 +242,17 @@ fn values(kernel: &Kernel, ring: &mut Ring) {
     assert_eq!(address.source[..4], [127, 0, 0, 1]);
     assert_eq!(connected[0].values[2].number() & 0xffff_ffff, 16);
     let sock = of(&seen, "sock")[0].values[0].sock();
-    assert_eq!((sock.family, sock.destination_port, sock.destination[..4].to_vec()), (2, port, vec![127, 0, 0, 1]));
+    assert_eq!(
+        (sock.family, sock.destination_port, sock.destination[..4].to_vec()),
+        (2, port, vec![127, 0, 0, 1])
+    );
     assert_ne!(sock.source_port, 0);
 }
 
 fn processes(kernel: &Kernel, ring: &mut Ring) {
     all(kernel, ring);
-    let status = Command::new("/bin/sh").args(["-c", "exit 3"]).current_dir("/tmp").status().expect("a shell");
+    let status =
+        Command::new("/bin/sh").args(["-c", "exit 3"]).current_dir("/tmp").status().expect("a shell");
     assert_eq!(status.code(), Some(3));
     let mut seen = all(kernel, ring);
     seen.retain(|seen| seen.kind != RECORD_HOOK);
@@ -258,8 +262,11 @@ fn processes(kernel: &Kernel, ring: &mut Ring) {
         .unwrap_or_else(|| panic!("{seen:?}"));
     assert_eq!(executed.values[1].text(), "/tmp");
     assert_eq!(executed.values[2].bytes, b"/bin/sh\0-c\0exit 3\0");
-    let kinds: Vec<u32> =
-        seen.iter().filter(|seen| [executed.pid, std::process::id()].contains(&seen.pid)).map(|seen| seen.kind).collect();
+    let kinds: Vec<u32> = seen
+        .iter()
+        .filter(|seen| [executed.pid, std::process::id()].contains(&seen.pid))
+        .map(|seen| seen.kind)
+        .collect();
     assert_eq!(kinds, [RECORD_FORK, RECORD_EXEC, RECORD_EXIT], "{seen:?}");
     let ended = seen.iter().find(|seen| seen.kind == RECORD_EXIT).expect("an end");
     assert_eq!((ended.pid, ended.selector), (executed.pid, 3 << 8));
