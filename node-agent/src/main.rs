@@ -246,6 +246,11 @@ fn run(arguments: Arguments) -> Result<()> {
         node: arguments.records.node(arguments.node_name.as_deref()),
         outputs: outputs.clone(),
     };
+    let recording = Recording {
+        limits: arguments.records.limits(outputs.is_some()),
+        node: arguments.records.node(arguments.node_name.as_deref()),
+        outputs: outputs.clone(),
+    };
     let pins = arguments.bpf_dir;
     let started = match supported.and_then(|()| unsupported::check(features.kprobes)) {
         Ok(()) => count(kernel, sources, (&limits, recording), pins.clone(), arguments.no_fentry)?,

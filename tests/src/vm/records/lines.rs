@@ -74,7 +74,8 @@ pub(in crate::vm) fn a_line_for_each_event() {
         "{SETUID}\n    message: \"becomes root\"\n    tags: [a.tag]\n    args: [{{index: 0, type: uint32, label: who}}]"
     );
     let agent = start(folder.path(), &[("p.yaml", &policy("uid", &hook))], &crate::pod::list(&[]), &[]);
-    let child = Command::new(this()).args([CALLS, "setuid", "3"]).spawn().expect("a process");
+    let mut command = Command::new(this());
+    let child = command.args([CALLS, "setuid", "3"]).current_dir("/tmp").spawn().expect("a process");
     let pid = child.id();
     child.wait_with_output().expect("its end");
     let of_child = |record: &Value| record["process_kprobe"]["process"]["pid"] == pid;
@@ -88,7 +89,8 @@ pub(in crate::vm) fn a_line_for_each_event() {
     let process = &body["process"];
     assert_eq!(process["binary"], this().display().to_string());
     assert_eq!(process["arguments"], format!("{CALLS} setuid 3"));
-    assert_eq!((&process["pod_status"], &process["flags"]), (&"host".into(), &"execve clone rootcwd".into()));
+    assert_eq!((&process["pod_status"], &process["flags"]), (&"host".into(), &"execve clone".into()));
+    assert_eq!(process["cwd"], "/tmp");
     assert_eq!(body["parent"]["pid"], std::process::id());
     assert_eq!(process["parent_exec_id"], body["parent"]["exec_id"]);
     // The same process in the record of its program.
