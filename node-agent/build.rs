@@ -8,15 +8,17 @@ use object::{
     elf::SHT_STRTAB,
 };
 
-const OBJECTS: [&str; 11] = [
+const OBJECTS: [&str; 13] = [
     "attach",
     "events",
     "events_wide",
     "matcher",
+    "matcher_acting",
     "matcher_double",
     "matcher_integers",
     "matcher_paths",
     "matcher_wide",
+    "matcher_wide_acting",
     "recorder",
     "track",
     "uprobe",

@@ -14,6 +14,7 @@ use crate::{
     enforce, frozen,
     globals::CONFIG,
     points,
+    shape::Shaped,
     shared::{BINARIES, COUNTS, FREE, NOEXIST, TASKS, add, note},
     shares::{self, pod_of_current},
 };
@@ -29,7 +30,7 @@ pub static ACTIONS: Array<BitAction> = Array::with_max_entries(64, 0);
 ///
 /// `task` is a map's value, or on the stack.
 #[inline(never)]
-unsafe fn count<C: Context, const APART: bool>(
+unsafe fn count<C: Context, S: Shaped, const APART: bool>(
     mut bits: u64,
     first: u32,
     task: *mut Task,
@@ -45,7 +46,7 @@ unsafe fn count<C: Context, const APART: bool>(
         let Some(action) = ACTIONS.get(first + bit) else { continue };
         bits &= !action.siblings;
         // SAFETY: the caller's promise.
-        wanted = unsafe { enforce::wanted(wanted, action.flags, first + bit, task) };
+        wanted = unsafe { enforce::wanted::<S>(wanted, action.flags, first + bit, task) };
         if action.flags & ACTION_COUNT != 0 {
             // SAFETY: the caller's promise.
             let Some(hook) = (unsafe { number_at::<C>(action.hook, task) }) else { continue };
@@ -71,7 +72,7 @@ unsafe fn count<C: Context, const APART: bool>(
 ///
 /// `task` is a map's value, or on the stack.
 #[inline(always)]
-pub unsafe fn count_word<C: Context, const APART: bool>(
+pub unsafe fn count_word<C: Context, S: Shaped, const APART: bool>(
     bits: u64,
     first: u32,
     task: *mut Task,
@@ -85,7 +86,7 @@ pub unsafe fn count_word<C: Context, const APART: bool>(
         (bit, action.hook, action.flags)
     } else {
         // SAFETY: the caller's promise.
-        return unsafe { count::<C, APART>(bits, first, task, wanted) };
+        return unsafe { count::<C, S, APART>(bits, first, task, wanted) };
     };
     if flags & ACTION_COUNT != 0 {
         // SAFETY: the caller's promise.
@@ -96,7 +97,7 @@ pub unsafe fn count_word<C: Context, const APART: bool>(
         }
     }
     // SAFETY: the caller's promise.
-    unsafe { enforce::wanted(wanted, flags, bit, task) }
+    unsafe { enforce::wanted::<S>(wanted, flags, bit, task) }
 }
 
 /// The number of a hook at the event's point, which `event` has written into `task` if there are several.

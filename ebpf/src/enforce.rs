@@ -20,6 +20,7 @@ use gatewatch_abi::{
 use crate::{
     frozen,
     globals::CONFIG,
+    shape::Shaped,
     shared::{ENFORCEMENT, add, note},
 };
 
@@ -43,7 +44,10 @@ const SIGKILL: u32 = 9;
 ///
 /// `task` is a map's value, or on the stack.
 #[inline(always)]
-pub unsafe fn wanted(before: u64, flags: u32, bit: u32, task: *mut Task) -> u64 {
+pub unsafe fn wanted<S: Shaped>(before: u64, flags: u32, bit: u32, task: *mut Task) -> u64 {
+    if !S::ACTS {
+        return before;
+    }
     let before =
         if frozen!(CONFIG.records) != 0 { before | u64::from(flags & ACTION_RECORD) } else { before };
     if flags <= ACTION_HARMLESS || frozen!(CONFIG.enforces) == 0 {

@@ -72,7 +72,7 @@ impl EbpfContext for Raw {
 ///
 /// `task` is a map's value, or on the stack.
 #[inline(always)]
-pub unsafe fn claim<C: Context>(ctx: C, task: *mut Task) -> u32 {
+pub unsafe fn claim<C: Context>(ctx: *mut c_void, task: *mut Task) -> u32 {
     for level in 0..SLOTS {
         let Some(slot) = RECORD_SLOTS.get_ptr_mut(level) else { break };
         // SAFETY: a map's value of this CPU; and the caller's promise.
@@ -88,7 +88,7 @@ pub unsafe fn claim<C: Context>(ctx: C, task: *mut Task) -> u32 {
                     }
                     ptr::write_volatile((&raw mut (*slot).words).cast::<u64>().add(w), 0);
                 }
-                ptr::write_volatile(&raw mut (*slot).ctx, ctx.as_ptr() as u64);
+                ptr::write_volatile(&raw mut (*slot).ctx, ctx as u64);
                 return level;
             }
             memory::add(users, u64::MAX);
@@ -123,12 +123,12 @@ pub unsafe fn enter<C: Context>(level: u32, bits: u64, first: u32, task: *mut Ta
 ///
 /// As [`claim`].
 #[inline(always)]
-pub unsafe fn hand_over<C: Context>(ctx: C, level: u32, task: *mut Task, done: u64) {
+pub unsafe fn hand_over<C: Context>(ctx: *mut c_void, level: u32, task: *mut Task, done: u64) {
     let Some(slot) = RECORD_SLOTS.get_ptr_mut(level) else { return };
     // SAFETY: a map's value, which is ours.
     unsafe { ptr::write_volatile(&raw mut (*slot).done, done as u32 & !ACTION_RECORD) }
     // SAFETY: the program in the map is of the same type, for the same function.
-    unsafe { RECORDER.tail_call(&Raw(ctx.as_ptr()), 0) };
+    unsafe { RECORDER.tail_call(&Raw(ctx), 0) };
     // SAFETY: the caller's promise.
     let point = unsafe { point_of::<C>(task) };
     for w in 0..MAX_WORDS {

@@ -86,10 +86,10 @@ pub fn event<C: Context, R: Rows, S: Shaped>(ctx: C) -> i32 {
     let strings_are_wanted = S::SHAPE.texts > 0 && frozen!(CONFIG.texts[0].source) != TEXT_NONE;
     if !addresses_are_wanted && !strings_are_wanted {
         // SAFETY: as above.
-        unsafe { rows.count::<C, false>(ctx, task) }
+        unsafe { rows.count::<C, S, false>(ctx, task) }
     } else if rows.any() && addresses::<C, R, S>(ctx, rows) && strings::<C, R, S>(ctx, binary, rows) {
         // SAFETY: as above.
-        unsafe { rows.count::<C, true>(ctx, task) }
+        unsafe { rows.count::<C, S, true>(ctx, task) }
     } else {
         0
     }

@@ -29,27 +29,27 @@ macro_rules! events {
             context::{Arguments, RawArguments, Record},
             matcher::event,
             rows::$width,
-            shape::Everything,
+            shape::Acting,
         };
 
         /// A tracepoint, with its record.
         #[tracepoint]
         pub fn match_tracepoint(ctx: TracePointContext) -> u32 {
-            let _ = event::<_, $width, Everything>(Record(ctx.as_ptr()));
+            let _ = event::<_, $width, Acting>(Record(ctx.as_ptr()));
             0
         }
 
         /// A raw tracepoint.
         #[raw_tracepoint]
         pub fn match_raw_tracepoint(ctx: RawTracePointContext) -> i32 {
-            let _ = event::<_, $width, Everything>(RawArguments(ctx.as_ptr()));
+            let _ = event::<_, $width, Acting>(RawArguments(ctx.as_ptr()));
             0
         }
 
         /// An LSM hook, which returns the verdict.
         #[lsm]
         pub fn match_lsm(ctx: LsmContext) -> i32 {
-            event::<_, $width, Everything>(Arguments(ctx.as_ptr()))
+            event::<_, $width, Acting>(Arguments(ctx.as_ptr()))
         }
 
         $crate::object!();

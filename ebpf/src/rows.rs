@@ -15,7 +15,7 @@ pub use self::{
     narrow::{Double, Single},
     wide::Wide,
 };
-use crate::{context::Context, frozen, globals::CONFIG};
+use crate::{context::Context, frozen, globals::CONFIG, shape::Shaped};
 
 /// All rows, one after the other. Rows 0, 1, … are those of the cgroup policy sets.
 #[map]
@@ -58,7 +58,7 @@ pub trait Rows {
     /// # Safety
     ///
     /// `task` is a map's value, or on the stack.
-    unsafe fn count<C: Context, const ALL: bool>(&self, ctx: C, task: *mut Task) -> i32;
+    unsafe fn count<C: Context, S: Shaped, const ALL: bool>(&self, ctx: C, task: *mut Task) -> i32;
 }
 
 /// One word of a row. There is one: who finds none goes no further, which is one way less for the verifier to follow.

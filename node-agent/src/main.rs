@@ -1,5 +1,7 @@
 //! `gatewatch-agent`: see the crate's documentation.
 
+mod start;
+
 use std::{
     io::IsTerminal as _,
     net::{IpAddr, SocketAddr},
@@ -14,34 +16,29 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use gatewatch_abi::Sizes;
 use gatewatch_agent::{
-    agent::{self, PolicySet, Retention, cgroup_root, host_namespaces},
+    agent::PolicySet,
     allocator,
     attribution::REMEMBERED,
-    bpf::{
-        self, AttachTypes, BpfPrograms, Interruptible, Node, Processes, cgroup_steps, hierarchy, why_no_lsm,
-    },
-    enforcement::{Mode, Restrictions},
-    engine::Engine,
+    bpf,
+    enforcement::Mode,
     hold::Hold,
     http, kubernetes, metrics, policy_dir, privileges,
     profile::{self, SavedProfile},
-    records::{self, RecordOptions, Recording},
+    records::{RecordOptions, Recording},
     series::SeriesLimits,
     sources::{EnforcementFile, Files, Source},
-    unsupported::{self, Unsupported},
+    unsupported,
 };
 use gatewatch_export::{ExportOptions, Outputs};
-use gatewatch_kernel::{
-    Profile,
-    host::{Depth, Features, HostKernel, host_to},
-};
+use gatewatch_kernel::host::{Depth, Features, host_to};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
 use tracing_subscriber::EnvFilter;
+
+use start::{Limits, Started, count, refuse};
 
 /// Runs `TracingPolicy` objects in this node's kernel and exports what they count.
 #[derive(Debug, Parser)]
@@ -246,11 +243,6 @@ fn run(arguments: Arguments) -> Result<()> {
         node: arguments.records.node(arguments.node_name.as_deref()),
         outputs: outputs.clone(),
     };
-    let recording = Recording {
-        limits: arguments.records.limits(outputs.is_some()),
-        node: arguments.records.node(arguments.node_name.as_deref()),
-        outputs: outputs.clone(),
-    };
     let pins = arguments.bpf_dir;
     let started = match supported.and_then(|()| unsupported::check(features.kprobes)) {
         Ok(()) => count(kernel, sources, (&limits, recording), pins.clone(), arguments.no_fentry)?,
@@ -297,74 +289,6 @@ fn run(arguments: Arguments) -> Result<()> {
         tracing::info!("the installation is deleted: removed what is in {}", pins.display());
     }
     served
-}
-
-/// The limits of the command line.
-struct Limits {
-    series: SeriesLimits,
-    max_pods: u32,
-    max_processes: Option<u32>,
-    remembered: Duration,
-    enforcement: Mode,
-}
-
-/// An agent that was started.
-struct Started {
-    source: Arc<dyn metrics::Source>,
-    policies: watch::Receiver<PolicySet>,
-    /// Keeps it up to date, on a thread of its own.
-    run: Box<dyn FnOnce(&AtomicBool) + Send>,
-}
-
-/// Loads what counts, and continues with the counts of the agent before this one.
-fn count(
-    kernel: HostKernel,
-    sources: Vec<Box<dyn Source>>,
-    (limits, recording): (&Limits, Recording),
-    pins: PathBuf,
-    no_fentry: bool,
-) -> Result<Started> {
-    let node = Node {
-        layout: kernel.profile.layout()?,
-        cgroup_steps: cgroup_steps(&kernel.profile),
-        hierarchy: hierarchy(&kernel.profile)
-            .context("this kernel's type information lacks the structures of cgroups")?,
-        cgroups: cgroup_root(),
-        sizes: Sizes::of(limits.max_pods),
-        processes: Processes::of(&kernel.profile.release, limits.max_processes),
-        attach_types: if no_fentry { AttachTypes::PROBES } else { AttachTypes::choose(&kernel.features) },
-        no_lsm: why_no_lsm(&kernel.features),
-        records: recording.limits,
-        interruptible: Interruptible::new(&kernel.features),
-        pins,
-        keep: true,
-    };
-    let (programs, counts) = BpfPrograms::load(node)?;
-    let mut engine = Engine::new(programs, kernel.profile)?;
-    let shared = engine.bpf().has_records().then(Arc::<records::Shared>::default);
-    let reader = recording.reader(&mut engine, shared.as_ref());
-    let retention = Retention { series: limits.series, remembered: limits.remembered };
-    let restrictions = Restrictions { own: limits.enforcement, ..Restrictions::default() };
-    let kept = (retention, restrictions);
-    let (agent, reconciler) = agent::start(engine, counts, sources, host_namespaces(), kept, shared)?;
-    let run = move |stop: &AtomicBool| {
-        let ended = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            if let Some(reader) = reader {
-                scope.spawn(|| reader.run(&ended));
-            }
-            reconciler.run(stop);
-            // With the engine, what records has ended, too: what the buffer has now is the last of it.
-            ended.store(true, Ordering::Relaxed);
-        });
-    };
-    Ok(Started { policies: agent.policies(), source: agent, run: Box::new(run) })
-}
-
-/// Loads nothing, and reports the reason.
-fn refuse(reason: Unsupported, profile: Profile, sources: Vec<Box<dyn Source>>) -> Started {
-    let (refused, reader) = agent::refuse(reason, profile, sources, host_namespaces());
-    Started { policies: refused.policies(), source: refused, run: Box::new(move |stop| reader.run(stop)) }
 }
 
 /// The agent's place in a cluster.

@@ -85,13 +85,6 @@ fn number(ctx: &BtfTracePointContext, index: u64) -> u64 {
     memory::read(ctx.as_ptr() as u64 + 8 * index)
 }
 
-/// An argument as a number: the verifier knows the type of the pointer, and passes only numbers to functions that it checks
-/// once.
-#[inline(always)]
-fn number(ctx: &BtfTracePointContext, index: u64) -> u64 {
-    memory::read(ctx.as_ptr() as u64 + 8 * index)
-}
-
 /// A new task: `TP_PROTO(struct task_struct *parent, struct task_struct *child)`.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn record_fork(ctx: BtfTracePointContext) -> i32 {

@@ -72,7 +72,7 @@ pub extern "C" fn value(level: u32, of: u32, i: u32) -> u32 {
             path_at(level, class, file, file + offset!(file_path))
         }
         AS_FD => {
-            let file = descriptor::file(raw as u32);
+            let file = descriptor::file(raw);
             path_at(level, class, file, file + offset!(file_path))
         }
         AS_DENTRY => {

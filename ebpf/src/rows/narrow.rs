@@ -5,7 +5,9 @@ use core::mem::MaybeUninit;
 use gatewatch_abi::{Task, consts::NO_ROW, row_number};
 
 use super::{PAIRS, Rows, masked, word};
-use crate::{context::Context, counting::count_word, enforce, frozen, globals::CONFIG, handover};
+use crate::{
+    context::Context, counting::count_word, enforce, frozen, globals::CONFIG, handover, shape::Shaped,
+};
 
 /// Up to 64 selectors for each of one word or two, which stay in registers.
 pub struct Narrow<const WORDS: usize>([u64; WORDS]);
@@ -77,24 +79,24 @@ impl<const WORDS: usize> Rows for Narrow<WORDS> {
     }
 
     #[inline(always)]
-    unsafe fn count<C: Context, const ALL: bool>(&self, ctx: C, task: *mut Task) -> i32 {
+    unsafe fn count<C: Context, S: Shaped, const ALL: bool>(&self, ctx: C, task: *mut Task) -> i32 {
         let mut wanted = 0;
         for w in 0..WORDS {
             if WORDS == 1 || self.0[w] != 0 {
                 // SAFETY: the caller's promise.
-                wanted = unsafe { count_word::<C, false>(self.0[w], w as u32 * 64, task, wanted) };
+                wanted = unsafe { count_word::<C, S, false>(self.0[w], w as u32 * 64, task, wanted) };
             }
         }
         let verdict = enforce::perform(wanted);
-        // The second question costs two instructions, and is for the verifier alone.
-        if enforce::is_recorded(wanted) && frozen!(CONFIG.records) != 0 {
+        // The second question is for the verifier alone.
+        if S::ACTS && enforce::is_recorded(wanted) && frozen!(CONFIG.records) != 0 {
             // SAFETY: the caller's promise.
             unsafe {
-                let level = handover::claim(ctx, task);
+                let level = handover::claim::<C>(ctx.as_ptr(), task);
                 for w in 0..WORDS {
                     handover::enter::<C>(level, self.0[w], w as u32 * 64, task);
                 }
-                handover::hand_over(ctx, level, task, wanted);
+                handover::hand_over::<C>(ctx.as_ptr(), level, task, wanted);
             }
         }
         verdict

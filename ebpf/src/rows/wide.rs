@@ -18,6 +18,7 @@ use crate::{
     enforce, frozen,
     globals::CONFIG,
     handover::{self, NO_SLOT},
+    shape::Shaped,
 };
 
 /// In [`Wide::names`], a mask's slot: its row is put together from the value. No row's name.
@@ -192,10 +193,10 @@ impl Rows for Wide {
     }
 
     #[inline(always)]
-    unsafe fn count<C: Context, const ALL: bool>(&self, ctx: C, task: *mut Task) -> i32 {
-        let records = frozen!(CONFIG.records) != 0;
+    unsafe fn count<C: Context, S: Shaped, const ALL: bool>(&self, ctx: C, task: *mut Task) -> i32 {
+        let records = S::ACTS && frozen!(CONFIG.records) != 0;
         // SAFETY: the caller's promise.
-        let level = if records { unsafe { handover::claim(ctx, task) } } else { NO_SLOT };
+        let level = if records { unsafe { handover::claim::<C>(ctx.as_ptr(), task) } } else { NO_SLOT };
         let mut wanted = 0;
         let mut w = self.first;
         for _ in 0..MAX_WORDS {
@@ -206,7 +207,7 @@ impl Rows for Wide {
             if left != 0 {
                 // SAFETY: the caller's promise.
                 unsafe {
-                    wanted = count_word::<C, true>(left, w * 64, task, wanted);
+                    wanted = count_word::<C, S, true>(left, w * 64, task, wanted);
                     if records {
                         handover::enter::<C>(level, left, w * 64, task);
                     }
@@ -217,7 +218,7 @@ impl Rows for Wide {
         let verdict = enforce::perform(wanted);
         if records {
             // SAFETY: the caller's promise.
-            unsafe { handover::hand_over(ctx, level, task, wanted) }
+            unsafe { handover::hand_over::<C>(ctx.as_ptr(), level, task, wanted) }
         }
         verdict
     }

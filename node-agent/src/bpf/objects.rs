@@ -26,6 +26,10 @@ static MATCHER_PATHS: &[u8] = object!("matcher_paths");
 static MATCHER_DOUBLE: &[u8] = object!("matcher_double");
 /// Matches events, up to 1,024 selectors.
 static MATCHER_WIDE: &[u8] = object!("matcher_wide");
+/// The same as `MATCHER`, and does more than counting.
+static MATCHER_ACTING: &[u8] = object!("matcher_acting");
+/// The same as `MATCHER_WIDE`, and does more than counting.
+static MATCHER_WIDE_ACTING: &[u8] = object!("matcher_wide_acting");
 /// Matches events at tracepoints and LSM hooks, up to 64 selectors.
 static EVENTS: &[u8] = object!("events");
 /// The same, up to 1,024 selectors.
@@ -43,6 +47,9 @@ pub(super) fn matcher(config: &MatcherConfig, by: AttachType) -> Result<&'static
     if !by.is_function() {
         return built(if config.words == 1 { EVENTS } else { EVENTS_WIDE });
     }
+    if acts(config) {
+        return built(if config.words == 1 { MATCHER_ACTING } else { MATCHER_WIDE_ACTING });
+    }
     let shapes = [(Shape::INTEGERS, MATCHER_INTEGERS), (Shape::PATHS, MATCHER_PATHS)];
     built(match config.words {
         1 => shapes.into_iter().find(|(shape, _)| shape.can_do(config)).map_or(MATCHER, |(_, object)| object),
@@ -53,7 +60,12 @@ pub(super) fn matcher(config: &MatcherConfig, by: AttachType) -> Result<&'static
 
 /// Whether the matcher for a config takes its rows from `PAIRS`.
 pub(super) fn in_pairs(config: &MatcherConfig, by: AttachType) -> bool {
-    by.is_function() && config.words == 2 && Shape::INTEGERS.can_do(config)
+    by.is_function() && config.words == 2 && !acts(config) && Shape::INTEGERS.can_do(config)
+}
+
+/// Whether a matcher does more than counting.
+const fn acts(config: &MatcherConfig) -> bool {
+    config.enforces != 0 || config.records != 0
 }
 
 /// The object with programs that do nothing, `empty_kprobe` and `empty_fentry`: the floor that benches measure against.
