@@ -148,7 +148,7 @@ pub fn perform(wanted: u64) -> i32 {
     }
     let signal = wanted as u32 >> ACTION_SIGNAL_SHIFT & 0xff;
     if signal != 0 {
-        // SAFETY: no preconditions. The kernel refuses it for its own threads, and for a process that ends already.
+        // SAFETY: no preconditions. The kernel sends none to its own threads, nor to a process that ends already.
         let sent = unsafe { bpf_send_signal(signal) };
         if sent != 0 {
             note(STAT_SIGNALS_FAILED);

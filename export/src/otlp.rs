@@ -82,7 +82,7 @@ enum Answer {
     Taken(usize),
     /// To be sent again, after this time if the receiver asks for one.
     Again(String, Option<Duration>),
-    /// Refused for good.
+    /// Rejected for good.
     Refused(String),
 }
 
@@ -106,7 +106,7 @@ impl Sender {
                     let (taken, refused) = lines.split_at(lines.len().saturating_sub(rejected));
                     self.counters.wrote(NAME, taken);
                     if !refused.is_empty() {
-                        let message = format!("{} refused {rejected} of {} records", self.url, lines.len());
+                        let message = format!("{} rejected {rejected} of {} records", self.url, lines.len());
                         self.counters.failed(NAME, refused, &message);
                     }
                     return;
@@ -153,13 +153,13 @@ impl Sender {
             ),
             _ => {
                 let reason: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
-                Answer::Refused(format!("{} refuses records with status {status}: {reason}", self.url))
+                Answer::Refused(format!("{} rejects records with status {status}: {reason}", self.url))
             }
         }
     }
 }
 
-/// The number of records that a receiver refused of a batch that it took (`partialSuccess`).
+/// The number of records that a receiver rejected of a batch that it took (`partialSuccess`).
 fn rejected(answer: &str) -> usize {
     let answer: serde_json::Value = serde_json::from_str(answer).unwrap_or_default();
     let number = &answer["partialSuccess"]["rejectedLogRecords"];

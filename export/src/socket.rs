@@ -180,7 +180,7 @@ impl Accept {
         let mut readers = self.readers.lock();
         if readers.len() >= MAX_READERS {
             tracing::warn!(
-                "socket: refused a reader, because {MAX_READERS} programs read the records already"
+                "socket: rejected a reader, because {MAX_READERS} programs read the records already"
             );
             return;
         }

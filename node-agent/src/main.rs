@@ -38,7 +38,7 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
-use start::{Limits, Started, count, refuse};
+use self::start::{Limits, Started, count, refuse};
 
 /// Runs `TracingPolicy` objects in this node's kernel and exports what they count.
 #[derive(Debug, Parser)]

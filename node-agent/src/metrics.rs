@@ -9,6 +9,7 @@ mod family;
 mod places;
 mod records;
 mod status;
+mod tables;
 
 use std::{collections::HashSet, time::Instant};
 
@@ -22,6 +23,7 @@ pub use self::{
     places::AtPrograms,
     records::RecordSamples,
     status::{PolicyState, PolicyStatus},
+    tables::{MapFill, OverShare},
 };
 
 /// Media type of what [`Exposition::render`] gives.
@@ -76,28 +78,6 @@ pub struct Snapshot {
     pub source_problems: u64,
     /// The reason why no policy can run on this node: a word of a small fixed set.
     pub unsupported: Option<&'static str>,
-}
-
-/// Number of entries in a map of the kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MapFill {
-    /// Its name.
-    pub map: &'static str,
-    /// Entries in it.
-    pub entries: u64,
-    /// Entries that it can hold.
-    pub capacity: u64,
-}
-
-/// A pod that has used up its share of a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OverShare {
-    /// The pod's namespace; empty for the host.
-    pub namespace: String,
-    /// The pod's name; empty for the host.
-    pub pod: String,
-    /// The table's name.
-    pub table: &'static str,
 }
 
 /// Takes a snapshot and writes it in Prometheus' text format: families sorted by name, series by labels.

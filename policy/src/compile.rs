@@ -9,6 +9,7 @@ mod answers;
 mod arguments;
 mod capabilities;
 mod compiler;
+mod declared;
 mod enums;
 mod filters;
 mod function;

@@ -66,7 +66,7 @@ pub enum RouteError {
         /// The member.
         name: String,
     },
-    /// A member is no array, or has fewer elements.
+    /// A member has no elements, or fewer of them.
     #[error("`{of}` has no element {index}")]
     Element {
         /// The type before the index.

@@ -45,10 +45,8 @@ use super::{
 
 /// Name of the map that holds the matcher.
 const SLOT: &str = "MATCHER";
-
 /// Name under which that map is pinned. Like the map's own name, it is the same for agents of every version.
 const SLOT_PIN: &str = "matcher";
-
 /// Name of the link.
 const LINK_PIN: &str = "link";
 

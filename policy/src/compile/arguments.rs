@@ -6,6 +6,7 @@ use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, Syscall};
 
 use super::{
     compiler::Compiler,
+    declared::{Declared, misread},
     resolve::{Behind, structure},
     syscall::portable,
     syscall_numbers::has_syscall_number,
@@ -24,19 +25,6 @@ use crate::{
 const MAX_ARGS: u32 = 6;
 /// Arguments of a function in a user program that the language has, from 0 on.
 const USER_ARGS: u32 = 5;
-
-/// One declared argument.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Declared {
-    /// Its number in the function's prototype.
-    pub(super) index: u32,
-    /// Its position in `args`.
-    pub(super) position: usize,
-    pub(super) ty: ArgType,
-    pub(super) readable: Readable,
-    /// Whether this function of a list does not have it, although others do.
-    pub(super) absent: bool,
-}
 
 /// What the kernel has where a hook attaches. It is formatted as in C, which takes time, only for a
 /// diagnostic.
@@ -347,18 +335,6 @@ struct Use<'a> {
 /// mistake can have other names for the parameters, and findings with other messages are not merged.
 fn prototype(real: &Real<'_>) -> String {
     format!("the prototype is `{real}`")
-}
-
-/// What follows from an argument that is declared as another type than it has, which is severe if a filter reads it.
-pub(super) const fn misread(by_filter: bool) -> (Severity, &'static str) {
-    if by_filter {
-        (Severity::Error, "a filter would compare a different value")
-    } else {
-        (
-            Severity::Warning,
-            "no filter reads it, so the count is right, but an event would show a wrong value",
-        )
-    }
 }
 
 /// The positions in `args` that filters read.

@@ -1,8 +1,9 @@
 //! Filters on sets of capabilities that are arguments.
 
 use super::{
-    arguments::{Arguments, Declared},
+    arguments::Arguments,
     compiler::Compiler,
+    declared::Declared,
     filters::{beyond, constant},
     types::Readable,
 };

@@ -2,7 +2,7 @@
 
 use gatewatch_abi::consts::{POSTFIX_BYTES, TEXT_BYTES};
 
-use super::{arguments::Declared, compiler::Compiler, types::Readable};
+use super::{compiler::Compiler, declared::Declared, types::Readable};
 use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, FieldPath},

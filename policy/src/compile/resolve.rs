@@ -4,8 +4,8 @@ use gatewatch_abi::consts::{WAY_FOLLOW, WAY_STEPS};
 use gatewatch_kernel::{CType, Kind, Pointee, Route, RouteEnd, RouteStep};
 
 use super::{
-    arguments::{Declared, misread},
     compiler::Compiler,
+    declared::{Declared, misread},
     registers,
     types::{Readable, integer},
 };

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use gatewatch_kernel::{Attach, FieldKind, Function, RecordField};
 
 use super::{
-    arguments::{Arguments, Declared, filtered, misread},
+    arguments::{Arguments, filtered},
     compiler::Compiler,
+    declared::{Declared, misread},
     syscall_numbers::is_syscall_number,
     types::{Expected, Readable, expected, integer, readable},
 };

@@ -2,8 +2,8 @@
 //! finds files, symbols and offsets.
 
 use super::{
-    arguments::misread,
     compiler::Compiler,
+    declared::misread,
     types::{Expected, expected},
 };
 use crate::{

@@ -150,8 +150,8 @@ pub enum Field {
 pub struct Way {
     /// Where it begins.
     pub from: WayFrom,
-    /// In each step, the bytes to add to the address, and [`WAY_FOLLOW`](gatewatch_abi::consts::WAY_FOLLOW) if there is a pointer then, which is the next address.
-    /// 0 is no step.
+    /// In each step, the bytes to add to the address, and [`WAY_FOLLOW`](gatewatch_abi::consts::WAY_FOLLOW) if there is a
+    /// pointer then, which is the next address. 0 stands for none.
     pub steps: [u16; WAY_STEPS],
 }
 

@@ -55,8 +55,8 @@ const RULES: &[Rule] = &[
     Rule {
         words: &["refuse", "refuses", "refused", "refusing", "refusal", "refusals"],
         instead: "reject, rejection",
-        // As operating systems say it, of connections.
-        but_after: &["connection", "connections"],
+        // As operating systems say it, of connections; and the value of a label, which users' queries have.
+        but_after: &["connection", "connections", "state=\"", "state=\\\""],
         but_before: &["connection", "connections"],
     },
 ];
@@ -75,7 +75,8 @@ pub(super) fn faults(name: &str, block: &Block) -> Vec<String> {
                 let whole = !before.ends_with(is_letter) && !after.starts_with(is_letter);
                 let allowed = rule.but_after.iter().any(|but| before.trim_end().ends_with(but))
                     || rule.but_before.iter().any(|but| after.trim_start().starts_with(but));
-                if whole && !allowed {
+                // A word alone is a value, such as that of a label.
+                if whole && !allowed && text.trim() != *words {
                     faults.push(format!(
                         "{name}:{}: \"{words}\": write {}",
                         block.line_of(place),
