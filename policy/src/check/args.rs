@@ -50,7 +50,7 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
                     title: "remove this declaration".to_owned(),
                     path: path.clone(),
                     edit: Edit::Remove,
-                    safe: first == arg,
+                    safe: first == arg && !names_positions(hook),
                 }));
             }
             index(place, arg, &path, found);
@@ -100,6 +100,11 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
 fn is_filtered_by_index(hook: &Hook, index: u32) -> bool {
     let mut filters = hook.selectors.iter().flat_map(|selector| &selector.match_args);
     filters.any(|filter| filter.args.is_empty() && filter.index == index)
+}
+
+/// Whether a filter names an argument by its position in `args`, which changes if an entry before it is removed.
+fn names_positions(hook: &Hook) -> bool {
+    hook.selectors.iter().flat_map(|selector| &selector.match_args).any(|filter| !filter.args.is_empty())
 }
 
 /// Filters by an index that several entries of `args` have. They are evaluated on the first of them.

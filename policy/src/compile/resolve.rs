@@ -14,6 +14,7 @@ use crate::{
     diagnostic::{Diagnostic, FieldPath, Severity},
     model::{Arg, ArgFilter, ArgType, DataSource, Hook, Selector},
     plan::{Field, Filter, HookPoint, Way, WayFrom, WayRead},
+    target::Targets,
 };
 
 /// Bytes of one step of a way.
@@ -81,10 +82,10 @@ impl Compiler<'_> {
     /// A saved profile has no structures: the agent finds out.
     fn unchecked(&mut self, structure: &str, text: &str, at: &FieldPath) {
         let message = format!(
-            "the profile of the kernel {} has no structures, so each node checks whether `struct {structure}` has `{text}`",
-            self.environment.kernel.release
+            "saved profiles of kernels have no structures, so each node checks whether `struct {structure}` has `{text}`"
         );
-        self.report(Diagnostic::new(&codes::ARG_FIELD, at.clone(), message).severity(Severity::Note));
+        let diagnostic = Diagnostic::new(&codes::ARG_FIELD, at.clone(), message);
+        self.report(diagnostic.severity(Severity::Note).targets(Targets::GATEWATCH));
     }
 
     /// The values of `data`.
@@ -149,7 +150,7 @@ impl Compiler<'_> {
                 .and_then(|arg| hook.data.iter().position(|other| std::ptr::eq(other, arg)));
             let Some(declared) = position.and_then(|position| data.get(position)) else {
                 let message = "the entry of `data` is not declared, so this filter cannot be evaluated";
-                self.report(Diagnostic::new(&codes::UNDECLARED_ARG, path, message));
+                self.report(Diagnostic::new(&codes::UNDECLARED_ARG, path.field("index"), message));
                 continue;
             };
             filters.extend(self.argument_filter(*declared, filter, &path));
