@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_is_wanted_must_be_there() {
-        for (config, integers, paths) in [
+        let expected: Vec<(MatcherConfig, bool, bool)> = vec![
             (ints(0), true, true),
             (ints(1), true, true),
             (ints(3), true, false),
@@ -133,7 +133,8 @@ mod tests {
             (text(TEXT_FILE, TEXT_HAS_PREFIX | TEXT_HAS_POSTFIX), false, false),
             (text(TEXT_KERNEL, TEXT_HAS_PREFIX), false, false),
             (text(TEXT_DESCRIPTOR, TEXT_HAS_PREFIX), false, false),
-        ] {
+        ];
+        for (config, integers, paths) in expected {
             assert_eq!(Shape::INTEGERS.can_do(&config), integers, "{config:?}");
             assert_eq!(Shape::PATHS.can_do(&config), paths, "{config:?}");
             assert!(Shape::EVERYTHING.can_do(&config));

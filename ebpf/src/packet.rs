@@ -59,8 +59,8 @@ pub fn number(skb: u64, part: u32) -> Option<u64> {
     if distance == 0 || !matches!(protocol, TCP | UDP | DCCP | SCTP | UDP_LITE) {
         return None;
     }
-    let port: u16 = memory::read(header + distance + if part == SOCK_SPORT { 0 } else { 2 });
-    Some(u64::from(u16::from_be(port)))
+    let place = header + distance + if part == SOCK_SPORT { 0 } else { 2 };
+    Some(u64::from(u16::from_be(memory::read(place))))
 }
 
 /// What an IPv4 packet carries: the protocol in the low byte, and above it the distance from the IP header to the protocol's,

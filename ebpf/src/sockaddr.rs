@@ -56,7 +56,7 @@ pub fn address(sockaddr: u64) -> Option<[u8; 16]> {
 /// Brings the name of a Unix socket into the buffer, up to its first NUL, and gives its length. That of an abstract one
 /// begins behind the NUL that marks it. `None`: the address is of another family, cannot be read, or has no name.
 ///
-/// `length` is that of the whole address: what is behind it is not a part of the name (`unix_mkname_bsd`, net/unix/af_unix.c).
+/// `length` is that of the whole address: what is behind it is not a part of the name (`unix_mkname_bsd`, `net/unix/af_unix.c`).
 #[inline(always)]
 pub fn name(sockaddr: u64, length: u32, buffer: Buffer) -> Option<u32> {
     let family: u16 = read(sockaddr)?;

@@ -195,12 +195,7 @@ fn run(arguments: Arguments) -> Result<()> {
         metrics: http::bind(arguments.metrics_address)?,
         probes: arguments.probe_address.map(http::bind_probes).transpose()?,
     };
-    let outputs = arguments
-        .export
-        .is_enabled()
-        .then(|| Outputs::start(&arguments.export).map(Arc::new))
-        .transpose()
-        .context("cannot export records")?;
+    let outputs = outputs(&arguments.export)?;
     let cluster = Cluster::of(&arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
@@ -212,12 +207,7 @@ fn run(arguments: Arguments) -> Result<()> {
         None => None,
     };
     if let Some(directory) = arguments.policy_dir {
-        policy_dir::check(&directory)?;
-        if let Some(pods) = &arguments.pods {
-            std::fs::File::open(pods)
-                .with_context(|| format!("cannot read the pods in {}", pods.display()))?;
-        }
-        sources.push(Box::new(Files::new(directory, arguments.pods)));
+        sources.push(Box::new(files(directory, arguments.pods)?));
     }
     if let Some(file) = arguments.enforcement_file {
         sources.push(Box::new(EnforcementFile::new(file)));
@@ -289,6 +279,23 @@ fn run(arguments: Arguments) -> Result<()> {
         tracing::info!("the installation is deleted: removed what is in {}", pins.display());
     }
     served
+}
+
+/// The outputs of records, if there are any.
+fn outputs(options: &ExportOptions) -> Result<Option<Arc<Outputs>>> {
+    if !options.is_enabled() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(Outputs::start(options).context("cannot export records")?)))
+}
+
+/// Policies and pods in files.
+fn files(directory: PathBuf, pods: Option<PathBuf>) -> Result<Files> {
+    policy_dir::check(&directory)?;
+    if let Some(pods) = &pods {
+        std::fs::File::open(pods).with_context(|| format!("cannot read the pods in {}", pods.display()))?;
+    }
+    Ok(Files::new(directory, pods))
 }
 
 /// The agent's place in a cluster.

@@ -313,10 +313,14 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
     enforcement::write_modes(&ENFORCEMENT, *node_mode, policies, text);
     enforcement::write_spared(&SPARED, outcomes, text);
     per_hook(&MISSED, missed, 1.0, text);
-    records.iter().for_each(|records| records::write_events(records, text));
+    if let Some(records) = records {
+        records::write_events(records, text);
+    }
     per_hook(&OVERFLOW, overflow, 1.0, text);
     per_hook(&UNATTRIBUTED, unattributed, 1.0, text);
-    records.iter().for_each(|records| records::write_written(records, text));
+    if let Some(records) = records {
+        records::write_written(records, text);
+    }
     per_hook(&GAP, gap_milliseconds, 1_000.0, text);
     let mut last_events = Family::new(&LAST_EVENT);
     for LastEvent { hook, namespace, pod, policy, milliseconds } in samples.last_events() {
@@ -367,7 +371,9 @@ fn write(snapshot: &Snapshot, took: f64) -> String {
     infos.write(text);
     memory.write(text);
     named(&POLICY_SET, policy_set_hash, text);
-    records.iter().for_each(|records| records::write_records(records, text));
+    if let Some(records) = records {
+        records::write_records(records, text);
+    }
     single(&SCRAPE_DURATION, took, text);
     single(&SOURCE_PROBLEMS, number(*source_problems), text);
     per_hook(&UNKNOWN_PROCESSES, unknown_processes, 1.0, text);

@@ -148,7 +148,7 @@ pub fn put(space: *mut Space, class: u32, status: u16, len: u32, of: u64) {
         (*head).status = status;
         (*head).len = len;
         (*head).of = of;
-        let next = pos + HEAD + (u64::from(len) + 7 & !7);
+        let next = pos + HEAD + ((u64::from(len) + 7) & !7);
         ptr::write_volatile(&raw mut (*space).pos, next);
     }
 }

@@ -185,15 +185,9 @@ impl KernelTypes {
                 Some(of) if self.blob.resolve(of).is_some_and(|(_, ty)| ty.tag == Tag::Int) => self.end(of),
                 _ => RouteEnd::Other,
             },
-            (_, Kind::Int { bits, signed }) => match u8::try_from(bits) {
-                Ok(bits) => RouteEnd::Int { bits, signed, shift: 0 },
-                Err(_) => RouteEnd::Other,
-            },
+            (_, Kind::Int { bits, signed }) => RouteEnd::Int { bits, signed, shift: 0 },
             (_, Kind::Bool) => RouteEnd::Int { bits: 8, signed: false, shift: 0 },
-            (_, Kind::Enum { bits, .. }) => match u8::try_from(bits) {
-                Ok(bits) => RouteEnd::Int { bits, signed: true, shift: 0 },
-                Err(_) => RouteEnd::Other,
-            },
+            (_, Kind::Enum { bits, .. }) => RouteEnd::Int { bits, signed: true, shift: 0 },
             (_, Kind::Struct { name, .. } | Kind::Union { name, .. }) => RouteEnd::Struct(name),
             _ => RouteEnd::Other,
         }

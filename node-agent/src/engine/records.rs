@@ -93,10 +93,9 @@ fn own_type(field: &RecordField) -> Option<ArgType> {
         FieldKind::Int { bits: 32, signed: true } => ArgType::Int,
         FieldKind::Int { bits: 32, signed: false } => ArgType::Uint32,
         FieldKind::Int { signed: true, .. } => ArgType::Int64,
-        FieldKind::Int { signed: false, .. } => ArgType::Uint64,
         FieldKind::DataLoc => ArgType::String,
         FieldKind::Pointer if field.ty.contains("char") => ArgType::String,
-        FieldKind::Pointer => ArgType::Uint64,
+        FieldKind::Int { .. } | FieldKind::Pointer => ArgType::Uint64,
         FieldKind::Array | FieldKind::Other => return None,
     })
 }

@@ -264,16 +264,17 @@ fn capabilities(who: &RecordExec) -> Capabilities {
 }
 
 fn credentials(who: &RecordExec) -> Credentials {
-    let [uid, gid, suid, sgid, euid, egid, fsuid, fsgid] = who.ids.map(Some);
+    // User and group by turns.
+    let id = |at: usize| Some(who.ids[at]);
     Credentials {
-        uid,
-        gid,
-        euid,
-        egid,
-        suid,
-        sgid,
-        fsuid,
-        fsgid,
+        uid: id(0),
+        gid: id(1),
+        suid: id(2),
+        sgid: id(3),
+        euid: id(4),
+        egid: id(5),
+        fsuid: id(6),
+        fsgid: id(7),
         securebits: SecureBits::new(who.securebits.into()),
         ..Credentials::default()
     }

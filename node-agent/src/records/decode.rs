@@ -75,11 +75,15 @@ mod tests {
 
     use super::*;
 
+    fn class(number: u32) -> u16 {
+        u16::try_from(number).unwrap()
+    }
+
     #[test]
     fn values_in_their_order() {
         let head = RecordHead { kind: RECORD_HOOK, hook: 7, args: 2, ..RecordHead::default() };
-        let string = ArgHead { class: AS_STRING as u16, status: ARG_WHOLE, len: 3, of: 3 };
-        let number = ArgHead { class: AS_NUMBER as u16, status: ARG_WHOLE, len: 8, of: 8 };
+        let string = ArgHead { class: class(AS_STRING), status: ARG_WHOLE, len: 3, of: 3 };
+        let number = ArgHead { class: class(AS_NUMBER), status: ARG_WHOLE, len: 8, of: 8 };
         let bytes =
             [bytes_of(&head), bytes_of(&string), b"abc\0\0\0\0\0", bytes_of(&number), &9_u64.to_le_bytes()];
         let bytes = bytes.concat();

@@ -92,16 +92,13 @@ fn incomplete(event: &mut Outgoing, what: Incomplete) {
 
 #[cfg(test)]
 mod tests {
-    use gatewatch_events::{
-        Event, Timestamp,
-        event::{Body, Exec},
-    };
+    use gatewatch_events::{Event, Timestamp, event::Body};
 
     use super::*;
     use crate::attribution::Owner;
 
     fn event(cgroup: u64) -> Outgoing {
-        let event = Event::new(Body::ProcessExec(Box::new(Exec::default())), Timestamp(1));
+        let event = Event::new(Body::ProcessExec(Box::default()), Timestamp(1));
         Outgoing { draft: Draft { event, cgroup: (cgroup, 0), parent: None }, tally: Arc::default() }
     }
 

@@ -166,10 +166,7 @@ impl Compiler<'_> {
                 readable = readable.narrowed(&param.ty);
             }
             if let Readable::Unix(..) = readable {
-                let beside = params.and_then(|params| params.get(arg.index as usize + 1));
-                let is_length =
-                    beside.is_some_and(|param| matches!(param.ty.kind, Kind::Int { bits: 32, .. }));
-                readable = Readable::Unix(index, is_length.then_some(index + 1));
+                readable = Readable::Unix(index, length_beside(params, index));
             }
             if arg.resolve.is_some() && !point.is_syscall() && point.kind() != PointKind::Uprobe {
                 let structure = structure(arg, param.map(|param| &param.ty));
@@ -180,13 +177,8 @@ impl Compiler<'_> {
             if has_syscall_number(point, arg) {
                 readable = Readable::Syscall(index);
             }
-            arguments.args.push(Declared {
-                index: arg.index,
-                position: i,
-                ty: arg.ty,
-                readable,
-                absent: false,
-            });
+            let declared = Declared { index: arg.index, position: i, ty: arg.ty, readable, absent: false };
+            arguments.args.push(declared);
         }
         if let Some(arg) = &hook.return_arg {
             if let Some(function) = function
@@ -318,6 +310,12 @@ impl Compiler<'_> {
         }
         arguments.result
     }
+}
+
+/// The argument behind the address of a socket, if it is the address's length.
+fn length_beside(params: Option<&[Param]>, index: u8) -> Option<u8> {
+    let beside = params?.get(usize::from(index) + 1)?;
+    matches!(beside.ty.kind, Kind::Int { bits: 32, .. }).then_some(index + 1)
 }
 
 /// What a declared argument or result is for.

@@ -18,7 +18,8 @@ use crate::{
 };
 
 /// Bytes of one step of a way.
-const STEP: u32 = WAY_FOLLOW as u32 - 1;
+const STEP: u32 = 0x7fff;
+const _: () = assert!(STEP as u64 + 1 == WAY_FOLLOW);
 
 /// What a value is behind, and whether a filter reads it.
 #[derive(Clone, Copy, Debug)]

@@ -152,9 +152,14 @@ pub(super) fn signals() {
         let case = Case::start(&[("p.yaml", &text)], &[]);
         let forks = times() / 40;
         let made = case.two(&["forks", "7", &forks.to_string()]);
-        assert_eq!((made.refused, made.through), (2 * forks, 0), "{name}: {made:?}\n{}", case.told());
+        // On a preemptible kernel, returns and tracepoints can miss calls, each of which the kernel counts.
+        let can_miss = matches!(name, "return" | "tracepoint");
+        let missed =
+            if can_miss { case.agent.sum("gatewatch_events_missed_total", &[("policy", name)]) } else { 0 };
+        let reached = 2 * forks - missed;
+        assert_eq!((made.refused, made.through), (reached, missed), "{name}: {made:?}\n{}", case.told());
         let counted = (case.events(name), case.actions(name, "signal"));
-        assert_eq!(counted, (2 * forks, 2 * forks), "{name}\n{}", case.told());
+        assert_eq!(counted, (reached, reached), "{name}\n{}", case.told());
         if name != "lsm" {
             let made = case.one(&["forks", "8", "20"]);
             assert_eq!((made.refused, made.through), (0, 20), "{name}: {made:?}");

@@ -110,7 +110,7 @@ fn parse_status(status: &str, who: &mut RecordExec) {
             // Real, effective, saved, of the file system; the kernel's structure has real, saved, effective.
             "Uid" => [0, 4, 2, 6].into_iter().zip(numbers()).for_each(|(at, id)| who.ids[at] = id),
             "Gid" => [1, 5, 3, 7].into_iter().zip(numbers()).for_each(|(at, id)| who.ids[at] = id),
-            "NSpid" => who.ns_pid = numbers().last().unwrap_or(0),
+            "NSpid" => who.ns_pid = numbers().next_back().unwrap_or(0),
             "CapInh" => who.inheritable = set(),
             "CapPrm" => who.permitted = set(),
             "CapEff" => who.effective = set(),

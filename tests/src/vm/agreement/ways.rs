@@ -36,17 +36,19 @@ fn field(kernel: &Profile, call: &str, declared: &str, operator: &str, value: &s
 }
 
 fn number(field: Field, values: Vec<i128>) -> impl Strategy<Value = Filter> {
-    (any::<bool>(), proptest::sample::subsequence(values.clone(), 1..values.len())).prop_map(
-        move |(negated, values)| Filter {
+    let most = values.len();
+    (any::<bool>(), proptest::sample::subsequence(values, 1..most)).prop_map(move |(negated, values)| {
+        Filter {
             field,
             test: Test::Int { negated, ranges: values.into_iter().map(|value| (value, value)).collect() },
-        },
-    )
+        }
+    })
 }
 
 fn text(field: Field, values: Vec<Vec<u8>>) -> impl Strategy<Value = Filter> {
     let op = prop_oneof![Just(TextOp::Equal), Just(TextOp::Prefix), Just(TextOp::Postfix)];
-    (any::<bool>(), op, proptest::sample::subsequence(values.clone(), 1..values.len())).prop_map(
+    let most = values.len();
+    (any::<bool>(), op, proptest::sample::subsequence(values, 1..most)).prop_map(
         move |(negated, op, values)| Filter {
             field,
             test: Test::Text { negated, op, values, follow_children: false },
