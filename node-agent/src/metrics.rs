@@ -113,7 +113,7 @@ const ENFORCEMENT: Metric = gauge(
 );
 const POLICIES: Metric = gauge(
     "gatewatch_policies",
-    "Policies by state: running, rejected (invalid), failed (not loadable) or skipped (for other nodes).",
+    "Policies by state: running, `refused` (invalid), failed (not loadable) or skipped (for other nodes).",
     &["state"],
 );
 // Tetragon's as well.
