@@ -275,16 +275,22 @@ mod tests {
     }
 
     #[test]
-    fn actions_that_enforce_are_not_performed() {
-        let action = |kind| Selector {
-            match_actions: vec![Action { kind: Some(kind), ..Action::default() }],
-            ..Selector::default()
+    fn actions_say_what_they_do_to_a_process() {
+        let action = |kind, fields: &[(&str, &str)]| {
+            let fields =
+                fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let match_actions = vec![Action { kind: Some(kind), fields }];
+            actions(&Selector { match_actions, ..Selector::default() }).concat()
         };
-        for kind in [ActionKind::Sigkill, ActionKind::Override, ActionKind::Set] {
-            let notes = actions(&action(kind));
-            assert!(notes[0].contains("does not perform it"), "{notes:?}");
+        assert!(
+            action(ActionKind::Sigkill, &[]).starts_with("kills the process: the call in flight still ends")
+        );
+        assert!(action(ActionKind::Signal, &[("argSig", "15")]).starts_with("sends signal 15"));
+        assert!(action(ActionKind::Override, &[("argError", "-1")]).contains("error -1"));
+        for kind in [ActionKind::NotifyEnforcer, ActionKind::Set] {
+            assert!(action(kind, &[]).contains("does not perform it"), "{kind}");
         }
-        assert_eq!(actions(&action(ActionKind::GetUrl)), ["also performs `GetUrl`"]);
+        assert_eq!(action(ActionKind::GetUrl, &[]), "also performs `GetUrl`");
     }
 
     #[test]
