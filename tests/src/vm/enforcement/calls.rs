@@ -4,6 +4,8 @@ use std::{
     fs::File,
     path::Path,
     process::{Child, Stdio},
+    thread,
+    time::Duration,
 };
 
 use super::super::{CALLS, this};
@@ -95,8 +97,12 @@ fn open(times: u64, stop: Option<&Path>) -> Made {
                 Ok(_) => made.allowed += 1,
                 Err(_) => made.failed += 1,
             }
-            if stop.is_some_and(Path::exists) {
-                break;
+            if let Some(stop) = stop {
+                if stop.exists() {
+                    break;
+                }
+                // An agent that starts meanwhile needs a processor as well.
+                thread::sleep(Duration::from_millis(1));
             }
         }
     }
