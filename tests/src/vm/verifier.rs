@@ -59,7 +59,8 @@ pub(super) fn head_room() {
         looked_at(&kernel, &format!("the file policy by {by}"));
         // What is looked at ends with the longest entry, and this is as long as one may be.
         let plans = kernel.compile(&shipped.replace("\"/boot", &format!("\"/{}", "x".repeat(250))));
-        assert!(kernel.apply(plans).is_empty(), "the file policy loads with a long beginning");
+        let failed = kernel.apply(plans);
+        assert!(failed.is_empty(), "the file policy loads with a long beginning: {failed:?}");
         looked_at(&kernel, &format!("the file policy with a long beginning by {by}"));
         let others: String =
             (0..70).map(|id| one_of_many("security_file_permission", 1, "Equal", id)).collect();
