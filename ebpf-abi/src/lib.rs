@@ -137,7 +137,7 @@ pub mod consts {
     /// `IntSlot::part` the bits before it in the bytes there. Such a slot has another table than `TABLE_INLINE`.
     pub const INT_WAY: u32 = 16;
 
-    /// `TextSlot::way_from`: there is no way, but an argument.
+    /// `TextSlot::way_from`: the value is an argument itself, and no way is followed.
     pub const FROM_NOWHERE: u32 = 0;
     /// A way begins at an argument that is a pointer: this and the argument's index.
     pub const FROM_ARG: u32 = 1;

@@ -11,7 +11,7 @@
 pub struct RecorderConfig {
     /// Nanoseconds in which a policy's budget for a pod grows by one record.
     pub budget_step: u64,
-    /// Nanoseconds that a budget that was not used stands for: its burst.
+    /// The burst: how many nanoseconds' worth of records an unused budget holds.
     pub budget_burst: u64,
 }
 
@@ -263,7 +263,7 @@ pub mod consts {
     pub const AS_FILENAME: u32 = 15;
     /// The path of the file of a `struct kiocb *`.
     pub const AS_KIOCB: u32 = 16;
-    /// The path of the file that a descriptor of the process stands for.
+    /// The path of the file that is open under a file descriptor of the process.
     pub const AS_FD: u32 = 17;
     /// A `struct cred *`, as the part of `RecordExec` from `effective` on.
     pub const AS_CRED: u32 = 18;

@@ -37,8 +37,8 @@ const SIGKILL: u32 = 9;
 
 /// Adds what a selector that has taken the event wants to `before`, what the others want. `bit` is the selector's.
 ///
-/// A matcher without enforcing selectors has no code for it, since the verifier knows its configuration; with one selector,
-/// it knows the flags as well.
+/// Only the acting matchers ([`Shaped::ACTS`]) contain this code. The verifier knows their configuration, and with one selector
+/// the flags as well, and removes what they don't need.
 ///
 /// # Safety
 ///

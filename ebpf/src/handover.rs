@@ -2,7 +2,7 @@
 //! CPU, and a tail call follows. The recorder finds the slot by its context, which no other program that runs on this CPU has.
 //! Slots are claimed as the buffers of [`scratch`](crate::scratch) are, for the same reason.
 //!
-//! A matcher whose selectors record nothing has nothing of this: its `CONFIG` says so, and the verifier removes the code.
+//! Only the acting matchers ([`Shaped::ACTS`](crate::shape::Shaped::ACTS)) contain this; the others count and no more.
 
 use core::{ffi::c_void, ptr};
 

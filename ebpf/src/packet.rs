@@ -35,8 +35,8 @@ const DCCP: u8 = 33;
 const SCTP: u8 = 132;
 const UDP_LITE: u8 = 136;
 
-/// What the headers of a packet say. `None`: they are of another protocol than IP; or there is no port, in a protocol without
-/// any, or in a later part of a datagram.
+/// Reads a field of a packet's headers. `None` if the packet is not IP, or if a port is asked for and the packet has none: its
+/// protocol has no ports, or it is a later fragment of a datagram.
 #[inline(never)]
 pub fn number(skb: u64, part: u32) -> Option<u64> {
     let header = ip_header(skb);

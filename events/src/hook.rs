@@ -37,7 +37,7 @@ pub enum Incomplete {
     Process,
     /// The parent is not in the table of processes.
     Parent,
-    /// The function did not return (its process ended, or the agent lost its return), so there is no result.
+    /// The function's result is missing: its process ended first, or the agent lost the return.
     Return,
     /// An argument was cut, or could not be read.
     Arguments,

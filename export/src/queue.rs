@@ -120,7 +120,7 @@ impl Queue {
         Self { content: Mutex::default(), changed: Condvar::new(), bounds }
     }
 
-    /// Adds a line. Never waits; gives it back if there is no room.
+    /// Adds a line. Never waits; gives the line back if the queue is full.
     pub(crate) fn push(&self, line: Line) -> Result<(), Line> {
         let mut content = self.content.lock();
         let bytes = content.bytes + line.text.len();

@@ -109,7 +109,7 @@ impl Socket {
         !self.readers.lock().is_empty()
     }
 
-    /// Counts a record for which no line was made, because there is no reader.
+    /// Counts a record for which no line was made, because no reader is connected.
     pub(crate) fn no_reader(&self) {
         self.counters.dropped.add(Reason::NoReader, 1);
     }

@@ -34,7 +34,7 @@ impl Tree {
         let node = self.node(&processes.process);
         if chosen {
             node.shown = true;
-            // A process stands for its exec.
+            // The line of the process shows its exec already.
             if event.kind() != Kind::Exec {
                 node.events.push(event.clone());
             }

@@ -9,7 +9,7 @@ use gatewatch_ebpf::{frozen, memory};
 
 use crate::RECORDER_CONFIG;
 
-/// The budget of processes stands beside those of policies, and no policy has this number.
+/// The number of the budget for records of processes. No policy has it.
 pub const PROCESSES: u64 = 0;
 
 /// How much of each budget is used, as the time until which it would be by the rate alone (the "virtual scheduling algorithm",

@@ -159,7 +159,7 @@ pub fn put_none(space: *mut Space, class: u32, status: u16) {
     put(space, class, status, 0, 0);
 }
 
-/// A value for which there is no room.
+/// Puts a value that does not fit into the rest of the record.
 #[inline(always)]
 pub fn put_no_room(space: *mut Space, class: u32) {
     put_none(space, class, ARG_NO_ROOM);

@@ -44,7 +44,7 @@ pub struct Route {
     pub end: RouteEnd,
 }
 
-/// Why there is no such way.
+/// Why a path can't be followed in this kernel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RouteError {
     /// The kernel has no such structure.

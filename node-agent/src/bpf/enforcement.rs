@@ -71,7 +71,7 @@ impl Switch {
 }
 
 /// Holds the enforcement of a node to a mode, or lifts that, whether an agent runs or not. `root`: where agents pin their maps.
-/// Gives what is in force then; `None` if there is no agent's map.
+/// Returns the mode that is in force afterwards, or `None` if no agent has pinned its map.
 pub fn hold(root: &Path, mode: Option<Mode>) -> Result<Option<Mode>, LoadError> {
     let failed = |source| LoadError::Pins { path: root.to_owned(), source };
     if !root.exists() {

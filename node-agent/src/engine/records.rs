@@ -40,7 +40,7 @@ impl Engine {
     ) {
         let any = || hooks.iter().flat_map(|hook| &hook.plan.selectors).any(|it| it.actions.record.is_some());
         if self.bpf.has_records() && any() {
-            // Not 0, which stands for processes.
+            // Never 0, which is the number of the budget for processes.
             let of = |hook: &match_tables::Hook<'_>| policies.get(hook.policy).map_or(1, fingerprint) | 1;
             tables.record(point, hooks, of);
         } else {

@@ -160,7 +160,7 @@ impl Converter<'_> {
         }))
     }
 
-    /// The processes of a record. `own`: it is about the process, whose first thread stands for it.
+    /// The processes of a record. With `own` the record is about the process itself, which has the id of its first thread.
     fn of(&self, head: &RecordHead, image: Option<&Arc<Image>>, own: bool) -> OfEvent {
         let tid = if own { head.pid } else { head.tid };
         let Some(image) = image else {

@@ -55,7 +55,7 @@ fn value(ty: ArgType, raw: &RawValue<'_>) -> (Value, bool) {
     (value.unwrap_or_else(unreadable), whole)
 }
 
-/// Why there is no value.
+/// Why a value is missing.
 fn reason(raw: &RawValue<'_>) -> &'static str {
     match (raw.class, raw.status) {
         (AS_NOTHING, _) => "values of this type, or at this place, are not recorded",

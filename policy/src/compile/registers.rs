@@ -20,7 +20,7 @@ pub(super) fn find(arch: Arch, name: &str) -> Option<(u32, u8)> {
     }
 }
 
-/// The 64-bit name of an amd64 register, and the bits that a name stands for.
+/// The 64-bit name of an amd64 register, and how many of its bits the given name covers.
 fn whole(name: &str) -> (String, u8) {
     if let Some(number) = name.strip_prefix('r').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
     {

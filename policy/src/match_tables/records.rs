@@ -16,7 +16,7 @@ use crate::{
     plan::{ArgEvidence, ArgPlan, HookPoint, RateScope},
 };
 
-/// Stands for the result in [`RecordArg::offset`], where an argument has its number.
+/// The value of [`RecordArg::offset`] for the function's result. For an argument it is the argument's index.
 pub const RESULT: u32 = u32::MAX - 1;
 
 impl Tables {
