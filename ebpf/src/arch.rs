@@ -1,6 +1,8 @@
 //! Where a kernel function finds its arguments, and whose memory an address is, and which programs make a call: the
 //! only file that knows the processor.
 
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
+
 use crate::{memory, offset};
 
 /// Offsets in `struct pt_regs` of the six argument registers of a C function, and of the result's register.
@@ -103,4 +105,22 @@ pub fn is_of_program(address: u64) -> bool {
 #[inline(always)]
 pub fn is_of_program(address: u64) -> bool {
     address >> 55 & 1 == 0
+}
+
+/// Reads `len` bytes at an address of the program's memory or of the kernel's, and tells whether that was possible. Otherwise
+/// it writes zeros, as the helpers do.
+///
+/// # Safety
+///
+/// There is room for `len` bytes at `to`.
+#[inline(always)]
+pub unsafe fn read_bytes(to: *mut u8, len: u32, address: u64) -> bool {
+    // SAFETY: the caller's promise; the helpers check the address.
+    unsafe {
+        if is_of_program(address) {
+            bpf_probe_read_user(to.cast(), len, address as *const _) == 0
+        } else {
+            bpf_probe_read_kernel(to.cast(), len, address as *const _) == 0
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! How a matcher hands a matched event over to its lane's recorder: what it knows of the event is put into a slot of the
 //! CPU, and a tail call follows. The recorder finds the slot by its context, which no other program that runs on this CPU has.
-//! Slots are claimed as the buffers of [`scratch`](crate::scratch) are, for the same reason.
+//! Slots are claimed with [`memory::try_claim`].
 //!
 //! Only the acting matchers ([`Shaped::ACTS`](crate::shape::Shaped::ACTS)) contain this; the others count and no more.
 
@@ -77,9 +77,7 @@ pub unsafe fn claim<C: Context>(ctx: *mut c_void, task: *mut Task) -> u32 {
         let Some(slot) = RECORD_SLOTS.get_ptr_mut(level) else { break };
         // SAFETY: a map's value of this CPU; and the caller's promise.
         unsafe {
-            let users = &raw mut (*slot).users;
-            memory::add(users, 1);
-            if ptr::read_volatile(users) == 1 {
+            if memory::try_claim(&raw mut (*slot).users) {
                 ptr::write_volatile(&raw mut (*slot).cgroup, (*task).cgroup);
                 ptr::write_volatile(&raw mut (*slot).point, point_of::<C>(task));
                 for w in 0..MAX_WORDS {
@@ -91,7 +89,6 @@ pub unsafe fn claim<C: Context>(ctx: *mut c_void, task: *mut Task) -> u32 {
                 ptr::write_volatile(&raw mut (*slot).ctx, ctx as u64);
                 return level;
             }
-            memory::add(users, u64::MAX);
         }
     }
     NO_SLOT
@@ -169,7 +166,7 @@ pub fn release(level: u32) {
         // SAFETY: a map's value, which is ours until the second line.
         unsafe {
             ptr::write_volatile(&raw mut (*slot).ctx, 0);
-            memory::add(&raw mut (*slot).users, u64::MAX);
+            memory::release(&raw mut (*slot).users);
         }
     }
 }

@@ -237,7 +237,7 @@ fn capabilities(part: u32) -> u64 {
 
 /// The number of a system call, with the bit that tells the two kinds of calls apart.
 #[inline(never)]
-fn syscall(number: u64) -> u64 {
+pub fn syscall(number: u64) -> u64 {
     // SAFETY: no preconditions.
     let task = unsafe { bpf_get_current_task() } as u64;
     if calls_by_32_bits(task) { number | SYSCALL_BY_32_BITS } else { number }

@@ -1,6 +1,6 @@
 //! Reading the kernel's memory.
 
-use core::{arch::asm, mem::MaybeUninit};
+use core::{arch::asm, mem::MaybeUninit, ptr};
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
@@ -52,6 +52,41 @@ pub unsafe fn add(number: *mut u64, more: u64) {
     unsafe {
         asm!("lock *(u64 *)({number} + 0) += {more}", number = in(reg) number, more = in(reg) more, options(nostack));
     }
+}
+
+/// Claims what `users` counts the users of, and tells whether that succeeded: no other program has it.
+///
+/// A program can be interrupted at any instruction by another one on its CPU, and the other one by the first: programs of
+/// fexit, and on recent kernels of tracepoints, can be preempted. So the counter is only ever added to. A program that finds
+/// it at exactly 1 after adding 1 has what it counts; every other program takes its 1 away again. Only one program can find
+/// 1, since the counter is above 1 for all others until that one is done. Every addition has its subtraction, in whatever
+/// order they happen, so nothing stays claimed.
+///
+/// # Safety
+///
+/// `users` is in a map's value of this CPU.
+#[inline(always)]
+pub unsafe fn try_claim(users: *mut u64) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        add(users, 1);
+        if ptr::read_volatile(users) == 1 {
+            return true;
+        }
+        release(users);
+    }
+    false
+}
+
+/// Gives back what was claimed by [`try_claim`].
+///
+/// # Safety
+///
+/// As [`try_claim`].
+#[inline(always)]
+pub unsafe fn release(users: *mut u64) {
+    // SAFETY: the caller's promise.
+    unsafe { add(users, u64::MAX) }
 }
 
 /// Eight bytes at a kernel address. Not inlined, where many of them would each have a place on the stack.

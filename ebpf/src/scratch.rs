@@ -1,10 +1,7 @@
 //! Buffers in which strings are assembled. Programs on one CPU share a few of them.
 //!
-//! A program can be interrupted at any instruction by another one on its CPU, and the other one by the first: programs of
-//! fexit, and on recent kernels of tracepoints, can be preempted. So a buffer is claimed by a counter that is only
-//! ever added to. A program that finds it at exactly 1 after adding 1 has the buffer; every other program takes its 1 away
-//! again and tries the next buffer. Only one program can find 1, since the counter is above 1 for all others until that
-//! one is done. Every addition has its subtraction, in whatever order they happen, so no buffer is lost.
+//! Each buffer is claimed with [`memory::try_claim`], which says why that is needed on one CPU; a program that does not get
+//! one tries the next.
 
 use core::ptr;
 
@@ -105,7 +102,7 @@ pub fn with_scratch(f: impl FnOnce(Buffer)) -> bool {
     }
     f(Buffer(scratch));
     // SAFETY: a map's value.
-    unsafe { memory::add(&raw mut (*scratch).users, u64::MAX) };
+    unsafe { memory::release(&raw mut (*scratch).users) };
     true
 }
 
@@ -115,13 +112,8 @@ fn claim() -> *mut Scratch {
     for level in 0..LEVELS {
         let Some(scratch) = SCRATCH.get_ptr_mut(level) else { break };
         // SAFETY: a map's value of this CPU.
-        unsafe {
-            let users = &raw mut (*scratch).users;
-            memory::add(users, 1);
-            if ptr::read_volatile(users) == 1 {
-                return scratch;
-            }
-            memory::add(users, u64::MAX);
+        if unsafe { memory::try_claim(&raw mut (*scratch).users) } {
+            return scratch;
         }
     }
     ptr::null_mut()

@@ -3,13 +3,11 @@
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
-use aya_ebpf::helpers::generated::{
-    bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
-};
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user_str};
 use gatewatch_abi::consts::{SOCK_FAMILY, STAT_STRINGS_UNREADABLE};
 
 use crate::{
-    arch::is_of_program,
+    arch::{is_of_program, read_bytes},
     internet::{AF_INET, AF_INET6, mapped},
     memory::masked,
     scratch::Buffer,
@@ -22,7 +20,7 @@ const V4_ADDRESS: u64 = 4;
 const V6_ADDRESS: u64 = 8;
 
 /// `AF_UNIX`, include/linux/socket.h.
-const AF_UNIX: u16 = 1;
+pub const AF_UNIX: u16 = 1;
 /// Offset of `sun_path` in a `struct sockaddr_un`, include/uapi/linux/un.h.
 const UNIX_NAME: u64 = 2;
 /// `sizeof(struct sockaddr_un)`.
@@ -90,22 +88,15 @@ pub fn name(sockaddr: u64, length: u32, buffer: Buffer) -> Option<u32> {
 #[inline(always)]
 fn read<T: Copy>(address: u64) -> Option<T> {
     let mut value = MaybeUninit::<T>::uninit();
-    let (to, size, from) = (value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
-    let of_program = is_of_program(address);
     // SAFETY: the helpers check the address, and write zeros where they can't read. All types that are read are plain
     // integers or arrays of them.
     unsafe {
-        let result = if of_program {
-            bpf_probe_read_user(to, size, from)
-        } else {
-            bpf_probe_read_kernel(to, size, from)
-        };
-        if result == 0 {
+        if read_bytes(value.as_mut_ptr().cast(), size_of::<T>() as u32, address) {
             return Some(value.assume_init());
         }
     }
     // A call without an address has nothing to read.
-    if of_program && address != 0 {
+    if is_of_program(address) && address != 0 {
         note(STAT_STRINGS_UNREADABLE);
     }
     None

@@ -1,24 +1,23 @@
 //! Sockets, their addresses, and packets.
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use gatewatch_abi::{
     Layout, RecordSock,
     record::consts::{ARG_UNREADABLE, ARG_WHOLE, AS_SKB, AS_SOCKADDR},
 };
 use gatewatch_ebpf::{
-    arch::is_of_program,
+    arch::read_bytes,
     frozen,
     globals::LAYOUT,
     internet::{AF_INET, AF_INET6},
     memory, offset,
+    sockaddr::AF_UNIX,
 };
 
 use crate::space;
 
 /// `sun_path` of a `struct sockaddr_un`, include/uapi/linux/un.h: its offset and its length.
 const UNIX_PATH: (u64, u32) = (2, 108);
-/// `AF_UNIX`, include/linux/socket.h.
-const AF_UNIX: u16 = 1;
 /// Protocols whose headers begin with both ports (include/uapi/linux/in.h): TCP, UDP, DCCP, SCTP, UDP-Lite.
 const WITH_PORTS: [u8; 5] = [6, 17, 33, 132, 136];
 
@@ -99,7 +98,7 @@ pub extern "C" fn sockaddr(level: u32, address: u64) -> u32 {
     // SAFETY: there is room for all of it; the helpers check the address.
     unsafe {
         let mut head = [0_u16; 2];
-        if !read(head.as_mut_ptr().cast(), 4, address) {
+        if !read_bytes(head.as_mut_ptr().cast(), 4, address) {
             space::put_none(space, AS_SOCKADDR, ARG_UNREADABLE);
             return 0;
         }
@@ -111,14 +110,14 @@ pub extern "C" fn sockaddr(level: u32, address: u64) -> u32 {
             (*to).source_port = u16::from_be(port);
             let (at, bytes) = if family == AF_INET { (4, 4) } else { (8, 16) };
             read_all = if bytes == 4 {
-                read((&raw mut (*to).source).cast(), 4, address + at)
+                read_bytes((&raw mut (*to).source).cast(), 4, address + at)
             } else {
-                read((&raw mut (*to).source).cast(), 16, address + at)
+                read_bytes((&raw mut (*to).source).cast(), 16, address + at)
             };
         } else if family == AF_UNIX {
             let name = to.add(1).cast::<u8>();
             // It may be shorter, and what is behind it not there.
-            if read(name, UNIX_PATH.1, address + UNIX_PATH.0) {
+            if read_bytes(name, UNIX_PATH.1, address + UNIX_PATH.0) {
                 len += UNIX_PATH.1;
             }
         }
@@ -129,23 +128,6 @@ pub extern "C" fn sockaddr(level: u32, address: u64) -> u32 {
     }
     space::put(space, AS_SOCKADDR, ARG_WHOLE, len, u64::from(len));
     0
-}
-
-/// Reads bytes at an address of the kernel or of the program.
-///
-/// # Safety
-///
-/// There is room for `len` bytes at `to`.
-#[inline(always)]
-unsafe fn read(to: *mut u8, len: u32, address: u64) -> bool {
-    // SAFETY: the caller's promise; the helpers check the address.
-    unsafe {
-        if is_of_program(address) {
-            bpf_probe_read_user(to.cast(), len, address as *const _) == 0
-        } else {
-            bpf_probe_read_kernel(to.cast(), len, address as *const _) == 0
-        }
-    }
 }
 
 /// A `struct sk_buff`: what its IP header and the ports behind it say.

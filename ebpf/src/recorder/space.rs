@@ -1,5 +1,4 @@
-//! Where a record is put together. Programs on one CPU share a few of these, which are claimed as the buffers of
-//! `gatewatch_ebpf::scratch` are.
+//! Where a record is put together. Programs on one CPU share a few of these, which are claimed with [`memory::try_claim`].
 
 use core::ptr;
 
@@ -61,13 +60,8 @@ pub fn claim() -> u32 {
     for level in 0..LEVELS {
         let Some(space) = RECORD_SPACES.get_ptr_mut(level) else { break };
         // SAFETY: a map's value of this CPU.
-        unsafe {
-            let users = &raw mut (*space).users;
-            memory::add(users, 1);
-            if ptr::read_volatile(users) == 1 {
-                return level;
-            }
-            memory::add(users, u64::MAX);
+        if unsafe { memory::try_claim(&raw mut (*space).users) } {
+            return level;
         }
     }
     NO_SPACE
@@ -84,7 +78,7 @@ pub fn at(level: u32) -> Option<*mut Space> {
 pub fn release(level: u32) {
     if let Some(space) = at(level) {
         // SAFETY: a map's value.
-        unsafe { memory::add(&raw mut (*space).users, u64::MAX) }
+        unsafe { memory::release(&raw mut (*space).users) }
     }
 }
 

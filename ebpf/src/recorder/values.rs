@@ -1,23 +1,17 @@
 //! The values of a record: a function for each class, which reads it and puts it behind the ones before.
 
-use aya_ebpf::helpers::{
-    bpf_get_current_task,
-    generated::{
-        bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
-    },
+use aya_ebpf::helpers::generated::{
+    bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user_str,
 };
-use gatewatch_abi::{
-    consts::SYSCALL_BY_32_BITS,
-    record::consts::{
-        ARG_CUT, ARG_NO_BUFFER, ARG_UNREADABLE, ARG_WHOLE, AS_BINPRM, AS_BYTES, AS_DENTRY, AS_FD, AS_FILE,
-        AS_FILENAME, AS_KIOCB, AS_NOTHING, AS_NUMBER, AS_PATH, AS_POINTED, AS_RECORD_STRING, AS_SKB, AS_SOCK,
-        AS_SOCKADDR, AS_SOCKET, AS_STRING, AS_SYSCALL, DIRECT, RECORD_ARGS, VALUE_BYTES,
-    },
+use gatewatch_abi::record::consts::{
+    ARG_CUT, ARG_NO_BUFFER, ARG_UNREADABLE, ARG_WHOLE, AS_BINPRM, AS_BYTES, AS_DENTRY, AS_FD, AS_FILE,
+    AS_FILENAME, AS_KIOCB, AS_NOTHING, AS_NUMBER, AS_PATH, AS_POINTED, AS_RECORD_STRING, AS_SKB, AS_SOCK,
+    AS_SOCKADDR, AS_SOCKET, AS_STRING, AS_SYSCALL, DIRECT, RECORD_ARGS, VALUE_BYTES,
 };
 use gatewatch_ebpf::{
-    arch::{calls_by_32_bits, is_of_program},
+    arch::read_bytes,
     descriptor,
-    integer::sock_of,
+    integer::{sock_of, syscall},
     memory::{self, masked, try_read},
     offset, path,
     scratch::with_scratch,
@@ -166,18 +160,12 @@ pub extern "C" fn bytes(level: u32, class: u32, address: u64, size: u64) -> u32 
     let most = u64::from(VALUE_BYTES) - 1;
     let len = masked::<0xfff>(if size > most { most } else { size });
     // SAFETY: there is room for so many bytes; the helpers check the address.
-    let read = unsafe {
-        if is_of_program(address) {
-            bpf_probe_read_user(to.cast(), len as u32, address as *const _)
-        } else {
-            bpf_probe_read_kernel(to.cast(), len as u32, address as *const _)
-        }
-    };
-    if read < 0 {
-        space::put(space, class, ARG_UNREADABLE, 0, size);
-    } else {
+    let read = unsafe { read_bytes(to, len as u32, address) };
+    if read {
         let status = if size > most { ARG_CUT } else { ARG_WHOLE };
         end(space, to, class, status, len as u32, size);
+    } else {
+        space::put(space, class, ARG_UNREADABLE, 0, size);
     }
     0
 }
@@ -234,12 +222,4 @@ fn end(space: *mut Space, to: *mut u8, class: u32, status: u16, len: u32, of: u6
         }
     }
     space::put(space, class, status, len, of);
-}
-
-/// The number of a system call, with the bit that tells the two kinds of calls apart.
-#[inline(always)]
-fn syscall(number: u64) -> u64 {
-    // SAFETY: no preconditions.
-    let task = unsafe { bpf_get_current_task() };
-    if calls_by_32_bits(task) { number | SYSCALL_BY_32_BITS } else { number }
 }
