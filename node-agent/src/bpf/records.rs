@@ -15,6 +15,7 @@ use aya::{
 use super::{
     BpfPrograms, LoadError, Node,
     bpffs::{self, Pins},
+    inspect::verified_instructions,
     loader::{Loader, With},
     maps::take,
     objects,
@@ -100,12 +101,7 @@ impl ProcessRecords {
     }
 
     pub(super) fn verified_instructions(&self) -> Vec<(String, u32)> {
-        self.ebpf
-            .programs()
-            .filter_map(|(name, program)| {
-                Some((name.to_owned(), program.info().ok()?.verified_instruction_count()?))
-            })
-            .collect()
+        verified_instructions(&self.ebpf)
     }
 }
 

@@ -12,6 +12,7 @@ use gatewatch_abi::{Running, Sizes};
 use super::{
     LoadError, Node,
     bpffs::Pins,
+    inspect::verified_instructions,
     loader::{Loader, With, set_flags},
     objects, processes,
 };
@@ -89,12 +90,7 @@ impl Tracker {
     }
 
     pub(super) fn verified_instructions(&self) -> Vec<(String, u32)> {
-        self.ebpf
-            .programs()
-            .filter_map(|(name, program)| {
-                Some((name.to_owned(), program.info().ok()?.verified_instruction_count()?))
-            })
-            .collect()
+        verified_instructions(&self.ebpf)
     }
 }
 

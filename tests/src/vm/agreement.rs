@@ -76,7 +76,7 @@ impl Made {
     fn of(values: impl IntoIterator<Item = (Field, Value)>) -> Self {
         let mut values: HashMap<Field, Value> = values.into_iter().collect();
         values.insert(Field::Pid, Value::Int(i128::from(std::process::id())));
-        values.insert(Field::Binary, Value::Text(this().as_os_str().as_bytes().to_vec()));
+        values.insert(Field::Binary, Value::Text(own_path()));
         Self { values }
     }
 }
@@ -246,8 +246,20 @@ fn id_filter() -> impl Strategy<Value = Filter> {
     ]
 }
 
+/// The path of this program, as records and filters have it.
+fn own_path() -> Vec<u8> {
+    this().as_os_str().as_bytes().to_vec()
+}
+
+/// Takes the events of this program alone: others on the machine make the same calls.
+fn by_this_program() -> Filter {
+    let values = vec![own_path()];
+    let test = Test::Text { negated: false, op: TextOp::Equal, values, follow_children: false };
+    Filter { field: Field::Binary, test }
+}
+
 fn binary_values() -> impl Strategy<Value = (TextOp, Vec<Vec<u8>>)> {
-    let own = this().as_os_str().as_bytes().to_vec();
+    let own = own_path();
     let (start, end) = (own[..10].to_vec(), own[own.len() - 6..].to_vec());
     prop_oneof![
         Just((TextOp::Equal, vec![own.clone(), b"/usr/bin/sudo".to_vec()])),

@@ -3,21 +3,17 @@
 use std::{
     fs::File,
     io::Write as _,
-    os::{
-        fd::OwnedFd,
-        unix::{ffi::OsStrExt as _, net::UnixStream},
-    },
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::Path,
 };
 
 use gatewatch_policy::{
     evaluate::Value,
-    plan::{Field, Filter, Test, TextOp},
+    plan::{Field, Filter, Test},
 };
 use proptest::prelude::*;
 
-use super::{Made, POLICIES, agree, draw, hook, paths::MODE};
-use crate::vm::this;
+use super::{Made, POLICIES, agree, by_this_program, draw, hook, paths::MODE};
 
 const FILE_TYPE: Field = Field::FileType(0);
 
@@ -34,15 +30,7 @@ pub(in crate::vm) fn file_types() {
             test: Test::Mask { negated: false, mask },
         }),
     ];
-    let own = Filter {
-        field: Field::Binary,
-        test: Test::Text {
-            negated: false,
-            op: TextOp::Equal,
-            values: vec![this().as_os_str().as_bytes().to_vec()],
-            follow_children: false,
-        },
-    };
+    let own = by_this_program();
     let hooks = hook("security_file_permission", false, false, filter).prop_map(move |mut hook| {
         hook.selectors.iter_mut().for_each(|selector| selector.filters.push(own.clone()));
         hook

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
-    os::{fd::AsRawFd as _, unix::ffi::OsStrExt as _},
+    os::fd::AsRawFd as _,
     process::Command,
 };
 
@@ -13,10 +13,9 @@ use gatewatch_policy::{
 use proptest::prelude::*;
 
 use super::{
-    Made, POLICIES, agree, draw, hook,
+    Made, POLICIES, agree, by_this_program, draw, hook,
     sockets::{addresses, bytes, network, one},
 };
-use crate::vm::this;
 
 /// Ports that datagrams are sent to. Sockets are bound there, so that no ICMP packet is an answer.
 const PORTS: std::ops::Range<u16> = 9_001..9_006;
@@ -111,15 +110,7 @@ pub(in crate::vm) fn fragments() {
         assert!(status.expect("ip runs").success());
     };
     set_mtu("1500");
-    let own = Filter {
-        field: Field::Binary,
-        test: Test::Text {
-            negated: false,
-            op: TextOp::Equal,
-            values: vec![this().as_os_str().as_bytes().to_vec()],
-            follow_children: false,
-        },
-    };
+    let own = by_this_program();
     let device = (any::<bool>(), prop_oneof![Just("lo"), Just("l"), Just("lo0"), Just("eth0")]).prop_map(
         |(negated, name)| Filter {
             field: DEVICE,

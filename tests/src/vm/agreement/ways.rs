@@ -16,8 +16,8 @@ use gatewatch_policy::{
 use proptest::prelude::*;
 use rustix::thread::set_name;
 
-use super::{Made, POLICIES, agree, draw, hook};
-use crate::{calls, vm::this};
+use super::{Made, POLICIES, agree, draw, hook, own_path};
+use crate::calls;
 
 /// The field that a filter on an entry of `data`, or on argument 0, reads.
 fn field(kernel: &Profile, call: &str, declared: &str, operator: &str, value: &str) -> Field {
@@ -83,7 +83,7 @@ pub(in crate::vm) fn of_the_process() {
         )
     };
     let (whole, lower) = (register("rdi"), register("dil"));
-    let own = this().as_os_str().as_bytes().to_vec();
+    let own = own_path();
     let ids = vec![0_i128, 7, 255, 0x1_0007, 0x1ff];
     let ppid = i128::from(std::os::unix::process::parent_id());
     let filter = prop_oneof![
