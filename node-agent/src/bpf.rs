@@ -39,6 +39,7 @@ mod syscall;
 mod tracker;
 mod types;
 mod uprobe;
+mod verified;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

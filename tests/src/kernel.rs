@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Instant,
 };
 
@@ -31,6 +34,14 @@ use gatewatch_policy::{
     source,
 };
 
+/// The running kernel, as an agent reads it in order to attach. It is read once, because that takes a second in a VM: what
+/// a module brings later is not in it.
+pub fn host() -> &'static HostKernel {
+    static HOST: LazyLock<HostKernel> =
+        LazyLock::new(|| host_to(Depth::Attach).expect("a kernel with BTF and tracefs"));
+    &HOST
+}
+
 /// A way to attach, of those that are to mean the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
@@ -45,8 +56,7 @@ pub enum Way {
 impl Way {
     /// Those that this kernel has.
     pub fn all() -> Vec<Self> {
-        let host = host_to(Depth::Attach).expect("a kernel with BTF");
-        let fprobes = host.features.fprobe == Support::Yes;
+        let fprobes = host().features.fprobe == Support::Yes;
         let all = [(true, Self::Trampolines), (fprobes, Self::Fprobes), (true, Self::Probes)];
         all.into_iter().filter_map(|(has, way)| has.then_some(way)).collect()
     }
@@ -61,7 +71,7 @@ impl Way {
 
     /// The one that the agent takes here.
     pub fn of_this_kernel() -> Self {
-        match AttachTypes::choose(&host_to(Depth::Attach).expect("a kernel with BTF").features) {
+        match AttachTypes::choose(&host().features) {
             AttachTypes { fentry: true, .. } => Self::Trampolines,
             AttachTypes { fprobe: true, .. } => Self::Fprobes,
             _ => Self::Probes,
@@ -124,7 +134,7 @@ impl Kernel {
     }
 
     fn load_as(choose: impl FnOnce(&Features) -> AttachTypes, records: Option<RecordLimits>) -> Self {
-        let host: HostKernel = host_to(Depth::Attach).expect("a kernel with BTF");
+        let host = host();
         let node = Node {
             layout: host.profile.layout().expect("every field"),
             cgroup_steps: cgroup_steps(&host.profile),
@@ -140,7 +150,7 @@ impl Kernel {
             keep: false,
         };
         let (programs, reader) = BpfPrograms::load(node).expect("the BPF programs load");
-        let engine = Engine::new(programs, host.profile).expect("an engine");
+        let engine = Engine::new(programs, host.profile.clone()).expect("an engine");
         let mut attribution = Attribution::new(gatewatch_agent::attribution::POD_GRACE);
         for (id, path) in cgroup::walk("/sys/fs/cgroup".as_ref()).expect("cgroups") {
             attribution.add_cgroup(id, &path, Instant::now());

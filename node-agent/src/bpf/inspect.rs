@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aya::{Ebpf, programs::ProgramFd};
+use aya::programs::ProgramFd;
 
 use super::{Attached, BpfPrograms, Lane, Uprobes, function::Function, records::ProcessRecords};
 
@@ -44,13 +44,4 @@ impl BpfPrograms {
         }));
         all
     }
-}
-
-/// Number of instructions that the verifier processed, by program of an object.
-pub(super) fn verified_instructions(ebpf: &Ebpf) -> Vec<(String, u32)> {
-    ebpf.programs()
-        .filter_map(|(name, program)| {
-            Some((name.to_owned(), program.info().ok()?.verified_instruction_count()?))
-        })
-        .collect()
 }

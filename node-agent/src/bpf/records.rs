@@ -15,11 +15,11 @@ use aya::{
 use super::{
     BpfPrograms, LoadError, Node,
     bpffs::{self, Pins},
-    inspect::verified_instructions,
     loader::{Loader, With},
     maps::take,
     objects,
     record_limits::RecordLimits,
+    verified::verified_instructions,
 };
 
 /// Program and tracepoint.

@@ -12,9 +12,9 @@ use gatewatch_abi::{Running, Sizes};
 use super::{
     LoadError, Node,
     bpffs::Pins,
-    inspect::verified_instructions,
     loader::{Loader, With, set_flags},
     objects, processes,
+    verified::verified_instructions,
 };
 
 /// Program and tracepoint. Processes first: all other programs read their entries.

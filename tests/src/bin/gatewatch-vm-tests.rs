@@ -28,6 +28,8 @@ type Times = Arc<Mutex<Vec<(Duration, &'static str)>>>;
 
 fn main() -> ExitCode {
     Container::enter();
+    // As the agent does: while a policy is replaced, the programs and maps of both versions are open.
+    gatewatch_agent::privileges::allow_open_files();
     if let Some(code) = vm::helper() {
         return code;
     }

@@ -343,10 +343,7 @@ pub(super) fn strings_and_results() {
             })
             .collect()
     };
-    let prefix = gatewatch_kernel::host::host_to(gatewatch_kernel::host::Depth::Attach)
-        .expect("a kernel")
-        .profile
-        .syscall_symbol("sys_chdir");
+    let prefix = crate::kernel::host().profile.syscall_symbol("sys_chdir");
     agree("string", hook(&prefix, true, false, text.clone()), POLICIES, make);
     // A kretprobe sees the result only.
     agree("result alone", hook(&prefix, true, true, result.clone()), POLICIES, make);

@@ -20,7 +20,6 @@ use std::{
 };
 
 use gatewatch_agent::bpf::AttachTypes;
-use gatewatch_kernel::host::{Depth, host_to};
 
 pub(super) use self::calls::{make, make_paced};
 use self::{
@@ -123,7 +122,7 @@ pub(super) fn everything_at_random() {
 
 /// An agent with the policy that stays, and a pod that stays, in which no policy but that one counts `setuid`.
 fn begin(seed: u64) -> World {
-    let host = host_to(Depth::Attach).expect("a kernel");
+    let host = crate::kernel::host();
     let offers = Offers {
         chdir: host.profile.syscall_symbol("sys_chdir"),
         returns: AttachTypes::choose(&host.features).fentry,

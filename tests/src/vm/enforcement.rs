@@ -6,7 +6,7 @@ mod switch;
 
 use std::{fs, process::Child};
 
-use gatewatch_kernel::host::{Depth, Support, host_to};
+use gatewatch_kernel::host::Support;
 
 use self::calls::{ALLOWED, FORBIDDEN, Made, times};
 pub(super) use self::{
@@ -56,7 +56,7 @@ fn refusing(action: &str) -> String {
 
 /// Whether BPF programs on LSM hooks are called on this kernel.
 fn has_lsm() -> bool {
-    host_to(Depth::Attach).expect("a kernel with BTF").features.lsm == Support::Yes
+    crate::kernel::host().features.lsm == Support::Yes
 }
 
 /// An agent and a pod that its policies select.

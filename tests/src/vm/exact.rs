@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use gatewatch_kernel::host::{Depth, Preemption, host_to};
+use gatewatch_kernel::host::Preemption;
 
 use super::{CALLS, SETUID, counts_setuid, policy, this};
 use crate::{
@@ -44,7 +44,7 @@ pub(super) fn interrupted() {
     let (made, counted, missed) = under_interruption(Way::of_this_kernel());
     assert_eq!(counted, made);
     assert_eq!(missed, 0);
-    let host = host_to(Depth::Attach).expect("a kernel with BTF");
+    let host = crate::kernel::host();
     // Where the mode is not known, as on 5.10, the kernel need not be preemptible.
     if !matches!(host.features.preemption, Some(Preemption::Full | Preemption::Lazy | Preemption::RealTime)) {
         return;

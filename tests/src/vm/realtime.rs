@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, fs, path::Path, thread, time::Duration};
 
-use gatewatch_kernel::host::{Depth, Preemption, host_to};
+use gatewatch_kernel::host::Preemption;
 
 use super::{SETUID, policy};
 use crate::{agent::Agent, calls, pod};
@@ -22,7 +22,7 @@ const FIFO: u32 = 1;
 
 /// An agent starts, goes on with what another one has left, takes up policies and pods, is scraped, and ends.
 pub(super) fn whenever_a_map_is_touched() {
-    let host = host_to(Depth::Attach).expect("a kernel with BTF");
+    let host = crate::kernel::host();
     if matches!(host.features.preemption, Some(Preemption::None | Preemption::Voluntary)) {
         // Nobody comes there.
         return;

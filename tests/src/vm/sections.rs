@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use gatewatch_kernel::host::{Depth, Preemption, Support, host_to};
+use gatewatch_kernel::host::{Preemption, Support};
 use gatewatch_policy::hook_point::PointKind;
 
 use super::{exact::calls_at_once, make, this};
@@ -21,7 +21,7 @@ fn on(section: &str, name: &str, hook: &str) -> String {
 
 /// Whether BPF programs on LSM hooks are called on this kernel.
 fn has_lsm() -> bool {
-    host_to(Depth::Attach).expect("a kernel with BTF").features.lsm == Support::Yes
+    crate::kernel::host().features.lsm == Support::Yes
 }
 
 /// Fields of a record, strings that the record has, and the arguments of a raw tracepoint.
@@ -178,7 +178,7 @@ pub(super) fn interrupted() {
     if has_lsm() {
         all.push(on("lsmhooks", "lsm", "{hook: task_fix_setgid}"));
     }
-    let features = host_to(Depth::Attach).expect("a kernel with BTF").features;
+    let features = &crate::kernel::host().features;
     let preemptible =
         matches!(features.preemption, Some(Preemption::Full | Preemption::Lazy | Preemption::RealTime));
     let mut kernel = Kernel::load_with(Way::of_this_kernel());

@@ -9,7 +9,6 @@ use std::{
     },
 };
 
-use gatewatch_kernel::host::{Depth, host_to};
 use gatewatch_policy::{
     evaluate::Value,
     plan::{Field, Filter, Test, TextOp},
@@ -60,7 +59,7 @@ pub(in crate::vm) fn descriptors() {
             test: Test::Int { negated, ranges: vec![(ty, ty)] },
         }),
     ];
-    let symbol = host_to(Depth::Attach).expect("a kernel").profile.syscall_symbol("sys_fsync");
+    let symbol = crate::kernel::host().profile.syscall_symbol("sys_fsync");
     agree("fd", hook(&symbol, true, false, filter), POLICIES, |runner| {
         (0..80)
             .map(|_| match draw(runner, &(0..files.len() + 4)) {

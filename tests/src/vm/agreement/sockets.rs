@@ -5,7 +5,6 @@ use std::{
     process::Command,
 };
 
-use gatewatch_kernel::host::{Depth, host_to};
 use gatewatch_policy::{
     evaluate::Value,
     plan::{Field, Filter, Network, SocketPart, Test},
@@ -128,7 +127,7 @@ pub(in crate::vm) fn socket_arguments() {
         POLICIES,
         events,
     );
-    let symbol = host_to(Depth::Attach).expect("a kernel").profile.syscall_symbol("sys_connect");
+    let symbol = crate::kernel::host().profile.syscall_symbol("sys_connect");
     agree("sockaddr of the program", hook(&symbol, true, false, of_address()), POLICIES, events);
 }
 

@@ -8,7 +8,6 @@ use std::{
     },
 };
 
-use gatewatch_kernel::host::{Depth, host_to};
 use gatewatch_policy::{
     evaluate::Value,
     plan::{Field, Filter, SocketPart, Test, TextOp},
@@ -107,6 +106,6 @@ pub(in crate::vm) fn unix_names() {
         made.collect::<Vec<_>>()
     };
     agree("name in the kernel", hook("security_socket_connect", false, false, filter()), POLICIES, events);
-    let symbol = host_to(Depth::Attach).expect("a kernel").profile.syscall_symbol("sys_connect");
+    let symbol = crate::kernel::host().profile.syscall_symbol("sys_connect");
     agree("name in the program", hook(&symbol, true, false, filter()), POLICIES, events);
 }

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, os::unix::ffi::OsStrExt as _};
 
-use gatewatch_kernel::{
-    Profile,
-    host::{Depth, host_to},
-};
+use gatewatch_kernel::Profile;
 use gatewatch_policy::{
     compile::{Environment, compile},
     evaluate::Value,
@@ -61,7 +58,7 @@ const NAMES: [&str; 4] = ["gw", "gw-a", "gw-ab", "other-ab"];
 
 /// At the calling process, and in the registers of a system call.
 pub(in crate::vm) fn of_the_process() {
-    let kernel = host_to(Depth::Attach).expect("a kernel").profile;
+    let kernel = &crate::kernel::host().profile;
     let of_task = |declared: &str, operator: &str, value: &str| {
         field(&kernel, "call: sys_setgid", &format!("{declared}, source: current_task"), operator, value)
     };
@@ -128,7 +125,7 @@ pub(in crate::vm) fn of_the_process() {
 
 /// At the file that a function is given.
 pub(in crate::vm) fn of_arguments() {
-    let kernel = host_to(Depth::Attach).expect("a kernel").profile;
+    let kernel = &crate::kernel::host().profile;
     let of_file = |declared: &str, operator: &str, value: &str| {
         field(&kernel, "call: security_file_permission, syscall: false", declared, operator, value)
     };
