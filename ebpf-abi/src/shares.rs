@@ -109,22 +109,29 @@ impl Sizes {
 }
 
 impl Limits {
-    /// Divides tables into shares. What all pods and the host have of their own, the pool, and an eighth that the agent
+    /// Divides tables into shares. What all pods and the host have of their own, the pools, and an eighth that the agent
     /// itself takes entries of (overflow counters of hooks, programs that policies name) is never more than a table.
+    ///
+    /// A pod takes an entry of its reserve for each hook and container, and a node's policies may have many more hooks than
+    /// a pod's own entries: the rest comes from the pool, so that its events keep the pod's labels.
     pub fn of(sizes: Sizes) -> Self {
         let pods = u64::from(sizes.pods).max(1);
         let each = |entries: u64| (entries / pods).max(1);
         let (places, programs) = (u64::from(sizes.places), u64::from(sizes.programs));
         let bound = |own: u64, pool: u64| Bound { own, most: own + pool / 4 };
-        let (counts_pool, programs_pool) = (places / 8, programs / 8);
+        let (counts_pool, reserve_pool, programs_pool) = (places / 8, places / 16, programs / 8);
         Self {
             pod: [
-                bound(each(places / 2), counts_pool),
-                bound(each(places / 16), 0),
+                bound(each(places * 7 / 16), counts_pool),
+                bound(each(places / 16), reserve_pool),
                 bound(each(programs / 2), programs_pool),
             ],
-            host: [bound(places / 8, counts_pool), bound(places / 32, 0), bound(programs / 4, programs_pool)],
-            pool: [counts_pool, 0, programs_pool],
+            host: [
+                bound(places / 8, counts_pool),
+                bound(places / 32, reserve_pool),
+                bound(programs / 4, programs_pool),
+            ],
+            pool: [counts_pool, reserve_pool, programs_pool],
             hierarchy: Hierarchy::default(),
         }
     }
@@ -174,6 +181,8 @@ mod tests {
             assert!(all(SHARE_PROGRAMS) + programs / 8 <= programs, "{sizes:?}");
             assert!(limits.pod[SHARE_COUNTS].own >= 32 && limits.pod[SHARE_RESERVE].own >= 4, "{sizes:?}");
             assert!(limits.pod[SHARE_PROGRAMS].own >= 16, "{sizes:?}");
+            // The shipped policies have 35 hooks; a pod with several containers, or a node with more policies, needs more.
+            assert!(limits.pod[SHARE_RESERVE].most >= 256, "{sizes:?}");
         }
     }
 

@@ -56,10 +56,12 @@ impl Agent {
         (agent, answer)
     }
 
-    /// Starts an agent with the policies of a directory that stays where it is.
+    /// Starts an agent with the policies of a directory that stays where it is, and with the usual soft limit of open files,
+    /// which many policies exceed.
     pub fn start_on(directory: &Path, pods: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self::start_in(folder, directory.to_owned(), pods, &[], &[])
+        let limited = ["sh", "-c", "ulimit -S -n 1024 && exec \"$@\"", "sh"];
+        Self::start_in(folder, directory.to_owned(), pods, &limited, &[])
     }
 
     fn start_in(

@@ -116,6 +116,7 @@ pub const ALL: &[Test] = &[
     complete("hostile::cgroups", hostile::cgroups),
     complete("hostile::nested::filters_on_return", hostile::nested::filters_on_return),
     complete("hostile::pods::programs", hostile::pods::programs),
+    complete("hostile::pods::many_hooks", hostile::pods::many_hooks),
     every(
         "hostile::pods::processes",
         hostile::pods::processes,

@@ -236,8 +236,8 @@ fn found(task: u64, leader: u64) -> Option<Process> {
         let binary = program::found(buffer);
         // SAFETY: a map's value, which no other program has now.
         unsafe {
-            (*binary).owner = SHARE_OF_HOST;
-            if BINARIES.get_ptr(id).is_none() && BINARIES.insert(id, &*binary, 0).is_err() {
+            (*binary).owner = pod_of(task);
+            if BINARIES.get_ptr(id).is_none() && !keep(id, binary) {
                 note(STAT_BINARIES_FULL);
             }
         }

@@ -126,6 +126,53 @@ pub(in crate::vm) fn programs() {
     wait_until_empty(&agent, &before);
 }
 
+/// A pod uses up its share of counts under many policies and from two containers. Its events lose their program, and keep its
+/// name under every policy, so that each of them raises its alert; and so do another pod's.
+pub(in crate::vm) fn many_hooks() {
+    // More than a pod has of its own in the reserve.
+    const POLICIES: u64 = 24;
+    const PROGRAMS: u64 = 100;
+    let policies: String = (0..POLICIES).map(|number| policy(&format!("uid-{number}"), SETUID)).collect();
+    let pods = pod::list(&[manifest(ATTACKER, "attacker"), manifest(VICTIM, "victim")]);
+    let agent = Agent::start_with(&[("p.yaml", &policies)], &pods, &["--remember", "2"]);
+    let before = agent.metrics();
+    let (attacker, victim) = (container(ATTACKER), container(VICTIM));
+    let second = Container::create(&uid(ATTACKER), &container_id(3)).expect("a cgroup");
+    assert!(
+        agent.wait(|text| entries(text, "cgroups") >= entries(&before, "cgroups") + 5),
+        "{}",
+        agent.log()
+    );
+    let this = this().display().to_string();
+    for container in [&attacker, &second] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().display().to_string();
+        let argv = [&*this, CALLS, "programs", &path, &PROGRAMS.to_string()];
+        let output = container.run(this.as_ref(), &argv).expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+    }
+    call(&victim, this.as_ref(), 100);
+    let text = agent.metrics();
+    let log = agent.log();
+    for number in 0..POLICIES {
+        let policy = format!("uid-{number}");
+        let of = |pod: &str| sum(&text, EVENTS, &[("policy", &policy), ("namespace", "test"), ("pod", pod)]);
+        assert_eq!((of("attacker"), of("victim")), (2 * PROGRAMS, 100), "{policy}: {log}");
+        let last = |pod: &str| {
+            sum(&text, "gatewatch_last_event_timestamp_seconds", &[("policy", &policy), ("pod", pod)]) > 0
+        };
+        assert!(last("attacker") && last("victim"), "{policy}: {text}");
+    }
+    assert_eq!(sum(&text, "gatewatch_events_overflow_total", &[]), 0, "{log}");
+    assert!(sum(&text, EVENTS, &[("pod", "attacker"), ("binary", "<overflow>")]) > 0, "{text}");
+    assert_eq!(sum(&text, EVENTS, &[("pod", "victim"), ("binary", &this)]), POLICIES * 100, "{text}");
+    second.remove().expect("the container's cgroup is removed");
+    remove(&attacker);
+    remove(&victim);
+    fs::write(&agent.pods, pod::list(&[])).expect("written");
+    wait_until_empty(&agent, &before);
+}
+
 /// The table of processes is full: policies that ask for programs count how many events they could not decide, and the others
 /// count as before.
 pub(in crate::vm) fn processes() {
