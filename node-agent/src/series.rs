@@ -60,11 +60,17 @@ pub const HOST_PREFIX: &str = "host:";
 /// How many series there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeriesLimits {
-    /// Of a policy. What comes beyond is counted in one more for each hook, whose binary is [`OVERFLOW_BINARY`] and whose pod
-    /// is empty.
+    /// Of a policy. What comes beyond is counted in one more for each hook and pod, whose binary is [`OVERFLOW_BINARY`].
     pub per_policy: usize,
-    /// Of a policy and a pod. What comes beyond is counted in one more for each hook, whose binary is [`OVERFLOW_BINARY`].
+    /// Of a policy and a pod, the same.
     pub per_pod: usize,
+}
+
+impl SeriesLimits {
+    /// Of a policy and the host. Pods have the other half.
+    fn of_host(self) -> usize {
+        self.per_policy.div_ceil(2)
+    }
 }
 
 impl Default for SeriesLimits {

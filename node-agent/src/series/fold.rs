@@ -136,7 +136,7 @@ impl Series {
             Selection::Selected => {}
         }
         let names = &mut self.names;
-        let OwnerNames { mut uid, namespace, pod, workload } =
+        let OwnerNames { uid, namespace, pod, workload } =
             *owner_names.get_or_insert_with(|| names_of(owner, names));
         let (policy, hook) = *labels
             .entry(held.hook)
@@ -154,20 +154,19 @@ impl Series {
             },
         };
         let mut key = Key { binary, hook, namespace, pod, policy, workload };
-        // A pod's own overflow has room always: there is one for each hook.
+        // An overflow has room always: there is one for each hook and pod. Whoever used the policy's series up, the events of
+        // the others keep the labels that alerts are made from.
         if binary != overflow && !self.exported.contains_key(&key) {
             let of_policy = self.of_policy.entry(policy).or_default();
-            let of_pod = self.of_pod.entry(key.policy_and_pod()).or_default();
-            if uid.is_some() && usize::try_from(*of_pod).is_ok_and(|of_pod| of_pod >= self.limits.per_pod) {
-                key.binary = overflow;
-            } else if *of_policy < self.limits.per_policy {
+            let of_owner = self.of_pod.entry(key.policy_and_pod()).or_default();
+            let most = if uid.is_some() { self.limits.per_pod } else { self.limits.of_host() };
+            if usize::try_from(*of_owner).is_ok_and(|of_owner| of_owner < most)
+                && *of_policy < self.limits.per_policy
+            {
                 *of_policy += 1;
-                *of_pod += 1;
+                *of_owner += 1;
             } else {
-                // The series that takes what its policy has no room for.
-                let empty = names.name("");
-                key = Key { binary: overflow, namespace: empty, pod: empty, workload: empty, ..key };
-                uid = None;
+                key.binary = overflow;
             }
         }
         let entry = self.exported.entry(key).or_default();

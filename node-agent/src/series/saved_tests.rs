@@ -67,7 +67,8 @@ fn what_has_no_room_is_counted_in_one_more() {
     let now = Instant::now();
     let mut known = Attribution::new(POD_GRACE);
     known.add_cgroup(1, "/", now);
-    let mut series = Series::new(SeriesLimits { per_policy: 2, ..SeriesLimits::default() });
+    // The host has half of them.
+    let mut series = Series::new(SeriesLimits { per_policy: 4, ..SeriesLimits::default() });
     let binaries = ["/a", "/b", "/c", "/d"];
     for round in 1..=3 {
         series.fold(binaries.map(|binary| count(1, binary, round * 10)), &hooks, &known, now);
@@ -82,6 +83,31 @@ fn what_has_no_room_is_counted_in_one_more() {
     assert_eq!(values(&mut series, now), []);
     series.fold([count(1, "/d", 40)], &hooks, &known, now);
     assert_eq!(values(&mut series, now), [(String::new(), "/d".to_owned(), 40)]);
+}
+
+/// Others have used up all series of a policy: a pod's events lose their program, and keep the labels that alerts are made
+/// from.
+#[test]
+fn pods_take_no_labels_from_others() {
+    let hooks = Hooks::from([(1, hook("all", "f", &everything()))]);
+    let now = Instant::now();
+    let mut known = Attribution::new(POD_GRACE);
+    known.add_cgroup(1, "/", now);
+    for pod in 1..=4 {
+        known.apply_pod(pod_with(pod, &[pod]));
+        known.add_cgroup(70 + pod, &path(pod, Some(pod)), now);
+    }
+    let mut series = Series::new(SeriesLimits { per_policy: 4, per_pod: 2 });
+    let used_up = [71, 72].into_iter().flat_map(|pod| ["/a", "/b"].map(|binary| count(pod, binary, 1)));
+    series.fold(used_up, &hooks, &known, now);
+    let later = [count(73, "/a", 10), count(73, "/b", 10), count(74, "/a", 20), count(1, "/a", 30)];
+    series.fold(later, &hooks, &known, now);
+    let of = |pod: &str, value| (pod.to_owned(), OVERFLOW_BINARY.to_owned(), value);
+    let all = values(&mut series, now);
+    assert_eq!(all.len(), 7, "{all:?}");
+    for expected in [of("p3", 20), of("p4", 20), of("", 30)] {
+        assert!(all.contains(&expected), "{expected:?} in {all:?}");
+    }
 }
 
 /// A policy on labels can't be decided for a pod that never becomes known: what is dropped for that reason is counted.

@@ -126,7 +126,7 @@ pub(super) fn two_hundred_and_a_hundred_policies() {
     }
 }
 
-/// A policy has more series than it may: what is too much is in one more, and the sum is exact.
+/// A policy has more series than it may: what is too much has no program, but its pod, and the sum is exact.
 pub(super) fn more_series_than_allowed() {
     let everything = policy("all", SETUID);
     let manifests: Vec<String> = (0..6)
@@ -143,8 +143,16 @@ pub(super) fn more_series_than_allowed() {
     fs::write("/sys/fs/cgroup/cgroup.procs", "0").expect("joined");
     let text = agent.metrics();
     assert_eq!(sum(&text, EVENTS, &[("policy", "all")]), 60, "{text}");
-    assert_eq!(sum(&text, EVENTS, &[("policy", "all"), ("binary", "<overflow>"), ("pod", "")]), 30, "{text}");
-    assert_eq!(scrape::samples(&text, EVENTS).len(), 4, "{text}");
+    assert_eq!(sum(&text, EVENTS, &[("policy", "all"), ("binary", "<overflow>")]), 30, "{text}");
+    for i in 0..6 {
+        let pod = format!("pod{i}");
+        assert_eq!(
+            sum(&text, EVENTS, &[("policy", "all"), ("namespace", "test"), ("pod", &pod)]),
+            10,
+            "{text}"
+        );
+    }
+    assert_eq!(scrape::samples(&text, EVENTS).len(), 6, "{text}");
     for container in containers {
         container.remove().expect("the cgroup is removed");
     }
