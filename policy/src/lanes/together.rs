@@ -109,11 +109,20 @@ impl<'a> Beside<'a> {
         Some(self.diagnostic(at(self.new).next()?, &message).help(help))
     }
 
-    /// Names the other policy that takes the most.
+    /// Names the other policy that takes the most. The author of a policy in a namespace may not be allowed to know what
+    /// others have in theirs.
     fn largest(&self, takes: impl Fn(&Plan) -> usize) -> String {
         let by_size: BTreeMap<usize, &Plan> =
             self.others.iter().rev().map(|plan| (takes(plan), *plan)).collect();
         match by_size.last_key_value() {
+            Some((size, plan))
+                if *size > 0
+                    && plan.namespace.is_some()
+                    && self.new.namespace.is_some()
+                    && plan.namespace != self.new.namespace =>
+            {
+                "; a policy of another namespace takes the most".to_owned()
+            }
             Some((size, plan)) if *size > 0 => {
                 let namespace = plan.namespace.as_deref().map(|name| format!("{name}/")).unwrap_or_default();
                 format!("; policy `{namespace}{}` takes the most", plan.name)
@@ -206,6 +215,17 @@ mod tests {
         assert!(found.contains("policy `red/p0` takes the most"), "{found}");
         assert_eq!(said(&full(Some("blue"), 2), &others), None);
         assert_eq!(said(&full(None, 2), &others), None);
+    }
+
+    #[test]
+    fn an_author_reads_nothing_of_other_namespaces() {
+        // More than a share each: policies of before there were shares, or of the cluster in the first place.
+        let others: Vec<Plan> = (0..6).map(|number| full(Some("red"), number)).collect();
+        let found = said(&full(Some("blue"), 6), &others).unwrap();
+        assert!(found.contains("; a policy of another namespace takes the most"), "{found}");
+        assert!(!found.contains("red") && !found.contains("p0"), "{found}");
+        let found = said(&full(None, 6), &others).unwrap();
+        assert!(found.contains("policy `red/p0` takes the most"), "{found}");
     }
 
     #[test]
