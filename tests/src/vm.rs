@@ -98,6 +98,7 @@ pub const ALL: &[Test] = &[
     every("enforcement::settings", enforcement::settings, ATTACHMENT),
     complete("enforcement::one_policy", enforcement::one_policy),
     every("enforcement::by_hand", enforcement::by_hand, PINNED),
+    complete("enforcement::links_removed", enforcement::links_removed),
     every("errors::malformed_and_unknown", errors::malformed_and_unknown, FUNCTIONS),
     complete("errors::mistake_while_running", errors::mistake_while_running),
     complete("errors::occupied_port", errors::occupied_port),

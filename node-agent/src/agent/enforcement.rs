@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The reason of a policy whose programs were removed.
-const NOT_ENFORCING: &str = "not-enforcing";
+const DETACHED: &str = "detached";
 
 impl Reconciler {
     /// Puts the restrictions in force. Before all of them are known nothing is changed: an earlier agent's stay in force, and
@@ -53,18 +53,18 @@ impl Reconciler {
         self.engine.modes().get(key).map(|mode| node.min(*mode))
     }
 
-    /// Asks the kernel whether the programs that enforce are still there, and publishes the policies of those that are not as
-    /// failed.
+    /// Asks the kernel whether the programs of all policies are still there, and publishes the policies of those that are not
+    /// as failed.
     pub(super) fn verify(&mut self) {
-        let found = self.engine.not_enforcing();
-        for (key, reason) in found.iter().filter(|(key, _)| !self.not_enforcing.contains_key(*key)) {
+        let found = self.engine.detached();
+        for (key, reason) in found.iter().filter(|(key, _)| !self.detached.contains_key(*key)) {
             tracing::error!(
-                "policy {key} does not enforce any more: {reason}; another program has removed or replaced the agent's programs; \
-                 restart the agent to attach them again"
+                "policy {key} counts and stops nothing more at some of its hooks: {reason}; another program has removed or replaced \
+                 the agent's programs; restart the agent to attach them again"
             );
         }
-        if found != self.not_enforcing {
-            self.not_enforcing = found;
+        if found != self.detached {
+            self.detached = found;
             self.publish_modes();
         }
     }
@@ -96,16 +96,17 @@ impl Reconciler {
     /// Sets the reasons and modes of policies that run.
     pub(super) fn describe_running(&self, policies: &mut [PolicyStatus]) {
         let waiting = self.waiting_for_programs();
-        let described = |status: &&mut PolicyStatus| {
-            status.state == PolicyState::Running || status.reason == NOT_ENFORCING
-        };
+        let described =
+            |status: &&mut PolicyStatus| status.state == PolicyState::Running || status.reason == DETACHED;
         for status in policies.iter_mut().filter(described) {
             let key = PolicyKey { namespace: status.namespace.clone(), name: status.name.clone() };
             let Some(plan) = self.engine.running().get(&key) else { continue };
-            if let Some(reason) = self.not_enforcing.get(&key) {
+            if let Some(reason) = self.detached.get(&key) {
                 status.state = PolicyState::Failed;
-                (status.reason, status.sentence) =
-                    (NOT_ENFORCING.into(), format!("it does not enforce any more: {reason}"));
+                (status.reason, status.sentence) = (
+                    DETACHED.into(),
+                    format!("it counts and stops nothing more at some of its hooks: {reason}"),
+                );
                 continue;
             }
             status.state = PolicyState::Running;

@@ -56,7 +56,7 @@ pub struct Reconciler {
     /// What all policies of the node may do, once that is known.
     pub(super) in_force: Option<Mode>,
     /// Policies whose programs are no longer there, and why.
-    pub(super) not_enforcing: BTreeMap<PolicyKey, String>,
+    pub(super) detached: BTreeMap<PolicyKey, String>,
 }
 
 impl Reconciler {
@@ -78,7 +78,7 @@ impl Reconciler {
             user_programs: UserPrograms::default(),
             restrictions,
             in_force: None,
-            not_enforcing: BTreeMap::new(),
+            detached: BTreeMap::new(),
         };
         // Where there is no policy, that has to be applied as well.
         reconciler.waiting.changed(Instant::now());

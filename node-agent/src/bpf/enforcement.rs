@@ -123,15 +123,6 @@ impl BpfPrograms {
         self.shared.spare_services(paths, self.hash_key, &mut self.tracker)
     }
 
-    /// Why a lane's program does not enforce although it is said to: what was attached has been removed or replaced.
-    pub fn not_enforcing(&self, lane: &Lane) -> Option<String> {
-        let _realtime = self.node.interruptible.realtime_guard();
-        match self.functions.get(lane) {
-            Some(function) => function.verify().err(),
-            None => Some("no program is attached".to_owned()),
-        }
-    }
-
     /// No longer spares the process that this is in: for benches, which make the calls that they measure themselves.
     pub fn spare_no_agent(&mut self) -> Result<(), LoadError> {
         let _realtime = self.node.interruptible.realtime_guard();

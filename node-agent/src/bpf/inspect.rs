@@ -15,6 +15,13 @@ impl BpfPrograms {
             .collect()
     }
 
+    /// Why a lane's program sees nothing although it was attached: it has been removed or replaced. Of programs at functions of
+    /// user programs nothing is known here.
+    pub fn detached(&self, lane: &Lane) -> Option<String> {
+        let _realtime = self.node.interruptible.realtime_guard();
+        self.functions.get(lane)?.verify().err()
+    }
+
     /// What makes uprobes, once a matcher was prepared for one.
     pub fn uprobes(&self) -> Option<&Arc<Uprobes>> {
         self.uprobes.as_ref()

@@ -42,13 +42,12 @@ impl Engine {
         move |hook| modes.get(&hook).copied().unwrap_or(Mode::Off)
     }
 
-    /// The policies with actions whose programs are no longer attached or installed, and why.
-    pub fn not_enforcing(&self) -> BTreeMap<PolicyKey, String> {
+    /// The policies whose programs are no longer attached or installed, and why.
+    pub fn detached(&self) -> BTreeMap<PolicyKey, String> {
         let mut found = BTreeMap::new();
-        let enforcing = self.installed.iter().filter(|(_, installed)| installed.tables.config.enforces != 0);
-        for (lane, installed) in enforcing {
-            let Some(reason) = self.bpf.not_enforcing(lane) else { continue };
-            for member in installed.members.iter().filter(|member| member.plan.enforces()) {
+        for (lane, installed) in &self.installed {
+            let Some(reason) = self.bpf.detached(lane) else { continue };
+            for member in &installed.members {
                 found.entry(member.policy.clone()).or_insert_with(|| format!("{lane}: {reason}"));
             }
         }

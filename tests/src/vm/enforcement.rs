@@ -12,7 +12,7 @@ use self::calls::{ALLOWED, FORBIDDEN, Made, times};
 pub(super) use self::{
     calls::make,
     doubt::{pending, spared, whole_node},
-    switch::{by_hand, one_policy, settings},
+    switch::{by_hand, links_removed, one_policy, settings},
 };
 use crate::{
     agent::{Agent, sum},

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::{Path, PathBuf},
     process::{Child, Command},
     time::{Duration, Instant},
 };
@@ -26,7 +27,7 @@ impl Case {
     }
 
     /// Two processes that make forbidden calls until a file appears.
-    fn load(&self) -> (Vec<Child>, std::path::PathBuf) {
+    fn load(&self) -> (Vec<Child>, PathBuf) {
         let stop = self.agent.pods.with_file_name("stop");
         let words = ["open-until", &*stop.display().to_string()];
         ((0..2).map(|_| calls::start(&self.container, &words)).collect(), stop)
@@ -122,4 +123,42 @@ pub(in super::super) fn by_hand() {
     assert_eq!(hold("configured"), "enforcement on this node: enforce");
     assert!(case.enforces(&words), "without an agent");
     case.agent.again();
+}
+
+/// Root of the host removes what keeps a program attached: the policy is said to have failed, until an agent attaches it again.
+pub(in super::super) fn links_removed() {
+    let (text, words) = policy("p");
+    let mut case = Case::start(&[("p.yaml", &text)], &[]);
+    if !super::super::restart::hooks_are_kept() {
+        return;
+    }
+    assert!(case.enforces(&words), "{}", case.told());
+    let in_state = |text: &str, state| {
+        crate::agent::sum(text, "gatewatch_policy_info", &[("policy", "p"), ("state", state)]) == 1
+    };
+    assert!(in_state(&case.agent.metrics(), "running"), "{}", case.told());
+    let mut links = Vec::new();
+    find_links("/sys/fs/bpf/gatewatch".as_ref(), &mut links);
+    assert!(!links.is_empty(), "no program is pinned");
+    for link in links {
+        fs::remove_file(link).expect("removed");
+    }
+    assert!(case.agent.wait(|text| in_state(text, "failed")), "{}", case.told());
+    assert!(case.agent.log().contains("policy p counts and stops nothing more"), "{}", case.told());
+    case.agent.kill();
+    case.agent.again();
+    assert!(case.enforces(&words), "{}", case.told());
+    assert!(in_state(&case.agent.metrics(), "running"), "{}", case.told());
+}
+
+/// Where links of functions are pinned (`node-agent/src/bpf/function.rs`).
+fn find_links(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("readable") {
+        let path = entry.expect("readable").path();
+        if path.is_dir() {
+            find_links(&path, found);
+        } else if path.ends_with("link") {
+            found.push(path);
+        }
+    }
 }
