@@ -118,6 +118,7 @@ pub const ALL: &[Test] = &[
     complete("hostile::nested::filters_on_return", hostile::nested::filters_on_return),
     complete("hostile::pods::programs", hostile::pods::programs),
     complete("hostile::pods::many_hooks", hostile::pods::many_hooks),
+    complete("hostile::pods::connections", hostile::pods::connections),
     every(
         "hostile::pods::processes",
         hostile::pods::processes,

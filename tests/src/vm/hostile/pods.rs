@@ -2,8 +2,11 @@
 
 use std::{
     fs,
+    net::TcpStream,
     path::Path,
     process::{Command, ExitStatus},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
 };
 
 use super::super::{CALLS, SETUID, policy, this};
@@ -11,7 +14,7 @@ use crate::{
     agent::{Agent, sum},
     calls,
     pod::{self, Container},
-    scrape::EVENTS,
+    scrape::{self, EVENTS},
     tiny,
 };
 
@@ -85,14 +88,36 @@ pub(in crate::vm) fn run_programs(folder: &Path, programs: u64) {
     }
 }
 
-/// Waits until the kernel's tables have no more entries than they had.
+/// How many processes there are.
+fn processes_of_the_machine() -> u64 {
+    let all = fs::read_dir("/proc").expect("processes").filter_map(Result::ok);
+    let is_process = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
+    all.filter(|entry| entry.file_name().to_str().is_some_and(is_process)).map(|_| 1).sum()
+}
+
+/// Waits until the kernel's tables have no more entries than they had, and that of processes no more than there are: threads of
+/// the kernel come and go.
 fn wait_until_empty(agent: &Agent, before: &str) {
     let empty = |text: &str| {
-        ["counts", "binaries", "cgroups", "processes"]
+        ["counts", "binaries", "cgroups"]
             .into_iter()
             .all(|map| entries(text, map) <= entries(before, map) + 8)
+            && entries(text, "processes") <= processes_of_the_machine() + 8
     };
     assert!(agent.wait(empty), "before:\n{before}\nnow:\n{}\n{}", agent.metrics(), agent.log());
+}
+
+/// Both pods are deleted: tables have what they had before.
+fn delete(agent: &Agent, containers: [&Container; 2], before: &str) {
+    containers.into_iter().for_each(remove);
+    fs::write(&agent.pods, pod::list(&[])).expect("written");
+    wait_until_empty(agent, before);
+}
+
+/// Whether the time of a pod's last event is exported, from which alerts are made.
+fn is_alerted(text: &str, policy: &str, pod: &str) -> bool {
+    let labels = [("policy", policy), ("namespace", "test"), ("pod", pod)];
+    sum(text, "gatewatch_last_event_timestamp_seconds", &labels) > 0
 }
 
 /// A pod runs thousands of programs. Every event of it is counted under its name, and another pod's events keep all labels,
@@ -120,10 +145,8 @@ pub(in crate::vm) fn programs() {
     assert_eq!(sum(&text, "gatewatch_events_overflow_total", &[]), 0, "{log}");
     let over = |pod| sum(&text, "gatewatch_pod_over_share", &[("namespace", "test"), ("pod", pod)]);
     assert_eq!((over("attacker") > 0, over("victim")), (true, 0), "{text}");
-    remove(&attacker);
-    remove(&victim);
-    fs::write(&agent.pods, pod::list(&[])).expect("written");
-    wait_until_empty(&agent, &before);
+    assert!(is_alerted(&text, "uid", "attacker") && is_alerted(&text, "uid", "victim"), "{text}");
+    delete(&agent, [&attacker, &victim], &before);
 }
 
 /// A pod uses up its share of counts under many policies and from two containers. Its events lose their program, and keep its
@@ -158,19 +181,16 @@ pub(in crate::vm) fn many_hooks() {
         let policy = format!("uid-{number}");
         let of = |pod: &str| sum(&text, EVENTS, &[("policy", &policy), ("namespace", "test"), ("pod", pod)]);
         assert_eq!((of("attacker"), of("victim")), (2 * PROGRAMS, 100), "{policy}: {log}");
-        let last = |pod: &str| {
-            sum(&text, "gatewatch_last_event_timestamp_seconds", &[("policy", &policy), ("pod", pod)]) > 0
-        };
-        assert!(last("attacker") && last("victim"), "{policy}: {text}");
+        assert!(
+            is_alerted(&text, &policy, "attacker") && is_alerted(&text, &policy, "victim"),
+            "{policy}: {text}"
+        );
     }
     assert_eq!(sum(&text, "gatewatch_events_overflow_total", &[]), 0, "{log}");
     assert!(sum(&text, EVENTS, &[("pod", "attacker"), ("binary", "<overflow>")]) > 0, "{text}");
     assert_eq!(sum(&text, EVENTS, &[("pod", "victim"), ("binary", &this)]), POLICIES * 100, "{text}");
     second.remove().expect("the container's cgroup is removed");
-    remove(&attacker);
-    remove(&victim);
-    fs::write(&agent.pods, pod::list(&[])).expect("written");
-    wait_until_empty(&agent, &before);
+    delete(&agent, [&attacker, &victim], &before);
 }
 
 /// The table of processes is full: policies that ask for programs count how many events they could not decide, and the others
@@ -187,8 +207,9 @@ pub(in crate::vm) fn processes() {
     );
     let policies = format!("{}{by_program}", policy("uid", SETUID));
     let pods = pod::list(&[manifest(ATTACKER, "attacker"), manifest(VICTIM, "victim")]);
-    let agent =
-        Agent::start_with(&[("p.yaml", &policies)], &pods, &["--max-processes", &PROCESSES.to_string()]);
+    let arguments = ["--remember", "2", "--max-processes", &PROCESSES.to_string()];
+    let agent = Agent::start_with(&[("p.yaml", &policies)], &pods, &arguments);
+    let before = agent.metrics();
     let (attacker, victim) = (container(ATTACKER), container(VICTIM));
     let unknown =
         |text: &str, policy| sum(text, "gatewatch_unknown_process_events_total", &[("policy", policy)]);
@@ -215,8 +236,49 @@ pub(in crate::vm) fn processes() {
     let text = agent.metrics();
     assert_eq!(unknown(&text, "by-program"), 100, "{text}");
     assert_eq!(sum(&text, EVENTS, &[("policy", "by-program"), ("pod", "victim")]), 30, "{text}");
-    remove(&attacker);
-    remove(&victim);
+    assert!(is_alerted(&text, "uid", "victim") && is_alerted(&text, "by-program", "victim"), "{text}");
+    delete(&agent, [&attacker, &victim], &before);
+}
+
+/// Hundreds of connections that say nothing, and scrapes without end, while another pod makes calls: its counts are exact, and
+/// whoever scrapes reads them soon.
+pub(in crate::vm) fn connections() {
+    const IDLE: usize = 300;
+    const FLOODS: usize = 8;
+    let (agent, attacker, victim) = start(&["--remember", "2"]);
+    let before = agent.metrics();
+    let address = agent.address();
+    let idle: Vec<TcpStream> = (0..IDLE).filter_map(|_| TcpStream::connect(address).ok()).collect();
+    assert!(idle.len() > IDLE / 2, "{} connections", idle.len());
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..FLOODS {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    drop(scrape::get(address, "/metrics"));
+                }
+            });
+        }
+        call(&victim, &this(), 1_000);
+        let begun = Instant::now();
+        let read = loop {
+            // A connection may be the one that has to go.
+            match scrape::get(address, "/metrics") {
+                Ok((200, text)) if events(&text, "victim", &this().display().to_string()) == 1_000 => {
+                    break true;
+                }
+                _ if begun.elapsed() > Duration::from_secs(20) => break false,
+                _ => {}
+            }
+        };
+        stop.store(true, Ordering::Relaxed);
+        assert!(read, "{}", agent.log());
+    });
+    drop(idle);
+    let text = agent.metrics();
+    assert_eq!(sum(&text, EVENTS, &[]), 1_000, "{text}");
+    assert!(is_alerted(&text, "uid", "victim"), "{text}");
+    delete(&agent, [&attacker, &victim], &before);
 }
 
 /// So many processes that wait until there is a file.
@@ -237,7 +299,7 @@ pub(in crate::vm) fn wait_for(file: &Path, processes: u64) {
 
 /// A pod makes thousands of cgroups in its container's. They take no entry of any table, and their events are the container's.
 pub(in crate::vm) fn nested_cgroups() {
-    let (agent, attacker, victim) = start(&[]);
+    let (agent, attacker, victim) = start(&["--remember", "2"]);
     let before = entries(&agent.metrics(), "cgroups");
     let nested = |number: u64| attacker.cgroup.join(format!("n{number}"));
     for number in 0..CGROUPS {
@@ -257,9 +319,9 @@ pub(in crate::vm) fn nested_cgroups() {
     assert!(entries(&text, "cgroups") <= before + 4, "{before} cgroups before\n{text}");
     assert_eq!(sum(&text, "gatewatch_left_out_total", &[("what", "cgroups")]), 0, "{log}");
     assert!(!log.contains("ERROR"), "{log}");
+    assert!(is_alerted(&text, "uid", "victim"), "{text}");
     for number in 0..CGROUPS {
         fs::remove_dir(nested(number)).expect("removed");
     }
-    remove(&attacker);
-    remove(&victim);
+    delete(&agent, [&attacker, &victim], &text);
 }
