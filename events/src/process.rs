@@ -33,8 +33,8 @@ pub struct Process {
     /// The arguments without the first, joined by [`join_arguments`].
     #[serde(skip_serializing_if = "unset")]
     pub arguments: String,
-    /// Words separated by blanks: `execve` or `procFS`, `clone`, `truncArgs`, `rootcwd`, `nocwd`, …; `unknown` for a
-    /// process that is not in the table.
+    /// Words separated by blanks: `execve` or `procFS`, `clone`, `rootcwd`, `nocwd`, …; `truncFilename`, `truncArgs`
+    /// and Gatewatch's own `truncCWD` for a text that is cut; `unknown` for a process that is not in the table.
     #[serde(skip_serializing_if = "unset")]
     pub flags: String,
     /// When this program was executed; for a process without exec, when it was cloned. Always set.

@@ -209,7 +209,7 @@ const SCRAPE_DURATION: Metric = gauge(
     &[],
 );
 
-const METRICS: [&Metric; 30] = [
+const METRICS: [&Metric; 31] = [
     &EVENTS,
     &ACTIONS,
     &SPARED,
@@ -239,6 +239,7 @@ const METRICS: [&Metric; 30] = [
     &records::NOT_WRITTEN,
     &records::UNKNOWN,
     &records::PROCESSES,
+    &records::CUT,
     &records::WAITING,
 ];
 

@@ -23,6 +23,12 @@ pub(super) const UNKNOWN: Metric = counter(
 );
 pub(super) const PROCESSES: Metric =
     gauge("gatewatch_record_processes", "Processes in the table by which records name them.", &[]);
+pub(super) const CUT: Metric = counter(
+    "gatewatch_record_processes_cut_total",
+    "Programs of which the table of processes has cut the arguments, the working directory or a long path, because their pod \
+     is over its share of its memory.",
+    &[],
+);
 pub(super) const WAITING: Metric =
     gauge("gatewatch_records_waiting", "Records that wait until the pod of their cgroup is known.", &[]);
 
@@ -37,6 +43,8 @@ pub struct RecordSamples {
     pub unknown: u64,
     /// Processes that are known.
     pub processes: u64,
+    /// Programs whose texts were cut.
+    pub cut: u64,
     /// Records that wait.
     pub waiting: u64,
 }
@@ -63,9 +71,12 @@ pub(super) fn write_written(samples: &RecordSamples, text: &mut String) {
 
 /// Writes the numbers of records as such.
 pub(super) fn write_records(samples: &RecordSamples, text: &mut String) {
-    for (metric, value) in
-        [(&PROCESSES, samples.processes), (&UNKNOWN, samples.unknown), (&WAITING, samples.waiting)]
-    {
+    for (metric, value) in [
+        (&PROCESSES, samples.processes),
+        (&CUT, samples.cut),
+        (&UNKNOWN, samples.unknown),
+        (&WAITING, samples.waiting),
+    ] {
         let mut family = Family::new(metric);
         family.add([], number(value));
         family.write(text);

@@ -21,7 +21,7 @@ use super::{
     actions::matched,
     catalog::Known,
     clock::Clock,
-    processes::{Executed, Image, Origin, Processes},
+    processes::{Cut, Executed, Given, Image, ImageId, Lineage, Origin, Processes},
     values,
 };
 
@@ -118,13 +118,14 @@ impl Converter<'_> {
         self.draft(head, body, image.as_ref())
     }
 
-    fn draft(&self, head: &RecordHead, body: Body, image: Option<&Arc<Image>>) -> Draft {
+    fn draft(&self, head: &RecordHead, body: Body, lineage: Option<&Lineage>) -> Draft {
         let mut event = Event::new(body, self.clock.time(head.time));
         event.node_name.clone_from(&self.node.name);
         event.cluster_name.clone_from(&self.node.cluster);
         let ns_pid = |image: &Arc<Image>| image.who.map_or(0, |who| who.ns_pid);
+        let image = lineage.map(|lineage| &lineage.image);
         let own = image.filter(|image| image.origin != Origin::Cloned).map_or(0, ns_pid);
-        let parent = image.and_then(|image| image.parent.as_ref());
+        let parent = lineage.and_then(|lineage| lineage.parent.as_ref());
         Draft {
             event,
             cgroup: (head.cgroup, own),
@@ -132,10 +133,11 @@ impl Converter<'_> {
         }
     }
 
-    fn executed(&mut self, record: &Record<'_>) -> Option<Arc<Image>> {
+    fn executed(&mut self, record: &Record<'_>) -> Option<Lineage> {
         let head = &record.head;
         let value = |i: usize| record.args.get(i);
         let bytes = |i| value(i).map_or(&[][..], |value| value.bytes);
+        let is_cut = |i| value(i).is_some_and(|value| value.status == ARG_CUT);
         let cwd = bytes(1);
         let binary = bytes(0);
         let joined;
@@ -152,18 +154,21 @@ impl Converter<'_> {
             start: head.start,
             time: head.time,
             cgroup: head.cgroup,
+            pod: head.pod,
             who: record.exec?,
-            binary,
-            cwd,
-            command_line: bytes(2),
-            cut: value(2).is_some_and(|value| value.status == ARG_CUT),
+            texts: Given {
+                binary,
+                command_line: bytes(2),
+                cwd,
+                cut: Cut { binary: is_cut(0), command_line: is_cut(2), cwd: is_cut(1) },
+            },
         }))
     }
 
     /// The processes of a record. With `own` the record is about the process itself, which has the id of its first thread.
-    fn of(&self, head: &RecordHead, image: Option<&Arc<Image>>, own: bool) -> OfEvent {
+    fn of(&self, head: &RecordHead, lineage: Option<&Lineage>, own: bool) -> OfEvent {
         let tid = if own { head.pid } else { head.tid };
-        let Some(image) = image else {
+        let Some(Lineage { image, parent }) = lineage else {
             let process = Process {
                 pid: Some(head.pid),
                 tid: Some(tid),
@@ -176,19 +181,20 @@ impl Converter<'_> {
         };
         let mut processes = OfEvent {
             process: Process { tid: Some(tid), ..self.image(image) },
-            parent: image.parent.as_ref().map(|parent| Box::new(self.image(parent))),
+            parent: parent.as_ref().map(|parent| Box::new(self.image(parent))),
             ..OfEvent::default()
         };
         // The first process has none.
-        if processes.parent.is_none() && image.pid > 2 && image.who.is_none_or(|who| who.parent != 0) {
+        if processes.parent.is_none() && image.id.pid > 2 && image.who.is_none_or(|who| who.parent != 0) {
             processes.incomplete.push(Incomplete::Parent);
         }
         processes
     }
 
     fn image(&self, image: &Image) -> Process {
-        let id = |image: &Image| exec_id(&self.node.name, image.since, image.pid);
-        let mut words = image.command_line.split(|byte| *byte == 0);
+        let id = |image: ImageId| exec_id(&self.node.name, image.since, image.pid);
+        let texts = &image.texts;
+        let mut words = texts.command_line.split(|byte| *byte == 0);
         words.next();
         let mut words: Vec<&[u8]> = words.collect();
         // Each word ends with a NUL, so nothing follows the last one.
@@ -197,17 +203,17 @@ impl Converter<'_> {
         }
         let who = image.who;
         Process {
-            exec_id: id(image),
-            pid: Some(image.pid),
-            tid: Some(image.pid),
+            exec_id: id(image.id),
+            pid: Some(image.id.pid),
+            tid: Some(image.id.pid),
             uid: who.map(|who| who.ids[4]),
             auid: who.map(|who| who.auid),
-            cwd: text(&image.cwd),
-            binary: text(&image.binary),
+            cwd: text(&texts.cwd),
+            binary: text(&texts.binary),
             arguments: join_arguments(words),
             flags: flags(image),
-            start_time: Some(self.clock.time(image.since)),
-            parent_exec_id: image.parent.as_deref().map(id).unwrap_or_default(),
+            start_time: Some(self.clock.time(image.id.since)),
+            parent_exec_id: image.parent.map(id).unwrap_or_default(),
             cap: who.filter(|_| self.node.credentials).map(|who| capabilities(&who)),
             process_credentials: who.filter(|_| self.node.credentials).map(|who| Box::new(credentials(&who))),
             ns: who.filter(|_| self.node.with_namespaces).map(|who| Box::new(self.namespaces(&who))),
@@ -236,7 +242,7 @@ impl Converter<'_> {
     }
 }
 
-/// Words that say how a process came to be, as Tetragon's flags.
+/// Words that say how a process came to be, as Tetragon's flags. Tetragon has none for a working directory that is cut.
 fn flags(image: &Image) -> String {
     let mut words = vec![match image.origin {
         Origin::Found => "procFS",
@@ -244,10 +250,10 @@ fn flags(image: &Image) -> String {
         Origin::ExecutedFirst => "execve clone",
         Origin::Executed => "execve",
     }];
-    if image.cut {
-        words.push("truncArgs");
-    }
-    match &*image.cwd {
+    let Cut { binary, command_line, cwd } = image.texts.cut;
+    let cut = [(binary, "truncFilename"), (command_line, "truncArgs"), (cwd, "truncCWD")];
+    words.extend(cut.iter().filter(|(is_cut, _)| *is_cut).map(|(_, word)| *word));
+    match &*image.texts.cwd {
         b"" => words.push("nocwd"),
         b"/" => words.push("rootcwd"),
         _ => {}
@@ -367,4 +373,19 @@ fn ending(code: u32) -> (String, u32) {
         other => return (format!("signal {other}"), 0),
     };
     (name.to_owned(), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_text_that_is_cut_has_a_flag() {
+        let cut = Cut { binary: true, command_line: true, cwd: true };
+        let texts = Given { binary: b"/a", command_line: b"a\0", cwd: b"/b", cut };
+        let who = RecordExec::default();
+        let executed = Executed { pid: 7, start: 10, time: 20, cgroup: 1, pod: 1, who, texts };
+        let image = Processes::default().executed(&executed).image;
+        assert_eq!(flags(&image), "execve clone truncFilename truncArgs truncCWD");
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::VecDeque,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -50,6 +51,8 @@ pub struct Shared {
     pub unknown: AtomicU64,
     /// Processes that are known.
     pub processes: AtomicU64,
+    /// Programs whose texts were cut, because their pod was over its share of the memory for them.
+    pub cut: AtomicU64,
     /// Records that wait for their pods.
     pub waiting: AtomicU64,
 }
@@ -79,12 +82,12 @@ impl Reader {
         shared: Arc<Shared>,
         mut node: Node,
         outputs: Arc<Outputs>,
-        cgroups: Option<&std::path::Path>,
+        cgroups: Option<&Path>,
     ) -> Self {
         let mut processes = Processes::default();
         for found in running(cgroups) {
             // The first process has the host's namespaces.
-            if let (1, Some(who)) = (found.image.pid, found.image.who) {
+            if let (1, Some(who)) = (found.image.id.pid, found.image.who) {
                 node.namespaces = who.namespaces;
             }
             processes.found(found);
@@ -140,6 +143,7 @@ impl Work {
     /// What is due before more records are handled.
     fn begin(&mut self, now: Instant) {
         self.clock.follow(now);
+        self.processes.check(now, |pid| Path::new(&format!("/proc/{pid}")).exists());
         self.processes.forget(now);
         for _ in 0..self.unknown.len() {
             if let Some((since, bytes)) = self.unknown.pop_front() {
@@ -152,7 +156,8 @@ impl Work {
         }
         let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         self.shared.waiting.store(number(self.waiting.len()), Ordering::Relaxed);
-        self.shared.processes.store(number(self.processes.size().0), Ordering::Relaxed);
+        self.shared.processes.store(number(self.processes.len()), Ordering::Relaxed);
+        self.shared.cut.store(self.processes.cut(), Ordering::Relaxed);
     }
 
     /// One record.

@@ -89,6 +89,7 @@ impl RecordTotals {
                 .collect(),
             unknown: shared.unknown.load(Ordering::Relaxed),
             processes: shared.processes.load(Ordering::Relaxed),
+            cut: shared.cut.load(Ordering::Relaxed),
             waiting: shared.waiting.load(Ordering::Relaxed),
         })
     }

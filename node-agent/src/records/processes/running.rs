@@ -4,28 +4,38 @@ use std::{
     fs,
     os::unix::{ffi::OsStringExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use gatewatch_abi::{
-    RecordExec,
+    RecordExec, SHARE_OF_HOST,
     consts::{
         NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_PID_FOR_CHILDREN, NS_TIME, NS_TIME_FOR_CHILDREN,
         NS_USER, NS_UTS,
     },
 };
 
-use super::{Image, Origin, TICK};
+use super::{Image, ImageId, Origin, TICK};
+use crate::cgroup::{Level, level};
 
 /// A process that was found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::records) struct Found {
     /// When it was made, in ticks of the clock.
     pub(in crate::records) ticks: u64,
     /// Its parent.
     pub(in crate::records) parent: u32,
-    /// What it runs. Its parent is still to be set.
+    /// The cgroup of its pod, or [`SHARE_OF_HOST`].
+    pub(in crate::records) pod: u64,
+    /// What it runs. Its parent and its texts are still to be set.
     pub(in crate::records) image: Image,
+    /// The path.
+    pub(in crate::records) binary: Vec<u8>,
+    /// The command line.
+    pub(in crate::records) command_line: Vec<u8>,
+    /// The working directory.
+    pub(in crate::records) cwd: Vec<u8>,
+    /// Whether the command line is cut.
+    pub(in crate::records) cut: bool,
 }
 
 /// Bytes of a command line that are kept, as of one that the kernel reports.
@@ -36,7 +46,7 @@ pub(in crate::records) fn running(cgroups: Option<&Path>) -> Vec<Found> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let mut found: Vec<Found> = ids.filter_map(|id| read(id, cgroups)).collect();
-    found.sort_by_key(|found| (found.ticks, found.image.pid));
+    found.sort_by_key(|found| (found.ticks, found.image.id.pid));
     found
 }
 
@@ -59,23 +69,29 @@ fn read(pid: u32, cgroups: Option<&Path>) -> Option<Found> {
     }
     let cgroup = fs::read_to_string(folder.join("cgroup")).unwrap_or_default();
     let cgroup = cgroup.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
-    let cgroup = cgroups.and_then(|root| fs::metadata(root.join(cgroup.trim_start_matches('/'))).ok());
+    let id = |path: &str| Some(fs::metadata(cgroups?.join(path.trim_start_matches('/'))).ok()?.ino());
     Some(Found {
         ticks,
         parent,
+        pod: pod_of(cgroup).and_then(id).unwrap_or(SHARE_OF_HOST),
         image: Image {
-            pid,
-            since: ticks * TICK,
-            binary: link("exe").unwrap_or_default().into(),
-            command_line: command_line.into(),
-            cwd: Arc::from(link("cwd").unwrap_or_default()),
-            cgroup: cgroup.map_or(0, |folder| folder.ino()),
+            id: ImageId { pid, since: ticks * TICK },
+            cgroup: id(cgroup).unwrap_or(0),
             who: Some(who),
             origin: Origin::Found,
-            cut,
-            parent: None,
+            ..Image::default()
         },
+        binary: link("exe").unwrap_or_default(),
+        command_line,
+        cwd: link("cwd").unwrap_or_default(),
+        cut,
     })
+}
+
+/// The path of the pod's cgroup that a cgroup is in. `None`: it is the host's.
+fn pod_of(cgroup: &str) -> Option<&str> {
+    let ends = cgroup.match_indices('/').map(|(at, _)| at).chain([cgroup.len()]);
+    ends.map(|end| &cgroup[..end]).find(|path| level(path) == Level::Pod)
 }
 
 /// Names below `/proc/PID/ns`.
@@ -152,8 +168,17 @@ mod tests {
     fn this_process_is_found() {
         let own = std::process::id();
         let all = running(None);
-        let found = all.iter().find(|found| found.image.pid == own).unwrap();
-        assert!(!found.image.binary.is_empty() && !found.image.command_line.is_empty());
-        assert!(all.iter().any(|other| other.image.pid == found.parent));
+        let found = all.iter().find(|found| found.image.id.pid == own).unwrap();
+        assert!(!found.binary.is_empty() && !found.command_line.is_empty());
+        assert!(all.iter().any(|other| other.image.id.pid == found.parent));
+    }
+
+    #[test]
+    fn the_share_of_a_process_is_its_pods_however_deep_its_cgroup_is() {
+        let pod = "/kubepods/burstable/pod01234567-89ab-cdef-0123-456789abcdef";
+        assert_eq!(pod_of(pod), Some(pod));
+        assert_eq!(pod_of(&format!("{pod}/0123456789abcdef/made/below")), Some(pod));
+        assert_eq!(pod_of("/system.slice/kubelet.service"), None);
+        assert_eq!(pod_of("/"), None);
     }
 }
