@@ -93,6 +93,7 @@ fn a_tree_has_each_process_below_its_parent() {
             "└─ 42 /bin/sh -c \\\"echo a b\\\" café\\n\u{fffd}  (web/api-7d4b9c-x2x7z)",
             "      🕵️ uprobe  web/api-7d4b9c-x2x7z /bin/sh /bin/bash readline ls",
             "      🕵️ uprobe  web/api-7d4b9c-x2x7z /bin/sh /bin/bash +0x1000 ls",
+            "      🕵️ uprobe  web/api-7d4b9c-x2x7z /bin/sh /bin/bash 0x1000 ls",
         ]
     );
 }

@@ -103,3 +103,22 @@ fn recorded_events_become_tests_that_pass() {
     let changed = run(&folder, &["test", "tests.yaml"]);
     assert!(text(&changed.stderr).contains("0 passed, 2 failed"), "{}", text(&changed.stdout));
 }
+
+/// The three ways to name a place in a program are different places, though two are the same number.
+#[test]
+fn a_record_of_a_uprobe_is_counted_by_the_policy_with_its_place() {
+    let folder = TempDir::new().unwrap();
+    let records = samples();
+    let place = ["symbols: [readline]", "offsets: [4096]", "addrs: [4096]"];
+    for (place, line) in place.into_iter().zip(["readline", "+0x1000", "0x1000"]) {
+        let policy = format!(
+            "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: shell}}\nspec:\n  uprobes:\n  \
+             - path: /bin/bash\n    {place}\n    message: a shell\n"
+        );
+        fs::write(folder.path().join("policy.yaml"), policy).unwrap();
+        let output = run(&folder, &["replay", records.to_str().unwrap(), "policy.yaml"]);
+        let counted =
+            format!("🕵️ uprobe  web/api-7d4b9c-x2x7z /bin/sh /bin/bash {line} ls\n    counted by shell\n");
+        assert_eq!(text(&output.stdout), counted, "{}", text(&output.stderr));
+    }
+}

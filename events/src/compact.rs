@@ -111,10 +111,8 @@ fn what(event: &Event) -> (&'static str, String, String) {
             ("⁉️", own("tracepoint"), join([name, values(&hook.args)]))
         }
         Body::ProcessUprobe(hook) => {
-            let place =
-                if hook.symbol.is_empty() { format!("+{:#x}", hook.offset) } else { hook.symbol.clone() };
-            let path = quoted(&hook.path).into_owned();
-            ("🕵️", own("uprobe"), join([path, quoted(&place).into_owned(), values(&hook.args)]))
+            let names = [&hook.path, &hook.at().to_string()].map(|name| quoted(name).into_owned());
+            ("🕵️", own("uprobe"), join([names.join(" "), values(&hook.args)]))
         }
         Body::ProcessUsdt(hook) => {
             let names = [&hook.path, &hook.provider, &hook.name].map(|name| quoted(name).into_owned());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use gatewatch_policy::hook_point::{HookPoint, When};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -236,17 +237,23 @@ impl Event {
 
     /// The label `hook` of the metrics for what was called, such as `kprobe:tcp_connect`; `None` for kinds without a policy.
     pub fn label(&self) -> Option<String> {
-        Some(match &self.body {
-            Body::ProcessKprobe(body) => format!("kprobe:{}", body.function_name),
-            Body::ProcessTracepoint(body) => format!("tracepoint:{}/{}", body.subsys, body.event),
-            Body::ProcessLsm(body) => format!("lsm:{}", body.function_name),
-            Body::ProcessUprobe(body) if body.symbol.is_empty() => {
-                format!("uprobe:{}/+{:#x}", body.path, body.offset)
+        // Points that a record does not tell apart, such as the sides of a function, have one label.
+        let when = When::Entry;
+        let point = match &self.body {
+            Body::ProcessKprobe(body) => HookPoint::Function { symbol: body.function_name.clone(), when },
+            Body::ProcessTracepoint(body) => {
+                HookPoint::Tracepoint { subsystem: body.subsys.clone(), event: body.event.clone() }
             }
-            Body::ProcessUprobe(body) => format!("uprobe:{}/{}", body.path, body.symbol),
-            Body::ProcessUsdt(body) => format!("usdt:{}/{}", body.provider, body.name),
+            Body::ProcessLsm(body) => HookPoint::Lsm { hook: body.function_name.clone() },
+            Body::ProcessUprobe(body) => HookPoint::Uprobe { path: body.path.clone(), at: body.at(), when },
+            Body::ProcessUsdt(body) => HookPoint::Usdt {
+                path: body.path.clone(),
+                provider: body.provider.clone(),
+                name: body.name.clone(),
+            },
             _ => return None,
-        })
+        };
+        Some(point.label())
     }
 
     /// Its arguments, without the result.

@@ -1,5 +1,6 @@
 //! The bodies of records that policies cause.
 
+use gatewatch_policy::hook_point::ProgramAddress;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -206,12 +207,17 @@ pub struct Uprobe {
     /// The hook's `path`.
     #[serde(skip_serializing_if = "unset")]
     pub path: String,
-    /// The symbol; empty for a hook with `offsets` or `addrs`.
+    /// The symbol; empty for a hook with `offsets` or `addrs`. [`at`](Self::at) chooses among these three.
     #[serde(skip_serializing_if = "unset")]
     pub symbol: String,
-    /// The offset in the file, for a hook without a symbol.
+    /// The offset in the file, for a hook with `offsets`. In records of Tetragon also for one with `addrs`: it finds the
+    /// offset of the address in the one file that it attaches to.
     #[serde(with = "decimal", skip_serializing_if = "unset")]
     pub offset: u64,
+    /// Gatewatch's own: the virtual address, for a hook with `addrs`. Its offset can differ between the files that
+    /// containers have at `path`.
+    #[serde(with = "decimal", skip_serializing_if = "unset")]
+    pub address: u64,
     /// The offset of the reference counter.
     #[serde(with = "decimal", skip_serializing_if = "unset")]
     pub ref_ctr_offset: u64,
@@ -224,6 +230,19 @@ pub struct Uprobe {
     /// The policy.
     #[serde(flatten)]
     pub matched: Match,
+}
+
+impl Uprobe {
+    /// The place in the file, as the policy names it.
+    pub fn at(&self) -> ProgramAddress {
+        if !self.symbol.is_empty() {
+            ProgramAddress::Symbol(self.symbol.clone())
+        } else if self.address != 0 {
+            ProgramAddress::Address(self.address)
+        } else {
+            ProgramAddress::Offset(self.offset)
+        }
+    }
 }
 
 /// A static probe of a user program.

@@ -281,11 +281,13 @@ fn others() -> Vec<Body> {
         ..Uprobe::default()
     };
     let at_offset = Uprobe { symbol: String::new(), offset: 4096, ..uprobe.clone() };
+    let at_address = Uprobe { symbol: String::new(), address: 4096, ..uprobe.clone() };
     vec![
         tracepoint("raw_syscalls", "sys_enter", vec![Value::Long(1), Value::Size(3)]),
         tracepoint("sched", "sched_process_exec", vec![text("/bin/sh"), Value::Int(42)]),
         Body::ProcessUprobe(Box::new(uprobe)),
         Body::ProcessUprobe(Box::new(at_offset)),
+        Body::ProcessUprobe(Box::new(at_address)),
         Body::ProcessUsdt(Box::new(Usdt {
             processes: processes.clone(),
             path: "/usr/bin/python3".to_owned(),

@@ -322,19 +322,13 @@ fn body(
         })),
         HookPoint::Uprobe { path, at, .. } => {
             args.extend(result);
-            let (symbol, offset) = match at {
-                ProgramAddress::Symbol(symbol) => (symbol.clone(), 0),
-                ProgramAddress::Offset(offset) | ProgramAddress::Address(offset) => (String::new(), *offset),
-            };
-            Body::ProcessUprobe(Box::new(Uprobe {
-                processes,
-                path: path.clone(),
-                symbol,
-                offset,
-                args,
-                matched,
-                ..Uprobe::default()
-            }))
+            let mut uprobe = Uprobe { processes, path: path.clone(), args, matched, ..Uprobe::default() };
+            match at {
+                ProgramAddress::Symbol(symbol) => uprobe.symbol.clone_from(symbol),
+                ProgramAddress::Offset(offset) => uprobe.offset = *offset,
+                ProgramAddress::Address(address) => uprobe.address = *address,
+            }
+            Body::ProcessUprobe(Box::new(uprobe))
         }
         HookPoint::Usdt { path, provider, name } => {
             Body::ProcessUsdt(Box::new(gatewatch_events::hook::Usdt {
@@ -377,7 +371,29 @@ fn ending(code: u32) -> (String, u32) {
 
 #[cfg(test)]
 mod tests {
+    use gatewatch_events::Timestamp;
+    use gatewatch_policy::plan::When;
+
     use super::*;
+
+    #[test]
+    fn a_record_has_the_label_of_its_hook() {
+        let uprobe = |at| HookPoint::Uprobe { path: "/bin/sh".to_owned(), at, when: When::Entry };
+        let (subsystem, event) = ("sched".to_owned(), "sched_switch".to_owned());
+        for point in [
+            HookPoint::Function { symbol: "tcp_close".to_owned(), when: When::Return },
+            HookPoint::Syscall { symbol: "__x64_sys_dup".to_owned(), when: When::Entry },
+            HookPoint::Tracepoint { subsystem: subsystem.clone(), event: event.clone() },
+            HookPoint::RawTracepoint { subsystem, event },
+            HookPoint::Lsm { hook: "file_open".to_owned() },
+            uprobe(ProgramAddress::Symbol("main".to_owned())),
+            uprobe(ProgramAddress::Offset(4096)),
+            uprobe(ProgramAddress::Address(4096)),
+        ] {
+            let body = body(&point, OfEvent::default(), (Vec::new(), None), Match::default());
+            assert_eq!(Event::new(body, Timestamp(0)).label(), Some(point.label()));
+        }
+    }
 
     #[test]
     fn each_text_that_is_cut_has_a_flag() {
