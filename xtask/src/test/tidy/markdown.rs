@@ -29,20 +29,35 @@ pub(super) fn unwrapped(name: &str, text: &str) -> Vec<String> {
     let mut begin = 0;
     for (number, line) in (1..).zip(text.split_inclusive('\n')) {
         let trimmed = line.trim_end();
-        if trimmed.chars().count() > COLUMNS && !is_definition(trimmed) {
-            let beyond = trimmed.char_indices().skip(COLUMNS).filter(|(_, letter)| *letter == ' ');
-            let mut beyond = beyond.map(|(place, _)| begin + place);
-            let inside = |place: &usize| whole.iter().any(|range| range.contains(place));
-            let wrappable =
-                !whole.iter().any(|range| range.start <= begin && range.end >= begin + trimmed.len());
-            if wrappable && beyond.any(|place| !inside(&place)) {
-                let columns = trimmed.chars().count();
+        let columns = trimmed.chars().count();
+        if columns > COLUMNS && !is_definition(trimmed) {
+            // A space before the border is as good as one beyond it: the word across the border belongs on the next line.
+            let mut spaces = trimmed.match_indices(' ').map(|(place, _)| place);
+            let can_break = |place: usize| {
+                place >= marker(trimmed) && !whole.iter().any(|range| range.contains(&(begin + place)))
+            };
+            if spaces.any(can_break) {
                 faults.push(format!("{name}:{number}: {columns} columns; wrap the line at {COLUMNS}"));
             }
         }
         begin += line.len();
     }
     faults
+}
+
+/// The length of what a line begins with: its indentation, and the markers of quotes, items and numbers. The space after
+/// them is none to wrap at.
+fn marker(line: &str) -> usize {
+    let mut rest = line.trim_start();
+    loop {
+        let digits = rest.trim_start_matches(|letter: char| letter.is_ascii_digit());
+        let numbered = rest.len() > digits.len() && digits.starts_with(". ");
+        let after = if numbered { Some(&digits[1..]) } else { rest.strip_prefix(['>', '*', '-', '+']) };
+        match after.filter(|after| after.starts_with(' ')) {
+            Some(after) => rest = after.trim_start(),
+            None => return line.len() - rest.len(),
+        }
+    }
 }
 
 /// Whether a line defines the target of links: `[name]: target`.
@@ -149,6 +164,11 @@ mod tests {
             (format!("{link}\n"), 0),
             (format!("`{words}`\n"), 0),
             (format!("{link} and more\n"), 1),
+            // A word across the border.
+            (format!("{} {}\n", "a".repeat(95), "b".repeat(10)), 1),
+            (format!("{} {link}\n", "a".repeat(10)), 1),
+            (format!("* {}\n", "x".repeat(150)), 0),
+            (format!("  10. > {link}\n"), 0),
         ] {
             assert_eq!(unwrapped("a.md", &text).len(), faults, "{text}");
         }
