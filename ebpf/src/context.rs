@@ -1,4 +1,4 @@
-//! The arguments of an event, for the two ways of attaching.
+//! The arguments of an event, by how the program is attached.
 
 use core::{arch::asm, ffi::c_void};
 
@@ -13,8 +13,8 @@ pub trait Context: Copy {
     const TYPED: bool;
     /// Whether a program can be attached to several hook points. Where it can't, nothing is paid for asking.
     const SEVERAL: bool;
-    /// Whether arguments are fields of a record, and `index` is the offset of one in bytes.
-    const RECORD: bool = false;
+    /// Whether arguments are fields of a tracepoint, and `index` is the offset of one in bytes.
+    const FIELDS: bool = false;
     /// The address of the context.
     fn as_ptr(self) -> *mut c_void;
     /// Argument `index` of the function, as its register holds it.
@@ -31,9 +31,9 @@ pub trait Context: Copy {
     fn result_as_number(self, params: u32) -> u64 {
         self.result(params)
     }
-    /// The address of the record.
+    /// The address of the tracepoint's first field.
     #[inline(always)]
-    fn record(self) -> u64 {
+    fn fields(self) -> u64 {
         0
     }
     /// The index of the hook point, of a program that is attached to several. `None`: the agent has not named this one.
@@ -173,14 +173,14 @@ impl Context for RawArguments {
     }
 }
 
-/// The context of a tracepoint: the record that it writes.
+/// The context of a tracepoint: the fields of its format.
 #[derive(Clone, Copy)]
-pub struct Record(pub *mut c_void);
+pub struct TracepointFields(pub *mut c_void);
 
-impl Context for Record {
+impl Context for TracepointFields {
     const TYPED: bool = false;
     const SEVERAL: bool = false;
-    const RECORD: bool = true;
+    const FIELDS: bool = true;
 
     #[inline(always)]
     fn as_ptr(self) -> *mut c_void {
@@ -191,7 +191,7 @@ impl Context for Record {
     /// be as wide as the field.
     #[inline(always)]
     fn arg(self, index: u32) -> u64 {
-        memory::read(self.record() + u64::from(index))
+        memory::read(self.fields() + u64::from(index))
     }
 
     #[inline(always)]
@@ -200,7 +200,7 @@ impl Context for Record {
     }
 
     #[inline(always)]
-    fn record(self) -> u64 {
+    fn fields(self) -> u64 {
         self.0 as u64
     }
 }

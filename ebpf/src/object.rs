@@ -26,16 +26,16 @@ macro_rules! events {
             programs::{LsmContext, RawTracePointContext, TracePointContext},
         };
         use gatewatch_ebpf::{
-            context::{Arguments, RawArguments, Record},
+            context::{Arguments, RawArguments, TracepointFields},
             matcher::event,
             rows::$width,
             shape::Acting,
         };
 
-        /// A tracepoint, with its record.
+        /// A tracepoint, with the fields of its format.
         #[tracepoint]
         pub fn match_tracepoint(ctx: TracePointContext) -> u32 {
-            let _ = event::<_, $width, Acting>(Record(ctx.as_ptr()));
+            let _ = event::<_, $width, Acting>(TracepointFields(ctx.as_ptr()));
             0
         }
 

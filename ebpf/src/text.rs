@@ -79,7 +79,7 @@ pub fn fetch<C: Context, S: Shaped>(
             ctx.arg(index)
         };
         let arg = match source {
-            TEXT_RECORD if C::RECORD => ctx.record() + (arg & 0xffff),
+            TEXT_RECORD if C::FIELDS => ctx.fields() + (arg & 0xffff),
             TEXT_DESCRIPTOR if !S::SHAPE.beginnings => descriptor::file(arg),
             _ => arg,
         };

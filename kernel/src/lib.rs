@@ -24,10 +24,10 @@ pub mod text;
 mod arch;
 mod ctype;
 mod layout;
-mod record;
 mod release;
 mod shipped;
 mod syscall_numbers;
+mod tracepoint_field;
 
 pub use arch::Arch;
 pub use btf::{BtfError, KernelTypes, Route, RouteEnd, RouteError, RouteStep};
@@ -37,6 +37,6 @@ pub use layout::{MissingField, layout};
 pub use profile::{
     Attach, COMMON_FIELDS, Facts, Function, Obstacle, Parts, Profile, ProfileError, ReadFormat, Syscall,
 };
-pub use record::{FieldKind, RecordField};
 pub use release::version;
 pub use syscall_numbers::syscall_numbers;
+pub use tracepoint_field::{FieldKind, TracepointField};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::RecordField;
+use crate::TracepointField;
 
 /// A name in `/proc/kallsyms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,10 +131,10 @@ pub fn events(text: &str) -> Vec<String> {
     names
 }
 
-/// The fields of a record, from the `format` file of its tracepoint (`f_show` of `kernel/trace/trace_events.c`):
+/// The fields of a tracepoint, from its `format` file (`f_show` of `kernel/trace/trace_events.c`):
 /// `field:unsigned short common_type; offset:0; size:2; signed:0;`.
-pub fn record(text: &str) -> Vec<RecordField> {
-    let record_field = |line: &str| {
+pub fn tracepoint_fields(text: &str) -> Vec<TracepointField> {
+    let field = |line: &str| {
         let (declaration, numbers) = field(line)?;
         let mut parts = numbers.split(';').map(str::trim);
         let number = |part: Option<&str>, name: &str| part?.strip_prefix(name)?.parse::<u32>().ok();
@@ -149,9 +149,9 @@ pub fn record(text: &str) -> Vec<RecordField> {
             Some((name, length)) => (name, format!("{ty}[{length}")),
             None => (name, ty),
         };
-        Some(RecordField { name: name.to_owned(), ty, offset, size, signed })
+        Some(TracepointField { name: name.to_owned(), ty, offset, size, signed })
     };
-    text.lines().filter_map(record_field).collect()
+    text.lines().filter_map(field).collect()
 }
 
 /// A line of a `format` file that is about a field: its declaration, and the rest of the line.
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_tracepoints() {
+    fn fields_of_tracepoints() {
         let text = "name: some\nID: 310\nformat:\n\
             \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
             \tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\
@@ -240,7 +240,7 @@ mod tests {
             \tfield:char comm[16];\toffset:32;\tsize:16;\tsigned:0;\n\
             \n\
             print fmt: \"field:%s\", REC->name\n";
-        let fields = record(text);
+        let fields = tracepoint_fields(text);
         let all: Vec<_> = fields.iter().map(|field| (&*field.name, &*field.ty, field.kind())).collect();
         assert_eq!(
             all,

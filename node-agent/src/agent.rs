@@ -3,15 +3,15 @@
 //! One thread changes things: the [`Reconciler`], which owns the engine with all that is loaded in the kernel. Scrapes and
 //! probes share an [`Agent`] with it:
 //!
-//! * the [ledger](ledger), under a mutex that is held to read counts and fold them, never while a program is loaded;
+//! * the [counts](counts), under a mutex that is held to read and fold them, never while a program is loaded;
 //! * the published state of the policies, an immutable value that is replaced as a whole.
 //!
 //! On a node on which no policy can run there are neither of them: see [`refused`].
 
+mod counts;
 mod debounce;
 mod enforcement;
 mod host;
-mod ledger;
 mod policies;
 mod reconcile;
 mod refused;
@@ -26,7 +26,7 @@ use arc_swap::ArcSwap;
 use gatewatch_policy::model::NamespaceKind;
 use tokio::sync::watch;
 
-use self::ledger::Ledger;
+use self::counts::Counts;
 use crate::{
     bpf::Reader,
     cgroup::PodCgroups,
@@ -39,8 +39,8 @@ use crate::{
 };
 
 pub use self::{
+    counts::Retention,
     host::{cgroup_root, host_namespaces},
-    ledger::Retention,
     policies::PolicySet,
     reconcile::Reconciler,
     refused::refuse,
@@ -48,7 +48,7 @@ pub use self::{
 
 /// The part of the agent that scrapes and probes read.
 pub struct Agent {
-    ledger: Mutex<Ledger>,
+    counts: Mutex<Counts>,
     published: ArcSwap<Published>,
     policies: watch::Sender<PolicySet>,
     /// What the thread that reads records needs to know, if there is one.
@@ -78,17 +78,17 @@ pub fn start(
     (retention, restrictions): (Retention, Restrictions),
     records: Option<Arc<records::Shared>>,
 ) -> Result<(Arc<Agent>, Reconciler), DirError> {
-    let mut ledger = Ledger::new(reader, engine.view(), host::cgroup_root(), retention, Instant::now());
+    let mut counts = Counts::new(reader, engine.view(), host::cgroup_root(), retention, Instant::now());
     if let Some(shared) = &records {
-        ledger.account_for(Arc::clone(shared));
+        counts.account_for(Arc::clone(shared));
     }
     let agent = Arc::new(Agent {
         records,
-        ledger: Mutex::new(ledger),
+        counts: Mutex::new(counts),
         published: ArcSwap::default(),
         policies: watch::Sender::new(PolicySet::default()),
     });
-    set_pods(&mut engine, agent.ledger().pod_cgroups());
+    set_pods(&mut engine, agent.counts().pod_cgroups());
     let reconciler = Reconciler::new(Arc::clone(&agent), engine, sources, host_namespaces, restrictions)?;
     Ok((agent, reconciler))
 }
@@ -106,9 +106,9 @@ impl Agent {
         self.policies.subscribe()
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
         // A panic in another thread doesn't make the numbers wrong.
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn publish(&self, published: Published) {
@@ -131,11 +131,11 @@ impl Agent {
 impl metrics::Source for Agent {
     fn snapshot(&self) -> Snapshot {
         let now = Instant::now();
-        let mut ledger = self.ledger();
-        ledger.follow_cgroups(now);
-        ledger.fold(now);
-        let counted = ledger.snapshot(now);
-        drop(ledger);
+        let mut counts = self.counts();
+        counts.follow_cgroups(now);
+        counts.fold(now);
+        let counted = counts.snapshot(now);
+        drop(counts);
         let published = self.published.load();
         Snapshot {
             policies: published.policies.clone(),

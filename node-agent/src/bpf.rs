@@ -4,6 +4,7 @@
 //! [`Function`](function::Function). The policy engine builds the [`Tables`] that its matcher reads.
 
 mod alive;
+mod attach_object;
 mod attach_type;
 mod batch;
 mod blob;
@@ -33,7 +34,6 @@ mod shared;
 mod shares;
 mod sizes;
 mod store;
-mod stub;
 mod symbols;
 mod syscall;
 mod tracker;
@@ -50,17 +50,18 @@ use gatewatch_policy::{hook_point::PointKind, match_tables::Tables, plan::HookPo
 
 use self::{
     alive::Alive,
+    attach_object::AttachObject,
     bpffs::Pins,
     function::Function,
     loader::Loader,
     records::ProcessRecords,
     shared::Shared,
     store::{StateKey, Store},
-    stub::Stub,
     tracker::Tracker,
     types::Types,
 };
 pub use self::{
+    attach_object::cgroup_steps,
     bpffs::cleanup,
     enforcement::hold as hold_enforcement,
     error::LoadError,
@@ -76,7 +77,6 @@ pub use self::{
     records::Ring,
     shares::{TABLES, hierarchy},
     sizes::Processes,
-    stub::cgroup_steps,
     uprobe::{Uprobe, Uprobes},
 };
 use crate::{cgroup::PodCgroups, enforcement::Mode};
@@ -86,7 +86,7 @@ pub struct BpfPrograms {
     node: Node,
     types: Types,
     loader: Loader,
-    stub: Stub,
+    attach_object: AttachObject,
     hash_key: u64,
     shared: Shared,
     tracker: Tracker,
@@ -128,7 +128,7 @@ impl BpfPrograms {
             None => None,
         };
         tracker.attach(types.get()?, &pins)?;
-        let stub = Stub::new(node.cgroup_steps, types.get()?)?;
+        let attach_object = AttachObject::new(node.cgroup_steps, types.get()?)?;
         let pods = shared::existing_pods(node.cgroups.as_deref())?;
         let realtime = node.interruptible.realtime_guard();
         shared.find_processes(pods, &mut tracker)?;
@@ -141,7 +141,7 @@ impl BpfPrograms {
             node,
             types,
             loader,
-            stub,
+            attach_object,
             hash_key,
             shared,
             tracker,
@@ -214,7 +214,8 @@ impl BpfPrograms {
         }
         if !self.functions.contains_key(lane) {
             let load = (&mut self.loader, self.types.get()?);
-            let function = Function::attach(&self.node, &self.stub, &self.pins, load, (lane, points))?;
+            let function =
+                Function::attach(&self.node, &self.attach_object, &self.pins, load, (lane, points))?;
             self.functions.insert(lane.clone(), function);
         }
         let Some(function) = self.functions.get(lane) else {

@@ -13,7 +13,7 @@ use super::{
     Profile, Types,
     format::{FIRST, FormatError, MAGIC, UNPACKED, VERSION},
     functions::{Access, Entry, Functions, Names},
-    saved::{Field, Records, Row, Saved},
+    saved::{Field, Row, Saved, Tracepoints},
     wire::{Reader, Writer},
 };
 use crate::{Arch, CType, Kind, Pointee};
@@ -244,7 +244,7 @@ fn read_names(input: &mut Reader<'_>) -> Result<Names, FormatError> {
     Ok(names)
 }
 
-fn write_tracepoints(out: &mut Writer, tracepoints: Option<&Records>) {
+fn write_tracepoints(out: &mut Writer, tracepoints: Option<&Tracepoints>) {
     out.number(tracepoints.is_some().into());
     let tracepoints = tracepoints.map_or(&[][..], Vec::as_slice);
     out.count(tracepoints.len());
@@ -265,7 +265,7 @@ fn write_tracepoints(out: &mut Writer, tracepoints: Option<&Records>) {
     }
 }
 
-fn read_tracepoints(input: &mut Reader<'_>) -> Result<Option<Records>, FormatError> {
+fn read_tracepoints(input: &mut Reader<'_>) -> Result<Option<Tracepoints>, FormatError> {
     let known = input.byte()? == 1;
     let heads = input.list(|input| Ok((Box::from(input.text()?), input.number()?)))?;
     let total = heads.iter().try_fold(0_u64, |sum, (_, count)| sum.checked_add(*count));

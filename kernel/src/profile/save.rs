@@ -8,7 +8,7 @@ use std::{
 use super::{
     functions::Functions,
     live::{ENUMS, Live},
-    saved::{Constants, Field, Records, Row, Saved},
+    saved::{Constants, Field, Row, Saved, Tracepoints},
 };
 use crate::{Arch, CType, Kind, Param, btf::RawPrototype, text};
 
@@ -141,7 +141,7 @@ impl<'a> Builder<'a> {
     /// The tracepoints of the kernel itself. Those of modules depend on what is loaded: with them, no two nodes would have
     /// equal profiles. Each of the others has a function of its own (`DECLARE_TRACE`, include/linux/tracepoint.h), except in
     /// two subsystems.
-    fn tracepoints(&mut self, functions: &Functions) -> Option<Records> {
+    fn tracepoints(&mut self, functions: &Functions) -> Option<Tracepoints> {
         let live = self.live;
         let is_built_in = |name: &&String| {
             name.split_once('/').is_some_and(|(subsystem, event)| {
@@ -153,7 +153,7 @@ impl<'a> Builder<'a> {
         let all = all.filter_map(|name| Some((name, live.tracepoint(name)?)));
         let mut tracepoints = Vec::new();
         for (name, format) in all {
-            let fields = text::record(&format).into_iter().map(|field| Field {
+            let fields = text::tracepoint_fields(&format).into_iter().map(|field| Field {
                 name: self.idents.index_of(field.name.into()),
                 ty: self.idents.index_of(field.ty.into()),
                 offset: field.offset,

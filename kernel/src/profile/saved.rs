@@ -3,7 +3,7 @@
 use gatewatch_abi::Layout;
 
 use super::functions::Functions;
-use crate::{CType, MissingField, Param, Prototype, RecordField};
+use crate::{CType, MissingField, Param, Prototype, TracepointField};
 
 /// Tables of types. Every index in them is valid: [`Saved::is_sound`] checks the tables of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,16 +20,16 @@ pub(super) struct Saved {
     pub(super) enums: Vec<(Box<str>, Constants)>,
     /// Sorted: `structure.path.of.members` and the offset in bytes.
     pub(super) fields: Vec<(Box<str>, u32)>,
-    /// Sorted by name, `SUBSYSTEM/EVENT`: the fields of each tracepoint's record. `None` if they are not known.
-    pub(super) tracepoints: Option<Records>,
+    /// Sorted by name, `SUBSYSTEM/EVENT`: the fields of each tracepoint. `None` if they are not known.
+    pub(super) tracepoints: Option<Tracepoints>,
     /// Sorted by event: the prototype of each tracepoint of which it is known.
     pub(super) raw_tracepoints: Vec<(Box<str>, u32)>,
 }
 
-/// Names and fields of records.
-pub(super) type Records = Vec<(Box<str>, Box<[Field]>)>;
+/// Names and fields of tracepoints.
+pub(super) type Tracepoints = Vec<(Box<str>, Box<[Field]>)>;
 
-/// A field of a record: `name` and `ty` are indices into [`Saved::idents`].
+/// A field of a tracepoint: `name` and `ty` are indices into [`Saved::idents`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Field {
     pub(super) name: u32,
@@ -111,11 +111,11 @@ impl Saved {
         Some(self.row(*find(&self.raw_tracepoints, event)?)?.params)
     }
 
-    pub(super) fn tracepoint(&self, name: &str) -> Option<Vec<RecordField>> {
+    pub(super) fn tracepoint(&self, name: &str) -> Option<Vec<TracepointField>> {
         let ident = |index: u32| Some(self.idents.get(index as usize)?.to_string());
         let field = |field: &Field| {
             let Field { name, ty, offset, size, signed } = *field;
-            Some(RecordField { name: ident(name)?, ty: ident(ty)?, offset, size, signed })
+            Some(TracepointField { name: ident(name)?, ty: ident(ty)?, offset, size, signed })
         };
         find(self.tracepoints.as_ref()?, name)?.iter().map(field).collect()
     }

@@ -1,20 +1,20 @@
 //! The tracepoints of a kernel.
 
 use super::{Profile, Types};
-use crate::{Param, RecordField, text};
+use crate::{Param, TracepointField, text};
 
-/// Fields of every record, before its own (`tracing_generic_entry_update` of `kernel/trace/trace_events.c`):
+/// Fields of every tracepoint, before its own (`tracing_generic_entry_update` of `kernel/trace/trace_events.c`):
 /// `common_type`, `common_flags`, `common_preempt_count` and `common_pid`.
 pub const COMMON_FIELDS: usize = 4;
 
 impl Profile {
-    /// The fields of a tracepoint's record: the [`COMMON_FIELDS`], then its own. Returns `None` if the kernel has no such
+    /// The fields of a tracepoint: the [`COMMON_FIELDS`], then its own. Returns `None` if the kernel has no such
     /// tracepoint, or if its [tracepoints](Self::knows_tracepoints) are not known.
-    pub fn tracepoint(&self, subsystem: &str, event: &str) -> Option<Vec<RecordField>> {
+    pub fn tracepoint(&self, subsystem: &str, event: &str) -> Option<Vec<TracepointField>> {
         let name = format!("{subsystem}/{event}");
         match &self.types {
             Types::Live(live) => {
-                let fields = text::record(&live.tracepoint(&name)?);
+                let fields = text::tracepoint_fields(&live.tracepoint(&name)?);
                 Some(fields).filter(|fields| fields.len() >= COMMON_FIELDS)
             }
             Types::Saved(saved) => saved.tracepoint(&name),

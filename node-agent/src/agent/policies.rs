@@ -101,14 +101,14 @@ impl Reconciler {
         let first = !self.engine.applied();
         let failed = self.replace(std::mem::take(&mut wanted.plans));
         let now = Instant::now();
-        let mut ledger = self.agent.ledger();
-        let owners = ledger.owners(now);
+        let mut counts = self.agent.counts();
+        let owners = counts.owners(now);
         if let Some(records) = &self.agent.records {
-            records.owners.store(Arc::new(ledger.all_owners(now).into_iter().collect()));
+            records.owners.store(Arc::new(counts.all_owners(now).into_iter().collect()));
         }
-        drop(ledger);
+        drop(counts);
         self.assign_policy_sets(owners);
-        self.agent.ledger().save();
+        self.agent.counts().save();
         if first {
             self.engine.bpf_mut().loaded_all();
         }
@@ -150,13 +150,13 @@ impl Reconciler {
             // Without the lock: the verifier takes its time.
             let change = self.engine.load(candidates);
             let agent = Arc::clone(&self.agent);
-            let mut ledger = agent.ledger();
+            let mut counts = agent.counts();
             // Counts of policies that change or go belong to the pods that these have selected until now. That is saved,
             // since the next agent will only know what they select then.
             let now = Instant::now();
-            ledger.settle(now);
+            counts.settle(now);
             let committed = self.engine.commit(change, now);
-            ledger.view = self.engine.view();
+            counts.view = self.engine.view();
             self.publish_hooks(now);
             match committed {
                 Ok(failed) => break failed,
@@ -168,7 +168,7 @@ impl Reconciler {
         self.engine.detach_unused();
         self.engine.finish();
         // After that has saved which numbers have a meaning: the next agent must not expect counts that are removed.
-        self.engine.remove_unused(&mut self.agent.ledger().reader);
+        self.engine.remove_unused(&mut self.agent.counts().reader);
         failed
     }
 

@@ -1,8 +1,8 @@
 //! Keeps the kernel in step with the sources: the one thread that loads, attaches and removes.
 //!
 //! Policies are applied in two steps. Loading takes as long as the verifier does and holds no lock; the policies that run
-//! continue to count and to be scraped. Then, under the ledger's lock and within some writes to maps, counts are settled
-//! by the old meaning of the kernel's numbers, the new programs come in use, and the ledger gets the new meaning.
+//! continue to count and to be scraped. Then, under the lock of the counts and within some writes to maps, they are settled
+//! by the old meaning of the kernel's numbers, the new programs come in use, and the counts get the new meaning.
 
 use std::{
     collections::BTreeMap,
@@ -91,7 +91,7 @@ impl Reconciler {
         self.spare_services();
         let mut folded = Instant::now();
         let mut tidied = folded;
-        let tidy_every = TIDY_EVERY.min(self.agent.ledger().remembered());
+        let tidy_every = TIDY_EVERY.min(self.agent.counts().remembered());
         while !stop.load(Ordering::Relaxed) {
             let now = Instant::now();
             self.step(now);
@@ -100,15 +100,15 @@ impl Reconciler {
                 self.tidy(now);
             } else if now.duration_since(folded) >= FOLD_EVERY {
                 folded = now;
-                let mut ledger = self.agent.ledger();
-                ledger.fold(now);
-                ledger.save_new_events();
-                drop(ledger);
+                let mut counts = self.agent.counts();
+                counts.fold(now);
+                counts.save_new_events();
+                drop(counts);
                 self.verify();
             }
             std::thread::sleep(self.pause());
         }
-        self.agent.ledger().save();
+        self.agent.counts().save();
     }
 
     /// Reads what is new, and applies what is due.
@@ -123,18 +123,18 @@ impl Reconciler {
             self.waiting.applied();
         }
         let now = Instant::now();
-        let mut ledger = self.agent.ledger();
-        ledger.follow_cgroups(now);
-        if ledger.reader.unsaved_cgroups() > UNSAVED {
-            ledger.save();
+        let mut counts = self.agent.counts();
+        counts.follow_cgroups(now);
+        if counts.reader.unsaved_cgroups() > UNSAVED {
+            counts.save();
         }
-        let owners = ledger.new_owners(now);
-        let pods = owners.is_some().then(|| ledger.pod_cgroups());
+        let owners = counts.new_owners(now);
+        let pods = owners.is_some().then(|| counts.pod_cgroups());
         // For records, which wait until it is known whose they are.
         if let Some(records) = self.agent.records.as_ref().filter(|_| owners.is_some()) {
-            records.owners.store(Arc::new(ledger.all_owners(now).into_iter().collect()));
+            records.owners.store(Arc::new(counts.all_owners(now).into_iter().collect()));
         }
-        drop(ledger);
+        drop(counts);
         if let Some(pods) = pods {
             set_pods(&mut self.engine, pods);
         }
@@ -189,12 +189,12 @@ impl Reconciler {
             }
         }
         let current = self.sources.iter().all(|source| source.pods_current());
-        let mut ledger = self.agent.ledger();
+        let mut counts = self.agent.counts();
         if !pods.is_empty() {
-            ledger.apply_pods(pods, now);
+            counts.apply_pods(pods, now);
         }
         // After the pods that came with the end of an outage.
-        ledger.pods_current(current, now);
+        counts.pods_current(current, now);
         Ok(())
     }
 
@@ -213,7 +213,7 @@ impl Reconciler {
     fn attach_to_user_programs(&mut self, now: Instant) {
         let Some(uprobes) = self.engine.bpf().uprobes().map(Arc::clone) else { return };
         let agent = Arc::clone(&self.agent);
-        let folder_of = |cgroup| agent.ledger().container_folder(cgroup);
+        let folder_of = |cgroup| agent.counts().container_folder(cgroup);
         if self.user_programs.step(&uprobes, folder_of, now) {
             self.publish_user_programs();
         }
@@ -221,25 +221,25 @@ impl Reconciler {
 
     /// Folds the counts, and forgets cgroups and hooks that no longer exist, here and in the kernel.
     fn tidy(&mut self, now: Instant) {
-        let mut ledger = self.agent.ledger();
-        if let Err(error) = ledger.try_fold(now) {
+        let mut counts = self.agent.counts();
+        if let Err(error) = counts.try_fold(now) {
             tracing::error!(%error, "cannot read the counts");
             return;
         }
-        let forgotten = ledger.forget(now);
-        match self.engine.bpf_mut().remove_cgroup_counts(&forgotten.ids, &mut ledger.reader) {
-            Ok(()) => ledger.forget_counts(&forgotten),
+        let forgotten = counts.forget(now);
+        match self.engine.bpf_mut().remove_cgroup_counts(&forgotten.ids, &mut counts.reader) {
+            Ok(()) => counts.forget_counts(&forgotten),
             Err(error) => tracing::warn!(%error, "cannot remove the counts of deleted cgroups"),
         }
-        self.engine.forget_numbers(|number| ledger.holds(number), now);
-        ledger.view = self.engine.view();
-        self.engine.remove_unused(&mut ledger.reader);
-        let pods = ledger.remembered_pods();
-        if let Err(error) = self.engine.bpf_mut().settle_shares(|pod| pods.contains(&pod), &mut ledger.reader)
+        self.engine.forget_numbers(|number| counts.holds(number), now);
+        counts.view = self.engine.view();
+        self.engine.remove_unused(&mut counts.reader);
+        let pods = counts.remembered_pods();
+        if let Err(error) = self.engine.bpf_mut().settle_shares(|pod| pods.contains(&pod), &mut counts.reader)
         {
             tracing::warn!(%error, "cannot give pods back the entries of tables that they no longer have");
         }
-        drop(ledger);
+        drop(counts);
         self.spare_services();
         if let Err(error) = self.engine.bpf_mut().rest() {
             tracing::error!(%error, "cannot free the places of removed counts");

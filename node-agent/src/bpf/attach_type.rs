@@ -82,7 +82,7 @@ impl AttachType {
     }
 
     /// The program that is attached to the function. `typed`: it may follow typed pointers.
-    pub(super) const fn stub(self, typed: bool) -> &'static str {
+    pub(super) const fn attached_program(self, typed: bool) -> &'static str {
         match (self, typed) {
             (Self::Fentry, true) => "attach_fentry",
             (Self::Fexit, true) => "attach_fexit",

@@ -32,13 +32,13 @@ pub use self::matcher::Prepared;
 use self::program::{Link, LoadedProgram};
 use super::{
     Lane, LoadError, Node,
+    attach_object::AttachObject,
     attach_type::AttachType,
     bpffs::{self, Pins},
     fdinfo::memory_of,
     hook_name,
     loader::{Loader, With},
     maps::ignore_missing,
-    stub::Stub,
     symbols,
     uprobe::has_links,
 };
@@ -87,7 +87,7 @@ impl Function {
     /// is a matcher.
     pub(super) fn attach(
         node: &Node,
-        stub: &Stub,
+        object: &AttachObject,
         pins: &Pins,
         (loader, btf): (&mut Loader, &Btf),
         (lane, points): (&Lane, &[HookPoint]),
@@ -98,13 +98,13 @@ impl Function {
             {
                 return Err(LoadError::NoLsm { hook: lane.point.name().to_owned(), reason });
             }
-            return Self::attach_by(by, node, stub, pins, (loader, btf), (lane, points));
+            return Self::attach_by(by, node, object, pins, (loader, btf), (lane, points));
         }
         if Lane::is_overriding(lane.number) {
             if let Some(reason) = node.no_lsm {
                 return Err(LoadError::NoLsm { hook: lane.point.name().to_owned(), reason });
             }
-            return Self::attach_by(AttachType::Lsm, node, stub, pins, (loader, btf), (lane, points));
+            return Self::attach_by(AttachType::Lsm, node, object, pins, (loader, btf), (lane, points));
         }
         let when = lane.point.when();
         let one = lane.many.is_none();
@@ -115,7 +115,7 @@ impl Function {
             (one && when == When::Return && node.attach_types.fexit, AttachType::Fexit),
         ];
         for (_, by) in cheaper.into_iter().filter(|(allowed, _)| *allowed) {
-            match Self::attach_by(by, node, stub, pins, (&mut *loader, btf), (lane, points)) {
+            match Self::attach_by(by, node, object, pins, (&mut *loader, btf), (lane, points)) {
                 Ok(function) => return Ok(function),
                 Err(error) => {
                     if one {
@@ -135,13 +135,13 @@ impl Function {
             When::Entry => AttachType::Kprobe,
             When::Return => AttachType::Kretprobe,
         };
-        Self::attach_by(probe, node, stub, pins, (loader, btf), (lane, points))
+        Self::attach_by(probe, node, object, pins, (loader, btf), (lane, points))
     }
 
     fn attach_by(
         by: AttachType,
         node: &Node,
-        stub: &Stub,
+        object: &AttachObject,
         pins: &Pins,
         (loader, btf): (&mut Loader, &Btf),
         (lane, points): (&Lane, &[HookPoint]),
@@ -151,10 +151,10 @@ impl Function {
         let symbols: Vec<&str> = targets.iter().map(String::as_str).collect();
         // Loading an object writes its globals, which are a map too.
         let realtime = node.interruptible.realtime_guard();
-        let ebpf = loader.load("attaching", stub.object(), &With::default())?;
+        let ebpf = loader.load("attaching", object.bytes(), &With::default())?;
         drop(realtime);
-        let name = by.stub(stub.is_typed());
-        let mut program = LoadedProgram::load((ebpf, stub.object()), name, by, symbol, btf, pins.dir())?;
+        let name = by.attached_program(object.is_typed());
+        let mut program = LoadedProgram::load((ebpf, object.bytes()), name, by, symbol, btf, pins.dir())?;
         let map = program.ebpf.take_map(SLOT).ok_or(LoadError::Missing(SLOT))?;
         let globals = program.ebpf.take_map(GLOBALS).ok_or(LoadError::Missing(GLOBALS))?;
         let fd = program.another_fd()?;

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use gatewatch_abi::record::consts::{AS_DENTRY, AS_NOTHING, AS_RECORD_STRING, AS_STRING, DIRECT};
-use gatewatch_kernel::{FieldKind, RecordField};
+use gatewatch_kernel::{FieldKind, TracepointField};
 use gatewatch_policy::{
     match_tables::{self, Tables},
     model::ArgType,
@@ -83,8 +83,8 @@ impl Engine {
     }
 }
 
-/// The type of a record's field that is declared as `auto`.
-fn own_type(field: &RecordField) -> Option<ArgType> {
+/// The type of a tracepoint's field that is declared as `auto`.
+fn own_type(field: &TracepointField) -> Option<ArgType> {
     Some(match field.kind() {
         FieldKind::Int { bits: 8, signed: true } => ArgType::Int8,
         FieldKind::Int { bits: 8, signed: false } => ArgType::Uint8,
@@ -101,7 +101,7 @@ fn own_type(field: &RecordField) -> Option<ArgType> {
 }
 
 /// Replaces the numbers of a tracepoint's fields by their offsets.
-pub(super) fn by_offset(tables: &mut Tables, fields: &[RecordField]) {
+pub(super) fn by_offset(tables: &mut Tables, fields: &[TracepointField]) {
     for hook in &mut tables.record_hooks {
         for arg in hook.args.iter_mut().take(hook.count as usize) {
             match fields.get(arg.offset as usize) {

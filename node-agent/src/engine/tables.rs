@@ -7,7 +7,7 @@ use gatewatch_abi::consts::{
     INT_SOCK, INT_SOCKADDR, INT_SOCKET, INT_SYSCALL, LENGTH_UNKNOWN, MOUNT_OF_ROOT, TEXT_BINARY, TEXT_DENTRY,
     TEXT_FILE, TEXT_NONE, TEXT_PATH, TEXT_UNIX, TYPED_ARG, TYPED_TASK, VALUE_NUMBER, VALUE_POINTER,
 };
-use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, RecordField, version};
+use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, TracepointField, version};
 use gatewatch_policy::{
     compile::LSM_PREFIX,
     match_tables::{self, Excess, Tables},
@@ -103,8 +103,8 @@ impl Engine {
     }
 }
 
-/// Replaces the numbers of a record's fields by their offsets.
-fn by_offset(tables: &mut Tables, fields: &[RecordField]) {
+/// Replaces the numbers of a tracepoint's fields by their offsets.
+fn by_offset(tables: &mut Tables, fields: &[TracepointField]) {
     let offset = |arg: &mut u32| *arg = fields.get(*arg as usize).map_or(0, |field| field.offset);
     let config = &mut tables.config;
     for slot in &mut config.ints {

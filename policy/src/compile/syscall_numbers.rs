@@ -1,7 +1,7 @@
 //! Filters on the number of a system call (`syscall64`), which the tracepoints `raw_syscalls/*` have.
 
 use gatewatch_abi::consts::SYSCALL_BY_32_BITS;
-use gatewatch_kernel::{RecordField, syscall_numbers};
+use gatewatch_kernel::{TracepointField, syscall_numbers};
 
 use super::compiler::Compiler;
 use crate::{
@@ -25,7 +25,7 @@ pub(super) fn has_syscall_number(point: &HookPoint, arg: &Arg) -> bool {
 
 /// Whether a field of a record is declared as the number of a system call, and is one. Also as an integer of the same size,
 /// if a filter on it names a list (`named`).
-pub(super) fn is_syscall_number(subsystem: &str, field: &RecordField, arg: &Arg, named: bool) -> bool {
+pub(super) fn is_syscall_number(subsystem: &str, field: &TracepointField, arg: &Arg, named: bool) -> bool {
     let declared = match arg.ty {
         ArgType::Syscall64 => true,
         ArgType::Int64 | ArgType::Uint64 => named,

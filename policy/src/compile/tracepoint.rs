@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use gatewatch_kernel::{Attach, FieldKind, Function, RecordField};
+use gatewatch_kernel::{Attach, FieldKind, Function, TracepointField};
 
 use super::{
     arguments::{Arguments, filtered},
@@ -154,7 +154,7 @@ impl Compiler<'_> {
 }
 
 /// What a filter on a field of a record reads. `None`: the type doesn't fit.
-fn of_record(arg: &Arg, index: u8, field: &RecordField, user: bool) -> Option<Readable> {
+fn of_record(arg: &Arg, index: u8, field: &TracepointField, user: bool) -> Option<Readable> {
     let pointed = |arg: &Arg| readable(arg, index, user);
     Some(match (field.kind(), arg.ty) {
         (FieldKind::Int { bits, signed }, ArgType::Auto) => {
@@ -193,7 +193,7 @@ fn of_record(arg: &Arg, index: u8, field: &RecordField, user: bool) -> Option<Re
 }
 
 /// Bits of an element of an array: `unsigned long[6]` of 48 bytes.
-fn element_bits(field: &RecordField) -> Option<u8> {
+fn element_bits(field: &TracepointField) -> Option<u8> {
     let (_, count) = field.ty.strip_suffix(']')?.rsplit_once('[')?;
     let count: u32 = count.parse().ok().filter(|count| *count > 0)?;
     u8::try_from(field.size * 8 / count).ok()
@@ -219,7 +219,7 @@ fn names_other(field: &str, names: &[&str]) -> bool {
 }
 
 /// The fields, for a help.
-fn listed(fields: &[RecordField]) -> String {
+fn listed(fields: &[TracepointField]) -> String {
     let names: Vec<String> =
         fields.iter().enumerate().map(|(number, field)| format!("{number} `{}`", field.name)).collect();
     format!("its fields are {}", names.join(", "))

@@ -1,11 +1,11 @@
 //! The counts and their owners: what a scrape changes and reads.
 //!
-//! One mutex guards the ledger. It is held to read the kernel's maps and to add what is new to the series, never while a
+//! One mutex guards the counts. It is held to read the kernel's maps and to add what is new to the series, never while a
 //! program is loaded. Three rules keep the numbers exact:
 //!
 //! * The kernel's numbers are read and folded under one lock. If an older reading were folded after a newer one, it would
 //!   look as if counting had begun again.
-//! * Whoever changes what a number means (policies, labels of pods) [settles](Ledger::settle) first, and makes the change
+//! * Whoever changes what a number means (policies, labels of pods) [settles](Counts::settle) first, and makes the change
 //!   before the lock is released. So no count is folded by a meaning that it didn't have.
 //! * Counts are removed from the maps under the lock, after they were saved.
 //!
@@ -50,9 +50,9 @@ pub struct Retention {
 }
 
 /// See the module's documentation.
-pub(super) struct Ledger {
+pub(super) struct Counts {
     pub(super) reader: Reader,
-    /// Replaced together with what it describes, see [`Ledger::settle`].
+    /// Replaced together with what it describes, see [`Counts::settle`].
     pub(super) view: View,
     attribution: Attribution,
     series: Series,
@@ -75,7 +75,7 @@ pub(super) struct Ledger {
     saved: u64,
 }
 
-impl Ledger {
+impl Counts {
     /// Begins with what an earlier agent has saved.
     pub(super) fn new(
         reader: Reader,
@@ -84,7 +84,7 @@ impl Ledger {
         retention: Retention,
         now: Instant,
     ) -> Self {
-        let mut ledger = Self {
+        let mut counts = Self {
             reader,
             view,
             attribution: Attribution::new(POD_GRACE),
@@ -103,12 +103,12 @@ impl Ledger {
             unassigned: true,
             saved: 0,
         };
-        ledger.restore(now);
-        ledger.find_cgroups(&[], now);
+        counts.restore(now);
+        counts.find_cgroups(&[], now);
         // Counts that are newer than what the earlier agent saved belong to the pods that its policies selected, by the
         // labels of that time. Both may have changed since.
-        ledger.fold(now);
-        ledger
+        counts.fold(now);
+        counts
     }
 
     /// Accounts for the records that this reader reads.

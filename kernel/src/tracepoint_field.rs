@@ -1,13 +1,13 @@
-//! The records that tracepoints write.
+//! The fields that tracepoints hand to programs.
 
-/// A field of a record, as the tracepoint's `format` file in the tracing file system describes it.
+/// A field of a tracepoint, as its `format` file in the tracing file system describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RecordField {
+pub struct TracepointField {
     /// Its name.
     pub name: String,
     /// Its type in C: `unsigned long`, `const char *`, `char[16]`, `__data_loc char[]`.
     pub ty: String,
-    /// Bytes from the beginning of the record.
+    /// Bytes from the beginning of the first field.
     pub offset: u32,
     /// Bytes.
     pub size: u32,
@@ -27,15 +27,15 @@ pub enum FieldKind {
     },
     /// A pointer.
     Pointer,
-    /// The place of a string elsewhere in the record: its offset in the low 16 bits, its length in the high ones.
+    /// The place of a string behind the fields: its offset in the low 16 bits, its length in the high ones.
     DataLoc,
-    /// An array in the record.
+    /// An array among the fields.
     Array,
     /// A structure, or something else.
     Other,
 }
 
-impl RecordField {
+impl TracepointField {
     /// What it holds.
     pub fn kind(&self) -> FieldKind {
         if self.ty.starts_with("__data_loc") && self.size == 4 {

@@ -1,10 +1,10 @@
-//! What the ledger leaves for the next agent. The form is part of what [`VERSION`](gatewatch_abi::VERSION) numbers.
+//! What the counts leave for the next agent. The form is part of what [`VERSION`](gatewatch_abi::VERSION) numbers.
 
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ledger, records::SavedRecords};
+use super::{Counts, records::SavedRecords};
 use crate::{
     attribution::SavedAttribution,
     bpf::{Lane, LoadError},
@@ -38,7 +38,7 @@ struct Saved {
     records: SavedRecords,
 }
 
-impl Ledger {
+impl Counts {
     /// Saves what was done with the kernel's numbers so far. What the kernel counts after this isn't lost when the agent
     /// ends: the next one finds it in the maps.
     pub(in crate::agent) fn save(&mut self) {

@@ -1,4 +1,4 @@
-//! The object that sits on functions, made fit for this kernel.
+//! The object with the attached programs, with the offsets of this kernel.
 
 use aya::Btf;
 use aya_obj::btf::BtfKind;
@@ -24,12 +24,12 @@ pub fn cgroup_steps(profile: &Profile) -> Option<[u32; 4]> {
 }
 
 /// See the module's documentation.
-pub(super) struct Stub {
+pub(super) struct AttachObject {
     /// The object with this kernel's offsets in it; none where the kernel gives no typed pointer to a task.
     made: Option<Vec<u8>>,
 }
 
-impl Stub {
+impl AttachObject {
     /// For the kernel with these types, and these offsets for [`CGROUP_STEPS`].
     pub(super) fn new(steps: Option<[u32; 4]>, btf: &Btf) -> Result<Self, LoadError> {
         let object = objects::built(objects::ATTACH)?;
@@ -39,7 +39,7 @@ impl Stub {
     }
 
     /// The object's bytes.
-    pub(super) fn object(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         self.made.as_deref().unwrap_or(objects::ATTACH)
     }
 
