@@ -53,7 +53,7 @@ fn options_choose_records() {
     assert_eq!(number(&["--pod", "7d4b9c"]), 0);
     assert_eq!(number(&["--binary", "sh"]), all - 1);
     assert_eq!(number(&["--binary", "/usr/bin/containerd-shim"]), 1);
-    assert_eq!(number(&["--host"]), 0, "the exit's pod is not known, so it is no process of the host");
+    assert_eq!(number(&["--host"]), 0, "the exit's pod is not known, so its process may be in a pod");
     assert_eq!(number(&["--since", "2026-01-02T03:04:06.678902234Z"]), all - 1);
     assert_eq!(number(&["--since", "5m"]), 0);
 }

@@ -1,5 +1,5 @@
 //! `gatewatch top`, asked without a terminal.
-#![allow(clippy::unwrap_used, reason = "a test ends where it can't go on")]
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot continue")]
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},

@@ -1,4 +1,4 @@
-//! The index against a reference that looks at everything: the same changes, the same questions, the same answers.
+//! The index against a reference that compares everything: the same changes, the same questions, the same answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -389,7 +389,7 @@ pub mod consts {
 }
 
 /// Numbers the meaning of everything that outlives an agent in pinned maps, what the agents themselves write there
-/// included. Shapes of maps needn't be numbered: a hash over them stands beside this in the folder's name.
+/// included. Shapes of maps need no number: the folder's name has a hash of them as well.
 pub const VERSION: u32 = 7;
 
 /// Earlier numbers under which the maps mean the same, so that an agent continues with what these have left.

@@ -184,7 +184,7 @@ fn a_refusal_and_a_receiver_that_stays_away_are_counted() {
     outputs.send(event(1), &tally);
     let deadline = Instant::now() + Duration::from_mins(1);
     while tally.not_written(Reason::OutputFailed) == 0 {
-        assert!(Instant::now() < deadline, "the refusal is not counted");
+        assert!(Instant::now() < deadline, "the rejection is not counted");
         thread::sleep(Duration::from_millis(10));
     }
     outputs.stop(Duration::from_secs(30));

@@ -46,10 +46,13 @@ fn the_agent_reports_what_every_caller_does() {
             }
         }
     }
-    assert!(loaded > 40 && refused > 40 && seen > 100, "{loaded} loaded, {refused} refused, {seen} findings");
+    assert!(
+        loaded > 40 && refused > 40 && seen > 100,
+        "{loaded} loaded, {refused} rejected, {seen} findings"
+    );
 }
 
-/// What Tetragon alone refuses runs here.
+/// Policies that Tetragon alone rejects run here.
 #[test]
 fn what_only_tetragon_refuses_is_loaded() {
     let profile = Profile::shipped("6.12").unwrap();

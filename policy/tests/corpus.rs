@@ -143,7 +143,7 @@ fn there_are_enough_kinds_of_mistakes() {
     assert!(corpus("good").len() >= 8);
 }
 
-/// What the API server's schema refuses, our own rules refuse too, with better messages.
+/// Our own rules reject everything that the API server's schema rejects, with better messages.
 #[test]
 fn nothing_is_left_to_the_schema() {
     let mut refused = 0;
@@ -167,5 +167,5 @@ fn nothing_is_left_to_the_schema() {
             );
         }
     }
-    assert!(refused >= 8, "{refused} of the corpus are refused by the schema");
+    assert!(refused >= 8, "{refused} of the corpus are rejected by the schema");
 }

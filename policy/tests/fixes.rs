@@ -123,9 +123,9 @@ fn safe_fixes_mend_and_all_can_be_applied() {
             let after = reported(&after, &kernel);
             let (old, new) = (counts(&before), counts(&after));
             if new.get(diagnostic.code.id).copied().unwrap_or(0) >= old[diagnostic.code.id] {
-                wrong.push(format!("{name}: not mended: {diagnostic}"));
+                wrong.push(format!("{name}: not fixed: {diagnostic}"));
             }
-            // Where the last error of the rules is gone, the kernel is asked for the first time.
+            // Without errors of the rules, the policy is compiled for the kernel for the first time.
             let more = new.iter().find(|(code, count)| **count > old.get(*code).copied().unwrap_or(0));
             if let Some((code, _)) =
                 more.filter(|(code, _)| !NOT_YET.contains(code) && !code.starts_with("GW2"))

@@ -2,7 +2,7 @@
 //!
 //! `GATEWATCH_FUZZ_SECONDS` is the time for each target (2 where it isn't set), `GATEWATCH_FUZZ_SEED` where the random
 //! numbers begin. What fails is written to the output, with its seed. Each input has a time in which an answer
-//! must be there; a panic fails the test by itself.
+//! must be there; a panic fails the test in any case.
 
 #![allow(
     clippy::expect_used,

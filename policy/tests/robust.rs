@@ -114,7 +114,7 @@ proptest! {
         run(&text);
     }
 
-    /// A stretch of the policy is taken away, written twice or replaced.
+    /// A part of the policy is removed, written twice or replaced.
     #[test]
     fn mutated_policies(from in 0..POLICY.len(), length in 0..80_usize, with in "([-:{}\\[\\],&*!|>'\"#?~ \n]|[a-z0-9]{1,5}|[ -~]{1,8}){0,6}", twice: bool) {
         let from = POLICY.floor_char_boundary(from);

@@ -47,7 +47,7 @@ impl Agent {
         Self::start_in(folder, directory, pods, through, &[])
     }
 
-    /// The same for an agent that may refuse to run policies; with its answer to the probe of readiness once it has read
+    /// The same for an agent that may not run policies; with its answer to the probe of readiness once it has read
     /// its policies.
     pub fn start_to_answer(through: &[&str], policies: &[(&str, &str)], pods: &str) -> (Self, (u16, String)) {
         let (folder, directory) = write(policies);
@@ -258,13 +258,13 @@ fn spawn(command: &[String], log: &Path) -> Child {
         .expect("gatewatch-agent starts")
 }
 
-/// Takes away what agents have in the kernel.
+/// Removes everything that agents have in the kernel.
 pub fn cleanup() {
     let output = Command::new("gatewatch-agent").arg("--cleanup").output().expect("gatewatch-agent starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Runs an agent that is to end by itself; gives its exit status and what it wrote.
+/// Runs an agent that is expected to exit. Returns its exit status and what it wrote.
 pub fn fails(arguments: &[&str]) -> (ExitStatus, String) {
     let mut child = Command::new("gatewatch-agent")
         .args(arguments)

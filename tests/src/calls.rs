@@ -169,9 +169,9 @@ pub fn pread_interrupting(file: &File, times: u64) {
     interrupting(times, || pread(file, 1));
 }
 
-/// Opens a connection: one `tcp_connect`, whether somebody answers or not.
+/// Opens a connection: one `tcp_connect`, with or without an answer.
 pub fn connect(address: IpAddr, port: u16) {
-    // Nobody listens: refused at once.
+    // No program listens: the call fails at once.
     let _ = TcpStream::connect(SocketAddr::new(address, port));
 }
 

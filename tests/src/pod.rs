@@ -51,7 +51,7 @@ impl Container {
         Ok(Self { cgroup })
     }
 
-    /// A command that runs inside. `this` is a program that calls [`enter`](Self::enter) when it is told to.
+    /// A command that runs inside. `this` is a program that calls [`enter`](Self::enter) when its arguments say so.
     pub fn command(&self, this: &Path, program: &str) -> Command {
         let mut command = Command::new(this);
         command.arg(ENTER).arg(&self.cgroup).arg(program);

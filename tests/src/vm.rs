@@ -195,7 +195,7 @@ pub const ALL: &[Test] = &[
 ];
 
 /// The first argument of a process that only makes calls: `--calls KIND TIMES`, or `--calls setuid-until FILE`, which
-/// goes on until there is a file and then prints how many calls it has made; for `mix` and `paced` see [`endurance`].
+/// continues until there is a file and then prints how many calls it has made; for `mix` and `paced` see [`endurance`].
 pub const CALLS: &str = "--calls";
 
 /// Makes calls and ends, if this process was started for that.

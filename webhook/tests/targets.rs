@@ -1,5 +1,5 @@
 //! For which program the gate checks policies, and that it reports what every other caller of the pipeline does.
-#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
@@ -58,7 +58,7 @@ fn corpus() -> Vec<Value> {
     all
 }
 
-/// Policies that only Tetragon refuses, that only Gatewatch does not run, and that an older Tetragon does not support.
+/// Policies that only Tetragon rejects, that only Gatewatch does not run, and that an older Tetragon does not support.
 #[test]
 fn the_modes_say_for_which_program_policies_are_checked() {
     let short = policy(&json!({"kprobes": [{"call": "sys_setuid", "message": "a"}]}));
@@ -127,7 +127,7 @@ fn the_gate_reports_of_each_policy_what_every_caller_does() {
         let selection = Selection::of(&[target.parse().unwrap()]);
         let against = Against { kernels: &kernels, ..Against::new(&selection) };
         for object in corpus() {
-            // What is no policy is no object of these kinds.
+            // Only policies are objects of these kinds.
             let Some(stored) = StoredPolicy::read(&object) else { continue };
             let expected = assess(&Document::from_json(&object), &against).findings;
             let expected: Vec<_> = expected.iter().map(|found| key(&found.diagnostic)).collect();

@@ -30,7 +30,7 @@ const COPIES: &[(&str, &str, &str)] = &[
     ("policies/application", "", "policies"),
 ];
 
-/// What stands around the table of values in README.md.
+/// The lines before and after the table of values in README.md.
 const BEGIN: &str = "<!-- values: written by `cargo xtask chart` -->\n";
 const END: &str = "<!-- end of values -->\n";
 

@@ -9,7 +9,7 @@ pub(crate) fn validator(kind: &str) -> Validator {
     jsonschema::draft202012::new(&translated(kind)).unwrap()
 }
 
-/// The places of an object at which the schema refuses it, sorted.
+/// The places of an object at which the schema rejects it, sorted.
 pub(crate) fn refusals(kind: &str, object: &Value) -> Vec<String> {
     let mut places: Vec<String> =
         validator(kind).iter_errors(object).map(|error| error.instance_path().to_string()).collect();
@@ -34,8 +34,8 @@ fn translated(kind: &str) -> Value {
     schema
 }
 
-/// Kubernetes' dialect to JSON Schema: defaults are filled in before the schema is looked at, unknown fields are pruned
-/// (refused here, as `kubectl` does unless told otherwise), `nullable` and integer formats are keywords that bind.
+/// Kubernetes' dialect to JSON Schema: defaults are filled in before the schema is applied, unknown fields are pruned
+/// (rejected here, which is the default of `kubectl`), `nullable` and integer formats are keywords that bind.
 fn translate(schema: &mut Map<String, Value>) {
     schema.retain(|keyword, _| !keyword.starts_with("x-kubernetes-"));
     assert!(!schema.contains_key("nullable"), "no field of the kinds may be null: {schema:?}");

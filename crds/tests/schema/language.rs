@@ -1,4 +1,4 @@
-//! The policy language: what the schema admits and refuses, and that schema and types agree.
+//! The policy language: what the schema admits and rejects, and that schema and types agree.
 
 use gatewatch_crds::{TracingPolicy, TracingPolicyNamespaced, argument::ArgumentType};
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ fn unused_fields(schema: &Value, values: &[&Value], path: &str, unused: &mut Vec
     }
 }
 
-/// A small policy with one thing changed, and the place where it is refused.
+/// A small policy with one thing changed, and the place where it is rejected.
 #[test]
 fn what_is_wrong_by_the_schema_is_refused_at_its_place() {
     let long = "x".repeat(64);

@@ -1,4 +1,4 @@
-//! What the schemas of the kinds admit and refuse, as the API server would.
+//! What the schemas of the kinds admit and reject, as the API server would.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 

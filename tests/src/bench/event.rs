@@ -101,7 +101,7 @@ impl Budgets {
 /// What programs on one function add to a call, beside an empty kprobe.
 struct Added<'a> {
     table: &'a mut Table,
-    /// What is looked at.
+    /// The subject of the measurement.
     call: &'static str,
     /// The call without any: what is measured next is beside that.
     unhooked: f64,
@@ -236,7 +236,7 @@ fn integer(table: &mut Table) {
     }
 }
 
-/// What a selector's action costs beyond the count, all but the sending of the signal: nobody would be left to measure it.
+/// What a selector's action costs beyond the count, all but the sending of the signal: the measuring process would end.
 fn enforcing(added: &mut Added<'_>, read: &dyn Fn(u64), count: f64) {
     let mut kernel = Kernel::load();
     kernel.engine.restrict(Restrictions::default()).expect("the switch is written");

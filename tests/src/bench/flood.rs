@@ -1,4 +1,4 @@
-//! An agent under what it was made for, and under what nobody should do: calls flat out on all processors, a hundred
+//! An agent under its usual load, and under loads that no node should have: calls flat out on all processors, a hundred
 //! thousand programs, and a full map.
 
 use std::{

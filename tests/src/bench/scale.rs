@@ -18,7 +18,7 @@ const NOISE: f64 = 0.05;
 const MILLION: f64 = 1e6;
 /// Scrapes with nothing new, of which the least counts: what else the agent does comes now and then.
 const ROUNDS: usize = 5;
-/// Until a change of the policies has surely been taken up. Time in which nothing runs passes at once.
+/// Until a change of the policies is certainly applied. Time in which nothing runs passes at once.
 const SETTLED: Duration = Duration::from_secs(20);
 
 pub(super) fn measure(table: &mut Table) {

@@ -38,7 +38,7 @@ impl Line {
         Self { budget: Some(budget), noise, ..self }
     }
 
-    /// What is aimed at, below the budget: it is said where that is missed, and that is no error.
+    /// The goal, below the budget. The table says where it is missed, and the benchmark does not fail.
     pub(super) fn goal(self, goal: f64) -> Self {
         Self { goal: Some(goal), ..self }
     }

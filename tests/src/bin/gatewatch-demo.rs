@@ -1,7 +1,11 @@
 //! The demo: real programs do what the shipped policies watch, and what was counted is printed and checked.
 //!
 //! Run by `cargo xtask demo`, in a VM or on this machine.
-#![allow(clippy::print_stdout, clippy::expect_used, reason = "a demo prints, and ends where it can't go on")]
+#![allow(
+    clippy::print_stdout,
+    clippy::expect_used,
+    reason = "a demo prints, and ends where it cannot continue"
+)]
 
 use std::{
     collections::BTreeMap,
@@ -97,7 +101,7 @@ struct Arguments {
     /// Seconds to wait, once the agent is ready, before anything happens
     #[arg(long, default_value_t = 0)]
     before: u64,
-    /// Seconds that the agent goes on serving when all has happened
+    /// Seconds for which the agent continues to serve at the end
     #[arg(long, default_value_t = 0)]
     after: u64,
 }
@@ -171,7 +175,7 @@ fn run(arguments: &Arguments) -> Result<()> {
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .status()?;
-            // Nobody answers curl, which is a failure of curl's and doesn't matter here.
+            // curl gets no answer and fails, which does not matter here.
             if !status.success() && argv[0] != "curl" {
                 bail!("`{line}` failed in {name}: {status}");
             }

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     if let Some(code) = vm::helper() {
         return code;
     }
-    // What isn't libtest's: how long and by which seed `endurance` goes on.
+    // What isn't libtest's: the length and the seed of `endurance`.
     let own = |word: &String| vm::endurance::set(word);
     let mut words: Vec<String> = std::env::args().filter(|word| !own(word)).collect();
     // Nor this: the test to begin with, of those that are asked for.

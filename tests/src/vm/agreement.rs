@@ -176,7 +176,7 @@ fn agree_once(
         })
         .collect();
     let failed = kernel.apply(plans.clone());
-    // Policies that look at too many things together are refused; most must run for this to mean anything.
+    // Policies that read too many fields together are rejected; most must run for this to mean anything.
     assert!(failed.len() * 2 < policies, "{place}: {failed:?}");
     let before = kernel.counts();
     let events = events(runner);
@@ -291,7 +291,7 @@ pub(super) fn integers() {
     calls::setgid(0, 1);
 }
 
-/// One selector alone on a function: what it does stands in the program.
+/// One selector alone on a function: its action is in the program.
 pub(super) fn one_selector() {
     let one = hook("__sys_setgid", false, false, id_filter()).prop_map(|mut hook| {
         hook.selectors.truncate(1);

@@ -35,7 +35,7 @@ use crate::{
     pod::{self, Container},
 };
 
-/// How long it goes on, in minutes.
+/// How long it takes, in minutes.
 static MINUTES: Mutex<u64> = Mutex::new(30);
 /// What decides the choices; none: the time does.
 static SEED: Mutex<Option<u64>> = Mutex::new(None);
@@ -44,7 +44,7 @@ const COMPARED_EVERY: Duration = Duration::from_secs(90);
 
 /// Takes `--minutes=N` and `--seed=N` from the command line; false for other words.
 pub fn set(word: &str) -> bool {
-    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("{word}: {text} is no number"));
+    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("{word}: invalid number {text}"));
     if let Some(minutes) = word.strip_prefix("--minutes=") {
         *MINUTES.lock().expect("no panic before") = number(minutes);
     } else if let Some(seed) = word.strip_prefix("--seed=") {
@@ -55,9 +55,9 @@ pub fn set(word: &str) -> bool {
     true
 }
 
-/// Policies are added, changed, spoilt and removed, pods come, are relabelled and go, the agent is killed, also while it
-/// starts, or asked to end: in random order, for as long as it was asked for, while processes in pods and on the host
-/// make calls. One policy is always there and counts calls that never stop.
+/// Policies are added, changed, made invalid and removed, pods are created, relabelled and deleted, and the agent is
+/// killed, also while it starts, or asked to end: in random order, for as long as the arguments say, while processes in
+/// pods and on the host make calls. One policy is always there and counts calls that never stop.
 ///
 /// Each series is exact at any time, and at the end the agent and the kernel have as much as they had at the start.
 pub(super) fn everything_at_random() {
@@ -75,7 +75,7 @@ pub(super) fn everything_at_random() {
     world.settle(true);
     world.go_on();
     let first = Resources::settled(Some(world.agent.id()));
-    // An agent that goes on with another's hooks is what there will be at the end, too.
+    // At the end, too, there will be an agent that continues with another's hooks.
     world.restart(false);
     let before = Resources::settled(Some(world.agent.id()));
     assert_eq!(before.since(&first), "", "an agent that takes over has other things than the one before");

@@ -1,4 +1,4 @@
-//! Enforcement: forbidden calls don't get through, allowed ones are not refused, and both are counted exactly.
+//! Enforcement: forbidden calls don't get through, allowed ones are not denied, and both are counted exactly.
 
 mod calls;
 mod doubt;
@@ -41,7 +41,7 @@ fn kills(name: &str) -> String {
     )
 }
 
-/// Refuses to open the forbidden file.
+/// Denies to open the forbidden file.
 fn refuses(name: &str) -> String {
     on("lsmhooks", name, &format!("{{hook: file_open, {}}}", refusing("Override, argError: -1")))
 }
@@ -167,7 +167,7 @@ pub(super) fn signals() {
     }
 }
 
-/// An LSM hook, and the function `security_*` that calls it, refuse each forbidden call and no other.
+/// An LSM hook, and the function `security_*` that calls it, deny each forbidden call and no other.
 pub(super) fn overrides() {
     let by_function = on(
         "kprobes",
@@ -200,7 +200,7 @@ pub(super) fn overrides() {
         assert_eq!(sum(&text, EVENTS, &[("policy", name)]), 2 * calls, "{name}\n{}", case.told());
         assert_eq!(case.actions(name, "override"), 2 * calls, "{name}\n{}", case.told());
         assert_eq!(sum(&text, "gatewatch_events_missed_total", &[]), 0, "{text}");
-        // On the host nothing is refused.
+        // On the host nothing is denied.
         fs::read(FORBIDDEN).expect("the policy selects pods");
     }
 }

@@ -70,7 +70,8 @@ pub(super) fn malformed_and_unknown() {
     }
 }
 
-/// A policy that becomes wrong while it runs goes on as it was; mended, it changes; the other one notices nothing.
+/// A running policy that is changed to an invalid one continues with its previous version. Once it is fixed, the new version
+/// runs. The other policy is not affected.
 pub(super) fn mistake_while_running() {
     let other = policy("other", SETUID);
     let agent = Agent::start(&[("p.yaml", &policy("gid", GOOD)), ("q.yaml", &other)], &pod::list(&[]));

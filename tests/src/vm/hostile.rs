@@ -92,7 +92,7 @@ pub(super) fn long_paths() {
     assert_eq!(sum(&text, EVENTS, &[("policy", "uid")]), 20, "{text}");
 }
 
-/// A program without a file: from memory, and one whose file is gone while it runs.
+/// A program without a file: from memory, and one whose file is deleted while it runs.
 pub(super) fn without_a_file() {
     let agent = counts_setuid();
     let memory = memfd_create("hidden", MemfdFlags::empty()).expect("a file in memory");
@@ -109,7 +109,7 @@ pub(super) fn without_a_file() {
     child.args([CALLS, "setuid-until"]).arg(stop).stdout(Stdio::piped());
     let child = child.spawn().expect("it runs");
     fs::remove_file(gone).expect("removed");
-    // It goes on after its file is gone.
+    // It continues after its file was deleted.
     std::thread::sleep(std::time::Duration::from_secs(1));
     fs::write(stop, "").expect("written");
     let output = child.wait_with_output().expect("its output");

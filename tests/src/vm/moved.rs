@@ -19,7 +19,7 @@ use crate::{
 
 const SETGID: &str = "  - call: __sys_setgid\n    syscall: false";
 const HOST: &str = "/sys/fs/cgroup";
-/// How often all cgroups are gone through, and how many calls each thread makes in each.
+/// How often a thread visits all cgroups, and how many calls each thread makes in each.
 const ROUNDS: u64 = 20;
 const CALLS: u64 = 10;
 
@@ -41,7 +41,7 @@ fn pods(second: &str) -> String {
     pod::list(&[of(1, "one", "empire"), of(2, "two", second)])
 }
 
-/// A thread that makes its calls when it is told to, and says when they are made.
+/// A thread that makes its calls on request, and reports when they are made.
 fn other_thread() -> (SyncSender<()>, Receiver<()>) {
     let (tell, told) = sync_channel(0);
     let (done, made) = sync_channel(0);

@@ -1,5 +1,5 @@
 //! Nodes that are not a machine of their own, or not of the kind that Kubernetes asks for: an agent in a nested pid
-//! namespace, as in kind, and nodes on which the agent refuses to run policies.
+//! namespace, as in kind, and nodes on which the agent runs no policies.
 
 use std::{
     fs,
@@ -203,8 +203,8 @@ pub(super) fn programs_of_the_host() {
     let _ = fs::remove_dir_all(FOLDER);
 }
 
-/// An agent that is started by these words refuses to run policies, for this reason, in these words, everywhere that it
-/// speaks. It loads nothing.
+/// An agent that is started by these words runs no policies. It gives this reason, in these words, everywhere that it
+/// reports one. It loads nothing.
 fn refuses(through: &[&str], reason: &str, words: &[&str]) {
     let policies = [("p.yaml", &*policy("uid", SETUID))];
     let (agent, (status, answer)) = Agent::start_to_answer(through, &policies, &pod::list(&[]));

@@ -24,7 +24,7 @@ fn container_id(number: u32) -> String {
     format!("{number:064x}")
 }
 
-/// A hundred pods one after the other, each of which does a thousand calls and is gone before anybody has heard of it:
+/// A hundred pods one after the other, each of which makes a thousand calls and ends before the agent knows it:
 /// each has its thousand, under its name. One in ten has the name of the pod before it and isn't selected.
 pub(super) fn a_hundred_short_ones() {
     const PODS: u32 = 100;
@@ -49,7 +49,7 @@ pub(super) fn a_hundred_short_ones() {
             &container_id(number),
             &[("org", org)],
         ));
-        // Only now anybody hears of them, and the next time they are gone.
+        // Only now they are in the file, and no longer the next time.
         if number % BATCH == BATCH - 1 {
             fs::write(&agent.pods, pod::list(&std::mem::take(&mut listed))).expect("written");
             std::thread::sleep(Duration::from_millis(2_500));

@@ -70,7 +70,7 @@ pub(super) fn user_programs() {
     assert_eq!(agent.events(&[("policy", "counting")]), 25, "{}\n{}", agent.metrics(), agent.log());
 }
 
-/// Without one of them it says in a sentence which one, or goes on and says what it can't do.
+/// Without one of them it reports in a sentence which one, or continues and reports what it cannot do.
 pub(super) fn without_each() {
     calm_perf();
     let locks_memory = this_kernel().starts_with(b"5.10.");

@@ -20,11 +20,11 @@ const ON_ELEMENTS: [u32; 8] = [1, 2, 3, 21, 24, 25, 26, 27];
 /// `SCHED_FIFO`, include/uapi/linux/sched.h.
 const FIFO: u32 = 1;
 
-/// An agent starts, goes on with what another one has left, takes up policies and pods, is scraped, and ends.
+/// An agent starts, continues with what another one has left, applies policies and pods, is scraped, and ends.
 pub(super) fn whenever_a_map_is_touched() {
     let host = crate::kernel::host();
     if matches!(host.features.preemption, Some(Preemption::None | Preemption::Voluntary)) {
-        // Nobody comes there.
+        // No task interrupts another one there.
         return;
     }
     let trace = Trace::start();
@@ -87,7 +87,7 @@ fn argument(line: &str, name: &str) -> Option<u32> {
     value.strip_prefix("0x").map_or_else(|| value.parse().ok(), |digits| u32::from_str_radix(digits, 16).ok())
 }
 
-/// The kernel's trace of the system calls that are looked at.
+/// The kernel's trace of the system calls that are checked.
 struct Trace;
 
 impl Trace {

@@ -17,8 +17,8 @@ use crate::{
 const PINS: &str = "/sys/fs/bpf/gatewatch";
 
 /// Two processes call flat out; meanwhile the agent is killed five times, and another policy on the same function is
-/// changed ten times. Where the kernel keeps hooks for us, each call is counted; where it doesn't, it is said how long
-/// nobody counted.
+/// changed ten times. If the kernel keeps the agent's hooks, each call is counted. Otherwise a metric has the time in
+/// which no agent counted.
 pub(super) fn killed_while_counting() {
     killed(5, &[]);
 }
@@ -40,7 +40,7 @@ fn killed(rounds: u32, arguments: &[&str]) {
         assert!(agent.wait(|text| set_hash(text) != hash), "round {round}:\n{}", agent.log());
         hash = set_hash(&agent.metrics());
         agent.kill();
-        // Changed while nobody runs.
+        // Changed while no agent runs.
         write_other(&agent.policies, 2 * round + 2);
         std::thread::sleep(Duration::from_millis(300));
         agent.again();
@@ -84,7 +84,7 @@ pub(super) fn numbers_go_on() {
     call(&first, "100");
     call(&second, "70");
     first.remove().expect("the cgroup is removed");
-    // It is the next agent that learns that the pod is gone.
+    // The next agent finds that the pod was deleted.
     agent.kill();
     agent.again();
     assert_eq!(agent.events(&[("policy", "empire"), ("pod", "gone")]), 100, "{}", agent.metrics());

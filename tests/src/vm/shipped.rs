@@ -102,7 +102,7 @@ pub(super) fn application_policies() {
                 IpAddr::V4(v4) => format!("http://{v4}:81/"),
                 IpAddr::V6(v6) => format!("http://[{v6}]:81/"),
             };
-            // Nobody listens; the attempt counts.
+            // No program listens; the attempt counts.
             let _ = container.run(&this(), &["curl", "--silent", "--globoff", &url]).expect("curl runs");
         }
         container.remove().expect("the cgroup is removed");
@@ -126,7 +126,7 @@ pub(super) fn application_policies() {
     evasions::of_pod(&agent);
 }
 
-/// Events of a pod that becomes known only later, when its cgroup is gone already.
+/// Events of a pod that becomes known only later, when its cgroup is deleted already.
 pub(super) fn late_pods() {
     let policy = super::policy("gid", "  - call: __sys_setgid\n    syscall: false")
         .replace("spec:\n", "spec:\n  podSelector:\n    matchLabels: {org: empire}\n");

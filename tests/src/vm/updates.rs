@@ -14,7 +14,7 @@ pub(super) fn without_a_gap() {
     let callers = Callers::start(&agent);
     let file = agent.policies.join("other.yaml");
     for change in 0..CHANGES {
-        // A file that is gone is believed at the second look only.
+        // A deleted file takes effect after the second poll only.
         let (written, seen) = if change % 3 == 2 {
             fs::remove_file(&file).expect("removed");
             (false, "policies{state=\"running\"} 1")

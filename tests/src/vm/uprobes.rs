@@ -140,7 +140,7 @@ pub(super) fn places() {
     }
     assert_eq!(in_state(&agent, "failed"), 1, "{text}");
     assert!(agent.log().contains("it has no function `gatewatch_nothing`"), "{}", agent.log());
-    // What is taken away counts no more, and the others go on.
+    // Removed hooks count no more, and the others continue.
     fs::write(agent.policies.join("p.yaml"), &policies[0]).expect("written");
     wait_attached(&agent, 1);
     counted(7, c"secret", 3);

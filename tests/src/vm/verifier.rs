@@ -1,4 +1,4 @@
-//! What the verifier has to look at: it refuses a program when it has looked at a million instructions.
+//! The verifier's work: it rejects a program after a million verified instructions.
 
 use std::fs;
 
@@ -26,7 +26,7 @@ fn one_of_many(call: &str, index: u32, operator: &str, id: u32) -> String {
 }
 
 /// The greatest matchers that there are: a thousand policies on one function, a hundred with masks, and the shipped file
-/// policy, which walks a path in each of its functions, and two in one, with a beginning as long as may be; by itself, and
+/// policy, which walks a path in each of its functions, and two in one, with a beginning as long as may be; alone, and
 /// among so many others that a word doesn't hold them.
 pub(super) fn head_room() {
     for way in Way::used() {
@@ -54,7 +54,7 @@ pub(super) fn head_room() {
         let mut kernel = Kernel::load_with(way);
         let path = "/policies/application/application-file-system-access.yaml";
         let shipped = fs::read_to_string(path).expect("the shipped policy");
-        // What is looked at ends with the longest entry, and this is as long as one may be.
+        // A path is read up to the length of the longest entry, and this is as long as one may be.
         let shipped = shipped.replace("\"/boot", &format!("\"/{}", "x".repeat(250)));
         let plans = kernel.compile(&shipped);
         let failed = kernel.apply(plans);

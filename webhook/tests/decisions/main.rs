@@ -1,6 +1,6 @@
 //! Decisions of the gate about requests, with a cluster in memory. The suite `gate` tests what needs kubectl and a real
 //! API server.
-#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod races;
 mod together;

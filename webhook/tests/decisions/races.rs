@@ -65,7 +65,7 @@ fn a_pod_needs_a_policy_that_a_live_agent_runs() {
         ask_with(&cluster, Endpoint::Workloads, ("CREATE", true), "Pod", &Value::Null, &pod).allowed
     };
     assert!(create());
-    // The agent is gone.
+    // The agent was deleted.
     let dead = AgentPod { ready: false, ..agent_pod("node") };
     cluster.agent_pods_changed(Change::Apply(("agent".to_owned(), dead)));
     assert!(!create());

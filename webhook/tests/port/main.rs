@@ -1,6 +1,6 @@
 //! The port that the API server calls, met with what no API server sends: a clear answer or a closed connection, and
 //! the next request is served.
-#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod attacks;
 mod server;
@@ -174,5 +174,5 @@ async fn an_ending_server_answers_what_has_begun() {
         "{answer}"
     );
     server.ended.await.unwrap().unwrap();
-    assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(server.address).await.is_err(), "no server listens any more");
 }

@@ -70,7 +70,7 @@ pub(super) fn node(folder: &Path, authority: &Authority, api_server_port: u16) -
     {
         let identity = authority.issue(file, user, group, &[])?;
         let path = pki.join(format!("{file}.kubeconfig"));
-        // Its files lie beside it, here and in the VM.
+        // Its files are in the same folder, here and in the VM.
         write_kubeconfig(&path, &server, user, &identity.beside(), Path::new("ca.crt"))?;
         files.push((format!("{file}.kubeconfig"), path));
         files.push((format!("{file}.crt"), identity.certificate));

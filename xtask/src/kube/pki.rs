@@ -29,7 +29,7 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// The same by the names of its files, for a kubeconfig that lies beside them.
+    /// The same by the names of its files, for a kubeconfig in the same folder.
     pub(crate) fn beside(&self) -> Self {
         let name = |path: &Path| path.file_name().map_or_else(|| path.to_owned(), PathBuf::from);
         Self { certificate: name(&self.certificate), key: name(&self.key) }

@@ -181,7 +181,7 @@ fn words(tree: &Tree) -> Vec<String> {
         }
         let blocks = if is_markdown(name) {
             prose::of_markdown(text)
-        } else if style::is_source(name) && !name.contains("tests/") {
+        } else if style::is_source(name) {
             prose::of_source(text)
         } else {
             continue;

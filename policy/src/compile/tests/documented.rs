@@ -18,7 +18,7 @@ use crate::{
 const PAGE: &str = include_str!("../../../../docs/policies.md");
 const DEFINITION: &str = include_str!("../../../../crds/manifests/cilium.io_tracingpolicies.yaml");
 
-/// The words of the columns "runs" and "refused" in a row of the page's table.
+/// The words of the columns "runs" and "rejected" in a row of the page's table.
 fn columns(row: &str) -> [BTreeSet<&'static str>; 2] {
     let start = format!("| {row} |");
     let line = PAGE.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("no row {row}"));
@@ -55,7 +55,7 @@ fn wrong(row: &str, words: &[String], runs: impl Fn(&str) -> bool) -> Vec<String
         words.iter().map(|word| (word, runs(word), running.contains(&**word), refused.contains(&**word)));
     places
         .filter(|(_, runs, in_running, in_refused)| (*in_running, *in_refused) != (*runs, !*runs))
-        .map(|(word, runs, ..)| format!("{word} {}", if runs { "runs" } else { "is refused" }))
+        .map(|(word, runs, ..)| format!("{word} {}", if runs { "runs" } else { "is rejected" }))
         .collect()
 }
 

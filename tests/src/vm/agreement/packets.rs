@@ -62,7 +62,7 @@ fn sockets(any: &str) -> Vec<(UdpSocket, u16)> {
 fn send_extension_header(socket: &UdpSocket) {
     // Next header (the kernel writes it), length, PadN of four bytes: RFC 8200, 4.2.
     let options: [u8; 8] = [0, 0, 1, 4, 0, 0, 0, 0];
-    // SAFETY: the pointer is to as many bytes as the call is told of.
+    // SAFETY: the pointer is to as many bytes as the call receives.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),

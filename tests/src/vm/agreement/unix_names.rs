@@ -28,7 +28,7 @@ const LONGEST: usize = 108;
 fn connect(socket: RawFd, address: &[u8], length: usize) {
     assert!(length <= address.len());
     let length = libc::socklen_t::try_from(length).expect("a length");
-    // SAFETY: the address has at least as many bytes as the call is told of. It is packed as the structure is.
+    // SAFETY: the address has at least as many bytes as the call's length. It is packed as the structure is.
     unsafe { libc::connect(socket, address.as_ptr().cast(), length) };
 }
 

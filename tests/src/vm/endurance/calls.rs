@@ -18,7 +18,7 @@ use crate::{
 pub(super) const VALUES: u32 = 6;
 /// A file for each value: read by [`Call::Read`].
 pub(super) const FILES: &str = "/tmp/endurance";
-/// Ports from here on, below those that the kernel gives to others; nobody listens.
+/// Ports from here on, below those that the kernel gives to others; no program listens.
 pub(super) const PORT: u16 = 4_000;
 
 /// A call, of a kind that policies can watch.

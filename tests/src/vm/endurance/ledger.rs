@@ -8,10 +8,10 @@ use std::{
 
 use crate::scrape::{EVENTS, samples};
 
-/// A series of a deleted pod is there for a minute after the first scrape that had its last value, and goes some time
-/// later. In between nobody knows: it isn't expected to be there any more, nor gone.
+/// The agent exports a series of a deleted pod for a minute after the first scrape that had its last value, and removes it
+/// some time later. After this time the scrape may have it or not.
 const STAYS: Duration = Duration::from_secs(55);
-/// For so long a pod that takes a deleted one's name certainly goes on with its series.
+/// Within this time, a new pod with the name of a deleted one continues its series.
 const SAFE: Duration = Duration::from_secs(15);
 
 /// Policy, function, the pod's namespace and its name.
@@ -60,7 +60,7 @@ impl Ledger {
         entry.gone = None;
     }
 
-    /// A pod is gone; these are there.
+    /// A pod was deleted; these exist.
     pub(super) fn pod_gone(&mut self, lives: impl Fn(&str) -> bool) {
         for entry in self.entries.values_mut().filter(|entry| !entry.pods.is_empty()) {
             if !entry.pods.iter().any(|uid| lives(uid)) {
@@ -84,7 +84,8 @@ impl Ledger {
         self.entries.len()
     }
 
-    /// Compares with a scrape; gives what differs. What `skip` says goes on meanwhile: it is only expected to be there.
+    /// Compares with a scrape, and returns the differences. Series that `skip` selects grow meanwhile, so they only have to
+    /// exist.
     pub(super) fn differences(&mut self, text: &str, skip: impl Fn(&Key) -> bool) -> String {
         let mut found: BTreeMap<Key, u64> = BTreeMap::new();
         let mut differences = String::new();

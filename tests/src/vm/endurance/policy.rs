@@ -12,7 +12,7 @@ pub(super) const NAMESPACES: [&str; 2] = ["red", "blue"];
 pub(super) const ORGS: [&str; 3] = ["a", "b", "c"];
 /// Sets of programs whose children are followed: more than a node can follow.
 const TOO_MANY: u32 = 65;
-/// A hook that every agent refuses.
+/// A hook that every agent rejects.
 pub(super) const UNKNOWN_FUNCTION: &str = "  - call: no_such_function\n    syscall: false\n";
 
 /// Whom a policy watches.
@@ -36,7 +36,7 @@ pub(super) enum Caller {
         namespace: &'static str,
         org: &'static str,
     },
-    /// A pod that nobody lists: its labels aren't known.
+    /// A pod that is not in the list: its labels aren't known.
     Unlisted,
 }
 
@@ -98,7 +98,7 @@ impl Hook {
             }
         };
         let followed = random.percent(15).then(|| random.below(1_000));
-        // Encoded, forty are what a hook may have of selectors, whatever they look at.
+        // Encoded, forty are what a hook may have of selectors, whatever they compare.
         let filler = if random.percent(15) { 10 + random.below(30) } else { 0 };
         Self { on, values, followed, filler }
     }

@@ -19,7 +19,7 @@ impl Resources {
     /// What there is now, with that of the process `agent` if there is one.
     pub(super) fn now(agent: Option<u32>) -> Self {
         let mut all = Self::default();
-        // One may go between the two steps in which the kernel tells of it.
+        // One may be removed between the two system calls that read it.
         for program in loaded_programs().filter_map(Result::ok) {
             all.count(format!("program {}", program.name_as_str().unwrap_or("?")));
         }

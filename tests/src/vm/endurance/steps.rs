@@ -11,7 +11,7 @@ use crate::{agent::sum, pod::Container};
 /// So many policies there are at most, beside the one that stays.
 const POLICIES: u32 = 9;
 const PODS: usize = 12;
-/// How long a pod that nobody lists is waited for, and more.
+/// How long a pod that is not in the list is waited for, and more.
 const UNLISTED_WITHIN: u32 = 200;
 
 impl World {
@@ -189,7 +189,7 @@ impl World {
         }
     }
 
-    /// A pod makes calls, and may be gone, before anybody hears of it.
+    /// A pod makes calls, and may be deleted, before it is in the list.
     fn late_pod(&mut self) {
         let (restart, but) = self.maybe_restart(30);
         let name = format!("late-{}", self.next_pod);
@@ -208,7 +208,7 @@ impl World {
         self.settle(true);
     }
 
-    /// A pod that nobody ever hears of.
+    /// A pod that is never in the list.
     fn unlisted_pod(&mut self) {
         let pod = self.new_pod(String::new());
         self.note(format!("{} is never listed", pod.uid));
@@ -292,7 +292,7 @@ impl World {
         }
     }
 
-    /// Takes away everything that wasn't there at the start.
+    /// Removes everything that wasn't there at the start.
     pub(super) fn remove_all(&mut self) {
         self.note("everything goes");
         for name in std::mem::take(&mut self.files).into_keys() {

@@ -1,4 +1,4 @@
-//! The agent, what it is told, and what is known of it.
+//! The agent, its policies and pods, and what is expected of it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,7 +42,7 @@ pub(super) struct File {
     pub(super) lasts: bool,
 }
 
-/// A pod that the pods file tells of.
+/// A pod in the pods file.
 #[derive(Clone, Debug)]
 pub(super) struct Pod {
     pub(super) name: String,
@@ -50,7 +50,7 @@ pub(super) struct Pod {
     pub(super) org: &'static str,
     pub(super) uid: String,
     pub(super) id: String,
-    /// None when it is gone though the pod is still told of.
+    /// `None` if it was deleted and the pod is still in the file.
     pub(super) container: Option<Container>,
 }
 
@@ -126,10 +126,10 @@ impl World {
         fs::rename(new, &self.agent.pods).expect("renamed");
     }
 
-    /// Waits until the agent has taken up all that was written, and says of each policy what it should.
+    /// Waits until the agent has applied everything that was written, and reports the expected state of each policy.
     ///
-    /// A new file with a name of its own is the sign: whoever lists it looks at all others afterwards. Pods are looked
-    /// at before policies, so it takes two looks until what was written of them is certainly seen.
+    /// A new file with a name of its own is the sign: an agent that lists it reads all others afterwards. Pods are read
+    /// before policies, so it takes two polls until what was written of them is certainly read.
     pub(super) fn settle(&mut self, pods: bool) {
         for _ in 0..if pods { 2 } else { 1 } {
             let last = format!("marker-{}.yaml", self.next_marker);
@@ -138,7 +138,7 @@ impl World {
             let name = format!("marker-{}", self.next_marker);
             self.write(&format!("{name}.yaml"), &policy(&name, UNKNOWN_FUNCTION));
             let sign = format!("policy=\"{name}\"");
-            self.wait("the agent doesn't look at its folder", |text| text.contains(&sign));
+            self.wait("the agent doesn't read its folder", |text| text.contains(&sign));
         }
         let expected: BTreeMap<String, Option<&str>> = self
             .files
@@ -212,7 +212,7 @@ impl World {
         running
     }
 
-    /// Starts one process with some calls: in a pod, in one that nobody lists, or on the host.
+    /// Starts one process with some calls: in a pod, in one that is not in the list, or on the host.
     pub(super) fn calls_of(
         &mut self,
         pod: Option<&Pod>,

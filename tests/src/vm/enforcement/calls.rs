@@ -27,15 +27,15 @@ pub(super) fn times() -> u64 {
 /// What became of calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Made {
-    /// Forbidden, and refused; or its process was killed.
+    /// Forbidden, and denied; or its process was killed.
     pub(super) refused: u64,
-    /// Forbidden, and not refused.
+    /// Forbidden, and not denied.
     pub(super) through: u64,
-    /// Allowed, and not refused.
+    /// Allowed, and not denied.
     pub(super) allowed: u64,
-    /// Allowed, and refused.
+    /// Allowed, and denied.
     pub(super) failed: u64,
-    /// The last error of a refusal.
+    /// The error of the last denied call.
     pub(super) error: u64,
 }
 

@@ -12,13 +12,13 @@ use super::{Case, calls, has_lsm, kills, refuses};
 /// How soon a switch is in force.
 const WITHIN: Duration = Duration::from_secs(2);
 
-/// A policy whose calls can be told, on every kernel: by an error where there are LSM hooks, else by a signal.
+/// A policy whose denied calls are known on every kernel: by an error where there are LSM hooks, else by a signal.
 fn policy(name: &str) -> (String, [&'static str; 3]) {
     if has_lsm() { (refuses(name), ["open", "200", ""]) } else { (kills(name), ["forks", "7", "50"]) }
 }
 
 impl Case {
-    /// Whether forbidden calls are refused now: all of them or none.
+    /// Whether forbidden calls are denied now: all of them or none.
     fn enforces(&self, words: &[&str; 3]) -> bool {
         let words: Vec<&str> = words.iter().copied().filter(|word| !word.is_empty()).collect();
         let made = self.one(&words);

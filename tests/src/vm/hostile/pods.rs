@@ -121,7 +121,7 @@ fn is_alerted(text: &str, policy: &str, pod: &str) -> bool {
 }
 
 /// A pod runs thousands of programs. Every event of it is counted under its name, and another pod's events keep all labels,
-/// those of a program that is new included. Nothing is left of the pod when it is gone.
+/// those of a program that is new included. Nothing is left of the pod after its deletion.
 pub(in crate::vm) fn programs() {
     let (agent, attacker, victim) = start(&["--remember", "2"]);
     let before = agent.metrics();

@@ -34,7 +34,13 @@ const RULES: &[Rule] = &[
         "is, is stored in",
     ),
     rule(&["leads to", "lead to a file", "leads nowhere"], "resolves to"),
-    rule(&["nobody", "somebody", "anybody"], "no policy, no pod, the caller, the user"),
+    Rule {
+        words: &["nobody", "somebody", "anybody"],
+        instead: "no policy, no pod, the caller, the user",
+        // The user of that name.
+        but_after: &["-u"],
+        but_before: &[],
+    },
     rule(&["a slip", "slips", "one letter off"], "a likely typo"),
     rule(&["looked at", "looks at", "look at", "looking at"], "checked, evaluated, read, matched against"),
     rule(&["mend", "mends", "mended", "make whole", "made whole"], "fix, repair"),
@@ -103,7 +109,8 @@ pub(super) fn late_subjects(name: &str, block: &Block) -> Vec<String> {
 }
 
 fn is_letter(letter: char) -> bool {
-    letter.is_alphanumeric() || letter == '_' || letter == '`'
+    // After a brace: the placeholder of a message.
+    letter.is_alphanumeric() || matches!(letter, '_' | '`' | '{')
 }
 
 /// The sentences of a text, each with its place.
