@@ -12,6 +12,7 @@ mod catalog;
 mod clock;
 mod convert;
 mod decode;
+mod ending;
 mod options;
 mod owners;
 mod processes;

@@ -21,6 +21,7 @@ use super::{
     actions::matched,
     catalog::Known,
     clock::Clock,
+    ending::ending,
     processes::{Cut, Executed, Given, Image, ImageId, Lineage, Origin, Processes},
     values,
 };
@@ -46,6 +47,8 @@ pub(super) struct Draft {
     pub(super) event: Event,
     /// The cgroup of its process, and the process's id in its own PID namespace.
     pub(super) cgroup: (u64, u32),
+    /// The cgroup of its pod, or [`SHARE_OF_HOST`](gatewatch_abi::SHARE_OF_HOST).
+    pub(super) pod: u64,
     /// The same of its parent.
     pub(super) parent: Option<(u64, u32)>,
 }
@@ -129,6 +132,7 @@ impl Converter<'_> {
         Draft {
             event,
             cgroup: (head.cgroup, own),
+            pod: head.pod,
             parent: parent.map(|parent| (parent.cgroup, ns_pid(parent))),
         }
     }
@@ -342,31 +346,6 @@ fn body(
             }))
         }
     }
-}
-
-/// The signal and the status of an exit code, as `wait` gives it.
-fn ending(code: u32) -> (String, u32) {
-    let signal = code & 0x7f;
-    let name = match signal {
-        0 => return (String::new(), code >> 8 & 0xff),
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        5 => "SIGTRAP",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        10 => "SIGUSR1",
-        11 => "SIGSEGV",
-        12 => "SIGUSR2",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        other => return (format!("signal {other}"), 0),
-    };
-    (name.to_owned(), 0)
 }
 
 #[cfg(test)]

@@ -201,7 +201,7 @@ impl Work {
     }
 
     fn send(&mut self, event: Outgoing, owners: &Owners) {
-        let Outgoing { draft: Draft { mut event, cgroup, parent }, tally } = event;
+        let Outgoing { draft: Draft { mut event, cgroup, parent, .. }, tally } = event;
         if let Some(processes) = event.processes_mut() {
             owners.complete(cgroup.0, cgroup.1, &mut processes.process);
             if let (Some(process), Some((cgroup, ns_pid))) = (&mut processes.parent, parent) {

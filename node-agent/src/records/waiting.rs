@@ -16,7 +16,7 @@ use super::{convert::Draft, owners::Owners};
 pub(super) const AT_MOST: Duration = Duration::from_secs(5);
 /// Records that wait at a time.
 const ALL: usize = 4_096;
-/// Those of one cgroup: no container takes the places of others.
+/// Those of one pod: however many containers it has, it does not take the places of others.
 const OF_ONE: usize = 512;
 
 /// An event, and where it is entered what becomes of it.
@@ -29,17 +29,17 @@ pub(super) struct Outgoing {
 #[derive(Default)]
 pub(super) struct Waiting {
     queue: VecDeque<(Instant, Outgoing)>,
+    /// How many of each pod.
     each: HashMap<u64, usize>,
 }
 
 impl Waiting {
     /// Takes an event; gives it back if it needn't wait, or can't.
     pub(super) fn take(&mut self, mut event: Outgoing, owners: &Owners, now: Instant) -> Option<Outgoing> {
-        let cgroup = event.draft.cgroup.0;
-        if owners.settled(cgroup) {
+        if owners.settled(event.draft.cgroup.0) {
             return Some(event);
         }
-        let each = self.each.entry(cgroup).or_default();
+        let each = self.each.entry(event.draft.pod).or_default();
         if *each >= OF_ONE || self.queue.len() >= ALL {
             incomplete(&mut event, Incomplete::PodQueueFull);
             return Some(event);
@@ -67,7 +67,7 @@ impl Waiting {
         self.queue = rest;
         self.each.clear();
         for (_, event) in &self.queue {
-            *self.each.entry(event.draft.cgroup.0).or_default() += 1;
+            *self.each.entry(event.draft.pod).or_default() += 1;
         }
         ready
     }
@@ -99,7 +99,9 @@ mod tests {
 
     fn event(cgroup: u64) -> Outgoing {
         let event = Event::new(Body::ProcessExec(Box::default()), Timestamp(1));
-        Outgoing { draft: Draft { event, cgroup: (cgroup, 0), parent: None }, tally: Arc::default() }
+        // Containers 70 to 79 are of pod 7.
+        let draft = Draft { event, cgroup: (cgroup, 0), pod: cgroup / 10, parent: None };
+        Outgoing { draft, tally: Arc::default() }
     }
 
     fn missing(event: &Outgoing) -> Vec<Incomplete> {
@@ -123,13 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn one_container_does_not_take_the_places_of_another() {
+    fn one_pod_does_not_take_the_places_of_another() {
         let (now, nobody) = (Instant::now(), Owners::default());
         let mut waiting = Waiting::default();
-        let refused = (0..2 * OF_ONE).filter_map(|_| waiting.take(event(1), &nobody, now)).count();
+        let containers = (70..80).cycle().take(2 * OF_ONE);
+        let refused = containers.filter_map(|cgroup| waiting.take(event(cgroup), &nobody, now)).count();
         assert_eq!(refused, OF_ONE);
-        assert!(waiting.take(event(2), &nobody, now).is_none());
-        let over = waiting.take(event(1), &nobody, now).unwrap();
+        assert!(waiting.take(event(80), &nobody, now).is_none());
+        let over = waiting.take(event(71), &nobody, now).unwrap();
         assert_eq!(missing(&over), [Incomplete::PodQueueFull]);
         assert_eq!(waiting.rest(&nobody).len(), OF_ONE + 1);
     }

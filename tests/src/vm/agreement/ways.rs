@@ -60,7 +60,7 @@ const NAMES: [&str; 4] = ["gw", "gw-a", "gw-ab", "other-ab"];
 pub(in crate::vm) fn of_the_process() {
     let kernel = &crate::kernel::host().profile;
     let of_task = |declared: &str, operator: &str, value: &str| {
-        field(&kernel, "call: sys_setgid", &format!("{declared}, source: current_task"), operator, value)
+        field(kernel, "call: sys_setgid", &format!("{declared}, source: current_task"), operator, value)
     };
     let name = of_task("type: string, resolve: comm", "Equal", "x");
     let group = of_task("type: uint32, resolve: cred.gid.val", "Equal", "1");
@@ -72,7 +72,7 @@ pub(in crate::vm) fn of_the_process() {
     let nowhere = of_task("type: int, resolve: last_siginfo.si_signo", "Equal", "1");
     let register = |name: &str| {
         field(
-            &kernel,
+            kernel,
             "call: sys_setgid",
             &format!("type: uint64, source: pt_regs, resolve: {name}"),
             "Equal",
@@ -127,7 +127,7 @@ pub(in crate::vm) fn of_the_process() {
 pub(in crate::vm) fn of_arguments() {
     let kernel = &crate::kernel::host().profile;
     let of_file = |declared: &str, operator: &str, value: &str| {
-        field(&kernel, "call: security_file_permission, syscall: false", declared, operator, value)
+        field(kernel, "call: security_file_permission, syscall: false", declared, operator, value)
     };
     let mode = of_file("type: uint16, resolve: f_inode.i_mode", "Equal", "1");
     // The file system's number, of which the declaration takes the lower half.
