@@ -8,7 +8,6 @@
 //! * what a kernel has against a place that the same code is about already. The severer of the two is kept.
 
 mod fleet;
-mod follows;
 mod merge;
 mod objects;
 mod placeholders;
@@ -18,7 +17,6 @@ mod tests;
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use self::{
-    follows::FormErrors,
     merge::{KernelFindings, merge},
     placeholders::Placeholders,
 };
@@ -28,6 +26,7 @@ use crate::{
     diagnostic::{Diagnostic, FieldPath},
     empty_selector,
     expand::{Expanded, Moved},
+    form_errors::FormErrors,
     history::{self, Use},
     model::Policy,
     older::{Modern, Written, soften},
@@ -144,12 +143,15 @@ impl Checked {
         let uses = history::uses(object.node());
         let Modern { node, written, found: older } = Modern::of(object.node(), &uses);
         let (policy, found) = read_node(&node, &FieldPath::root());
+        // Of two fields of one name, one was read.
+        let doubled = object.document().findings.iter().filter_map(|located| object.own(&located.diagnostic));
+        let guesses = FormErrors::new(found.iter().chain(&doubled.collect::<Vec<_>>()));
         let mut found = written.restore(found);
         let Some(policy) = policy else { return Err(found) };
         found.extend(older);
         let form_errors = FormErrors::new(&found);
         let expanded = Expanded::of(&policy);
-        let mut judged = written.restore(check(&policy, &expanded));
+        let mut judged = written.restore(check(&policy, &expanded, &guesses));
         judged.extend(empty_selector::check(object.node()));
         found.extend(judged.into_iter().filter(|diagnostic| !form_errors.explains(diagnostic)));
         let placeholders = Placeholders::of(object.node());

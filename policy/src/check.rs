@@ -29,7 +29,7 @@ mod split;
 mod texts;
 
 use self::located::LocatedPolicy;
-use crate::{diagnostic::Diagnostic, expand::Expanded, model::Policy};
+use crate::{diagnostic::Diagnostic, expand::Expanded, form_errors::FormErrors, model::Policy};
 
 /// Every rule.
 const RULES: &[fn(&LocatedPolicy<'_>, &mut Vec<Diagnostic>)] = &[
@@ -58,9 +58,10 @@ const RULES: &[fn(&LocatedPolicy<'_>, &mut Vec<Diagnostic>)] = &[
     egress::check,
 ];
 
-/// Checks a policy as it is written, and with its macros expanded; diagnostics come rule by rule.
-pub(crate) fn check(written: &Policy, expanded: &Expanded<'_>) -> Vec<Diagnostic> {
-    let places = LocatedPolicy::of(written, &expanded.policy);
+/// Checks a policy as it is written, and with its macros expanded; diagnostics come rule by rule. `guesses` are the places
+/// that could not be read as they are written.
+pub(crate) fn check(written: &Policy, expanded: &Expanded<'_>, guesses: &FormErrors) -> Vec<Diagnostic> {
+    let places = LocatedPolicy::of(written, &expanded.policy, guesses);
     let mut found: Vec<Diagnostic> = expanded.problem.iter().cloned().collect();
     for rule in RULES {
         rule(&places, &mut found);
@@ -71,7 +72,7 @@ pub(crate) fn check(written: &Policy, expanded: &Expanded<'_>) -> Vec<Diagnostic
 #[cfg(test)]
 mod testing {
     use super::Diagnostic;
-    use crate::{expand::Expanded, read, source};
+    use crate::{expand::Expanded, form_errors::FormErrors, read, source};
 
     /// The findings of the rules on a policy with this under `spec`, written from the first column.
     pub(super) fn check_spec(spec: &str) -> Vec<Diagnostic> {
@@ -88,7 +89,7 @@ mod testing {
         let (policy, found) = read::read(&documents[0]);
         assert!(found.is_empty(), "{found:?}");
         let policy = policy.unwrap();
-        super::check(&policy, &Expanded::of(&policy))
+        super::check(&policy, &Expanded::of(&policy), &FormErrors::default())
     }
 
     /// The same as `CODE path`, notes left out.

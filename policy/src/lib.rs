@@ -13,6 +13,7 @@ pub mod empty_selector;
 pub mod evaluate;
 mod expand;
 mod filter_rules;
+mod form_errors;
 pub mod history;
 pub mod hook_point;
 pub mod labels;

@@ -138,3 +138,54 @@ fn safe_fixes_mend_and_all_can_be_applied() {
     assert!(safe >= 15 && unsafe_ >= 15, "{safe} safe fixes, {unsafe_} others");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// What a policy with an error means is a guess until the error is corrected, so nothing is removed because of it.
+#[test]
+fn no_safe_fix_rests_on_a_guess() {
+    let kernel = Profile::shipped("6.12").unwrap();
+    let equal = "matchArgs: [{index: 0, operator: Equal, values: [/etc/shadow]}]";
+    let hook = |args: &str, first: &str| {
+        let opened = format!("call: security_file_open, syscall: false, message: opens, args: [{args}]");
+        format!("kprobes: [{{{opened}, selectors: [{{{first}}}, {{{equal}}}]}}]")
+    };
+    let file = "{index: 0, type: file}";
+    let guessed = [
+        hook(file, "matchArgs: [{index: 0, operator: StartsWith, values: [/etc/]}]"),
+        hook(file, "matchArgs: [{index: 0, operator: equal, values: [/etc/shadow]}]"),
+        hook(file, "matchArgz: [{index: 0, operator: Prefix, values: [/usr/]}]"),
+        hook(file, &format!("{equal}, matchActions: [{{action: Pots}}]")),
+        hook("{index: 0, type: fil}", "matchArgs: [{index: 0, operator: Prefix, values: [/etc/]}]"),
+        format!(
+            "selectorsMacros: {{m: {{matchArgs: [{{index: 0, operator: StartsWith, values: [/etc/]}}]}}}}, {}",
+            hook(file, "macros: [m]")
+        ),
+        format!(
+            "podSelector: {{matchExpressions: [{{key: app, operator: Inn, values: [shop]}}, {{key: app, operator: \
+             Exists}}]}}, {}",
+            hook(file, "matchArgs: [{index: 0, operator: Prefix, values: [/usr/]}]")
+        ),
+    ];
+    for spec in guessed {
+        let object = yaml(&format!(
+            "{{apiVersion: cilium.io/v1alpha1, kind: TracingPolicy, metadata: {{name: p}}, spec: {{{spec}}}}}"
+        ));
+        let found = reported(&object, &kernel);
+        assert!(found.iter().any(Diagnostic::is_error), "{spec}: {found:#?}");
+        let removed = found.iter().find(|d| d.fix.as_ref().is_some_and(|fix| fix.edit == Edit::Remove));
+        assert!(removed.is_none(), "{spec}: {removed:#?}");
+    }
+}
+
+/// Of two fields of one name, kubectl ignores one.
+#[test]
+fn no_fix_rests_on_one_of_two_fields() {
+    let text = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: p}\nspec:\n  kprobes:\n  \
+                - call: security_file_open\n    message: opens\n    syscall: false\n    args: [{index: 0, type: file}]\n    \
+                selectors:\n    - matchArgs: [{index: 0, operator: Equal, values: [/etc/shadow]}]\n      \
+                matchArgs: [{index: 0, operator: Prefix, values: [/etc/]}]\n    \
+                - matchArgs: [{index: 0, operator: Equal, values: [/etc/shadow]}]\n";
+    let selection = all_targets();
+    let findings = assess(&parse(text)[0], &Against::new(&selection)).findings;
+    assert!(findings.iter().any(|finding| finding.diagnostic.code.id == "GW010"), "{findings:#?}");
+    assert!(findings.iter().all(|finding| finding.diagnostic.fix.is_none()), "{findings:#?}");
+}

@@ -82,6 +82,12 @@ impl<'a> Object<'a> {
         self.base.0.is_empty()
     }
 
+    /// A diagnostic about the document as one about the object, if it is about a part of it.
+    pub(super) fn own(&self, diagnostic: &Diagnostic) -> Option<Diagnostic> {
+        let path = diagnostic.path.0.strip_prefix(self.base.0.as_slice())?;
+        Some(Diagnostic { path: FieldPath(path.to_vec()), ..diagnostic.clone() })
+    }
+
     /// A diagnostic about the object as one about the document, with its place in the text.
     pub fn locate(&self, diagnostic: Diagnostic) -> Located {
         self.document.locate(rebase(diagnostic, &self.base))

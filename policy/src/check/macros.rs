@@ -1,10 +1,10 @@
 //! `selectorsMacros` and the references to them.
 
-use super::located::{LocatedHook, LocatedPolicy};
+use super::located::LocatedPolicy;
 use crate::{
     codes::BAD_MACRO,
-    diagnostic::{Diagnostic, Edit, Step},
-    model::{Policy, Selector, with_selector_fields},
+    diagnostic::{Diagnostic, Edit},
+    model::{Selector, with_selector_fields},
     nearest::nearest,
     target::Targets,
 };
@@ -36,8 +36,7 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
         }
     }
     for place in &places.hooks {
-        let written = written(places.written, place);
-        for (selector, (_, path)) in written.iter().zip(place.selectors()) {
+        for (selector, (_, path)) in place.written.selectors.iter().zip(place.selectors()) {
             for (i, name) in selector.macros.iter().enumerate() {
                 let at = path.field("macros").index(i);
                 let Some(used) = macros.get(name) else {
@@ -70,12 +69,6 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
             }
         }
     }
-}
-
-/// The selectors of a hook, as they are written.
-fn written<'a>(policy: &'a Policy, place: &LocatedHook<'_>) -> &'a [Selector] {
-    let Some(Step::Index(index)) = place.path.0.last() else { return &[] };
-    place.section.hooks(&policy.spec).get(*index).map_or(&[], |hook| &hook.selectors)
 }
 
 /// The fields that both selectors have.

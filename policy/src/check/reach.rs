@@ -33,6 +33,10 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
         let mut before: Vec<Live<'_>> = Vec::new();
         let mut never_matching: Vec<Diagnostic> = Vec::new();
         for (index, (selector, path)) in place.selectors().take(COMPARED).enumerate() {
+            // Whoever corrects a guess may have meant another one.
+            if places.selector_is_guess(place, index) {
+                continue;
+            }
             let conditions = lower(place.hook, selector, path);
             if conditions.len() > COMPARED {
                 continue;
@@ -67,6 +71,9 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     ] {
         let Some(selector) = selector else { continue };
         let path = spec().field(name);
+        if places.is_guess(&path) {
+            continue;
+        }
         let conditions = labels(of, selector, &path);
         // Its errors, contradictions too, are reported with the policy's scope.
         if conditions.len() <= COMPARED && form::check(selector, of, &path).is_empty() {

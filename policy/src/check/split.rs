@@ -10,7 +10,10 @@ use crate::{
 
 pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {
-        found.extend(of_hook(place));
+        // A selector with a misspelled filter is not one without filters.
+        if (0..place.selectors.len()).all(|index| !places.selector_is_guess(place, index)) {
+            found.extend(of_hook(place));
+        }
     }
 }
 

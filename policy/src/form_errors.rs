@@ -1,4 +1,5 @@
-//! Findings that follow from an error of form, and are not reported beside it.
+//! Where the form of an object is wrong. What was read there is a guess: a finding that follows from it is not reported beside
+//! the error.
 
 use std::collections::BTreeSet;
 
@@ -9,20 +10,24 @@ use crate::{
 
 /// The paths of an object whose form is wrong.
 #[derive(Clone, Debug, Default)]
-pub(super) struct FormErrors {
+pub(crate) struct FormErrors {
     paths: BTreeSet<FieldPath>,
 }
 
 impl FormErrors {
     /// The paths of the errors among the findings of reading an object.
-    pub(super) fn new(findings: &[Diagnostic]) -> Self {
-        let errors = findings.iter().filter(|diagnostic| diagnostic.is_error());
+    pub(crate) fn new<'a>(findings: impl IntoIterator<Item = &'a Diagnostic>) -> Self {
+        let errors = findings.into_iter().filter(|diagnostic| diagnostic.is_error());
         Self { paths: errors.map(path).collect() }
     }
 
     /// Whether a finding may only follow from an error at the same path, inside of it or around it.
-    pub(super) fn explains(&self, diagnostic: &Diagnostic) -> bool {
-        let path = &diagnostic.path;
+    pub(crate) fn explains(&self, diagnostic: &Diagnostic) -> bool {
+        self.touch(&diagnostic.path)
+    }
+
+    /// Whether there is an error at this path, inside of it or around it.
+    pub(crate) fn touch(&self, path: &FieldPath) -> bool {
         if self.paths.is_empty() {
             return false;
         }
