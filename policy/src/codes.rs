@@ -150,7 +150,7 @@ codes! {
     TOO_MANY_POINTS = "GW413", Error, "lists with too many functions", Targets::GATEWATCH;
     ENFORCED_EVERYWHERE = "GW501", Warning, "enforcement on every process of every node";
     NOT_OVERRIDABLE = "GW502", Error, "function that cannot be overridden", Targets::TETRAGON;
-    NO_ENFORCER = "GW503", Error, "missing or invalid enforcer";
+    NO_ENFORCER = "GW503", Error, "missing or invalid enforcer", Targets::TETRAGON;
     EGRESS = "GW504", Warning, "privileged agent made to access the network", Targets::TETRAGON;
     ACTION_FIELD = "GW505", Error, "action with a missing or invalid argument";
     ACTION_PLACE = "GW506", Error, "action not supported by this kind of hook", Targets::TETRAGON;

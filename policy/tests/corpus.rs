@@ -114,7 +114,7 @@ fn what_is_said_is_about_one_program_or_both() {
         }
     }
     assert!(only_ours.contains("GW009") && only_ours.contains("GW402"), "{only_ours:?}");
-    for code in ["GW011", "GW312", "GW314", "GW405", "GW406", "GW410", "GW502"] {
+    for code in ["GW011", "GW312", "GW314", "GW405", "GW406", "GW410", "GW502", "GW503"] {
         assert!(only_theirs.contains(code), "{code} is not in {only_theirs:?}");
     }
 }

@@ -205,7 +205,7 @@ fn position(
             Diagnostic::new(
                 &NO_ENFORCER,
                 at.clone(),
-                "`NotifyEnforcer` requires `spec.enforcers`, which is missing; every node rejects the policy",
+                "`NotifyEnforcer` requires `spec.enforcers`, which is missing; Tetragon rejects the policy",
             )
             .help("list the calls under `spec.enforcers`"),
         );

@@ -35,7 +35,7 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
                     Diagnostic::new(
                         &NO_ENFORCER,
                         path.index(i).field("calls").index(k),
-                        format!("`{call}` cannot be enforced; every node rejects the policy"),
+                        format!("`{call}` cannot be enforced; Tetragon rejects the policy"),
                     )
                     .help("use system calls (`sys_…`), `security_*` functions or a `list:`"),
                 );
