@@ -51,7 +51,8 @@ pub use uprobe::SymbolName;
 const RUN: [Section; 5] =
     [Section::Kprobes, Section::Fentries, Section::Tracepoints, Section::LsmHooks, Section::Uprobes];
 
-/// Compiles a policy. There is a plan unless there is an error that is about Gatewatch.
+/// Compiles a policy. There is a plan unless there is an error that is about Gatewatch, or a macro could not be expanded,
+/// which a rule reports.
 pub fn compile(policy: &Policy, environment: Environment<'_>) -> (Option<Plan>, Vec<Diagnostic>) {
     compile_with(policy, environment, SEARCHES)
 }
@@ -72,7 +73,7 @@ fn compile_with<'a>(
 ) -> (Option<Plan>, Vec<Diagnostic>) {
     let mut compiler = Compiler::new(environment, searches, &policy.spec.lists);
     let plan = compiler.policy(policy);
-    let failed = compiler.diagnostics.iter().any(Diagnostic::stops_gatewatch);
+    let failed = compiler.unexpanded || compiler.diagnostics.iter().any(Diagnostic::stops_gatewatch);
     (if failed { None } else { Some(plan) }, compiler.diagnostics)
 }
 
@@ -171,13 +172,12 @@ impl Compiler<'_> {
             ("matchNamespaceChanges", !selector.match_namespace_changes.is_empty()),
             ("matchCapabilityChanges", !selector.match_capability_changes.is_empty()),
             ("matchWorkloads", !selector.match_workloads.is_empty()),
-            // One that could not be expanded, which a rule reports.
-            ("macros", !selector.macros.is_empty()),
         ] {
             if present {
                 self.not_run(path.field(name), &format!("`{name}`"));
             }
         }
+        self.unexpanded |= !selector.macros.is_empty();
         let mut filters = Vec::new();
         self.binaries(selector, path, &mut filters);
         self.pids(selector, path, &mut filters);

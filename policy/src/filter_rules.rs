@@ -15,6 +15,9 @@ use crate::{
     values::{self, ValueError, address, constants},
 };
 
+/// What to write where an argument has no type.
+pub(crate) const TYPE_HELP: &str = "use the type that the argument has in the function's prototype";
+
 /// Values of `FileType`.
 const FILE_TYPES_MAX: usize = 4;
 

@@ -277,7 +277,11 @@ fn compiler() {
             let Ok(checked) = Checked::of(&document) else { continue };
             let environment = Environment { kernel: &kernel, host_namespaces: &host_namespaces };
             let (plan, found) = compile(&checked.policy, environment);
-            assert_eq!(plan.is_none(), found.iter().any(Diagnostic::stops_gatewatch));
+            let stopped = found.iter().any(Diagnostic::stops_gatewatch);
+            assert!(plan.is_none() || !stopped, "{found:?}");
+            // A macro that could not be expanded is reported by a rule.
+            let has_macros = bytes.windows(6).any(|window| window == b"macros");
+            assert!(plan.is_some() || stopped || has_macros, "{}", String::from_utf8_lossy(bytes));
             for hook in plan.iter().flat_map(|plan| &plan.hooks) {
                 for event in &events {
                     evaluate(hook, &Same(event.clone()));

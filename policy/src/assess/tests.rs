@@ -325,6 +325,9 @@ fn macros_are_expanded_before_anything_is_decided() {
     assert!(found.contains(&"GW509 spec.selectorsMacros.m.matchActions[0].action".to_owned()), "{found:?}");
     let (_, found) = of("matchActions: [{action: NotifyEnforcer, argError: -1}]", "{macros: [m]}");
     assert!(found.iter().any(|found| found.starts_with("GW503")), "{found:?}");
+    // One that is not defined is one mistake.
+    let (plan, found) = of("matchArgs: [{index: 0, operator: Equal, values: ['0']}]", "{macros: [q]}");
+    assert_eq!((plan, found), (None, vec!["GW016 spec.kprobes[0].selectors[0].macros[0]".to_owned()]));
     // A selector with nothing but macros has their filters.
     let (_, found) = of(
         "matchArgs: [{index: 0, operator: Equal, values: ['0']}]",

@@ -4,6 +4,7 @@ use super::located::{LocatedHook, LocatedPolicy};
 use crate::{
     codes::{ARG_FIELD, ARG_INDEX, DUPLICATE_ARG, NO_EFFECT, OVER_LIMIT, UNTYPED_ARG},
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
+    filter_rules::TYPE_HELP,
     model::{Arg, ArgType, DataSource, Hook, Section, Selector},
     target::Targets,
 };
@@ -182,7 +183,7 @@ fn typed(place: &LocatedHook<'_>, arg: &Arg, path: &FieldPath, found: &mut Vec<D
     };
     found.push(
         Diagnostic::new(&UNTYPED_ARG, path.field("type"), format!("{reason}; every node rejects the policy"))
-            .help("use the type that the argument has in the function's prototype"),
+            .help(TYPE_HELP),
     );
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Compiler<'a> {
     searches: usize,
     /// Whether a hook is left out because the kernel lacks its function, and the policy says to ignore that.
     pub(super) partial: bool,
+    /// Whether a selector lacks the filters of a macro, so that it would match too much.
+    pub(super) unexpanded: bool,
     /// The actions that are not performed, in their order.
     pub(super) unperformed: Vec<Unperformed>,
     /// Set while a hook is compiled for one function of a list.
@@ -65,6 +67,7 @@ impl<'a> Compiler<'a> {
             diagnostics: Vec::new(),
             searches,
             partial: false,
+            unexpanded: false,
             unperformed: Vec::new(),
             listed: None,
         }
@@ -92,10 +95,15 @@ impl<'a> Compiler<'a> {
 
     /// Reports a part of the language that the agent doesn't run yet.
     pub(super) fn not_run(&mut self, path: FieldPath, what: &str) {
-        self.report(Diagnostic::new(
-            &codes::NOT_RUN_HERE,
-            path,
-            format!("this agent does not support {what} yet, so it does not load the policy"),
-        ));
+        self.report(not_run(path, what));
     }
+}
+
+/// The finding on a part of the language that the agent doesn't run yet.
+pub(super) fn not_run(path: FieldPath, what: &str) -> Diagnostic {
+    Diagnostic::new(
+        &codes::NOT_RUN_HERE,
+        path,
+        format!("this agent does not support {what} yet, so it does not load the policy"),
+    )
 }

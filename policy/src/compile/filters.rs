@@ -2,13 +2,17 @@
 
 use gatewatch_abi::consts::{POSTFIX_BYTES, TEXT_BYTES};
 
-use super::{compiler::Compiler, declared::Declared, types::Readable};
+use super::{
+    compiler::{Compiler, not_run},
+    declared::Declared,
+    types::Readable,
+};
 use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, FieldPath},
     evaluate::{self, Value},
     filter_rules,
-    model::{ArgFilter, Operator},
+    model::{ArgFilter, ArgType, Operator},
     plan::{Field, Filter, Test, TextOp},
     values::{self, ValueError, constants},
 };
@@ -60,6 +64,11 @@ impl Compiler<'_> {
                 self.not_read(argument, filter, path);
                 return None;
             }
+            // The values may be wrong, too.
+            Readable::Misdeclared => {
+                filter_rules::argument(argument.ty, filter, path, &mut self.diagnostics);
+                return None;
+            }
         };
         // Unless something else was reported of this entry.
         if found.is_none() && !self.stopped_since(before) {
@@ -79,7 +88,12 @@ impl Compiler<'_> {
         let before = self.diagnostics.len();
         filter_rules::argument(argument.ty, filter, path, &mut self.diagnostics);
         if !self.stopped_since(before) {
-            self.not_run(path.field("index"), &format!("filters on arguments of type `{}`", argument.ty));
+            let of_type = format!("filters on arguments of type `{}`", argument.ty);
+            let diagnostic = not_run(path.field("index"), &of_type);
+            self.report(match argument.ty {
+                ArgType::Auto => diagnostic.help(filter_rules::TYPE_HELP),
+                _ => diagnostic,
+            });
         }
     }
 
@@ -102,7 +116,7 @@ impl Compiler<'_> {
             }
             Readable::Syscall(_) => "Equal, NotEqual, InMap, NotInMap",
             Readable::Capabilities(_) => "Equal, NotEqual, GT, LT, Mask, CapabilitiesGained",
-            Readable::Opaque => return,
+            Readable::Opaque | Readable::Misdeclared => return,
         };
         self.report(
             Diagnostic::new(

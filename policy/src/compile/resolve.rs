@@ -52,13 +52,13 @@ impl Compiler<'_> {
         let Some(structure) = behind.structure else {
             let problem = "`resolve` needs a pointer to a structure, and the argument is none".to_owned();
             self.report(wrong(problem).help("name the structure with `btfType`"));
-            return Readable::Opaque;
+            return Readable::Misdeclared;
         };
         let route = match self.environment.kernel.route(structure, text) {
             Some(Ok(route)) => route,
             Some(Err(error)) => {
                 self.report(wrong(error.to_string()));
-                return Readable::Opaque;
+                return Readable::Misdeclared;
             }
             None => {
                 self.unchecked(structure, text, &at);
@@ -67,7 +67,7 @@ impl Compiler<'_> {
         };
         let Some(way) = way(behind.from, &route.steps) else {
             self.report(wrong(format!("`{text}` has more steps than a BPF program takes")));
-            return Readable::Opaque;
+            return Readable::Misdeclared;
         };
         read(arg.ty, way, &route).unwrap_or_else(|| {
             let message = format!(
@@ -76,7 +76,7 @@ impl Compiler<'_> {
             );
             let at = path.field("type");
             self.report(Diagnostic::new(&codes::ARG_TYPE, at, message).severity(severity));
-            Readable::Opaque
+            Readable::Misdeclared
         })
     }
 
@@ -122,7 +122,7 @@ impl Compiler<'_> {
             self.report(
                 Diagnostic::new(&codes::ARG_FIELD, path.field("resolve"), message).severity(severity),
             );
-            return Readable::Opaque;
+            return Readable::Misdeclared;
         };
         // Functions of the kernel are hooked without registers where that costs less.
         let has_registers = point.is_syscall() || matches!(point, HookPoint::Uprobe { .. });

@@ -196,6 +196,25 @@ fn positions_are_those_in_the_list() {
     assert_eq!(on("6.12", twice).0.unwrap().hooks[0].selectors[0].filters.len(), 1);
 }
 
+/// What runs on other declarations is not called unsupported.
+#[test]
+fn a_filter_on_a_wrong_declaration_is_one_finding() {
+    let hook = |arg: &str| {
+        let hook = format!(
+            "  - call: __sys_setuid\n    syscall: false\n    args: [{{index: 0, {arg}}}]\n    selectors:\n    - matchArgs: \
+             [{{index: 0, operator: Equal, values: ['0']}}]"
+        );
+        let (plan, found) = on("6.12", &hook);
+        assert!(plan.is_none());
+        found
+    };
+    let found = hook("type: int, resolve: uid");
+    assert_eq!(found.iter().map(|found| found.code.id).collect::<Vec<_>>(), ["GW213"], "{found:?}");
+    let found = hook("label: user");
+    assert_eq!(found.iter().map(|found| found.code.id).collect::<Vec<_>>(), ["GW009"], "{found:?}");
+    assert!(found[0].help.as_ref().is_some_and(|help| help.starts_with("use the type")), "{found:?}");
+}
+
 #[test]
 fn a_buffer_without_a_length_is_empty() {
     let hook = |operator: &str| {

@@ -145,7 +145,7 @@ impl Compiler<'_> {
                 index: arg.index,
                 position,
                 ty: arg.ty,
-                readable: readable.unwrap_or(Readable::Opaque),
+                readable: readable.unwrap_or(Readable::Misdeclared),
                 absent: false,
             });
         }

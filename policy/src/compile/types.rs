@@ -123,6 +123,8 @@ pub(super) enum Readable {
     Empty,
     /// A type that filters don't look into.
     Opaque,
+    /// Nothing: the declaration is wrong, which is reported, as an error if a filter reads it.
+    Misdeclared,
 }
 
 impl Readable {
