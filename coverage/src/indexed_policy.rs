@@ -6,8 +6,9 @@ use std::{
 };
 
 use gatewatch_policy::{
+    compile::RUN,
     diagnostic::FieldPath,
-    model::{Hook, Kind, Policy, Section, Target},
+    model::{Hook, Kind, Policy, Target},
     scope::Scope,
 };
 
@@ -71,16 +72,13 @@ impl IndexedPolicy {
 
     /// The number of hooks of a policy.
     pub fn hook_count(policy: &Policy) -> usize {
-        SECTIONS.iter().map(|section| section.hooks(&policy.spec).len()).sum()
+        RUN.iter().map(|section| section.hooks(&policy.spec).len()).sum()
     }
 }
 
-/// The sections with hooks in the kernel.
-const SECTIONS: [Section; 4] = [Section::Kprobes, Section::Fentries, Section::Tracepoints, Section::LsmHooks];
-
 fn hooks(policy: &Policy) -> Vec<IndexedHook> {
     let mut indexed = Vec::new();
-    for section in SECTIONS {
+    for section in RUN {
         let at = FieldPath::root().field("spec").field(section.name());
         for (i, hook) in section.hooks(&policy.spec).iter().enumerate() {
             indexed.push(IndexedHook {

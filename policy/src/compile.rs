@@ -48,7 +48,7 @@ pub use lsm::LSM_PREFIX;
 pub use uprobe::SymbolName;
 
 /// The sections whose hooks run here.
-const RUN: [Section; 5] =
+pub const RUN: [Section; 5] =
     [Section::Kprobes, Section::Fentries, Section::Tracepoints, Section::LsmHooks, Section::Uprobes];
 
 /// Compiles a policy. There is a plan unless there is an error that is about Gatewatch, or a macro could not be expanded,

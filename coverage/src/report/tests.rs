@@ -269,6 +269,19 @@ fn duplicate_hooks_and_names() {
 }
 
 #[test]
+fn hooks_of_every_section_are_compared() {
+    let policy = |name: &str| {
+        let text = format!(
+            "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: {name}}}\nspec:\n  \
+             uprobes: [{{path: /usr/bin/bash, symbols: [readline], message: ok}}]\n"
+        );
+        IndexedPolicy::new(&Checked::of(&parse(&text)[0]).expect("a policy").policy, "default")
+    };
+    let found = rendered(&index(&[policy("one")], &[]).on_policy(&policy("two")));
+    assert!(found.iter().any(|found| found.starts_with("warning GW216 spec.uprobes[0]")), "{found:?}");
+}
+
+#[test]
 fn a_namespace_that_starts_to_require_coverage_lists_uncovered_pods() {
     let policies = [selecting("open", "{matchLabels: {org: empire}}")];
     let workloads = [
