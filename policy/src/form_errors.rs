@@ -38,11 +38,17 @@ impl FormErrors {
     }
 }
 
-/// The path that an error of form makes invalid: its own, or that of the whole filter if its operator is unknown and no
-/// operator is likely, or if its index is invalid, so that the filtered argument is unknown.
+/// The path that an error of form makes invalid. It is its own, or that of the whole entry:
+///
+/// * of a filter if its operator is unknown and no operator is likely;
+/// * of a filter if its index is invalid, so that the filtered argument is unknown;
+/// * of an action unless it is certain which one is meant.
 fn path(diagnostic: &Diagnostic) -> FieldPath {
     match diagnostic.path.0.as_slice() {
         [around @ .., Step::Field(name)] if name == "operator" && diagnostic.fix.is_none() => {
+            FieldPath(around.to_vec())
+        }
+        [around @ .., Step::Field(name)] if name == "action" && !is_certain(diagnostic) => {
             FieldPath(around.to_vec())
         }
         [filter @ .., Step::Field(name)]
@@ -52,6 +58,11 @@ fn path(diagnostic: &Diagnostic) -> FieldPath {
         }
         _ => diagnostic.path.clone(),
     }
+}
+
+/// Whether an error can only mean what it was read as.
+fn is_certain(diagnostic: &Diagnostic) -> bool {
+    diagnostic.fix.as_ref().is_some_and(|fix| fix.safe)
 }
 
 /// Whether a path ends in an entry of `matchArgs` or of another list of filters.

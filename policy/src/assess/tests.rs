@@ -69,6 +69,23 @@ fn a_filter_of_an_invalid_index_has_no_followers() {
 }
 
 #[test]
+fn a_guessed_action_is_not_judged() {
+    let action = "spec.kprobes[0].selectors[0].matchActions[0].action";
+    let with = |action: &str| {
+        let selector = format!(
+            "matchBinaries: [{{operator: In, values: [/opt/shop/run]}}], matchActions: [{{action: {action}}}]"
+        );
+        reported(&format!("kprobes: [{{call: sys_swapon, message: ok, selectors: [{{{selector}}}]}}]"))
+    };
+    for guessed in ["Block", "Overide", "Nothing"] {
+        assert_eq!(with(guessed), [format!("GW007 {action}")], "{guessed}");
+    }
+    // In another case it is the same word.
+    let error = action.replace(".action", ".argError");
+    assert_eq!(with("override"), [format!("GW505 {error}"), format!("GW007 {action}")]);
+}
+
+#[test]
 fn a_member_twice_hides_no_other_finding() {
     // With the other `syscall`, the function's name would be an error too.
     let twice = "call: __sys_setuid, syscall: false, syscall: true, message: ok";
