@@ -86,7 +86,7 @@ pub(crate) fn argument(ty: ArgType, filter: &ArgFilter, path: &FieldPath, found:
     if matches!(operator, Operator::FileType | Operator::NotFileType) && filter.values.len() > FILE_TYPES_MAX
     {
         let message = format!(
-            "{} file types; every node accepts at most {FILE_TYPES_MAX} and rejects the policy",
+            "{} file types; Tetragon accepts at most {FILE_TYPES_MAX} and rejects the policy",
             filter.values.len()
         );
         found.push(Diagnostic::new(&OVER_LIMIT, list.index(FILE_TYPES_MAX), message));

@@ -119,6 +119,19 @@ fn what_is_said_is_about_one_program_or_both() {
     }
 }
 
+/// The nodes of a user of Gatewatch load what Tetragon alone rejects.
+#[test]
+fn what_is_about_tetragon_alone_says_nothing_of_every_node() {
+    for file in ["good", "warn", "bad"].iter().flat_map(|folder| corpus(folder)) {
+        for document in parse(&fs::read_to_string(&file).unwrap()) {
+            let findings = assessed(&document).findings.into_iter().map(|finding| finding.diagnostic);
+            for finding in findings.filter(|finding| !finding.targets.contain(Target::Gatewatch)) {
+                assert!(!finding.message.contains("every node rejects"), "{}: {finding}", file.display());
+            }
+        }
+    }
+}
+
 /// What kubectl prints of each finding.
 #[test]
 fn every_finding_fits_into_one_warning() {

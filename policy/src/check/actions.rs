@@ -132,11 +132,11 @@ fn rate_limit(place: &LocatedHook<'_>, action: &Action, path: &FieldPath, found:
                 &RATE_LIMIT,
                 at,
                 format!(
-                    "`rateLimit` works only with `Post`, not with `{other}`; every node rejects the policy"
+                    "`rateLimit` works only with `Post`, not with `{other}`; Tetragon rejects the policy"
                 ),
             ));
         } else if let Err(e) = values::interval(limit) {
-            found.push(Diagnostic::new(&RATE_LIMIT, at, format!("{e}; every node rejects the policy")));
+            found.push(Diagnostic::new(&RATE_LIMIT, at, format!("{e}; Tetragon rejects the policy")));
         } else if scope.is_none()
             && place.hook.args.iter().any(|arg| matches!(arg.ty, ArgType::File | ArgType::Path))
         {
@@ -183,7 +183,7 @@ fn position(
         found.push(Diagnostic::new(
             &ACTION_PLACE,
             at.clone(),
-            format!("`{kind}` is not supported in `{section}`; every node rejects the policy"),
+            format!("`{kind}` is not supported in `{section}`; Tetragon rejects the policy"),
         ));
         return;
     }
@@ -197,7 +197,7 @@ fn position(
         found.push(Diagnostic::new(
             &ACTION_PLACE,
             path.field(field),
-            format!("`{field}` is not supported in `{section}`; every node rejects the policy"),
+            format!("`{field}` is not supported in `{section}`; Tetragon rejects the policy"),
         ));
     }
     if action.kind == Some(ActionKind::NotifyEnforcer) && policy.spec.enforcers.is_empty() {
@@ -215,7 +215,7 @@ fn position(
     }
 }
 
-/// Whether nodes take an action in a section.
+/// Whether Tetragon takes an action in a section.
 const fn can_stand_in(kind: ActionKind, section: Section) -> bool {
     use ActionKind as A;
     match section {
@@ -257,8 +257,10 @@ fn overridable(policy: &Policy, place: &LocatedHook<'_>, at: FieldPath, found: &
             Diagnostic::new(
                 &NOT_OVERRIDABLE,
                 at,
-                format!("{what} cannot be overridden, only system calls and `security_*` functions can; every node \
-                         rejects the policy"),
+                format!(
+                    "{what} cannot be overridden, only system calls and `security_*` functions can; Tetragon \
+                         rejects the policy"
+                ),
             )
             .help("hook the `security_*` function that makes the decision")
         }

@@ -182,7 +182,7 @@ fn typed(place: &LocatedHook<'_>, arg: &Arg, path: &FieldPath, found: &mut Vec<D
         _ => return,
     };
     found.push(
-        Diagnostic::new(&UNTYPED_ARG, path.field("type"), format!("{reason}; every node rejects the policy"))
+        Diagnostic::new(&UNTYPED_ARG, path.field("type"), format!("{reason}; Tetragon rejects the policy"))
             .help(TYPE_HELP),
     );
 }

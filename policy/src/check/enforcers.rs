@@ -18,7 +18,7 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &OVER_LIMIT,
                 path.index(1),
-                "second entry in `enforcers`; every node rejects the policy",
+                "second entry in `enforcers`; Tetragon rejects the policy",
             )
             .help("put all calls into one entry"),
         );

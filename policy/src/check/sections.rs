@@ -42,7 +42,7 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
                 Diagnostic::new(
                     &SECTION_KIND,
                     spec().field(section.name()),
-                    format!("a namespaced policy cannot have `{}`; every node rejects it", section.name()),
+                    format!("a namespaced policy cannot have `{}`; Tetragon rejects it", section.name()),
                 )
                 .at_key()
                 .help("use kind `TracingPolicy` with a `podSelector`"),
@@ -84,7 +84,7 @@ fn loader(policy: &Policy, found: &mut Vec<Diagnostic>) {
             Diagnostic::new(
                 &LOADER_SCOPE,
                 spec().field(name),
-                format!("`loader` cannot be limited by `{name}`; every node rejects the policy"),
+                format!("`loader` cannot be limited by `{name}`; Tetragon rejects the policy"),
             )
             .at_key(),
         );
@@ -93,7 +93,7 @@ fn loader(policy: &Policy, found: &mut Vec<Diagnostic>) {
         found.push(Diagnostic::new(
             &LOADER_SCOPE,
             spec().field("loader"),
-            "`loader` cannot be limited to a namespace; every node rejects the policy",
+            "`loader` cannot be limited to a namespace; Tetragon rejects the policy",
         ));
     }
 }
