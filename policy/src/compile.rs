@@ -43,7 +43,7 @@ use crate::{
 
 pub use answers::Answers;
 pub use compiler::Environment;
-pub(crate) use lists::{bad_pattern, pattern};
+pub(crate) use lists::{bad_pattern, missing_pattern, not_a_syscall, pattern, unknown_list};
 pub use lsm::LSM_PREFIX;
 pub use uprobe::SymbolName;
 

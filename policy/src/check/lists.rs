@@ -3,7 +3,7 @@
 use super::located::{LocatedPolicy, spec};
 use crate::{
     codes::BAD_LIST,
-    compile::{bad_pattern, pattern},
+    compile::{bad_pattern, missing_pattern, not_a_syscall, pattern, unknown_list},
     diagnostic::{Diagnostic, Edit, FieldPath},
     model::{ArgFilter, List, ListType, Operator, Target},
     nearest::nearest,
@@ -63,11 +63,7 @@ fn definition(list: &List, path: &FieldPath, found: &mut Vec<Diagnostic>) {
         );
     }
     if list.ty == Some(ListType::GeneratedFtrace) && list.pattern.as_ref().is_none_or(String::is_empty) {
-        report(
-            "pattern",
-            "a list of type `generated_ftrace` requires a pattern; every node rejects the policy".to_owned(),
-            "add `pattern: …`, a regular expression such as `^tcp_v4_`",
-        );
+        found.push(missing_pattern(path.field("pattern")));
     }
     if let (Some(ListType::GeneratedFtrace), Some(text)) = (list.ty, &list.pattern)
         && let Err(why) = pattern(text)
@@ -101,14 +97,7 @@ fn definition(list: &List, path: &FieldPath, found: &mut Vec<Diagnostic>) {
     if list.ty == Some(ListType::Syscalls) {
         for (i, value) in list.values.iter().enumerate() {
             if !is_syscall(value) {
-                found.push(
-                    Diagnostic::new(
-                        &BAD_LIST,
-                        path.field("values").index(i),
-                        format!("`{value}` is not a system call name; every node rejects the policy"),
-                    )
-                    .help("write `sys_NAME` or `ABI/sys_NAME`, for example `i386/sys_open`"),
-                );
+                found.push(not_a_syscall(value, path.field("values").index(i)));
             }
         }
     }
@@ -130,8 +119,7 @@ fn named(lists: &[List], value: &str, path: impl FnOnce() -> FieldPath, found: &
     if lists.iter().any(|list| list.name == name) {
         return;
     }
-    let diagnostic =
-        Diagnostic::new(&BAD_LIST, path(), format!("unknown list `{name}`; every node rejects the policy"));
+    let diagnostic = unknown_list(name, path());
     found.push(match nearest(name, lists.iter().take(64).map(|list| list.name.as_str())) {
         Some(suggestion) => {
             let meant = format!("list:{suggestion}");

@@ -265,11 +265,7 @@ impl Compiler<'_> {
 
     pub(super) fn some_values(&mut self, values: &[String], path: &FieldPath) -> bool {
         if values.is_empty() {
-            self.report(Diagnostic::new(
-                &codes::NO_VALUES,
-                path.clone(),
-                "the filter has no values; Tetragon would ignore it, and every call would match",
-            ));
+            self.report(filter_rules::no_values(path));
         }
         !values.is_empty()
     }

@@ -12,7 +12,7 @@ use regex::bytes::RegexBuilder;
 
 use super::compiler::{Compiler, Listed};
 use crate::{
-    codes::{self, Code},
+    codes,
     diagnostic::{Diagnostic, FieldPath, Fix, Severity},
     expand::weight,
     model::{Hook, List, ListType, Target},
@@ -91,11 +91,7 @@ impl Compiler<'_> {
     ) -> Vec<HookPlan> {
         let call = path.field("call");
         let Some(number) = lists.written.iter().position(|list| list.name == name) else {
-            self.report(Diagnostic::new(
-                &codes::BAD_LIST,
-                call,
-                format!("unknown list `{name}`; every node rejects the policy"),
-            ));
+            self.report(unknown_list(name, call));
             return Vec::new();
         };
         let functions = self.functions(number, lists);
@@ -213,9 +209,7 @@ impl Compiler<'_> {
         let at = path.field("pattern");
         let text = list.pattern.as_deref().unwrap_or_default();
         if text.is_empty() {
-            let message =
-                "a list of type `generated_ftrace` requires a pattern; every node rejects the policy";
-            self.report(Diagnostic::new(&codes::BAD_LIST, at, message));
+            self.report(missing_pattern(at));
             return Vec::new();
         }
         if searches > MAX_SEARCHES {
@@ -272,20 +266,17 @@ impl Compiler<'_> {
         }
         let other =
             Arch::ALL.iter().filter(|_| is_call).find(|arch| [arch.abi(), arch.compat_abi()].contains(&abi));
-        let (code, message): (&'static Code, String) = match other {
+        let at = values.index(number);
+        self.report(match other {
             Some(other) => {
                 let message = format!(
                     "`{value}` exists only on {}; nodes of another architecture don't load the policy",
                     other.name()
                 );
-                (&codes::ARCH_NAME, message)
+                Diagnostic::new(&codes::ARCH_NAME, at, message).severity(Severity::Error)
             }
-            None => (
-                &codes::BAD_LIST,
-                format!("`{value}` is not a system call name; every node rejects the policy"),
-            ),
-        };
-        self.report(Diagnostic::new(code, values.index(number), message).severity(Severity::Error));
+            None => not_a_syscall(value, at),
+        });
         None
     }
 
@@ -312,6 +303,25 @@ impl Compiler<'_> {
             let _ = write!(message, "; the same for {more} more of the list");
         }
     }
+}
+
+/// A name of a list that the policy doesn't have.
+pub(crate) fn unknown_list(name: &str, path: FieldPath) -> Diagnostic {
+    Diagnostic::new(&codes::BAD_LIST, path, format!("unknown list `{name}`; every node rejects the policy"))
+}
+
+/// A list of functions without the pattern that finds them.
+pub(crate) fn missing_pattern(path: FieldPath) -> Diagnostic {
+    let message = "a list of type `generated_ftrace` requires a pattern; every node rejects the policy";
+    Diagnostic::new(&codes::BAD_LIST, path, message)
+        .help("add `pattern: …`, a regular expression such as `^tcp_v4_`")
+}
+
+/// A value of a list of system calls that is none.
+pub(crate) fn not_a_syscall(value: &str, path: FieldPath) -> Diagnostic {
+    let message = format!("`{value}` is not a system call name; every node rejects the policy");
+    Diagnostic::new(&codes::BAD_LIST, path, message)
+        .help("write `sys_NAME` or `ABI/sys_NAME`, for example `i386/sys_open`")
 }
 
 /// A pattern that is not a regular expression.

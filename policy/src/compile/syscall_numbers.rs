@@ -3,7 +3,7 @@
 use gatewatch_abi::consts::SYSCALL_BY_32_BITS;
 use gatewatch_kernel::{TracepointField, syscall_numbers};
 
-use super::compiler::Compiler;
+use super::{compiler::Compiler, lists::unknown_list};
 use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},
@@ -71,11 +71,7 @@ impl Compiler<'_> {
     fn numbers_of_list(&mut self, name: &str, at: FieldPath) -> Option<Vec<(i128, i128)>> {
         let lists = self.lists;
         let Some((number, list)) = lists.iter().enumerate().find(|(_, list)| list.name == name) else {
-            self.report(Diagnostic::new(
-                &codes::BAD_LIST,
-                at,
-                format!("unknown list `{name}`; every node rejects the policy"),
-            ));
+            self.report(unknown_list(name, at));
             return None;
         };
         let arch = self.environment.kernel.arch;
