@@ -154,8 +154,11 @@ pub(crate) fn unreadable(code: &'static Code, error: &ValueError, path: FieldPat
         ValueError::NotNamespace(text) if names::dns_label(text).is_ok() => {
             diagnostic.help(namespace_help(text))
         }
-        ValueError::Unknown { nearest: Some(suggestion), .. } => {
-            diagnostic.fix(replace((*suggestion).to_owned(), path, false))
+        ValueError::Unknown { text, what, nearest: Some(suggestion) } => {
+            // The help has the suggestion, so the message doesn't repeat it.
+            let unknown = ValueError::Unknown { text: text.clone(), what, nearest: None };
+            Diagnostic::new(code, path, unknown.to_string())
+                .did_you_mean(suggestion, Edit::Replace((*suggestion).to_owned()))
         }
         ValueError::Reversed { min, max, .. } => {
             diagnostic.fix(replace(format!("\"{max}:{min}\""), path, false))

@@ -14,7 +14,7 @@ mod common;
 use std::{collections::BTreeSet, fs};
 
 use gatewatch_policy::{
-    diagnostic::Severity,
+    diagnostic::{Diagnostic, Severity},
     render::brief,
     schema::Schemas,
     selection::Selection,
@@ -117,6 +117,24 @@ fn what_is_said_is_about_one_program_or_both() {
     for code in ["GW011", "GW312", "GW314", "GW405", "GW406", "GW410", "GW502", "GW503"] {
         assert!(only_theirs.contains(code), "{code} is not in {only_theirs:?}");
     }
+}
+
+/// Message and help are shown beside each other.
+#[test]
+fn a_suggestion_is_made_once() {
+    let mut seen = 0;
+    for file in ["good", "warn", "bad"].iter().flat_map(|folder| corpus(folder)) {
+        for document in parse(&fs::read_to_string(&file).unwrap()) {
+            for found in findings_on(&all_targets(), &document, Schemas::shipped()) {
+                let Diagnostic { message, help: Some(help), fix: Some(_), .. } = &found.diagnostic else {
+                    continue;
+                };
+                seen += 1;
+                assert!(!message.contains("did you mean"), "{}: {message}; {help}", file.display());
+            }
+        }
+    }
+    assert!(seen > 20, "{seen} findings with a fix");
 }
 
 /// The nodes of a user of Gatewatch load what Tetragon alone rejects.

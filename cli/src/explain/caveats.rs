@@ -107,8 +107,10 @@ fn scope_caveats(scope: &Scope, found: &mut Vec<String>) {
     match &scope.pods {
         None => found.push("processes in pods".to_owned()),
         Some(pods) => {
-            if pods.pods.is_some() || pods.namespace.is_some() {
+            if pods.pods.is_some() {
                 found.push("other pods, and pods that lose the label".to_owned());
+            } else if pods.namespace.is_some() {
+                found.push("pods of other namespaces".to_owned());
             }
             if pods.containers.is_some() {
                 found.push(
@@ -178,5 +180,30 @@ fn filters(hook: &Hook, selector: &Selector, calls: &[&str], found: &mut Vec<Str
     }
     if selector.match_actions.iter().any(|action| action.kind == Some(ActionKind::NoPost)) {
         found.push("events that a selector with `NoPost` handles before the selectors below it".to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gatewatch_policy::{assess::Checked, source::parse};
+
+    use super::*;
+
+    #[test]
+    fn other_pods_are_those_that_the_scope_leaves_out() {
+        let first = |scope: &str| {
+            let text = format!(
+                "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicyNamespaced\nmetadata: {{name: p, namespace: shop}}\nspec: \
+                 {{{scope}kprobes: [{{call: sys_swapon}}]}}\n"
+            );
+            let policy = Checked::of(&parse(&text)[0]).expect("a policy").policy;
+            let found = caveats(&policy, &Scope::of(&policy), false);
+            found.into_iter().find(|caveat| caveat.contains("pods")).unwrap_or_default()
+        };
+        assert_eq!(
+            first("podSelector: {matchLabels: {app: a}}, "),
+            "other pods, and pods that lose the label"
+        );
+        assert_eq!(first(""), "pods of other namespaces");
     }
 }
