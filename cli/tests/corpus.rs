@@ -8,8 +8,8 @@ use serde_json::Value;
 
 /// Codes about files that are read together: some have the same hooks and names.
 const TOGETHER: [&str; 3] = ["GW216", "GW217", "GW218"];
-/// What this agent does not do yet.
-const NOT_YET: [&str; 2] = ["GW009", "GW509"];
+/// Actions that this agent does not perform.
+const NOT_PERFORMED: &str = "GW509";
 
 #[test]
 fn every_file_is_judged_as_it_says() {
@@ -36,8 +36,15 @@ fn every_file_is_judged_as_it_says() {
                 first.expect("a first line").split_whitespace().filter(|word| *word != "none").collect();
             expected.sort_unstable();
             let said = said.remove(&path.display().to_string()).unwrap_or_default();
+            // What this agent does not run yet is in brackets.
+            let not_run: Vec<&str> = expected
+                .extract_if(.., |word| word.starts_with('('))
+                .map(|word| word.trim_matches(['(', ')']))
+                .collect();
             let counts = |code: &str| {
-                !TOGETHER.contains(&code) && (!NOT_YET.contains(&code) || expected.contains(&code))
+                !TOGETHER.contains(&code)
+                    && !not_run.contains(&code)
+                    && (code != NOT_PERFORMED || expected.contains(&code))
             };
             let found: Vec<&(String, String)> =
                 said.iter().filter(|(code, severity)| severity != "note" && counts(code)).collect();
