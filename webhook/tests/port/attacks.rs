@@ -93,3 +93,36 @@ async fn a_policy_of_many_hooks_is_answered_in_time() {
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     assert!(answer["response"]["warnings"].to_string().contains("not checked: kernels"), "{answer}");
 }
+
+/// Four reviews of the greatest size are being sent. Another one waits for its memory, and is answered once one of them has
+/// ended.
+#[tokio::test]
+async fn bodies_in_memory_are_bounded() {
+    let server = Server::start();
+    let mut large = Vec::new();
+    for _ in 0..4 {
+        let mut stream = server.connect().await.unwrap();
+        let head = format!(
+            "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+            at("/validate/policies"),
+            7 << 20
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(b"{").await.unwrap();
+        large.push(stream);
+    }
+    // They have been read as far as they came.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let path = at("/validate/policies");
+    let small = server.post(&path, b"{}");
+    tokio::pin!(small);
+    assert!(
+        tokio::time::timeout(Duration::from_secs(1), &mut small).await.is_err(),
+        "answered without memory"
+    );
+    // Nothing else waits.
+    assert_eq!(server.post("/validate/policies/x", b"").await.0, 404);
+    drop(large.pop());
+    let answer = tokio::time::timeout(Duration::from_secs(5), small).await;
+    assert_eq!(answer.expect("an answer").0, 400);
+}
