@@ -8,7 +8,7 @@ use std::{
 use gatewatch_policy::{
     compile::RUN,
     diagnostic::FieldPath,
-    model::{Hook, Kind, Policy, Target},
+    model::{Hook, HookTarget, Kind, Policy},
     scope::Scope,
 };
 
@@ -91,13 +91,13 @@ fn hooks(policy: &Policy) -> Vec<IndexedHook> {
     indexed
 }
 
-fn target(target: &Target) -> String {
+fn target(target: &HookTarget) -> String {
     match target {
-        Target::Function { call, .. } => call.clone(),
-        Target::Tracepoint { subsystem, event, .. } => format!("{subsystem}/{event}"),
-        Target::Lsm { hook } => hook.clone(),
-        Target::Uprobe { path, .. } => path.clone(),
-        Target::Usdt { path, name, .. } => format!("{path}:{name}"),
+        HookTarget::Function { call, .. } => call.clone(),
+        HookTarget::Tracepoint { subsystem, event, .. } => format!("{subsystem}/{event}"),
+        HookTarget::Lsm { hook } => hook.clone(),
+        HookTarget::Uprobe { path, .. } => path.clone(),
+        HookTarget::Usdt { path, name, .. } => format!("{path}:{name}"),
     }
 }
 

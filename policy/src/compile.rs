@@ -37,7 +37,7 @@ use self::{
 };
 use crate::{
     diagnostic::{Diagnostic, FieldPath},
-    model::{ActionKind, Hook, Kind, Operator, Policy, Section, Selector, Target},
+    model::{ActionKind, Hook, HookTarget, Kind, Operator, Policy, Section, Selector},
     plan::{ActionPlan, HookPlan, HookPoint, Plan, Scope, SelectorPlan},
 };
 
@@ -96,7 +96,7 @@ impl Compiler<'_> {
                 let path = path.index(i);
                 match (lists::named(hook), &hook.target) {
                     (Some(name), _) => hooks.extend(self.listed(hook, name, &path, &mut lists)),
-                    (None, Target::Uprobe { .. }) => hooks.extend(self.uprobes(hook, path)),
+                    (None, HookTarget::Uprobe { .. }) => hooks.extend(self.uprobes(hook, path)),
                     (None, _) => hooks.extend(self.hook(hook, path)),
                 }
             }

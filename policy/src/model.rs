@@ -138,7 +138,7 @@ impl Section {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Hook {
     /// Where it attaches.
-    pub target: Target,
+    pub target: HookTarget,
     /// `return`: report when the function returns.
     pub on_return: bool,
     /// `args`.
@@ -166,7 +166,7 @@ impl Hook {
         if let Some(position) = filter.args.first() {
             return self.args.get(*position as usize);
         }
-        let is_tracepoint = matches!(self.target, Target::Tracepoint { .. });
+        let is_tracepoint = matches!(self.target, HookTarget::Tracepoint { .. });
         let by_position = || self.args.get(filter.index as usize).filter(|_| is_tracepoint);
         self.args.iter().find(|arg| arg.index == filter.index).or_else(by_position)
     }
@@ -174,7 +174,7 @@ impl Hook {
 
 /// Where a hook attaches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Target {
+pub enum HookTarget {
     /// A kernel function.
     Function {
         /// `call`: a function's name, or `list:NAME`.
@@ -224,7 +224,7 @@ pub enum Target {
     },
 }
 
-impl Default for Target {
+impl Default for HookTarget {
     fn default() -> Self {
         Self::Function { call: String::new(), syscall: true, syscall_written: false }
     }

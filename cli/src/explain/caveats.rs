@@ -2,7 +2,7 @@
 
 use gatewatch_policy::{
     assess::listed,
-    model::{ActionKind, ArgType, Hook, Operator, Policy, SYSCALL_PREFIX, Selector, Target},
+    model::{ActionKind, ArgType, Hook, HookTarget, Operator, Policy, SYSCALL_PREFIX, Selector},
     scope::Scope,
 };
 
@@ -125,7 +125,7 @@ fn scope_caveats(scope: &Scope, found: &mut Vec<String>) {
 fn calls(policy: &Policy) -> Vec<&str> {
     hooks(policy)
         .filter_map(|hook| match &hook.target {
-            Target::Function { call, .. } => Some(call.as_str()),
+            HookTarget::Function { call, .. } => Some(call.as_str()),
             _ => None,
         })
         .collect()
@@ -135,7 +135,7 @@ fn filters(hook: &Hook, selector: &Selector, calls: &[&str], found: &mut Vec<Str
     let positive = |operator: Operator| !operator.name().starts_with("Not");
     if selector.match_binaries.iter().any(|filter| positive(filter.operator)) {
         let call = match &hook.target {
-            Target::Function { call, .. } => call.as_str(),
+            HookTarget::Function { call, .. } => call.as_str(),
             _ => "",
         };
         if matches!(call, "sys_execve" | "sys_execveat") && !calls.contains(&"security_bprm_check") {
@@ -167,7 +167,7 @@ fn filters(hook: &Hook, selector: &Selector, calls: &[&str], found: &mut Vec<Str
             {
                 found.push("IPv6: only IPv4 addresses are listed".to_owned());
             }
-            Some(ArgType::String | ArgType::Filename | ArgType::CharBuf) if matches!(&hook.target, Target::Function { call, .. } if call.starts_with(SYSCALL_PREFIX)) =>
+            Some(ArgType::String | ArgType::Filename | ArgType::CharBuf) if matches!(&hook.target, HookTarget::Function { call, .. } if call.starts_with(SYSCALL_PREFIX)) =>
             {
                 found.push(
                     "a string that the program changes after it entered the system call (the string is read from user \

@@ -1,6 +1,6 @@
 //! What a policy stops, and what it does not.
 
-use gatewatch_policy::model::{ActionKind, Policy, SECURITY_PREFIX, SYSCALL_PREFIX, Selector, Target};
+use gatewatch_policy::model::{ActionKind, HookTarget, Policy, SECURITY_PREFIX, SYSCALL_PREFIX, Selector};
 
 use super::hooks::hooks;
 
@@ -21,7 +21,7 @@ pub(super) fn stops(policy: &Policy) -> Vec<String> {
                         "a signal arrives when the call in flight returns: what the kernel has begun by then is done, such as \
                          a write or a connection. To prevent it, use `Override` at an LSM hook as well",
                     );
-                    if matches!(&hook.target, Target::Function { call, .. } if call.starts_with(SYSCALL_PREFIX))
+                    if matches!(&hook.target, HookTarget::Function { call, .. } if call.starts_with(SYSCALL_PREFIX))
                     {
                         add(
                             "the arguments of a system call are read when it begins: another thread can change a string \
@@ -33,10 +33,10 @@ pub(super) fn stops(policy: &Policy) -> Vec<String> {
                     }
                 }
                 ActionKind::Override => match &hook.target {
-                    Target::Lsm { .. } => add(
+                    HookTarget::Lsm { .. } => add(
                         "an override at an LSM hook prevents the operation, whichever system call it is by",
                     ),
-                    Target::Function { call, .. } if call.starts_with(SECURITY_PREFIX) => add(
+                    HookTarget::Function { call, .. } if call.starts_with(SECURITY_PREFIX) => add(
                         "an override of a `security_*` function is done by the LSM hook of its name, and prevents the operation",
                     ),
                     _ => add(

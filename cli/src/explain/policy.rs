@@ -7,7 +7,7 @@ use gatewatch_kernel::Function;
 use gatewatch_policy::{
     assess::{Against, Checked, Fleet, Kernel, listed},
     diagnostic::Diagnostic,
-    model::{Hook, Kind, List, SYSCALL_PREFIX, Target},
+    model::{Hook, HookTarget, Kind, List, SYSCALL_PREFIX},
     plan::{HookPlan, Plan},
     scope::Scope,
     selection::Selection,
@@ -43,7 +43,7 @@ pub(crate) fn explain(checked: &Checked, indexed: &IndexedPolicy, file: &str, ke
             .flat_map(|run| &run.plan.hooks)
             .filter(|hook| hook.origin == origin)
             .collect();
-        if let Target::Function { call, .. } = &hook.target
+        if let HookTarget::Function { call, .. } = &hook.target
             && let Some(list) = List::named_in(call)
         {
             text.push_str(&counted(number, hook, &of_list(hook, list, &plans), None));
@@ -137,7 +137,7 @@ fn counted(number: usize, hook: &Hook, target: &str, function: Option<&Function>
 fn target(hook: &Hook, function: Option<&Function>) -> String {
     let when = if hook.on_return { "returns from " } else { "calls to " };
     match &hook.target {
-        Target::Function { call, .. } => match function.and_then(|f| Some((f, f.params.as_ref()?))) {
+        HookTarget::Function { call, .. } => match function.and_then(|f| Some((f, f.params.as_ref()?))) {
             // The only parameter of a system call's symbol points to the registers with its arguments.
             Some((function, params)) if !call.starts_with(SYSCALL_PREFIX) => {
                 let params: Vec<String> =
@@ -147,16 +147,16 @@ fn target(hook: &Hook, function: Option<&Function>) -> String {
             Some((function, _)) => format!("{when}{call} ({})", function.name),
             None => format!("{when}{call}"),
         },
-        Target::Tracepoint { subsystem, event, .. } => format!("the tracepoint {subsystem}/{event}"),
-        Target::Lsm { hook } => format!("the LSM hook {hook}"),
-        Target::Uprobe { path, symbols, offsets, addrs, .. } => {
+        HookTarget::Tracepoint { subsystem, event, .. } => format!("the tracepoint {subsystem}/{event}"),
+        HookTarget::Lsm { hook } => format!("the LSM hook {hook}"),
+        HookTarget::Uprobe { path, symbols, offsets, addrs, .. } => {
             let numbers = |what, all: &[u64]| {
                 all.iter().map(|number| format!("the {what} {number:#x}")).collect::<Vec<_>>()
             };
             let places = [symbols.clone(), numbers("offset", offsets), numbers("address", addrs)].concat();
             format!("{when}{} in {path}", places.join(", "))
         }
-        Target::Usdt { path, provider, name } => format!("the USDT probe {provider}:{name} of {path}"),
+        HookTarget::Usdt { path, provider, name } => format!("the USDT probe {provider}:{name} of {path}"),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
         RETURN_FILTER,
     },
     diagnostic::{Diagnostic, FieldPath, Severity},
-    model::{Action, ActionKind, ArgType, List, Policy, SECURITY_PREFIX, Section, Selector, Target},
+    model::{Action, ActionKind, ArgType, HookTarget, List, Policy, SECURITY_PREFIX, Section, Selector},
     nearest::nearest,
     values,
 };
@@ -230,8 +230,8 @@ const fn can_stand_in(kind: ActionKind, section: Section) -> bool {
 /// Only entries of system calls and `security_*` functions can be overridden.
 fn overridable(policy: &Policy, place: &LocatedHook<'_>, at: FieldPath, found: &mut Vec<Diagnostic>) {
     let diagnostic = match (&place.hook.target, place.section) {
-        (Target::Function { call, .. }, _) if List::named_in(call).is_some() => return,
-        (Target::Function { call, .. }, _) if call.starts_with(SECURITY_PREFIX) => {
+        (HookTarget::Function { call, .. }, _) if List::named_in(call).is_some() => return,
+        (HookTarget::Function { call, .. }, _) if call.starts_with(SECURITY_PREFIX) => {
             let multi = !policy.spec.options.iter().any(|(name, value)| {
                 name == options::DISABLE_KPROBE_MULTI && options::TRUE.contains(&value.as_str())
             });
@@ -248,10 +248,13 @@ fn overridable(policy: &Policy, place: &LocatedHook<'_>, at: FieldPath, found: &
             )
             .help("add `{name: disable-kprobe-multi, value: \"true\"}` to `spec.options`")
         }
-        (Target::Function { syscall: true, .. } | Target::Lsm { .. } | Target::Uprobe { .. }, _) => return,
+        (
+            HookTarget::Function { syscall: true, .. } | HookTarget::Lsm { .. } | HookTarget::Uprobe { .. },
+            _,
+        ) => return,
         (target, section) => {
             let what = match target {
-                Target::Function { call, .. } => format!("`{call}`"),
+                HookTarget::Function { call, .. } => format!("`{call}`"),
                 _ => format!("an entry of `{}`", section.name()),
             };
             Diagnostic::new(

@@ -237,7 +237,7 @@ fn form(arg: &Arg, path: &FieldPath, found: &mut Vec<Diagnostic>) {
 
 /// Arguments that can be read: by position for calls, by field for tracepoints.
 fn index(place: &LocatedHook<'_>, arg: &Arg, path: &FieldPath, found: &mut Vec<Diagnostic>) {
-    let raw = matches!(place.hook.target, crate::model::Target::Tracepoint { raw: true, .. });
+    let raw = matches!(place.hook.target, crate::model::HookTarget::Tracepoint { raw: true, .. });
     let limit = match place.section {
         Section::Fentries | Section::LsmHooks | Section::Uprobes => 4,
         Section::Tracepoints if raw => 5,

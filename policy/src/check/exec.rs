@@ -4,7 +4,7 @@ use super::located::{LocatedHook, LocatedPolicy};
 use crate::{
     codes::EXEC_CALLER,
     diagnostic::{Diagnostic, Severity},
-    model::{BinaryFilter, Operator, Target},
+    model::{BinaryFilter, HookTarget, Operator},
 };
 
 /// Functions that `execve` runs before the process is known by its new program, which is at the tracepoint
@@ -70,15 +70,15 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
 /// plain to see, and only a note.
 fn before_the_new_program<'a>(place: &LocatedHook<'a>) -> Option<(&'a str, Severity)> {
     let (name, known) = match &place.hook.target {
-        Target::Function { call, .. } => (call, FUNCTIONS.contains(&call.as_str())),
-        Target::Lsm { hook } => (hook, LSM_HOOKS.contains(&hook.as_str())),
-        Target::Tracepoint { event, .. } => (event, TRACEPOINTS.contains(&event.as_str())),
-        Target::Uprobe { .. } | Target::Usdt { .. } => return None,
+        HookTarget::Function { call, .. } => (call, FUNCTIONS.contains(&call.as_str())),
+        HookTarget::Lsm { hook } => (hook, LSM_HOOKS.contains(&hook.as_str())),
+        HookTarget::Tracepoint { event, .. } => (event, TRACEPOINTS.contains(&event.as_str())),
+        HookTarget::Uprobe { .. } | HookTarget::Usdt { .. } => return None,
     };
     if place.hook.on_return {
         return None;
     }
-    if matches!(&place.hook.target, Target::Function { .. })
+    if matches!(&place.hook.target, HookTarget::Function { .. })
         && (name.ends_with("sys_execve") || name.ends_with("sys_execveat"))
     {
         return Some((name, Severity::Note));

@@ -10,7 +10,7 @@ use crate::{
     codes::{DUPLICATE_HOOK, HOT_HOOK, LSM_NAME, RACY_HOOK, SYSCALL_NAME},
     compile::LSM_PREFIX,
     diagnostic::{Diagnostic, Edit, Fix},
-    model::{Action, ArgType, Hook, List, SECURITY_PREFIX, SYSCALL_PREFIX, Section, Target},
+    model::{Action, ArgType, Hook, HookTarget, List, SECURITY_PREFIX, SYSCALL_PREFIX, Section},
     syscall_name::{SyscallName, one_architecture},
 };
 
@@ -46,23 +46,23 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
 /// What a hook attaches to, for comparing and for showing.
 fn name(hook: &Hook) -> Cow<'_, str> {
     match &hook.target {
-        Target::Function { call, .. } => call.into(),
-        Target::Tracepoint { subsystem, event, .. } => format!("{subsystem}/{event}").into(),
-        Target::Lsm { hook } => hook.into(),
-        Target::Uprobe { path, symbols, offsets, addrs, .. } => {
+        HookTarget::Function { call, .. } => call.into(),
+        HookTarget::Tracepoint { subsystem, event, .. } => format!("{subsystem}/{event}").into(),
+        HookTarget::Lsm { hook } => hook.into(),
+        HookTarget::Uprobe { path, symbols, offsets, addrs, .. } => {
             format!("{path} {symbols:?} {offsets:?} {addrs:?}").into()
         }
-        Target::Usdt { path, provider, name } => format!("{path} {provider}/{name}").into(),
+        HookTarget::Usdt { path, provider, name } => format!("{path} {provider}/{name}").into(),
     }
 }
 
 fn field(hook: &Hook) -> &'static str {
     match hook.target {
-        Target::Function { .. } => "call",
-        Target::Tracepoint { .. } => "event",
-        Target::Lsm { .. } => "hook",
-        Target::Uprobe { .. } => "path",
-        Target::Usdt { .. } => "name",
+        HookTarget::Function { .. } => "call",
+        HookTarget::Tracepoint { .. } => "event",
+        HookTarget::Lsm { .. } => "hook",
+        HookTarget::Uprobe { .. } => "path",
+        HookTarget::Usdt { .. } => "name",
     }
 }
 
@@ -97,7 +97,7 @@ fn duplicates(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
 
 fn names(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
     match &place.hook.target {
-        Target::Function { call, syscall, syscall_written } => {
+        HookTarget::Function { call, syscall, syscall_written } => {
             let path = || place.path.field("call");
             if let Some(architecture) = SyscallName::parse(call).and_then(|name| name.architecture) {
                 found.push(one_architecture(call, *syscall, architecture, path()));
@@ -119,7 +119,7 @@ fn names(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
                 );
             }
         }
-        Target::Lsm { hook } => {
+        HookTarget::Lsm { hook } => {
             let bare = hook.strip_prefix(SECURITY_PREFIX).or_else(|| hook.strip_prefix(LSM_PREFIX));
             if let Some(bare) = bare {
                 let path = place.path.field("hook");
@@ -161,7 +161,7 @@ fn hot(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
 
 /// Enforcement at the entry of a system call by memory that the program can still write to.
 fn racy(place: &LocatedHook<'_>, found: &mut Vec<Diagnostic>) {
-    let Target::Function { syscall: true, call, .. } = &place.hook.target else { return };
+    let HookTarget::Function { syscall: true, call, .. } = &place.hook.target else { return };
     let pointed = |index: u32| {
         place.hook.args.iter().any(|arg| {
             arg.index == index

@@ -5,7 +5,7 @@ use crate::{
     codes::BAD_LIST,
     compile::{bad_pattern, missing_pattern, not_a_syscall, pattern, unknown_list},
     diagnostic::{Diagnostic, Edit, FieldPath},
-    model::{ArgFilter, List, ListType, Operator, Target},
+    model::{ArgFilter, HookTarget, List, ListType, Operator},
     nearest::nearest,
     syscall_name::SyscallName,
     target::Targets,
@@ -26,7 +26,7 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
         }
     }
     for place in &places.hooks {
-        if let Target::Function { call, .. } = &place.hook.target {
+        if let HookTarget::Function { call, .. } = &place.hook.target {
             named(lists, call, || place.path.field("call"), found);
         }
     }

@@ -4,7 +4,7 @@ use super::located::{LocatedPolicy, spec};
 use crate::{
     codes::{CONFLICTING_FIELDS, LOADER_SCOPE, MANY_SECTIONS, NO_HOOK, SECTION_KIND},
     diagnostic::Diagnostic,
-    model::{Kind, Policy, Section, Target},
+    model::{HookTarget, Kind, Policy, Section},
 };
 
 pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
@@ -51,7 +51,7 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     }
     loader(policy, found);
     for (i, hook) in policy.spec.uprobes.iter().enumerate() {
-        let Target::Uprobe { symbols, offsets, addrs, .. } = &hook.target else { continue };
+        let HookTarget::Uprobe { symbols, offsets, addrs, .. } = &hook.target else { continue };
         let ways =
             [!symbols.is_empty(), !offsets.is_empty(), !addrs.is_empty()].into_iter().filter(|b| *b).count();
         if ways != 1 {

@@ -3,7 +3,7 @@
 use gatewatch_kernel::{Facts, Profile};
 
 use super::{compiler::Environment, lsm::LSM_PREFIX, syscall::is_syscall_name};
-use crate::model::{ActionKind, Hook, List, Policy, SECURITY_PREFIX, Selector, Target};
+use crate::model::{ActionKind, Hook, HookTarget, List, Policy, SECURITY_PREFIX, Selector};
 
 /// What a policy asks of one kernel, and the answers.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ fn hooked<'a>(policy: &Policy, kernel: &'a Profile) -> Option<Vec<Facts<'a>>> {
     let spec = &policy.spec;
     let mut all = Vec::with_capacity(spec.kprobes.len() + spec.fentries.len() + spec.lsm_hooks.len());
     for hook in spec.kprobes.iter().chain(&spec.fentries) {
-        let Target::Function { call, syscall, .. } = &hook.target else { continue };
+        let HookTarget::Function { call, syscall, .. } = &hook.target else { continue };
         if List::named_in(call).is_some() {
             return None;
         }
@@ -64,7 +64,7 @@ fn hooked<'a>(policy: &Policy, kernel: &'a Profile) -> Option<Vec<Facts<'a>>> {
         return None;
     }
     for hook in &spec.lsm_hooks {
-        let Target::Lsm { hook: name } = &hook.target else { continue };
+        let HookTarget::Lsm { hook: name } = &hook.target else { continue };
         all.push(known(hook, kernel.facts(&format!("{LSM_PREFIX}{name}"))?)?);
     }
     Some(all)

@@ -15,7 +15,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath, Fix, Severity},
     expand::weight,
-    model::{Hook, List, ListType, Target},
+    model::{Hook, HookTarget, List, ListType},
     plan::HookPlan,
     syscall_name::SyscallName,
 };
@@ -63,7 +63,7 @@ impl<'a> Lists<'a> {
 /// The list that a hook names.
 pub(super) fn named(hook: &Hook) -> Option<&str> {
     match &hook.target {
-        Target::Function { call, .. } => List::named_in(call),
+        HookTarget::Function { call, .. } => List::named_in(call),
         _ => None,
     }
 }
@@ -104,7 +104,7 @@ impl Compiler<'_> {
         let (mut plans, mut points) = (Vec::with_capacity(functions.len()), BTreeSet::new());
         for function in functions.iter() {
             let mut one = hook.clone();
-            if let Target::Function { call, syscall, .. } = &mut one.target {
+            if let HookTarget::Function { call, syscall, .. } = &mut one.target {
                 call.clone_from(&function.call);
                 *syscall = function.syscall.unwrap_or(*syscall);
             }

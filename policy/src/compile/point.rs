@@ -7,7 +7,7 @@ use super::{compiler::Compiler, syscall::is_syscall_name};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Severity},
-    model::{Hook, Target},
+    model::{Hook, HookTarget},
     placeholder,
     plan::{HookPoint, When},
     syscall_name::{SyscallName, one_architecture},
@@ -17,18 +17,22 @@ impl Compiler<'_> {
     /// Returns the point of a hook, and the function whose arguments it has, if it is on one. `None`: the reason is reported.
     pub(super) fn resolve(&mut self, hook: &Hook, path: &FieldPath) -> Option<(HookPoint, Option<Function>)> {
         match &hook.target {
-            Target::Lsm { hook } => {
+            HookTarget::Lsm { hook } => {
                 self.lsm_hook(hook, path).map(|(point, function)| (point, Some(function)))
             }
-            Target::Tracepoint { subsystem, event, raw } => self.tracepoint((subsystem, event, *raw), path),
-            Target::Function { .. } => self.call(hook, path).map(|(point, function)| (point, Some(function))),
-            Target::Uprobe { .. } | Target::Usdt { .. } => None,
+            HookTarget::Tracepoint { subsystem, event, raw } => {
+                self.tracepoint((subsystem, event, *raw), path)
+            }
+            HookTarget::Function { .. } => {
+                self.call(hook, path).map(|(point, function)| (point, Some(function)))
+            }
+            HookTarget::Uprobe { .. } | HookTarget::Usdt { .. } => None,
         }
     }
 
     /// The point of a hook on a kernel function.
     fn call(&mut self, hook: &Hook, path: &FieldPath) -> Option<(HookPoint, Function)> {
-        let Target::Function { call, syscall, syscall_written } = &hook.target else { return None };
+        let HookTarget::Function { call, syscall, syscall_written } = &hook.target else { return None };
         if self.listed.is_some_and(|listed| listed.compat) {
             return self.compat_syscall(hook, call, path);
         }
@@ -53,13 +57,13 @@ impl Compiler<'_> {
     /// written as a system call's is taken for the function of that name.
     pub(super) fn assumed(&self, hook: &Hook) -> Option<(HookPoint, Option<Function>)> {
         let (call, syscall) = match &hook.target {
-            Target::Function { call, syscall, .. } => (call, syscall),
-            Target::Lsm { hook } => return Some((HookPoint::Lsm { hook: hook.clone() }, None)),
-            Target::Tracepoint { subsystem, event, .. } => {
+            HookTarget::Function { call, syscall, .. } => (call, syscall),
+            HookTarget::Lsm { hook } => return Some((HookPoint::Lsm { hook: hook.clone() }, None)),
+            HookTarget::Tracepoint { subsystem, event, .. } => {
                 let (subsystem, event) = (subsystem.clone(), event.clone());
                 return Some((HookPoint::RawTracepoint { subsystem, event }, None));
             }
-            Target::Uprobe { .. } | Target::Usdt { .. } => return None,
+            HookTarget::Uprobe { .. } | HookTarget::Usdt { .. } => return None,
         };
         let kernel = self.environment.kernel;
         let named_as_syscall = is_syscall_name(kernel, call);
@@ -119,7 +123,7 @@ impl Compiler<'_> {
         if let Some(found) = placeholder::find(call) {
             diagnostic = diagnostic.help(placeholder::help(found));
         } else if let Some(best) = nearest.first() {
-            let is_syscall = matches!(hook.target, Target::Function { syscall: true, .. });
+            let is_syscall = matches!(hook.target, HookTarget::Function { syscall: true, .. });
             let written = if is_syscall {
                 best.strip_prefix(kernel.arch.syscall_prefix())
             } else {

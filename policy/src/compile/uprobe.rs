@@ -9,7 +9,7 @@ use super::{
 use crate::{
     codes,
     diagnostic::{Diagnostic, FieldPath},
-    model::{Arg, ArgType, Hook, Target},
+    model::{Arg, ArgType, Hook, HookTarget},
     plan::{HookPlan, HookPoint, ProgramAddress, When},
 };
 
@@ -19,7 +19,8 @@ const MAX_PLACES: usize = 128;
 impl Compiler<'_> {
     /// The hooks at the places of a program that a hook names, one at each.
     pub(super) fn uprobes(&mut self, hook: &Hook, path: FieldPath) -> Vec<HookPlan> {
-        let Target::Uprobe { path: file, symbols, offsets, addrs, counters, digests } = &hook.target else {
+        let HookTarget::Uprobe { path: file, symbols, offsets, addrs, counters, digests } = &hook.target
+        else {
             return Vec::new();
         };
         for (name, present) in

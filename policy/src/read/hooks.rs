@@ -9,7 +9,7 @@ use super::{
 use crate::{
     codes::{MISSING_FIELD, UNKNOWN_NAME},
     diagnostic::Diagnostic,
-    model::{Arg, ArgType, Hook, Target},
+    model::{Arg, ArgType, Hook, HookTarget},
     synonyms::WordKind,
 };
 
@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn kprobe(cursor: &Cursor<'_>) -> Hook {
     let Some(object) = cursor.object(KPROBE) else { return Hook::default() };
     let syscall = object.get("syscall");
-    let target = Target::Function {
+    let target = HookTarget::Function {
         call: object.required_text("call", "sys_execve"),
         syscall: syscall.and_then(|c| c.flag()).unwrap_or(true),
         syscall_written: syscall.is_some(),
@@ -33,7 +33,7 @@ pub(super) fn fentry(cursor: &Cursor<'_>) -> Hook {
 /// An entry of `tracepoints`.
 pub(super) fn tracepoint(cursor: &Cursor<'_>) -> Hook {
     let Some(object) = cursor.object(TRACEPOINT) else { return Hook::default() };
-    let target = Target::Tracepoint {
+    let target = HookTarget::Tracepoint {
         subsystem: object.required_text("subsystem", "sched"),
         event: object.required_text("event", "sched_process_exec"),
         raw: object.flag("raw"),
@@ -44,7 +44,7 @@ pub(super) fn tracepoint(cursor: &Cursor<'_>) -> Hook {
 /// An entry of `lsmhooks`.
 pub(super) fn lsm_hook(cursor: &Cursor<'_>) -> Hook {
     let Some(object) = cursor.object(LSM_HOOK) else { return Hook::default() };
-    let target = Target::Lsm { hook: object.required_text("hook", "file_open") };
+    let target = HookTarget::Lsm { hook: object.required_text("hook", "file_open") };
     hook(&object, target)
 }
 
@@ -52,7 +52,7 @@ pub(super) fn lsm_hook(cursor: &Cursor<'_>) -> Hook {
 pub(super) fn uprobe(cursor: &Cursor<'_>) -> Hook {
     let Some(object) = cursor.object(UPROBE) else { return Hook::default() };
     let numbers = |name| object.list(name, |c| c.number(0, u64::MAX).unwrap_or_default());
-    let target = Target::Uprobe {
+    let target = HookTarget::Uprobe {
         path: object.required_text("path", "/usr/lib/…"),
         symbols: object.texts("symbols"),
         offsets: numbers("offsets"),
@@ -85,7 +85,7 @@ fn digest(cursor: &Cursor<'_>) -> String {
 /// An entry of `usdts`.
 pub(super) fn usdt(cursor: &Cursor<'_>) -> Hook {
     let Some(object) = cursor.object(USDT) else { return Hook::default() };
-    let target = Target::Usdt {
+    let target = HookTarget::Usdt {
         path: object.required_text("path", "/usr/lib/…"),
         provider: object.required_text("provider", "libc"),
         name: object.required_text("name", "setjmp"),
@@ -95,7 +95,7 @@ pub(super) fn usdt(cursor: &Cursor<'_>) -> Hook {
 }
 
 /// What all kinds of hook share; a field that one of them doesn't have was reported with its other fields.
-fn hook(object: &Object<'_>, target: Target) -> Hook {
+fn hook(object: &Object<'_>, target: HookTarget) -> Hook {
     let hook = Hook {
         target,
         on_return: object.flag("return"),

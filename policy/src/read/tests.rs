@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    model::{ArgType, LabelOperator, Operator, Target},
+    model::{ArgType, HookTarget, LabelOperator, Operator},
     source::parse,
 };
 
@@ -101,7 +101,7 @@ fn the_whole_language_is_read() {
     let hook = &spec.kprobes[0];
     assert_eq!(
         hook.target,
-        Target::Function { call: "fd_install".to_owned(), syscall: false, syscall_written: true }
+        HookTarget::Function { call: "fd_install".to_owned(), syscall: false, syscall_written: true }
     );
     assert!(hook.on_return && hook.ignore_failure && hook.args[1].return_copy && hook.args[1].max_data);
     assert_eq!((hook.args[1].ty, hook.args[1].size_arg_index), (ArgType::File, 3));
