@@ -14,6 +14,7 @@
 
 mod over_share;
 mod records;
+mod retention;
 mod saved;
 
 use std::{
@@ -25,6 +26,7 @@ use std::{
 
 use gatewatch_abi::consts::{ENFORCED, OVERFLOW, UNKNOWN};
 
+pub use self::retention::Retention;
 use self::{over_share::OverShares, records::RecordTotals};
 use crate::{
     attribution::{Attribution, Forgotten, Owner, POD_GRACE},
@@ -33,21 +35,12 @@ use crate::{
     engine::View,
     metrics::{MapFill, Snapshot},
     records::Shared,
-    series::{Count, HookTotals, InPolicy, Outcomes, Series, SeriesLimits},
+    series::{Count, HookTotals, InPolicy, Outcomes, Series},
     sources::Change,
 };
 
 /// The labels of a hook, see [`Hook::labels`](crate::series::Hook::labels).
 type Labels = (Arc<str>, Arc<str>);
-
-/// How much is kept of what there was.
-#[derive(Clone, Copy, Debug)]
-pub struct Retention {
-    /// Series.
-    pub series: SeriesLimits,
-    /// How long cgroups and pods are remembered after their deletion.
-    pub remembered: Duration,
-}
 
 /// See the module's documentation.
 pub(super) struct Counts {
@@ -336,7 +329,8 @@ impl Counts {
     /// Forgets cgroups and pods that were deleted some time ago, and returns them. Their counts can then be removed from the
     /// kernel, and after that [here](Self::forget_counts).
     pub(super) fn forget(&mut self, now: Instant) -> Forgotten {
-        let forgotten = self.attribution.forget(self.retention.remembered, now);
+        let keep = self.retention.remembered_beside(self.reader.counts_in_use());
+        let forgotten = self.attribution.forget(keep, now);
         // What is removed from the kernel can't be read again.
         self.save();
         // The grace of pods whose objects did not come may be over.

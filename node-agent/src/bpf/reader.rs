@@ -131,6 +131,12 @@ impl Reader {
         self.store.load(StateKey::Series)
     }
 
+    /// Number of counts at the last reading, and of those that the map has room for.
+    pub fn counts_in_use(&self) -> (u64, u64) {
+        let _realtime = self.interruptible.realtime_guard();
+        (self.places.len(), self.places.capacity())
+    }
+
     /// Number of entries in the maps, and number of times that something was left out.
     pub fn usage(&self) -> Usage {
         let _realtime = self.interruptible.realtime_guard();
