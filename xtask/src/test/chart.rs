@@ -6,6 +6,7 @@ mod files;
 mod gate;
 mod monitoring;
 mod picture;
+mod platforms;
 mod queries;
 mod releases;
 mod render;
@@ -31,6 +32,7 @@ const PARTS: &[&[Part]] = &[
             render::run(tests, programs);
             Ok(())
         }),
+        ("platforms", platforms::run),
         ("alerts", alerts::run),
         ("queries", queries::run),
         ("gate", gate::run),

@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use super::{
-    Tests, releases,
-    render::{MATRIX, NAMESPACE, OTHERS, output, template},
+    Tests, platforms, releases,
+    render::{MATRIX, NAMESPACE, OTHERS, output, template, template_with},
 };
 use crate::{
     kube::{ControlPlane, Kubectl, Settings},
@@ -44,6 +44,16 @@ fn settings(tests: &mut Tests, programs: &Programs, kubectl: &Kubectl) {
         Ok(outcome.err().map(|error| format!("{name}: {error:#}")).into_iter().collect())
     });
     tests.all("the API server takes all settings", faults);
+    let faults = platforms::all().and_then(|platforms| {
+        side_by_side(&platforms, |(name, file)| {
+            let mut objects = template_with(programs, "1.36.0", file)?;
+            // Only OpenShift has this kind.
+            objects.retain(|object| object["apiVersion"] != "security.openshift.io/v1");
+            let outcome = dry_run(kubectl, &objects, NAMESPACE);
+            Ok(outcome.err().map(|error| format!("{name}: {error:#}")).into_iter().collect())
+        })
+    });
+    tests.all("the API server takes the values of all distributions", faults);
     let wrong =
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"prots": []}});
     let refused = dry_run(kubectl, &[wrong], NAMESPACE);

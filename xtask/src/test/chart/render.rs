@@ -1,6 +1,6 @@
 //! What helm makes of the chart, for a matrix of values and Kubernetes versions.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -255,7 +255,7 @@ fn scraper_only(programs: &Programs) -> Result<()> {
 }
 
 /// What holds for all objects of the chart. Gives what does not.
-fn audit(objects: &[Value], version: &str) -> Vec<String> {
+pub(super) fn audit(objects: &[Value], version: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for object in objects {
         let name = format!("{}/{}", object["kind"].as_str().unwrap_or("?"), object["metadata"]["name"]);
@@ -285,6 +285,13 @@ pub(super) fn template(programs: &Programs, version: &str, settings: &[&str]) ->
     command.args(["gatewatch", "--namespace", "gatewatch", "--kube-version", version]).arg(chart::folder());
     command.args(settings.iter().flat_map(|setting| ["--set", setting]));
     objects(&process::text(&mut command)?)
+}
+
+/// The same with a file of values.
+pub(super) fn template_with(programs: &Programs, version: &str, file: &Path) -> Result<Vec<Value>> {
+    let mut command = helm(programs, "template");
+    command.args(["gatewatch", "--namespace", "gatewatch", "--kube-version", version]).arg(chart::folder());
+    objects(&process::text(command.arg("--values").arg(file))?)
 }
 
 /// The objects of a text of several YAML documents.
