@@ -12,8 +12,10 @@
 use crate::{
     BitAction,
     consts::{
-        ADDR_SLOTS, FOLLOW_SLOTS, INLINE_VALUES, INT_SLOTS, TEXT_BINPRM, TEXT_DENTRY, TEXT_DESCRIPTOR,
-        TEXT_FILE, TEXT_PATH, TEXT_SLOTS, WAY_STEPS, WAY_STEPS_EACH,
+        ADDR_SLOTS, FOLLOW_SLOTS, FROM_TASK, INLINE_VALUES, INT_ARG, INT_CAPS_ARG, INT_CAPS_GAINED,
+        INT_FILE_TYPE, INT_SKB, INT_SLOTS, INT_SOCK, INT_SOCKADDR, INT_SOCKET, INT_SYSCALL, INT_WAY,
+        TEXT_BINARY, TEXT_BINPRM, TEXT_DENTRY, TEXT_DESCRIPTOR, TEXT_FILE, TEXT_NONE, TEXT_PATH, TEXT_SLOTS,
+        WAY_STEPS, WAY_STEPS_EACH,
     },
 };
 
@@ -48,6 +50,30 @@ pub struct IntSlot {
     pub mask: u64,
     /// Values of `TABLE_INLINE`, sign-extended to 64 bits. For `INT_DESCENDS` the ids.
     pub values: [u64; INLINE_VALUES],
+}
+
+impl IntSlot {
+    /// Whether `arg` is the index of an argument.
+    pub const fn has_argument(&self) -> bool {
+        matches!(
+            self.source,
+            INT_ARG
+                | INT_SOCK
+                | INT_FILE_TYPE
+                | INT_SKB
+                | INT_CAPS_ARG
+                | INT_CAPS_GAINED
+                | INT_SOCKET
+                | INT_SOCKADDR
+                | INT_SYSCALL
+        )
+    }
+
+    /// Whether the value comes from an argument, also at the end of a way. The registers of a system call's caller are found
+    /// by an argument, too.
+    pub const fn reads_arguments(&self) -> bool {
+        self.has_argument() || (self.source == INT_WAY && self.arg != FROM_TASK)
+    }
 }
 
 /// A string or a path that is matched.
@@ -90,6 +116,13 @@ pub struct TextSlot {
     pub pad: u32,
     /// The steps of this way.
     pub way: [u64; WAY_STEPS / WAY_STEPS_EACH],
+}
+
+impl TextSlot {
+    /// Whether the string comes from an argument, also at the end of a way.
+    pub const fn reads_arguments(&self) -> bool {
+        !matches!(self.source, TEXT_NONE | TEXT_BINARY) && self.way_from != FROM_TASK
+    }
 }
 
 /// Whether a [`TextSlot::source`] is a file or a path, which the BPF programs put together itself, from a slash on.
@@ -167,3 +200,32 @@ pub struct MatcherConfig {
 
 const _: () = assert!(size_of::<IntSlot>() == 80);
 const _: () = assert!(size_of::<MatcherConfig>().is_multiple_of(8));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consts::{
+        FROM_ARG, FROM_NOWHERE, FROM_REGISTERS, INT_CAPABILITIES, INT_DESCENDS, INT_NAMESPACE, INT_NONE,
+        INT_NS_PID, INT_PID, INT_RETURN,
+    };
+
+    /// Every source of the BPF programs (`ebpf/src/integer.rs`, `value`).
+    #[test]
+    fn sources_that_need_arguments_are_known() {
+        let slot = |source, arg| IntSlot { source, arg, ..IntSlot::default() };
+        let without =
+            [INT_NONE, INT_RETURN, INT_PID, INT_NS_PID, INT_NAMESPACE, INT_CAPABILITIES, INT_DESCENDS];
+        for source in INT_NONE..INT_WAY {
+            assert_eq!(slot(source, 0).reads_arguments(), !without.contains(&source), "{source}");
+        }
+        for (from, reads) in
+            [(FROM_ARG, true), (FROM_ARG + 3, true), (FROM_REGISTERS, true), (FROM_TASK, false)]
+        {
+            assert_eq!(slot(INT_WAY, from).reads_arguments(), reads, "{from}");
+            let text = TextSlot { source: TEXT_FILE, way_from: from, ..TextSlot::default() };
+            assert_eq!(text.reads_arguments(), reads, "{from}");
+        }
+        let text = |source| TextSlot { source, way_from: FROM_NOWHERE, ..TextSlot::default() };
+        assert!(!text(TEXT_BINARY).reads_arguments() && text(TEXT_PATH).reads_arguments());
+    }
+}

@@ -100,6 +100,7 @@ pub const ALL: &[Test] = &[
     every("enforcement::by_hand", enforcement::by_hand, PINNED),
     complete("enforcement::links_removed", enforcement::links_removed),
     every("errors::malformed_and_unknown", errors::malformed_and_unknown, FUNCTIONS),
+    complete("errors::arguments_on_return", errors::arguments_on_return),
     complete("errors::mistake_while_running", errors::mistake_while_running),
     complete("errors::occupied_port", errors::occupied_port),
     complete("errors::unreadable_directory", errors::unreadable_directory),

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use gatewatch_abi::consts::{
-    ADDR_NONE, FROM_NOWHERE, INT_ARG, INT_CAPS_ARG, INT_CAPS_GAINED, INT_FILE_TYPE, INT_RETURN, INT_SKB,
-    INT_SOCK, INT_SOCKADDR, INT_SOCKET, INT_SYSCALL, LENGTH_UNKNOWN, MOUNT_OF_ROOT, TEXT_BINARY, TEXT_DENTRY,
-    TEXT_FILE, TEXT_NONE, TEXT_PATH, TEXT_UNIX, TYPED_ARG, TYPED_TASK, VALUE_NUMBER, VALUE_POINTER,
+    ADDR_NONE, FROM_NOWHERE, INT_ARG, INT_CAPS_GAINED, INT_RETURN, LENGTH_UNKNOWN, MOUNT_OF_ROOT,
+    TEXT_BINARY, TEXT_DENTRY, TEXT_FILE, TEXT_NONE, TEXT_PATH, TEXT_UNIX, TYPED_ARG, TYPED_TASK,
+    VALUE_NUMBER, VALUE_POINTER,
 };
 use gatewatch_kernel::{CType, Function, Kind, Param, Pointee, TracepointField, version};
 use gatewatch_policy::{
@@ -108,18 +108,7 @@ fn by_offset(tables: &mut Tables, fields: &[TracepointField]) {
     let offset = |arg: &mut u32| *arg = fields.get(*arg as usize).map_or(0, |field| field.offset);
     let config = &mut tables.config;
     for slot in &mut config.ints {
-        let sources = [
-            INT_ARG,
-            INT_SOCK,
-            INT_SOCKET,
-            INT_SOCKADDR,
-            INT_SYSCALL,
-            INT_SKB,
-            INT_FILE_TYPE,
-            INT_CAPS_ARG,
-            INT_CAPS_GAINED,
-        ];
-        if sources.contains(&slot.source) {
+        if slot.has_argument() {
             offset(&mut slot.arg);
         }
         if slot.source == INT_CAPS_GAINED {

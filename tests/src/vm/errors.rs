@@ -5,7 +5,9 @@ use std::{fs, net::TcpListener, process::Command};
 use super::{SETUID, policy};
 use crate::{
     agent::{Agent, fails, sum},
-    calls, pod,
+    calls,
+    kernel::{Kernel, Way},
+    pod,
     scrape::EVENTS,
 };
 
@@ -135,4 +137,38 @@ pub(super) fn no_privileges() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     let last = text.trim().lines().last().expect("a line");
     assert!(last.starts_with("gatewatch-agent: ") && last.contains("CAP_"), "{text}");
+}
+
+/// A kretprobe sees no arguments: whatever of them a policy filters on, it is rejected, and does not count what happens to be in
+/// the registers.
+pub(super) fn arguments_on_return() {
+    let mut kernel = Kernel::load_with(Way::Probes);
+    let hook = |call: &str, arg: &str, filter: &str| {
+        policy(
+            "p",
+            &format!(
+                "  - call: {call}\n    syscall: false\n    return: true\n    returnArg: {{index: 0, type: int}}\n    args: \
+                 [{{index: 0, {arg}}}]\n    selectors:\n    - matchArgs: [{{index: 0, {filter}}}]"
+            ),
+        )
+    };
+    for (call, arg, filter) in [
+        ("__sys_setgid", "type: uint32", "operator: Equal, values: ['1']"),
+        ("security_socket_connect", "type: socket", "operator: Protocol, values: [IPPROTO_TCP]"),
+        ("tcp_close", "type: sock", "operator: DPort, values: ['80']"),
+        ("security_file_open", "type: file", "operator: FileType, values: [reg]"),
+        ("security_file_open", "type: file", "operator: Prefix, values: [/etc/]"),
+    ] {
+        let plans = kernel.compile(&hook(call, arg, filter));
+        let failed = format!("{:?}", kernel.apply(plans));
+        assert!(failed.contains("ArgumentsOnReturn"), "{call}, {arg}, {filter}: {failed}");
+    }
+    // The result is seen.
+    let result = "  - call: __sys_setgid\n    syscall: false\n    return: true\n    returnArg: {index: 0, type: int64}\n    \
+                  selectors:\n    - matchReturnArgs: [{index: 0, operator: Equal, values: ['0']}]";
+    let plans = kernel.compile(&policy("p", result));
+    let failed = kernel.apply(plans);
+    assert!(failed.is_empty(), "{failed:?}");
+    calls::setgid(0, 10);
+    assert_eq!(kernel.counts()["p"], 10);
 }

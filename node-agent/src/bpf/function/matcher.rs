@@ -1,10 +1,7 @@
 //! The matcher of a function: loaded with its tables, before it is put in the place of the one before.
 
 use aya::{Btf, maps::Map};
-use gatewatch_abi::{
-    Enforced,
-    consts::{ADDR_NONE, INT_ARG, INT_SOCK, TEXT_BINARY, TEXT_NONE},
-};
+use gatewatch_abi::{Enforced, IntSlot, TextSlot, consts::ADDR_NONE};
 use gatewatch_policy::match_tables::Tables;
 
 use super::{
@@ -41,7 +38,7 @@ impl Prepared {
         hash_key: u64,
         (mut tables, enforced): (Tables, Vec<Enforced>),
     ) -> Result<Self, LoadError> {
-        if by.has_no_arguments() && looks_at_arguments(&tables) {
+        if by.has_no_arguments() && reads_arguments(&tables) {
             return Err(LoadError::ArgumentsOnReturn(symbol.to_owned()));
         }
         tables.config.remember = u32::from(!by.is_interruptible() || !node.interruptible.is_so());
@@ -113,9 +110,9 @@ impl Prepared {
     }
 }
 
-fn looks_at_arguments(tables: &Tables) -> bool {
-    let spec = &tables.config;
-    spec.ints.iter().any(|slot| matches!(slot.source, INT_ARG | INT_SOCK))
-        || spec.texts.iter().any(|slot| !matches!(slot.source, TEXT_NONE | TEXT_BINARY))
-        || spec.addrs.iter().any(|slot| slot.source != ADDR_NONE)
+fn reads_arguments(tables: &Tables) -> bool {
+    let config = &tables.config;
+    config.ints.iter().any(IntSlot::reads_arguments)
+        || config.texts.iter().any(TextSlot::reads_arguments)
+        || config.addrs.iter().any(|slot| slot.source != ADDR_NONE)
 }
