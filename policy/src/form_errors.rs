@@ -28,13 +28,20 @@ impl FormErrors {
 
     /// Whether there is an error at this path, inside of it or around it.
     pub(crate) fn touch(&self, path: &FieldPath) -> bool {
+        self.touch_where(path, |_| true)
+    }
+
+    /// Whether there is an error at this path, around it, or at a place inside of it that `counts`, which is given the steps
+    /// from the path on.
+    pub(crate) fn touch_where(&self, path: &FieldPath, counts: impl Fn(&[Step]) -> bool) -> bool {
         if self.paths.is_empty() {
             return false;
         }
         let around =
             (0..=path.0.len()).any(|steps| self.paths.contains(&FieldPath(path.0[..steps].to_vec())));
         // Paths that begin with this one come right after it.
-        around || self.paths.range(path..).next().is_some_and(|other| other.0.starts_with(&path.0))
+        around
+            || self.paths.range(path..).map_while(|other| other.0.strip_prefix(path.0.as_slice())).any(counts)
     }
 }
 

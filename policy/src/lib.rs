@@ -18,6 +18,7 @@ pub mod history;
 pub mod hook_point;
 pub mod labels;
 pub mod lanes;
+mod macro_fields;
 pub mod match_tables;
 pub mod model;
 pub mod names;

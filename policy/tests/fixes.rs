@@ -159,6 +159,9 @@ fn no_safe_fix_rests_on_a_guess() {
             "selectorsMacros: {{m: {{matchArgs: [{{index: 0, operator: StartsWith, values: [/etc/]}}]}}}}, {}",
             hook(file, "macros: [m]")
         ),
+        hook(file, "macros: [undefined]"),
+        format!("selectorsMacros: {{m: {{macros: [undefined]}}}}, {}", hook(file, "macros: [m]")),
+        format!("selectorsMacros: {{m: {{{equal}}}}}, {}", hook(file, &format!("{equal}, macros: [m]"))),
         format!(
             "podSelector: {{matchExpressions: [{{key: app, operator: Inn, values: [shop]}}, {{key: app, operator: \
              Exists}}]}}, {}",

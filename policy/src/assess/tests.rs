@@ -68,6 +68,30 @@ fn a_filter_of_an_invalid_index_has_no_followers() {
     }
 }
 
+/// Errors of form that filters do not depend on hide nothing that filters prove.
+#[test]
+fn other_mistakes_of_form_hide_no_contradiction() {
+    let hook = "call: __sys_setuid, syscall: false, message: ok";
+    let never =
+        "matchArgs: [{index: 0, operator: Equal, values: ['0']}, {index: 0, operator: Equal, values: ['1']}]";
+    let has = |found: &[String], code: &str| found.iter().any(|found| found.starts_with(code));
+    let found = reported(&format!(
+        "kprobes: [{{{hook}, args: [{{index: 0, type: int, label: 5}}], selectors: [{{{never}}}]}}]"
+    ));
+    assert!(has(&found, "GW315"), "{found:?}");
+    let found = reported(&format!(
+        "kprobes: [{{{hook}, args: [{{index: 0, type: int}}], selectors: [{{{never}, matchActions: [{{action: Poost}}]}}]}}]"
+    ));
+    assert!(has(&found, "GW315"), "{found:?}");
+    // One selector of three has an unknown operator.
+    let one = "matchArgs: [{index: 0, operator: Equal, values: ['0']}]";
+    let guessed = "matchArgs: [{index: 0, operator: Equalz, values: ['0']}]";
+    let found = reported(&format!(
+        "kprobes: [{{{hook}, args: [{{index: 0, type: int}}], selectors: [{{{guessed}}}, {{{one}}}, {{}}]}}]"
+    ));
+    assert!(has(&found, "GW321"), "{found:?}");
+}
+
 #[test]
 fn a_guessed_action_is_not_judged() {
     let action = "spec.kprobes[0].selectors[0].matchActions[0].action";

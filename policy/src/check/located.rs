@@ -1,8 +1,9 @@
 //! The parts of a policy that rules check, each with its path.
 
 use crate::{
-    diagnostic::FieldPath,
+    diagnostic::{FieldPath, Step},
     form_errors::FormErrors,
+    macro_fields::macros_conflict,
     model::{Hook, Policy, Section, Selector},
 };
 
@@ -33,6 +34,13 @@ impl<'a> LocatedHook<'a> {
         self.selectors.iter().map(|(selector, path)| (*selector, path))
     }
 }
+
+/// The fields of a selector that match nothing.
+const ACTIONS: [&str; 2] = ["matchActions", "matchReturnActions"];
+/// The fields of a hook that its filters read.
+const READ: [&str; 4] = ["args", "data", "return", "returnArg"];
+/// The fields of an argument that no filter depends on.
+const UNREAD: [&str; 3] = ["label", "maxData", "returnCopy"];
 
 /// `spec`.
 pub(super) fn spec() -> FieldPath {
@@ -71,17 +79,33 @@ impl<'a> LocatedPolicy<'a> {
         self.guesses.touch(path)
     }
 
-    /// The same for a selector of a hook: itself, its macros, and what its filters read.
-    pub(super) fn selector_is_guess(&self, hook: &LocatedHook<'_>, index: usize) -> bool {
-        let read = ["args", "data", "return", "returnArg"];
+    /// Whether it is uncertain what a selector of a hook matches: its filters, its macros, and what the filters read.
+    pub(super) fn filters_are_guess(&self, hook: &LocatedHook<'_>, index: usize) -> bool {
+        let is_filter =
+            |inside: &[Step]| !matches!(inside, [Step::Field(name), ..] if ACTIONS.contains(&&**name));
+        let is_read = |inside: &[Step]| {
+            let mut fields = inside.iter().filter_map(|step| match step {
+                Step::Field(name) => Some(&**name),
+                Step::Index(_) => None,
+            });
+            !fields.any(|name| UNREAD.contains(&name))
+        };
         let macros = spec().field("selectorsMacros");
-        hook.selectors.get(index).is_some_and(|(_, path)| self.is_guess(path))
-            || read.iter().any(|field| self.is_guess(&hook.path.field(field)))
-            || hook
-                .written
-                .selectors
-                .get(index)
-                .is_some_and(|selector| selector.macros.iter().any(|name| self.is_guess(&macros.field(name))))
+        let of_macro = |name: &String| self.guesses.touch_where(&macros.field(name), is_filter);
+        let Some((selector, path)) = hook.selectors.get(index) else { return false };
+        // A macro that could not be expanded.
+        !selector.macros.is_empty()
+            || self.guesses.touch_where(path, is_filter)
+            || READ.iter().any(|field| self.guesses.touch_where(&hook.path.field(field), is_read))
+            || hook.written.selectors.get(index).is_some_and(|written| {
+                written.macros.iter().any(of_macro) || macros_conflict(&self.policy.spec, written)
+            })
+    }
+
+    /// Whether it is uncertain what a selector of a hook does.
+    pub(super) fn actions_are_guess(&self, hook: &LocatedHook<'_>, index: usize) -> bool {
+        let path = hook.selectors.get(index).map(|(_, path)| path);
+        path.is_some_and(|path| ACTIONS.iter().any(|field| self.is_guess(&path.field(field))))
     }
 
     /// Every selector of events, macros too.

@@ -4,7 +4,7 @@ use super::located::LocatedPolicy;
 use crate::{
     codes::BAD_MACRO,
     diagnostic::{Diagnostic, Edit},
-    model::{Selector, with_selector_fields},
+    macro_fields::shared,
     nearest::nearest,
     target::Targets,
 };
@@ -69,23 +69,6 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
             }
         }
     }
-}
-
-/// The fields that both selectors have.
-fn shared(a: &Selector, b: &Selector) -> Vec<&'static str> {
-    fields(a)
-        .into_iter()
-        .zip(fields(b))
-        .filter(|((_, a), (_, b))| *a && *b)
-        .map(|((name, _), _)| name)
-        .collect()
-}
-
-fn fields(selector: &Selector) -> Vec<(&'static str, bool)> {
-    macro_rules! all {
-        ($($field:ident $name:literal),* $(,)?) => { vec![$(($name, !selector.$field.is_empty())),*] };
-    }
-    with_selector_fields!(all)
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
         let mut never_matching: Vec<Diagnostic> = Vec::new();
         for (index, (selector, path)) in place.selectors().take(COMPARED).enumerate() {
             // Whoever corrects a guess may have meant another one.
-            if places.selector_is_guess(place, index) {
+            if places.filters_are_guess(place, index) {
                 continue;
             }
             let conditions = lower(place.hook, selector, path);
@@ -47,7 +47,7 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
             }
             let useful = useful(&prover, conditions, &mut reported);
             // A single selector takes nothing from others.
-            if place.selectors.len() < 2 {
+            if place.selectors.len() < 2 || places.actions_are_guess(place, index) {
                 continue;
             }
             let live = Live { index, selector, allowed: allowed(&useful) };

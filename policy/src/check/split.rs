@@ -10,21 +10,26 @@ use crate::{
 
 pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
     for place in &places.hooks {
-        // A selector with a misspelled filter is not one without filters.
-        if (0..place.selectors.len()).all(|index| !places.selector_is_guess(place, index)) {
-            found.extend(of_hook(place));
-        }
+        found.extend(of_hook(places, place));
     }
 }
 
 /// The first selector without a filter that takes the effect of the filters before it. What follows it is never
 /// reached, which is reported elsewhere.
-fn of_hook(place: &LocatedHook<'_>) -> Option<Diagnostic> {
-    let (index, (all, path)) =
-        place.selectors().enumerate().find(|(_, (selector, _))| unfiltered(selector))?;
+fn of_hook(places: &LocatedPolicy<'_>, place: &LocatedHook<'_>) -> Option<Diagnostic> {
+    // A selector with a misspelled filter is not one without filters.
+    let (index, (all, path)) = place
+        .selectors()
+        .enumerate()
+        .find(|(index, (selector, _))| unfiltered(selector) && !places.filters_are_guess(place, *index))?;
+    if places.actions_are_guess(place, index) {
+        return None;
+    }
     let before: Vec<&Selector> = place.selectors().take(index).map(|(selector, _)| selector).collect();
     // Other actions for what passes a filter, and the rest for all others: that is how exceptions are written.
-    let useless = before.iter().position(|selector| same_effect(selector, all))?;
+    let useless = before.iter().enumerate().position(|(index, selector)| {
+        !places.actions_are_guess(place, index) && same_effect(selector, all)
+    })?;
     let others = (before.len() == 1).then_some("the filter before it has no effect");
     let message = format!(
         "this selector has no filter, so the hook matches every call and {}",
