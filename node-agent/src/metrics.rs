@@ -162,8 +162,8 @@ const GAP: Metric = counter(
 );
 const UPROBE_PLACES: Metric = gauge(
     "gatewatch_uprobe_places",
-    "Containers with a file that a hook in uprobes names, the host being one of them, by whether the hook is attached to it or \
-     failed.",
+    "Containers with a file that a hook in uprobes names, by whether the hook is attached to it or failed. The host counts as \
+     one.",
     &["hook", "policy", "state"],
 );
 const LAST_EVENT: Metric = gauge(

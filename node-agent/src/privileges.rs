@@ -79,8 +79,8 @@ fn reservations(effective: CapabilitySet) -> Vec<&'static str> {
     let all = [
         (
             CapabilitySet::SYS_PTRACE,
-            "missing CAP_SYS_PTRACE: the namespaces of the host are unknown, so policies with `host_ns` are rejected, and events \
-             of the container runtime seem to be those of programs of the pod",
+            "missing CAP_SYS_PTRACE: the namespaces of the host are unknown. Policies with `host_ns` are rejected, and events of \
+             the container runtime seem to be those of programs of the pod",
         ),
         (
             CapabilitySet::SYS_RESOURCE,

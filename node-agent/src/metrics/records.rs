@@ -25,8 +25,8 @@ pub(super) const PROCESSES: Metric =
     gauge("gatewatch_record_processes", "Processes in the table by which records name them.", &[]);
 pub(super) const CUT: Metric = counter(
     "gatewatch_record_processes_cut_total",
-    "Programs of which the table of processes has cut the arguments, the working directory or a long path, because their pod \
-     is over its share of its memory.",
+    "Programs whose arguments, working directory or long path the table of processes has cut. Their pod is over its share of \
+     the table's memory.",
     &[],
 );
 pub(super) const WAITING: Metric =
