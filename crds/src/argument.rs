@@ -140,7 +140,7 @@ pub enum ArgumentType {
     IovIter,
     /// `struct cred`.
     Cred,
-    /// A buffer of fixed length in a tracepoint's record.
+    /// A buffer of fixed length in a tracepoint's fields.
     ConstBuf,
     /// `struct load_info`: a module while it is loaded.
     LoadInfo,
@@ -158,7 +158,7 @@ pub enum ArgumentType {
     CapEffective,
     /// `struct linux_binprm`: the file that is executed.
     LinuxBinprm,
-    /// A string at a variable position in a tracepoint's record.
+    /// A string at a variable position in a tracepoint's data.
     DataLoc,
     /// `struct net_device`.
     NetDevice,

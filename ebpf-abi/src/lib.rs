@@ -253,8 +253,8 @@ pub mod consts {
     pub const TEXT_BINARY: u32 = 6;
     /// A `struct dentry *` argument.
     pub const TEXT_DENTRY: u32 = 7;
-    /// A string in a tracepoint's record. The field has its place: an offset in the low 16 bits.
-    pub const TEXT_RECORD: u32 = 8;
+    /// A string in a tracepoint's data. The field has its place: an offset in the low 16 bits.
+    pub const TEXT_FIELD: u32 = 8;
     /// Path of the open file that an argument is the descriptor of.
     pub const TEXT_DESCRIPTOR: u32 = 9;
     /// The name in a `struct sockaddr_un *` argument, in the memory of the kernel or of the program.

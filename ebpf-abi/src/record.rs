@@ -255,8 +255,8 @@ pub mod consts {
     pub const AS_POINTED: u32 = 11;
     /// The number of a system call, see `SYSCALL_BY_32_BITS`.
     pub const AS_SYSCALL: u32 = 12;
-    /// A string in a tracepoint's record.
-    pub const AS_RECORD_STRING: u32 = 13;
+    /// A string in a tracepoint's data.
+    pub const AS_FIELD_STRING: u32 = 13;
     /// Bytes in the program's memory, or the kernel's.
     pub const AS_BYTES: u32 = 14;
     /// The name of a `struct filename *`.

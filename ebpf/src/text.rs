@@ -16,7 +16,7 @@ use gatewatch_abi::{
     consts::{
         BINARY_PATH_BYTES, FROM_NOWHERE, LENGTH_UNKNOWN, MOUNT_OF_ROOT, PATH_BYTES, POSTFIX_BYTES,
         STAT_STRINGS_UNREADABLE, TEXT_BINARY, TEXT_BINPRM, TEXT_BYTES, TEXT_DENTRY, TEXT_DESCRIPTOR,
-        TEXT_DEVICE, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_KERNEL, TEXT_RECORD, TEXT_UNIX, TEXT_USER, TYPED_NOT,
+        TEXT_DEVICE, TEXT_FIELD, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_KERNEL, TEXT_UNIX, TEXT_USER, TYPED_NOT,
         TYPED_TASK,
     },
     is_path,
@@ -79,7 +79,7 @@ pub fn fetch<C: Context, S: Shaped>(
             ctx.arg(index)
         };
         let arg = match source {
-            TEXT_RECORD if C::FIELDS => ctx.fields() + (arg & 0xffff),
+            TEXT_FIELD if C::FIELDS => ctx.fields() + (arg & 0xffff),
             TEXT_DESCRIPTOR if !S::SHAPE.beginnings => descriptor::file(arg),
             _ => arg,
         };
@@ -88,7 +88,7 @@ pub fn fetch<C: Context, S: Shaped>(
         }
         // One walk for all of them: each would have a copy of its code.
         let path = match source {
-            TEXT_KERNEL | TEXT_USER | TEXT_RECORD if !S::SHAPE.beginnings => {
+            TEXT_KERNEL | TEXT_USER | TEXT_FIELD if !S::SHAPE.beginnings => {
                 return copy(arg, source == TEXT_USER, buffer);
             }
             TEXT_UNIX if !S::SHAPE.beginnings => {

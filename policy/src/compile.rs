@@ -137,7 +137,7 @@ impl Compiler<'_> {
     ) -> HookPlan {
         let arguments = match &point {
             HookPoint::Tracepoint { subsystem, event } => {
-                self.record_arguments(hook, (subsystem, event), &path)
+                self.field_arguments(hook, (subsystem, event), &path)
             }
             _ => self.arguments(hook, &point, function, &path),
         };

@@ -92,7 +92,7 @@ pub fn build(
             | Field::Binprm(_)
             | Field::KernelString(_)
             | Field::UserString(_)
-            | Field::RecordString(_)
+            | Field::TracepointString(_)
             | Field::Descriptor(_)
             | Field::UnixName { .. }
             | Field::WayText { .. }

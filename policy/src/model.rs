@@ -172,7 +172,7 @@ impl Hook {
     }
 }
 
-/// Where a hook attaches.
+/// What a hook names, in the fields of its section.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HookTarget {
     /// A kernel function.

@@ -92,7 +92,7 @@ impl<'a> TestEvent<'a> {
             | Field::Binprm(i)
             | Field::KernelString(i)
             | Field::UserString(i)
-            | Field::RecordString(i)
+            | Field::TracepointString(i)
             | Field::Descriptor(i)
             | Field::UnixName { index: i, .. }
             | Field::DeviceName(i) => match self.argument(i)? {

@@ -4,9 +4,9 @@ use aya_ebpf::helpers::generated::{
     bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user_str,
 };
 use gatewatch_abi::record::consts::{
-    ARG_CUT, ARG_NO_BUFFER, ARG_UNREADABLE, ARG_WHOLE, AS_BINPRM, AS_BYTES, AS_DENTRY, AS_FD, AS_FILE,
-    AS_FILENAME, AS_KIOCB, AS_NOTHING, AS_NUMBER, AS_PATH, AS_POINTED, AS_RECORD_STRING, AS_SKB, AS_SOCK,
-    AS_SOCKADDR, AS_SOCKET, AS_STRING, AS_SYSCALL, DIRECT, RECORD_ARGS, VALUE_BYTES,
+    ARG_CUT, ARG_NO_BUFFER, ARG_UNREADABLE, ARG_WHOLE, AS_BINPRM, AS_BYTES, AS_DENTRY, AS_FD,
+    AS_FIELD_STRING, AS_FILE, AS_FILENAME, AS_KIOCB, AS_NOTHING, AS_NUMBER, AS_PATH, AS_POINTED, AS_SKB,
+    AS_SOCK, AS_SOCKADDR, AS_SOCKET, AS_STRING, AS_SYSCALL, DIRECT, RECORD_ARGS, VALUE_BYTES,
 };
 use gatewatch_ebpf::{
     arch::read_bytes,
@@ -45,7 +45,7 @@ pub extern "C" fn value(level: u32, of: u32, i: u32) -> u32 {
             None => none(level, class, ARG_UNREADABLE.into()),
         },
         AS_STRING => string(level, class, raw, arg.user),
-        AS_RECORD_STRING => string(level, class, ctx + (raw & 0xffff), 0),
+        AS_FIELD_STRING => string(level, class, ctx + (raw & 0xffff), 0),
         AS_FILENAME => string(level, class, memory::read(raw + offset!(filename_name)), 0),
         AS_BYTES => {
             let size: u64 = match (arg.beside, arg.within) {

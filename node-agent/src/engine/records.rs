@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use gatewatch_abi::record::consts::{AS_DENTRY, AS_NOTHING, AS_RECORD_STRING, AS_STRING, DIRECT};
+use gatewatch_abi::record::consts::{AS_DENTRY, AS_FIELD_STRING, AS_NOTHING, AS_STRING, DIRECT};
 use gatewatch_kernel::{FieldKind, TracepointField};
 use gatewatch_policy::{
     match_tables::{self, Tables},
@@ -107,7 +107,7 @@ pub(super) fn by_offset(tables: &mut Tables, fields: &[TracepointField]) {
             match fields.get(arg.offset as usize) {
                 Some(field) => {
                     if field.kind() == FieldKind::DataLoc {
-                        arg.class = AS_RECORD_STRING;
+                        arg.class = AS_FIELD_STRING;
                     } else if own_type(field) == Some(ArgType::String) && arg.class != AS_NOTHING {
                         arg.class = AS_STRING;
                     } else if own_type(field).is_none() {

@@ -59,7 +59,7 @@ fn hooked<'a>(policy: &Policy, kernel: &'a Profile) -> Option<Vec<Facts<'a>>> {
             all.push(kernel.facts(&format!("{LSM_PREFIX}{name}"))?);
         }
     }
-    // Of a tracepoint's record, no facts can be compared.
+    // Of a tracepoint's fields, no facts can be compared.
     if !spec.tracepoints.is_empty() {
         return None;
     }

@@ -23,7 +23,7 @@ pub(super) fn has_syscall_number(point: &HookPoint, arg: &Arg) -> bool {
     is_entry && arg.ty == ArgType::Syscall64 && arg.index == 1 && arg.resolve.is_none()
 }
 
-/// Whether a field of a record is declared as the number of a system call, and is one. Also as an integer of the same size,
+/// Whether a field of a tracepoint is declared as the number of a system call, and is one. Also as an integer of the same size,
 /// if a filter on it names a list (`named`).
 pub(super) fn is_syscall_number(subsystem: &str, field: &TracepointField, arg: &Arg, named: bool) -> bool {
     let declared = match arg.ty {

@@ -1,4 +1,4 @@
-//! Tracepoints: by the fields of the records that they write, or (`raw: true`) by the arguments of their prototypes.
+//! Tracepoints: by the fields of their formats, or (`raw: true`) by the arguments of their prototypes.
 
 use std::collections::BTreeSet;
 
@@ -86,8 +86,8 @@ impl Compiler<'_> {
         });
     }
 
-    /// Checks the declared arguments against the fields of the record.
-    pub(super) fn record_arguments<'f>(
+    /// Checks the declared arguments against the fields of the format.
+    pub(super) fn field_arguments<'f>(
         &mut self,
         hook: &Hook,
         (subsystem, event): (&str, &str),
@@ -113,7 +113,7 @@ impl Compiler<'_> {
             let readable = if is_syscall_number(subsystem, field, arg, names_list(hook, position)) {
                 Some(Readable::Syscall(index))
             } else {
-                of_record(arg, index, field, subsystem == SYSCALLS)
+                of_field(arg, index, field, subsystem == SYSCALLS)
             };
             let readable = match readable {
                 // System calls with the address of a socket have its length behind it.
@@ -153,8 +153,8 @@ impl Compiler<'_> {
     }
 }
 
-/// What a filter on a field of a record reads. `None`: the type doesn't fit.
-fn of_record(arg: &Arg, index: u8, field: &TracepointField, user: bool) -> Option<Readable> {
+/// What a filter on a field of a tracepoint reads. `None`: the type doesn't fit.
+fn of_field(arg: &Arg, index: u8, field: &TracepointField, user: bool) -> Option<Readable> {
     let pointed = |arg: &Arg| readable(arg, index, user);
     Some(match (field.kind(), arg.ty) {
         (FieldKind::Int { bits, signed }, ArgType::Auto) => {
@@ -165,7 +165,7 @@ fn of_record(arg: &Arg, index: u8, field: &TracepointField, user: bool) -> Optio
             let (narrow, sign) = if real < bits { (real, sign) } else { (bits, signed) };
             Readable::Int { field: Field::Arg { index, bits: narrow, signed: sign }, bits, signed }
         }
-        // System calls' records have every argument as eight bytes, pointers too.
+        // The tracepoints of system calls have every argument as eight bytes, pointers too.
         (FieldKind::Int { bits: 64, .. }, ty) if integer(ty).is_none() => pointed(arg),
         // The first of several.
         (FieldKind::Array, ty)
@@ -184,7 +184,7 @@ fn of_record(arg: &Arg, index: u8, field: &TracepointField, user: bool) -> Optio
             _ => pointed(arg),
         },
         (FieldKind::DataLoc, ArgType::Auto | ArgType::DataLoc | ArgType::String) => {
-            Readable::Text(Field::RecordString(index))
+            Readable::Text(Field::TracepointString(index))
         }
         (FieldKind::Pointer, _)
         | (FieldKind::Array | FieldKind::Other, ArgType::Auto | ArgType::ConstBuf) => Readable::Opaque,

@@ -18,7 +18,7 @@ use crate::{
 
 /// What policies may take together.
 #[derive(Clone, Copy)]
-struct Room {
+struct Limits {
     /// Lanes of one hook point.
     lanes: u8,
     /// Sets of programs whose children are followed.
@@ -27,9 +27,9 @@ struct Room {
 
 /// All policies. Agents place policies in the order in which these come, and no hook leaves its lane to make room. So they
 /// may need more lanes than a division of all hooks at once: two are kept for that.
-const ALL: Room = Room { lanes: MAX_LANES - 2, follow_sets: MAX_FOLLOW_SETS };
+const ALL: Limits = Limits { lanes: MAX_LANES - 2, follow_sets: MAX_FOLLOW_SETS };
 /// The policies of one namespace: a quarter of what a node has, so that no team takes the room of all others.
-const NAMESPACE: Room = Room { lanes: MAX_LANES / 4, follow_sets: MAX_FOLLOW_SETS / 4 };
+const NAMESPACE: Limits = Limits { lanes: MAX_LANES / 4, follow_sets: MAX_FOLLOW_SETS / 4 };
 
 /// Reports if a policy does not fit beside others, with the policy that takes the most room. Cluster-wide policies are
 /// placed before those of namespaces.
@@ -38,21 +38,22 @@ pub fn fits_beside(new: &Plan, others: &[&Plan]) -> Option<Diagnostic> {
         let same: Vec<&Plan> =
             others.iter().filter(|other| other.namespace == new.namespace).copied().collect();
         let whose = format!("the policies of namespace `{namespace}`");
-        let share = Beside { new, others: same, room: NAMESPACE, whose, limit: ", the share of a namespace" };
+        let share =
+            Beside { new, others: same, limits: NAMESPACE, whose, limit: ", the share of a namespace" };
         if let Some(found) = share.check() {
             return Some(found);
         }
     }
     let mut others = others.to_vec();
     others.sort_by_key(|plan| (&plan.namespace, &plan.name));
-    Beside { new, others, room: ALL, whose: "all policies".to_owned(), limit: "" }.check()
+    Beside { new, others, limits: ALL, whose: "all policies".to_owned(), limit: "" }.check()
 }
 
 /// A policy beside some of the others.
 struct Beside<'a> {
     new: &'a Plan,
     others: Vec<&'a Plan>,
-    room: Room,
+    limits: Limits,
     whose: String,
     limit: &'static str,
 }
@@ -73,10 +74,10 @@ impl<'a> Beside<'a> {
         let hook = self.new.hooks.iter().find(|hook| {
             let new = known.len();
             known.extend(followed(std::slice::from_ref(*hook)));
-            known.len() > new && known.len() > self.room.follow_sets
+            known.len() > new && known.len() > self.limits.follow_sets
         })?;
         let sets = |plan: &Plan| followed(&plan.hooks).collect::<BTreeSet<_>>().len();
-        let (whose, limit, most) = (&self.whose, self.limit, self.room.follow_sets);
+        let (whose, limit, most) = (&self.whose, self.limit, self.limits.follow_sets);
         let message = format!(
             "{whose} together follow the children of more than {most} program sets{limit}{}",
             self.largest(sets)
@@ -92,10 +93,10 @@ impl<'a> Beside<'a> {
         hooks.extend(at(self.new));
         let after = lanes(&hooks);
         // What is too much already is not this policy's fault if it takes no more.
-        if after <= self.room.lanes || after <= before {
+        if after <= self.limits.lanes || after <= before {
             return None;
         }
-        let (whose, limit, most) = (&self.whose, self.limit, self.room.lanes);
+        let (whose, limit, most) = (&self.whose, self.limit, self.limits.lanes);
         let fields = |plan: &Plan| {
             let hooks = plan.hooks.iter().filter(|hook| hook.point == *point);
             hooks.map(|hook| Needs::of(hook).slots() + hook.selectors.len()).sum()

@@ -271,7 +271,7 @@ pub(super) fn source(field: Field) -> IntSlot {
         | Field::Binprm(_)
         | Field::KernelString(_)
         | Field::UserString(_)
-        | Field::RecordString(_)
+        | Field::TracepointString(_)
         | Field::Descriptor(_)
         | Field::UnixName { .. }
         | Field::WayText { .. }

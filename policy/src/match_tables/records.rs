@@ -4,9 +4,9 @@ use gatewatch_abi::{
     RecordArg, RecordBit, RecordHook,
     consts::{ACTION_RECORD, WORD_BITS},
     record::consts::{
-        AS_BINPRM, AS_BYTES, AS_DENTRY, AS_FD, AS_FILE, AS_FILENAME, AS_KIOCB, AS_NOTHING, AS_NUMBER,
-        AS_PATH, AS_POINTED, AS_RECORD_STRING, AS_SKB, AS_SOCK, AS_SOCKADDR, AS_SOCKET, AS_STRING,
-        AS_SYSCALL, DIRECT, RECORD_ARGS, SCOPE_GLOBAL, SCOPE_PROCESS, SCOPE_THREAD,
+        AS_BINPRM, AS_BYTES, AS_DENTRY, AS_FD, AS_FIELD_STRING, AS_FILE, AS_FILENAME, AS_KIOCB, AS_NOTHING,
+        AS_NUMBER, AS_PATH, AS_POINTED, AS_SKB, AS_SOCK, AS_SOCKADDR, AS_SOCKET, AS_STRING, AS_SYSCALL,
+        DIRECT, RECORD_ARGS, SCOPE_GLOBAL, SCOPE_PROCESS, SCOPE_THREAD,
     },
 };
 
@@ -113,7 +113,7 @@ fn class(ty: ArgType) -> u32 {
         | ArgType::SizeT
         | ArgType::BpfCmd
         | ArgType::Capability => AS_NUMBER,
-        ArgType::DataLoc => AS_RECORD_STRING,
+        ArgType::DataLoc => AS_FIELD_STRING,
         ArgType::String => AS_STRING,
         ArgType::CharBuf => AS_BYTES,
         ArgType::Filename => AS_FILENAME,

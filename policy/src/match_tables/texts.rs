@@ -6,8 +6,8 @@ use gatewatch_abi::{
     TextSlot,
     consts::{
         FROM_NOWHERE, LENGTH_UNKNOWN, MOUNT_OF_ROOT, POSTFIX_BYTES, TEXT_BINARY, TEXT_BINPRM, TEXT_BYTES,
-        TEXT_DENTRY, TEXT_DESCRIPTOR, TEXT_DEVICE, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX, TEXT_KERNEL,
-        TEXT_NONE, TEXT_PATH, TEXT_RECORD, TEXT_UNIX, TEXT_USER,
+        TEXT_DENTRY, TEXT_DESCRIPTOR, TEXT_DEVICE, TEXT_FIELD, TEXT_FILE, TEXT_HAS_POSTFIX, TEXT_HAS_PREFIX,
+        TEXT_KERNEL, TEXT_NONE, TEXT_PATH, TEXT_UNIX, TEXT_USER,
     },
     is_path,
 };
@@ -124,7 +124,7 @@ fn source(field: Field) -> TextSlot {
         Field::Binprm(arg) => (TEXT_BINPRM, arg),
         Field::KernelString(arg) => (TEXT_KERNEL, arg),
         Field::UserString(arg) => (TEXT_USER, arg),
-        Field::RecordString(arg) => (TEXT_RECORD, arg),
+        Field::TracepointString(arg) => (TEXT_FIELD, arg),
         Field::Descriptor(arg) => (TEXT_DESCRIPTOR, arg),
         Field::UnixName { index, .. } => (TEXT_UNIX, index),
         Field::DeviceName(arg) => (TEXT_DEVICE, arg),

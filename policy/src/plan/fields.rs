@@ -55,8 +55,8 @@ pub enum Field {
     },
     /// The name of a `struct net_device *` argument.
     DeviceName(u8),
-    /// A string in a tracepoint's record, whose place is in this field.
-    RecordString(u8),
+    /// A string in a tracepoint's data, whose place is in this field.
+    TracepointString(u8),
     /// Source address of a `struct sock *` argument.
     SourceAddress(u8),
     /// Destination address.

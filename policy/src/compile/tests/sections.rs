@@ -29,8 +29,8 @@ fn fields_of_records() {
     let exec = "subsystem: sched, event: sched_process_exec";
     let open = "subsystem: syscalls, event: sys_enter_openat";
     for (hook, expected) in [
-        (of(exec, 4, "data_loc", "Prefix", "/x"), Field::RecordString(4)),
-        (of(exec, 4, "auto", "Prefix", "/x"), Field::RecordString(4)),
+        (of(exec, 4, "data_loc", "Prefix", "/x"), Field::TracepointString(4)),
+        (of(exec, 4, "auto", "Prefix", "/x"), Field::TracepointString(4)),
         (of(exec, 5, "auto", "Equal", "1"), Field::Arg { index: 5, bits: 32, signed: true }),
         // Wider than the field: all of it.
         (of(exec, 5, "int64", "Equal", "1"), Field::Arg { index: 5, bits: 32, signed: true }),
