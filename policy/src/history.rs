@@ -4,7 +4,7 @@
 use crate::{
     codes::NOT_IN_VERSION,
     diagnostic::{Diagnostic, Edit, FieldPath, Fix, Step},
-    model::{ActionKind, ArgType, Operator, Section},
+    model::{ActionKind, ArgType, Operator, Section, Selector},
     source::{Node, Value},
     target::{Targets, Version, Versions},
 };
@@ -74,7 +74,7 @@ const TRACEPOINTS: &[&str] = &[Section::Tracepoints.name()];
 const UPROBES: &[&str] = &[Section::Uprobes.name()];
 const FILTERS: &[&str] = &["matchArgs", "matchData", "matchReturnArgs"];
 const PROGRAMS: &[&str] = &["matchBinaries", "matchParentBinaries"];
-const ACTIONS: &[&str] = &["matchActions", "matchReturnActions"];
+const ACTIONS: &[&str] = &Selector::ACTION_FIELDS;
 const ARGS: &[&str] = &["args", "data", "returnArg"];
 
 const fn field(minor: u8, of: &'static [&'static str], name: &'static str) -> Part {

@@ -347,13 +347,19 @@ pub struct Selector {
 }
 
 impl Selector {
+    /// The fields with actions.
+    pub const ACTION_FIELDS: [&'static str; 2] = ["matchActions", "matchReturnActions"];
+
+    /// The fields with actions, each with its name.
+    pub fn action_lists(&self) -> impl Iterator<Item = (&'static str, &Vec<Action>)> {
+        Self::ACTION_FIELDS.into_iter().zip([&self.match_actions, &self.match_return_actions])
+    }
+
     /// All actions, each with the field that has it and its position there.
     pub fn actions(&self) -> impl Iterator<Item = (&'static str, usize, &Action)> {
-        [("matchActions", &self.match_actions), ("matchReturnActions", &self.match_return_actions)]
-            .into_iter()
-            .flat_map(|(field, actions)| {
-                actions.iter().enumerate().map(move |(i, action)| (field, i, action))
-            })
+        self.action_lists().flat_map(|(field, actions)| {
+            actions.iter().enumerate().map(move |(i, action)| (field, i, action))
+        })
     }
 }
 

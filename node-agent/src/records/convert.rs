@@ -47,10 +47,10 @@ pub(super) struct Draft {
     pub(super) event: Event,
     /// The cgroup of its process, and the process's id in its own PID namespace.
     pub(super) cgroup: (u64, u32),
-    /// The cgroup of its pod, or [`SHARE_OF_HOST`](gatewatch_abi::SHARE_OF_HOST).
-    pub(super) pod: u64,
     /// The same of its parent.
     pub(super) parent: Option<(u64, u32)>,
+    /// The cgroup of its pod, or [`SHARE_OF_HOST`](gatewatch_abi::SHARE_OF_HOST).
+    pub(super) pod: u64,
 }
 
 /// Makes events of records.

@@ -49,9 +49,7 @@ pub(super) fn check(places: &LocatedPolicy<'_>, found: &mut Vec<Diagnostic>) {
 }
 
 fn lengths(selector: &Selector, path: &FieldPath, found: &mut Vec<Diagnostic>) {
-    for (name, actions) in
-        [("matchActions", &selector.match_actions), ("matchReturnActions", &selector.match_return_actions)]
-    {
+    for (name, actions) in selector.action_lists() {
         if actions.len() > ACTIONS_MAX {
             found.push(
                 Diagnostic::new(

@@ -35,8 +35,6 @@ impl<'a> LocatedHook<'a> {
     }
 }
 
-/// The fields of a selector that match nothing.
-const ACTIONS: [&str; 2] = ["matchActions", "matchReturnActions"];
 /// The fields of a hook that its filters read.
 const READ: [&str; 4] = ["args", "data", "return", "returnArg"];
 /// The fields of an argument that no filter depends on.
@@ -81,8 +79,7 @@ impl<'a> LocatedPolicy<'a> {
 
     /// Whether it is uncertain what a selector of a hook matches: its filters, its macros, and what the filters read.
     pub(super) fn filters_are_guess(&self, hook: &LocatedHook<'_>, index: usize) -> bool {
-        let is_filter =
-            |inside: &[Step]| !matches!(inside, [Step::Field(name), ..] if ACTIONS.contains(&&**name));
+        let is_filter = |inside: &[Step]| !matches!(inside, [Step::Field(name), ..] if Selector::ACTION_FIELDS.contains(&&**name));
         let is_read = |inside: &[Step]| {
             let mut fields = inside.iter().filter_map(|step| match step {
                 Step::Field(name) => Some(&**name),
@@ -105,7 +102,7 @@ impl<'a> LocatedPolicy<'a> {
     /// Whether it is uncertain what a selector of a hook does.
     pub(super) fn actions_are_guess(&self, hook: &LocatedHook<'_>, index: usize) -> bool {
         let path = hook.selectors.get(index).map(|(_, path)| path);
-        path.is_some_and(|path| ACTIONS.iter().any(|field| self.is_guess(&path.field(field))))
+        path.is_some_and(|path| Selector::ACTION_FIELDS.iter().any(|field| self.is_guess(&path.field(field))))
     }
 
     /// Every selector of events, macros too.

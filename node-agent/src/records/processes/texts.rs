@@ -8,8 +8,8 @@
 //! * Sixteen more pods that use up their shares are needed to fill [`BYTES_MAX`]. Then the texts of all pods are cut.
 //! * A cut text has a flag in each record, and `gatewatch_record_processes_cut_total` counts its program.
 //!
-//! A text that is no longer than the rest of a cut one is never cut, and nearly all paths are that short. What a pod over its
-//! share keeps takes nothing from the room of others. The number of processes bounds it.
+//! A cut path keeps [`SHORT_PATH`] bytes, other cut texts keep [`SHORT`]. Shorter texts are never cut, and nearly all paths are
+//! shorter. Cut texts do not count against the memory of other pods; the number of processes bounds them.
 
 use std::{
     collections::HashMap,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Tests,
-    render::{objects, template},
+    render::{objects, of_kind, template},
 };
 use crate::{chart, setup::chart::Programs};
 
@@ -19,10 +19,8 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
     let of_gate = objects(&chart::webhook(&["manifests", "--namespace=gatewatch"])?)?;
     let of_gate = of_gate.first().context("the gate prints no registration")?;
     let of_chart = template(programs, "1.36.0", &[])?;
-    let of_chart = of_chart
-        .iter()
-        .find(|object| object["kind"] == "ValidatingWebhookConfiguration")
-        .context("the chart has no registration")?;
+    let of_chart =
+        of_kind(&of_chart, "ValidatingWebhookConfiguration").context("the chart has no registration")?;
     tests.verdict("the chart registers the gate as the gate says", &differences(of_gate, of_chart));
     Ok(())
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     Tests,
-    render::{VERSIONS, audit, template_with},
+    render::{VERSIONS, audit, of_kind, template_with},
 };
 use crate::{chart, parallel::side_by_side, setup::chart::Programs};
 
@@ -52,7 +52,7 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) -> Result<()> {
     tests.holds(
         "Autopilot gets the gate alone, with its quota",
         objects("gke-autopilot").and_then(|all| {
-            ensure!(find(&all, "DaemonSet").is_none(), "there is an agent");
+            ensure!(of_kind(&all, "DaemonSet").is_none(), "there is an agent");
             quota(&all)
         }),
     );
@@ -80,19 +80,15 @@ fn documented(platforms: &[Platform]) -> Result<()> {
     Ok(())
 }
 
-fn find<'a>(objects: &'a [Value], kind: &str) -> Option<&'a Value> {
-    objects.iter().find(|object| object["kind"] == kind)
-}
-
 /// The agent's container.
 fn container(objects: &[Value]) -> Result<&Value> {
-    let daemon = find(objects, "DaemonSet").context("no DaemonSet")?;
+    let daemon = of_kind(objects, "DaemonSet").context("no DaemonSet")?;
     Ok(&daemon["spec"]["template"]["spec"]["containers"][0])
 }
 
 /// Whether the quota has the priority class of every pod of the chart.
 fn quota(objects: &[Value]) -> Result<()> {
-    let quota = find(objects, "ResourceQuota").context("no ResourceQuota")?;
+    let quota = of_kind(objects, "ResourceQuota").context("no ResourceQuota")?;
     let scope = &quota["spec"]["scopeSelector"]["matchExpressions"][0];
     ensure!(scope["scopeName"] == "PriorityClass" && scope["operator"] == "In", "its scope is {scope}");
     let classes = scope["values"].as_array().context("no classes")?;
@@ -106,8 +102,8 @@ fn quota(objects: &[Value]) -> Result<()> {
 /// What the distribution's admission compares of a pod and its constraints (openshift/apiserver-library-go,
 /// `securitycontextconstraints/sccmatching`), in both directions.
 fn constraints(objects: &[Value]) -> Result<()> {
-    let scc = find(objects, "SecurityContextConstraints").context("no SecurityContextConstraints")?;
-    let daemon = find(objects, "DaemonSet").context("no DaemonSet")?;
+    let scc = of_kind(objects, "SecurityContextConstraints").context("no SecurityContextConstraints")?;
+    let daemon = of_kind(objects, "DaemonSet").context("no DaemonSet")?;
     let pod = &daemon["spec"]["template"]["spec"];
     let own = container(objects)?;
     let user = format!(

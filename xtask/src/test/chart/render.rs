@@ -146,10 +146,7 @@ pub(super) fn run(tests: &mut Tests, programs: &Programs) {
     tests.holds(
         "with the kinds of others",
         template(programs, "1.36.0", OTHERS).and_then(|objects| {
-            let rules = objects
-                .iter()
-                .find(|object| object["kind"] == "PrometheusRule")
-                .context("no PrometheusRule")?;
+            let rules = of_kind(&objects, "PrometheusRule").context("no PrometheusRule")?;
             let text = rules.to_string();
             if text.contains("GatewatchFileAccess\"") || !text.contains("docs/runbooks/GatewatchSudo.md") {
                 bail!("the PrometheusRule does not follow its settings: {text}");
@@ -192,13 +189,11 @@ fn records(programs: &Programs) -> Result<()> {
     let values = tempfile::NamedTempFile::new().context("cannot create a file of values")?;
     let text = json!({"export": {"exportDenyList": filters, "exportFilename": "events.log", "socket": true}});
     std::fs::write(values.path(), text.to_string())?;
-    let mut command = helm(programs, "template");
-    command.args(["gatewatch", "--namespace", "gatewatch", "--kube-version", "1.36.0"]);
-    command.arg(chart::folder()).arg("--values").arg(values.path());
-    for (objects, on) in
-        [(objects(&output(&mut command)?)?, true), (template(programs, "1.36.0", &[])?, false)]
-    {
-        let pod = objects.iter().find(|object| object["kind"] == "DaemonSet").context("no DaemonSet")?;
+    for (objects, on) in [
+        (template_with(programs, "1.36.0", values.path())?, true),
+        (template(programs, "1.36.0", &[])?, false),
+    ] {
+        let pod = of_kind(&objects, "DaemonSet").context("no DaemonSet")?;
         let pod = &pod["spec"]["template"]["spec"];
         let arguments: Vec<&str> =
             pod["containers"][0]["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -266,7 +261,7 @@ pub(super) fn audit(objects: &[Value], version: &str) -> Vec<String> {
             faults.push(format!("{name}: no name, or one that is too long"));
         }
     }
-    let daemon = objects.iter().find(|object| object["kind"] == "DaemonSet");
+    let daemon = of_kind(objects, "DaemonSet");
     if let Some(template) = daemon.map(|daemon| &daemon["spec"]["template"]) {
         let annotation =
             !template["metadata"]["annotations"]["container.apparmor.security.beta.kubernetes.io/agent"]
@@ -281,17 +276,24 @@ pub(super) fn audit(objects: &[Value], version: &str) -> Vec<String> {
 
 /// The objects that the chart makes, those of `crds/` left out.
 pub(super) fn template(programs: &Programs, version: &str, settings: &[&str]) -> Result<Vec<Value>> {
-    let mut command = helm(programs, "template");
-    command.args(["gatewatch", "--namespace", "gatewatch", "--kube-version", version]).arg(chart::folder());
-    command.args(settings.iter().flat_map(|setting| ["--set", setting]));
-    objects(&process::text(&mut command)?)
+    let mut command = rendering(programs, version);
+    objects(&process::text(command.args(settings.iter().flat_map(|setting| ["--set", setting])))?)
 }
 
 /// The same with a file of values.
 pub(super) fn template_with(programs: &Programs, version: &str, file: &Path) -> Result<Vec<Value>> {
+    objects(&process::text(rendering(programs, version).arg("--values").arg(file))?)
+}
+
+fn rendering(programs: &Programs, version: &str) -> Command {
     let mut command = helm(programs, "template");
     command.args(["gatewatch", "--namespace", "gatewatch", "--kube-version", version]).arg(chart::folder());
-    objects(&process::text(command.arg("--values").arg(file))?)
+    command
+}
+
+/// The first object of a kind.
+pub(super) fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Option<&'a Value> {
+    objects.iter().find(|object| object["kind"] == kind)
 }
 
 /// The objects of a text of several YAML documents.
